@@ -1,0 +1,85 @@
+# RAINBO: one word per action. `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+PORT ?= 8000
+CMD ?= help
+ARGS ?=
+
+PY := .venv/bin/python
+CACHE := $(CURDIR)/.cache
+export PIP_ROOT_USER_ACTION := ignore
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_CACHE_DIR := $(CACHE)/pip
+export UV_CACHE_DIR := $(CACHE)/uv
+export PYTHONUNBUFFERED := 1
+
+# Production-like values for the checks: no secret of anyone, and a database port where nobody is.
+LINT_ENV := env RAINBO_SECRET_KEY=$(shell printf 'lint-%.0s0123456789' 1 2 3 4 5) \
+	RAINBO_CREDENTIAL_KEYS=bGludC1saW50LWxpbnQtbGludC1saW50LWxpbnQtMDA= \
+	RAINBO_ALLOWED_HOSTS=rainbo.example RAINBO_HTTPS=on RAINBO_DEBUG=off \
+	RAINBO_DB_HOST=127.0.0.1 RAINBO_DB_PORT=1 RAINBO_DB_PASSWORD=lint
+
+.PHONY: help venv demo test lint format lock manage clean
+
+help:  ## List these words
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' \
+		| while IFS=$$'\t' read -r word text; do printf '  make %-10s %s\n' "$$word" "$$text"; done
+
+demo: venv  ## A real PostgreSQL fleet with RAINBO on this machine (PORT=8000)
+	@exec $(PY) -m localfleet demo --port $(PORT)
+
+test: venv  ## Run the tests on real PostgreSQL servers (ARGS="-k name")
+	@exec $(PY) -m pytest $(ARGS)
+
+lint: venv  ## Check style, types, migrations and the production settings
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(LINT_ENV) $(PY) -m mypy
+	$(LINT_ENV) $(PY) -W 'ignore:Got an error checking:RuntimeWarning' \
+		manage.py makemigrations --check --dry-run
+	$(LINT_ENV) $(PY) manage.py check --deploy --fail-level WARNING
+
+format: venv  ## Sort imports and format the code
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+lock: venv  ## Compile requirements*.txt from pyproject.toml (ARGS=--upgrade)
+	@compile="$(PY) -m uv pip compile --quiet --no-config --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-emit-index-url $(ARGS) pyproject.toml"; \
+	$$compile -o requirements.txt; \
+	$$compile -c requirements.txt --extra demo --extra dev -o requirements-dev.txt
+
+manage: venv  ## Run a management command against the running demo (CMD="find_user a@b.c")
+	@exec $(PY) -m localfleet manage $(CMD)
+
+clean:  ## Remove the virtualenv, the caches and the demo's data
+	@if [ -L .local ] && [[ "$$(readlink .local)" == /var/tmp/rainbo-* ]]; then \
+		rm -rf -- "$$(readlink .local)"; fi
+	@rm -rf -- .venv .local .cache .coverage htmlcov static-collected
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Made anew whenever requirements-dev.txt or the interpreter changes; the copied file is the sign
+# that an install came to its end.
+venv:
+	@if cmp -s requirements-dev.txt .venv/requirements-dev.txt && $(PY) -c '' 2>/dev/null; then \
+		exit 0; fi; \
+	found=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || { \
+		echo "RAINBO needs Python 3.11 or newer, and '$(PYTHON)' does not run: install it," \
+			"or name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }; \
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "RAINBO needs Python 3.11 or newer, and '$(PYTHON)' is $$found: install a newer one," \
+			"or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }; \
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "'$(PYTHON)' cannot make virtual environments: install its venv package" \
+			"(Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }; \
+	mkdir -p .cache; exec 9>.cache/venv.lock; \
+	if command -v flock >/dev/null; then flock 9; fi; \
+	if cmp -s requirements-dev.txt .venv/requirements-dev.txt; then exit 0; fi; \
+	echo "Building .venv (once, about a minute)" >&2; \
+	rm -rf .venv; $(PYTHON) -m venv .venv; \
+	$(PY) -m pip install --quiet --require-hashes -r requirements-dev.txt; \
+	cp requirements-dev.txt .venv/requirements-dev.txt

@@ -1,0 +1,54 @@
+"""What Linux tells of running processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+PROC = Path("/proc")
+
+
+def program(pid: int) -> str | None:
+    """The name of the program that a process runs; None when there is no such live process."""
+    with contextlib.suppress(OSError):
+        name, _, rest = (PROC / str(pid) / "stat").read_text().partition("(")[2].rpartition(")")
+        return None if rest.split()[0] == "Z" else name
+    return None
+
+
+def working_folder(pid: int) -> Path | None:
+    with contextlib.suppress(OSError):
+        return (PROC / str(pid) / "cwd").readlink()
+    return None
+
+
+def children(pid: int) -> list[int]:
+    return [child for child in _all() if _parent(child) == pid]
+
+
+def wait_gone(pid: int, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while program(pid) is not None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def send(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _all() -> Iterator[int]:
+    return (int(entry.name) for entry in PROC.iterdir() if entry.name.isdecimal())
+
+
+def _parent(pid: int) -> int | None:
+    with contextlib.suppress(OSError):
+        return int((PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
+    return None

@@ -1,0 +1,9 @@
+from django.apps import AppConfig
+
+
+class RainboConfig(AppConfig):
+    name = "rainbo"
+    verbose_name = "RAINBO"
+
+    def ready(self) -> None:
+        from rainbo import checks  # noqa: F401 (registers the system checks)

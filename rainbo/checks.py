@@ -1,0 +1,185 @@
+"""System checks: a configuration that breaks a promise of RAINBO does not start."""
+
+import hashlib
+from base64 import urlsafe_b64encode
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import psycopg
+from cryptography.fernet import Fernet
+from django.conf import settings
+from django.core import checks
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.db import connection, connections
+
+OLDEST_LIBPQ = 16
+UTF8 = "UTF8"
+LOOPBACK = frozenset({"", "localhost", "127.0.0.1", "::1"})
+
+
+@register()
+def own_database(**_: object) -> Iterator[CheckMessage]:
+    engine = settings.DATABASES["default"]["ENGINE"]
+    if engine != "django.db.backends.postgresql":
+        yield Error(
+            f"RAINBO's own database uses {engine}.",
+            hint="Only django.db.backends.postgresql keeps RAINBO's promises.",
+            id="rainbo.E001",
+        )
+
+
+@register()
+def credential_keys(**_: object) -> Iterator[CheckMessage]:
+    keys: list[str] = settings.RAINBO_CREDENTIAL_KEYS
+    if not keys:
+        yield Error("RAINBO_CREDENTIAL_KEYS holds no key.", hint=_NEW_KEY, id="rainbo.E002")
+    for position, key in enumerate(keys, 1):
+        if not _is_fernet(key):
+            yield Error(
+                f"Key {position} of RAINBO_CREDENTIAL_KEYS is no Fernet key.",
+                hint=_NEW_KEY,
+                id="rainbo.E002",
+            )
+        elif key in _derived_from(settings.SECRET_KEY):
+            yield Error(
+                f"Key {position} of RAINBO_CREDENTIAL_KEYS is derived from RAINBO_SECRET_KEY.",
+                hint="Whoever learns one would have both. " + _NEW_KEY,
+                id="rainbo.E003",
+            )
+
+
+_NEW_KEY = (
+    "Make one with: python -c "
+    "'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
+)
+
+
+def _is_fernet(key: str) -> bool:
+    try:
+        Fernet(key)
+    except ValueError:
+        return False
+    return True
+
+
+def _derived_from(secret: str) -> set[str]:
+    """The keys that people usually make out of a secret."""
+    raw = secret.encode()
+    digests = (hashlib.sha256(raw).digest(), raw[:32].ljust(32, b"0"), raw[:32].ljust(32, b"\0"))
+    return {secret, *(urlsafe_b64encode(digest).decode() for digest in digests)}
+
+
+@register()
+def queue(**_: object) -> Iterator[CheckMessage]:
+    cluster: dict[str, Any] = settings.Q_CLUSTER
+    for key, (wanted, why) in _QUEUE.items():
+        if cluster.get(key) != wanted:
+            yield _queue_error(key, f"must be {wanted!r}: {why}")
+    workers, timeout = cluster.get("workers") or 0, cluster.get("timeout") or 0
+    if not workers or cluster.get("queue_limit") != workers:
+        yield _queue_error("queue_limit", "must equal workers: waiting tasks use up their retry")
+    if not timeout:
+        yield _queue_error("timeout", "must be set: a hanging task would hold its worker for good")
+    if cluster.get("retry", 0) < 2 * timeout + 60:
+        yield _queue_error("retry", "must be 2 × timeout + 60 or more: tasks would run twice")
+
+
+_QUEUE: dict[str, tuple[object, str]] = {
+    "orm": ("default", "the queue lives in RAINBO's own database"),
+    "cache": ("default", "the heartbeats of the workers must be visible to the console"),
+    "bulk": (1, "a fetched task counts as started"),
+    "max_attempts": (1, "RAINBO itself retries"),
+    "ack_failures": (True, "a failed task would come back for ever"),
+    "catch_up": (False, "missed slots would all fire at once"),
+    "save_limit": (-1, "results are unsigned pickles"),
+    "time_zone": ("UTC", "schedules would shift with summer time"),
+}
+
+
+def _queue_error(key: str, text: str) -> Error:
+    return Error(f"Q_CLUSTER[{key!r}] {text}.", id="rainbo.E004")
+
+
+@register()
+def shared_cache(**_: object) -> Iterator[CheckMessage]:
+    backend = settings.CACHES["default"]["BACKEND"]
+    if backend != "django.core.cache.backends.db.DatabaseCache":
+        yield Error(
+            f"The default cache is {backend}.",
+            hint="Use DatabaseCache: web and workers must see the same cache.",
+            id="rainbo.E005",
+        )
+
+
+@register()
+def libpq(**_: object) -> Iterator[CheckMessage]:
+    version = psycopg.pq.version()
+    if version < OLDEST_LIBPQ * 10_000:
+        yield Error(
+            f"psycopg uses libpq {version // 10_000}, which cannot demand a way to log in.",
+            hint=f"RAINBO requires scram through libpq {OLDEST_LIBPQ} or newer: "
+            "install psycopg[binary].",
+            id="rainbo.E006",
+        )
+
+
+@register()
+def lease(**_: object) -> Iterator[CheckMessage]:
+    ttl, renewal = settings.RAINBO_LEASE_TTL, settings.RAINBO_LEASE_RENEWAL
+    if renewal * 3 > ttl:
+        yield Error(
+            f"RAINBO_LEASE_RENEWAL is {renewal} s and RAINBO_LEASE_TTL is {ttl} s.",
+            hint="Two renewals must be able to fail: renew at most every third of the TTL.",
+            id="rainbo.E007",
+        )
+
+
+@register()
+def fleet_limits(**_: object) -> Iterator[CheckMessage]:
+    statement, limit = settings.RAINBO_STATEMENT_TIMEOUT, settings.RAINBO_INSTANCE_LIMIT
+    if limit < statement or limit > settings.RAINBO_RUN_LIMIT:
+        yield Error(
+            "The time limits are out of order: RAINBO_STATEMENT_TIMEOUT "
+            f"({statement} s) ≤ RAINBO_INSTANCE_LIMIT ({limit} s) ≤ RAINBO_RUN_LIMIT "
+            f"({settings.RAINBO_RUN_LIMIT} s) must hold.",
+            id="rainbo.E008",
+        )
+
+
+@register()
+def clock(**_: object) -> Iterator[CheckMessage]:
+    if not settings.USE_TZ or settings.TIME_ZONE != "UTC":
+        yield Error(
+            "RAINBO keeps time in UTC: USE_TZ must be True and TIME_ZONE 'UTC'.",
+            hint="RAINBO_TIME_ZONE sets the zone that people see.",
+            id="rainbo.E009",
+        )
+
+
+@register(Tags.database)
+def encoding(databases: Collection[str] | None = None, **_: object) -> Iterator[CheckMessage]:
+    if "default" not in (databases or ()):
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW server_encoding")
+        (found,) = cursor.fetchone()
+    if found != UTF8:
+        yield Error(
+            f"RAINBO's own database is encoded in {found}.",
+            hint="Create it with ENCODING 'UTF8'.",
+            id="rainbo.E010",
+        )
+
+
+@register(Tags.security, deploy=True)
+def own_database_tls(**_: object) -> Iterator[CheckMessage]:
+    database = connections.databases["default"]
+    mode = database["OPTIONS"].get("sslmode")
+    host = database["HOST"]
+    if host in LOOPBACK or host.startswith("/") or mode in {"verify-ca", "verify-full"}:
+        return
+    yield checks.Warning(
+        f"RAINBO_DB_SSLMODE is {mode}, so anyone on the way to {host} can read and change.",
+        hint="Set RAINBO_DB_SSLMODE=verify-full and RAINBO_DB_SSLROOTCERT.",
+        id="rainbo.W001",
+    )

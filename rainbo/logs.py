@@ -1,0 +1,69 @@
+"""Log formatters: text for people, JSON for collectors; neither lets a secret through."""
+
+import copy
+import logging
+from datetime import UTC, datetime
+
+from pythonjsonlogger.json import JsonFormatter
+
+from rainbo.redact import redact, redact_value
+
+_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "request"}
+_PLAIN = logging.Formatter()
+
+
+def redacted(record: logging.LogRecord) -> logging.LogRecord:
+    """A copy of the record without secrets; other handlers keep the original."""
+    clean = copy.copy(record)
+    clean.msg, clean.args = redact(record.getMessage()), ()
+    if record.exc_info:
+        clean.exc_text, clean.exc_info = _PLAIN.formatException(record.exc_info), None
+    clean.exc_text = redact(clean.exc_text) if clean.exc_text else None
+    clean.stack_info = redact(record.stack_info) if record.stack_info else None
+    for name in clean.__dict__.keys() - _STANDARD:
+        setattr(clean, name, redact_value(name, getattr(clean, name)))
+    return clean
+
+
+class Text(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(redacted(record))
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802
+        return _utc(record)
+
+
+class Json(JsonFormatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(redacted(record))
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802
+        return _utc(record)
+
+
+def _utc(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+
+
+def config(style: str, level: str) -> dict[str, object]:
+    """Django's LOGGING: everything to stderr, since stdout belongs to the commands' results."""
+    fields = "%(asctime)s %(levelname)s %(name)s %(message)s"
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "text": {"()": "rainbo.logs.Text", "fmt": fields},
+            "json": {
+                "()": "rainbo.logs.Json",
+                "fmt": fields,
+                "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
+            },
+        },
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": style}},
+        "root": {"handlers": ["stderr"], "level": level},
+        "loggers": {
+            "django": {"handlers": [], "level": level, "propagate": True},
+            "django.server": {"handlers": [], "level": level, "propagate": True},
+            "django_q": {"handlers": [], "level": level, "propagate": True},
+        },
+    }

@@ -1,0 +1,236 @@
+"""The only place that reads the environment. docs/settings.md explains every variable."""
+
+import os
+from pathlib import Path
+from typing import Any
+from zoneinfo import available_timezones
+
+import django_stubs_ext
+from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
+from django.core.exceptions import ImproperlyConfigured
+
+from rainbo import logs
+from rainbo.env import Environment
+
+# Lets Django's generic classes be subscripted, as the type checker wants them.
+django_stubs_ext.monkeypatch()
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DAY = 24 * 60 * 60
+env = Environment(os.environ)
+
+# Secrets and switches
+SECRET_KEY = env.required("RAINBO_SECRET_KEY", "give it 50 or more random characters")
+RAINBO_CREDENTIAL_KEYS = env.required_names(
+    "RAINBO_CREDENTIAL_KEYS", "give it Fernet keys, the newest first, separated by commas"
+)
+DEBUG = env.flag("RAINBO_DEBUG", default=False)
+RAINBO_HTTPS = env.flag("RAINBO_HTTPS", default=True)
+RAINBO_COLLECTED_STATIC = env.flag("RAINBO_COLLECTED_STATIC", default=RAINBO_HTTPS and not DEBUG)
+
+# Web
+ALLOWED_HOSTS = env.names("RAINBO_ALLOWED_HOSTS") or ["localhost", "127.0.0.1", "[::1]"]
+CSRF_TRUSTED_ORIGINS = env.names("RAINBO_CSRF_TRUSTED_ORIGINS")
+SECURE_SSL_REDIRECT = RAINBO_HTTPS
+SECURE_HSTS_SECONDS = 365 * DAY if RAINBO_HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = RAINBO_HTTPS
+SECURE_HSTS_PRELOAD = RAINBO_HTTPS
+SECURE_REFERRER_POLICY = "same-origin"
+if env.flag("RAINBO_BEHIND_PROXY", default=False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SESSION_COOKIE_SECURE = RAINBO_HTTPS
+SESSION_COOKIE_AGE = env.integer("RAINBO_SESSION_HOURS", 12, 1, 24 * 30) * 60 * 60
+CSRF_COOKIE_SECURE = RAINBO_HTTPS
+CSRF_COOKIE_HTTPONLY = True
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "script-src": [SELF, UNSAFE_EVAL],
+        "style-src": [SELF, UNSAFE_INLINE],
+        "img-src": [SELF, "data:"],
+        "object-src": [NONE],
+        "base-uri": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
+ROOT_URLCONF = "rainbo.urls"
+WSGI_APPLICATION = "rainbo.wsgi.application"
+
+# Django
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "rainbo.apps.RainboConfig",
+    "tenants.apps.TenantsConfig",
+    "syncs.apps.SyncsConfig",
+    "django_q",
+    "csp",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+]
+MIDDLEWARE = [
+    "rainbo.health.answer_probes",
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "rainbo.zone.display_zone",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LANGUAGE_CODE = "en"
+
+# Times are UTC inside; the zone is for people's eyes.
+USE_TZ = True
+TIME_ZONE = "UTC"
+RAINBO_TIME_ZONE = env.text("RAINBO_TIME_ZONE", "UTC")
+if RAINBO_TIME_ZONE not in available_timezones():
+    raise ImproperlyConfigured(
+        f"RAINBO_TIME_ZONE must be a time zone such as Europe/Berlin, not {RAINBO_TIME_ZONE!r}"
+    )
+
+# Static files: collected and hashed in production, straight from the code elsewhere
+STATIC_URL = "static/"
+STATIC_ROOT = (
+    env.text("RAINBO_STATIC_ROOT", str(BASE_DIR / "staticfiles"))
+    if RAINBO_COLLECTED_STATIC
+    else None
+)
+WHITENOISE_USE_FINDERS = not RAINBO_COLLECTED_STATIC
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if RAINBO_COLLECTED_STATIC
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+
+# RAINBO's own database. A dead peer is noticed well before a lease runs out.
+RAINBO_CONNECT_TIMEOUT = env.integer("RAINBO_CONNECT_TIMEOUT", 5, 2, 300)
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        "HOST": env.text("RAINBO_DB_HOST", "localhost"),
+        "PORT": env.integer("RAINBO_DB_PORT", 5432, 1, 65535),
+        "NAME": env.text("RAINBO_DB_NAME", "rainbo"),
+        "USER": env.text("RAINBO_DB_USER", "rainbo"),
+        "PASSWORD": env.text("RAINBO_DB_PASSWORD", ""),
+        "CONN_MAX_AGE": None,
+        "CONN_HEALTH_CHECKS": True,
+        "DISABLE_SERVER_SIDE_CURSORS": env.flag("RAINBO_DB_POOLER", default=False),
+        "OPTIONS": {
+            "sslmode": env.choice(
+                "RAINBO_DB_SSLMODE",
+                "prefer",
+                ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+            ),
+            "application_name": "rainbo",
+            "client_encoding": "UTF8",
+            "connect_timeout": RAINBO_CONNECT_TIMEOUT,
+            "keepalives": 1,
+            "keepalives_idle": 15,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 30_000,
+        },
+    }
+}
+if (ca := env.file("RAINBO_DB_SSLROOTCERT")) is not None:
+    DATABASES["default"]["OPTIONS"]["sslrootcert"] = str(ca)
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "rainbo_cache",
+        "OPTIONS": {"MAX_ENTRIES": 10_000},
+    }
+}
+
+# The queue only rings: every run is recorded, fenced and repeated by RAINBO itself.
+RAINBO_WORKERS = env.integer("RAINBO_WORKERS", 4, 1, 64)
+RAINBO_RUN_LIMIT = env.integer("RAINBO_RUN_LIMIT", 900, 60, 7 * DAY)
+Q_CLUSTER = {
+    "name": "rainbo",
+    "label": "Queue",
+    "orm": "default",
+    "cache": "default",
+    "workers": RAINBO_WORKERS,
+    "queue_limit": RAINBO_WORKERS,
+    "bulk": 1,
+    "timeout": RAINBO_RUN_LIMIT,
+    "retry": 2 * RAINBO_RUN_LIMIT + 300,
+    "max_attempts": 1,
+    "ack_failures": True,
+    "save_limit": -1,
+    "catch_up": False,
+    "poll": 1,
+    "time_zone": "UTC",
+}
+
+# The fleet
+RAINBO_SOURCE_SQL = env.folder("RAINBO_SOURCE_SQL")
+RAINBO_FLEET_THREADS = env.integer("RAINBO_FLEET_THREADS", 8, 1, 256)
+RAINBO_STATEMENT_TIMEOUT = env.integer("RAINBO_STATEMENT_TIMEOUT", 120, 1, DAY)
+RAINBO_INSTANCE_LIMIT = env.integer("RAINBO_INSTANCE_LIMIT", 300, 1, DAY)
+
+# Leases and freshness
+RAINBO_LEASE_TTL = env.integer("RAINBO_LEASE_TTL", 60, 3, 60 * 60)
+RAINBO_LEASE_RENEWAL = env.integer("RAINBO_LEASE_RENEWAL", 10, 1, 20 * 60)
+RAINBO_EXPECTED_PERIOD = env.optional_integer("RAINBO_EXPECTED_PERIOD", 60, 31 * DAY)
+RAINBO_GRACE_SECONDS = env.integer("RAINBO_GRACE_SECONDS", 120, 0, DAY)
+RAINBO_GRACE_PERCENT = env.percent("RAINBO_GRACE_PERCENT", 10)
+
+# Guards: (rows, percent) means the larger of the two
+RAINBO_GUARD_ROUTES_REMOVED = env.rows_and_percent("RAINBO_GUARD_ROUTES_REMOVED", 20, 10)
+RAINBO_GUARD_TENANTS_REMOVED = env.rows_and_percent("RAINBO_GUARD_TENANTS_REMOVED", 2, 10)
+RAINBO_GUARD_GHOSTS_DEACTIVATED = env.rows_and_percent("RAINBO_GUARD_GHOSTS_DEACTIVATED", 3, 30)
+RAINBO_GUARD_MOVED_PERCENT = env.percent("RAINBO_GUARD_MOVED_PERCENT", 30)
+RAINBO_GUARD_COLUMN_PERCENT = env.percent("RAINBO_GUARD_COLUMN_PERCENT", 30)
+RAINBO_WITHHELD_CAP = env.rows_and_percent("RAINBO_WITHHELD_CAP", 100, 1)
+
+LOGGING = logs.config(
+    style=env.choice("RAINBO_LOG_FORMAT", "json", ("json", "text")),
+    level=env.choice("RAINBO_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+)
+
+UNFOLD = {
+    "SITE_TITLE": "RAINBO",
+    "SITE_HEADER": "RAINBO",
+    "SITE_SUBHEADER": "Fleet console",
+    "SITE_SYMBOL": "hub",
+    "SITE_URL": "/admin/",
+    "SHOW_VIEW_ON_SITE": False,
+}

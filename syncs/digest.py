@@ -1,0 +1,68 @@
+"""Digests that prove rows equal: the same SQL on the source and on RAINBO's side.
+
+A row's hash covers every compared column and the source id. PostgreSQL's own hash functions
+give the same value on every server from 14 on for UTF8 text; a server with another encoding
+is asked for md5 over bytes that both sides have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+
+from psycopg import sql
+
+
+class Hashing(Enum):
+    """How a source's rows are hashed, by its server encoding."""
+
+    NATIVE = "native"
+    MD5_UTF8 = "md5"
+    MD5_BYTES = "md5-bytes"
+
+    @classmethod
+    def of(cls, server_encoding: str) -> Hashing:
+        if server_encoding == "UTF8":
+            return cls.NATIVE
+        return cls.MD5_BYTES if server_encoding == "SQL_ASCII" else cls.MD5_UTF8
+
+    @property
+    def here(self) -> Hashing:
+        """The form that gives the same value in RAINBO's own UTF8 database."""
+        return Hashing.NATIVE if self is Hashing.NATIVE else Hashing.MD5_UTF8
+
+
+def row_hash(values: Sequence[sql.Composable], hashing: Hashing) -> sql.Composed:
+    """A bigint over the values, in order. NULL differs from every text; nothing runs together."""
+    if hashing is Hashing.NATIVE:
+        return sql.SQL("hash_record_extended(ROW({}), 0)").format(sql.SQL(", ").join(values))
+    quoted = [sql.SQL("quote_nullable(({})::text)").format(value) for value in values]
+    return _md5(sql.SQL("concat_ws(',', {})").format(sql.SQL(", ").join(quoted)), 64, hashing)
+
+
+def bucket(key: sql.Composable, count: int, hashing: Hashing) -> sql.Composed:
+    """The bucket (0 to count - 1; count is a power of two) of a source id."""
+    if hashing is Hashing.NATIVE:
+        number = sql.SQL('hashtextextended(({})::text COLLATE "C", 0)').format(key)
+    else:
+        number = _md5(sql.SQL("({})::text").format(key), 64, hashing)
+    return sql.SQL("({} & {})::int").format(number, sql.Literal(count - 1))
+
+
+def by_bucket(hashes: sql.Composable) -> sql.Composed:
+    """Count, xor and sum per bucket of a query that returns (bucket, hash)."""
+    return sql.SQL(
+        "SELECT bucket, count(*) AS rows, bit_xor(hash) AS xor, sum(hash) AS sum "
+        "FROM ({}) AS hashes GROUP BY bucket"
+    ).format(hashes)
+
+
+def _md5(text: sql.Composable, bits: int, hashing: Hashing) -> sql.Composed:
+    content = (
+        text
+        if hashing is Hashing.MD5_BYTES
+        else sql.SQL("convert_to({}, 'UTF8')").format(text)
+    )
+    return sql.SQL("('x' || left(md5({}), {}))::bit({})::bigint").format(
+        content, sql.Literal(bits // 4), sql.Literal(bits)
+    )

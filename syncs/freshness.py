@@ -1,0 +1,149 @@
+"""How old is what readers see, and why. Pure: the caller hands in the facts and the time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+WORKER_SILENT_AFTER = timedelta(minutes=3)
+
+
+class State(StrEnum):
+    ON_TIME = "on_time"
+    LATE = "late"
+    STALE = "stale"
+    UNKNOWN = "unknown"
+
+    @property
+    def label(self) -> str:
+        return self.value.replace("_", " ")
+
+    @property
+    def is_bad(self) -> bool:
+        return self is not State.ON_TIME
+
+
+class Cause(StrEnum):
+    """What keeps a sync from confirming, outermost first: an outer cause hides inner ones."""
+
+    PAUSED = "paused"
+    WORKER_SILENT = "worker silent"
+    INSTANCE_DOWN = "instance down"
+    HELD = "held"
+    FAILING = "failing"
+    RUNNING_LONG = "running long"
+    NEVER_CONFIRMED = "never confirmed"
+    OVERDUE = "overdue"
+
+
+@dataclass(frozen=True)
+class Freshness:
+    state: State
+    age: timedelta | None = None
+    late_at: datetime | None = None
+    stale_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Reason:
+    cause: Cause
+    words: str
+
+    def __str__(self) -> str:
+        return f"{self.cause}: {self.words}" if self.words else str(self.cause)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What the last run that took this target says against it."""
+
+    cause: Cause
+    words: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known around a confirmation.
+
+    scheduled: a schedule is there. paused: it is there and switched off. heartbeat: the last
+    sign of life of any worker. running: how long the present run has been under way.
+    """
+
+    scheduled: bool = False
+    paused: bool = False
+    heartbeat: datetime | None = None
+    failure: Failure | None = None
+    running: timedelta | None = None
+
+
+def grace(period: timedelta, seconds: float, percent: float) -> timedelta:
+    """How much later than usual a run may end before it counts: the larger of the two."""
+    return max(timedelta(seconds=seconds), period * (percent / 100))
+
+
+def judge(
+    confirmed_at: datetime | None,
+    slots: tuple[datetime, datetime] | None,
+    usual_seconds: float,
+    grace: timedelta,
+    now: datetime,
+) -> Freshness:
+    """Late after the first planned slot since the confirmation, stale after the second.
+
+    Both plus the usual duration of a run and the grace. Unknown: never confirmed.
+    """
+    if confirmed_at is None or slots is None:
+        return Freshness(State.UNKNOWN)
+    late_at, stale_at = (slot + timedelta(seconds=usual_seconds) + grace for slot in slots)
+    state = State.STALE if now > stale_at else State.LATE if now > late_at else State.ON_TIME
+    return Freshness(state, max(now - confirmed_at, timedelta()), late_at, stale_at)
+
+
+def explain(
+    judged: Freshness, facts: Facts, usual_seconds: float, grace: timedelta, now: datetime
+) -> Reason | None:
+    """Why this is not on time, or will soon not be; None when nothing is wrong."""
+    if facts.paused:
+        return Reason(Cause.PAUSED, "its schedule is switched off")
+    if facts.scheduled and is_silent(facts.heartbeat, now):
+        return Reason(Cause.WORKER_SILENT, _silence(facts.heartbeat, now))
+    if facts.failure is not None:
+        return Reason(facts.failure.cause, facts.failure.words)
+    if facts.running is not None and facts.running > timedelta(seconds=usual_seconds) + grace:
+        usual = in_words(timedelta(seconds=usual_seconds))
+        words = f"under way for {in_words(facts.running)}, usually {usual}"
+        return Reason(Cause.RUNNING_LONG, words)
+    if judged.state is State.UNKNOWN:
+        return Reason(Cause.NEVER_CONFIRMED, "no run has confirmed it yet")
+    if judged.state.is_bad:
+        return Reason(Cause.OVERDUE, "no run has confirmed it since its planned time")
+    return None
+
+
+def is_silent(heartbeat: datetime | None, now: datetime) -> bool:
+    return heartbeat is None or now - heartbeat > WORKER_SILENT_AFTER
+
+
+def worst(states: Iterable[State]) -> State:
+    """The worst of them; unknown when there are none."""
+    return max(states, key=list(State).index, default=State.UNKNOWN)
+
+
+def in_words(length: timedelta) -> str:
+    """`3 s`, `5 min`, `2 h 10 min`, `4 d 3 h`: the two largest units, the second if not zero."""
+    seconds = int(length.total_seconds())
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    for at, (unit, size) in enumerate(units):
+        if seconds >= size:
+            rest, name = (seconds % size, units[at + 1]) if at + 1 < len(units) else (0, ("", 1))
+            more = f" {rest // name[1]} {name[0]}" if rest // name[1] and unit != "min" else ""
+            return f"{seconds // size} {unit}{more}"
+    return "0 s"
+
+
+def _silence(heartbeat: datetime | None, now: datetime) -> str:
+    if heartbeat is None:
+        return "no worker has ever reported"
+    return f"the last sign of life came {in_words(now - heartbeat)} ago"

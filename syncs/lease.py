@@ -1,0 +1,134 @@
+"""The right to run a sync and to publish, with a fencing token.
+
+Every judgement of time is the database's own (`clock_timestamp()`), so that servers whose
+clocks differ agree on who holds what.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from django.db import Error, OperationalError, connection, transaction
+from django.db.models.functions import Now
+
+from syncs.errors import LeaseHeld, LeaseLost
+from syncs.models import RunState, SyncRun
+
+log = logging.getLogger(__name__)
+
+_LIVE = "SELECT run_id FROM syncs_lease WHERE sync = %s AND expires_at > clock_timestamp()"
+_TAKE = """
+    UPDATE syncs_lease
+       SET token = token + 1, run_id = %s, renewed_at = clock_timestamp(),
+           expires_at = clock_timestamp() + make_interval(secs => %s)
+     WHERE sync = %s
+ RETURNING token"""
+_RENEW = """
+    UPDATE syncs_lease
+       SET renewed_at = clock_timestamp(),
+           expires_at = clock_timestamp() + make_interval(secs => %s)
+     WHERE sync = %s AND token = %s"""
+
+
+def claim(run: SyncRun) -> int:
+    """Take the lease of the run's sync and return its fencing token.
+
+    Runs of that sync that still say `running` have lost theirs and become `lost`.
+    Raises LeaseHeld, naming the holder, while it is live or its holder is publishing.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO syncs_lease (sync, token) VALUES (%s, 0) ON CONFLICT DO NOTHING",
+            [run.sync],
+        )
+        _refuse_if_live(cursor, run.sync)
+        try:
+            with transaction.atomic():
+                cursor.execute("SET LOCAL lock_timeout = '5s'")
+                cursor.execute("SELECT 1 FROM syncs_lease WHERE sync = %s FOR UPDATE", [run.sync])
+                _refuse_if_live(cursor, run.sync)
+                cursor.execute(_TAKE, [run.pk, settings.RAINBO_LEASE_TTL, run.sync])
+                token = int(cursor.fetchone()[0])
+                _close_lost(run)
+        except OperationalError as error:
+            if isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
+                raise LeaseHeld(None) from error
+            raise
+    return token
+
+
+def renew(sync: str, token: int) -> bool:
+    """Extend the lease, expired or not, unless another run took it. Tells whether it holds."""
+    with connection.cursor() as cursor:
+        cursor.execute(_RENEW, [settings.RAINBO_LEASE_TTL, sync, token])
+        return cursor.rowcount == 1
+
+
+def release(sync: str, token: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE syncs_lease SET expires_at = NULL WHERE sync = %s AND token = %s",
+            [sync, token],
+        )
+
+
+def fence(session: psycopg.Connection[Any], sync: str, token: int) -> None:
+    """Hold the lease row until the transaction ends. Raises LeaseLost when it is another's.
+
+    FOR KEY SHARE lets renewals of the same holder pass and makes a takeover wait.
+    """
+    row = session.execute(
+        "SELECT token FROM syncs_lease WHERE sync = %s FOR KEY SHARE", [sync]
+    ).fetchone()
+    if row is None or row[0] != token:
+        raise LeaseLost
+
+
+class Renewal:
+    """Renews a lease from a thread with a connection of its own, until left."""
+
+    def __init__(self, sync: str, token: int) -> None:
+        self.sync = sync
+        self.token = token
+        self.lost = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name=f"lease {sync}", daemon=True)
+
+    def __enter__(self) -> Renewal:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _renew(self) -> None:
+        try:
+            while not self._stop.wait(settings.RAINBO_LEASE_RENEWAL):
+                try:
+                    if not renew(self.sync, self.token):
+                        self.lost.set()
+                        return
+                except Error:
+                    log.warning("could not renew the lease of %s; trying again", self.sync)
+                    connection.close()
+        finally:
+            connection.close()
+
+
+def _refuse_if_live(cursor: Any, sync: str) -> None:
+    cursor.execute(_LIVE, [sync])
+    if row := cursor.fetchone():
+        raise LeaseHeld(row[0])
+
+
+def _close_lost(run: SyncRun) -> None:
+    SyncRun.objects.filter(sync=run.sync, state=RunState.RUNNING).exclude(pk=run.pk).update(
+        state=RunState.LOST,
+        finished_at=Now(),
+        error=f"its lease ran out; run {run.pk} took over",
+    )

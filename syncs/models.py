@@ -1,0 +1,256 @@
+"""What the engine remembers: runs, leases, confirmations, and what was withheld or held."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.db import models
+from django.db.models import Q
+
+
+class RunState(models.TextChoices):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial"
+    HELD = "held"
+    FAILED = "failed"
+    LOST = "lost"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+
+
+OPEN_STATES = (RunState.QUEUED, RunState.RUNNING)
+
+
+class TargetState(models.TextChoices):
+    WAITING = "waiting"
+    SUCCEEDED = "succeeded"
+    HELD = "held"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class Trigger(models.TextChoices):
+    COMMAND = "command"
+    SCHEDULE = "schedule"
+    BUTTON = "button"
+    API = "api"
+    SIGNAL = "signal"
+
+
+class SyncRun(models.Model):
+    """One execution of a sync."""
+
+    sync = models.CharField(max_length=64)
+    state = models.CharField(max_length=16, choices=RunState.choices, default=RunState.QUEUED)
+    trigger = models.CharField(max_length=16, choices=Trigger.choices)
+    actor = models.CharField(max_length=150, blank=True, help_text="who asked for it")
+    options = models.JSONField(default=dict)
+    slot = models.DateTimeField(null=True, blank=True, help_text="planned time of the schedule")
+    attempt = models.PositiveSmallIntegerField(default=1)
+    not_before = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    seconds = models.FloatField(null=True, blank=True, help_text="by a monotonic clock")
+    token = models.BigIntegerField(null=True, blank=True, help_text="fencing token of its lease")
+    host = models.CharField(max_length=255, blank=True)
+    pid = models.IntegerField(null=True, blank=True)
+    error = models.TextField(blank=True)
+    met = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="skipped_for",
+        help_text="the run that was under way",
+    )
+    superseded_by = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="supersedes"
+    )
+    accepted_by = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="accepts"
+    )
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["sync", "slot", "attempt"],
+                condition=Q(slot__isnull=False),
+                name="one_run_per_slot_and_attempt",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["sync", "-id"], name="runs_of_a_sync"),
+            models.Index(
+                fields=["sync"],
+                condition=Q(state__in=["queued", "running"]),
+                name="open_runs",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.sync} run {self.pk}"
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in OPEN_STATES
+
+    def move(self, to: RunState, *, expect: tuple[RunState, ...], **fields: Any) -> bool:
+        """Change the state if it is still one of `expect`; tell whether it did."""
+        moved = SyncRun.objects.filter(pk=self.pk, state__in=expect).update(state=to, **fields)
+        if moved:
+            self.refresh_from_db()
+        return bool(moved)
+
+
+class RunTarget(models.Model):
+    """One instance's part in a run. Counts are null where they are unknown."""
+
+    run = models.ForeignKey(SyncRun, on_delete=models.CASCADE, related_name="targets")
+    target = models.CharField(max_length=64)
+    label = models.CharField(max_length=255)
+    state = models.CharField(
+        max_length=16, choices=TargetState.choices, default=TargetState.WAITING
+    )
+    read = models.BigIntegerField(null=True)
+    added = models.BigIntegerField(null=True)
+    changed = models.BigIntegerField(null=True)
+    removed = models.BigIntegerField(null=True)
+    withheld = models.BigIntegerField(null=True)
+    total = models.BigIntegerField(null=True, help_text="rows of the source after the run")
+    seconds = models.FloatField(null=True)
+    note = models.TextField(blank=True, help_text="why it was skipped or held")
+    error = models.TextField(blank=True)
+    error_kind = models.CharField(max_length=16, blank=True)
+    passing = models.BooleanField(default=False, help_text="an error that can pass by itself")
+
+    class Meta:
+        ordering: ClassVar = ["run", "id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["run", "target"], name="one_part_per_run_and_target"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.label} in run {self.run_id}"
+
+
+class RunLog(models.Model):
+    run = models.ForeignKey(SyncRun, on_delete=models.CASCADE, related_name="log")
+    at = models.DateTimeField(auto_now_add=True)
+    level = models.CharField(max_length=8, default="info")
+    target = models.CharField(max_length=64, blank=True)
+    message = models.TextField()
+
+    class Meta:
+        ordering: ClassVar = ["run", "id"]
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class Lease(models.Model):
+    """The right to run a sync and to publish. Judged by the database's clock alone."""
+
+    sync = models.CharField(max_length=64, primary_key=True)
+    token = models.BigIntegerField(default=0, help_text="grows by one with each holder")
+    run = models.ForeignKey(
+        SyncRun, null=True, on_delete=models.SET_NULL, related_name="+", db_constraint=False
+    )
+    expires_at = models.DateTimeField(null=True)
+    renewed_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"lease of {self.sync}"
+
+
+class Confirmation(models.Model):
+    """When a sync last proved a target's rows equal to their source."""
+
+    sync = models.CharField(max_length=64)
+    target = models.CharField(max_length=64)
+    at = models.DateTimeField(help_text="own database's clock just before the snapshot opened")
+    run = models.ForeignKey(SyncRun, null=True, on_delete=models.SET_NULL, related_name="+")
+    rows = models.BigIntegerField(default=0)
+    basis = models.CharField(
+        max_length=255, blank=True, help_text="what the stored digests were computed from"
+    )
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["sync", "target"], name="one_confirmation_per_target"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.sync} of {self.target} at {self.at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+class WithheldRow(models.Model):
+    """A source row that can't be stored: its id, its hash and the reason."""
+
+    sync = models.CharField(max_length=64)
+    target = models.CharField(max_length=64)
+    source_id = models.TextField()
+    row_hash = models.BigIntegerField()
+    reason = models.CharField(max_length=255)
+    since = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["sync", "target"], name="withheld_of_a_target")]
+
+    def __str__(self) -> str:
+        return f"{self.source_id}: {self.reason}"
+
+
+class HeldChange(models.Model):
+    """One change of the set that a guard refused to publish."""
+
+    class Kind(models.TextChoices):
+        REMOVED = "removed"
+        MOVED = "moved"
+        CHANGED = "changed"
+
+    run = models.ForeignKey(SyncRun, on_delete=models.CASCADE, related_name="held_changes")
+    target = models.CharField(max_length=64)
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    source_id = models.TextField()
+    detail = models.TextField(blank=True)
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["run", "target"], name="held_of_a_target")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.source_id}"
+
+
+class BucketDigest(models.Model):
+    """Count, xor and sum of the row hashes of one bucket of source ids."""
+
+    sync = models.CharField(max_length=64)
+    target = models.CharField(max_length=64)
+    bucket = models.IntegerField()
+    rows = models.BigIntegerField()
+    xor = models.BigIntegerField()
+    sum = models.DecimalField(max_digits=40, decimal_places=0)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["sync", "target", "bucket"], name="one_digest_per_bucket"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.sync} of {self.target}, bucket {self.bucket}"
+
+
+class Heartbeat(models.Model):
+    """A sign of life that came through a worker."""
+
+    worker = models.CharField(max_length=255, primary_key=True)
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.worker

@@ -1,0 +1,38 @@
+"""What a request may ask of a sync."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from syncs.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Options:
+    """Choices of one run, stored with it as JSON.
+
+    targets: instances to take, all when empty. only: keys inside a target (admins of a ghost
+    sync). force: don't skip what is fresh. accept_held: the held run whose changes a person
+    accepts, with the reason. failed_from: take only what failed in that run.
+    """
+
+    targets: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    force: bool = False
+    dry_run: bool = False
+    accept_held: int | None = None
+    reason: str = ""
+    failed_from: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        defaults = {field.name: field.default for field in fields(self)}
+        return {k: v for k, v in asdict(self).items() if v != defaults[k]}
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Options:
+        unknown = set(stored) - {field.name for field in fields(cls)}
+        if unknown:
+            raise UsageError(f"unknown options: {', '.join(sorted(unknown))}")
+        lists = {k: tuple(stored[k]) for k in ("targets", "only") if k in stored}
+        return cls(**{**stored, **lists})

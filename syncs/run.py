@@ -1,0 +1,189 @@
+"""The handle that a sync's function gets: its options, its targets, its right to publish."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+import psycopg
+from django.db import connection
+
+from syncs import lease
+from syncs.errors import LeaseLost, RainboError
+from syncs.models import HeldChange, RunLog, RunState, RunTarget, SyncRun, TargetState
+from syncs.options import Options
+from syncs.session import open_session
+from syncs.specs import Target
+
+logger = logging.getLogger("rainbo.run")
+
+Session = psycopg.Connection[tuple[Any, ...]]
+Listener = Callable[[RunTarget], None]
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The own database's time, carried on by a monotonic clock; never ahead of it."""
+
+    anchor: datetime
+    monotonic: float
+
+    @classmethod
+    def read(cls) -> Clock:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT clock_timestamp()")
+            return cls(cursor.fetchone()[0], time.monotonic())
+
+    def now(self) -> datetime:
+        return self.anchor + timedelta(seconds=time.monotonic() - self.monotonic)
+
+
+class Run:
+    """One execution under way. Made by `syncs.runs.execute` alone."""
+
+    def __init__(
+        self, record: SyncRun, renewal: lease.Renewal, listener: Listener | None = None
+    ) -> None:
+        self.record = record
+        self.options = Options.from_json(record.options)
+        self.renewal = renewal
+        self._listener = listener or (lambda part: None)
+        self._clock = Clock.read()
+        self._parts: dict[str, RunTarget] = {}
+
+    @property
+    def dry_run(self) -> bool:
+        return self.options.dry_run
+
+    def now(self) -> datetime:
+        return self._clock.now()
+
+    @cached_property
+    def session(self) -> Session:
+        """The run's connection to RAINBO's database, for staging and publishing."""
+        return open_session(self.record.sync)
+
+    def close(self) -> None:
+        if "session" in self.__dict__:
+            self.session.close()
+
+    def check_lease(self) -> None:
+        """Raises LeaseLost when the lease is no longer this run's, by the database's word."""
+        if self.renewal.lost.is_set() or not lease.renew(self.record.sync, self.renewal.token):
+            raise LeaseLost
+
+    @contextmanager
+    def publishing(self) -> Iterator[Session]:
+        """The one transaction after which readers see the new state.
+
+        Raises LeaseLost, and changes nothing, when another run took the lease.
+        """
+        with self.session.transaction(force_rollback=self.dry_run):
+            lease.fence(self.session, self.record.sync, self.renewal.token)
+            yield self.session
+
+    def confirm(
+        self, session: Session, target: str, at: datetime, *, rows: int = 0, basis: str = ""
+    ) -> None:
+        """Record, inside the publishing transaction, that the target equals its source."""
+        session.execute(
+            """
+            INSERT INTO syncs_confirmation (sync, target, at, run_id, rows, basis)
+            VALUES (%s, %s, %s, %s, %s, %s)
+            ON CONFLICT (sync, target) DO UPDATE
+               SET at = excluded.at, run_id = excluded.run_id, rows = excluded.rows,
+                   basis = excluded.basis""",
+            [self.record.sync, target, at, self.record.pk, rows, basis],
+        )
+
+    def log(self, message: str, target: str = "", level: str = "info") -> None:
+        RunLog.objects.create(run=self.record, message=message, target=target, level=level)
+        logger.log(
+            logging.getLevelNamesMapping()[level.upper()],
+            message,
+            extra={"run": self.record.pk, "sync": self.record.sync, "target": target},
+        )
+
+    def expect(self, targets: Iterable[Target]) -> None:
+        """Say which targets this run will settle."""
+        self._parts = {
+            target.key: RunTarget.objects.create(
+                run=self.record, target=target.key, label=target.label
+            )
+            for target in targets
+        }
+
+    def settle(
+        self,
+        target: str,
+        state: TargetState,
+        *,
+        note: str = "",
+        error: RainboError | None = None,
+        seconds: float | None = None,
+        **counts: int | None,
+    ) -> None:
+        """Record a target's outcome; counts: read, added, changed, removed, withheld, total.
+
+        A dry run leaves no total behind: the guard compares with what was published.
+        """
+        part = self._parts[target]
+        part.state, part.note, part.seconds = state, note, seconds
+        if self.dry_run:
+            counts.pop("total", None)
+        for name, count in counts.items():
+            setattr(part, name, count)
+        if error is not None:
+            part.error, part.error_kind, part.passing = str(error), error.kind, error.passing
+            self.log(str(error), target, "error")
+        part.save()
+        self._listener(part)
+
+    def hold(
+        self, target: str, reasons: list[str], changes: Iterable[tuple[str, str, str]] = ()
+    ) -> None:
+        """Hold a target back for a person: (kind, source id, detail) is what would change."""
+        self.log(f"held: {'; '.join(reasons)}", target, "warning")
+        if self.dry_run:
+            return
+        HeldChange.objects.bulk_create(
+            (
+                HeldChange(
+                    run=self.record, target=target, kind=kind, source_id=key, detail=detail
+                )
+                for kind, key, detail in changes
+            ),
+            batch_size=5000,
+        )
+
+    def accepted(self, target: str) -> set[tuple[str, str]] | None:
+        """The (kind, source id) that a person accepted for this target; None without one."""
+        if self.options.accept_held is None:
+            return None
+        held = HeldChange.objects.filter(run=self.options.accept_held, target=target)
+        return set(held.values_list("kind", "source_id"))
+
+    def use_acceptance(self, session: Session) -> None:
+        """Spend the acceptance inside the publishing transaction: it serves once."""
+        spent = session.execute(
+            "UPDATE syncs_syncrun SET accepted_by_id = %s WHERE id = %s AND "
+            "(accepted_by_id IS NULL OR accepted_by_id = %s)",
+            [self.record.pk, self.options.accept_held, self.record.pk],
+        )
+        if not spent.rowcount:
+            raise RainboError(f"run {self.options.accept_held} was accepted before")
+
+    def verdict(self) -> RunState:
+        """The run's state by its targets'."""
+        states = {part.state for part in self._parts.values()} - {TargetState.SKIPPED}
+        if states <= {TargetState.SUCCEEDED}:
+            return RunState.SUCCEEDED
+        if TargetState.SUCCEEDED in states or len(states) > 1:
+            return RunState.PARTIAL
+        return RunState.HELD if states == {TargetState.HELD} else RunState.FAILED

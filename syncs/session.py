@@ -1,0 +1,38 @@
+"""The engine's own connection to RAINBO's database: for staging and publishing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from django.db import connection
+from psycopg.rows import tuple_row
+
+
+def open_session(purpose: str) -> psycopg.Connection[tuple[Any, ...]]:
+    """Open an autocommit connection that a stopped process can't keep a lock with.
+
+    Half the lease's time to live after its client fell silent inside a transaction, the
+    server ends it; a broken network path is noticed within the same time.
+    """
+    half = settings.RAINBO_LEASE_TTL * 1000 // 2
+    params = connection.get_connection_params()
+    for django_only in ("cursor_factory", "context", "application_name", "options"):
+        params.pop(django_only, None)
+    return psycopg.connect(
+        **params
+        | {
+            "autocommit": True,
+            "row_factory": tuple_row,
+            "application_name": f"rainbo/{purpose}",
+            "keepalives_idle": max(1, half // 3000),
+            "keepalives_interval": max(1, half // 6000),
+            "keepalives_count": 3,
+            "tcp_user_timeout": half,
+            "options": (
+                f"-c idle_in_transaction_session_timeout={half} -c lock_timeout={half} "
+                "-c timezone=UTC -c datestyle=ISO -c work_mem=64MB -c temp_buffers=32MB"
+            ),
+        }
+    )

@@ -1,0 +1,64 @@
+"""The registry of syncs: named jobs that the engine can run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from syncs.errors import UsageError
+
+if TYPE_CHECKING:
+    from syncs.run import Run
+
+
+@dataclass(frozen=True)
+class Target:
+    """One instance as the engine sees it: a key and a name for people."""
+
+    key: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Sync:
+    """A named job.
+
+    cron: the default rhythm in UTC, five fields. period: seconds between confirmations that
+    are expected where nothing is scheduled. targets: what should be confirmed. order: place
+    in sync_all. stale_hides: what readers should not trust when it is stale.
+    """
+
+    name: str
+    title: str
+    command: str
+    function: Callable[[Run], None]
+    targets: Callable[[], list[Target]]
+    cron: str
+    period: int
+    order: int
+
+    @property
+    def commandline(self) -> str:
+        return f"python manage.py {self.command}"
+
+
+_registry: dict[str, Sync] = {}
+
+
+def register(sync: Sync) -> Sync:
+    _registry[sync.name] = sync
+    return sync
+
+
+def get(name: str) -> Sync:
+    """The sync of that name. Raises UsageError when the code knows none."""
+    try:
+        return _registry[name]
+    except KeyError:
+        raise UsageError(f"no sync is named {name!r}: {', '.join(_registry)}") from None
+
+
+def all_syncs() -> list[Sync]:
+    """Every sync, in the order in which they depend on each other."""
+    return sorted(_registry.values(), key=lambda sync: sync.order)

@@ -1,0 +1,157 @@
+"""Moves rows between servers: COPY to COPY in binary, over raw libpq buffers.
+
+Every row carries the hash that its source computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, LiteralString, cast
+
+import psycopg
+from psycopg import pq, sql
+
+from syncs.digest import Hashing, row_hash
+from syncs.errors import ContractBroken
+
+Connection = psycopg.Connection[Any]
+Write = Callable[[bytes], object]
+
+BATCH = 256 * 1024  # bytes gathered before they are handed on
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a contract: its name, the type it is cast to, the source types it accepts."""
+
+    name: str
+    kind: str
+    accepts: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Query:
+    """A contract's query. The first column is the source id."""
+
+    name: str
+    sql: str
+    columns: tuple[Column, ...]
+
+
+def server_encoding(source: Connection) -> str:
+    return str(source.execute("SHOW server_encoding").fetchone()[0])  # type: ignore[index]
+
+
+def probe(source: Connection, query: Query) -> None:
+    """Check the query's columns and types without reading rows. Raises ContractBroken."""
+    cursor = source.execute(
+        sql.SQL("SELECT * FROM ({}) AS source LIMIT 0").format(verbatim(query.sql))
+    )
+    found = {column.name: column.type_code for column in cursor.description or ()}
+    names = dict(
+        source.execute(
+            "SELECT oid::bigint, typname FROM pg_type WHERE oid = ANY(%s)", [[*found.values()]]
+        ).fetchall()
+    )
+    wrong = []
+    for column in query.columns:
+        if column.name not in found:
+            wrong.append(f"column {column.name} is missing")
+        elif (kind := names.get(found[column.name], "unknown")) not in column.accepts:
+            wrong.append(f"column {column.name} is {kind}, not {_or(column.accepts)}")
+    if wrong:
+        raise ContractBroken(f"{query.name}.sql: {'; '.join(wrong)}")
+
+
+def copy_out(source: Connection, query: Query, target: str, write: Write) -> int:
+    """Send the query's rows, with the target's key and each row's hash, to `write`.
+
+    Returns the number of rows that the source says it sent. Raises psycopg errors as they are.
+    """
+    hashing = Hashing.of(server_encoding(source))
+    values = [_cast(column) for column in query.columns]
+    statement = sql.SQL(
+        "COPY (SELECT {target}::text, {values}, {hash} FROM ({query}) AS source) "
+        "TO STDOUT (FORMAT binary)"
+    ).format(
+        target=sql.Literal(target),
+        values=sql.SQL(", ").join(values),
+        hash=row_hash(values, hashing),
+        query=verbatim(query.sql),
+    )
+    return _copy_out(source, statement.as_string(source).encode(), write)
+
+
+def _cast(column: Column) -> sql.Composed:
+    value = sql.SQL("(source.{})").format(sql.Identifier(column.name))
+    if column.kind == "text":
+        return sql.SQL('{}::text COLLATE "C"').format(value)
+    return sql.SQL("{}::{}").format(value, verbatim(column.kind))
+
+
+def verbatim(query: str) -> sql.SQL:
+    """The contract's SQL as it stands: it comes from files of this installation."""
+    return sql.SQL(cast(LiteralString, query))
+
+
+def _copy_out(source: Connection, statement: bytes, write: Write) -> int:
+    result = source.pgconn.exec_(statement)
+    if result.status != pq.ExecStatus.COPY_OUT:
+        raise psycopg.errors.lookup(_state(result))(_message(result))
+    gathered, size = [], 0
+    while True:
+        length, data = source.pgconn.get_copy_data(0)
+        if length <= 0:
+            break
+        gathered.append(bytes(data))
+        size += length
+        if size >= BATCH:
+            write(b"".join(gathered))
+            gathered, size = [], 0
+    write(b"".join(gathered))
+    return _finish(source)
+
+
+@contextmanager
+def copying_in(session: Connection, table: sql.Identifier) -> Iterator[Write]:
+    """Take a binary COPY stream into the table; nothing of it stays when the block raises."""
+    statement = sql.SQL("COPY {} FROM STDIN (FORMAT binary)").format(table).as_string(session)
+    result = session.pgconn.exec_(statement.encode())
+    if result.status != pq.ExecStatus.COPY_IN:
+        raise psycopg.errors.lookup(_state(result))(_message(result))
+    try:
+        yield lambda block: session.pgconn.put_copy_data(block) if block else None
+    except BaseException:
+        session.pgconn.put_copy_end(b"the source was not read to its end")
+        while session.pgconn.get_result():
+            pass
+        raise
+    session.pgconn.put_copy_end()
+    _finish(session)
+
+
+def _finish(connection: Connection) -> int:
+    """Take a COPY's closing result and return its row count."""
+    rows = 0
+    while result := connection.pgconn.get_result():
+        if result.status != pq.ExecStatus.COMMAND_OK:
+            if connection.pgconn.status == pq.ConnStatus.BAD:
+                raise psycopg.OperationalError("the connection was lost")
+            raise psycopg.errors.lookup(_state(result))(_message(result))
+        rows = result.command_tuples or 0
+    return rows
+
+
+def _state(result: pq.abc.PGresult) -> str:
+    return (result.error_field(pq.DiagnosticField.SQLSTATE) or b"08006").decode()
+
+
+def _message(result: pq.abc.PGresult) -> str:
+    message = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY)
+    return message.decode(errors="replace") if message else "the connection was lost"
+
+
+def _or(names: frozenset[str]) -> str:
+    return " or ".join(sorted(names))

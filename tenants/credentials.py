@@ -1,0 +1,120 @@
+"""Passwords of instances at rest: sealed with Fernet, bound to their row and their settings.
+
+A sealed password opens only for the row, host, port, user, CA and login method that it was
+entered for, and for an ssl mode at least as strong: whoever points an instance somewhere else
+must know the password.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
+from django.db import models
+
+from syncs.errors import RainboError
+
+
+class CredentialError(RainboError):
+    """A stored password can't be used."""
+
+    kind = "credential"
+
+
+@dataclass(frozen=True)
+class Binding:
+    """What a sealed password is good for: a row, its settings, and the weakest ssl mode."""
+
+    row: str
+    settings: tuple[str, ...]
+    strength: int
+
+
+class Sealed:
+    """Ciphertext that shows itself to nobody by accident."""
+
+    __slots__ = ("token",)
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+
+    def __repr__(self) -> str:
+        return "Sealed(…)"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sealed) and self.token == other.token
+
+    def __hash__(self) -> int:
+        return hash(self.token)
+
+
+def seal(password: str, binding: Binding) -> Sealed:
+    content = {
+        "row": binding.row,
+        "settings": binding.settings,
+        "strength": binding.strength,
+        "password": password,
+    }
+    return Sealed(_fernet().encrypt(json.dumps(content).encode()).decode())
+
+
+def unseal(sealed: object, binding: Binding, owner: str) -> str:
+    """Open a sealed password; `owner` names the row in errors. Raises CredentialError."""
+    if not isinstance(sealed, Sealed) or not sealed.token:
+        raise CredentialError(f"{owner} has no password: enter it")
+    try:
+        content = json.loads(_fernet().decrypt(sealed.token.encode()))
+    except (InvalidToken, ValueError):
+        raise CredentialError(
+            f"the stored password of {owner} can't be decrypted: it was altered, or its key is "
+            "missing from RAINBO_CREDENTIAL_KEYS. Bring the key back or enter the password again"
+        ) from None
+    if content["row"] != binding.row:
+        raise CredentialError(
+            f"the stored password of {owner} belongs to another row: enter it again"
+        )
+    if tuple(content["settings"]) != binding.settings or binding.strength < content["strength"]:
+        raise CredentialError(
+            f"the stored password of {owner} was entered for other connection settings "
+            "(host, port, user, CA, login method or a stronger ssl mode): enter it again"
+        )
+    return str(content["password"])
+
+
+def rotate(sealed: Sealed) -> Sealed:
+    """The same secret under the newest key. Raises InvalidToken when no key opens it."""
+    return Sealed(_fernet().rotate(sealed.token.encode()).decode())
+
+
+class SealedField(models.TextField[Any, Any]):
+    """Stores a `Sealed`; refuses anything else, so that no clear text can reach the table."""
+
+    def from_db_value(self, value: str | None, *_: object) -> Sealed | None:
+        return None if value is None else Sealed(value)
+
+    def to_python(self, value: object) -> Sealed | None:
+        if value is None or isinstance(value, Sealed):
+            return value
+        raise TypeError("a sealed field takes a Sealed: use set_password()")
+
+    def get_prep_value(self, value: object) -> str | None:
+        sealed = self.to_python(value)
+        return None if sealed is None else sealed.token
+
+    def value_to_string(self, obj: models.Model) -> str:
+        return ""
+
+
+def _fernet() -> MultiFernet:
+    return _fernet_of(tuple(settings.RAINBO_CREDENTIAL_KEYS))
+
+
+@lru_cache(maxsize=4)
+def _fernet_of(keys: tuple[str, ...]) -> MultiFernet:
+    return MultiFernet([Fernet(key) for key in keys])

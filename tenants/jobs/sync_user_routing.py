@@ -1,0 +1,123 @@
+"""The e-mail directory of the master → user_routes."""
+
+from __future__ import annotations
+
+from django.conf import settings
+
+from syncs import guard, proof
+from syncs.errors import RainboError
+from syncs.guard import Limit
+from syncs.history import rows_day_ago
+from syncs.models import TargetState
+from syncs.run import Run, Session
+from syncs.staging import Stage
+from tenants import contract, route_merge
+from tenants.choice import as_target, master
+from tenants.models import RdsInstance
+from tenants.reading import Reading, read_instances
+
+NAME = "sync_user_routing"
+BUCKETS = 1024
+KEY_VERSION = 1  # of rainbo_email_key
+
+
+def sync_user_routing(run: Run) -> None:
+    """Make user_routes equal to the master's directory, or leave it as it is."""
+    source = master()
+    run.expect([as_target(source)])
+    stage = Stage(run.session, "incoming_routes", contract.query(NAME))
+    reading = read_instances(run, stage, [source]).get(str(source.pk))
+    if reading is None:
+        return
+    try:
+        _publish(run, stage, source, reading)
+    except RainboError as error:
+        run.settle(
+            str(source.pk),
+            TargetState.FAILED,
+            error=error,
+            seconds=reading.seconds,
+            read=reading.rows,
+        )
+
+
+def _publish(run: Run, stage: Stage, source: RdsInstance, reading: Reading) -> None:
+    target, session = str(source.pk), run.session
+    stage.withhold(route_merge.UNUSABLE)
+    stage.check(target, reading.rows, settings.RAINBO_WITHHELD_CAP)
+    day_ago = rows_day_ago(run.record.sync, target, run.now())
+    changes = route_merge.plan(session, stage, target, day_ago)
+    counts: dict[str, int | None] = {
+        "read": reading.rows,
+        "added": changes.added,
+        "changed": changes.changed,
+        "removed": changes.removed,
+        "withheld": changes.withheld + reading.rows - changes.total,
+    }
+    reasons, accepted = _judge(run, session, target, changes)
+    if reasons:
+        if not run.dry_run:
+            route_merge.keep_held(session, run.record.pk, target)
+        run.hold(target, reasons)
+        note = "; ".join(reasons)
+        run.settle(target, TargetState.HELD, note=note, seconds=reading.seconds, **counts)
+        return
+    with run.publishing():
+        if changes.added or changes.changed or changes.removed:
+            route_merge.merge(session, run.record.pk)
+        _forget_other_masters(session, run.record.sync, target)
+        proof.publish_withheld(session, run.record.sync, target, stage)
+        rows = route_merge.source_form(reading.hashing)
+        proof.prove_equal(
+            session, run.record.sync, target, stage, rows, reading.hashing, BUCKETS
+        )
+        basis = _basis(source, reading)
+        run.confirm(session, target, reading.at, rows=reading.rows, basis=basis)
+        if accepted:
+            run.use_acceptance(session)
+    run.settle(
+        target,
+        TargetState.SUCCEEDED,
+        seconds=reading.seconds,
+        total=changes.total,
+        **counts,
+    )
+
+
+def _judge(
+    run: Run, session: Session, target: str, changes: route_merge.RouteChanges
+) -> tuple[list[str], bool]:
+    """Reasons to hold, and whether a person's acceptance lifts them."""
+    removals = Limit(*settings.RAINBO_GUARD_ROUTES_REMOVED)
+    reasons = guard.judge(
+        changes.guarded,
+        removals,
+        moves=Limit(removals.floor, settings.RAINBO_GUARD_MOVED_PERCENT),
+        columns=Limit(removals.floor, settings.RAINBO_GUARD_COLUMN_PERCENT),
+    )
+    if not reasons or run.options.accept_held is None:
+        return reasons, False
+    beyond = route_merge.unaccepted(session, run.options.accept_held, target)
+    if beyond:
+        return [*reasons, f"{beyond:,} of the removals and moves were not accepted"], False
+    return [], True
+
+
+def _forget_other_masters(session: Session, sync: str, target: str) -> None:
+    for table in ("syncs_withheldrow", "syncs_bucketdigest", "syncs_confirmation"):
+        session.execute(
+            f"DELETE FROM {table} WHERE sync = %s AND target <> %s", [sync, target]
+        )
+
+
+def _basis(source: RdsInstance, reading: Reading) -> str:
+    """What the stored digests were computed from: a change of any forces the full way."""
+    return " ".join(
+        (
+            f"instance={source.pk}",
+            f"identity={source.identity}",
+            f"sql={contract.fingerprint(NAME)}",
+            f"key={KEY_VERSION}",
+            f"hash={reading.hashing.value}",
+        )
+    )

@@ -1,0 +1,17 @@
+from tenants.models.ghost import GhostUser
+from tenants.models.installation import Installation
+from tenants.models.instance import InstanceCheck, RdsInstance
+from tenants.models.route import RouteRemoval, UserRoute
+from tenants.models.tenant import Tenant, TenantChange, TenantDailyCount
+
+__all__ = [
+    "GhostUser",
+    "Installation",
+    "InstanceCheck",
+    "RdsInstance",
+    "RouteRemoval",
+    "Tenant",
+    "TenantChange",
+    "TenantDailyCount",
+    "UserRoute",
+]

@@ -1,0 +1,155 @@
+"""One database server of the fleet, and what its checks found."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Max, Q
+
+from tenants.credentials import Binding, SealedField, seal, unseal
+
+
+class SslMode(models.TextChoices):
+    """libpq's sslmode, weakest first; the order is used to tell a weakening."""
+
+    DISABLE = "disable"
+    ALLOW = "allow"
+    PREFER = "prefer"
+    REQUIRE = "require"
+    VERIFY_CA = "verify-ca"
+    VERIFY_FULL = "verify-full"
+
+
+class AuthMethod(models.TextChoices):
+    """libpq's require_auth."""
+
+    SCRAM = "scram-sha-256", "scram-sha-256 (default)"
+    MD5 = "md5", "md5 (weak)"
+    PASSWORD = "password", "password in clear (only inside TLS)"
+
+
+class Health(models.TextChoices):
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    DOWN = "down"
+    UNKNOWN = "unknown"
+
+
+class RdsInstance(models.Model):
+    id = models.PositiveIntegerField(
+        primary_key=True,
+        validators=[MinValueValidator(1)],
+        help_text="the --rds number; what the master's directory calls rds_instance_id",
+    )
+    name = models.CharField(max_length=100, unique=True)
+    host = models.CharField(max_length=255)
+    port = models.PositiveIntegerField(
+        default=5432, validators=[MinValueValidator(1), MaxValueValidator(65535)]
+    )
+    database = models.CharField(max_length=63)
+    user = models.CharField(max_length=63)
+    password = SealedField(editable=False)
+    ssl_mode = models.CharField(
+        max_length=16, choices=SslMode.choices, default=SslMode.VERIFY_FULL
+    )
+    ssl_ca = models.TextField(
+        "CA certificates (PEM)", blank=True, help_text="empty: the system's own"
+    )
+    require_auth = models.CharField(
+        max_length=16, choices=AuthMethod.choices, default=AuthMethod.SCRAM
+    )
+    app_url = models.URLField(blank=True, help_text="where the tenants of this instance sign in")
+    is_active = models.BooleanField(default=True)
+    is_master = models.BooleanField(default=False, help_text="holds the directory of e-mails")
+    notes = models.TextField(blank=True)
+
+    health = models.CharField(
+        max_length=8, choices=Health.choices, default=Health.UNKNOWN, editable=False
+    )
+    last_check_at = models.DateTimeField(null=True, editable=False)
+    latency_ms = models.FloatField(null=True, editable=False)
+    last_error = models.TextField(blank=True, editable=False)
+    server_version = models.CharField(max_length=64, blank=True, editable=False)
+    system_identifier = models.CharField(max_length=32, blank=True, editable=False)
+    database_oid = models.BigIntegerField(null=True, editable=False)
+    copy_of = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="copies",
+        editable=False,
+        help_text="the instance that this one was restored from, accepted by a person",
+    )
+
+    class Meta:
+        db_table = "rds_instances"
+        ordering: ClassVar = ["id"]
+        verbose_name = "instance"
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["is_master"], condition=Q(is_master=True), name="at_most_one_master"
+            ),
+        ]
+        permissions: ClassVar = [
+            ("impersonate", "Can enter tenants as support"),
+            ("check_instance", "Can check instances"),
+        ]
+
+    def __str__(self) -> str:
+        return f"instance {self.pk} ({self.name})"
+
+    @classmethod
+    def next_id(cls) -> int:
+        return (cls.objects.aggregate(Max("id"))["id__max"] or 0) + 1
+
+    @property
+    def identity(self) -> str:
+        """The remembered identity, empty before the first contact."""
+        return f"{self.system_identifier}/{self.database_oid}" if self.system_identifier else ""
+
+    @property
+    def binding(self) -> Binding:
+        """The connection settings that a stored password is good for."""
+        return Binding(
+            row=f"{self._meta.db_table}/{self.pk}",
+            settings=(self.host, str(self.port), self.user, self.ssl_ca, self.require_auth),
+            strength=list(SslMode).index(SslMode(self.ssl_mode)),
+        )
+
+    def set_password(self, password: str) -> None:
+        """Seal a password for the connection settings as they are now."""
+        self.password = seal(password, self.binding)
+
+    def reveal_password(self) -> str:
+        """The password in clear.
+
+        Raises CredentialError when it was tampered with, sealed with a key that is gone,
+        belongs to another row, or was entered for other connection settings.
+        """
+        return unseal(self.password, self.binding, str(self))
+
+
+class InstanceCheck(models.Model):
+    """What one health check saw; one row a minute and instance."""
+
+    instance = models.ForeignKey(RdsInstance, on_delete=models.CASCADE, related_name="checks")
+    minute = models.DateTimeField()
+    health = models.CharField(max_length=8, choices=Health.choices)
+    latency_ms = models.FloatField(null=True)
+    skew_ms = models.FloatField(null=True, help_text="its clock minus ours")
+    connections = models.IntegerField(null=True, help_text="in use")
+    max_connections = models.IntegerField(null=True)
+    server_version = models.CharField(max_length=64, blank=True)
+    error = models.TextField(blank=True)
+
+    class Meta:
+        db_table = "instance_checks"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["instance", "minute"], name="one_check_a_minute"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.health} at {self.minute:%H:%M}"

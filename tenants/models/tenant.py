@@ -1,0 +1,88 @@
+"""Tenants as the instances showed them, and their history."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+
+from tenants.models.instance import RdsInstance
+
+
+class TenantStatus(models.TextChoices):
+    ACTIVE = "active"
+    TRIAL = "trial"
+    SUSPENDED = "suspended"
+    CANCELLED = "cancelled"
+
+
+class Tenant(models.Model):
+    """A customer, known by its instance and its id there. Only the sync writes it."""
+
+    instance = models.ForeignKey(RdsInstance, on_delete=models.PROTECT, related_name="tenants")
+    remote_id = models.TextField(db_collation="C")
+    name = models.TextField()
+    contact_name = models.TextField(null=True)  # noqa: DJ001 (unknown is null)
+    contact_email = models.TextField(null=True)  # noqa: DJ001
+    status = models.TextField()
+    trial_ends_at = models.DateTimeField(null=True)
+    subscription_started_at = models.DateTimeField(null=True)
+    user_count = models.BigIntegerField(null=True, help_text="active, ghosts left out")
+    location_count = models.BigIntegerField(null=True)
+    last_activity_at = models.DateTimeField(null=True)
+    cache_refreshed_at = models.DateTimeField()
+    vanished_at = models.DateTimeField(null=True, help_text="when the source no longer had it")
+
+    class Meta:
+        db_table = "tenant_master"
+        ordering: ClassVar = ["instance", "id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["instance", "remote_id"], name="one_tenant_per_id"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["name"], name="tenants_by_name"),
+            models.Index(fields=["status"], name="tenants_by_status"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} (tenant {self.remote_id} on instance {self.instance_id})"
+
+
+class TenantDailyCount(models.Model):
+    """A tenant's counts as the last sync of a day saw them."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="daily_counts")
+    day = models.DateField()
+    user_count = models.BigIntegerField(null=True)
+    location_count = models.BigIntegerField(null=True)
+
+    class Meta:
+        db_table = "tenant_daily_counts"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant", "day"], name="one_count_a_day"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day}"
+
+
+class TenantChange(models.Model):
+    class Kind(models.TextChoices):
+        STATUS = "status"
+        NAME = "name"
+        VANISHED = "vanished"
+        BACK = "back"
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="changes")
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    before = models.TextField(blank=True)
+    after = models.TextField(blank=True)
+    at = models.DateTimeField()
+    run_id = models.BigIntegerField(help_text="by value: runs are pruned")
+
+    class Meta:
+        db_table = "tenant_changes"
+        ordering: ClassVar = ["-at", "-id"]
+
+    def __str__(self) -> str:
+        return f"{self.kind} at {self.at:%Y-%m-%d %H:%M}"

@@ -1,0 +1,81 @@
+"""Reads one query from many instances at once into a staging table."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import IO
+
+from syncs import transfer
+from syncs.digest import Hashing
+from syncs.errors import RainboError
+from syncs.models import TargetState
+from syncs.run import Run
+from syncs.staging import Stage
+from tenants import fleet
+from tenants.models import RdsInstance
+
+SPOOL = 4 * 1024 * 1024  # bytes of one instance's answer kept in memory
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One instance's rows, staged and proved. `at`: just before their snapshot opened."""
+
+    at: datetime
+    rows: int
+    encoding: str
+    seconds: float = 0.0
+
+    @property
+    def hashing(self) -> Hashing:
+        return Hashing.of(self.encoding)
+
+
+def read_instances(
+    run: Run, stage: Stage, instances: Sequence[RdsInstance]
+) -> dict[str, Reading]:
+    """Stage every instance's rows; what fails is settled as failed and left out.
+
+    A single instance is piped straight into the stage. Several are read in parallel and
+    staged one after the other as they end.
+    """
+    readings: dict[str, Reading] = {}
+    spools: dict[str, IO[bytes]] = {}
+
+    def read(instance: RdsInstance, source: transfer.Connection) -> Reading:
+        transfer.probe(source, stage.query)
+        at, encoding = run.now(), transfer.server_encoding(source)
+        with fleet.snapshot(source):
+            if len(instances) == 1:
+                with stage.receiving(encoding) as write:
+                    rows = transfer.copy_out(source, stage.query, str(instance.pk), write)
+            else:
+                spool = spools[str(instance.pk)] = tempfile.SpooledTemporaryFile(SPOOL)
+                rows = transfer.copy_out(source, stage.query, str(instance.pk), spool.write)
+        return Reading(at, rows, encoding)
+
+    def staged(outcome: fleet.Outcome[Reading]) -> None:
+        key = str(outcome.instance.pk)
+        spool = spools.pop(key, None)
+        if outcome.value is None:
+            run.settle(key, TargetState.FAILED, error=outcome.error, seconds=outcome.seconds)
+            return
+        try:
+            if spool is not None:
+                spool.seek(0)
+                stage.load(spool, outcome.value.encoding)
+            stage.prove(key, outcome.value.rows, outcome.value.hashing)
+        except RainboError as error:
+            stage.drop_target(key)
+            run.settle(key, TargetState.FAILED, error=error, seconds=outcome.seconds)
+            return
+        readings[key] = Reading(
+            outcome.value.at, outcome.value.rows, outcome.value.encoding, outcome.seconds
+        )
+
+    fleet.each_instance(instances, read, run.record.sync, on_done=staged)
+    stage.session.execute(f"ANALYZE {stage.name}")
+    return readings

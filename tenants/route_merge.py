@@ -1,0 +1,238 @@
+"""What a reading of the directory changes in user_routes, and how it is merged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from psycopg import sql
+
+from syncs.digest import Hashing, row_hash
+from syncs.guard import Change
+from syncs.run import Session
+from syncs.staging import Stage
+
+UNUSABLE = sql.SQL("""
+    CASE WHEN id IS NULL THEN 'no id'
+         WHEN email IS NULL OR email = '' THEN 'no e-mail'
+         WHEN tenant_id IS NULL OR tenant_id = '' THEN 'no tenant id'
+         WHEN user_id IS NULL OR user_id = '' THEN 'no user id'
+         WHEN char_length(email) > 320 THEN 'e-mail longer than 320 characters'
+         WHEN char_length(user_name) > 1000 THEN 'name longer than 1,000 characters'
+         WHEN octet_length(concat(id, tenant_id, rds_instance_id, user_id, status)) > 1000
+              THEN 'ids and status longer than 1,000 bytes'
+    END""")
+
+COLUMNS = (
+    "email",
+    "email_key",
+    "remote_instance_id",
+    "on_master",
+    "remote_tenant_id",
+    "remote_user_id",
+    "user_name",
+    "status",
+    "source_updated_at",
+    "withheld_reason",
+)
+GUARDED = ("email", "remote_tenant_id", "remote_user_id", "user_name", "status")
+
+_NEXT = """
+    CREATE TEMP TABLE routes_next AS
+    SELECT id AS source_id, email, rainbo_email_key(email) AS email_key,
+           coalesce(rds_instance_id, {master}) COLLATE "C" AS remote_instance_id,
+           rds_instance_id IS NULL AS on_master, tenant_id AS remote_tenant_id,
+           user_id AS remote_user_id, user_name, status, updated_at AS source_updated_at,
+           NULL::text AS withheld_reason
+      FROM {stage}"""
+
+# Two accounts of one tenant with one key: the later updated_at, then the higher id, is shown.
+_COLLISIONS = """
+    WITH doubled AS (
+        SELECT email_key, remote_instance_id, remote_tenant_id
+          FROM routes_next GROUP BY 1, 2, 3 HAVING count(*) > 1
+    ), ranked AS (
+        SELECT source_id, first_value(source_id) OVER best AS winner
+          FROM routes_next JOIN doubled USING (email_key, remote_instance_id, remote_tenant_id)
+        WINDOW best AS (
+            PARTITION BY email_key, remote_instance_id, remote_tenant_id
+            ORDER BY source_updated_at DESC NULLS LAST,
+                     CASE WHEN source_id ~ '^-?[0-9]+$' THEN source_id::numeric END
+                         DESC NULLS LAST,
+                     source_id DESC)
+    )
+    UPDATE routes_next AS n
+       SET withheld_reason = 'account ' || winner || ' of this tenant has the same e-mail'
+      FROM ranked WHERE ranked.source_id = n.source_id AND winner <> n.source_id"""
+
+_CHANGES = """
+    CREATE TEMP TABLE route_changes AS
+    SELECT coalesce(n.source_id, r.source_id) AS source_id,
+           CASE WHEN r.source_id IS NULL THEN 'added'
+                WHEN n.source_id IS NULL THEN 'removed'
+                WHEN n.remote_instance_id <> r.remote_instance_id
+                  OR n.remote_tenant_id <> r.remote_tenant_id THEN 'moved'
+                ELSE 'changed' END AS kind,
+           n.remote_instance_id <> r.remote_instance_id AS changes_instance,
+           r.email AS email_before,
+           format('instance %s tenant %s', r.remote_instance_id, r.remote_tenant_id) AS place,
+           format('instance %s tenant %s', n.remote_instance_id, n.remote_tenant_id) AS next_place,
+           {flags}
+      FROM routes_next AS n FULL JOIN user_routes AS r USING (source_id)
+     WHERE (n.source_id, {next}) IS DISTINCT FROM (r.source_id, {now})"""
+
+
+@dataclass(frozen=True)
+class RouteChanges:
+    """How many rows a merge would touch; guarded: what the guard judges."""
+
+    added: int
+    changed: int
+    removed: int
+    withheld: int
+    total: int
+    guarded: Change = field(repr=False)
+
+
+def plan(session: Session, stage: Stage, master: str, day_ago: int | None) -> RouteChanges:
+    """Work out, outside of the publishing transaction, what differs from user_routes."""
+    session.execute(
+        sql.SQL(_NEXT).format(master=sql.Literal(master), stage=stage.table)
+    )
+    session.execute(_COLLISIONS)
+    session.execute("ANALYZE routes_next")
+    session.execute(
+        sql.SQL(_CHANGES).format(
+            flags=sql.SQL(", ").join(_flag(column) for column in GUARDED),
+            next=_prefixed("n"),
+            now=_prefixed("r"),
+        )
+    )
+    session.execute("ANALYZE route_changes")
+    return _count(session, day_ago)
+
+
+def merge(session: Session, run_id: int) -> None:
+    """Apply the plan. Rows that don't differ are not written."""
+    session.execute(
+        """
+        INSERT INTO user_route_removals (source_id, email, email_key, remote_instance_id,
+                                         remote_tenant_id, removed_at, run_id)
+        SELECT source_id, r.email, email_key, remote_instance_id, remote_tenant_id,
+               clock_timestamp(), %s
+          FROM route_changes AS c JOIN user_routes AS r USING (source_id)
+         WHERE c.kind IN ('removed', 'moved') OR c.changes_email""",
+        [run_id],
+    )
+    session.execute(
+        "DELETE FROM user_routes AS r USING route_changes AS c "
+        "WHERE c.kind = 'removed' AND r.source_id = c.source_id"
+    )
+    columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
+    session.execute(
+        sql.SQL(
+            "UPDATE user_routes AS r SET ({columns}, changed_at) = ({values}, clock_timestamp()) "
+            "FROM route_changes AS c JOIN routes_next AS n USING (source_id) "
+            "WHERE c.kind IN ('changed', 'moved') AND r.source_id = c.source_id"
+        ).format(columns=columns, values=_prefixed("n"))
+    )
+    session.execute(
+        sql.SQL(
+            "INSERT INTO user_routes (source_id, {columns}, changed_at) "
+            "SELECT source_id, {values}, clock_timestamp() "
+            "FROM route_changes AS c JOIN routes_next AS n USING (source_id) "
+            "WHERE c.kind = 'added'"
+        ).format(columns=columns, values=_prefixed("n"))
+    )
+
+
+def source_form(hashing: Hashing) -> sql.Composed:
+    """Source id and hash of every stored route, as its source would hash it."""
+    values = [
+        sql.SQL(expression)
+        for expression in (
+            "source_id",
+            "email",
+            "remote_tenant_id",
+            "CASE WHEN on_master THEN NULL ELSE remote_instance_id END",
+            "remote_user_id",
+            "user_name",
+            "status",
+            "source_updated_at",
+        )
+    ]
+    return sql.SQL("SELECT source_id, {} FROM user_routes").format(row_hash(values, hashing.here))
+
+
+def unaccepted(session: Session, held_run: int, target: str) -> int:
+    """How many removals and moves of the plan are not in the set that a person accepted."""
+    row = session.execute(
+        f"""
+        SELECT count(*) FROM ({HELD}) AS c
+         WHERE kind IN ('removed', 'moved') AND NOT EXISTS (
+               SELECT FROM syncs_heldchange AS h
+                WHERE h.run_id = %s AND h.target = %s AND h.kind = c.kind
+                  AND h.source_id = c.source_id AND h.detail = c.detail)""",
+        [held_run, target],
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def keep_held(session: Session, run_id: int, target: str) -> None:
+    """Store the plan's removals and moves, and a sample of other changes, for a person."""
+    session.execute(
+        f"""
+        INSERT INTO syncs_heldchange (run_id, target, kind, source_id, detail)
+        (SELECT %(run)s, %(target)s, kind, source_id, detail FROM ({HELD}) AS all_of
+          WHERE kind IN ('removed', 'moved'))
+        UNION ALL
+        (SELECT %(run)s, %(target)s, kind, source_id, detail FROM ({HELD}) AS sample
+          WHERE kind = 'changed' ORDER BY source_id LIMIT 1000)""",
+        {"run": run_id, "target": target},
+    )
+
+
+HELD = """
+    SELECT kind, source_id,
+           CASE kind WHEN 'moved' THEN format('%%s: %%s → %%s', email_before, place, next_place)
+                     WHEN 'removed' THEN format('%%s: %%s', email_before, place)
+                     ELSE email_before END AS detail
+      FROM route_changes WHERE kind <> 'added'"""
+
+
+def _count(session: Session, day_ago: int | None) -> RouteChanges:
+    flags = sql.SQL(", ").join(
+        sql.SQL("count(*) FILTER (WHERE {})").format(sql.Identifier(f"changes_{column}"))
+        for column in GUARDED
+    )
+    added, changed, removed, moved, *by_column = session.execute(
+        sql.SQL(
+            "SELECT count(*) FILTER (WHERE kind = 'added'), "
+            "count(*) FILTER (WHERE kind IN ('changed', 'moved')), "
+            "count(*) FILTER (WHERE kind = 'removed'), "
+            "count(*) FILTER (WHERE changes_instance), {} FROM route_changes"
+        ).format(flags)
+    ).fetchone() or (0,) * (4 + len(GUARDED))
+    cached, total, collided = session.execute(
+        "SELECT (SELECT count(*) FROM user_routes), count(*), count(withheld_reason) "
+        "FROM routes_next"
+    ).fetchone() or (0, 0, 0)
+    guarded = Change(
+        cached=cached,
+        read=total,
+        removed=removed,
+        moved=moved,
+        by_column=dict(zip(GUARDED, by_column, strict=True)),
+        day_ago=day_ago,
+    )
+    return RouteChanges(added, changed, removed, collided, total, guarded)
+
+
+def _flag(column: str) -> sql.Composed:
+    return sql.SQL(
+        "(n.source_id IS NOT NULL AND r.source_id IS NOT NULL "
+        "AND n.{0} IS DISTINCT FROM r.{0}) AS {1}"
+    ).format(sql.Identifier(column), sql.Identifier(f"changes_{column}"))
+
+
+def _prefixed(alias: str) -> sql.Composed:
+    return sql.SQL(", ").join(sql.Identifier(alias, column) for column in COLUMNS)

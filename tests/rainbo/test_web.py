@@ -1,0 +1,51 @@
+import re
+
+import pytest
+from django.http import HttpRequest, HttpResponse
+from django.test import Client
+from django.utils import timezone
+from pytest_django.fixtures import SettingsWrapper
+
+from rainbo.zone import display_zone
+
+
+def test_the_root_leads_to_the_console(client: Client) -> None:
+    response = client.get("/")
+    assert (response.status_code, response["Location"]) == (302, "/admin/")
+
+
+@pytest.mark.django_db
+def test_the_login_page_is_ours_and_loads_nothing_from_elsewhere(client: Client) -> None:
+    response = client.get("/admin/login/")
+    page = response.content.decode()
+    assert "RAINBO" in page
+    assert not re.search(r"""(?:src|href)=["'](?:https?:)?//""", page)
+    assert not re.search(r"<script(?![^>]*\bsrc=)[^>]*>", page)
+
+
+@pytest.mark.django_db
+def test_the_content_policy_is_no_looser_than_the_theme_needs(client: Client) -> None:
+    policy = client.get("/admin/login/")["Content-Security-Policy"]
+    directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+    assert directives["default-src"] == "'self'"
+    assert directives["script-src"] == "'self' 'unsafe-eval'"
+    assert directives["style-src"] == "'self' 'unsafe-inline'"
+    assert directives["frame-ancestors"] == "'none'"
+
+
+@pytest.mark.parametrize("page", ["auth/user/", "auth/user/add/", "auth/group/", ""])
+def test_the_consoles_own_pages_open(admin_client: Client, page: str) -> None:
+    assert admin_client.get(f"/admin/{page}").status_code == 200
+
+
+def test_people_see_the_time_of_their_zone(settings: SettingsWrapper) -> None:
+    settings.RAINBO_TIME_ZONE = "Asia/Tokyo"
+    seen = []
+
+    def view(_: HttpRequest) -> HttpResponse:
+        seen.append(timezone.get_current_timezone_name())
+        return HttpResponse()
+
+    display_zone(view)(HttpRequest())
+    assert seen == ["Asia/Tokyo"]
+    assert timezone.get_current_timezone_name() == "UTC"

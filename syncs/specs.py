@@ -24,23 +24,20 @@ class Target:
 class Sync:
     """A named job.
 
-    cron: the default rhythm in UTC, five fields. period: seconds between confirmations that
-    are expected where nothing is scheduled. targets: what should be confirmed. order: place
-    in sync_all. stale_hides: what readers should not trust when it is stale.
+    cron: the default rhythm in UTC, five fields. targets: what should be confirmed. order:
+    place in sync_all.
     """
 
     name: str
     title: str
-    command: str
     function: Callable[[Run], None]
     targets: Callable[[], list[Target]]
     cron: str
-    period: int
     order: int
 
     @property
-    def commandline(self) -> str:
-        return f"python manage.py {self.command}"
+    def command(self) -> str:
+        return f"sync_{self.name}"
 
 
 _registry: dict[str, Sync] = {}

@@ -1,0 +1,51 @@
+"""The syncs of the fleet. Importing this registers them."""
+
+from __future__ import annotations
+
+from syncs.specs import Sync, register
+from tenants.choice import active_targets, master_target
+from tenants.jobs.sync_ghost_users import sync_ghost_users
+from tenants.jobs.sync_instance_health import sync_instance_health
+from tenants.jobs.sync_tenant_summaries import sync_tenant_summaries
+from tenants.jobs.sync_user_routing import sync_user_routing
+
+register(
+    Sync(
+        name="instance_health",
+        title="Instance health",
+        function=sync_instance_health,
+        targets=active_targets,
+        cron="* * * * *",
+        order=1,
+    )
+)
+register(
+    Sync(
+        name="tenant_summaries",
+        title="Tenant summaries",
+        function=sync_tenant_summaries,
+        targets=active_targets,
+        cron="0 * * * *",
+        order=2,
+    )
+)
+register(
+    Sync(
+        name="user_routing",
+        title="E-mail routes",
+        function=sync_user_routing,
+        targets=master_target,
+        cron="*/15 * * * *",
+        order=3,
+    )
+)
+register(
+    Sync(
+        name="ghost_users",
+        title="Ghost users",
+        function=sync_ghost_users,
+        targets=active_targets,
+        cron="0 2 * * *",
+        order=4,
+    )
+)

@@ -1,5 +1,5 @@
 # RAINBO: one word per action. `make` alone lists them.
-SHELL := /bin/bash
+SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
@@ -65,21 +65,22 @@ clean:  ## Remove the virtualenv, the caches and the demo's data
 # Made anew whenever requirements-dev.txt or the interpreter changes; the copied file is the sign
 # that an install came to its end.
 venv:
-	@if cmp -s requirements-dev.txt .venv/requirements-dev.txt && $(PY) -c '' 2>/dev/null; then \
-		exit 0; fi; \
-	found=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || { \
-		echo "RAINBO needs Python 3.11 or newer, and '$(PYTHON)' does not run: install it," \
-			"or name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }; \
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "RAINBO needs Python 3.11 or newer, and '$(PYTHON)' is $$found: install a newer one," \
-			"or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }; \
-	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
-		echo "'$(PYTHON)' cannot make virtual environments: install its venv package" \
-			"(Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }; \
+	@ready() { cmp -s requirements-dev.txt .venv/requirements-dev.txt && $(PY) -c '' 2>/dev/null; }; \
+	refuse() { echo "$$@" >&2; exit 1; }; \
+	another="install one, or name it: make PYTHON=/path/to/python3.11"; \
+	if ready; then exit 0; fi; \
+	found=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || \
+		refuse "RAINBO needs Python 3.11 or newer, and '$(PYTHON)' does not run: $$another."; \
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		refuse "RAINBO needs Python 3.11 or newer, and '$(PYTHON)' is $$found: $$another."; \
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		refuse "'$(PYTHON)' cannot make virtual environments: install its venv package" \
+			"(Debian and Ubuntu: apt install python3-venv)."; \
 	mkdir -p .cache; exec 9>.cache/venv.lock; \
 	if command -v flock >/dev/null; then flock 9; fi; \
-	if cmp -s requirements-dev.txt .venv/requirements-dev.txt; then exit 0; fi; \
+	if ready; then exit 0; fi; \
 	echo "Building .venv (once, about a minute)" >&2; \
-	rm -rf .venv; $(PYTHON) -m venv .venv; \
+	rm -rf .venv; \
+	$(PYTHON) -m venv .venv || refuse "'$(PYTHON) -m venv' could not make .venv."; \
 	$(PY) -m pip install --quiet --require-hashes -r requirements-dev.txt; \
 	cp requirements-dev.txt .venv/requirements-dev.txt

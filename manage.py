@@ -1,25 +1,35 @@
 #!/usr/bin/env python
+from __future__ import annotations
+
 import logging
 import os
 import sys
 
-from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
+
+from rainbo import failures
 
 logger = logging.getLogger("rainbo.manage")
 
 
 def main(argv: list[str]) -> None:
-    """Runs a management command; what makes it fail is logged and goes on its way."""
+    """Runs a management command.
+
+    A foreseen failure is one sentence on stderr, with its traceback at log level DEBUG or by
+    --traceback; any other is logged with its traceback. Both are raised: 2 after wrong usage, 1.
+    """
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rainbo.settings")
+    name = " ".join(argv[1:2])
     try:
         execute_from_command_line(argv)
-    except ImproperlyConfigured as error:
-        logger.error("the command %s cannot run: %s", " ".join(argv[1:2]), error)
-        raise
-    except Exception:
-        logger.exception("the command %s failed", " ".join(argv[1:2]))
-        raise
+    except Exception as error:
+        failure = failures.explain(error)
+        if failure is None or "--traceback" in argv:
+            logger.exception("the command %s failed", name)
+            raise
+        logger.debug("the command %s failed", name, exc_info=True)
+        sys.stderr.write(f"{failure.sentence}\n")
+        raise SystemExit(failure.exit_code) from error
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """The people of the console: Django's own users and groups in the console's theme."""
 
+from __future__ import annotations
+
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin

@@ -1,5 +1,7 @@
 """System checks: a configuration that breaks a promise of RAINBO does not start."""
 
+from __future__ import annotations
+
 import hashlib
 from base64 import urlsafe_b64encode
 from collections.abc import Collection, Iterator

@@ -5,6 +5,8 @@ counts as unset. What makes no sense is refused with the variable's name, and ne
 of a secret.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar

@@ -4,6 +4,8 @@ Answered before every other middleware: a probe needs no login, no session, no h
 RAINBO knows and no TLS. A refusal says what is wrong in plain words; details go to the log.
 """
 
+from __future__ import annotations
+
 import functools
 import logging
 from collections.abc import Callable

@@ -1,7 +1,10 @@
 """Log formatters: text for people, JSON for collectors; neither lets a secret through."""
 
+from __future__ import annotations
+
 import copy
 import logging
+import sys
 from datetime import UTC, datetime
 
 from pythonjsonlogger.json import JsonFormatter
@@ -43,6 +46,11 @@ class Json(JsonFormatter):
 
 def _utc(record: logging.LogRecord) -> str:
     return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+
+
+def usual_style() -> str:
+    """Text for a person at a terminal, JSON for everything else."""
+    return "text" if sys.stderr.isatty() else "json"
 
 
 def config(style: str, level: str) -> dict[str, object]:

@@ -1,5 +1,7 @@
 """Takes secrets out of text that is about to be logged, stored or shown."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping
 

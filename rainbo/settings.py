@@ -1,5 +1,7 @@
 """The only place that reads the environment. docs/settings.md explains every variable."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
 from typing import Any
@@ -222,7 +224,7 @@ RAINBO_GUARD_COLUMN_PERCENT = env.percent("RAINBO_GUARD_COLUMN_PERCENT", 30)
 RAINBO_WITHHELD_CAP = env.rows_and_percent("RAINBO_WITHHELD_CAP", 100, 1)
 
 LOGGING = logs.config(
-    style=env.choice("RAINBO_LOG_FORMAT", "json", ("json", "text")),
+    style=env.choice("RAINBO_LOG_FORMAT", logs.usual_style(), ("json", "text")),
     level=env.choice("RAINBO_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
 )
 

@@ -1,5 +1,7 @@
 """Shows times in the installation's zone; inside, they stay UTC."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from zoneinfo import ZoneInfo
 

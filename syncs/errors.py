@@ -43,6 +43,12 @@ class LoginRefused(SourceError):
     kind = "login"
 
 
+class TlsRefused(SourceError):
+    """The server can't prove who it is, or does not encrypt."""
+
+    kind = "tls"
+
+
 class ContractBroken(SourceError):
     """The source does not return what the contract asks for."""
 

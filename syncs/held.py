@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from django.db import connection
+from psycopg import sql
 
-from syncs.models import HeldChange, SyncRun, TargetState
+from syncs.models import HeldChange, RunTarget, SyncRun, TargetState
+from syncs.session import Session
 
 _SAME = """
     WITH held_a AS (SELECT target, kind, source_id, detail FROM syncs_heldchange WHERE run_id = %s),
@@ -48,6 +50,41 @@ def supersede_repeats(run: SyncRun) -> None:
         if older.pk < run.pk and _same_set(older, run):
             SyncRun.objects.filter(pk=older.pk).update(superseded_by=run)
             HeldChange.objects.filter(run=older).delete()
+
+
+def keep(session: Session, run_id: int, target: str, changes: sql.Composable) -> None:
+    """Store all removals and moves of a plan, and a sample of its other changes, for a person.
+
+    changes: a query that returns (kind, source_id, detail) of one target.
+    """
+    session.execute(
+        sql.SQL(
+            "WITH planned AS MATERIALIZED ({changes}), kept AS ("
+            "(SELECT * FROM planned WHERE kind IN ('removed', 'moved')) UNION ALL "
+            "(SELECT * FROM planned WHERE kind = 'changed' ORDER BY source_id LIMIT 1000)) "
+            "INSERT INTO syncs_heldchange (run_id, target, kind, source_id, detail) "
+            "SELECT {run}, {target}, kind, source_id, detail FROM kept"
+        ).format(changes=changes, run=sql.Literal(run_id), target=sql.Literal(target))
+    )
+
+
+def why_not_lifted(
+    session: Session, held_run: int, target: str, changes: sql.Composable
+) -> str:
+    """Why the acceptance of a held run does not cover a plan; empty when it does."""
+    if not RunTarget.objects.filter(
+        run=held_run, target=target, state=TargetState.HELD
+    ).exists():
+        return f"run {held_run} held nothing of this instance"
+    row = session.execute(
+        sql.SQL(
+            "SELECT count(*) FROM ({changes}) AS planned WHERE kind IN ('removed', 'moved') "
+            "AND (kind, source_id, detail) NOT IN (SELECT kind, source_id, detail "
+            "FROM syncs_heldchange WHERE run_id = {run} AND target = {target})"
+        ).format(changes=changes, run=sql.Literal(held_run), target=sql.Literal(target))
+    ).fetchone()
+    beyond = row[0] if row else 0
+    return f"{beyond:,} of the removals and moves were not accepted" if beyond else ""
 
 
 def _same_set(one: SyncRun, other: SyncRun) -> bool:

@@ -1,10 +1,35 @@
-"""What earlier runs left behind for the guard."""
+"""What earlier runs left behind for the next one."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from syncs.models import RunTarget, TargetState
+from syncs import rhythm, specs
+from syncs.models import Confirmation, RunTarget, TargetState, Trigger
+from syncs.run import Run
+
+MANUAL = (Trigger.COMMAND, Trigger.BUTTON, Trigger.API)
+
+
+def confirmed_lately(run: Run) -> dict[str, datetime]:
+    """Targets that a manual run may leave out: confirmed less than half a period ago, and when.
+
+    Empty for a scheduled run, and for one that is forced, dry, accepting or repeating.
+    """
+    options = run.options
+    if (
+        run.record.trigger not in MANUAL
+        or options.force
+        or options.dry_run
+        or options.accept_held is not None
+        or options.failed_from is not None
+    ):
+        return {}
+    sync, now = run.record.sync, run.now()
+    since = now - rhythm.period(specs.get(sync).cron, now) / 2
+    return dict(
+        Confirmation.objects.filter(sync=sync, at__gt=since).values_list("target", "at")
+    )
 
 
 def rows_day_ago(sync: str, target: str, now: datetime) -> int | None:

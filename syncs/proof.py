@@ -7,7 +7,7 @@ from psycopg import sql
 from syncs import digest
 from syncs.digest import Hashing
 from syncs.errors import NotEqual
-from syncs.run import Session
+from syncs.session import Session
 from syncs.staging import Stage
 
 

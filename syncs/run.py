@@ -11,19 +11,18 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-import psycopg
 from django.db import connection
+from psycopg import sql
 
-from syncs import lease
+from syncs import held, lease
 from syncs.errors import LeaseLost, RainboError
 from syncs.models import HeldChange, RunLog, RunState, RunTarget, SyncRun, TargetState
 from syncs.options import Options
-from syncs.session import open_session
+from syncs.session import Session, open_session
 from syncs.specs import Target
 
 logger = logging.getLogger("rainbo.run")
 
-Session = psycopg.Connection[tuple[Any, ...]]
 Listener = Callable[[RunTarget], None]
 
 
@@ -146,20 +145,24 @@ class Run:
         self._listener(part)
 
     def hold(
-        self, target: str, reasons: list[str], changes: Iterable[tuple[str, str, str]] = ()
+        self,
+        target: str,
+        reasons: list[str],
+        changes: sql.Composable | Iterable[tuple[str, str, str]],
     ) -> None:
-        """Hold a target back for a person: (kind, source id, detail) is what would change."""
+        """Keep a target back for a person, with what would change.
+
+        changes: (kind, source id, detail) of each, or a query on the session that returns them.
+        """
         self.log(f"held: {'; '.join(reasons)}", target, "warning")
         if self.dry_run:
             return
+        if isinstance(changes, sql.Composable):
+            held.keep(self.session, self.record.pk, target, changes)
+            return
         HeldChange.objects.bulk_create(
-            (
-                HeldChange(
-                    run=self.record, target=target, kind=kind, source_id=key, detail=detail
-                )
-                for kind, key, detail in changes
-            ),
-            batch_size=5000,
+            HeldChange(run=self.record, target=target, kind=kind, source_id=key, detail=detail)
+            for kind, key, detail in changes
         )
 
     def accepted(self, target: str) -> set[tuple[str, str]] | None:

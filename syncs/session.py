@@ -9,8 +9,10 @@ from django.conf import settings
 from django.db import connection
 from psycopg.rows import tuple_row
 
+Session = psycopg.Connection[tuple[Any, ...]]
 
-def open_session(purpose: str) -> psycopg.Connection[tuple[Any, ...]]:
+
+def open_session(purpose: str) -> Session:
     """Open an autocommit connection that a stopped process can't keep a lock with.
 
     Half the lease's time to live after its client fell silent inside a transaction, the

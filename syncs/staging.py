@@ -10,7 +10,7 @@ from psycopg import sql
 
 from syncs.digest import Hashing, row_hash
 from syncs.errors import ContractBroken, NotEqual
-from syncs.run import Session
+from syncs.session import Session
 from syncs.transfer import BATCH, Query, Write, copying_in, verbatim
 
 

@@ -24,11 +24,15 @@ BATCH = 256 * 1024  # bytes gathered before they are handed on
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a contract: its name, the type it is cast to, the source types it accepts."""
+    """A column of a contract: its name, the type it is cast to, the source types it accepts.
+
+    advice: what to do about another type.
+    """
 
     name: str
     kind: str
     accepts: frozenset[str]
+    advice: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Query:
 
 
 def server_encoding(source: Connection) -> str:
-    return str(source.execute("SHOW server_encoding").fetchone()[0])  # type: ignore[index]
+    return source.info.parameter_status("server_encoding") or ""
 
 
 def probe(source: Connection, query: Query) -> None:
@@ -60,7 +64,8 @@ def probe(source: Connection, query: Query) -> None:
         if column.name not in found:
             wrong.append(f"column {column.name} is missing")
         elif (kind := names.get(found[column.name], "unknown")) not in column.accepts:
-            wrong.append(f"column {column.name} is {kind}, not {_or(column.accepts)}")
+            advice = f" ({column.advice})" if column.advice else ""
+            wrong.append(f"column {column.name} is {kind}, not {_or(column.accepts)}{advice}")
     if wrong:
         raise ContractBroken(f"{query.name}.sql: {'; '.join(wrong)}")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from syncs.errors import UsageError
 from syncs.models import RunTarget, TargetState
 from syncs.run import Run
@@ -22,25 +24,31 @@ def master() -> RdsInstance:
     return found
 
 
-def chosen(run: Run) -> list[RdsInstance]:
+def chosen(run: Run, also: Sequence[RdsInstance] = ()) -> list[RdsInstance]:
     """The active instances that the run's options name; all active ones when they name none.
 
+    also: instances out of use that this run may take like active ones.
     Raises UsageError for an id that is not registered or not active.
     """
-    keys = set(run.options.targets) or None
+    keys = {int(key) for key in run.options.targets}
     if run.options.failed_from is not None:
-        failed = RunTarget.objects.filter(
-            run=run.options.failed_from, state__in=[TargetState.FAILED, TargetState.WAITING]
-        ).values_list("target", flat=True)
-        keys = set(failed) & keys if keys else set(failed)
+        failed = _failed_in(run.options.failed_from)
+        keys = failed & keys if keys else failed
         if not keys:
             raise UsageError(f"nothing failed in run {run.options.failed_from}")
-    active = [i for i in RdsInstance.objects.filter(is_active=True) if _named(i, keys)]
-    if missing := (keys or set()) - {str(i.pk) for i in active}:
-        raise UsageError(f"no active instance has the id {', '.join(sorted(missing))}")
-    if not active:
+    check_ids(keys - {instance.pk for instance in also})
+    usable = [*RdsInstance.objects.filter(is_active=True), *also]
+    found = [instance for instance in usable if not keys or instance.pk in keys]
+    if not found:
         raise UsageError("no instance is active: register one with add_instance")
-    return active
+    return found
+
+
+def check_ids(ids: Iterable[int]) -> None:
+    """Raises UsageError for an id of no active instance."""
+    active = set(RdsInstance.objects.filter(is_active=True).values_list("pk", flat=True))
+    if missing := sorted(set(ids) - active):
+        raise UsageError(f"no active instance has the id {', '.join(map(str, missing))}")
 
 
 def as_target(instance: RdsInstance) -> Target:
@@ -55,5 +63,6 @@ def master_target() -> list[Target]:
     return [as_target(i) for i in RdsInstance.objects.filter(is_master=True, is_active=True)]
 
 
-def _named(instance: RdsInstance, keys: set[str] | None) -> bool:
-    return keys is None or str(instance.pk) in keys
+def _failed_in(run: int) -> set[int]:
+    parts = RunTarget.objects.filter(run=run, state__in=[TargetState.FAILED, TargetState.WAITING])
+    return {int(key) for key in parts.values_list("target", flat=True)}

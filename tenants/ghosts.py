@@ -1,4 +1,4 @@
-"""Who should have a ghost user, and what a sync's outcomes mean."""
+"""Who should have a ghost user, what a sync's outcomes mean, and when they must wait."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from enum import StrEnum
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.db import transaction
 
+from syncs import runs, tasks
 from syncs.errors import UsageError
 from syncs.guard import Limit
-from tenants.models.ghost import GhostState, GhostUser
+from syncs.models import SyncRun, Trigger
+from syncs.options import Options
+from tenants.models import GhostUser, RdsInstance
+from tenants.models.ghost import GhostState
 
 PERMISSION = "tenants.impersonate"
 BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -64,6 +69,11 @@ class Ghost:
     outcome: Outcome
     why: str | None
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a ghost of this installation, as far as anyone can tell."""
+        return self.outcome not in (Outcome.UNKNOWN, Outcome.FOREIGN)
+
     def __str__(self) -> str:
         whose = "a ghost user" if self.admin_id is None else f"ghost of admin {self.admin_id}"
         where = f" (user {self.remote_id} there)" if self.remote_id else ""
@@ -85,26 +95,58 @@ def leavers() -> set[int]:
     return set(known.distinct()) - wanted_admins().keys()
 
 
+def retire_leavers() -> SyncRun | None:
+    """Want the leavers' ghosts inactive and queue the run that sees to it; None without any."""
+    gone = leavers()
+    if not gone:
+        return None
+    only = tuple(str(admin_id) for admin_id in sorted(gone))
+    with transaction.atomic():
+        GhostUser.objects.filter(admin_id__in=gone).update(wanted=GhostState.INACTIVE)
+        record = runs.request("ghost_users", Options(only=only), Trigger.SIGNAL)
+        tasks.ring(record)
+    return record
+
+
+def inactive_with_leavers(admins: Iterable[int], only: set[int]) -> list[RdsInstance]:
+    """Instances out of use where a leaver's ghost is not known to be gone."""
+    waiting = GhostUser.objects.exclude(admin_id__in=admins).exclude(confirmed__in=GONE)
+    if only:
+        waiting = waiting.filter(admin_id__in=only)
+    return list(
+        RdsInstance.objects.filter(is_active=False, pk__in=waiting.values("instance_id"))
+    )
+
+
 def parse_only(only: Sequence[str]) -> set[int]:
-    """The admin ids of a request. Raises UsageError for what is no id."""
-    wrong = [key for key in only if not (key.isascii() and key.isdecimal() and int(key) > 0)]
+    """The admin ids of a request.
+
+    Raises UsageError for what is no id, and for an id that RAINBO has never known.
+    """
+    wrong = [key for key in only if not (key.isascii() and key.isdecimal() and len(key) < 19)]
     if wrong:
         raise UsageError(f"no admin id: {', '.join(wrong)}; give the number of a user of RAINBO")
-    return {int(key) for key in only}
+    ids = {int(key) for key in only}
+    users = get_user_model()._default_manager.filter(pk__in=ids).values_list("pk", flat=True)
+    known = GhostUser.objects.filter(admin_id__in=ids).values_list("admin_id", flat=True)
+    if unknown := ids - {*users, *known}:
+        names = ", ".join(map(str, sorted(unknown)))
+        raise UsageError(f"RAINBO knows no user {names}, nor a ghost user of theirs")
+    return ids
 
 
-def why_held(
-    ghosts: Iterable[Ghost], known_active: int, accepted: set[tuple[str, str]] | None
-) -> list[str]:
-    """Why the deactivations must wait for a person; empty when they may happen."""
-    going = {
-        ("removed", str(ghost.admin_id))
-        for ghost in ghosts
-        if ghost.outcome is Outcome.DEACTIVATED
-    }
+def why_held(going: int, active: int, day_ago: int | None) -> list[str]:
+    """Why so many deactivations on one instance must wait for a person; empty when they may go.
+
+    active: ghosts known as active before. day_ago: as many were active 24 h ago.
+    """
     limit = Limit(*settings.RAINBO_GUARD_GHOSTS_DEACTIVATED)
-    if not limit.exceeded(len(going), known_active):
+    if not going:
         return []
-    if accepted is not None and going <= accepted:
-        return []
-    return [f"{len(going)} of {known_active} active ghost users would be deactivated"]
+    reasons = []
+    if limit.exceeded(going, active):
+        reasons.append(f"{going} of {active} active ghost users would be deactivated")
+    lost = (day_ago or 0) - (active - going)
+    if day_ago and limit.exceeded(lost, day_ago):
+        reasons.append(f"{lost} of the {day_ago} of 24 h ago would be deactivated by now")
+    return reasons

@@ -8,7 +8,7 @@ from psycopg import sql
 
 from syncs.digest import Hashing, row_hash
 from syncs.guard import Change
-from syncs.run import Session
+from syncs.session import Session
 from syncs.staging import Stage
 
 UNUSABLE = sql.SQL("""
@@ -79,6 +79,13 @@ _CHANGES = """
            {flags}
       FROM routes_next AS n FULL JOIN user_routes AS r USING (source_id)
      WHERE (n.source_id, {next}) IS DISTINCT FROM (r.source_id, {now})"""
+
+PLANNED = sql.SQL("""
+    SELECT kind, source_id,
+           CASE kind WHEN 'moved' THEN format('%s: %s → %s', email_before, place, next_place)
+                     WHEN 'removed' THEN format('%s: %s', email_before, place)
+                     ELSE email_before END AS detail
+      FROM route_changes WHERE kind <> 'added'""")
 
 
 @dataclass(frozen=True)
@@ -161,42 +168,6 @@ def source_form(hashing: Hashing) -> sql.Composed:
         )
     ]
     return sql.SQL("SELECT source_id, {} FROM user_routes").format(row_hash(values, hashing.here))
-
-
-def unaccepted(session: Session, held_run: int, target: str) -> int:
-    """How many removals and moves of the plan are not in the set that a person accepted."""
-    row = session.execute(
-        f"""
-        SELECT count(*) FROM ({HELD}) AS c
-         WHERE kind IN ('removed', 'moved') AND NOT EXISTS (
-               SELECT FROM syncs_heldchange AS h
-                WHERE h.run_id = %s AND h.target = %s AND h.kind = c.kind
-                  AND h.source_id = c.source_id AND h.detail = c.detail)""",
-        [held_run, target],
-    ).fetchone()
-    return int(row[0]) if row else 0
-
-
-def keep_held(session: Session, run_id: int, target: str) -> None:
-    """Store the plan's removals and moves, and a sample of other changes, for a person."""
-    session.execute(
-        f"""
-        INSERT INTO syncs_heldchange (run_id, target, kind, source_id, detail)
-        (SELECT %(run)s, %(target)s, kind, source_id, detail FROM ({HELD}) AS all_of
-          WHERE kind IN ('removed', 'moved'))
-        UNION ALL
-        (SELECT %(run)s, %(target)s, kind, source_id, detail FROM ({HELD}) AS sample
-          WHERE kind = 'changed' ORDER BY source_id LIMIT 1000)""",
-        {"run": run_id, "target": target},
-    )
-
-
-HELD = """
-    SELECT kind, source_id,
-           CASE kind WHEN 'moved' THEN format('%%s: %%s → %%s', email_before, place, next_place)
-                     WHEN 'removed' THEN format('%%s: %%s', email_before, place)
-                     ELSE email_before END AS detail
-      FROM route_changes WHERE kind <> 'added'"""
 
 
 def _count(session: Session, day_ago: int | None) -> RouteChanges:

@@ -18,7 +18,7 @@ ALTER TABLE django_q_schedule ADD CONSTRAINT only_our_schedules CHECK (
 class Migration(migrations.Migration):
     dependencies = [
         ("syncs", "0001_initial"),
-        ("django_q", "0019_alter_task_options_alter_ormq_id_alter_schedule_id_and_more"),
+        ("django_q", "0019_alter_task_options_alter_ormq_key_alter_ormq_lock_and_more"),
     ]
     operations = [
         migrations.RunSQL(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from django.conf import settings
 
-from syncs import guard, proof
+from syncs import guard, held, proof
 from syncs.errors import RainboError
 from syncs.guard import Limit
 from syncs.history import rows_day_ago
 from syncs.models import TargetState
-from syncs.run import Run, Session
+from syncs.run import Run
+from syncs.session import Session
 from syncs.staging import Stage
 from tenants import contract, route_merge
 from tenants.choice import as_target, master
@@ -56,9 +57,7 @@ def _publish(run: Run, stage: Stage, source: RdsInstance, reading: Reading) -> N
     }
     reasons, accepted = _judge(run, session, target, changes)
     if reasons:
-        if not run.dry_run:
-            route_merge.keep_held(session, run.record.pk, target)
-        run.hold(target, reasons)
+        run.hold(target, reasons, route_merge.PLANNED)
         note = "; ".join(reasons)
         run.settle(target, TargetState.HELD, note=note, seconds=reading.seconds, **counts)
         return
@@ -97,10 +96,10 @@ def _judge(
     )
     if not reasons or run.options.accept_held is None:
         return reasons, False
-    beyond = route_merge.unaccepted(session, run.options.accept_held, target)
-    if beyond:
-        return [*reasons, f"{beyond:,} of the removals and moves were not accepted"], False
-    return [], True
+    beyond = held.why_not_lifted(
+        session, run.options.accept_held, target, route_merge.PLANNED
+    )
+    return ([*reasons, beyond], False) if beyond else ([], True)
 
 
 def _forget_other_masters(session: Session, sync: str, target: str) -> None:

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import hashlib
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable

@@ -1,5 +1,7 @@
 """Every variable, dependency and word of the Makefile is written down."""
 
+from __future__ import annotations
+
 import ast
 import re
 import tomllib
@@ -16,14 +18,30 @@ def read(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-def variables() -> set[str]:
-    """The first argument of every `env.….("RAINBO_…")` in settings.py."""
+def calls() -> dict[str, ast.Call]:
+    """Every `env.….("RAINBO_…")` in settings.py, by its variable."""
     return {
-        node.args[0].value
+        node.args[0].value: node
         for node in ast.walk(ast.parse(read("rainbo/settings.py")))
         if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant)
         if isinstance(node.args[0].value, str) and node.args[0].value.startswith("RAINBO_")
     }
+
+
+def variables() -> set[str]:
+    return set(calls())
+
+
+def default(call: ast.Call) -> str | None:
+    """The default as people write it; None when there is none or it is worked out."""
+    method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+    count = {"integer": 1, "percent": 1, "text": 1, "choice": 1, "rows_and_percent": 2}
+    given = call.args[1 : 1 + count.get(method, 0)] or [word.value for word in call.keywords]
+    if not given or not all(isinstance(value, ast.Constant) for value in given):
+        return None
+    values = [ast.literal_eval(value) for value in given]
+    words = {True: "on", False: "off"}
+    return ",".join(words[v] if isinstance(v, bool) else str(v) for v in values) or None
 
 
 def normal(name: str) -> str:
@@ -48,6 +66,19 @@ def test_the_example_environment_names_every_variable() -> None:
 def test_the_settings_page_names_every_variable() -> None:
     named = set(re.findall(r"^\| `(RAINBO_\w+)`", read("docs/settings.md"), re.MULTILINE))
     assert named == variables()
+
+
+def test_the_settings_page_and_the_example_give_the_defaults_of_the_code() -> None:
+    pattern = r"^\| `(RAINBO_\w+)` \| `([^`]+)` \|"
+    shown = dict(re.findall(pattern, read("docs/settings.md"), re.MULTILINE))
+    example = dict(re.findall(r"^# (RAINBO_\w+)=(.*)$", read(".env.example"), re.MULTILINE))
+    defaults = {name: default(call) for name, call in calls().items()}
+    fixed = {name: value for name, value in defaults.items() if value}
+    assert len(fixed) > 20
+    assert {name: shown.get(name) for name in fixed} == fixed
+    assert {name: example[name] for name in fixed.keys() & example} == {
+        name: fixed[name] for name in fixed.keys() & example
+    }
 
 
 def test_the_dependency_page_names_every_direct_dependency() -> None:

@@ -1,5 +1,7 @@
 """Imports run one way: rainbo → tenants, integrations → syncs; localfleet stands alone."""
 
+from __future__ import annotations
+
 import ast
 from collections.abc import Iterator
 from pathlib import Path

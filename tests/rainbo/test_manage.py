@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import os
 import subprocess
 import sys
@@ -7,25 +9,53 @@ import pytest
 from django.core.management.base import BaseCommand
 
 import manage
+from syncs.errors import RainboError, UsageError
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_failing_command_is_logged_and_goes_on_its_way(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def break_check(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def fail(self: BaseCommand, *args: object, **options: object) -> None:
-        raise RuntimeError("broken")
+        raise error
 
     monkeypatch.setattr("django.core.management.commands.check.Command.handle", fail)
+
+
+@pytest.mark.parametrize(("kind", "code"), [(RainboError, 1), (UsageError, 2)])
+def test_a_foreseen_failure_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    kind: type[RainboError],
+    code: int,
+) -> None:
+    break_check(monkeypatch, kind("instance 2 is down"))
+    with pytest.raises(SystemExit) as stop:
+        manage.main(["manage.py", "check"])
+    assert stop.value.code == code
+    assert capsys.readouterr().err == "instance 2 is down\n"
+
+
+def test_an_unforeseen_failure_is_logged_and_goes_on_its_way(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    break_check(monkeypatch, RuntimeError("broken"))
     with pytest.raises(RuntimeError, match="broken"):
         manage.main(["manage.py", "check"])
     assert "the command check failed" in caplog.text
 
 
-def run(**environment: str) -> subprocess.CompletedProcess[str]:
+def test_a_person_can_ask_for_the_traceback(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    break_check(monkeypatch, RainboError("broken"))
+    with pytest.raises(RainboError):
+        manage.main(["manage.py", "check", "--traceback"])
+    assert "Traceback" in caplog.text
+
+
+def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "manage.py", "migrate"],
+        [sys.executable, "manage.py", *words],
         cwd=ROOT,
         env={**os.environ, **environment},
         capture_output=True,
@@ -36,15 +66,36 @@ def run(**environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_missing_variable_is_one_sentence() -> None:
-    done = run(RAINBO_SECRET_KEY="")
+    done = run("migrate", RAINBO_SECRET_KEY="")
     assert done.returncode == 1
-    assert "RAINBO_SECRET_KEY is not set" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("RAINBO_SECRET_KEY is not set: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["migrate", "sync_all", "find_user"])
+def test_an_own_database_that_is_away_is_one_sentence(command: str) -> None:
+    words = [command, "a@example.com"] if command == "find_user" else [command]
+    done = run(*words, RAINBO_DB_HOST="127.0.0.1", RAINBO_DB_PORT="1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "RAINBO's own database (rainbo on 127.0.0.1, port 1) cannot be used" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_wrong_password_of_the_own_database_is_not_repeated() -> None:
+    done = run("migrate", RAINBO_DB_PASSWORD="hunter2-Zz", RAINBO_LOG_LEVEL="DEBUG")
+    assert done.returncode == 1
+    assert "password authentication failed" in done.stderr
+    assert "Traceback" in done.stderr
+    assert "hunter2-Zz" not in done.stderr + done.stdout
 
 
 def test_a_failure_on_the_command_line_tells_no_secret() -> None:
-    done = run(RAINBO_DB_PORT="1", RAINBO_DB_USER="password=hunter2-Zz")
+    done = run("migrate", RAINBO_DB_PORT="1", RAINBO_DB_USER="password=hunter2-Zz")
     assert done.returncode == 1
-    assert "the command migrate failed" in done.stderr
-    assert done.stderr.count("Traceback (most recent call last)") <= 2
     assert "hunter2-Zz" not in done.stderr + done.stdout
+
+
+def test_an_empty_own_database_says_to_migrate() -> None:
+    done = run("find_user", "a@example.com")
+    assert done.returncode == 1
+    assert done.stderr.endswith("is not up to date: run manage.py migrate.\n")

@@ -1,0 +1,127 @@
+-- Believable tenants, people and locations of one instance (parameter: its id). Every choice
+-- comes from a hash, so that the same fleet appears everywhere; times are relative to now.
+CREATE FUNCTION pg_temp.chance(what text, number bigint) RETURNS float8 IMMUTABLE LANGUAGE sql
+RETURN ('x' || left(md5(what || '/' || number), 8))::bit(32)::bigint / 4294967296.0;
+
+CREATE FUNCTION pg_temp.one_of(words text[], what text, number bigint) RETURNS text
+IMMUTABLE LANGUAGE sql
+RETURN words[1 + floor(pg_temp.chance(what, number) * cardinality(words))::int];
+
+CREATE FUNCTION pg_temp.first_name(what text, number bigint) RETURNS text IMMUTABLE LANGUAGE sql
+RETURN pg_temp.one_of('{Aaliyah,Adam,Amara,Amelia,Andrés,Anna,Arjun,Aylin,Ben,Camille,Carlos,
+Chloé,Daniel,Daria,David,Elena,Elif,Emma,Erik,Fatima,Felix,Freya,Grace,Hana,Hugo,Ida,Ines,Ivan,
+Jana,Jonas,José,Julia,Kenji,Lars,Lea,Leila,Liam,Lucía,Maja,Malik,Marco,Maria,Mateo,Mei,Mia,Milan,
+Nadia,Noah,Nora,Olga,Omar,Paul,Petra,Priya,Rosa,Samuel,Sara,Sofia,Thomas,Tim,Uma,Viktor,Yusuf,Zoë}',
+what || ' first', number);
+
+CREATE FUNCTION pg_temp.last_name(what text, number bigint) RETURNS text IMMUTABLE LANGUAGE sql
+RETURN pg_temp.one_of('{Abbott,Ahmed,Andersen,Bauer,Becker,Bennett,Berg,Bianchi,Brown,Carter,Chen,
+Costa,Dahl,Delgado,Dubois,Evans,Fischer,Fontaine,García,Gomez,Gruber,Hall,Hansen,Hassan,Hoffmann,
+Ibrahim,Ito,Ivanov,Jensen,Johnson,Kaya,Keller,Khan,Kim,Kovács,Kowalski,Kumar,Larsen,Laurent,Lee,
+Lindqvist,Lopez,Maier,Martin,Mehta,Meyer,Moreau,Müller,Nakamura,Nguyen,Novak,O''Brien,Okafor,Olsen,
+Patel,Pereira,Petrov,Price,Quinn,Reid,Ricci,Rossi,Roy,Sato,Schmidt,Schneider,Silva,Singh,Smith,
+Suzuki,Svensson,Takács,Torres,Varga,Vogel,Wagner,Walsh,Weber,Wong,Yilmaz}', what || ' last', number);
+
+-- The letters that e-mail addresses of these people are made of.
+CREATE FUNCTION pg_temp.plain(name text) RETURNS text IMMUTABLE LANGUAGE sql
+RETURN translate(lower(name), 'áéëíóöúüÉ'' ', 'aeeiooouue');
+
+CREATE TEMP TABLE choice ON COMMIT DROP AS SELECT
+    24 AS tenants,
+    7200 AS users,
+    120 AS advisors, -- people who work for tenants of several instances, under one e-mail
+    '{Harbour,Northgate,Willow,Summit,Riverside,Maple,Beacon,Lakeview,Granite,Orchard,Meridian,
+      Cedar,Crescent,Juniper,Kestrel,Larkfield,Millstone,Pinewood,Quarry,Redbrick,Saltmarsh,
+      Thornbury,Vale,Westbridge}'::text[] AS places,
+    '{Dental Care,Logistics,Veterinary Clinic,Outdoor,Bakeries,Physiotherapy,Legal,Hotels,Opticians,
+      Fitness,Gardens,Print Works,Cycles,Childcare,Accounting,Language School}'::text[] AS trades,
+    '{Main Street,Station,Old Town,Airport,West End,University,Market Square,Lakeside,
+      Business Park,North}'::text[] AS districts;
+
+CREATE TEMP TABLE plan ON COMMIT DROP AS SELECT
+    number,
+    places[1 + (number * 5 + %(id)s * 7) %% cardinality(places)] || ' '
+        || trades[1 + (number * 7 + %(id)s * 3) %% cardinality(trades)] AS name,
+    CASE
+        WHEN number IN (4, 9, 13, 18, 24) THEN 'trial'
+        WHEN number = 11 THEN 'suspended'
+        WHEN number IN (16, 21) THEN 'cancelled'
+        ELSE 'active'
+    END AS status,
+    now() - make_interval(days => 30 + floor(pg_temp.chance('age %(id)s', number) * 1500)::int)
+        AS started
+FROM choice, generate_series(1, tenants) AS number;
+
+INSERT INTO tenants (name, status, primary_contact_name, primary_contact_email, trial_ends_at,
+    subscription_started_at, created_at, updated_at)
+SELECT
+    name,
+    status,
+    contact.first || ' ' || contact.last,
+    pg_temp.plain(contact.first) || '@' || replace(lower(name), ' ', '-') || domain.ending,
+    CASE number
+        WHEN 4 THEN now() + interval '20 hours'
+        WHEN 9 THEN now() + interval '2 days'
+        WHEN 13 THEN now() - interval '1 day'
+        WHEN 18 THEN now() + interval '9 days'
+        WHEN 24 THEN now() + interval '13 days'
+    END,
+    CASE WHEN status <> 'trial' THEN started + interval '14 days' END,
+    CASE WHEN status = 'trial' THEN now() - interval '12 days' ELSE started END,
+    now() - make_interval(hours => floor(pg_temp.chance('updated %(id)s', number) * 900)::int)
+FROM plan
+CROSS JOIN LATERAL (SELECT
+    pg_temp.first_name('contact %(id)s', number) AS first,
+    pg_temp.last_name('contact %(id)s', number) AS last) AS contact
+CROSS JOIN LATERAL (SELECT
+    (ARRAY['.example.com', '.example.org', '.example.net'])[1 + number %% 3] AS ending) AS domain
+ORDER BY number;
+
+-- Tenants differ in size: the first are the largest, the last has nobody yet.
+CREATE TEMP TABLE people ON COMMIT DROP AS SELECT
+    number,
+    number <= advisors AS advises,
+    1 + floor((tenants - 1) * pg_temp.chance('tenant %(id)s', number) ^ 2)::int AS tenant,
+    pg_temp.first_name(origin, number) AS first,
+    pg_temp.last_name(origin, number) AS last
+FROM choice,
+    generate_series(1, users) AS number,
+    LATERAL (SELECT CASE WHEN number <= advisors THEN 'advisor' ELSE 'user %(id)s' END) AS o (origin);
+
+CREATE TEMP TABLE addresses ON COMMIT DROP AS SELECT
+    people.*,
+    pg_temp.plain(first) || '.' || pg_temp.plain(last)
+        || coalesce(nullif(row_number() OVER same_name, 1)::text, '')
+        || CASE WHEN advises THEN '@advisors.example.net'
+           ELSE substring(primary_contact_email FROM '@.*') END AS email
+FROM people JOIN tenants ON tenants.id = tenant
+WINDOW same_name AS (PARTITION BY advises, CASE WHEN advises THEN 0 ELSE tenant END, first, last
+    ORDER BY number);
+
+INSERT INTO users (tenant_id, email, name, status, last_login_at, created_at, updated_at)
+SELECT
+    tenant,
+    -- As people typed it: the same person differs in case from one instance to another.
+    CASE WHEN pg_temp.chance('case %(id)s', number) < 0.04 THEN initcap(email) ELSE email END,
+    first || ' ' || last,
+    CASE WHEN plan.status = 'cancelled' OR pg_temp.chance('status %(id)s', number) < 0.08
+        THEN 'Inactive' ELSE 'Active' END,
+    CASE WHEN pg_temp.chance('login %(id)s', number) < 0.9 THEN
+        now() - CASE plan.status WHEN 'cancelled' THEN interval '90 days'
+                WHEN 'suspended' THEN interval '21 days' ELSE interval '0' END
+            - pg_temp.chance('login %(id)s', -number) ^ 3 * interval '120 days' END,
+    greatest(plan.started, now() - pg_temp.chance('joined %(id)s', number) * interval '1500 days'),
+    now() - pg_temp.chance('changed %(id)s', number) * interval '40 days'
+FROM addresses JOIN plan ON plan.number = addresses.tenant
+ORDER BY addresses.number;
+
+-- An account that somebody made twice: two spellings of one e-mail in one tenant.
+INSERT INTO users (tenant_id, email, name, created_at, updated_at)
+SELECT tenant_id, upper(email), name, now() - interval '50 days', now() - interval '50 days'
+FROM users WHERE id = 200;
+
+INSERT INTO locations (tenant_id, name)
+SELECT plan.number, districts[1 + (plan.number + place) %% cardinality(districts)]
+FROM choice, plan, LATERAL generate_series(
+    1, 1 + floor(pg_temp.chance('locations %(id)s', plan.number) ^ 2 * 9)::int) AS place
+ORDER BY plan.number, place;

@@ -1,0 +1,44 @@
+"""What a person reads when a management command fails: one sentence, and an exit code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psycopg
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError, InterfaceError, OperationalError, connections
+
+from rainbo.redact import redact
+from syncs.errors import RainboError, UsageError
+
+
+@dataclass(frozen=True)
+class Failure:
+    sentence: str
+    exit_code: int = 1
+
+
+def explain(error: BaseException) -> Failure | None:
+    """None for what nobody foresaw: only a traceback helps there."""
+    if isinstance(error, UsageError):
+        return Failure(redact(str(error)), exit_code=2)
+    if isinstance(error, RainboError | ImproperlyConfigured):
+        return Failure(redact(str(error)))
+    if isinstance(error, DatabaseError | InterfaceError):
+        return _own_database(error)
+    return None
+
+
+def _own_database(error: DatabaseError | InterfaceError) -> Failure | None:
+    cause = error.__cause__
+    if isinstance(cause, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
+        return Failure(f"{_name()} is not up to date: run manage.py migrate.")
+    if isinstance(error, OperationalError | InterfaceError):
+        reason = redact(str(error).strip().partition("\n")[0])
+        return Failure(f"{_name()} cannot be used: {reason}. Is it up, and is RAINBO_DB_* right?")
+    return None
+
+
+def _name() -> str:
+    own = connections.databases["default"]
+    return f"RAINBO's own database ({own['NAME']} on {own['HOST']}, port {own['PORT']})"

@@ -1,0 +1,63 @@
+"""Shows a run while it goes on: a bar on a terminal, one timestamped line per target elsewhere."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from syncs.models import RunTarget, TargetState
+from syncs.report import describe
+
+COLOURS = {
+    TargetState.SUCCEEDED: "green",
+    TargetState.HELD: "yellow",
+    TargetState.FAILED: "red",
+    TargetState.SKIPPED: "dim",
+}
+
+
+class Shown:
+    """A listener of a run. quiet: shows nothing at all."""
+
+    def __init__(self, console: Console, title: str, *, quiet: bool = False) -> None:
+        self.console = console
+        self.quiet = quiet
+        self._bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed} of {task.total} instances"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=quiet or not console.is_terminal,
+        )
+        self._task = self._bar.add_task(title, total=None)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def __call__(self, part: RunTarget) -> None:
+        if self.quiet:
+            return
+        line = escape(describe(part))
+        if colour := COLOURS.get(TargetState(part.state)):
+            line = f"[{colour}]{line}[/{colour}]"
+        if not self.console.is_terminal:
+            line = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}"
+        self.console.print(line, soft_wrap=True, highlight=False)
+        self._bar.update(self._task, advance=1, total=part.run.targets.count())

@@ -1,0 +1,122 @@
+"""Instances are who they were: the identity of a server and its database, remembered.
+
+The identity is the server's `system_identifier`, made by initdb and kept by physical copies,
+with the oid of the database.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import psycopg
+from django.db import transaction
+
+from syncs.errors import WrongIdentity
+from tenants.models import RdsInstance
+
+_READ = """
+    SELECT system_identifier::text,
+           (SELECT oid::bigint FROM pg_catalog.pg_database WHERE datname = current_database())
+      FROM pg_catalog.pg_control_system()"""
+
+
+@dataclass(frozen=True)
+class Identity:
+    system: str
+    database: int
+
+    def __str__(self) -> str:
+        return f"{self.system}/{self.database}"
+
+
+def read(source: psycopg.Connection[Any]) -> Identity:
+    """Ask a server who it is. Raises psycopg errors as they are."""
+    row = source.execute(_READ).fetchone()
+    if row is None:
+        raise WrongIdentity("the server does not tell who it is")
+    return Identity(row[0], row[1])
+
+
+class Register:
+    """The remembered identities of all registered instances, as they were when loaded.
+
+    Threads that meet instances for the first time claim their identities in it.
+    """
+
+    def __init__(self, instances: Iterable[RdsInstance]) -> None:
+        self._known = {instance.pk: instance for instance in instances}
+        self._claimed = {i.pk: i.identity for i in self._known.values() if i.identity}
+        self._lock = threading.Lock()
+
+    @classmethod
+    def load(cls) -> Self:
+        return cls(RdsInstance.objects.all())
+
+    def admit(self, instance: RdsInstance, found: Identity) -> None:
+        """Raises WrongIdentity, saying what to do, unless the instance may be this server."""
+        with self._lock:
+            before = self._claimed.get(instance.pk)
+            if before and before != str(found):
+                raise WrongIdentity(_changed(instance, before, found))
+            if twin := self._twin(instance, found):
+                raise WrongIdentity(_doubled(instance, twin))
+            self._claimed[instance.pk] = str(found)
+
+    def _twin(self, instance: RdsInstance, found: Identity) -> RdsInstance | None:
+        """Another registered instance with this identity that no person called a copy."""
+        for pk, identity in self._claimed.items():
+            if pk != instance.pk and identity == str(found):
+                other = self._known.get(pk)
+                if other is not None and not self._related(instance, other):
+                    return other
+        return None
+
+    def _related(self, one: RdsInstance, other: RdsInstance) -> bool:
+        return self._origin(one) == self._origin(other)
+
+    def _origin(self, instance: RdsInstance) -> int:
+        """The instance at the beginning of a chain of copies."""
+        seen = {instance.pk}
+        at = self._known.get(instance.pk, instance)
+        while at.copy_of_id is not None and at.copy_of_id not in seen:
+            seen.add(at.copy_of_id)
+            following = self._known.get(at.copy_of_id)
+            if following is None:
+                return at.copy_of_id
+            at = following
+        return at.pk
+
+
+def remember(instance: RdsInstance, found: Identity) -> None:
+    """Store the identity of a first contact. Raises WrongIdentity if another was faster."""
+    with transaction.atomic():
+        locked = RdsInstance.objects.select_for_update(no_key=True).order_by("pk")
+        Register(locked).admit(instance, found)
+        locked.filter(pk=instance.pk, system_identifier="").update(
+            system_identifier=found.system, database_oid=found.database
+        )
+    adopt(instance, found)
+
+
+def adopt(instance: RdsInstance, found: Identity) -> None:
+    """Note the identity on the instance in memory only."""
+    instance.system_identifier, instance.database_oid = found.system, found.database
+
+
+def _changed(instance: RdsInstance, before: str, found: Identity) -> str:
+    return (
+        f"{instance} is not the server it was: at {instance.host}:{instance.port} answers "
+        f"{found}, remembered is {before}. If it was rebuilt, say so: add_instance --update "
+        f"--id {instance.pk} --accept-rebuilt. If not, check host, port and database"
+    )
+
+
+def _doubled(instance: RdsInstance, twin: RdsInstance) -> str:
+    return (
+        f"{instance} has the identity of {twin}: either one server is registered twice, and one "
+        "of them must go, or it was restored from a copy, and then say so: add_instance --update "
+        f"--id {instance.pk} --copy-of {twin.pk}"
+    )

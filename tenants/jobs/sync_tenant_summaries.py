@@ -1,0 +1,171 @@
+"""Tenants with status and counts, from every instance → tenant_master."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from syncs import guard, held, proof
+from syncs.errors import RainboError
+from syncs.guard import Limit
+from syncs.history import confirmed_lately, rows_day_ago
+from syncs.models import TargetState
+from syncs.run import Run
+from syncs.session import Session
+from syncs.staging import Stage
+from tenants import contract, tenant_merge
+from tenants.choice import as_target, chosen
+from tenants.models import RdsInstance
+from tenants.reading import Reading, read_instances
+from tenants.tenant_merge import TenantChanges
+
+NAME = "sync_tenant_summaries"
+BUCKETS = 16
+
+
+@dataclass(frozen=True)
+class Part:
+    """One instance that was read, what it would change, and why that must wait."""
+
+    reading: Reading
+    changes: TenantChanges
+    reasons: list[str]
+    accepted: bool
+
+    @property
+    def counts(self) -> dict[str, int | None]:
+        return {
+            "read": self.reading.rows,
+            "added": self.changes.added,
+            "changed": self.changes.changed,
+            "removed": self.changes.removed,
+            "withheld": self.reading.rows - self.changes.total,
+        }
+
+
+def sync_tenant_summaries(run: Run) -> None:
+    """Make each instance's part of tenant_master equal to its source, or leave it as it is."""
+    instances = chosen(run)
+    run.expect(map(as_target, instances))
+    instances = _not_fresh(run, instances)
+    stage = Stage(run.session, "incoming_tenants", contract.query(NAME))
+    readings = read_instances(run, stage, instances)
+    stage.withhold(tenant_merge.UNUSABLE)
+    usable = {
+        target: reading for target, reading in readings.items() if _usable(run, stage, target, reading)
+    }
+    tenant_merge.plan(run.session, stage, usable)
+    parts = _hold_if_whole({t: _judged(run, stage, t, r) for t, r in usable.items()}, len(usable))
+    _publish(run, stage, parts)
+
+
+def _not_fresh(run: Run, instances: list[RdsInstance]) -> list[RdsInstance]:
+    """A manual run leaves out what was confirmed less than half a period ago, and says so."""
+    fresh = confirmed_lately(run)
+    for instance in instances:
+        if at := fresh.get(str(instance.pk)):
+            note = f"confirmed at {at:%H:%M:%S} UTC, less than half a period ago: --force reads it"
+            run.settle(str(instance.pk), TargetState.SKIPPED, note=note)
+    return [instance for instance in instances if str(instance.pk) not in fresh]
+
+
+def _usable(run: Run, stage: Stage, target: str, reading: Reading) -> bool:
+    try:
+        stage.check(target, reading.rows, settings.RAINBO_WITHHELD_CAP)
+    except RainboError as error:
+        stage.drop_target(target)
+        _fail(run, target, reading, error)
+        return False
+    return True
+
+
+def _judged(run: Run, stage: Stage, target: str, reading: Reading) -> Part:
+    day_ago = rows_day_ago(run.record.sync, target, run.now())
+    changes = tenant_merge.changes(run.session, stage, target, day_ago)
+    removals = Limit(*settings.RAINBO_GUARD_TENANTS_REMOVED)
+    columns = Limit(removals.floor, settings.RAINBO_GUARD_COLUMN_PERCENT)
+    reasons = guard.judge(changes.guarded, removals, moves=removals, columns=columns)
+    accepted = False
+    if reasons and run.options.accept_held is not None:
+        beyond = held.why_not_lifted(
+            run.session, run.options.accept_held, target, tenant_merge.planned(target)
+        )
+        reasons, accepted = ([*reasons, beyond], False) if beyond else ([], True)
+    return Part(reading, changes, reasons, accepted)
+
+
+def _hold_if_whole(parts: dict[str, Part], read: int) -> dict[str, Part]:
+    """When too many instances are implausible at once, none is published."""
+    reasons = guard.judge_whole(sum(bool(part.reasons) for part in parts.values()), read)
+    if not reasons:
+        return parts
+    return {
+        target: Part(part.reading, part.changes, part.reasons + reasons, accepted=False)
+        for target, part in parts.items()
+    }
+
+
+def _publish(run: Run, stage: Stage, parts: Mapping[str, Part]) -> None:
+    good = {target: part for target, part in parts.items() if not part.reasons}
+    for target in parts.keys() - good.keys():
+        _hold(run, target, parts[target])
+    failed: dict[str, RainboError] = {}
+    if good:
+        with run.publishing() as session:
+            for target, part in good.items():
+                if error := _merged(run, session, stage, target, part):
+                    failed[target] = error
+            if any(part.accepted for target, part in good.items() if target not in failed):
+                run.use_acceptance(session)
+    for target, part in good.items():
+        if target in failed:
+            _fail(run, target, part.reading, failed[target])
+        else:
+            run.settle(
+                target,
+                TargetState.SUCCEEDED,
+                seconds=part.reading.seconds,
+                total=part.changes.total,
+                **part.counts,
+            )
+
+
+def _merged(
+    run: Run, session: Session, stage: Stage, target: str, part: Part
+) -> RainboError | None:
+    """Merge and prove one instance inside the publish; what can't be proved is taken back."""
+    sync, reading = run.record.sync, part.reading
+    try:
+        with session.transaction():
+            tenant_merge.merge(session, stage, target, reading.at, run.record.pk)
+            proof.publish_withheld(session, sync, target, stage)
+            rows = tenant_merge.source_form(target, reading.hashing)
+            proof.prove_equal(session, sync, target, stage, rows, reading.hashing, BUCKETS)
+            run.confirm(session, target, reading.at, rows=reading.rows, basis=_basis(reading))
+    except RainboError as error:
+        return error
+    return None
+
+
+def _hold(run: Run, target: str, part: Part) -> None:
+    run.hold(target, part.reasons, tenant_merge.planned(target))
+    run.settle(
+        target,
+        TargetState.HELD,
+        note="; ".join(part.reasons),
+        seconds=part.reading.seconds,
+        **part.counts,
+    )
+
+
+def _fail(run: Run, target: str, reading: Reading, error: RainboError) -> None:
+    run.settle(
+        target, TargetState.FAILED, error=error, seconds=reading.seconds, read=reading.rows
+    )
+
+
+def _basis(reading: Reading) -> str:
+    """What the stored digests were computed from."""
+    return f"sql={contract.fingerprint(NAME)} hash={reading.hashing.value}"

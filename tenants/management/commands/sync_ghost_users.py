@@ -1,0 +1,29 @@
+from dataclasses import replace
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from syncs.options import Options
+from tenants.command import InstanceSyncCommand
+from tenants.ghosts import parse_only
+
+
+class Command(InstanceSyncCommand):
+    help = "Give every admin of RAINBO a ghost user on every instance, and retire leavers'."
+    syncs = ("ghost_users",)
+    offers = frozenset({"accept_held", "failed_from"})
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--admin",
+            nargs="+",
+            action="extend",
+            default=[],
+            metavar="ID",
+            help="only the ghost users of these admins (ids of RAINBO's users)",
+        )
+
+    def options(self, given: dict[str, Any]) -> Options:
+        parse_only(given["admin"])
+        return replace(super().options(given), only=tuple(given["admin"]))

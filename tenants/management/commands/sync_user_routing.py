@@ -1,0 +1,7 @@
+from syncs.command import SyncCommand
+
+
+class Command(SyncCommand):
+    help = "Make the cached routes equal to the master's directory of e-mails."
+    syncs = ("user_routing",)
+    offers = frozenset({"accept_held"})

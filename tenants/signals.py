@@ -1,0 +1,43 @@
+"""Sees admins leave: whoever loses the right to a ghost user loses it at once.
+
+Seen are single saves and deletions and every change of groups and permissions. An
+`update()` of many users at once sends no signal: the next sync finds those leavers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group, Permission
+from django.db import transaction
+from django.db.models.signals import m2m_changed, post_delete, post_save
+
+from tenants.ghosts import retire_leavers
+
+User = get_user_model()
+HARMLESS = frozenset({"last_login", "password", "email", "first_name", "last_name"})
+
+
+def _check_after_commit(**_: object) -> None:
+    # A failure must not break the change of the user; the next sync finds the leavers too.
+    transaction.on_commit(retire_leavers, robust=True)
+
+
+def _user_saved(created: bool, update_fields: frozenset[str] | None, **kwargs: Any) -> None:
+    if not created and not (update_fields and update_fields <= HARMLESS):
+        _check_after_commit()
+
+
+def _members_changed(action: str, **kwargs: Any) -> None:
+    if action in {"post_remove", "post_clear"}:
+        _check_after_commit()
+
+
+post_save.connect(_user_saved, sender=User, dispatch_uid="leavers by save")
+for model in (User, Group, Permission):
+    post_delete.connect(_check_after_commit, sender=model, dispatch_uid=f"leavers by {model}")
+for relation in (User.groups, User.user_permissions, Group.permissions):
+    m2m_changed.connect(
+        _members_changed, sender=relation.through, dispatch_uid=f"leavers by {relation.through}"
+    )

@@ -1,0 +1,202 @@
+"""What a reading of the instances changes in tenant_master, and how it is merged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from psycopg import sql
+
+from syncs.digest import Hashing, row_hash
+from syncs.guard import Change
+from syncs.session import Session
+from syncs.staging import Stage
+
+UNUSABLE = sql.SQL("""
+    CASE WHEN id IS NULL OR id = '' THEN 'no id'
+         WHEN octet_length(id) > 1000 THEN 'id longer than 1,000 bytes'
+         WHEN name IS NULL THEN 'no name'
+         WHEN status IS NULL OR status = '' THEN 'no status'
+         WHEN char_length(status) > 1000 THEN 'status longer than 1,000 characters'
+         WHEN char_length(name) > 1000 THEN 'name longer than 1,000 characters'
+         WHEN char_length(primary_contact_name) > 1000
+              THEN 'contact name longer than 1,000 characters'
+         WHEN char_length(primary_contact_email) > 320
+              THEN 'contact e-mail longer than 320 characters'
+    END""")
+
+# tenant_master's columns and those of the contract, in its order.
+COLUMNS = {
+    "name": "name",
+    "status": "status",
+    "contact_name": "primary_contact_name",
+    "contact_email": "primary_contact_email",
+    "trial_ends_at": "trial_ends_at",
+    "subscription_started_at": "subscription_started_at",
+    "user_count": "user_count",
+    "location_count": "location_count",
+    "last_activity_at": "last_activity_at",
+}
+GUARDED = ("name", "status", "contact_name", "contact_email")
+
+_PLAN = """
+    CREATE TEMP TABLE tenant_plan AS
+    SELECT coalesce(n.target, t.target) AS target, coalesce(n.id, t.remote_id) AS source_id,
+           CASE WHEN t.id IS NULL THEN 'added'
+                WHEN n.id IS NULL THEN 'removed'
+                WHEN t.vanished_at IS NOT NULL THEN 'back'
+                ELSE 'changed' END AS kind,
+           t.id AS tenant_id, t.name AS name_before, t.status AS status_before,
+           n.name AS name_after, n.status AS status_after,
+           {flags}
+      FROM {stage} AS n
+      FULL JOIN (SELECT *, instance_id::text AS target FROM tenant_master
+                  WHERE instance_id::text = ANY({targets})) AS t
+        ON n.target = t.target AND n.id = t.remote_id
+     WHERE t.id IS NULL
+        OR (n.id IS NULL) <> (t.vanished_at IS NOT NULL)
+        OR (n.id IS NOT NULL AND ({incoming}) IS DISTINCT FROM ({cached}))"""
+
+_REMEMBER = """
+    INSERT INTO tenant_changes (tenant_id, kind, before, after, at, run_id)
+    SELECT tenant_id, step.kind, coalesce(step.before, ''), coalesce(step.after, ''),
+           clock_timestamp(), %(run)s
+      FROM tenant_plan AS p CROSS JOIN LATERAL (VALUES
+           ('status', p.changes_status, p.status_before, p.status_after),
+           ('name', p.changes_name, p.name_before, p.name_after),
+           ('vanished', p.kind = 'removed', NULL, NULL),
+           ('back', p.kind = 'back', NULL, NULL)) AS step (kind, happened, before, after)
+     WHERE p.target = %(target)s AND p.kind <> 'added' AND step.happened"""
+
+_VANISH = """
+    UPDATE tenant_master AS t SET vanished_at = clock_timestamp()
+      FROM tenant_plan AS p
+     WHERE p.target = %(target)s AND p.kind = 'removed' AND t.id = p.tenant_id"""
+
+_REFRESH = """
+    UPDATE tenant_master AS t
+       SET ({columns}, cache_refreshed_at, vanished_at) = ({incoming}, %(at)s, NULL)
+      FROM {stage} AS n
+     WHERE n.target = %(target)s AND t.instance_id = %(target)s::integer AND t.remote_id = n.id"""
+
+_ADD = """
+    INSERT INTO tenant_master (instance_id, remote_id, {columns}, cache_refreshed_at)
+    SELECT n.target::integer, n.id, {incoming}, %(at)s
+      FROM {stage} AS n JOIN tenant_plan AS p ON p.target = n.target AND p.source_id = n.id
+     WHERE n.target = %(target)s AND p.kind = 'added'"""
+
+_COUNT_DAY = """
+    INSERT INTO tenant_daily_counts AS c (tenant_id, day, user_count, location_count)
+    SELECT id, (%(at)s AT TIME ZONE 'UTC')::date, user_count, location_count
+      FROM tenant_master
+     WHERE instance_id = %(target)s::integer AND vanished_at IS NULL
+        ON CONFLICT (tenant_id, day) DO UPDATE
+       SET user_count = excluded.user_count, location_count = excluded.location_count
+     WHERE (c.user_count, c.location_count)
+           IS DISTINCT FROM (excluded.user_count, excluded.location_count)"""
+
+
+@dataclass(frozen=True)
+class TenantChanges:
+    """How many of an instance's tenants a merge would touch; guarded: what the guard judges."""
+
+    added: int
+    changed: int
+    removed: int
+    total: int
+    guarded: Change = field(repr=False)
+
+
+def plan(session: Session, stage: Stage, targets: Iterable[str]) -> None:
+    """Work out, outside of the publishing transaction, what differs from tenant_master."""
+    session.execute(
+        sql.SQL(_PLAN).format(
+            flags=sql.SQL(", ").join(
+                sql.SQL("coalesce(n.{} IS DISTINCT FROM t.{} AND n.id IS NOT NULL, false) AS {}")
+                .format(
+                    sql.Identifier(COLUMNS[column]),
+                    sql.Identifier(column),
+                    sql.Identifier(f"changes_{column}"),
+                )
+                for column in GUARDED
+            ),
+            stage=stage.table,
+            targets=sql.Literal(list(targets)),
+            incoming=_names("n", COLUMNS.values()),
+            cached=_names("t", COLUMNS),
+        )
+    )
+    session.execute("ANALYZE tenant_plan")
+
+
+def changes(session: Session, stage: Stage, target: str, day_ago: int | None) -> TenantChanges:
+    """Count the plan of one target."""
+    flags = sql.SQL(", ").join(
+        sql.SQL("count(*) FILTER (WHERE {} AND kind = 'changed')").format(
+            sql.Identifier(f"changes_{column}")
+        )
+        for column in GUARDED
+    )
+    added, changed, removed, *by_column = session.execute(
+        sql.SQL(
+            "SELECT count(*) FILTER (WHERE kind = 'added'), "
+            "count(*) FILTER (WHERE kind IN ('changed', 'back')), "
+            "count(*) FILTER (WHERE kind = 'removed'), {} FROM tenant_plan WHERE target = %s"
+        ).format(flags),
+        [target],
+    ).fetchone() or (0,) * (3 + len(GUARDED))
+    cached, total = session.execute(
+        sql.SQL(
+            "SELECT (SELECT count(*) FROM tenant_master WHERE instance_id = %s::integer "
+            "AND vanished_at IS NULL), (SELECT count(*) FROM {} WHERE target = %s)"
+        ).format(stage.table),
+        [target, target],
+    ).fetchone() or (0, 0)
+    return TenantChanges(
+        added,
+        changed,
+        removed,
+        total,
+        Change(
+            cached=cached,
+            read=total,
+            removed=removed,
+            by_column=dict(zip(GUARDED, by_column, strict=True)),
+            day_ago=day_ago,
+        ),
+    )
+
+
+def planned(target: str) -> sql.Composed:
+    """The plan of one target for a person: (kind, source_id, detail)."""
+    return sql.SQL(
+        "SELECT CASE kind WHEN 'back' THEN 'changed' ELSE kind END AS kind, source_id, "
+        "coalesce(name_before, '') AS detail FROM tenant_plan "
+        "WHERE target = {} AND kind <> 'added'"
+    ).format(sql.Literal(target))
+
+
+def merge(session: Session, stage: Stage, target: str, at: datetime, run_id: int) -> None:
+    """Apply the plan of one target; every tenant that is there is stamped as refreshed."""
+    parts = {
+        "stage": stage.table,
+        "columns": sql.SQL(", ").join(map(sql.Identifier, COLUMNS)),
+        "incoming": _names("n", COLUMNS.values()),
+    }
+    facts = {"target": target, "at": at, "run": run_id}
+    for statement in (_REMEMBER, _VANISH, _REFRESH, _ADD, _COUNT_DAY):
+        session.execute(sql.SQL(statement).format(**parts), facts)
+
+
+def source_form(target: str, hashing: Hashing) -> sql.Composed:
+    """Source id and hash of every tenant there, as its source would hash it."""
+    values = [sql.Identifier("remote_id"), *map(sql.Identifier, COLUMNS)]
+    return sql.SQL(
+        "SELECT remote_id, {} FROM tenant_master "
+        "WHERE instance_id = {}::integer AND vanished_at IS NULL"
+    ).format(row_hash(values, hashing.here), sql.Literal(target))
+
+
+def _names(alias: str, columns: Iterable[str]) -> sql.Composed:
+    return sql.SQL(", ").join(sql.Identifier(alias, column) for column in columns)

@@ -1,0 +1,108 @@
+"""`make` on machines that lack something: one clear sentence, and no half-made environment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TOOLS = ("bash", "cmp", "cp", "grep", "mkdir", "rm", "sed", "sh", "find", "readlink", "printf")
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    """A folder with the Makefile and a `bin` that holds tools, but no python3."""
+    (tmp_path / "bin").mkdir()
+    for tool in ("make", *TOOLS):
+        (tmp_path / "bin" / tool).symlink_to(shutil.which(tool) or pytest.fail(f"no {tool}"))
+    for name in ("Makefile", "requirements-dev.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def make(machine: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [machine / "bin" / "make", *words],
+        cwd=machine,
+        env={"PATH": str(machine / "bin")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def install_python(machine: Path, script: str) -> None:
+    path = machine / "bin" / "python3"
+    path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    path.chmod(0o755)
+
+
+def refusal(machine: Path) -> str:
+    """The one sentence of ours, beside progress and make's own closing line."""
+    done = make(machine, "test")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert not (machine / ".venv").exists()
+    lines = done.stderr.splitlines()
+    (sentence,) = [line for line in lines if not line.startswith(("Building .venv", "make: ***"))]
+    return sentence
+
+
+def test_make_alone_lists_the_words(machine: Path) -> None:
+    done = make(machine)
+    assert done.returncode == 0
+    words = [line.split()[1] for line in done.stdout.splitlines()]
+    assert {"demo", "test", "lint", "format", "lock", "manage", "clean"} <= set(words)
+
+
+def test_without_python(machine: Path) -> None:
+    assert "'python3' does not run" in refusal(machine)
+
+
+def test_with_an_old_python(machine: Path) -> None:
+    install_python(machine, 'case "$2" in *exit*) exit 1;; *print*) echo 3.10;; esac')
+    assert "needs Python 3.11 or newer, and 'python3' is 3.10" in refusal(machine)
+
+
+@pytest.mark.parametrize("module", ["ensurepip", "venv"])
+def test_without_what_makes_environments(machine: Path, module: str) -> None:
+    install_python(machine, f'case "$2" in *{module}*) exit 1;; esac; exec {sys.executable} "$@"')
+    assert "install its venv package" in refusal(machine)
+
+
+def test_when_the_environment_cannot_be_made(machine: Path) -> None:
+    install_python(machine, f'case "$1" in -m) exit 1;; esac; exec {sys.executable} "$@"')
+    assert "could not make .venv" in refusal(machine)
+
+
+def test_an_environment_whose_python_is_gone_is_made_anew(machine: Path) -> None:
+    (machine / ".venv").mkdir()
+    shutil.copy(machine / "requirements-dev.txt", machine / ".venv")
+    done = make(machine, "test")
+    assert "'python3' does not run" in done.stderr
+
+
+def test_an_environment_that_is_ready_is_used_as_it_is(machine: Path) -> None:
+    python = machine / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
+    shutil.copy(machine / "requirements-dev.txt", machine / ".venv")
+    assert make(machine, "test", "ARGS=-k word").stdout.splitlines()[-1] == "-m pytest -k word"
+
+
+def test_clean_removes_only_our_own(machine: Path) -> None:
+    kept = machine / "elsewhere"
+    kept.mkdir()
+    (machine / ".local").symlink_to(kept)
+    (machine / ".cache").mkdir()
+    make(machine, "clean")
+    assert kept.is_dir()
+    assert not (machine / ".cache").exists()
+    assert not os.path.lexists(machine / ".local")

@@ -16,6 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_CACHE_DIR := $(CACHE)/pip
 export UV_CACHE_DIR := $(CACHE)/uv
 export PYTHONUNBUFFERED := 1
+export PYTEST_DEBUG_TEMPROOT := $(CACHE)
 
 # Production-like values for the checks: no secret of anyone, and a database port where nobody is.
 LINT_ENV := env RAINBO_SECRET_KEY=$(shell printf 'lint-%.0s0123456789' 1 2 3 4 5) \
@@ -33,7 +34,7 @@ demo: venv  ## A real PostgreSQL fleet with RAINBO on this machine (PORT=8000)
 	@exec $(PY) -m localfleet demo --port $(PORT)
 
 test: venv  ## Run the tests on real PostgreSQL servers (ARGS="-k name")
-	@exec $(PY) -m pytest $(ARGS)
+	@mkdir -p $(CACHE); exec $(PY) -m pytest $(ARGS)
 
 lint: venv  ## Check style, types, migrations and the production settings
 	$(PY) -m ruff check .

@@ -64,7 +64,6 @@ def _has_tenants(connection: psycopg.Connection) -> bool:
 def _fill(connection: psycopg.Connection, number: int) -> None:
     if not _has_tenants(connection):
         text = (SQL_FOLDER / "seed.sql").read_bytes()
-        connection.cursor(binary=False)
         psycopg.ClientCursor(connection).execute(text, {"id": number})
         connection.execute(ANALYZE)
 
@@ -72,8 +71,7 @@ def _fill(connection: psycopg.Connection, number: int) -> None:
 def _enter(source: psycopg.Connection, number: int, master: psycopg.Connection) -> None:
     """Enter the users of an instance into the master's directory."""
     entries = sql.SQL(ENTRIES).format(number=sql.Literal(number), master=sql.Literal(MASTER))
-    rows = source.cursor().copy(entries)
-    with rows as reading:
+    with source.cursor().copy(entries) as reading:
         blocks = list(reading)
     with master.cursor().copy(DIRECTORY) as writing:
         for block in blocks:

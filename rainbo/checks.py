@@ -21,7 +21,7 @@ LOOPBACK = frozenset({"", "localhost", "127.0.0.1", "::1"})
 
 @register()
 def own_database(**_: object) -> Iterator[CheckMessage]:
-    engine = settings.DATABASES["default"]["ENGINE"]
+    engine = connections.databases["default"]["ENGINE"]
     if engine != "django.db.backends.postgresql":
         yield Error(
             f"RAINBO's own database uses {engine}.",

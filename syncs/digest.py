@@ -59,9 +59,7 @@ def by_bucket(hashes: sql.Composable) -> sql.Composed:
 
 def _md5(text: sql.Composable, bits: int, hashing: Hashing) -> sql.Composed:
     content = (
-        text
-        if hashing is Hashing.MD5_BYTES
-        else sql.SQL("convert_to({}, 'UTF8')").format(text)
+        text if hashing is Hashing.MD5_BYTES else sql.SQL("convert_to({}, 'UTF8')").format(text)
     )
     return sql.SQL("('x' || left(md5({}), {}))::bit({})::bigint").format(
         content, sql.Literal(bits // 4), sql.Literal(bits)

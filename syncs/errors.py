@@ -73,8 +73,8 @@ class LeaseHeld(RainboError):
 
     kind = "busy"
 
-    def __init__(self, run_id: int | None) -> None:
-        super().__init__(f"already running as run {run_id}" if run_id else "already running")
+    def __init__(self, run_id: int | None, doing: str = "is running") -> None:
+        super().__init__(f"run {run_id} {doing} already" if run_id else f"another run {doing}")
         self.run_id = run_id
 
 

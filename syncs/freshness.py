@@ -68,12 +68,14 @@ class Facts:
     """What is known around a confirmation.
 
     scheduled: a schedule is there. paused: it is there and switched off. heartbeat: the last
-    sign of life of any worker. running: how long the present run has been under way.
+    sign of life of any worker. awaited: the last time at which one should have come. running:
+    how long the present run has been under way.
     """
 
     scheduled: bool = False
     paused: bool = False
     heartbeat: datetime | None = None
+    awaited: datetime | None = None
     failure: Failure | None = None
     running: timedelta | None = None
 
@@ -107,7 +109,7 @@ def explain(
     """Why this is not on time, or will soon not be; None when nothing is wrong."""
     if facts.paused:
         return Reason(Cause.PAUSED, "its schedule is switched off")
-    if facts.scheduled and is_silent(facts.heartbeat, now):
+    if facts.scheduled and is_silent(facts.heartbeat, facts.awaited):
         return Reason(Cause.WORKER_SILENT, _silence(facts.heartbeat, now))
     if facts.failure is not None:
         return Reason(facts.failure.cause, facts.failure.words)
@@ -122,8 +124,9 @@ def explain(
     return None
 
 
-def is_silent(heartbeat: datetime | None, now: datetime) -> bool:
-    return heartbeat is None or now - heartbeat > WORKER_SILENT_AFTER
+def is_silent(heartbeat: datetime | None, awaited: datetime | None) -> bool:
+    """Whether a sign of life that was due did not come; none is due while all is paused."""
+    return awaited is not None and (heartbeat is None or heartbeat < awaited)
 
 
 def worst(states: Iterable[State]) -> State:

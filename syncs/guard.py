@@ -43,7 +43,7 @@ def judge(change: Change, removals: Limit, moves: Limit, columns: Limit) -> list
     if removals.exceeded(change.removed, change.cached):
         reasons.append(f"{_part(change.removed, change.cached)} would be removed")
     lost = (change.day_ago or 0) - change.read
-    if change.day_ago and removals.exceeded(lost, change.day_ago):
+    if not reasons and change.day_ago and removals.exceeded(lost, change.day_ago):
         reasons.append(f"{_part(lost, change.day_ago)} would be gone since 24 h ago")
     if moves.exceeded(change.moved, change.cached):
         reasons.append(

@@ -68,13 +68,9 @@ def keep(session: Session, run_id: int, target: str, changes: sql.Composable) ->
     )
 
 
-def why_not_lifted(
-    session: Session, held_run: int, target: str, changes: sql.Composable
-) -> str:
+def why_not_lifted(session: Session, held_run: int, target: str, changes: sql.Composable) -> str:
     """Why the acceptance of a held run does not cover a plan; empty when it does."""
-    if not RunTarget.objects.filter(
-        run=held_run, target=target, state=TargetState.HELD
-    ).exists():
+    if not RunTarget.objects.filter(run=held_run, target=target, state=TargetState.HELD).exists():
         return f"run {held_run} held nothing of this instance"
     row = session.execute(
         sql.SQL(

@@ -27,9 +27,7 @@ def confirmed_lately(run: Run) -> dict[str, datetime]:
         return {}
     sync, now = run.record.sync, run.now()
     since = now - rhythm.period(specs.get(sync).cron, now) / 2
-    return dict(
-        Confirmation.objects.filter(sync=sync, at__gt=since).values_list("target", "at")
-    )
+    return dict(Confirmation.objects.filter(sync=sync, at__gt=since).values_list("target", "at"))
 
 
 def rows_day_ago(sync: str, target: str, now: datetime) -> int | None:

@@ -16,9 +16,11 @@ from django.db import Error, OperationalError, connection, transaction
 from django.db.models.functions import Now
 
 from syncs.errors import LeaseHeld, LeaseLost
-from syncs.models import RunState, SyncRun
+from syncs.models import Lease, RunState, SyncRun
 
 log = logging.getLogger(__name__)
+
+TAKEOVER_PATIENCE = "5s"  # how long a takeover waits for a publish of the former holder
 
 _LIVE = "SELECT run_id FROM syncs_lease WHERE sync = %s AND expires_at > clock_timestamp()"
 _TAKE = """
@@ -48,7 +50,7 @@ def claim(run: SyncRun) -> int:
         _refuse_if_live(cursor, run.sync)
         try:
             with transaction.atomic():
-                cursor.execute("SET LOCAL lock_timeout = '5s'")
+                cursor.execute("SELECT set_config('lock_timeout', %s, true)", [TAKEOVER_PATIENCE])
                 cursor.execute("SELECT 1 FROM syncs_lease WHERE sync = %s FOR UPDATE", [run.sync])
                 _refuse_if_live(cursor, run.sync)
                 cursor.execute(_TAKE, [run.pk, settings.RAINBO_LEASE_TTL, run.sync])
@@ -56,7 +58,7 @@ def claim(run: SyncRun) -> int:
                 _close_lost(run)
         except OperationalError as error:
             if isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
-                raise LeaseHeld(None) from error
+                raise LeaseHeld(_holder(run.sync), "is publishing") from error
             raise
     return token
 
@@ -124,6 +126,10 @@ def _refuse_if_live(cursor: Any, sync: str) -> None:
     cursor.execute(_LIVE, [sync])
     if row := cursor.fetchone():
         raise LeaseHeld(row[0])
+
+
+def _holder(sync: str) -> int | None:
+    return Lease.objects.filter(sync=sync).values_list("run_id", flat=True).first()
 
 
 def _close_lost(run: SyncRun) -> None:

@@ -99,10 +99,12 @@ class SyncRun(models.Model):
         return self.state in OPEN_STATES
 
     def move(self, to: RunState, *, expect: tuple[RunState, ...], **fields: Any) -> bool:
-        """Change the state if it is still one of `expect`; tell whether it did."""
+        """Change the state if it is still one of `expect`; tell whether it did.
+
+        Either way the row is read again.
+        """
         moved = SyncRun.objects.filter(pk=self.pk, state__in=expect).update(state=to, **fields)
-        if moved:
-            self.refresh_from_db()
+        self.refresh_from_db()
         return bool(moved)
 
 
@@ -254,3 +256,13 @@ class Heartbeat(models.Model):
 
     def __str__(self) -> str:
         return self.worker
+
+
+class DefaultSchedule(models.Model):
+    """A sync whose default schedule was once created: if it is gone, a person removed it."""
+
+    sync = models.CharField(max_length=64, primary_key=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.sync

@@ -14,7 +14,9 @@ from syncs.staging import Stage
 def publish_withheld(session: Session, sync: str, target: str, stage: Stage) -> None:
     """Make the remembered bad rows of a target those of the stage; writes only if they differ."""
     names = {"bad": stage.bad}
-    held = "SELECT source_id, row_hash, reason FROM syncs_withheldrow WHERE sync = %s AND target = %s"
+    held = (
+        "SELECT source_id, row_hash, reason FROM syncs_withheldrow WHERE sync = %s AND target = %s"
+    )
     read = "SELECT source_id, row_hash, reason FROM {bad} WHERE target = %s"
     differs = session.execute(
         sql.SQL(
@@ -63,6 +65,30 @@ def prove_equal(
     if unlike is None or unlike[0]:
         raise NotEqual(f"{target}: digests of cache and source differ; nothing was published")
     _keep(session, sync, target, theirs)
+
+
+def unlike_digests(
+    session: Session,
+    sync: str,
+    target: str,
+    rows: sql.Composable,
+    hashing: Hashing,
+    buckets: int,
+) -> int:
+    """How many buckets of the rows as they stand differ from the digests kept at the publish."""
+    found = session.execute(
+        sql.SQL(
+            "SELECT count(*) FROM ({}) AS ours FULL JOIN (SELECT bucket, rows, xor, sum "
+            "FROM syncs_bucketdigest WHERE sync = {} AND target = {}) AS kept USING (bucket) "
+            "WHERE (ours.rows, ours.xor, ours.sum) IS DISTINCT FROM "
+            "(kept.rows, kept.xor, kept.sum)"
+        ).format(
+            remembered(sync, target, rows, hashing, buckets),
+            sql.Literal(sync),
+            sql.Literal(target),
+        )
+    ).fetchone()
+    return int(found[0]) if found else 0
 
 
 def remembered(

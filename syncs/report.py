@@ -25,9 +25,7 @@ def exit_code(records: list[SyncRun]) -> int:
 
 def describe(part: RunTarget) -> str:
     """One target's outcome in a line; counts that are unknown are left out."""
-    counts = [
-        f"{name} {count:,}" for name in COUNTS if (count := getattr(part, name)) is not None
-    ]
+    counts = [f"{name} {count:,}" for name in COUNTS if (count := getattr(part, name)) is not None]
     words = [f"{part.label}: {part.state}", *([", ".join(counts)] if counts else [])]
     if part.seconds is not None:
         words[-1] += f" in {part.seconds:.1f} s"

@@ -38,9 +38,7 @@ def request(
     """
     specs.get(sync)
     _check_named_runs(sync, options)
-    record = SyncRun(
-        sync=sync, options=options.as_json(), trigger=trigger, actor=actor, slot=slot
-    )
+    record = SyncRun(sync=sync, options=options.as_json(), trigger=trigger, actor=actor, slot=slot)
     try:
         with transaction.atomic():
             record.save(force_insert=True)
@@ -130,7 +128,6 @@ def _close(record: SyncRun, ending: _Ending, seconds: float) -> None:
         seconds=seconds,
         finished_at=Now(),
     )
-    record.refresh_from_db()
     held.supersede_repeats(record)
 
 

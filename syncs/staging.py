@@ -154,8 +154,9 @@ class Stage:
             "raw": sql.Identifier(raw),
             "decoded": sql.SQL(", ").join(decoded),
             "undecodable": sql.SQL(", ").join(
-                sql.SQL("CASE WHEN {0} IS NOT NULL AND rainbo_decode({0}) IS NULL THEN {1} END")
-                .format(sql.Identifier(name), sql.Literal(name))
+                sql.SQL(
+                    "CASE WHEN {0} IS NOT NULL AND rainbo_decode({0}) IS NULL THEN {1} END"
+                ).format(sql.Identifier(name), sql.Literal(name))
                 for name in texts
             ),
             "id": sql.Identifier(self.query.columns[0].name),

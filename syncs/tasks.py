@@ -44,9 +44,7 @@ def run_queued(pk: int) -> None:
     record = runs.execute(record)
     if record.state == RunState.SKIPPED and record.trigger == Trigger.SIGNAL:
         # What it should bring about may be younger than what the run that it met has seen.
-        runs.request(
-            record.sync, Options.from_json(record.options), Trigger.SIGNAL, record.actor
-        )
+        runs.request(record.sync, Options.from_json(record.options), Trigger.SIGNAL, record.actor)
 
 
 def ring(record: SyncRun) -> None:

@@ -98,7 +98,7 @@ def _cast(column: Column) -> sql.Composed:
 
 def verbatim(query: str) -> sql.SQL:
     """The contract's SQL as it stands: it comes from files of this installation."""
-    return sql.SQL(cast(LiteralString, query))
+    return sql.SQL(cast("LiteralString", query))
 
 
 def _copy_out(source: Connection, statement: bytes, write: Write) -> int:

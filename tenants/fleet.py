@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from typing import Any
+from contextlib import closing, contextmanager
+from typing import Any, TypeVar
 
 import psycopg
 from django.conf import settings
+from psycopg.abc import Buffer
 from psycopg.rows import tuple_row
 from psycopg.types.string import TextLoader
 
-from syncs.errors import SourceTimeout, TlsRefused
+from syncs.errors import TlsRefused, WrongIdentity
 from tenants import identity
 from tenants.models import RdsInstance
 from tenants.models.instance import SslMode
 from tenants.refusals import translated
-from tenants.visits import Outcome, Visits
+from tenants.visits import Outcome, Watch, visit_all
 
 __all__ = ["Connection", "Outcome", "connect", "each_instance", "reach", "snapshot"]
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
+T = TypeVar("T")
+
 LOCK_TIMEOUT = 30  # seconds that a query waits for a table that somebody alters
 NOWHERE = "/dev/null/none"  # a path that never exists: no file of the user's home is taken
+
+
+_Status = psycopg.pq.TransactionStatus
 
 
 @contextmanager
@@ -51,21 +56,19 @@ def reach(
     limit: seconds that a statement may take, when less than RAINBO_STATEMENT_TIMEOUT.
     """
     password = instance.reveal_password()
-    with ExitStack() as stack:
-        stack.enter_context(translated(instance, password))
-        ca = stack.enter_context(_ca_file(instance))
-        connection = stack.enter_context(
-            psycopg.connect(
-                **_who_and_where(instance, password, ca),
-                **_patience(),
-                application_name=f"rainbo/{purpose}",
-                options=_session_settings(writes, limit),
-                autocommit=True,
-                row_factory=tuple_row,
-            )
+    with translated(instance, password), _ca_file(instance) as ca:
+        connection = psycopg.connect(
+            **_where_and_who(instance, password, ca),
+            **_PATIENCE,
+            connect_timeout=settings.RAINBO_CONNECT_TIMEOUT,
+            application_name=f"rainbo/{purpose}",
+            options=_session_settings(writes, limit),
+            autocommit=True,
+            row_factory=tuple_row,
         )
-        _keep_bytes(connection)
-        yield connection
+        with closing(connection):
+            _read_ascii_as_bytes(connection)
+            yield connection
 
 
 @contextmanager
@@ -75,11 +78,136 @@ def snapshot(source: psycopg.Connection[Any]) -> Iterator[None]:
     try:
         yield
     finally:
-        if not source.closed and source.info.transaction_status != _IDLE:
+        if source.info.transaction_status in (_Status.INTRANS, _Status.INERROR):
             source.execute("ROLLBACK")
 
 
-_IDLE = psycopg.pq.TransactionStatus.IDLE
+def each_instance(
+    instances: Sequence[RdsInstance],
+    act: Callable[[RdsInstance, Connection], T],
+    purpose: str,
+    on_done: Callable[[Outcome[T]], object] | None = None,
+    *,
+    writes: bool = False,
+    remember: bool = True,
+    limit: float | None = None,
+) -> list[Outcome[T]]:
+    """Let `act` work on every instance, several at once, and tell how each ended.
+
+    `act` runs in threads, on an autocommit connection to a server that proved its identity.
+    on_done is called in the caller's thread as each ends. remember: store identities that are
+    met for the first time. limit: seconds per instance, RAINBO_INSTANCE_LIMIT unless told.
+    """
+    register = identity.Register.load()
+    met: dict[int, identity.Identity] = {}
+
+    def work(instance: RdsInstance, watch: Watch) -> T:
+        with (
+            reach(instance, purpose, writes=writes, limit=limit) as connection,
+            watch.over(connection),
+        ):
+            found = identity.read(connection)
+            register.admit(instance, found)
+            if not instance.identity:
+                met[instance.pk] = found
+            identity.adopt(instance, found)
+            return act(instance, connection)
+
+    def ended(outcome: Outcome[T]) -> Outcome[T]:
+        found = met.get(outcome.instance.pk)
+        if remember and found is not None:
+            outcome = _remembered(outcome, found)
+        if on_done is not None:
+            on_done(outcome)
+        return outcome
+
+    return visit_all(
+        instances,
+        work,
+        ended,
+        threads=settings.RAINBO_FLEET_THREADS,
+        limit=limit or settings.RAINBO_INSTANCE_LIMIT,
+    )
 
 
-def each_instance[T](): ...
+def _remembered(outcome: Outcome[T], found: identity.Identity) -> Outcome[T]:
+    try:
+        identity.remember(outcome.instance, found)
+    except WrongIdentity as error:
+        return Outcome(outcome.instance, None, error, outcome.seconds)
+    return outcome
+
+
+_PATIENCE: dict[str, Any] = {
+    "keepalives": 1,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+
+
+def _where_and_who(instance: RdsInstance, password: str, ca: str) -> dict[str, Any]:
+    """libpq's keywords; every one that the environment or a home folder could set is named."""
+    return {
+        "host": instance.host,
+        "hostaddr": "",
+        "port": instance.port,
+        "dbname": instance.database,
+        "user": instance.user,
+        "password": password,
+        "passfile": "/dev/null",
+        "require_auth": instance.require_auth,
+        "gssencmode": "disable",
+        "sslmode": instance.ssl_mode,
+        "sslrootcert": ca,
+        "sslcertmode": "disable",
+        "sslnegotiation": "postgres",
+        "channel_binding": "prefer",
+        "target_session_attrs": "any",
+        "load_balance_hosts": "disable",
+        "client_encoding": "UTF8",
+    }
+
+
+def _session_settings(writes: bool, limit: float | None) -> str:
+    statement = min(settings.RAINBO_STATEMENT_TIMEOUT, limit or settings.RAINBO_STATEMENT_TIMEOUT)
+    idle = settings.RAINBO_LEASE_TTL / 2 if writes else settings.RAINBO_INSTANCE_LIMIT
+    values = {
+        "statement_timeout": f"{statement * 1000:.0f}",
+        "lock_timeout": f"{min(LOCK_TIMEOUT, statement) * 1000:.0f}",
+        "idle_in_transaction_session_timeout": f"{idle * 1000:.0f}",
+        "default_transaction_read_only": "off" if writes else "on",
+        "timezone": "UTC",
+        "datestyle": "ISO",
+    }
+    return " ".join(f"-c {name}={value}" for name, value in values.items())
+
+
+@contextmanager
+def _ca_file(instance: RdsInstance) -> Iterator[str]:
+    """The instance's CA certificates in a private file; libpq takes no other form."""
+    if not instance.ssl_ca:
+        if instance.ssl_mode == SslMode.VERIFY_CA:
+            raise TlsRefused(f"{instance} has ssl mode verify-ca and no CA: give it one (--ssl-ca)")
+        yield "system" if instance.ssl_mode == SslMode.VERIFY_FULL else NOWHERE
+        return
+    with tempfile.NamedTemporaryFile("w", prefix="rainbo-ca-", suffix=".pem") as file:
+        file.write(instance.ssl_ca)
+        file.flush()
+        yield file.name
+
+
+class _Forgiving(TextLoader):
+    """Text of a SQL_ASCII server, where any byte may stand."""
+
+    def load(self, data: Buffer) -> str:
+        return bytes(data).decode("utf-8", errors="backslashreplace")
+
+
+def _read_ascii_as_bytes(connection: Connection) -> None:
+    """Ask a SQL_ASCII server for its bytes as they are: as UTF8 one bad row fails them all."""
+    if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+        connection.execute("SET client_encoding = 'SQL_ASCII'")
+        for name in ("text", "varchar", "bpchar", "name"):
+            connection.adapters.register_loader(name, _Forgiving)

@@ -57,9 +57,7 @@ def confirm(
             "at": at,
             "admins": [*told],
             "remote_ids": [ghost.remote_id for ghost in told.values()],
-            "wanted": [
-                GhostState.ACTIVE if pk in wanted else GhostState.INACTIVE for pk in told
-            ],
+            "wanted": [GhostState.ACTIVE if pk in wanted else GhostState.INACTIVE for pk in told],
             "confirmed": [CONFIRMED[ghost.outcome] for ghost in told.values()],
             "errors": [ghost.why or "" for ghost in told.values()],
         },

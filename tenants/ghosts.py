@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -67,7 +68,16 @@ class Ghost:
     admin_id: str | None
     remote_id: str | None
     outcome: Outcome
-    why: str | None
+    why: str | None = None
+
+    @classmethod
+    def of(cls, row: Sequence[Any]) -> Ghost:
+        admin_id, remote_id, outcome, why = row
+        return cls(admin_id, remote_id, Outcome(outcome), why)
+
+    @property
+    def was_active(self) -> bool:
+        return self.outcome in (Outcome.UNCHANGED, Outcome.CHANGED, Outcome.DEACTIVATED)
 
     @property
     def is_own(self) -> bool:
@@ -82,7 +92,7 @@ class Ghost:
 
 def wanted_admins() -> dict[int, Admin]:
     """Active staff who may impersonate; superusers count."""
-    users = get_user_model()._default_manager.with_perm(PERMISSION, backend=BACKEND)
+    users = get_user_model().objects.with_perm(PERMISSION, backend=BACKEND)
     return {
         user.pk: Admin(user.pk, user.get_full_name() or user.get_username())
         for user in users.filter(is_staff=True)
@@ -108,14 +118,12 @@ def retire_leavers() -> SyncRun | None:
     return record
 
 
-def inactive_with_leavers(admins: Iterable[int], only: set[int]) -> list[RdsInstance]:
+def inactive_with_leavers(admins: Iterable[int], only: Collection[int]) -> list[RdsInstance]:
     """Instances out of use where a leaver's ghost is not known to be gone."""
     waiting = GhostUser.objects.exclude(admin_id__in=admins).exclude(confirmed__in=GONE)
     if only:
         waiting = waiting.filter(admin_id__in=only)
-    return list(
-        RdsInstance.objects.filter(is_active=False, pk__in=waiting.values("instance_id"))
-    )
+    return list(RdsInstance.objects.filter(is_active=False, pk__in=waiting.values("instance_id")))
 
 
 def parse_only(only: Sequence[str]) -> set[int]:
@@ -127,7 +135,7 @@ def parse_only(only: Sequence[str]) -> set[int]:
     if wrong:
         raise UsageError(f"no admin id: {', '.join(wrong)}; give the number of a user of RAINBO")
     ids = {int(key) for key in only}
-    users = get_user_model()._default_manager.filter(pk__in=ids).values_list("pk", flat=True)
+    users = get_user_model().objects.filter(pk__in=ids).values_list("pk", flat=True)
     known = GhostUser.objects.filter(admin_id__in=ids).values_list("admin_id", flat=True)
     if unknown := ids - {*users, *known}:
         names = ", ".join(map(str, sorted(unknown)))

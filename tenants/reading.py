@@ -61,12 +61,15 @@ def read_instances(
         key = str(outcome.instance.pk)
         spool = spools.pop(key, None)
         if outcome.value is None:
+            if spool is not None:
+                spool.close()
             run.settle(key, TargetState.FAILED, error=outcome.error, seconds=outcome.seconds)
             return
         try:
             if spool is not None:
-                spool.seek(0)
-                stage.load(spool, outcome.value.encoding)
+                with spool:
+                    spool.seek(0)
+                    stage.load(spool, outcome.value.encoding)
             stage.prove(key, outcome.value.rows, outcome.value.hashing)
         except RainboError as error:
             stage.drop_target(key)
@@ -76,6 +79,8 @@ def read_instances(
             outcome.value.at, outcome.value.rows, outcome.value.encoding, outcome.seconds
         )
 
-    fleet.each_instance(instances, read, run.record.sync, on_done=staged)
+    fleet.each_instance(
+        instances, read, run.record.sync, on_done=staged, remember=not run.dry_run
+    )
     stage.session.execute(f"ANALYZE {stage.name}")
     return readings

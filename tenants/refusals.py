@@ -36,8 +36,7 @@ _CONNECTING: tuple[tuple[str, type[SourceError], str], ...] = (
     (
         r"authentication method requirement",
         LoginRefused,
-        "wants another way to log in than {auth}: store the role's password as scram-sha-256 and "
-        "ask for it in pg_hba.conf, or choose another way for this instance (--require-auth)",
+        "wants another way to log in than {auth}: change its pg_hba.conf, or --require-auth here",
     ),
     (
         r"password authentication failed|no password supplied|role \"[^\"]*\" does not exist",

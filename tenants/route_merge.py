@@ -11,6 +11,8 @@ from syncs.guard import Change
 from syncs.session import Session
 from syncs.staging import Stage
 
+BUCKETS = 1024  # of digests
+
 UNUSABLE = sql.SQL("""
     CASE WHEN id IS NULL THEN 'no id'
          WHEN email IS NULL OR email = '' THEN 'no e-mail'

@@ -6,8 +6,6 @@ Seen are single saves and deletions and every change of groups and permissions. 
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, Permission
 from django.db import transaction
@@ -24,12 +22,12 @@ def _check_after_commit(**_: object) -> None:
     transaction.on_commit(retire_leavers, robust=True)
 
 
-def _user_saved(created: bool, update_fields: frozenset[str] | None, **kwargs: Any) -> None:
+def _user_saved(created: bool, update_fields: frozenset[str] | None, **_: object) -> None:
     if not created and not (update_fields and update_fields <= HARMLESS):
         _check_after_commit()
 
 
-def _members_changed(action: str, **kwargs: Any) -> None:
+def _members_changed(action: str, **_: object) -> None:
     if action in {"post_remove", "post_clear"}:
         _check_after_commit()
 

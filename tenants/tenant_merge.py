@@ -13,6 +13,8 @@ from syncs.guard import Change
 from syncs.session import Session
 from syncs.staging import Stage
 
+BUCKETS = 16  # of digests, per instance
+
 UNUSABLE = sql.SQL("""
     CASE WHEN id IS NULL OR id = '' THEN 'no id'
          WHEN octet_length(id) > 1000 THEN 'id longer than 1,000 bytes'

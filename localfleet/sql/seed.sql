@@ -48,8 +48,9 @@ CREATE TEMP TABLE plan ON COMMIT DROP AS SELECT
         WHEN number IN (16, 21) THEN 'cancelled'
         ELSE 'active'
     END AS status,
-    now() - make_interval(days => 30 + floor(pg_temp.chance('age %(id)s', number) * 1500)::int)
-        AS started
+    CASE WHEN number IN (4, 9, 13, 18, 24) THEN now() - interval '12 days'
+        ELSE now() - make_interval(days => 30 + floor(pg_temp.chance('age %(id)s', number) * 1500)::int)
+    END AS started
 FROM choice, generate_series(1, tenants) AS number;
 
 INSERT INTO tenants (name, status, primary_contact_name, primary_contact_email, trial_ends_at,
@@ -67,7 +68,7 @@ SELECT
         WHEN 24 THEN now() + interval '13 days'
     END,
     CASE WHEN status <> 'trial' THEN started + interval '14 days' END,
-    CASE WHEN status = 'trial' THEN now() - interval '12 days' ELSE started END,
+    started,
     now() - make_interval(hours => floor(pg_temp.chance('updated %(id)s', number) * 900)::int)
 FROM plan
 CROSS JOIN LATERAL (SELECT
@@ -79,41 +80,46 @@ ORDER BY number;
 
 -- Tenants differ in size: the first are the largest, the last has nobody yet.
 CREATE TEMP TABLE people ON COMMIT DROP AS SELECT
-    number,
-    number <= advisors AS advises,
-    1 + floor((tenants - 1) * pg_temp.chance('tenant %(id)s', number) ^ 2)::int AS tenant,
-    pg_temp.first_name(origin, number) AS first,
-    pg_temp.last_name(origin, number) AS last
+    person,
+    person <= advisors AS advises,
+    1 + floor((tenants - 1) * pg_temp.chance('tenant %(id)s', person) ^ 2)::int AS tenant,
+    now() - pg_temp.chance('joined %(id)s', person) * interval '1500 days' AS joined,
+    pg_temp.first_name(origin, person) AS first,
+    pg_temp.last_name(origin, person) AS last
 FROM choice,
-    generate_series(1, users) AS number,
-    LATERAL (SELECT CASE WHEN number <= advisors THEN 'advisor' ELSE 'user %(id)s' END) AS o (origin);
+    generate_series(1, users) AS person,
+    LATERAL (SELECT CASE WHEN person <= advisors THEN 'advisor' ELSE 'user %(id)s' END) AS o (origin);
 
-CREATE TEMP TABLE addresses ON COMMIT DROP AS SELECT
+CREATE TEMP TABLE accounts ON COMMIT DROP AS SELECT
     people.*,
+    plan.status,
+    greatest(joined, started) AS opened,
     pg_temp.plain(first) || '.' || pg_temp.plain(last)
         || coalesce(nullif(row_number() OVER same_name, 1)::text, '')
         || CASE WHEN advises THEN '@advisors.example.net'
            ELSE substring(primary_contact_email FROM '@.*') END AS email
-FROM people JOIN tenants ON tenants.id = tenant
+FROM people
+JOIN tenants ON tenants.id = tenant
+JOIN plan ON plan.number = tenant
 WINDOW same_name AS (PARTITION BY advises, CASE WHEN advises THEN 0 ELSE tenant END, first, last
-    ORDER BY number);
+    ORDER BY person);
 
 INSERT INTO users (tenant_id, email, name, status, last_login_at, created_at, updated_at)
 SELECT
     tenant,
     -- As people typed it: the same person differs in case from one instance to another.
-    CASE WHEN pg_temp.chance('case %(id)s', number) < 0.04 THEN initcap(email) ELSE email END,
+    CASE WHEN pg_temp.chance('case %(id)s', person) < 0.04 THEN initcap(email) ELSE email END,
     first || ' ' || last,
-    CASE WHEN plan.status = 'cancelled' OR pg_temp.chance('status %(id)s', number) < 0.08
+    CASE WHEN status = 'cancelled' OR pg_temp.chance('status %(id)s', person) < 0.08
         THEN 'Inactive' ELSE 'Active' END,
-    CASE WHEN pg_temp.chance('login %(id)s', number) < 0.9 THEN
-        now() - CASE plan.status WHEN 'cancelled' THEN interval '90 days'
+    CASE WHEN pg_temp.chance('login %(id)s', person) < 0.9 THEN greatest(opened,
+        now() - CASE status WHEN 'cancelled' THEN interval '90 days'
                 WHEN 'suspended' THEN interval '21 days' ELSE interval '0' END
-            - pg_temp.chance('login %(id)s', -number) ^ 3 * interval '120 days' END,
-    greatest(plan.started, now() - pg_temp.chance('joined %(id)s', number) * interval '1500 days'),
-    now() - pg_temp.chance('changed %(id)s', number) * interval '40 days'
-FROM addresses JOIN plan ON plan.number = addresses.tenant
-ORDER BY addresses.number;
+            - pg_temp.chance('login %(id)s', -person) ^ 3 * interval '120 days') END,
+    opened,
+    greatest(opened, now() - pg_temp.chance('changed %(id)s', person) * interval '40 days')
+FROM accounts
+ORDER BY person;
 
 -- An account that somebody made twice: two spellings of one e-mail in one tenant.
 INSERT INTO users (tenant_id, email, name, created_at, updated_at)

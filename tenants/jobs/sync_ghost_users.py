@@ -1,74 +1,27 @@
 """The admins who may enter tenants → their ghost users on every instance.
 
-Written remotely, so our own fence can't guard it: the remote transaction writes, then the lease
-is checked, then it commits. What it does is idempotent.
+Written remotely, where our own fence does not reach: the remote transaction writes, then the
+lease is checked, then it commits. What it does is idempotent.
 
-A ghost that can't be made because another account has its e-mail or its admin id doesn't fail the
-instance: that would hide the work that was done, and no retry mends it. It is counted as
-withheld, told in the note, logged as a warning and kept in ghost_users as `refused`.
+A ghost that can't be made because another account has its e-mail or its admin id does not fail
+the instance: that would hide the work that was done, and no retry mends it. It is counted as
+withheld, told in the note and the log, and kept in ghost_users as `refused`.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Sequence
+from functools import partial
 
-import psycopg
-from django.conf import settings
-from django.db import connection as own_connection
-
-from syncs.errors import Conflict, ConnectionFailed, RainboError, SourceTimeout
-from syncs.history import rows_day_ago
-from syncs.models import HeldChange, TargetState
+from syncs.errors import Conflict, ConnectionFailed, SourceTimeout
+from syncs.models import TargetState
 from syncs.run import Run
-from syncs.session import Session
-from syncs.transfer import Connection
-from tenants import contract, fleet, ghost_record, ghosts
+from tenants import fleet, ghost_record, ghosts
 from tenants.choice import as_target, chosen
-from tenants.ghosts import Admin, Ghost, Outcome
-from tenants.models import RdsInstance
-from tenants.models.installation import installation_id
+from tenants.ghost_plan import Answer, Plan, carry_out
+from tenants.ghosts import Outcome
 
-NAME = "sync_ghost_users"
 AWAY = (ConnectionFailed, SourceTimeout)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the run wants of every instance, read once before the first is asked.
-
-    only: the admins it keeps to, all when empty. active, day_ago and accepted, by target, are
-    for the guard: ghosts active now and 24 h ago, and deactivations that a person accepted.
-    """
-
-    admins: Mapping[int, Admin]
-    only: frozenset[int]
-    statement: str
-    parameters: Mapping[str, object]
-    active: Mapping[str, int]
-    day_ago: Mapping[str, int | None]
-    accepted: Mapping[str, set[tuple[str, str]]]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What one instance said. reasons: why it was rolled back there, to wait for a person."""
-
-    at: datetime
-    ghosts: list[Ghost]
-    reasons: list[str]
-    lifted: bool
-
-    def removals(self) -> list[tuple[str, str, str]]:
-        return [
-            (HeldChange.Kind.REMOVED, str(ghost.admin_id), f"user {ghost.remote_id} there")
-            for ghost in self.ghosts
-            if ghost.outcome is Outcome.DEACTIVATED
-        ]
-
 
 Part = fleet.Outcome[Answer]
 
@@ -82,58 +35,89 @@ def sync_ghost_users(run: Run) -> None:
     admins = ghosts.wanted_admins()
     instances = chosen(run, also=ghosts.inactive_with_leavers(admins, only))
     run.expect(map(as_target, instances))
-    plan = _plan(run, instances, admins, only)
-    asking = threading.get_ident()
-
-    def act(instance: RdsInstance, remote: Connection) -> Answer:
-        try:
-            return _apply(run, plan, instance, remote)
-        finally:
-            if threading.get_ident() != asking:
-                own_connection.close()
-
-    parts = fleet.each_instance(instances, act, run.record.sync, writes=True)
-    for part in parts:
-        _tell(run, part)
+    plan = Plan.make(run, instances, admins, only)
+    parts = fleet.each_instance(
+        instances,
+        partial(carry_out, run, plan),
+        run.record.sync,
+        writes=True,
+        remember=not run.dry_run,
+    )
     totals = _publish(run, plan, parts)
     for part in parts:
-        _settle(run, plan, part, totals)
+        _settle(run, part, totals.get(part.instance.pk, 0))
 
 
-def _plan(
-    run: Run, instances: list[RdsInstance], admins: dict[int, Admin], only: frozenset[int]
-) -> Plan:
-    wanted = {pk: admin for pk, admin in admins.items() if not only or pk in only}
-    targets = [str(instance.pk) for instance in instances]
-    sync, now = run.record.sync, run.now()
-    return Plan(
-        admins=wanted,
-        only=only,
-        statement=contract.text(NAME),
-        parameters={
-            "ids": [str(pk) for pk in wanted],
-            "emails": [admin.email for admin in wanted.values()],
-            "names": [admin.name for admin in wanted.values()],
-            "only": [str(pk) for pk in only] or None,
-            "installation": installation_id(),
-        },
-        active=ghost_record.active_ghosts(run.session),
-        day_ago={target: rows_day_ago(sync, target, now) for target in targets},
-        accepted={target: run.accepted(target) or set() for target in targets},
-    )
+def _publish(run: Run, plan: Plan, parts: Sequence[Part]) -> dict[int, int]:
+    """Record all answers in one transaction; returns the active ghosts of each instance."""
+    with run.publishing() as session:
+        for part in parts:
+            instance, answer = part.instance, part.value
+            if answer is None or answer.reasons:
+                why = f"held by run {run.record.pk}" if answer else str(part.error)
+                ghost_record.refuse(
+                    session, instance.pk, why, plan.admins, plan.only, create=instance.is_active
+                )
+                continue
+            ghost_record.confirm(
+                session, instance.pk, answer.at, answer.ghosts, plan.admins, plan.only
+            )
+            if instance.is_active and not plan.only and not _missed(answer):
+                run.confirm(session, str(instance.pk), answer.at, rows=len(answer.ghosts))
+        if any(part.value and part.value.lifted for part in parts):
+            run.use_acceptance(session)
+        return ghost_record.active_ghosts(session)
 
 
-def _apply(run: Run, plan: Plan, instance: RdsInstance, remote: Connection) -> Answer:
-    """One transaction on the instance; rolled back when it is dry or must wait for a person."""
-    at = run.now()
-    with remote.transaction(force_rollback=run.dry_run):
-        half = settings.RAINBO_LEASE_TTL * 1000 // 2
-        remote.execute(f"SET LOCAL idle_in_transaction_session_timeout = {half}")
-        rows = remote.execute(
-            plan.statement.encode(), {**plan.parameters, "create": instance.is_active}
-        ).fetchall()
-        answer = _judge(plan, str(instance.pk), at, [Ghost.of(*row) for row in rows])
-        if answer.reasons:
-            raise psycopg.Rollback
-        run.check_lease()
-    return answer
+def _settle(run: Run, part: Part, active: int) -> None:
+    key, answer = str(part.instance.pk), part.value
+    if answer is None:
+        _settle_failed(run, part)
+    elif answer.reasons:
+        run.hold(key, answer.reasons, answer.removals)
+        note = "; ".join(answer.reasons)
+        run.settle(key, TargetState.HELD, note=note, seconds=part.seconds, **answer.counts)
+    elif missed := _missed(answer):
+        error = Conflict(f"{part.instance}: {missed}; another run can mend it")
+        run.settle(key, TargetState.FAILED, error=error, seconds=part.seconds, **answer.counts)
+    else:
+        note = _told(run, key, answer)
+        run.settle(
+            key,
+            TargetState.SUCCEEDED,
+            note=note,
+            seconds=part.seconds,
+            total=active,
+            **answer.counts,
+        )
+
+
+def _settle_failed(run: Run, part: Part) -> None:
+    """An instance out of use that is away is noted, unless a person named it; others fail."""
+    key = str(part.instance.pk)
+    if part.instance.is_active or key in run.options.targets or not isinstance(part.error, AWAY):
+        run.settle(key, TargetState.FAILED, error=part.error, seconds=part.seconds)
+        return
+    note = f"out of use and away, so leavers' ghost users may still be active: {part.error}"
+    run.log(note, key, "warning")
+    run.settle(key, TargetState.SKIPPED, note=note, seconds=part.seconds)
+
+
+def _missed(answer: Answer) -> str:
+    changed = [str(ghost) for ghost in answer.ghosts if ghost.outcome is Outcome.MISSED]
+    return "; ".join(changed)
+
+
+def _told(run: Run, key: str, answer: Answer) -> str:
+    """Log each ghost that a person should look at; returns the note that sums them up."""
+    strange = [g for g in answer.ghosts if g.outcome in (Outcome.REFUSED, Outcome.UNKNOWN)]
+    for ghost in strange:
+        run.log(str(ghost), key, "warning")
+    foreign = sum(ghost.outcome is Outcome.FOREIGN for ghost in answer.ghosts)
+    if foreign:
+        run.log(f"{foreign} ghost users of another RAINBO were left alone", key)
+    refused = sum(ghost.outcome is Outcome.REFUSED for ghost in strange)
+    unknown = len(strange) - refused
+    notes = [f"{refused} refused: another account is in the way"] if refused else []
+    notes += [f"{unknown} unknown ghost users"] if unknown else []
+    return "; ".join([*notes, "see the log"]) if notes else ""

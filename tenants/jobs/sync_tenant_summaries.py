@@ -22,7 +22,6 @@ from tenants.reading import Reading, read_instances
 from tenants.tenant_merge import TenantChanges
 
 NAME = "sync_tenant_summaries"
-BUCKETS = 16
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ def _merged(
             tenant_merge.merge(session, stage, target, reading.at, run.record.pk)
             proof.publish_withheld(session, sync, target, stage)
             rows = tenant_merge.source_form(target, reading.hashing)
-            proof.prove_equal(session, sync, target, stage, rows, reading.hashing, BUCKETS)
+            proof.prove_equal(session, sync, target, stage, rows, reading.hashing, tenant_merge.BUCKETS)
             run.confirm(session, target, reading.at, rows=reading.rows, basis=_basis(reading))
     except RainboError as error:
         return error

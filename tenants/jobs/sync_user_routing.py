@@ -18,7 +18,6 @@ from tenants.models import RdsInstance
 from tenants.reading import Reading, read_instances
 
 NAME = "sync_user_routing"
-BUCKETS = 1024
 KEY_VERSION = 1  # of rainbo_email_key
 
 
@@ -68,7 +67,7 @@ def _publish(run: Run, stage: Stage, source: RdsInstance, reading: Reading) -> N
         proof.publish_withheld(session, run.record.sync, target, stage)
         rows = route_merge.source_form(reading.hashing)
         proof.prove_equal(
-            session, run.record.sync, target, stage, rows, reading.hashing, BUCKETS
+            session, run.record.sync, target, stage, rows, reading.hashing, route_merge.BUCKETS
         )
         basis = _basis(source, reading)
         run.confirm(session, target, reading.at, rows=reading.rows, basis=basis)

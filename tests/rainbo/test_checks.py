@@ -4,14 +4,12 @@ import hashlib
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
 from django.core.checks import CheckMessage
 from django.core.management import call_command
-from pytest_django import DjangoDbBlocker
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import DjangoDbBlocker, Settings
 
 from rainbo import checks
 
@@ -25,15 +23,17 @@ def test_the_tests_own_configuration_is_clean() -> None:
     call_command("check", databases=["default"], fail_level="WARNING")
 
 
-def test_another_database_engine_is_refused(settings: SettingsWrapper) -> None:
-    settings.DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3"}}
+def set_own_database(monkeypatch: pytest.MonkeyPatch, **database: object) -> None:
+    monkeypatch.setattr(checks, "connections", SimpleNamespace(databases={"default": database}))
+
+
+def test_another_database_engine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_own_database(monkeypatch, ENGINE="django.db.backends.sqlite3")
     assert ids(checks.own_database()) == ["rainbo.E001"]
 
 
 @pytest.mark.parametrize("keys", [[], ["short"], [Fernet.generate_key().decode(), "not a key"]])
-def test_keys_that_are_no_fernet_keys_are_refused(
-    settings: SettingsWrapper, keys: list[str]
-) -> None:
+def test_keys_that_are_no_fernet_keys_are_refused(settings: Settings, keys: list[str]) -> None:
     settings.RAINBO_CREDENTIAL_KEYS = keys
     messages = list(checks.credential_keys())
     assert ids(messages) == ["rainbo.E002"]
@@ -43,15 +43,13 @@ def test_keys_that_are_no_fernet_keys_are_refused(
 @pytest.mark.parametrize(
     "raw", [hashlib.sha256(b"s" * 60).digest(), b"s" * 32], ids=["hashed", "cut"]
 )
-def test_keys_derived_from_the_secret_key_are_refused(
-    settings: SettingsWrapper, raw: bytes
-) -> None:
+def test_keys_derived_from_the_secret_key_are_refused(settings: Settings, raw: bytes) -> None:
     settings.SECRET_KEY = "s" * 60
     settings.RAINBO_CREDENTIAL_KEYS = [urlsafe_b64encode(raw).decode()]
     assert ids(checks.credential_keys()) == ["rainbo.E003"]
 
 
-def test_the_secret_key_itself_is_refused_as_credential_key(settings: SettingsWrapper) -> None:
+def test_the_secret_key_itself_is_refused_as_credential_key(settings: Settings) -> None:
     key = Fernet.generate_key().decode()
     settings.SECRET_KEY, settings.RAINBO_CREDENTIAL_KEYS = key, [key]
     assert ids(checks.credential_keys()) == ["rainbo.E003"]
@@ -74,7 +72,7 @@ def test_the_secret_key_itself_is_refused_as_credential_key(settings: SettingsWr
     ],
 )
 def test_a_queue_that_breaks_a_promise_is_refused(
-    settings: SettingsWrapper, key: str, value: object
+    settings: Settings, key: str, value: object
 ) -> None:
     settings.Q_CLUSTER = {**settings.Q_CLUSTER, key: value}
     messages = list(checks.queue())
@@ -83,12 +81,12 @@ def test_a_queue_that_breaks_a_promise_is_refused(
 
 
 @pytest.mark.parametrize("key", ["orm", "bulk", "queue_limit", "timeout", "retry", "catch_up"])
-def test_a_queue_setting_left_out_is_refused(settings: SettingsWrapper, key: str) -> None:
+def test_a_queue_setting_left_out_is_refused(settings: Settings, key: str) -> None:
     settings.Q_CLUSTER = {k: v for k, v in settings.Q_CLUSTER.items() if k != key}
     assert ids(checks.queue()) == ["rainbo.E004"]
 
 
-def test_a_local_memory_cache_is_refused(settings: SettingsWrapper) -> None:
+def test_a_local_memory_cache_is_refused(settings: Settings) -> None:
     settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     assert ids(checks.shared_cache()) == ["rainbo.E005"]
 
@@ -102,7 +100,7 @@ def test_an_old_libpq_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("ttl", "renewal", "fine"), [(60, 20, True), (60, 21, False)])
 def test_the_lease_must_survive_two_failed_renewals(
-    settings: SettingsWrapper, ttl: int, renewal: int, fine: bool
+    settings: Settings, ttl: int, renewal: int, fine: bool
 ) -> None:
     settings.RAINBO_LEASE_TTL, settings.RAINBO_LEASE_RENEWAL = ttl, renewal
     assert ids(checks.lease()) == ([] if fine else ["rainbo.E007"])
@@ -113,7 +111,7 @@ def test_the_lease_must_survive_two_failed_renewals(
     [(120, 300, 900, True), (301, 300, 900, False), (120, 901, 900, False)],
 )
 def test_time_limits_must_nest(
-    settings: SettingsWrapper, statement: int, instance: int, run: int, fine: bool
+    settings: Settings, statement: int, instance: int, run: int, fine: bool
 ) -> None:
     settings.RAINBO_STATEMENT_TIMEOUT = statement
     settings.RAINBO_INSTANCE_LIMIT = instance
@@ -121,7 +119,7 @@ def test_time_limits_must_nest(
     assert ids(checks.fleet_limits()) == ([] if fine else ["rainbo.E008"])
 
 
-def test_another_clock_than_utc_is_refused(settings: SettingsWrapper) -> None:
+def test_another_clock_than_utc_is_refused(settings: Settings) -> None:
     settings.TIME_ZONE = "Europe/Berlin"
     assert ids(checks.clock()) == ["rainbo.E009"]
 
@@ -153,6 +151,5 @@ def test_the_encoding_is_read_only_when_databases_are_checked(
 def test_a_remote_own_database_wants_tls(
     monkeypatch: pytest.MonkeyPatch, host: str, mode: str, fine: bool
 ) -> None:
-    database: dict[str, Any] = {"HOST": host, "OPTIONS": {"sslmode": mode}}
-    monkeypatch.setattr(checks, "connections", SimpleNamespace(databases={"default": database}))
+    set_own_database(monkeypatch, HOST=host, OPTIONS={"sslmode": mode})
     assert ids(checks.own_database_tls()) == ([] if fine else ["rainbo.W001"])

@@ -8,10 +8,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from django.core.management import get_commands, load_command_class
+from django.core.management.base import BaseCommand
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 NAME = re.compile(r"^[\w.-]+")
+PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
 
 
 def read(name: str) -> str:
@@ -42,6 +45,31 @@ def default(call: ast.Call) -> str | None:
     values = [ast.literal_eval(value) for value in given]
     words = {True: "on", False: "off"}
     return ",".join(words[v] if isinstance(v, bool) else str(v) for v in values) or None
+
+
+def our_commands() -> list[str]:
+    return sorted(name for name, app in get_commands().items() if app in {"syncs", "tenants"})
+
+
+def options(command: BaseCommand) -> set[str]:
+    parser = command.create_parser("manage.py", "x")
+    return {name for action in parser._actions for name in action.option_strings if name[2:]}
+
+
+def own_options(name: str) -> set[str]:
+    """The long options of a command beyond those that Django gives to all."""
+    every = {word for word in options(BaseCommand()) if word.startswith("--")}
+    return options(load_command_class(get_commands()[name], name)) - every
+
+
+def sections(page: str) -> dict[str, str]:
+    """The text below each heading that names a command."""
+    parts = re.split(r"^## `(\w+)[^`]*`$", read(page), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def slug(heading: str) -> str:
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
 def normal(name: str) -> str:
@@ -106,3 +134,29 @@ def test_every_make_word_that_a_page_names_exists(page: str) -> None:
     named = set(re.findall(r"`make ([a-z]+)", read(page)))
     assert named
     assert named <= words
+
+
+def test_every_command_of_ours_has_its_section() -> None:
+    assert sorted(sections("docs/commands.md")) == our_commands()
+
+
+@pytest.mark.parametrize("name", our_commands())
+def test_every_option_of_a_command_is_documented_and_no_other(name: str) -> None:
+    shared = read("docs/commands.md").partition("## Every sync\n")[2].partition("\n## ")[0]
+    page = sections("docs/commands.md")[name] + (shared if name.startswith("sync_") else "")
+    assert set(re.findall(r"^\| `(--[\w-]+)", page, re.MULTILINE)) == own_options(name)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_links_between_pages_lead_somewhere(page: str) -> None:
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", read(page)):
+        found = (ROOT / page).parent / target if target else ROOT / page
+        assert found.is_file(), f"{page} links to {target}"
+        headings = re.findall(r"^#+ (.*)$", found.read_text(encoding="utf-8"), re.MULTILINE)
+        assert not anchor or anchor in map(slug, headings), f"{page} links to {target}#{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_pages_name_only_commands_that_exist(page: str) -> None:
+    named = set(re.findall(r"manage\.py ([a-z_]+)", read(page)))
+    assert named <= set(get_commands())

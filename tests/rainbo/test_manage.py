@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from django.core.management.base import BaseCommand
 
 import manage
 from syncs.errors import RainboError, UsageError
@@ -14,11 +13,11 @@ from syncs.errors import RainboError, UsageError
 ROOT = Path(__file__).parents[2]
 
 
-def break_check(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def fail(self: BaseCommand, *args: object, **options: object) -> None:
+def break_commands(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail(argv: list[str]) -> None:
         raise error
 
-    monkeypatch.setattr("django.core.management.commands.check.Command.handle", fail)
+    monkeypatch.setattr(manage, "execute_from_command_line", fail)
 
 
 @pytest.mark.parametrize(("kind", "code"), [(RainboError, 1), (UsageError, 2)])
@@ -28,7 +27,7 @@ def test_a_foreseen_failure_is_one_sentence(
     kind: type[RainboError],
     code: int,
 ) -> None:
-    break_check(monkeypatch, kind("instance 2 is down"))
+    break_commands(monkeypatch, kind("instance 2 is down"))
     with pytest.raises(SystemExit) as stop:
         manage.main(["manage.py", "check"])
     assert stop.value.code == code
@@ -38,7 +37,7 @@ def test_a_foreseen_failure_is_one_sentence(
 def test_an_unforeseen_failure_is_logged_and_goes_on_its_way(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    break_check(monkeypatch, RuntimeError("broken"))
+    break_commands(monkeypatch, RuntimeError("broken"))
     with pytest.raises(RuntimeError, match="broken"):
         manage.main(["manage.py", "check"])
     assert "the command check failed" in caplog.text
@@ -47,7 +46,7 @@ def test_an_unforeseen_failure_is_logged_and_goes_on_its_way(
 def test_a_person_can_ask_for_the_traceback(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    break_check(monkeypatch, RainboError("broken"))
+    break_commands(monkeypatch, RainboError("broken"))
     with pytest.raises(RainboError):
         manage.main(["manage.py", "check", "--traceback"])
     assert "Traceback" in caplog.text
@@ -72,10 +71,9 @@ def test_a_missing_variable_is_one_sentence() -> None:
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", ["migrate", "sync_all", "find_user"])
+@pytest.mark.parametrize("command", ["migrate", "sync_all", "find_user a@example.com"])
 def test_an_own_database_that_is_away_is_one_sentence(command: str) -> None:
-    words = [command, "a@example.com"] if command == "find_user" else [command]
-    done = run(*words, RAINBO_DB_HOST="127.0.0.1", RAINBO_DB_PORT="1")
+    done = run(*command.split(), RAINBO_DB_HOST="127.0.0.1", RAINBO_DB_PORT="1")
     assert (done.returncode, done.stdout) == (1, "")
     assert "RAINBO's own database (rainbo on 127.0.0.1, port 1) cannot be used" in done.stderr
     assert done.stderr.count("\n") == 1

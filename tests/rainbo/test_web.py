@@ -6,7 +6,7 @@ import pytest
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.utils import timezone
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 from rainbo.zone import display_zone
 
@@ -40,7 +40,7 @@ def test_the_consoles_own_pages_open(admin_client: Client, page: str) -> None:
     assert admin_client.get(f"/admin/{page}").status_code == 200
 
 
-def test_people_see_the_time_of_their_zone(settings: SettingsWrapper) -> None:
+def test_people_see_the_time_of_their_zone(settings: Settings) -> None:
     settings.RAINBO_TIME_ZONE = "Asia/Tokyo"
     seen = []
 

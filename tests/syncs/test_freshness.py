@@ -17,7 +17,8 @@ from syncs.freshness import (
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 GRACE = timedelta(minutes=2)
-ALIVE = Facts(scheduled=True, heartbeat=NOON)
+AWAITED = NOON - timedelta(minutes=3)
+ALIVE = Facts(scheduled=True, heartbeat=NOON, awaited=AWAITED)
 ON_TIME = Freshness(State.ON_TIME)
 LATE = Freshness(State.LATE)
 UNKNOWN = Freshness(State.UNKNOWN)
@@ -75,8 +76,10 @@ def test_grace_is_the_larger_of_seconds_and_share() -> None:
     ("facts", "cause"),
     [
         (Facts(scheduled=True, paused=True), Cause.PAUSED),
-        (Facts(scheduled=True), Cause.WORKER_SILENT),
-        (Facts(scheduled=True, heartbeat=NOON - minutes(4)), Cause.WORKER_SILENT),
+        (Facts(scheduled=True, awaited=AWAITED), Cause.WORKER_SILENT),
+        (Facts(scheduled=True, awaited=AWAITED, heartbeat=NOON - minutes(4)), Cause.WORKER_SILENT),
+        (Facts(scheduled=True, awaited=AWAITED, heartbeat=NOON - minutes(2)), Cause.OVERDUE),
+        (Facts(scheduled=True), Cause.OVERDUE),
         (Facts(failure=Failure(Cause.INSTANCE_DOWN, "")), Cause.INSTANCE_DOWN),
         (Facts(failure=Failure(Cause.HELD, "")), Cause.HELD),
         (Facts(failure=Failure(Cause.FAILING, "")), Cause.FAILING),
@@ -106,7 +109,7 @@ def test_on_time_without_trouble_needs_no_reason() -> None:
 
 
 def test_without_a_schedule_no_worker_is_missed() -> None:
-    assert explain(ON_TIME, Facts(), 60, GRACE, NOON) is None
+    assert explain(ON_TIME, Facts(awaited=AWAITED), 60, GRACE, NOON) is None
 
 
 def test_trouble_ahead_is_told_while_on_time() -> None:

@@ -12,7 +12,7 @@ from tests.instances import Instance, InstanceFleet
 def fill(master: Instance, rows: int) -> None:
     master.execute(
         "INSERT INTO user_email_routing (id, email, tenant_id, user_id, status) "
-        "SELECT n, 'user' || n || '@example.com', n % 50, n, 'Active' "
+        "SELECT n, 'user' || n || '@example.com', n %% 50, n, 'Active' "
         "FROM generate_series(1, %s) AS n",
         [rows],
     )
@@ -128,7 +128,7 @@ def test_look_alikes_are_never_merged(master: Instance, pair: tuple[str, str]) -
     for row, email in enumerate(pair):
         master.add_route(row, email, 7)
     run_sync("user_routing")
-    assert shown_emails() == sorted(pair)
+    assert set(shown_emails()) == set(pair)
     assert UserRoute.objects.values("email_key").distinct().count() == 2
 
 

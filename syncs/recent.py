@@ -1,0 +1,120 @@
+"""What the last runs of each sync say of it and of its targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from statistics import median
+from typing import Any
+
+from django.db import connection
+
+from syncs.freshness import Cause, Failure
+from syncs.models import RunState, TargetState
+
+DURATIONS = 20  # runs whose median is the usual duration
+LOOK_BACK = 50  # runs of a sync among which they are looked for
+PARTS_FROM = 10  # runs of a sync among which each target's last part is looked for
+
+_RECENT = """
+    SELECT recent.id, recent.sync, recent.state, recent.started_at, recent.finished_at,
+           recent.seconds, recent.error
+      FROM unnest(%(syncs)s) AS wanted (sync)
+     CROSS JOIN LATERAL (
+           SELECT * FROM syncs_syncrun AS run
+            WHERE run.sync = wanted.sync
+              AND run.state NOT IN ('queued', 'running', 'skipped', 'cancelled')
+              AND run.options -> 'dry_run' IS NULL
+            ORDER BY run.id DESC LIMIT %(limit)s
+           ) AS recent
+     ORDER BY recent.id DESC"""
+_PARTS = """
+    SELECT DISTINCT ON (run.sync, part.target)
+           run.sync, part.target, run.id, run.error, part.state, part.note, part.error,
+           part.error_kind
+      FROM syncs_runtarget AS part JOIN syncs_syncrun AS run ON run.id = part.run_id
+     WHERE part.run_id = ANY (%(runs)s)
+     ORDER BY run.sync, part.target, part.run_id DESC"""
+_RUNNING = """
+    SELECT run.id, run.sync, run.started_at,
+           coalesce(lease.expires_at > clock_timestamp(), false) AS is_live
+      FROM syncs_syncrun AS run
+      LEFT JOIN syncs_lease AS lease ON lease.sync = run.sync AND lease.run_id = run.id
+     WHERE run.state = 'running' AND run.started_at IS NOT NULL"""
+
+
+@dataclass(frozen=True)
+class LastRun:
+    pk: int
+    sync: str
+    state: RunState
+    started_at: datetime | None
+    finished_at: datetime | None
+    seconds: float | None
+    error: str
+
+
+@dataclass(frozen=True)
+class Running:
+    """A run under way. is_live: it holds its lease; otherwise its process has fallen silent."""
+
+    pk: int
+    sync: str
+    started_at: datetime
+    is_live: bool
+
+
+@dataclass(frozen=True)
+class Part:
+    """What the last run that took a target said of it."""
+
+    run: int
+    run_error: str
+    state: str
+    note: str
+    error: str
+    error_kind: str
+
+    def failure(self) -> Failure | None:
+        if self.state == TargetState.HELD:
+            return Failure(Cause.HELD, f"run {self.run} waits for a person: {self.note}")
+        if self.state == TargetState.WAITING:
+            why = self.run_error or "it ended before it came to this instance"
+            return Failure(Cause.FAILING, f"run {self.run}: {why}")
+        if self.state != TargetState.FAILED:
+            return None
+        down = self.error_kind in ("connection", "timeout")
+        return Failure(Cause.INSTANCE_DOWN if down else Cause.FAILING, self.error)
+
+
+def usual_seconds(runs: Iterable[LastRun]) -> float:
+    """The median duration of the last runs that came to their end; 0 without any."""
+    ended = (RunState.SUCCEEDED, RunState.PARTIAL)
+    seconds = [run.seconds for run in runs if run.state in ended and run.seconds is not None]
+    return median(seconds[:DURATIONS]) if seconds else 0.0
+
+
+def recent_runs(syncs: list[str]) -> dict[str, list[LastRun]]:
+    """The last ended runs of each sync, newest first."""
+    found: dict[str, list[LastRun]] = {}
+    for pk, sync, state, *rest in _rows(_RECENT, {"syncs": syncs, "limit": LOOK_BACK}):
+        found.setdefault(sync, []).append(LastRun(pk, sync, RunState(state), *rest))
+    return found
+
+
+def last_parts(runs: dict[str, list[LastRun]]) -> dict[tuple[str, str], Part]:
+    """What the latest of the recent runs said of each sync's targets."""
+    recent = [run.pk for of_sync in runs.values() for run in of_sync[:PARTS_FROM]]
+    rows = _rows(_PARTS, {"runs": recent})
+    return {(sync, target): Part(*rest) for sync, target, *rest in rows}
+
+
+def runs_under_way() -> dict[str, Running]:
+    return {row[1]: Running(*row) for row in _rows(_RUNNING, {})}
+
+
+def _rows(statement: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return list(cursor.fetchall())

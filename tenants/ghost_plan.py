@@ -1,0 +1,130 @@
+"""What a run wants of the instances' ghost users, and what one instance answers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from django.conf import settings
+
+from syncs.history import rows_day_ago
+from syncs.models import HeldChange
+from syncs.run import Run
+from syncs.transfer import Connection, verbatim
+from tenants import contract, ghost_record, ghosts
+from tenants.ghosts import Admin, Ghost, Outcome
+from tenants.models import RdsInstance
+from tenants.models.installation import installation_id
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one instance said. reasons: why it was rolled back there, to wait for a person."""
+
+    at: datetime
+    ghosts: list[Ghost]
+    reasons: list[str]
+    lifted: bool
+
+    @property
+    def removals(self) -> list[tuple[str, str, str]]:
+        return [
+            (HeldChange.Kind.REMOVED, str(ghost.admin_id), f"user {ghost.remote_id} there")
+            for ghost in self.ghosts
+            if ghost.outcome is Outcome.DEACTIVATED
+        ]
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        found = Counter(ghost.outcome for ghost in self.ghosts)
+        known = [ghost for ghost in self.ghosts if ghost.is_own and ghost.remote_id]
+        return {
+            "read": len(known) - found[Outcome.CREATED],
+            "added": found[Outcome.CREATED],
+            "changed": found[Outcome.REACTIVATED] + found[Outcome.CHANGED],
+            "removed": found[Outcome.DEACTIVATED],
+            "withheld": found[Outcome.REFUSED],
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run wants, read once before the first instance is asked.
+
+    only: the admins it keeps to, all when empty. active, day_ago and accepted, by target, are
+    for the guard: ghosts active now and 24 h ago, and deactivations that a person accepted.
+    """
+
+    admins: Mapping[int, Admin]
+    only: frozenset[int]
+    statement: str
+    installation: str
+    active: Mapping[str, int]
+    day_ago: Mapping[str, int | None]
+    accepted: Mapping[str, set[tuple[str, str]] | None]
+
+    @classmethod
+    def make(
+        cls,
+        run: Run,
+        instances: list[RdsInstance],
+        admins: Mapping[int, Admin],
+        only: frozenset[int],
+    ) -> Plan:
+        targets = [str(instance.pk) for instance in instances]
+        sync, now = run.record.sync, run.now()
+        return cls(
+            admins={pk: admin for pk, admin in admins.items() if not only or pk in only},
+            only=only,
+            statement=contract.text("sync_ghost_users"),
+            installation=installation_id(),
+            active={str(k): n for k, n in ghost_record.active_ghosts(run.session).items()},
+            day_ago={target: rows_day_ago(sync, target, now) for target in targets},
+            accepted={target: run.accepted(target) for target in targets},
+        )
+
+    def parameters(self, instance: RdsInstance) -> dict[str, object]:
+        """Those of sync_ghost_users.sql. Instances out of use get no new ghosts."""
+        return {
+            "ids": [str(pk) for pk in self.admins],
+            "emails": [admin.email for admin in self.admins.values()],
+            "names": [admin.name for admin in self.admins.values()],
+            "only": [str(pk) for pk in self.only] or None,
+            "installation": self.installation,
+            "create": instance.is_active,
+        }
+
+    def judge(self, target: str, at: datetime, found: list[Ghost]) -> Answer:
+        """The guard's word on what an instance would deactivate."""
+        answer = Answer(at, found, [], lifted=False)
+        seen = sum(ghost.was_active for ghost in found)
+        active = max(seen, self.active.get(target, 0))
+        reasons = ghosts.why_held(len(answer.removals), active, self.day_ago[target])
+        accepted = self.accepted[target]
+        if not reasons or accepted is None:
+            return Answer(at, found, reasons, lifted=False)
+        beyond = {(kind, admin) for kind, admin, _ in answer.removals} - accepted
+        if beyond:
+            return Answer(at, found, [*reasons, f"{len(beyond)} of them were not accepted"], False)
+        return Answer(at, found, [], lifted=True)
+
+
+def carry_out(run: Run, plan: Plan, instance: RdsInstance, remote: Connection) -> Answer:
+    """One transaction on the instance, rolled back when it is dry or must wait for a person.
+
+    Raises LeaseLost, and leaves nothing there, when another run took the lease.
+    """
+    at = run.now()
+    half = settings.RAINBO_LEASE_TTL * 1000 // 2
+    with remote.transaction(force_rollback=run.dry_run):
+        remote.execute(verbatim(f"SET LOCAL idle_in_transaction_session_timeout = {half}"))
+        rows = remote.execute(verbatim(plan.statement), plan.parameters(instance)).fetchall()
+        answer = plan.judge(str(instance.pk), at, [Ghost.of(row) for row in rows])
+        if answer.reasons:
+            raise psycopg.Rollback
+        run.check_lease()
+    return answer

@@ -1,0 +1,89 @@
+import json
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from syncs.command import actor
+from syncs.models import RunState, SyncRun
+from tenants import verifying
+from tenants.verifying import Proof
+
+CORRUPT, UNASKED = 1, 3
+ANSWERED = (RunState.SUCCEEDED, RunState.HELD)
+
+
+class Command(BaseCommand):
+    help = "Prove that the caches are what was published, and count what changed at the sources."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+
+    def handle(self, *args: object, **given: Any) -> None:
+        proofs = list(verifying.against_digests())
+        asked = list(verifying.against_sources(actor()))
+        if given["json"]:
+            self._document(proofs, asked)
+        else:
+            self.stdout.write("\n".join([*map(_verdict, proofs), *map(_changes, asked)]))
+        if any(proof.is_corrupt for proof in proofs):
+            sys.exit(CORRUPT)
+        if any(run.state not in ANSWERED for run in asked):
+            sys.exit(UNASKED)
+
+    def _document(self, proofs: list[Proof], asked: list[SyncRun]) -> None:
+        document = {
+            "proofs": [
+                {
+                    "sync": proof.sync,
+                    "target": proof.target,
+                    "confirmed_at": proof.confirmed_at.isoformat(),
+                    "rows": proof.rows,
+                    "unlike_buckets": proof.unlike_buckets,
+                    "buckets": proof.buckets,
+                    "wrong_keys": proof.wrong_keys,
+                    "corrupt": proof.is_corrupt,
+                }
+                for proof in proofs
+            ],
+            "sources": [
+                {"sync": run.sync, "run": run.pk, "state": run.state, "changes": _sums(run)}
+                for run in asked
+            ],
+        }
+        self.stdout.write(json.dumps(document, indent=2))
+
+
+def _verdict(proof: Proof) -> str:
+    what = f"{proof.sync} of instance {proof.target}"
+    if not proof.is_corrupt:
+        return f"{what}: {proof.rows:,} rows stand as confirmed at {_time(proof)}."
+    return (
+        f"{what}: CORRUPT. {proof.unlike_buckets:,} of {proof.buckets:,} buckets differ from what "
+        f"was published at {_time(proof)}, and {proof.wrong_keys:,} routes have a wrong key. "
+        f"Find out who wrote to the table; sync_{proof.sync} mends the rows."
+    )
+
+
+def _changes(run: SyncRun) -> str:
+    if run.state not in ANSWERED:
+        parts = [f"{part.label}: {part.error}" for part in run.targets.all() if part.error]
+        why = "; ".join([*([run.error] if run.error else []), *parts])
+        return f"{run.sync}: the sources could not all be asked: {why}"
+    sums = _sums(run)
+    if not any(sums.values()):
+        return f"{run.sync}: the sources are as they were."
+    words = ", ".join(f"{count:,} {name}" for name, count in sums.items())
+    return f"{run.sync}: changed at the sources since the last sync: {words}."
+
+
+def _sums(run: SyncRun) -> dict[str, int]:
+    parts = list(run.targets.all())
+    return {
+        name: sum(getattr(part, name) or 0 for part in parts)
+        for name in ("added", "changed", "removed")
+    }
+
+
+def _time(proof: Proof) -> str:
+    return f"{proof.confirmed_at:%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from syncs.guard import Change, Limit, judge, judge_whole
+
+LIMIT = Limit(20, 10)
+
+
+def reasons(**facts: Any) -> list[str]:
+    change = Change(**{"cached": 1000, "read": 1000, "removed": 0} | facts)
+    return judge(change, LIMIT, moves=Limit(20, 30), columns=Limit(20, 30))
+
+
+@pytest.mark.parametrize(
+    ("whole", "part", "exceeded"),
+    [(10, 20, False), (10, 21, True), (1000, 100, False), (1000, 101, True)],
+)
+def test_the_larger_of_floor_and_share_counts(whole: int, part: int, exceeded: bool) -> None:
+    assert LIMIT.exceeded(part, whole) is exceeded
+
+
+def test_a_plausible_change_passes() -> None:
+    assert reasons(removed=100, moved=300, by_column={"email": 300}, day_ago=1100) == []
+
+
+def test_a_first_reading_passes_whatever_it_brings() -> None:
+    assert reasons(cached=0, read=10**7) == []
+    assert reasons(cached=0, read=0) == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        ({"read": 0, "removed": 1000}, "the source is empty and had 1,000 rows"),
+        ({"removed": 333}, "333 of 1,000 rows (33%) would be removed"),
+        ({"read": 900, "day_ago": 1001}, "101 of 1,001 rows (10%) would be gone since 24 h ago"),
+        ({"moved": 301}, "301 of 1,000 rows (30%) would change instance: is this the master?"),
+        ({"by_column": {"status": 301}}, "301 of 1,000 rows (30%) would change status"),
+    ],
+)
+def test_an_implausible_change_is_named(facts: dict[str, Any], reason: str) -> None:
+    assert reasons(**facts) == [reason]
+
+
+def test_growth_since_yesterday_is_no_loss() -> None:
+    assert reasons(read=1200, day_ago=500) == []
+
+
+@pytest.mark.parametrize(
+    ("held", "read", "trips"), [(1, 1, False), (1, 2, False), (2, 4, False), (2, 3, True)]
+)
+def test_too_many_implausible_instances_hold_all(held: int, read: int, trips: bool) -> None:
+    assert bool(judge_whole(held, read)) is trips

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.db import connection
+from pytest_django import Settings
+
+from syncs import lease
+from syncs.errors import LeaseHeld, LeaseLost
+from syncs.models import Lease, RunState, SyncRun
+from syncs.session import open_session
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def new_run(state: RunState = RunState.QUEUED) -> SyncRun:
+    return SyncRun.objects.create(sync="probe", trigger="command", state=state)
+
+
+def expire() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE syncs_lease SET expires_at = clock_timestamp() - interval '1 s'")
+
+
+def test_a_live_lease_names_its_holder() -> None:
+    holder = new_run()
+    assert lease.claim(holder) == 1
+    with pytest.raises(LeaseHeld, match=f"run {holder.pk} is running already"):
+        lease.claim(new_run())
+
+
+def test_a_released_lease_is_free() -> None:
+    token = lease.claim(new_run())
+    lease.release("probe", token)
+    assert lease.claim(new_run()) == token + 1
+
+
+def test_leases_of_different_syncs_do_not_meet() -> None:
+    lease.claim(new_run())
+    assert lease.claim(SyncRun.objects.create(sync="other", trigger="command")) == 1
+
+
+def test_a_takeover_marks_the_former_run_as_lost() -> None:
+    former = new_run(RunState.RUNNING)
+    lease.claim(former)
+    expire()
+    taker = new_run()
+    lease.claim(taker)
+    former.refresh_from_db()
+    assert former.state == RunState.LOST
+    assert former.error == f"its lease ran out; run {taker.pk} took over"
+
+
+def test_an_expired_lease_that_nobody_took_may_be_renewed() -> None:
+    token = lease.claim(new_run())
+    expire()
+    assert lease.renew("probe", token)
+    with pytest.raises(LeaseHeld):
+        lease.claim(new_run())
+
+
+def test_after_a_takeover_neither_renewal_nor_publish() -> None:
+    token = lease.claim(new_run())
+    expire()
+    lease.claim(new_run())
+    assert not lease.renew("probe", token)
+    with open_session("test") as session, pytest.raises(LeaseLost), session.transaction():
+        lease.fence(session, "probe", token)
+
+
+def test_a_late_release_leaves_the_new_holder_alone() -> None:
+    token = lease.claim(new_run())
+    expire()
+    lease.claim(new_run())
+    lease.release("probe", token)
+    assert Lease.objects.get().expires_at is not None
+
+
+def test_renewals_pass_while_a_publish_holds_the_fence() -> None:
+    token = lease.claim(new_run())
+    with open_session("test") as session, session.transaction():
+        lease.fence(session, "probe", token)
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '1s'")
+            assert lease.renew("probe", token)
+            cursor.execute("RESET lock_timeout")
+
+
+def test_a_takeover_waits_for_a_publish_and_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "TAKEOVER_PATIENCE", "200ms")
+    token = lease.claim(new_run())
+    expire()
+    with open_session("test") as session:
+        with session.transaction():
+            lease.fence(session, "probe", token)
+            with pytest.raises(LeaseHeld, match="is publishing"):
+                lease.claim(new_run())
+        assert lease.claim(new_run()) == token + 1
+
+
+def test_of_many_simultaneous_claims_one_wins() -> None:
+    runs = [new_run() for _ in range(24)]
+
+    def claim(run: SyncRun) -> bool:
+        try:
+            lease.claim(run)
+        except LeaseHeld:
+            return False
+        finally:
+            connection.close()
+        return True
+
+    with ThreadPoolExecutor(12) as pool:
+        assert sum(pool.map(claim, runs)) == 1
+
+
+def test_the_thread_renews_until_it_is_left(settings: Settings) -> None:
+    settings.RAINBO_LEASE_RENEWAL = 0.05
+    token = lease.claim(new_run())
+    expire()
+    with lease.Renewal("probe", token) as renewal:
+        while lease_is_expired():
+            renewal.lost.wait(0.05)
+        expire()
+        lease.claim(new_run())
+        assert renewal.lost.wait(5)
+
+
+def lease_is_expired() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT expires_at < clock_timestamp() FROM syncs_lease")
+        return bool(cursor.fetchone()[0])

@@ -1,0 +1,386 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+
+from localfleet import databases
+from syncs import transfer
+from syncs.errors import (
+    Conflict,
+    ConnectionFailed,
+    ContractBroken,
+    LoginRefused,
+    RainboError,
+    SourceTimeout,
+)
+from tenants import contract, fleet
+from tenants.models import RdsInstance
+from tests.caches import register
+from tests.instances import Instance, InstanceFleet
+
+
+def known(number: int = 1) -> RdsInstance:
+    return RdsInstance.objects.get(pk=number)
+
+
+def one(setting: str, **kwargs: bool) -> str:
+    with fleet.connect(known(), "test", **kwargs) as source:
+        row = source.execute("SELECT current_setting(%s)", [setting]).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def failure(act: Callable[[], object]) -> RainboError:
+    """The error that it ends with, which holds no secret."""
+    with pytest.raises(RainboError) as raised:
+        act()
+    for stored in RdsInstance.objects.all():
+        assert stored.reveal_password() not in str(raised.value)
+    return raised.value
+
+
+def ask(statement: str = "SELECT 1") -> None:
+    with fleet.connect(known(), "test") as source:
+        source.execute(statement.encode())
+
+
+def test_a_session_says_what_it_is_for_and_how_long_it_waits(registered: InstanceFleet) -> None:
+    assert one("application_name") == "rainbo/test"
+    assert one("statement_timeout") == "2min"
+    assert one("lock_timeout") == "30s"
+    assert one("idle_in_transaction_session_timeout") == "5min"
+    assert one("TimeZone") == "UTC"
+    assert one("client_encoding") == "UTF8"
+
+
+def test_a_session_that_reads_can_not_write(registered: InstanceFleet) -> None:
+    error = failure(lambda: ask("UPDATE users SET status = 'x'"))
+    assert "read-only transaction" in str(error)
+    assert one("default_transaction_read_only", writes=True) == "off"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PGHOSTADDR", "192.0.2.1"),
+        ("PGSERVICE", "none"),
+        ("PGSSLMODE", "verify-full"),
+        ("PGSSLROOTCERT", "system"),
+        ("PGSSLCERTMODE", "require"),
+        ("PGOPTIONS", "-c statement_timeout=1"),
+        ("PGREQUIREAUTH", "none"),
+        ("PGCHANNELBINDING", "require"),
+        ("PGTARGETSESSIONATTRS", "standby"),
+        ("PGCLIENTENCODING", "LATIN1"),
+        ("PGTZ", "Asia/Tokyo"),
+    ],
+)
+def test_the_environment_has_no_say(
+    registered: InstanceFleet, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    RdsInstance.objects.filter(pk=1).update(name="named")
+    monkeypatch.setenv(name, value)
+    assert one("TimeZone") == "UTC"
+    assert one("statement_timeout") == "2min"
+
+
+def test_a_snapshot_sees_one_moment(registered: InstanceFleet) -> None:
+    with fleet.connect(known(), "test") as source, fleet.snapshot(source):
+        before = source.execute("SELECT count(*) FROM tenants").fetchone()
+        registered.master.add_tenant(1)
+        assert source.execute("SELECT count(*) FROM tenants").fetchone() == before
+
+
+def test_a_snapshot_ends_when_its_block_fails(registered: InstanceFleet) -> None:
+    with fleet.connect(known(), "test") as source:
+        with pytest.raises(psycopg.errors.DivisionByZero), fleet.snapshot(source):
+            source.execute("SELECT 1 / 0")
+        assert source.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_server_that_is_down(registered: InstanceFleet) -> None:
+    registered.master.server.stop()
+    error = failure(ask)
+    assert isinstance(error, ConnectionFailed)
+    assert "instance 1 (rds1) refused the connection at 127.0.0.1:" in str(error)
+
+
+def test_a_server_that_accepts_and_never_answers(
+    registered: InstanceFleet, black_hole: tuple[str, int], settings: SettingsWrapper
+) -> None:
+    settings.RAINBO_CONNECT_TIMEOUT = 2
+    hole = register(registered[2], id=9, name="hole", port=black_hole[1])
+    started = time.monotonic()
+    (outcome,) = fleet.each_instance([hole], lambda *_: None, "test")
+    assert isinstance(outcome.error, SourceTimeout)
+    assert "did not answer" in str(outcome.error)
+    assert time.monotonic() - started < 3
+
+
+def test_a_host_name_that_does_not_exist(registered: InstanceFleet) -> None:
+    lost = register(registered.master, id=9, name="lost", host="nowhere.invalid")
+    with pytest.raises(ConnectionFailed, match=r"can't be resolved: nowhere\.invalid"):
+        with fleet.connect(lost, "test"):
+            pass
+
+
+def test_a_wrong_password(registered: InstanceFleet) -> None:
+    databases.set_role(registered.master.server, "rainbo", "another")
+    error = failure(ask)
+    assert isinstance(error, LoginRefused)
+    assert str(error) == ("instance 1 (rds1) refused the login of rainbo: check user and password")
+
+
+def test_a_missing_database(registered: InstanceFleet) -> None:
+    databases.drop(registered.master.server, "app")
+    assert "instance 1 (rds1) has no database app" in str(failure(ask))
+
+
+def test_a_database_that_the_role_may_not_enter(registered: InstanceFleet) -> None:
+    registered.master.execute("REVOKE CONNECT ON DATABASE app FROM rainbo")
+    assert "GRANT CONNECT ON DATABASE app TO rainbo" in str(failure(ask))
+
+
+def test_a_role_that_may_not_log_in(registered: InstanceFleet) -> None:
+    registered.master.execute("ALTER ROLE rainbo NOLOGIN")
+    assert "does not let rainbo log in" in str(failure(ask))
+
+
+def test_a_full_server(registered: InstanceFleet) -> None:
+    registered.master.execute("ALTER ROLE rainbo CONNECTION LIMIT 0")
+    assert "has no free connection" in str(failure(ask))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ("REVOKE SELECT ON tenants FROM rainbo", "GRANT SELECT ON tenants TO rainbo;"),
+        ("REVOKE USAGE ON SCHEMA public FROM rainbo, public", "GRANT USAGE ON SCHEMA public TO"),
+        (
+            "REVOKE EXECUTE ON FUNCTION pg_control_system() FROM public",
+            "GRANT EXECUTE ON FUNCTION pg_control_system() TO rainbo;",
+        ),
+    ],
+)
+def test_a_missing_privilege_says_what_to_grant(
+    registered: InstanceFleet, damage: str, words: str
+) -> None:
+    registered.master.execute(damage)
+    error = failure(lambda: ask("SELECT * FROM public.tenants"))
+    if "pg_control" in damage:
+        registered.master.execute("GRANT EXECUTE ON FUNCTION pg_control_system() TO public")
+    assert isinstance(error, ContractBroken)
+    assert words in str(error)
+
+
+def test_a_missing_privilege_on_users_never_grants_the_passwords(
+    registered: InstanceFleet,
+) -> None:
+    registered.master.execute("REVOKE ALL ON users FROM rainbo")
+    error = str(failure(lambda: ask("SELECT id FROM users")))
+    reads = error.partition("GRANT SELECT (")[2].partition(")")[0]
+    assert "email" in reads
+    assert "password" not in reads
+
+
+def test_a_missing_table_is_named(registered: InstanceFleet) -> None:
+    registered.master.execute("DROP TABLE locations")
+    error = failure(lambda: ask("SELECT * FROM locations"))
+    assert isinstance(error, ContractBroken)
+    assert 'relation "locations" does not exist' in str(error)
+
+
+def test_a_slow_query_is_stopped(registered: InstanceFleet, settings: SettingsWrapper) -> None:
+    settings.RAINBO_STATEMENT_TIMEOUT = 1
+    error = failure(lambda: ask("SELECT pg_sleep(30)"))
+    assert isinstance(error, SourceTimeout)
+    assert "RAINBO_STATEMENT_TIMEOUT" in str(error)
+
+
+def test_a_locked_table_is_not_waited_for(
+    registered: InstanceFleet, settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "LOCK_TIMEOUT", 1)
+    with registered.master.connect(autocommit=False) as holder:
+        holder.execute("LOCK TABLE tenants")
+        error = failure(lambda: ask("SELECT * FROM tenants"))
+    assert "kept a table locked" in str(error)
+
+
+def test_a_deadlock_is_a_conflict(registered: InstanceFleet) -> None:
+    error = failure(lambda: ask("DO $$ BEGIN RAISE SQLSTATE '40P01'; END $$"))
+    assert isinstance(error, Conflict)
+    assert error.passing
+
+
+def kill_own_backend(instance: RdsInstance, source: fleet.Connection) -> int:
+    """Reads a directory whose server ends the session in the middle of the COPY."""
+    pid = source.info.backend_pid
+    server = FLEET[0].master
+    killed = threading.Event()
+
+    def write(block: bytes) -> None:
+        if not killed.is_set():
+            killed.set()
+            server.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+    return transfer.copy_out(source, contract.query("sync_user_routing"), "1", write)
+
+
+FLEET: list[InstanceFleet] = []
+
+
+def test_a_session_that_is_ended_in_the_middle_of_a_copy(registered: InstanceFleet) -> None:
+    FLEET[:] = [registered]
+    registered.master.execute(
+        "INSERT INTO user_email_routing (id, email) "
+        "SELECT n, repeat('x', 300) FROM generate_series(1, 50000) AS n"
+    )
+    (outcome,) = fleet.each_instance([known()], kill_own_backend, "test")
+    assert isinstance(outcome.error, ConnectionFailed)
+    assert outcome.error.passing
+
+
+def stop_own_backend(instance: RdsInstance, source: fleet.Connection) -> None:
+    """Asks a server that stands still in the middle of its answer."""
+    STOPPED.append(source.info.backend_pid)
+    os.kill(source.info.backend_pid, signal.SIGSTOP)
+    source.execute("SELECT 1")
+
+
+STOPPED: list[int] = []
+
+
+@pytest.fixture
+def resume() -> Iterator[None]:
+    STOPPED.clear()
+    yield
+    for pid in STOPPED:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_server_that_stops_in_the_middle_of_a_query(
+    registered: InstanceFleet, resume: None
+) -> None:
+    def act(instance: RdsInstance, source: fleet.Connection) -> str:
+        if instance.pk == 1:
+            stop_own_backend(instance, source)
+        return "done"
+
+    started = time.monotonic()
+    outcomes = fleet.each_instance([known(1), known(2)], act, "test", limit=1)
+    assert time.monotonic() - started < 2
+    assert isinstance(outcomes[0].error, SourceTimeout)
+    assert "instance 1 (rds1) was not done within 1 s" in str(outcomes[0].error)
+    assert outcomes[1].value == "done"
+
+
+def test_a_server_that_stops_in_the_middle_of_a_copy(
+    registered: InstanceFleet, resume: None
+) -> None:
+    registered.master.execute(
+        "INSERT INTO user_email_routing (id, email) "
+        "SELECT n, repeat('x', 300) FROM generate_series(1, 50000) AS n"
+    )
+
+    def act(instance: RdsInstance, source: fleet.Connection) -> int:
+        def write(block: bytes) -> None:
+            if not STOPPED:
+                STOPPED.append(source.info.backend_pid)
+                os.kill(source.info.backend_pid, signal.SIGSTOP)
+
+        return transfer.copy_out(source, contract.query("sync_user_routing"), "1", write)
+
+    (outcome,) = fleet.each_instance([known()], act, "test", limit=1)
+    assert isinstance(outcome.error, SourceTimeout)
+    assert outcome.seconds < 2
+
+
+def test_work_that_does_not_end_is_left_behind(
+    registered: InstanceFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tenants.visits.GRACE", 0.2)
+    end = threading.Event()
+    (outcome,) = fleet.each_instance([known()], lambda *_: end.wait(20), "test", limit=0.5)
+    end.set()
+    assert isinstance(outcome.error, SourceTimeout)
+    assert outcome.seconds < 2
+
+
+def test_instances_are_visited_at_once(registered: InstanceFleet) -> None:
+    together = threading.Barrier(3)
+    outcomes = fleet.each_instance(
+        list(RdsInstance.objects.all()), lambda *_: together.wait(20), "test"
+    )
+    assert sorted(outcome.value or 0 for outcome in outcomes) == [0, 1, 2]
+
+
+def test_no_more_at_once_than_the_setting_says(
+    registered: InstanceFleet, settings: SettingsWrapper
+) -> None:
+    settings.RAINBO_FLEET_THREADS = 1
+    inside, most = [0], [0]
+
+    def act(instance: RdsInstance, source: fleet.Connection) -> None:
+        inside[0] += 1
+        most[0] = max(most[0], inside[0])
+        source.execute("SELECT pg_sleep(0.05)")
+        inside[0] -= 1
+
+    fleet.each_instance(list(RdsInstance.objects.all()), act, "test")
+    assert most == [1]
+
+
+def test_each_end_is_told_in_the_callers_thread(registered: InstanceFleet) -> None:
+    told: list[tuple[int, threading.Thread]] = []
+    fleet.each_instance(
+        list(RdsInstance.objects.all()),
+        lambda *_: threading.current_thread(),
+        "test",
+        on_done=lambda outcome: told.append((outcome.instance.pk, threading.current_thread())),
+    )
+    assert sorted(pk for pk, _ in told) == [1, 2, 3]
+    assert {thread for _, thread in told} == {threading.current_thread()}
+
+
+def test_an_unexpected_error_stays_with_its_instance(
+    registered: InstanceFleet, caplog: pytest.LogCaptureFixture
+) -> None:
+    def act(instance: RdsInstance, source: fleet.Connection) -> int:
+        return 1 // (instance.pk - 2)
+
+    outcomes = fleet.each_instance(list(RdsInstance.objects.all()), act, "test")
+    assert [outcome.value for outcome in outcomes] == [-1, None, 1]
+    assert "unexpected ZeroDivisionError with instance 2 (rds2)" in str(outcomes[1].error)
+    assert "division" in caplog.text
+
+
+def test_leaving_by_an_exception_cuts_what_is_under_way(registered: InstanceFleet) -> None:
+    def stop(outcome: fleet.Outcome[None]) -> None:
+        raise SystemExit
+
+    def act(instance: RdsInstance, source: fleet.Connection) -> None:
+        source.execute(f"SELECT pg_sleep({0 if instance.pk == 2 else 60})".encode())
+
+    with pytest.raises(SystemExit):
+        fleet.each_instance(list(RdsInstance.objects.all()), act, "test", on_done=stop)
+    assert not [t for t in threading.enumerate() if t.name.startswith("instance ")]
+
+
+def test_a_sql_ascii_server_is_asked_for_its_bytes(
+    registered: InstanceFleet, extra_instance: Callable[..., Instance]
+) -> None:
+    ascii_instance = extra_instance(4, encoding="SQL_ASCII")
+    register(ascii_instance)
+    ascii_instance.add_tenant(1, "good")
+    ascii_instance.execute("UPDATE tenants SET name = convert_from('\\xff61', 'SQL_ASCII')")
+    with fleet.connect(known(4), "test") as source:
+        assert source.execute("SELECT name FROM tenants").fetchone() == ("\\xffa",)
+        assert transfer.server_encoding(source) == "SQL_ASCII"
+        transfer.probe(source, contract.query("sync_tenant_summaries"))

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group, Permission, User
+from django_q.models import OrmQ
+
+from syncs.models import RunState, SyncRun, Trigger
+from tenants import ghosts
+from tenants.ghosts import Ghost, Outcome
+from tenants.models import GhostUser, RdsInstance
+
+pytestmark = pytest.mark.django_db
+
+
+def staff(name: str, **fields: object) -> User:
+    return get_user_model().objects.create_user(name, is_staff=True, **fields)  # type: ignore[arg-type]
+
+
+def permission() -> Permission:
+    return Permission.objects.get(codename="impersonate")
+
+
+def instance(number: int = 1, *, active: bool = True) -> RdsInstance:
+    return RdsInstance.objects.create(id=number, name=f"i{number}", is_active=active)
+
+
+def ghost(admin_id: int, at: RdsInstance, confirmed: str = "active") -> GhostUser:
+    return GhostUser.objects.create(
+        admin_id=admin_id, instance=at, wanted="active", confirmed=confirmed
+    )
+
+
+def test_staff_with_the_permission_are_wanted_by_user_or_group_and_superusers_count() -> None:
+    direct, member = staff("direct", first_name="Di", last_name="Rect"), staff("member")
+    direct.user_permissions.add(permission())
+    group = Group.objects.create(name="support")
+    group.permissions.add(permission())
+    member.groups.add(group)
+    root = staff("root", is_superuser=True)
+    staff("without")
+    wanted = ghosts.wanted_admins()
+    assert set(wanted) == {direct.pk, member.pk, root.pk}
+    assert (wanted[direct.pk].name, wanted[root.pk].name) == ("Di Rect", "root")
+    assert wanted[root.pk].email == f"rainbo-admin-{root.pk}@system.internal"
+
+
+def test_who_is_inactive_or_no_staff_is_not_wanted() -> None:
+    staff("gone", is_superuser=True, is_active=False)
+    outsider = get_user_model().objects.create_user("outsider")
+    outsider.user_permissions.add(permission())
+    assert not ghosts.wanted_admins()
+
+
+def test_leavers_are_those_with_a_wanted_ghost_and_no_right_to_it() -> None:
+    at = instance()
+    ghost(staff("root", is_superuser=True).pk, at)
+    ghost(4711, at)
+    assert ghosts.leavers() == {4711}
+
+
+def test_leavers_are_retired_at_once_by_one_queued_run() -> None:
+    ghost(4711, instance())
+    record = ghosts.retire_leavers()
+    assert record is not None
+    stored = SyncRun.objects.get()
+    assert (stored.sync, stored.state, stored.trigger) == (
+        "ghost_users",
+        RunState.QUEUED,
+        Trigger.SIGNAL,
+    )
+    assert stored.options == {"only": ["4711"]}
+    assert GhostUser.objects.get().wanted == "inactive"
+    assert OrmQ.objects.count() == 1
+    assert ghosts.retire_leavers() is None
+
+
+def test_instances_out_of_use_matter_while_a_leavers_ghost_may_be_there() -> None:
+    old, away, clean, used = (instance(n, active=n == 4) for n in (1, 2, 3, 4))
+    ghost(4711, old)
+    ghost(4711, away, "unknown")
+    ghost(4711, clean, "inactive")
+    ghost(4711, used)
+    assert ghosts.inactive_with_leavers([], ()) == [old, away]
+    assert ghosts.inactive_with_leavers([4711], ()) == []
+    assert ghosts.inactive_with_leavers([], {1}) == []
+
+
+def test_an_id_is_known_by_its_user_or_its_ghost() -> None:
+    ghost(4711, instance())
+    root = staff("root")
+    assert ghosts.parse_only([str(root.pk), "4711"]) == {root.pk, 4711}
+    assert ghosts.parse_only([]) == set()
+
+
+@pytest.mark.parametrize(
+    ("going", "active", "day_ago", "held"),
+    [
+        (0, 0, None, False),
+        (3, 3, None, False),
+        (4, 5, None, True),
+        (30, 100, None, False),
+        (31, 100, None, True),
+        (1, 97, 101, False),
+        (1, 70, 100, True),
+        (0, 10, 100, False),
+    ],
+)
+def test_the_guard_judges_against_now_and_a_day_ago(
+    going: int, active: int, day_ago: int | None, held: bool
+) -> None:
+    assert bool(ghosts.why_held(going, active, day_ago)) is held
+
+
+def test_a_ghost_in_words() -> None:
+    assert str(Ghost("7", "12", Outcome.UNKNOWN, "it belongs to a tenant")) == (
+        "ghost of admin 7 (user 12 there): unknown: it belongs to a tenant"
+    )
+    assert str(Ghost(None, None, Outcome.MISSED)) == "a ghost user: missed"

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.core.management import call_command
+
+from syncs.models import Confirmation, RunState, SyncRun, TargetState, Trigger
+from tenants.models import Tenant, TenantChange, TenantDailyCount
+from tests.caches import counts, part, query, run_sync
+from tests.instances import InstanceFleet
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def filled(registered: InstanceFleet) -> InstanceFleet:
+    """Ten tenants on each instance."""
+    for instance in registered.instances:
+        for tenant in range(1, 11):
+            instance.add_tenant(tenant)
+    return registered
+
+
+def tenant(instance: int, remote_id: int) -> Tenant:
+    return Tenant.objects.get(instance_id=instance, remote_id=str(remote_id))
+
+
+def test_tenants_arrive_with_their_counts(registered: InstanceFleet) -> None:
+    rds = registered[2]
+    rds.add_tenant(7, "Seven", status="trial", trial_ends_at=NOON, primary_contact_email="a@b.c")
+    rds.add_user(1, 7, "ann@x.org", last_login_at=NOON)
+    rds.add_user(2, 7, "bob@x.org", status="Inactive", last_login_at=NOON - timedelta(days=1))
+    rds.add_user(3, 7, "ghost@x.org", is_ghost_admin=True, last_login_at=NOON + timedelta(days=1))
+    rds.add_location(1, 7)
+    rds.add_location(2, 7)
+    run = run_sync("tenant_summaries")
+    assert run.state == RunState.SUCCEEDED, run.error
+    assert counts(run, 2) == (1, 1, 0, 0, 0)
+    seven = tenant(2, 7)
+    assert (seven.name, seven.status, seven.trial_ends_at) == ("Seven", "trial", NOON)
+    assert (seven.user_count, seven.location_count) == (1, 2)
+    assert seven.last_activity_at == NOON
+    assert seven.cache_refreshed_at == Confirmation.objects.get(target="2").at
+
+
+def test_a_tenant_without_users_counts_zero_and_knows_no_activity(
+    registered: InstanceFleet,
+) -> None:
+    registered[3].add_tenant(1)
+    run_sync("tenant_summaries")
+    one = tenant(3, 1)
+    assert (one.user_count, one.location_count, one.last_activity_at) == (0, 0, None)
+
+
+def test_a_vanished_tenant_is_marked_and_comes_back(filled: InstanceFleet) -> None:
+    run_sync("tenant_summaries")
+    filled[2].execute("DELETE FROM tenants WHERE id = 3")
+    assert counts(run_sync("tenant_summaries"), 2) == (9, 0, 0, 1, 0)
+    assert tenant(2, 3).vanished_at
+    assert counts(run_sync("tenant_summaries"), 2) == (9, 0, 0, 0, 0)
+    filled[2].add_tenant(3, "Back")
+    assert counts(run_sync("tenant_summaries"), 2) == (10, 0, 1, 0, 0)
+    assert tenant(2, 3).vanished_at is None
+    kinds = [change.kind for change in TenantChange.objects.order_by("id")]
+    assert kinds[0] == "vanished"
+    assert set(kinds[1:]) == {"back", "name"}
+
+
+def test_changes_of_name_and_status_are_remembered(filled: InstanceFleet) -> None:
+    run_sync("tenant_summaries")
+    filled[2].execute("UPDATE tenants SET name = 'New', status = 'suspended' WHERE id = 3")
+    run = run_sync("tenant_summaries")
+    changes = TenantChange.objects.values_list("kind", "before", "after", "run_id")
+    assert set(changes) == {
+        ("name", "Tenant 3", "New", run.pk),
+        ("status", "active", "suspended", run.pk),
+    }
+
+
+def test_every_confirmation_is_stamped(filled: InstanceFleet) -> None:
+    run_sync("tenant_summaries")
+    before = tenant(2, 1).cache_refreshed_at
+    run_sync("tenant_summaries")
+    assert tenant(2, 1).cache_refreshed_at > before
+
+
+def test_counts_are_kept_by_the_day(filled: InstanceFleet) -> None:
+    run_sync("tenant_summaries")
+    filled[2].add_user(1, 3, "ann@x.org")
+    run_sync("tenant_summaries")
+    days = TenantDailyCount.objects.filter(tenant=tenant(2, 3))
+    assert [day.user_count for day in days] == [1]
+
+
+def test_a_dead_instance_leaves_the_others_published(filled: InstanceFleet) -> None:
+    filled[2].server.stop()
+    run = run_sync("tenant_summaries")
+    assert run.state == RunState.PARTIAL
+    assert part(run, 2).state == TargetState.FAILED
+    assert "instance 2 (rds2) refused the connection" in part(run, 2).error
+    assert set(Tenant.objects.values_list("instance_id", flat=True)) == {1, 3}
+    filled[2].server.start()
+    again = run_sync("tenant_summaries", failed_from=run.pk)
+    assert [(p.target, p.state) for p in again.targets.all()] == [("2", "succeeded")]
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ("ALTER TABLE users DROP COLUMN last_login_at", "last_login_at"),
+        ("REVOKE SELECT ON locations FROM rainbo", "GRANT SELECT ON locations TO rainbo"),
+        (
+            "ALTER TABLE tenants ALTER trial_ends_at TYPE timestamp",
+            "column trial_ends_at is timestamp, not timestamptz",
+        ),
+        ("ALTER TABLE tenants RENAME name TO title", "name"),
+    ],
+)
+def test_a_broken_contract_fails_that_instance_alone(
+    filled: InstanceFleet, damage: str, words: str
+) -> None:
+    run_sync("tenant_summaries")
+    before = query("SELECT * FROM tenant_master WHERE instance_id = 2 ORDER BY id")
+    filled[2].execute(damage)
+    run = run_sync("tenant_summaries")
+    assert run.state == RunState.PARTIAL
+    assert words in part(run, 2).error
+    assert query("SELECT * FROM tenant_master WHERE instance_id = 2 ORDER BY id") == before
+    filled[2].reset()
+    assert run_sync("tenant_summaries").state in (RunState.PARTIAL, RunState.SUCCEEDED)
+
+
+def test_an_implausible_instance_holds_only_itself(filled: InstanceFleet) -> None:
+    run_sync("tenant_summaries")
+    filled[2].execute("DELETE FROM tenants WHERE id <= 3")
+    run = run_sync("tenant_summaries")
+    assert run.state == RunState.PARTIAL
+    assert part(run, 2).state == TargetState.HELD
+    assert part(run, 2).note == "3 of 10 rows (30%) would be removed"
+    assert Tenant.objects.filter(instance_id=2, vanished_at=None).count() == 10
+    accepting = run_sync("tenant_summaries", accept_held=run.pk, reason="closed")
+    assert accepting.state == RunState.SUCCEEDED
+    assert Tenant.objects.filter(instance_id=2, vanished_at=None).count() == 7
+
+
+def test_an_accepted_drop_is_not_held_again(filled: InstanceFleet) -> None:
+    run_sync("tenant_summaries")
+    filled[2].execute("DELETE FROM tenants WHERE id <= 3")
+    held = run_sync("tenant_summaries")
+    run_sync("tenant_summaries", accept_held=held.pk, reason="closed")
+    assert run_sync("tenant_summaries").state == RunState.SUCCEEDED
+
+
+def test_too_many_implausible_instances_hold_all(filled: InstanceFleet) -> None:
+    run_sync("tenant_summaries")
+    for number in (2, 3):
+        filled[number].execute("DELETE FROM tenants")
+    filled[1].add_tenant(11)
+    run = run_sync("tenant_summaries")
+    assert run.state == RunState.HELD
+    assert "2 of 3 instances are implausible at once" in part(run, 1).note
+    assert Tenant.objects.filter(vanished_at=None).count() == 30
+
+
+def test_a_manual_run_leaves_out_what_is_fresh_and_says_so(filled: InstanceFleet) -> None:
+    run_sync("tenant_summaries")
+    manual = run_sync("tenant_summaries", trigger=Trigger.COMMAND)
+    assert manual.state == RunState.SUCCEEDED
+    assert {p.state for p in manual.targets.all()} == {TargetState.SKIPPED}
+    assert "less than half a period ago" in part(manual, 2).note
+    forced = run_sync("tenant_summaries", trigger=Trigger.COMMAND, force=True)
+    assert {p.state for p in forced.targets.all()} == {TargetState.SUCCEEDED}
+    scheduled = run_sync("tenant_summaries")
+    assert {p.state for p in scheduled.targets.all()} == {TargetState.SUCCEEDED}
+
+
+def test_a_manual_run_reads_what_is_old(filled: InstanceFleet) -> None:
+    run_sync("tenant_summaries")
+    Confirmation.objects.filter(target="2").update(at=NOON - timedelta(days=400))
+    manual = run_sync("tenant_summaries", trigger=Trigger.COMMAND)
+    assert part(manual, 2).state == TargetState.SUCCEEDED
+    assert part(manual, 3).state == TargetState.SKIPPED
+
+
+def test_the_command_takes_one_instance(
+    filled: InstanceFleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call_command("sync_tenant_summaries", "--rds=2", "--force", "--json")
+    out = capsys.readouterr()
+    document = json.loads(out.out)
+    assert [target["target"] for target in document["targets"]] == ["2"]
+    assert document["targets"][0]["added"] == 10
+    assert document["run"] == SyncRun.objects.get().pk
+    assert set(Tenant.objects.values_list("instance_id", flat=True)) == {2}
+
+
+def test_the_command_refuses_an_unknown_instance(
+    registered: InstanceFleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        call_command("sync_tenant_summaries", "--rds", "9")
+    assert end.value.code == 2
+    assert "no active instance has the id 9" in capsys.readouterr().err
+    assert not SyncRun.objects.exists()

@@ -27,7 +27,13 @@ def working_folder(pid: int) -> Path | None:
 
 
 def children(pid: int) -> list[int]:
-    return [child for child in _all() if _parent(child) == pid]
+    return [child for child in _all() if parent(child) == pid]
+
+
+def descendants(pid: int) -> list[int]:
+    """Its children, their children and so on, the deepest last; those that ended are left out."""
+    found = [child for child in children(pid) if program(child)]
+    return found + [below for child in found for below in descendants(child)]
 
 
 def wait_gone(pid: int, seconds: float) -> bool:
@@ -48,7 +54,7 @@ def _all() -> Iterator[int]:
     return (int(entry.name) for entry in PROC.iterdir() if entry.name.isdecimal())
 
 
-def _parent(pid: int) -> int | None:
+def parent(pid: int) -> int | None:
     with contextlib.suppress(OSError):
         return int((PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
     return None

@@ -20,7 +20,7 @@ PARTS_FROM = 10  # runs of a sync among which each target's last part is looked 
 _RECENT = """
     SELECT recent.id, recent.sync, recent.state, recent.started_at, recent.finished_at,
            recent.seconds, recent.error
-      FROM unnest(%(syncs)s) AS wanted (sync)
+      FROM unnest(%(syncs)s::text[]) AS wanted (sync)
      CROSS JOIN LATERAL (
            SELECT * FROM syncs_syncrun AS run
             WHERE run.sync = wanted.sync

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+import psycopg
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.models.functions import Now
 
@@ -90,8 +91,7 @@ def _run_and_close(record: SyncRun, token: int, listener: Listener | None) -> No
         if isinstance(error, LeaseLost):
             _patiently(lambda: _note_refusal(record, str(error)))
     except Exception as error:
-        logger.exception("run %s of %s failed", record.pk, record.sync)
-        ending.fail(_in_words(error))
+        ending.fail(_in_words(record, error))
     except BaseException as stop:
         ending.fail(f"stopped by {type(stop).__name__}: the process was told to end")
         raise
@@ -135,12 +135,17 @@ def _note_refusal(record: SyncRun, error: str) -> None:
     RunLog.objects.create(run=record, level="error", message=error)
 
 
-def _in_words(error: Exception) -> str:
-    if isinstance(error, DatabaseError) or type(error).__module__.startswith("psycopg"):
+def _in_words(record: SyncRun, error: Exception) -> str:
+    """What a person reads of an error that is not ours; its details go to the log."""
+    ids = {"run": record.pk, "sync": record.sync}
+    if isinstance(error, DatabaseError | psycopg.Error):
+        logger.error("RAINBO's own database failed: %s", str(error).partition("\n")[0], extra=ids)
+        logger.debug("where it failed", exc_info=True, extra=ids)
         return (
             "RAINBO's own database failed during the run; nothing was published after that. "
             "The log of the server that ran it has the details"
         )
+    logger.exception("run %s of %s failed", record.pk, record.sync, extra=ids)
     return f"unexpected {type(error).__name__}; the log of the server that ran it has the details"
 
 
@@ -153,7 +158,7 @@ def _patiently(act: Callable[[], None]) -> None:
         except DatabaseError:
             connection.close()
             if time.monotonic() > deadline:
-                logger.exception("could not close a run: its lease will run out")
+                logger.error("could not close a run: its lease will run out")
                 return None
             time.sleep(0.5)
 

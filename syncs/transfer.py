@@ -6,13 +6,14 @@ Every row carries the hash that its source computed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, LiteralString, cast
 
 import psycopg
 from psycopg import pq, sql
 
+from syncs import wire
 from syncs.digest import Hashing, row_hash
 from syncs.errors import ContractBroken
 
@@ -106,12 +107,9 @@ def _copy_out(source: Connection, statement: bytes, write: Write) -> int:
     if result.status != pq.ExecStatus.COPY_OUT:
         raise psycopg.errors.lookup(_state(result))(_message(result))
     gathered, size = [], 0
-    while True:
-        length, data = source.pgconn.get_copy_data(0)
-        if length <= 0:
-            break
+    while (data := wire.get_data(source)) is not None:
         gathered.append(bytes(data))
-        size += length
+        size += len(data)
         if size >= BATCH:
             write(b"".join(gathered))
             gathered, size = [], 0
@@ -126,26 +124,37 @@ def copying_in(session: Connection, table: sql.Identifier) -> Iterator[Write]:
     result = session.pgconn.exec_(statement.encode())
     if result.status != pq.ExecStatus.COPY_IN:
         raise psycopg.errors.lookup(_state(result))(_message(result))
+    session.pgconn.nonblocking = 1
     try:
-        yield lambda block: session.pgconn.put_copy_data(block) if block else None
+        yield lambda block: wire.put_data(session, block) if block else None
+        wire.end_data(session)
+        _finish(session)
     except BaseException:
-        session.pgconn.put_copy_end(b"the source was not read to its end")
-        while session.pgconn.get_result():
-            pass
+        _abort(session)
         raise
-    session.pgconn.put_copy_end()
-    _finish(session)
+    finally:
+        session.pgconn.nonblocking = 0
+
+
+def _abort(session: Connection) -> None:
+    """Leave a COPY that was not ended; a connection that is gone has left it."""
+    with suppress(psycopg.Error):
+        if session.info.transaction_status == pq.TransactionStatus.ACTIVE:
+            wire.end_data(session, b"the source was not read to its end")
+            while wire.get_result(session):
+                pass
 
 
 def _finish(connection: Connection) -> int:
     """Take a COPY's closing result and return its row count."""
-    rows = 0
-    while result := connection.pgconn.get_result():
-        if result.status != pq.ExecStatus.COMMAND_OK:
-            if connection.pgconn.status == pq.ConnStatus.BAD:
-                raise psycopg.OperationalError("the connection was lost")
-            raise psycopg.errors.lookup(_state(result))(_message(result))
-        rows = result.command_tuples or 0
+    rows, failed = 0, None
+    while result := wire.get_result(connection):
+        if result.status == pq.ExecStatus.COMMAND_OK:
+            rows = result.command_tuples or 0
+        else:
+            failed = result
+    if failed is not None:
+        raise psycopg.errors.lookup(_state(failed))(_message(failed))
     return rows
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import psycopg
 from django.conf import settings
+from psycopg import sql
 from psycopg.abc import Buffer
 from psycopg.rows import tuple_row
 from psycopg.types.string import TextLoader
@@ -17,7 +18,7 @@ from syncs.errors import TlsRefused, WrongIdentity
 from tenants import identity
 from tenants.models import RdsInstance
 from tenants.models.instance import SslMode
-from tenants.refusals import translated
+from tenants.refusals import asking, connecting
 from tenants.visits import Outcome, Watch, visit_all
 
 __all__ = ["Connection", "Outcome", "connect", "each_instance", "reach", "snapshot"]
@@ -56,17 +57,18 @@ def reach(
     limit: seconds that a statement may take, when less than RAINBO_STATEMENT_TIMEOUT.
     """
     password = instance.reveal_password()
-    with translated(instance, password), _ca_file(instance) as ca:
-        connection = psycopg.connect(
-            **_where_and_who(instance, password, ca),
-            **_PATIENCE,
-            connect_timeout=settings.RAINBO_CONNECT_TIMEOUT,
-            application_name=f"rainbo/{purpose}",
-            options=_session_settings(writes, limit),
-            autocommit=True,
-            row_factory=tuple_row,
-        )
-        with closing(connection):
+    with _ca_file(instance) as ca:
+        with connecting(instance, password):
+            connection = psycopg.connect(
+                **_where_and_who(instance, password, ca),
+                **_PATIENCE,
+                connect_timeout=settings.RAINBO_CONNECT_TIMEOUT,
+                application_name=f"rainbo/{purpose}",
+                autocommit=True,
+                row_factory=tuple_row,
+            )
+        with closing(connection), asking(instance, connection):
+            connection.execute(_session_settings(writes, limit))
             _read_ascii_as_bytes(connection)
             yield connection
 
@@ -167,21 +169,25 @@ def _where_and_who(instance: RdsInstance, password: str, ca: str) -> dict[str, A
         "target_session_attrs": "any",
         "load_balance_hosts": "disable",
         "client_encoding": "UTF8",
+        "options": "",
     }
 
 
-def _session_settings(writes: bool, limit: float | None) -> str:
+def _session_settings(writes: bool, limit: float | None) -> sql.Composed:
     statement = min(settings.RAINBO_STATEMENT_TIMEOUT, limit or settings.RAINBO_STATEMENT_TIMEOUT)
     idle = settings.RAINBO_LEASE_TTL / 2 if writes else settings.RAINBO_INSTANCE_LIMIT
     values = {
-        "statement_timeout": f"{statement * 1000:.0f}",
-        "lock_timeout": f"{min(LOCK_TIMEOUT, statement) * 1000:.0f}",
-        "idle_in_transaction_session_timeout": f"{idle * 1000:.0f}",
+        "statement_timeout": f"{statement:g}s",
+        "lock_timeout": f"{min(LOCK_TIMEOUT, statement):g}s",
+        "idle_in_transaction_session_timeout": f"{idle:g}s",
         "default_transaction_read_only": "off" if writes else "on",
         "timezone": "UTC",
         "datestyle": "ISO",
     }
-    return " ".join(f"-c {name}={value}" for name, value in values.items())
+    return sql.SQL("; ").join(
+        sql.SQL("SET {} = {}").format(sql.Identifier(name), sql.Literal(value))
+        for name, value in values.items()
+    )
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 from django.conf import settings
@@ -80,6 +81,11 @@ _CONNECTING: tuple[tuple[str, type[SourceError], str], ...] = (
         "could not be proved genuine: check its CA certificates and the server's TLS",
     ),
     (
+        r"definition of service|service file",
+        ConnectionFailed,
+        "was not asked: PGSERVICE is set in this process's environment, unset it",
+    ),
+    (
         r"failed to resolve host|could not translate host name",
         ConnectionFailed,
         "has a host name that can't be resolved: {host}",
@@ -137,21 +143,31 @@ _ASKING: tuple[tuple[type[psycopg.Error], type[SourceError], str], ...] = (
 
 
 @contextmanager
-def translated(instance: RdsInstance, secret: str = "") -> Iterator[None]:
-    """Turn psycopg's errors of this instance into ours, the cause kept."""
+def connecting(instance: RdsInstance, secret: str) -> Iterator[None]:
+    """Turn what goes wrong while connecting into our errors, the cause kept."""
     try:
         yield
     except psycopg.Error as error:
-        raise in_words(error, instance, secret) from error
+        raise _connecting(error, instance, secret) from error
 
 
-def in_words(error: Exception, instance: RdsInstance, secret: str = "") -> RainboError:
-    """The error that a person reads: which instance, what, and what to do. Never a secret."""
+@contextmanager
+def asking(instance: RdsInstance, source: psycopg.Connection[Any]) -> Iterator[None]:
+    """Turn what goes wrong on a connection into our errors, the cause kept."""
+    try:
+        yield
+    except psycopg.Error as error:
+        if _is_loss(error) and source.pgconn.status == psycopg.pq.ConnStatus.OK:
+            raise RainboError(
+                f"RAINBO's own database broke the connection while {instance} was read"
+            ) from error
+        raise _asking(error, instance) from error
+
+
+def in_words(error: Exception, instance: RdsInstance) -> RainboError:
+    """The error that a person reads; what nobody foresaw is logged."""
     if isinstance(error, RainboError):
         return error
-    if isinstance(error, psycopg.Error):
-        found = _asking(error, instance) if error.sqlstate else _connecting(error, instance)
-        return found or SourceError(f"{instance} said: {quotable(error, secret)}")
     logger.error("reading %s failed", instance, exc_info=error, extra={"instance": instance.pk})
     return RainboError(
         f"unexpected {type(error).__name__} with {instance}; the log of the server that ran it "
@@ -167,23 +183,21 @@ def quotable(error: psycopg.Error, secret: str = "") -> str:
     return words.splitlines()[0][:LONGEST]
 
 
-def _connecting(error: psycopg.Error, instance: RdsInstance) -> SourceError | None:
+def _connecting(error: psycopg.Error, instance: RdsInstance, secret: str) -> SourceError:
     if isinstance(error, errors.ConnectionTimeout):
         return SourceTimeout(
             f"{instance} did not answer at {instance.host}:{instance.port} within "
             f"{settings.RAINBO_CONNECT_TIMEOUT} s: check host and port, the network and its "
             "firewall"
         )
-    if not isinstance(error, psycopg.OperationalError):
-        return None
     said = str(error)
     for pattern, kind, words in _CONNECTING:
         if re.search(pattern, said, re.IGNORECASE):
             return kind(f"{instance} {words.format(**_facts(instance))}")
-    return ConnectionFailed(f"{instance} broke the connection")
+    return ConnectionFailed(f"{instance} could not be entered: {quotable(error, secret)}")
 
 
-def _asking(error: psycopg.Error, instance: RdsInstance) -> SourceError | None:
+def _asking(error: psycopg.Error, instance: RdsInstance) -> SourceError:
     for cause, kind, words in _ASKING:
         if isinstance(error, cause):
             return kind(f"{instance} {words}")
@@ -193,9 +207,15 @@ def _asking(error: psycopg.Error, instance: RdsInstance) -> SourceError | None:
         return ContractBroken(f"the query does not fit {instance}: {quotable(error)}")
     if isinstance(error, psycopg.DataError):
         return ContractBroken(f"{instance} has a value that can't be read: {quotable(error)}")
-    if (error.sqlstate or "").startswith("08"):
+    if _is_loss(error):
         return ConnectionFailed(f"{instance} broke the connection")
-    return None
+    return SourceError(f"{instance} said: {quotable(error)}")
+
+
+def _is_loss(error: psycopg.Error) -> bool:
+    """Whether it says no more than that the connection is gone."""
+    state = error.sqlstate or ""
+    return isinstance(error, psycopg.OperationalError) and (not state or state.startswith("08"))
 
 
 def denial(error: psycopg.Error, role: str) -> str:

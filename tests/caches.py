@@ -56,9 +56,10 @@ def withheld() -> dict[str, str | None]:
 
 
 def query(statement: str, *params: object) -> list[tuple[Any, ...]]:
+    """Run it on RAINBO's own database; its rows, none when it returns none."""
     with connection.cursor() as cursor:
         cursor.execute(statement, params or None)
-        return list(cursor.fetchall())
+        return list(cursor.fetchall()) if cursor.description else []
 
 
 def versions(table: str = "user_routes") -> set[tuple[Any, ...]]:

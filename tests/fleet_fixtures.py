@@ -21,6 +21,10 @@ Fixtures
 `extra_instance`
     Factory of another instance for this test: `extra_instance(4, encoding="SQL_ASCII",
     server=None, master=False)` → `Instance`, on a server of its own unless one is given.
+`debian_bin` (session)
+    The folder of Debian's own PostgreSQL binaries, which have TLS and ICU. Without them the test
+    is listed by name as not run, or fails when `CI` is set; so does any test that calls
+    `needs(found, "what to install")` with something that isn't there.
 `black_hole`
     `(host, port)` of a listener that accepts connections and never answers.
 
@@ -50,16 +54,18 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
-from localfleet import databases
+from localfleet import binaries, databases
 from localfleet.fleet import LocalFleet
 from localfleet.places import local_root, scratch_root
 from localfleet.server import Server
 from tests.instances import Instance, InstanceFleet
 
 OWN_DATABASE = "rainbo"
+Found = TypeVar("Found")
 NAMES = ("rainbo", "rds1", "rds2", "rds3")
 
 _open = ExitStack()
@@ -91,6 +97,30 @@ _prepare_own_database(_servers["rainbo"])
 
 def pytest_unconfigure() -> None:
     _open.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List by name, at the end, what did not run."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if skipped:
+        terminalreporter.section("did not run")
+    for report in skipped:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        terminalreporter.line(f"{report.nodeid}: {str(reason).removeprefix('Skipped: ')}")
+
+
+def needs(found: Found | None, remedy: str) -> Found:
+    """What a test needs of the machine; a test that lacks it doesn't run, which fails in CI."""
+    if found is not None:
+        return found
+    if os.environ.get("CI"):
+        pytest.fail(f"{remedy} (with CI set, every test has to run)", pytrace=False)
+    pytest.skip(remedy)
+
+
+@pytest.fixture(scope="session")
+def debian_bin() -> Path:
+    return needs(binaries.debian(), "Debian's PostgreSQL is not installed: apt install postgresql")
 
 
 @pytest.fixture(scope="session")

@@ -80,7 +80,8 @@ def test_people_differ_in_state_and_spelling(seeded: InstanceFleet) -> None:
 def test_nothing_happened_in_the_future_or_before_the_tenant(seeded: InstanceFleet) -> None:
     wrong = (
         "SELECT count(*) FROM users JOIN tenants ON tenants.id = tenant_id WHERE"
-        " users.created_at < tenants.created_at OR greatest(last_login_at, users.updated_at) > now()"
+        " users.created_at < tenants.created_at"
+        " OR greatest(last_login_at, users.updated_at) > now()"
         " OR last_login_at < users.created_at OR tenants.created_at > now()"
     )
     assert _total(seeded, wrong) == 0

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
+from pytest_django import Settings
 
 from localfleet import databases
 from syncs import transfer
@@ -69,7 +70,6 @@ def test_a_session_that_reads_can_not_write(registered: InstanceFleet) -> None:
     ("name", "value"),
     [
         ("PGHOSTADDR", "192.0.2.1"),
-        ("PGSERVICE", "none"),
         ("PGSSLMODE", "verify-full"),
         ("PGSSLROOTCERT", "system"),
         ("PGSSLCERTMODE", "require"),
@@ -79,14 +79,19 @@ def test_a_session_that_reads_can_not_write(registered: InstanceFleet) -> None:
         ("PGTARGETSESSIONATTRS", "standby"),
         ("PGCLIENTENCODING", "LATIN1"),
         ("PGTZ", "Asia/Tokyo"),
+        ("PGDATESTYLE", "German"),
     ],
 )
 def test_the_environment_has_no_say(
     registered: InstanceFleet, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    RdsInstance.objects.filter(pk=1).update(name="named")
+    row = known()
+    row.host = "localhost"
+    row.set_password(registered.master.rainbo_password)
+    row.save()
     monkeypatch.setenv(name, value)
     assert one("TimeZone") == "UTC"
+    assert one("DateStyle").startswith("ISO")
     assert one("statement_timeout") == "2min"
 
 
@@ -112,7 +117,7 @@ def test_a_server_that_is_down(registered: InstanceFleet) -> None:
 
 
 def test_a_server_that_accepts_and_never_answers(
-    registered: InstanceFleet, black_hole: tuple[str, int], settings: SettingsWrapper
+    registered: InstanceFleet, black_hole: tuple[str, int], settings: Settings
 ) -> None:
     settings.RAINBO_CONNECT_TIMEOUT = 2
     hole = register(registered[2], id=9, name="hole", port=black_hole[1])
@@ -124,10 +129,10 @@ def test_a_server_that_accepts_and_never_answers(
 
 
 def test_a_host_name_that_does_not_exist(registered: InstanceFleet) -> None:
-    lost = register(registered.master, id=9, name="lost", host="nowhere.invalid")
-    with pytest.raises(ConnectionFailed, match=r"can't be resolved: nowhere\.invalid"):
-        with fleet.connect(lost, "test"):
-            pass
+    lost = register(registered.master, id=9, name="lost", is_master=False, host="nowhere.invalid")
+    (outcome,) = fleet.each_instance([lost], lambda *_: None, "test")
+    assert isinstance(outcome.error, ConnectionFailed)
+    assert "can't be resolved: nowhere.invalid" in str(outcome.error)
 
 
 def test_a_wrong_password(registered: InstanceFleet) -> None:
@@ -196,7 +201,7 @@ def test_a_missing_table_is_named(registered: InstanceFleet) -> None:
     assert 'relation "locations" does not exist' in str(error)
 
 
-def test_a_slow_query_is_stopped(registered: InstanceFleet, settings: SettingsWrapper) -> None:
+def test_a_slow_query_is_stopped(registered: InstanceFleet, settings: Settings) -> None:
     settings.RAINBO_STATEMENT_TIMEOUT = 1
     error = failure(lambda: ask("SELECT pg_sleep(30)"))
     assert isinstance(error, SourceTimeout)
@@ -204,7 +209,7 @@ def test_a_slow_query_is_stopped(registered: InstanceFleet, settings: SettingsWr
 
 
 def test_a_locked_table_is_not_waited_for(
-    registered: InstanceFleet, settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch
+    registered: InstanceFleet, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fleet, "LOCK_TIMEOUT", 1)
     with registered.master.connect(autocommit=False) as holder:
@@ -322,7 +327,7 @@ def test_instances_are_visited_at_once(registered: InstanceFleet) -> None:
 
 
 def test_no_more_at_once_than_the_setting_says(
-    registered: InstanceFleet, settings: SettingsWrapper
+    registered: InstanceFleet, settings: Settings
 ) -> None:
     settings.RAINBO_FLEET_THREADS = 1
     inside, most = [0], [0]

@@ -2,27 +2,20 @@ from __future__ import annotations
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Group, Permission, User
+from django.contrib.auth.models import Group, Permission
 from django_q.models import OrmQ
 
 from syncs.models import RunState, SyncRun, Trigger
 from tenants import ghosts
 from tenants.ghosts import Ghost, Outcome
 from tenants.models import GhostUser, RdsInstance
+from tests.rows import instance_row, staff
 
 pytestmark = pytest.mark.django_db
 
 
-def staff(name: str, **fields: object) -> User:
-    return get_user_model().objects.create_user(name, is_staff=True, **fields)  # type: ignore[arg-type]
-
-
 def permission() -> Permission:
     return Permission.objects.get(codename="impersonate")
-
-
-def instance(number: int = 1, *, active: bool = True) -> RdsInstance:
-    return RdsInstance.objects.create(id=number, name=f"i{number}", is_active=active)
 
 
 def ghost(admin_id: int, at: RdsInstance, confirmed: str = "active") -> GhostUser:
@@ -53,14 +46,14 @@ def test_who_is_inactive_or_no_staff_is_not_wanted() -> None:
 
 
 def test_leavers_are_those_with_a_wanted_ghost_and_no_right_to_it() -> None:
-    at = instance()
+    at = instance_row()
     ghost(staff("root", is_superuser=True).pk, at)
     ghost(4711, at)
     assert ghosts.leavers() == {4711}
 
 
 def test_leavers_are_retired_at_once_by_one_queued_run() -> None:
-    ghost(4711, instance())
+    ghost(4711, instance_row())
     record = ghosts.retire_leavers()
     assert record is not None
     stored = SyncRun.objects.get()
@@ -76,7 +69,7 @@ def test_leavers_are_retired_at_once_by_one_queued_run() -> None:
 
 
 def test_instances_out_of_use_matter_while_a_leavers_ghost_may_be_there() -> None:
-    old, away, clean, used = (instance(n, active=n == 4) for n in (1, 2, 3, 4))
+    old, away, clean, used = (instance_row(n, is_active=n == 4) for n in (1, 2, 3, 4))
     ghost(4711, old)
     ghost(4711, away, "unknown")
     ghost(4711, clean, "inactive")
@@ -87,7 +80,7 @@ def test_instances_out_of_use_matter_while_a_leavers_ghost_may_be_there() -> Non
 
 
 def test_an_id_is_known_by_its_user_or_its_ghost() -> None:
-    ghost(4711, instance())
+    ghost(4711, instance_row())
     root = staff("root")
     assert ghosts.parse_only([str(root.pk), "4711"]) == {root.pk, 4711}
     assert ghosts.parse_only([]) == set()

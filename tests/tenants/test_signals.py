@@ -10,7 +10,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from syncs.models import SyncRun
-from tenants.models import GhostUser, RdsInstance
+from tenants.models import GhostUser
+from tests.rows import instance_row, staff
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -18,11 +19,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def ann() -> User:
     """An admin by her group, with a ghost."""
-    user = get_user_model().objects.create_user("ann", is_staff=True)
+    user = staff()
     group = Group.objects.create(name="support")
     group.permissions.add(Permission.objects.get(codename="impersonate"))
     user.groups.add(group)
-    at = RdsInstance.objects.create(id=1, name="one")
+    at = instance_row()
     GhostUser.objects.create(admin_id=user.pk, instance=at, wanted="active", confirmed="active")
     return user
 

@@ -1,0 +1,72 @@
+"""The words of the Makefile that concern the demo:
+
+python -m localfleet demo [--port N] [--root FOLDER]
+python -m localfleet manage [--root FOLDER] WORDS…
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from localfleet import stopping
+from localfleet.demo import Demo
+from localfleet.errors import FleetError
+from localfleet.places import local_root
+from localfleet.running import alone, manage
+from localfleet.stopping import Stopped
+
+
+def main(arguments: Sequence[str]) -> int:
+    given = _parser().parse_args(arguments)
+    try:
+        root = _root(given.root)
+        if given.word == "manage":
+            manage(root, given.words)
+        return _demo(root, given.port)
+    except FleetError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _demo(root: Path, port: int) -> int:
+    stopping.listen()
+    os.umask(0o077)
+    try:
+        with alone(root):
+            Demo(root, port).run()
+    except Stopped:
+        print("Stopped; no process is left.")
+    return 0
+
+
+def _root(chosen: Path | None) -> Path:
+    root = (chosen or local_root() / "demo").resolve()
+    root.mkdir(mode=0o711, exist_ok=True)
+    return root
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: give a number from 1 to 65535")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m localfleet")
+    words = parser.add_subparsers(dest="word", required=True)
+    demo = words.add_parser("demo", help="start servers, RAINBO and its workers")
+    demo.add_argument("--port", type=_port, default=8000)
+    manage = words.add_parser("manage", help="run a management command against the running demo")
+    for word in (demo, manage):
+        word.add_argument("--root", type=Path, help="the folder to keep everything in")
+    # Options among the words are the management command's own.
+    manage.add_argument("words", nargs=argparse.REMAINDER)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

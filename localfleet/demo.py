@@ -1,0 +1,88 @@
+"""RAINBO with a fleet of its own on this machine, from nothing to a page in the browser."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from localfleet import instances, management, network, running, screen, seed, stopping
+from localfleet.errors import FleetError
+from localfleet.fleet import LocalFleet
+from localfleet.part import Part
+from localfleet.server import HOST, Server, free_port
+from localfleet.setup import Setup
+from localfleet.state import OWN_DATABASE, State
+from localfleet.watch import Watch
+
+INSTANCES = {1: "rds1", 2: "rds2", 3: "rds3"}
+READY_SECONDS = 60
+GUNICORN = ["--workers=2", "--threads=4", "--graceful-timeout=5", "--no-control-socket"]
+
+
+class Demo:
+    """Everything it keeps lies in `root`, which the servers' account must be able to enter."""
+
+    def __init__(self, root: Path, port: int) -> None:
+        self.root = root
+        self.port = port
+        self.state = State.load(root)
+        self.fleet = LocalFleet(root, [OWN_DATABASE, *INSTANCES.values()])
+        gunicorn = [sys.executable, "-m", "gunicorn", *GUNICORN, f"--bind={HOST}:{port}"]
+        self.web = Part(root, "web", [*gunicorn, "rainbo.wsgi"])
+        self.worker = Part(root, "worker", [*management.MANAGE, "qcluster"])
+
+    @property
+    def instances(self) -> dict[int, Server]:
+        return {number: self.fleet[name] for number, name in INSTANCES.items()}
+
+    def run(self) -> None:
+        """Start all; ends only by an exception: a failure, or the wish to stop."""
+        self._check_room()
+        password = secrets.token_urlsafe(9)
+        with ExitStack() as stack:
+            stack.callback(self._stop)
+            with screen.step("Starting four PostgreSQL servers"):
+                self._start_servers()
+            Setup(self.root, self.state, self.instances).run(password)
+            with screen.step("Starting the web server and the workers"):
+                self._start_parts()
+            address = f"http://{HOST}:{self.port}"
+            running.announce(self.root, address)
+            screen.ready(address, password, seed.shared_email(self.instances), self.root)
+            Watch(self.port, [self.web, self.worker], list(self.fleet)).forever()
+
+    def _check_room(self) -> None:
+        for part in (self.web, self.worker):
+            part.wait_for_former()
+        if not network.is_free(self.port):
+            raise FleetError(
+                f"Port {self.port} is taken by another program: choose another one, such as "
+                f"`make demo PORT={free_port()}`."
+            )
+
+    def _start_servers(self) -> None:
+        self.fleet.start()
+        own = self.fleet[OWN_DATABASE]
+        self.state.point_to(own)
+        self.state.save()
+        instances.prepare_own(own, self.state.settings["RAINBO_DB_PASSWORD"])
+        for number, server in self.instances.items():
+            password = self.state.role_password(server.name)
+            instances.prepare(server, password, master=number == seed.MASTER)
+
+    def _start_parts(self) -> None:
+        env = self.state.environment()
+        self.web.start(env)
+        self.worker.start(env)
+        network.wait_ready(self.port, READY_SECONDS, lambda: self.web.running, self.web.log)
+
+    def _stop(self) -> None:
+        stopping.ignore()
+        running.withdraw(self.root)
+        with screen.step("Stopping"), ExitStack() as stack:
+            stack.callback(self.fleet.stop)
+            for part in (self.web, self.worker):
+                part.ask_to_stop()
+                stack.callback(part.stop)

@@ -1,0 +1,56 @@
+"""Ports of this machine, and what RAINBO's web server answers to probes."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+from localfleet.errors import FleetError
+from localfleet.server import HOST
+
+
+@dataclass(frozen=True)
+class Answer:
+    ok: bool
+    reason: str
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, port))
+        except PermissionError:
+            raise FleetError(f"Port {port} is only for root: choose one above 1023.") from None
+        except OSError:
+            return False
+    return True
+
+
+def probe(port: int, path: str) -> Answer:
+    """What a health page says; silence is an answer, too."""
+    connection = HTTPConnection(HOST, port, timeout=5)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        body = json.loads(response.read())
+        return Answer(response.status == 200, str(body.get("reason", "")))
+    except (OSError, HTTPException, ValueError) as error:
+        return Answer(False, f"no answer: {error}")
+    finally:
+        connection.close()
+
+
+def wait_ready(port: int, seconds: float, alive: Callable[[], bool], log: Path) -> None:
+    deadline = time.monotonic() + seconds
+    while not (answer := probe(port, "/health/ready")).ok:
+        if not alive():
+            raise FleetError(f"The web server ended at once; its log is {log}.")
+        if time.monotonic() > deadline:
+            raise FleetError(f"The web server does not get ready: {answer.reason}. See {log}.")
+        time.sleep(0.1)

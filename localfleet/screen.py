@@ -1,0 +1,44 @@
+"""What the demo tells the person at the terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+WIDTH = 52
+
+
+@contextmanager
+def step(text: str) -> Iterator[None]:
+    """Say what is being done, and how many seconds it took."""
+    print(f"{text:.<{WIDTH}}", end="", flush=True)
+    begin = time.monotonic()
+    try:
+        yield
+    except BaseException:
+        print(flush=True)
+        raise
+    print(f" {time.monotonic() - begin:4.1f} s", flush=True)
+
+
+def note(text: str) -> None:
+    print(text, flush=True)
+
+
+def ready(url: str, password: str, email: str, root: Path) -> None:
+    note(f"""
+RAINBO serves at  {url}/admin/
+Sign in as        admin
+with password     {password}
+('support' has the same password and sees what support staff see. It is new at every start.)
+
+Try in another terminal:
+  make manage CMD="find_user {email}"
+  make manage CMD="rainbo_status"
+  make manage CMD="sync_user_routing --dry-run"
+
+Logs: {root}/*.log
+Ctrl-C stops everything; the next `make demo` goes on where this one was.
+""")

@@ -1,0 +1,125 @@
+"""The console's pages of runs: what happened, to which instance, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from syncs import markup, run_page
+from syncs.console import ReadOnlyAdmin
+from syncs.markup import RUN_TONES
+from syncs.models import SyncRun
+
+
+@admin.register(SyncRun)
+class RunAdmin(ReadOnlyAdmin):
+    list_display = ("run", "what", "how", "why", "started", "took", "outcome", "words")
+    list_filter = ("sync", "state", "trigger")
+    ordering = ("-id",)
+    sortable_by = ()
+    change_form_outer_after_template = "syncs/run_parts.html"
+    fieldsets = (
+        (None, {"fields": ("what", "how", "outcome", "full_error", "next_steps")}),
+        ("Request", {"fields": ("why", "asked_for", "slot_at", "attempt", "requested")}),
+        ("Course", {"fields": ("started_at_exactly", "ended", "took", "place", "related")}),
+    )
+    readonly_fields = (
+        *("what", "how", "outcome", "full_error", "next_steps", "why", "asked_for", "slot_at"),
+        *("attempt", "requested", "started_at_exactly", "ended", "took", "place", "related"),
+    )
+
+    def complete(self, rows: Sequence[SyncRun]) -> None:
+        run_page.add_summaries(rows)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        record = self.get_object(request, object_id)
+        parts = {"course": run_page.course(record)} if record is not None else {}
+        response: HttpResponse = super().change_view(
+            request, object_id, form_url, {**(extra_context or {}), **parts}
+        )
+        return response
+
+    @admin.display(description="run")
+    def run(self, record: SyncRun) -> str:
+        return f"run {record.pk}"
+
+    @admin.display(description="sync")
+    def what(self, record: SyncRun) -> str:
+        return record.sync
+
+    @admin.display(description="state")
+    def how(self, record: SyncRun) -> SafeString:
+        return markup.badge(record.state, RUN_TONES[record.state])
+
+    @admin.display(description="asked by")
+    def why(self, record: SyncRun) -> str:
+        return f"{record.trigger}: {record.actor}" if record.actor else record.trigger
+
+    @admin.display(description="started")
+    def started(self, record: SyncRun) -> SafeString:
+        return markup.age(record.started_at, timezone.now(), missing="not started")
+
+    @admin.display(description="took")
+    def took(self, record: SyncRun) -> SafeString:
+        return markup.took(record.seconds)
+
+    @admin.display(description="outcome")
+    def outcome(self, record: Any) -> str:
+        return record.summary or "–"
+
+    @admin.display(description="error")
+    def words(self, record: SyncRun) -> SafeString:
+        return markup.brief(record.error)
+
+    @admin.display(description="error")
+    def full_error(self, record: SyncRun) -> str:
+        return record.error or "none"
+
+    @admin.display(description="what to do")
+    def next_steps(self, record: SyncRun) -> SafeString:
+        return run_page.next_steps(record)
+
+    @admin.display(description="options")
+    def asked_for(self, record: SyncRun) -> str:
+        return run_page.options_in_words(record)
+
+    @admin.display(description="planned for")
+    def slot_at(self, record: SyncRun) -> SafeString:
+        return markup.moment(record.slot, timezone.now(), missing="no planned time")
+
+    @admin.display(description="requested")
+    def requested(self, record: SyncRun) -> SafeString:
+        return markup.moment(record.created_at, timezone.now())
+
+    @admin.display(description="started")
+    def started_at_exactly(self, record: SyncRun) -> SafeString:
+        return markup.moment(record.started_at, timezone.now(), missing="not started")
+
+    @admin.display(description="ended")
+    def ended(self, record: SyncRun) -> SafeString:
+        return markup.moment(record.finished_at, timezone.now(), missing="not ended")
+
+    @admin.display(description="ran on")
+    def place(self, record: SyncRun) -> str:
+        return f"{record.host}, process {record.pid}" if record.host else "nowhere yet"
+
+    @admin.display(description="other runs")
+    def related(self, record: SyncRun) -> SafeString:
+        return run_page.related(record, _link)
+
+
+def _link(pk: int) -> SafeString:
+    return format_html('<a href="{}">run {}</a>', reverse("admin:syncs_syncrun_change", args=[pk]), pk)

@@ -1,0 +1,73 @@
+"""What the console's lists of cached rows share: they are read-only, and fast with millions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib import admin
+from django.core.paginator import Paginator
+from django.http import HttpRequest
+from django.utils.functional import cached_property
+from unfold.admin import ModelAdmin
+from unfold.views import ChangeList
+
+
+class BoundedPaginator(Paginator[Any]):
+    """Counts up to a limit and shows no page beyond it: whoever needs more searches."""
+
+    template_name = "console/pagination.html"
+    limit = 10_000
+
+    @cached_property
+    def _found(self) -> int:
+        rows: Any = self.object_list
+        return int(rows.order_by()[: self.limit + 1].count())
+
+    @cached_property
+    def count(self) -> int:
+        return min(self._found, self.limit)
+
+    @property
+    def is_cut(self) -> bool:
+        return self._found > self.limit
+
+
+class CompletedList(ChangeList):
+    """A page of rows with what they need from elsewhere."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.result_list = list(self.result_list)
+        self.model_admin.complete(self.result_list)
+
+
+class ReadOnlyAdmin(ModelAdmin):
+    """Shows rows that only syncs write. Nobody adds, changes or deletes them by hand."""
+
+    actions = None
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    list_per_page = 50
+
+    def complete(self, rows: Sequence[Any]) -> None:
+        """Read what rows need from other tables, in a fixed number of queries."""
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[CompletedList]:
+        return CompletedList
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
+        found = super().get_object(request, object_id, from_field)
+        if found is not None:
+            self.complete([found])
+        return found
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from rich.console import Console
+
+from syncs import queries, status_report
+
+
+class Command(BaseCommand):
+    help = "Tells how fresh every sync's instances are, and why one is late."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--check",
+            action="store_true",
+            help="exit 1 when anything is late or worse; one line when all is well",
+        )
+        parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+
+    def handle(self, **options: Any) -> None:
+        status = queries.status(queries.database_now())
+        if options["json"]:
+            self.stdout.write(json.dumps(status_report.document(status), indent=2))
+        else:
+            self._show(status, brief=options["check"])
+        if options["check"] and status.state.is_bad:
+            sys.exit(1)
+
+    def _show(self, status: queries.Status, *, brief: bool) -> None:
+        console = Console(soft_wrap=True)
+        if brief and not status.state.is_bad:
+            console.print(status_report.summary(status), highlight=False)
+            return
+        for line in status_report.lines(status, only_bad=brief):
+            console.print(line)

@@ -1,0 +1,103 @@
+"""How pages show states, ages and numbers: one way for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from syncs import freshness
+from syncs.models import RunState, TargetState
+
+
+class Tone(StrEnum):
+    """What a state means for the one who looks: its colour and its shape."""
+
+    GOOD = "good"
+    WARNING = "warning"
+    BAD = "bad"
+    BUSY = "busy"
+    QUIET = "quiet"
+
+
+RUN_TONES: Mapping[str, Tone] = {
+    RunState.QUEUED: Tone.BUSY,
+    RunState.RUNNING: Tone.BUSY,
+    RunState.SUCCEEDED: Tone.GOOD,
+    RunState.PARTIAL: Tone.WARNING,
+    RunState.HELD: Tone.WARNING,
+    RunState.FAILED: Tone.BAD,
+    RunState.LOST: Tone.BAD,
+    RunState.CANCELLED: Tone.QUIET,
+    RunState.SKIPPED: Tone.QUIET,
+}
+TARGET_TONES: Mapping[str, Tone] = {
+    TargetState.WAITING: Tone.BUSY,
+    TargetState.SUCCEEDED: Tone.GOOD,
+    TargetState.HELD: Tone.WARNING,
+    TargetState.FAILED: Tone.BAD,
+    TargetState.SKIPPED: Tone.QUIET,
+}
+
+
+def badge(word: str, tone: Tone, why: str = "") -> SafeString:
+    """A state as a word with a colour and a shape; why: what a pointer over it tells."""
+    title = format_html(' title="{}"', why) if why else ""
+    return format_html('<span class="badge badge-{}"{}>{}</span>', tone.value, title, word)
+
+
+def quiet(word: str) -> SafeString:
+    """What is missing or unknown, said in a word."""
+    return format_html('<span class="quiet">{}</span>', word)
+
+
+def age(at: datetime | None, now: datetime, missing: str = "never") -> SafeString:
+    """How long ago, or in how long, with the exact time and its zone within reach."""
+    if at is None:
+        return quiet(missing)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', at.isoformat(), exact(at), distance(at, now)
+    )
+
+
+def moment(at: datetime | None, now: datetime, missing: str = "never") -> SafeString:
+    """The exact time in text, and how far it is."""
+    if at is None:
+        return quiet(missing)
+    return format_html(
+        '<time datetime="{}">{}</time> ({})', at.isoformat(), exact(at), distance(at, now)
+    )
+
+
+def exact(at: datetime) -> str:
+    return f"{timezone.localtime(at):%Y-%m-%d %H:%M:%S %Z}"
+
+
+def distance(at: datetime, now: datetime) -> str:
+    if at > now:
+        return f"in {freshness.in_words(at - now)}"
+    return f"{freshness.in_words(now - at)} ago"
+
+
+def number(value: int | None, missing: str = "unknown") -> SafeString:
+    """A count; one that nobody knows is said to be unknown, never 0."""
+    if value is None:
+        return quiet(missing)
+    return format_html('<span class="number">{}</span>', f"{value:,}")
+
+
+def took(seconds: float | None) -> SafeString:
+    if seconds is None:
+        return quiet("–")
+    return format_html('<span class="number">{} s</span>', f"{seconds:,.1f}")
+
+
+def brief(text: str, longest: int = 80) -> SafeString:
+    """The beginning of a text, the whole of it within reach."""
+    if len(text) <= longest:
+        return format_html("{}", text)
+    return format_html('<span title="{}">{}…</span>', text, text[: longest - 1].rstrip())

@@ -1,0 +1,96 @@
+"""Deletes old runs, in small transactions, and keeps those that something still needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import connection
+from django.db.models import Exists, OuterRef, QuerySet
+
+from syncs.models import (
+    OPEN_STATES,
+    Confirmation,
+    Heartbeat,
+    RunTarget,
+    SyncRun,
+    TargetState,
+)
+
+BATCH = 500
+Prune = Callable[[datetime], int]
+
+# Of each target: the newest part that came through, and the newest that is a day old. The guard
+# compares with them.
+_NEEDED = """
+    SELECT DISTINCT ON (run.sync, part.target) part.run_id
+      FROM syncs_runtarget AS part JOIN syncs_syncrun AS run ON run.id = part.run_id
+     WHERE part.state = 'succeeded' AND part.total IS NOT NULL
+       AND run.finished_at <= %s
+     ORDER BY run.sync, part.target, part.run_id DESC"""
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """How many of what were deleted."""
+
+    what: str
+    count: int
+
+
+_others: dict[str, Prune] = {}
+
+
+def register(what: str, prune: Prune) -> None:
+    """Let a room prune rows of its own: the function deletes what is older than the moment."""
+    _others[what] = prune
+
+
+def prune(now: datetime, days: int) -> list[Pruned]:
+    """Delete what ended more than so many days ago, and say how much of what."""
+    before = now - timedelta(days=days)
+    beats, _ = Heartbeat.objects.filter(at__lt=before).delete()
+    return [
+        Pruned("runs", prune_runs(now, before)),
+        Pruned("heartbeats", beats),
+        *(Pruned(what, act(before)) for what, act in _others.items()),
+    ]
+
+
+def prune_runs(now: datetime, before: datetime) -> int:
+    """Delete ended runs older than the moment; returns how many.
+
+    Stay: runs that hold changes for a person, that a confirmation names, that the guard compares
+    with, and that accepted or superseded a run that stays.
+    """
+    needed = _needed_by_guard(now)
+    deleted = 0
+    while keys := [*_deletable(before, needed).values_list("pk", flat=True)[:BATCH]]:
+        SyncRun.objects.filter(pk__in=keys).delete()
+        deleted += len(keys)
+    return deleted
+
+
+def _deletable(before: datetime, needed: set[int]) -> QuerySet[SyncRun]:
+    this = OuterRef("pk")
+    holding = RunTarget.objects.filter(run=this, state=TargetState.HELD)
+    return (
+        SyncRun.objects.filter(finished_at__lt=before)
+        .exclude(state__in=OPEN_STATES)
+        .exclude(pk__in=needed)
+        .exclude(Exists(Confirmation.objects.filter(run=this)))
+        .exclude(Exists(SyncRun.objects.filter(accepted_by=this)))
+        .exclude(Exists(SyncRun.objects.filter(superseded_by=this)))
+        .exclude(Exists(holding), accepted_by=None, superseded_by=None)
+        .order_by("pk")
+    )
+
+
+def _needed_by_guard(now: datetime) -> set[int]:
+    found: set[int] = set()
+    with connection.cursor() as cursor:
+        for moment in (now, now - timedelta(hours=24)):
+            cursor.execute(_NEEDED, [moment])
+            found |= {row[0] for row in cursor.fetchall()}
+    return found

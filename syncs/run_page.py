@@ -1,0 +1,130 @@
+"""What a run's page tells, read in a fixed number of queries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Count, Q, Sum
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+
+from syncs import markup, report
+from syncs.errors import UsageError
+from syncs.markup import TARGET_TONES
+from syncs.models import HeldChange, RunLog, RunTarget, SyncRun, TargetState
+from syncs.options import Options
+
+SHOWN_CHANGES = 200
+SHOWN_LINES = 500
+
+
+@dataclass(frozen=True)
+class Part:
+    """One instance's part, ready to be shown."""
+
+    label: str
+    state: SafeString
+    counts: tuple[SafeString, ...]
+    seconds: SafeString
+    words: str
+
+
+@dataclass(frozen=True)
+class Course:
+    columns: tuple[str, ...]
+    parts: list[Part]
+    log: list[RunLog]
+    more_log: int
+    held: list[HeldChange]
+    more_held: int
+
+
+def course(record: SyncRun) -> Course:
+    """The run's parts, its log and what it holds, each cut to what a page can show."""
+    held = HeldChange.objects.filter(run=record)
+    log = list(record.log.all()[:SHOWN_LINES])
+    return Course(
+        columns=report.COUNTS,
+        parts=[_part(part) for part in record.targets.all()],
+        log=log,
+        more_log=max(0, record.log.count() - len(log)),
+        held=list(held.order_by("target", "kind", "pk")[:SHOWN_CHANGES]),
+        more_held=max(0, held.count() - SHOWN_CHANGES),
+    )
+
+
+def add_summaries(records: Sequence[Any]) -> None:
+    """Give each run its `summary`: what became of its instances, and its counts."""
+    sums = {f"sum_{name}": Sum(name) for name in report.COUNTS}
+    failed = Count("pk", filter=Q(state=TargetState.FAILED))
+    held = Count("pk", filter=Q(state=TargetState.HELD))
+    rows = (
+        RunTarget.objects.filter(run__in=[record.pk for record in records])
+        .order_by()
+        .values("run")
+        .annotate(parts=Count("pk"), failed=failed, held=held, **sums)
+    )
+    found = {row["run"]: _summary(row) for row in rows}
+    for record in records:
+        record.summary = found.get(record.pk, "")
+
+
+def next_steps(record: SyncRun) -> SafeString:
+    """The commands that take up what failed or is held."""
+    try:
+        commands = [
+            ("To accept what is held, after looking at it below", report.accept_command(record)),
+            ("To retry what failed", report.retry_command(record)),
+        ]
+    except UsageError as error:  # a sync that the code no longer knows
+        return markup.quiet(str(error))
+    lines = [(why, command) for why, command in commands if command]
+    if not lines:
+        return markup.quiet("nothing")
+    return format_html_join("", '<p>{}: <code class="command">{}</code></p>', lines)
+
+
+def options_in_words(record: SyncRun) -> str:
+    try:
+        options = Options.from_json(record.options)
+    except (UsageError, TypeError) as error:
+        return str(error)
+    words = [
+        f"instances {', '.join(options.targets)}" if options.targets else "all instances",
+        f"only {', '.join(options.only)}" if options.only else "",
+        "forced" if options.force else "",
+        "dry run: nothing is written" if options.dry_run else "",
+        f"what failed in run {options.failed_from}" if options.failed_from else "",
+        f"accepts run {options.accept_held}: {options.reason}" if options.accept_held else "",
+    ]
+    return "; ".join(filter(None, words))
+
+
+def related(record: SyncRun, link: Callable[[int], SafeString]) -> SafeString:
+    named = [
+        ("met", record.met_id),
+        ("superseded by", record.superseded_by_id),
+        ("accepted by", record.accepted_by_id),
+    ]
+    lines = [(words, link(pk)) for words, pk in named if pk]
+    return format_html_join(", ", "{} {}", lines) if lines else markup.quiet("none")
+
+
+def _part(part: RunTarget) -> Part:
+    return Part(
+        label=part.label,
+        state=markup.badge(part.state, TARGET_TONES[part.state]),
+        counts=tuple(markup.number(getattr(part, name), "–") for name in report.COUNTS),
+        seconds=markup.took(part.seconds),
+        words="; ".join(filter(None, [part.note, part.error])),
+    )
+
+
+def _summary(row: dict[str, Any]) -> str:
+    counts = [
+        f"{name} {row[f'sum_{name}']:,}" for name in report.COUNTS if row[f"sum_{name}"] is not None
+    ]
+    bad = [f"{row[word]} of {row['parts']} {word}" for word in ("failed", "held") if row[word]]
+    return "; ".join(filter(None, [", ".join(bad), ", ".join(counts)]))

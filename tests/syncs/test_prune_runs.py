@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from syncs import pruning
+from syncs.models import HeldChange, Heartbeat, RunLog, RunState, SyncRun, TargetState, Trigger
+from tests.rows import confirmation, ended_run, run_part
+
+pytestmark = pytest.mark.django_db
+
+DAY = timedelta(days=1)
+
+
+def prune(capsys: pytest.CaptureFixture[str], days: int = 30) -> str:
+    call_command("prune_runs", "--older-than", str(days))
+    return capsys.readouterr().out
+
+
+def left() -> set[int]:
+    return set(SyncRun.objects.values_list("pk", flat=True))
+
+
+def old(**fields: Any) -> SyncRun:
+    return ended_run(ago=40 * DAY, **fields)
+
+
+def held(**fields: Any) -> SyncRun:
+    run = old(state=RunState.HELD, **fields)
+    run_part(run, state=TargetState.HELD)
+    HeldChange.objects.create(run=run, target="1", kind="removed", source_id="7")
+    return run
+
+
+def test_old_runs_go_with_all_that_is_theirs(capsys: pytest.CaptureFixture[str]) -> None:
+    run = old(state=RunState.FAILED)
+    run_part(run, state=TargetState.FAILED)
+    RunLog.objects.create(run=run, message="words")
+    young = ended_run(ago=29 * DAY)
+    out = prune(capsys)
+    assert out.startswith("Deleted what is older than 30 days: runs 1, heartbeats 0")
+    assert left() == {young.pk}
+    assert not RunLog.objects.exists()
+
+
+def test_open_runs_stay(capsys: pytest.CaptureFixture[str]) -> None:
+    queued = SyncRun.objects.create(sync="user_routing", trigger=Trigger.API)
+    running = old(state=RunState.RUNNING)
+    SyncRun.objects.update(created_at=timezone.now() - 40 * DAY)
+    prune(capsys)
+    assert left() == {queued.pk, running.pk}
+
+
+def test_held_runs_that_wait_for_a_person_stay(capsys: pytest.CaptureFixture[str]) -> None:
+    waiting = held()
+    prune(capsys)
+    assert left() == {waiting.pk}
+
+
+def test_held_runs_that_someone_dealt_with_go(capsys: pytest.CaptureFixture[str]) -> None:
+    held(accepted_by=old())
+    held(superseded_by=old())
+    assert ": runs 4," in prune(capsys)
+    assert not HeldChange.objects.exists()
+
+
+def test_the_run_that_accepted_one_that_stays_stays(capsys: pytest.CaptureFixture[str]) -> None:
+    """Else the held run would wait for a person again."""
+    acceptor = old()
+    accepted = held(accepted_by=acceptor)
+    confirmation(run=accepted)
+    prune(capsys)
+    assert left() == {accepted.pk, acceptor.pk}
+
+
+def test_a_run_that_a_confirmation_names_stays(capsys: pytest.CaptureFixture[str]) -> None:
+    run = old()
+    confirmation(run=run)
+    prune(capsys)
+    assert left() == {run.pk}
+
+
+def test_what_the_guard_compares_with_stays(capsys: pytest.CaptureFixture[str]) -> None:
+    forgotten, before_a_day = old(), old()
+    recent = ended_run(ago=DAY / 2)
+    for run in (forgotten, before_a_day, recent):
+        run_part(run, total=100)
+    prune(capsys)
+    assert left() == {before_a_day.pk, recent.pk}
+
+
+def test_many_are_deleted_in_batches(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "BATCH", 2)
+    for _ in range(5):
+        old()
+    assert ": runs 5," in prune(capsys)
+
+
+def test_old_heartbeats_go(capsys: pytest.CaptureFixture[str]) -> None:
+    Heartbeat.objects.create(worker="old:1", at=timezone.now() - 40 * DAY)
+    Heartbeat.objects.create(worker="new:1", at=timezone.now())
+    assert "heartbeats 1" in prune(capsys)
+    assert Heartbeat.objects.get().worker == "new:1"
+
+
+@pytest.mark.parametrize("days", ["0", "-1", "x", "1.5", "99999"])
+def test_what_is_no_number_of_days_is_refused(days: str) -> None:
+    with pytest.raises(CommandError, match="no number of days"):
+        call_command("prune_runs", f"--older-than={days}")
+
+
+def test_days_must_be_given() -> None:
+    with pytest.raises(CommandError, match="--older-than"):
+        call_command("prune_runs")

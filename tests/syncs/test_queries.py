@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from django_q.models import Schedule
+
+from syncs import queries, schedules
+from syncs.freshness import Cause, State
+from syncs.models import Confirmation, Heartbeat, Lease, RunState, SyncRun, TargetState, Trigger
+from syncs.queries import SyncStatus, TargetStatus
+from tenants.models import RdsInstance
+from tests import rows
+from tests.rows import instance_row, run_part
+
+pytestmark = pytest.mark.django_db
+
+NOW = datetime(2026, 11, 22, 12, 3, 30, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+confirmation = partial(rows.confirmation, now=NOW)
+ended_run = partial(rows.ended_run, now=NOW)
+
+
+@pytest.fixture(autouse=True)
+def fleet_of_one() -> None:
+    """One instance that is the master; all schedules are there and a worker works."""
+    instance_row(1, is_master=True)
+    schedules.create_missing()
+    Heartbeat.objects.create(worker="host:1", at=NOW)
+
+
+def routes() -> SyncStatus:
+    status = queries.status(NOW)
+    return next(sync for sync in status.syncs if sync.name == "user_routing")
+
+
+def target() -> TargetStatus:
+    (only,) = routes().targets
+    return only
+
+
+def cause() -> Cause | None:
+    reason = target().reason
+    return reason and reason.cause
+
+
+def test_a_confirmed_target_is_on_time() -> None:
+    at = confirmation(ago=MINUTE).at
+    found = target()
+    assert (found.freshness.state, found.confirmed_at, found.reason) == (State.ON_TIME, at, None)
+    assert found.label == "instance 1 (rds1)"
+
+
+@pytest.mark.parametrize(("minutes", "state"), [(18, State.LATE), (33, State.STALE)])
+def test_age_is_judged_by_the_schedule(minutes: int, state: State) -> None:
+    confirmation(ago=minutes * MINUTE)
+    assert target().freshness.state is state
+    assert cause() is Cause.OVERDUE
+
+
+def test_never_confirmed_is_unknown() -> None:
+    assert (target().freshness.state, cause()) == (State.UNKNOWN, Cause.NEVER_CONFIRMED)
+
+
+def test_a_slower_schedule_makes_it_late_later() -> None:
+    confirmation(ago=40 * MINUTE)
+    Schedule.objects.filter(name="user_routing").update(cron="0 0 1 1 *")
+    assert target().freshness.state is State.ON_TIME
+
+
+def test_of_several_schedules_the_active_ones_count() -> None:
+    confirmation(ago=40 * MINUTE)
+    Schedule.objects.filter(name="user_routing").update(repeats=schedules.PAUSED)
+    schedules.create("user_routing", "0 0 1 1 *")
+    assert (target().freshness.state, cause()) == (State.ON_TIME, None)
+
+
+def test_a_paused_schedule_is_the_reason() -> None:
+    confirmation(ago=40 * MINUTE)
+    Schedule.objects.filter(name="user_routing").update(repeats=schedules.PAUSED)
+    assert (target().freshness.state, cause()) == (State.STALE, Cause.PAUSED)
+    assert routes().next_slot is None
+
+
+def test_without_a_schedule_the_expected_period_counts(settings: Any) -> None:
+    Schedule.objects.filter(name="user_routing").delete()
+    confirmation(ago=20 * MINUTE)
+    assert target().freshness.state is State.LATE
+    settings.RAINBO_EXPECTED_PERIOD = 3600
+    assert target().freshness.state is State.ON_TIME
+
+
+def test_a_silent_worker_is_the_reason() -> None:
+    Heartbeat.objects.update(at=NOW - 10 * MINUTE)
+    confirmation(ago=40 * MINUTE)
+    assert cause() is Cause.WORKER_SILENT
+    assert queries.status(NOW).worker_silent
+
+
+def test_a_worker_without_anything_due_is_not_silent() -> None:
+    Heartbeat.objects.update(at=NOW - 10 * MINUTE)
+    Schedule.objects.update(cron="0 0 1 1 *")
+    assert not queries.status(NOW).worker_silent
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        ({"state": TargetState.HELD, "note": "25 of 100 rows"}, Cause.HELD),
+        ({"state": TargetState.FAILED, "error_kind": "connection"}, Cause.INSTANCE_DOWN),
+        ({"state": TargetState.FAILED, "error_kind": "timeout"}, Cause.INSTANCE_DOWN),
+        ({"state": TargetState.FAILED, "error_kind": "login"}, Cause.FAILING),
+        ({"state": TargetState.WAITING}, Cause.FAILING),
+        ({"state": TargetState.SUCCEEDED}, Cause.OVERDUE),
+        ({"state": TargetState.SKIPPED}, Cause.OVERDUE),
+    ],
+)
+def test_the_last_run_names_the_reason(part: dict[str, str], expected: Cause) -> None:
+    confirmation(ago=40 * MINUTE)
+    run_part(ended_run(state=RunState.PARTIAL), **part)
+    assert cause() is expected
+
+
+def test_a_later_success_lifts_the_reason() -> None:
+    confirmation(ago=MINUTE)
+    run_part(ended_run(state=RunState.FAILED), state=TargetState.FAILED)
+    run_part(ended_run())
+    assert cause() is None
+
+
+def test_a_run_of_another_target_does_not() -> None:
+    confirmation(ago=MINUTE)
+    run_part(ended_run(state=RunState.FAILED), state=TargetState.FAILED)
+    run_part(ended_run(), target="2")
+    assert cause() is Cause.FAILING
+
+
+def test_a_run_that_failed_before_any_target_is_the_reason() -> None:
+    confirmation(ago=MINUTE)
+    run_part(ended_run())
+    failed = ended_run(state=RunState.FAILED, error="no instance is the master")
+    assert str(target().reason) == f"failing: run {failed.pk}: no instance is the master"
+
+
+@pytest.mark.parametrize("fields", [{"state": RunState.SKIPPED}, {"options": {"dry_run": True}}])
+def test_skipped_and_dry_runs_say_nothing(fields: dict[str, Any]) -> None:
+    confirmation(ago=MINUTE)
+    good = ended_run()
+    ended_run(**{"state": RunState.FAILED} | fields)
+    last = routes().last_run
+    assert last is not None
+    assert (last.pk, cause()) == (good.pk, None)
+
+
+def running(since: timedelta, *, live: bool) -> SyncRun:
+    run = SyncRun.objects.create(
+        sync="user_routing",
+        state=RunState.RUNNING,
+        trigger=Trigger.SCHEDULE,
+        started_at=NOW - since,
+    )
+    expires_at = timezone.now() + (MINUTE if live else -MINUTE)  # judged by the database's clock
+    Lease.objects.create(sync="user_routing", token=1, run=run, expires_at=expires_at)
+    return run
+
+
+def test_a_run_that_takes_long_is_the_reason() -> None:
+    confirmation(ago=MINUTE)
+    running(10 * MINUTE, live=True)
+    assert cause() is Cause.RUNNING_LONG
+
+
+def test_a_run_whose_lease_ran_out_has_fallen_silent() -> None:
+    confirmation(ago=MINUTE)
+    run = running(MINUTE, live=False)
+    assert str(target().reason).startswith(f"failing: run {run.pk} fell silent")
+
+
+def test_the_usual_duration_is_the_median_of_the_last_twenty() -> None:
+    for seconds in [1000.0] * 30 + [5.0, 6.0] * 10:
+        ended_run(seconds=seconds)
+    ended_run(state=RunState.FAILED, seconds=1.0)
+    assert routes().usual_seconds == 5.5
+
+
+def test_a_sync_without_an_instance_says_so() -> None:
+    Confirmation.objects.all().delete()
+    RdsInstance.objects.update(is_master=False)
+    found = routes()
+    assert (found.state, found.targets) == (State.UNKNOWN, ())
+    assert str(found.reason) == "never confirmed: no instance takes part in it"
+
+
+def test_the_sync_is_as_bad_as_its_worst_target() -> None:
+    instance_row(2)
+    confirmation("tenant_summaries", "1", ago=MINUTE)
+    confirmation("tenant_summaries", "2", ago=5 * 60 * MINUTE)
+    status = queries.status(NOW)
+    found = next(sync for sync in status.syncs if sync.name == "tenant_summaries")
+    assert found.state is State.STALE
+    assert found.reason is not None
+    assert found.reason.cause is Cause.OVERDUE
+
+
+def test_more_instances_and_runs_take_no_more_queries() -> None:
+    with CaptureQueriesContext(connection) as few:
+        queries.status(NOW)
+    for number in range(2, 12):
+        instance_row(number)
+        run = ended_run("tenant_summaries")
+        run_part(run, str(number))
+        confirmation("tenant_summaries", str(number))
+    with CaptureQueriesContext(connection) as many:
+        queries.status(NOW)
+    assert len(many) == len(few) <= 12
+
+
+def test_the_database_tells_the_time() -> None:
+    now = timezone.now()
+    assert now - MINUTE < queries.database_now() < now + MINUTE

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.caches import query
+from tests.children import child
+from tests.instances import Instance
+
+ROUTES = 1_000_000
+LIMIT_MB = 200
+
+# The peak that the process itself reports when its work is done (ru_maxrss: kilobytes on Linux).
+MEASURED = """
+import resource, sys
+from manage import main
+try:
+    main(["manage.py", "sync_user_routing", "--json"])
+finally:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(f"peak_mb={peak}", file=sys.stderr)
+"""
+
+
+@pytest.mark.timeout(300)
+def test_a_million_routes_need_little_memory(master: Instance) -> None:
+    master.execute(
+        "INSERT INTO user_email_routing (id, email, tenant_id, user_id, user_name, status) "
+        "SELECT n, 'user' || n || '@example.com', n %% 5000, n, 'User Number ' || n, 'Active' "
+        "FROM generate_series(1, %s) AS n",
+        [ROUTES],
+    )
+    with child(program=["-c", MEASURED]) as command:
+        code, said = command.end(timeout=240)
+    assert code == 0, said
+    assert query("SELECT count(*) FROM user_routes") == [(ROUTES,)]
+    peak = int(said.rpartition("peak_mb=")[2])
+    assert peak < LIMIT_MB

@@ -11,8 +11,9 @@ from localfleet.state import State
 
 SCRIPTS = Path(__file__).parent / "scripts"
 # The variable by which commands get a password: arguments are seen by everyone.
-PASSWORD_VARIABLE = "DEMO_PASSWORD"
-# What sync_all may end with: done, something failed or is held, or it runs elsewhere.
+VARIABLE = "DEMO_PASSWORD"
+# Exit codes to live with: add_instance refuses a known id; sync_all fails, holds or already runs.
+ADD_ENDS = (0, 1, 2)
 SYNC_ENDS = (0, 1, 3, 75)
 
 
@@ -28,8 +29,10 @@ class Setup:
         with screen.step("Creating RAINBO's tables"):
             self._manage("migrate", "--no-input")
             self._manage("createcachetable")
-        with screen.step("Filling the fleet with tenants and users"):
-            self._seed()
+        if not self.state.is_done("seed"):
+            with screen.step("Filling the fleet with tenants and users"):
+                seed.seed(self.instances)
+                self.state.mark_done("seed")
         with screen.step("Creating the login"):
             self._script("people", password=password)
         with screen.step("Registering instances and schedules"):
@@ -42,35 +45,32 @@ class Setup:
             screen.note("Not everything could be synced: `rainbo_status` (below) says why.")
         self._let_an_admin_leave()
 
-    def _seed(self) -> None:
-        if not self.state.is_done("seed"):
-            seed.seed(self.instances)
-            self.state.mark_done("seed")
-
     def _register(self, number: int) -> None:
         """Tell RAINBO of an instance the first time, and when its port is another one."""
         server = self.instances[number]
-        if self.state.ports.get(server.name) == server.port:
+        known = self.state.ports.get(server.name)
+        if known == server.port:
             return
-        words = {
-            "--id": number,
-            "--name": server.name,
-            "--host": server.host,
-            "--port": server.port,
-            "--database": schema.DATABASE,
-            "--user": schema.ROLE,
-            "--password-env": PASSWORD_VARIABLE,
-            "--ssl-mode": "disable",
-            "--app-url": f"https://{server.name}.example.com",
-        }
-        self._manage(
-            "add_instance",
-            *(f"{word}={value}" for word, value in words.items()),
-            *(["--master"] if number == seed.MASTER else []),
-            password=self.state.role_password(server.name),
+        password = self.state.role_password(server.name)
+        # An instance that is unknown here was registered all the same if a start was killed then.
+        update = known is not None or bool(
+            self._manage(*self._new(number, server), password=password, accepted=ADD_ENDS)
         )
+        if update:
+            self._manage(*self._moved(number, server), password=password)
         self.state.ports[server.name] = server.port
         self.state.save()
+
+    def _new(self, number: int, server: Server) -> list[str]:
+        words = ["add_instance", f"--id={number}", f"--name={server.name}", "--ssl-mode=disable"]
+        words += [f"--host={server.host}", f"--port={server.port}", f"--password-env={VARIABLE}"]
+        words += [f"--database={schema.DATABASE}", f"--user={schema.ROLE}"]
+        words += [f"--app-url=https://{server.name}.example.com"]
+        return words + (["--master"] if number == seed.MASTER else [])
+
+    def _moved(self, number: int, server: Server) -> list[str]:
+        words = ["add_instance", "--update", f"--id={number}", f"--password-env={VARIABLE}"]
+        return [*words, f"--host={server.host}", f"--port={server.port}"]
 
     def _let_an_admin_leave(self) -> None:
         if not self.state.is_done("leaver"):
@@ -83,5 +83,5 @@ class Setup:
         self._manage("shell", "--no-imports", "-c", code, password=password)
 
     def _manage(self, *words: str, password: str = "", accepted: Collection[int] = (0,)) -> int:
-        env = self.state.environment() | {PASSWORD_VARIABLE: password}
+        env = self.state.environment() | {VARIABLE: password}
         return management.run(words, env, self.log, accepted)

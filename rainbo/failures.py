@@ -11,6 +11,12 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from rainbo.redact import redact
 from syncs.errors import RainboError, UsageError
 
+UNDEFINED = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedFunction,
+)
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -31,7 +37,7 @@ def explain(error: BaseException) -> Failure | None:
 
 def _own_database(error: DatabaseError | InterfaceError) -> Failure | None:
     cause = error.__cause__
-    if isinstance(cause, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
+    if isinstance(cause, UNDEFINED):
         return Failure(f"{_name()} is not up to date: run manage.py migrate.")
     if isinstance(error, OperationalError | InterfaceError):
         reason = redact(str(error).strip().partition("\n")[0])

@@ -235,4 +235,6 @@ UNFOLD = {
     "SITE_SYMBOL": "hub",
     "SITE_URL": "/admin/",
     "SHOW_VIEW_ON_SITE": False,
+    "STYLES": ["rainbo.navigation.stylesheet"],
+    "SIDEBAR": {"navigation": "rainbo.navigation.sidebar"},
 }

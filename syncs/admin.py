@@ -38,18 +38,11 @@ class RunAdmin(ReadOnlyAdmin):
     def complete(self, rows: Sequence[SyncRun]) -> None:
         run_page.add_summaries(rows)
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        record = self.get_object(request, object_id)
-        parts = {"course": run_page.course(record)} if record is not None else {}
-        response: HttpResponse = super().change_view(
-            request, object_id, form_url, {**(extra_context or {}), **parts}
-        )
+        context["course"] = run_page.course(context["original"])
+        response: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
         return response
 
     @admin.display(description="run")
@@ -122,4 +115,6 @@ class RunAdmin(ReadOnlyAdmin):
 
 
 def _link(pk: int) -> SafeString:
-    return format_html('<a href="{}">run {}</a>', reverse("admin:syncs_syncrun_change", args=[pk]), pk)
+    return format_html(
+        '<a href="{}">run {}</a>', reverse("admin:syncs_syncrun_change", args=[pk]), pk
+    )

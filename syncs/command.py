@@ -9,7 +9,6 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any, ClassVar
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -45,7 +44,7 @@ class SyncCommand(BaseCommand):
             )
             parser.add_argument("--reason", default="", help="why it is accepted; kept")
 
-    def handle(self, *args: object, **given: Any) -> None:
+    def handle(self, *_: object, **given: Any) -> None:
         code = self.run_syncs(given)
         if code:
             sys.exit(code)
@@ -106,7 +105,7 @@ class SyncCommand(BaseCommand):
 def interruptible() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end a run the way Ctrl-C does, so that it closes its record."""
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
+    def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     before = {

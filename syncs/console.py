@@ -36,6 +36,8 @@ class BoundedPaginator(Paginator[Any]):
 class CompletedList(ChangeList):
     """A page of rows with what they need from elsewhere."""
 
+    result_list: Any
+
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         self.result_list = list(self.result_list)

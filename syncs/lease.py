@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 from django.conf import settings
@@ -67,7 +67,7 @@ def renew(sync: str, token: int) -> bool:
     """Extend the lease, expired or not, unless another run took it. Tells whether it holds."""
     with connection.cursor() as cursor:
         cursor.execute(_RENEW, [settings.RAINBO_LEASE_TTL, sync, token])
-        return cursor.rowcount == 1
+        return bool(cursor.rowcount == 1)
 
 
 def release(sync: str, token: int) -> None:
@@ -100,7 +100,7 @@ class Renewal:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._renew, name=f"lease {sync}", daemon=True)
 
-    def __enter__(self) -> Renewal:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

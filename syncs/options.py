@@ -34,5 +34,5 @@ class Options:
         unknown = set(stored) - {field.name for field in fields(cls)}
         if unknown:
             raise UsageError(f"unknown options: {', '.join(sorted(unknown))}")
-        lists = {k: tuple(stored[k]) for k in ("targets", "only") if k in stored}
-        return cls(**{**stored, **lists})
+        lists = {name: tuple(stored[name]) for name in ("targets", "only") if name in stored}
+        return cls(**stored | lists)

@@ -125,14 +125,14 @@ def _keep(session: Session, sync: str, target: str, digests: sql.Composable) -> 
     parts = {"sync": sql.Literal(sync), "target": sql.Literal(target), "digests": digests}
     for statement in (
         "CREATE TEMP TABLE kept_digests ON COMMIT DROP AS {digests}",
-        "DELETE FROM syncs_bucketdigest WHERE sync = {sync} AND target = {target} "
-        "AND bucket NOT IN (SELECT bucket FROM kept_digests)",
-        "INSERT INTO syncs_bucketdigest AS kept (sync, target, bucket, rows, xor, sum) "
-        "SELECT {sync}, {target}, bucket, rows, xor, sum FROM kept_digests "
-        "ON CONFLICT (sync, target, bucket) DO UPDATE "
-        "SET rows = excluded.rows, xor = excluded.xor, sum = excluded.sum "
-        "WHERE (kept.rows, kept.xor, kept.sum) "
-        "IS DISTINCT FROM (excluded.rows, excluded.xor, excluded.sum)",
+        """DELETE FROM syncs_bucketdigest WHERE sync = {sync} AND target = {target}
+              AND bucket NOT IN (SELECT bucket FROM kept_digests)""",
+        """INSERT INTO syncs_bucketdigest AS kept (sync, target, bucket, rows, xor, sum)
+           SELECT {sync}, {target}, bucket, rows, xor, sum FROM kept_digests
+               ON CONFLICT (sync, target, bucket) DO UPDATE
+              SET rows = excluded.rows, xor = excluded.xor, sum = excluded.sum
+            WHERE (kept.rows, kept.xor, kept.sum)
+                  IS DISTINCT FROM (excluded.rows, excluded.xor, excluded.sum)""",
         "DROP TABLE kept_digests",
     ):
         session.execute(sql.SQL(statement).format(**parts))

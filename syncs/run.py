@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import TypedDict, Unpack
 
 from django.db import connection
 from psycopg import sql
@@ -42,6 +43,21 @@ class Clock:
         return self.anchor + timedelta(seconds=time.monotonic() - self.monotonic)
 
 
+def _silent(_: RunTarget) -> None:
+    pass
+
+
+class Counts(TypedDict, total=False):
+    """Rows of a target's source and of what a run did; null where unknown."""
+
+    read: int | None
+    added: int | None
+    changed: int | None
+    removed: int | None
+    withheld: int | None
+    total: int | None
+
+
 class Run:
     """One execution under way. Made by `syncs.runs.execute` alone."""
 
@@ -51,7 +67,7 @@ class Run:
         self.record = record
         self.options = Options.from_json(record.options)
         self.renewal = renewal
-        self._listener = listener or (lambda part: None)
+        self._listener = listener or _silent
         self._clock = Clock.read()
         self._parts: dict[str, RunTarget] = {}
 
@@ -125,18 +141,17 @@ class Run:
         note: str = "",
         error: RainboError | None = None,
         seconds: float | None = None,
-        **counts: int | None,
+        **counts: Unpack[Counts],
     ) -> None:
-        """Record a target's outcome; counts: read, added, changed, removed, withheld, total.
+        """Record a target's outcome.
 
         A dry run leaves no total behind: the guard compares with what was published.
         """
         part = self._parts[target]
         part.state, part.note, part.seconds = state, note, seconds
-        if self.dry_run:
-            counts.pop("total", None)
         for name, count in counts.items():
-            setattr(part, name, count)
+            if name != "total" or not self.dry_run:
+                setattr(part, name, count)
         if error is not None:
             part.error, part.error_kind, part.passing = str(error), error.kind, error.passing
             self.log(str(error), target, "error")

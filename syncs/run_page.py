@@ -26,9 +26,19 @@ class Part:
 
     label: str
     state: SafeString
-    counts: tuple[SafeString, ...]
+    counts: tuple[tuple[str, SafeString], ...]
     seconds: SafeString
     words: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of a held set."""
+
+    label: str
+    kind: str
+    source_id: str
+    detail: str
 
 
 @dataclass(frozen=True)
@@ -37,20 +47,25 @@ class Course:
     parts: list[Part]
     log: list[RunLog]
     more_log: int
-    held: list[HeldChange]
+    held: list[Change]
     more_held: int
 
 
 def course(record: SyncRun) -> Course:
     """The run's parts, its log and what it holds, each cut to what a page can show."""
     held = HeldChange.objects.filter(run=record)
+    parts = list(record.targets.all())
+    labels = {part.target: part.label for part in parts}
     log = list(record.log.all()[:SHOWN_LINES])
     return Course(
         columns=report.COUNTS,
-        parts=[_part(part) for part in record.targets.all()],
+        parts=[_part(part) for part in parts],
         log=log,
         more_log=max(0, record.log.count() - len(log)),
-        held=list(held.order_by("target", "kind", "pk")[:SHOWN_CHANGES]),
+        held=[
+            Change(labels.get(row.target, row.target), row.kind, row.source_id, row.detail)
+            for row in held.order_by("target", "kind", "pk")[:SHOWN_CHANGES]
+        ],
         more_held=max(0, held.count() - SHOWN_CHANGES),
     )
 
@@ -60,7 +75,7 @@ def add_summaries(records: Sequence[Any]) -> None:
     sums = {f"sum_{name}": Sum(name) for name in report.COUNTS}
     failed = Count("pk", filter=Q(state=TargetState.FAILED))
     held = Count("pk", filter=Q(state=TargetState.HELD))
-    rows = (
+    rows: Any = (
         RunTarget.objects.filter(run__in=[record.pk for record in records])
         .order_by()
         .values("run")
@@ -116,7 +131,7 @@ def _part(part: RunTarget) -> Part:
     return Part(
         label=part.label,
         state=markup.badge(part.state, TARGET_TONES[part.state]),
-        counts=tuple(markup.number(getattr(part, name), "–") for name in report.COUNTS),
+        counts=tuple((n, markup.number(getattr(part, n), "–")) for n in report.COUNTS),
         seconds=markup.took(part.seconds),
         words="; ".join(filter(None, [part.note, part.error])),
     )

@@ -87,10 +87,10 @@ def _run_and_close(record: SyncRun, token: int, listener: Listener | None) -> No
             finally:
                 run.close()
     except RainboError as error:
-        ending.fail(str(error))
+        ending.fail(words := str(error))
         if isinstance(error, LeaseLost):
-            _patiently(lambda: _note_refusal(record, str(error)))
-    except Exception as error:
+            _patiently(lambda: _note_refusal(record, words))
+    except Exception as error:  # noqa: BLE001 (the boundary: the run's record says what came)
         ending.fail(_in_words(record, error))
     except BaseException as stop:
         ending.fail(f"stopped by {type(stop).__name__}: the process was told to end")
@@ -140,12 +140,12 @@ def _in_words(record: SyncRun, error: Exception) -> str:
     ids = {"run": record.pk, "sync": record.sync}
     if isinstance(error, DatabaseError | psycopg.Error):
         logger.error("RAINBO's own database failed: %s", str(error).partition("\n")[0], extra=ids)
-        logger.debug("where it failed", exc_info=True, extra=ids)
+        logger.debug("where it failed", exc_info=error, extra=ids)
         return (
             "RAINBO's own database failed during the run; nothing was published after that. "
             "The log of the server that ran it has the details"
         )
-    logger.exception("run %s of %s failed", record.pk, record.sync, extra=ids)
+    logger.error("run %s of %s failed", record.pk, record.sync, exc_info=error, extra=ids)
     return f"unexpected {type(error).__name__}; the log of the server that ran it has the details"
 
 

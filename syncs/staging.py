@@ -74,7 +74,7 @@ class Stage:
                 target=sql.Literal(target),
                 hash=row_hash(values, hashing.here),
             )
-        ).fetchone()
+        ).fetchone() or (0, 0)
         if count != rows or unlike:
             raise NotEqual(
                 f"the source sent {rows} rows, {count} arrived and {unlike} of them differ: "
@@ -90,8 +90,8 @@ class Stage:
             "id": sql.Identifier(self.query.columns[0].name),
         }
         for statement in (
-            "INSERT INTO {bad} SELECT target, coalesce({id}, '(no id)'), row_hash, {reason} "
-            "FROM {table} WHERE {reason} IS NOT NULL",
+            """INSERT INTO {bad} SELECT target, coalesce({id}, '(no id)'), row_hash, {reason}
+                 FROM {table} WHERE {reason} IS NOT NULL""",
             "DELETE FROM {table} WHERE {reason} IS NOT NULL",
         ):
             self.session.execute(sql.SQL(statement).format(**parts))
@@ -104,7 +104,7 @@ class Stage:
         bad, reason = self.session.execute(
             sql.SQL("SELECT count(*), min(reason) FROM {} WHERE target = %s").format(self.bad),
             [target],
-        ).fetchone()
+        ).fetchone() or (0, None)
         if bad > max(cap[0], rows * cap[1] / 100):
             raise ContractBroken(
                 f"{bad:,} of {rows:,} rows can't be used ({reason}, for one): mend them at the "
@@ -162,12 +162,13 @@ class Stage:
             "id": sql.Identifier(self.query.columns[0].name),
         }
         for statement in (
-            "INSERT INTO {bad} SELECT target, coalesce(rainbo_decode({id}), "
-            "'\\x' || encode({id}, 'hex')), row_hash, "
-            "'undecodable text in ' || reason FROM (SELECT *, concat_ws(', ', {undecodable}) "
-            "AS reason FROM {raw}) AS rows WHERE reason <> ''",
-            "INSERT INTO {table} SELECT target, {decoded}, row_hash FROM {raw} "
-            "WHERE concat_ws(', ', {undecodable}) = ''",
+            r"""INSERT INTO {bad}
+                SELECT target, coalesce(rainbo_decode({id}), '\x' || encode({id}, 'hex')), row_hash,
+                       'undecodable text in ' || reason
+                  FROM (SELECT *, concat_ws(', ', {undecodable}) AS reason FROM {raw}) AS rows
+                 WHERE reason <> ''""",
+            """INSERT INTO {table} SELECT target, {decoded}, row_hash FROM {raw}
+                WHERE concat_ws(', ', {undecodable}) = ''""",
             "DROP TABLE {raw}",
         ):
             self.session.execute(sql.SQL(statement).format(**parts))

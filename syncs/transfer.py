@@ -151,7 +151,7 @@ def _finish(connection: Connection) -> int:
     while result := wire.get_result(connection):
         if result.status == pq.ExecStatus.COMMAND_OK:
             rows = result.command_tuples or 0
-        else:
+        elif failed is None:
             failed = result
     if failed is not None:
         raise psycopg.errors.lookup(_state(failed))(_message(failed))

@@ -7,4 +7,4 @@ class TenantsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from tenants import jobs, pruning, signals  # noqa: F401 (registers syncs, the leavers' signal, pruning)
+        from tenants import jobs, pruning, signals  # noqa: F401 (they register themselves)

@@ -7,8 +7,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from syncs.options import Options
 from syncs.command import SyncCommand
+from syncs.options import Options
 from tenants.choice import check_ids
 
 

@@ -107,7 +107,7 @@ class SealedField(models.TextField[Any, Any]):
         sealed = self.to_python(value)
         return None if sealed is None else sealed.token
 
-    def value_to_string(self, obj: models.Model) -> str:
+    def value_to_string(self, _: models.Model) -> str:
         return ""
 
 

@@ -55,6 +55,13 @@ class Register:
     def load(cls) -> Self:
         return cls(RdsInstance.objects.all())
 
+    def replace(self, instance: RdsInstance) -> None:
+        """Take an instance as it is in memory, before it is stored."""
+        self._known[instance.pk] = instance
+        self._claimed.pop(instance.pk, None)
+        if instance.identity:
+            self._claimed[instance.pk] = instance.identity
+
     def admit(self, instance: RdsInstance, found: Identity) -> None:
         """Raises WrongIdentity, saying what to do, unless the instance may be this server."""
         with self._lock:
@@ -104,6 +111,11 @@ def remember(instance: RdsInstance, found: Identity) -> None:
 def adopt(instance: RdsInstance, found: Identity) -> None:
     """Note the identity on the instance in memory only."""
     instance.system_identifier, instance.database_oid = found.system, found.database
+
+
+def forget(instance: RdsInstance) -> None:
+    """Let the next contact be the first, in memory only."""
+    instance.system_identifier, instance.database_oid = "", None
 
 
 def _changed(instance: RdsInstance, before: str, found: Identity) -> str:

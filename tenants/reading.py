@@ -34,9 +34,11 @@ class Reading:
         return Hashing.of(self.encoding)
 
 
-def read_instances(
-    run: Run, stage: Stage, instances: Sequence[RdsInstance]
-) -> dict[str, Reading]:
+def _spool() -> IO[bytes]:
+    return tempfile.SpooledTemporaryFile(SPOOL)
+
+
+def read_instances(run: Run, stage: Stage, instances: Sequence[RdsInstance]) -> dict[str, Reading]:
     """Stage every instance's rows; what fails is settled as failed and left out.
 
     A single instance is piped straight into the stage. Several are read in parallel and
@@ -53,7 +55,7 @@ def read_instances(
                 with stage.receiving(encoding) as write:
                     rows = transfer.copy_out(source, stage.query, str(instance.pk), write)
             else:
-                spool = spools[str(instance.pk)] = tempfile.SpooledTemporaryFile(SPOOL)
+                spool = spools[str(instance.pk)] = _spool()
                 rows = transfer.copy_out(source, stage.query, str(instance.pk), spool.write)
         return Reading(at, rows, encoding)
 
@@ -79,8 +81,6 @@ def read_instances(
             outcome.value.at, outcome.value.rows, outcome.value.encoding, outcome.seconds
         )
 
-    fleet.each_instance(
-        instances, read, run.record.sync, on_done=staged, remember=not run.dry_run
-    )
+    fleet.each_instance(instances, read, run.record.sync, on_done=staged, remember=not run.dry_run)
     stage.session.execute(f"ANALYZE {stage.name}")
     return readings

@@ -104,9 +104,7 @@ class RouteChanges:
 
 def plan(session: Session, stage: Stage, master: str, day_ago: int | None) -> RouteChanges:
     """Work out, outside of the publishing transaction, what differs from user_routes."""
-    session.execute(
-        sql.SQL(_NEXT).format(master=sql.Literal(master), stage=stage.table)
-    )
+    session.execute(sql.SQL(_NEXT).format(master=sql.Literal(master), stage=stage.table))
     session.execute(_COLLISIONS)
     session.execute("ANALYZE routes_next")
     session.execute(

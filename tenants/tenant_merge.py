@@ -115,8 +115,9 @@ def plan(session: Session, stage: Stage, targets: Iterable[str]) -> None:
     session.execute(
         sql.SQL(_PLAN).format(
             flags=sql.SQL(", ").join(
-                sql.SQL("coalesce(n.{} IS DISTINCT FROM t.{} AND n.id IS NOT NULL, false) AS {}")
-                .format(
+                sql.SQL(
+                    "coalesce(n.{} IS DISTINCT FROM t.{} AND n.id IS NOT NULL, false) AS {}"
+                ).format(
                     sql.Identifier(COLUMNS[column]),
                     sql.Identifier(column),
                     sql.Identifier(f"changes_{column}"),

@@ -20,7 +20,7 @@ SourceForm = Callable[[str, Hashing], sql.Composable]
 FORMS: dict[str, tuple[SourceForm, int]] = {
     "tenant_summaries": (tenant_merge.source_form, tenant_merge.BUCKETS),
     "user_routing": (
-        lambda target, hashing: route_merge.source_form(hashing),
+        lambda _, hashing: route_merge.source_form(hashing),
         route_merge.BUCKETS,
     ),
 }

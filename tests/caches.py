@@ -55,7 +55,7 @@ def withheld() -> dict[str, str | None]:
     return dict(rows.values_list("source_id", "withheld_reason"))
 
 
-def query(statement: str, *params: object) -> list[tuple[Any, ...]]:
+def query(statement: str, *params: str | int | None) -> list[tuple[Any, ...]]:
     """Run it on RAINBO's own database; its rows, none when it returns none."""
     with connection.cursor() as cursor:
         cursor.execute(statement, params or None)

@@ -27,9 +27,7 @@ WAITING = (
 class Child:
     """A Python program, `manage.py` unless told, on the test's own database."""
 
-    def __init__(
-        self, *words: str, program: Sequence[str] = ("manage.py",), **env: str
-    ) -> None:
+    def __init__(self, *words: str, program: Sequence[str] = ("manage.py",), **env: str) -> None:
         self.process = subprocess.Popen(
             [sys.executable, *program, *words],
             cwd=ROOT,
@@ -49,9 +47,7 @@ class Child:
 
 
 @contextmanager
-def child(
-    *words: str, program: Sequence[str] = ("manage.py",), **env: str
-) -> Iterator[Child]:
+def child(*words: str, program: Sequence[str] = ("manage.py",), **env: str) -> Iterator[Child]:
     started = Child(*words, program=program, **env)
     try:
         yield started
@@ -81,7 +77,7 @@ def waits_at_home(sync: str) -> Callable[[], object]:
 def locked_at_source(instance: Instance, table: str) -> Iterator[None]:
     """Nobody can read the table there."""
     with instance.connect(autocommit=False) as holder:
-        holder.execute(f"LOCK TABLE {table}")  # type: ignore[arg-type]
+        holder.execute(f"LOCK TABLE {table}")
         yield
         holder.rollback()
 
@@ -90,5 +86,5 @@ def locked_at_source(instance: Instance, table: str) -> Iterator[None]:
 def locked_at_home(table: str, mode: str) -> Iterator[None]:
     """The table of RAINBO's own database is locked: EXCLUSIVE leaves it readable."""
     with open_session("holder") as holder, holder.transaction():
-        holder.execute(f"LOCK TABLE {table} IN {mode} MODE")  # type: ignore[arg-type]
+        holder.execute(f"LOCK TABLE {table} IN {mode} MODE")
         yield

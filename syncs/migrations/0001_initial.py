@@ -5,11 +5,9 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
@@ -22,7 +20,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="BucketDigest",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("sync", models.CharField(max_length=64)),
                 ("target", models.CharField(max_length=64)),
                 ("bucket", models.IntegerField()),
@@ -31,32 +34,114 @@ class Migration(migrations.Migration):
                 ("sum", models.DecimalField(decimal_places=0, max_digits=40)),
             ],
             options={
-                "constraints": [models.UniqueConstraint(fields=("sync", "target", "bucket"), name="one_digest_per_bucket")],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("sync", "target", "bucket"), name="one_digest_per_bucket"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
             name="SyncRun",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("sync", models.CharField(max_length=64)),
-                ("state", models.CharField(choices=[("queued", "Queued"), ("running", "Running"), ("succeeded", "Succeeded"), ("partial", "Partial"), ("held", "Held"), ("failed", "Failed"), ("lost", "Lost"), ("cancelled", "Cancelled"), ("skipped", "Skipped")], default="queued", max_length=16)),
-                ("trigger", models.CharField(choices=[("command", "Command"), ("schedule", "Schedule"), ("button", "Button"), ("api", "Api"), ("signal", "Signal")], max_length=16)),
-                ("actor", models.CharField(blank=True, help_text="who asked for it", max_length=150)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("queued", "Queued"),
+                            ("running", "Running"),
+                            ("succeeded", "Succeeded"),
+                            ("partial", "Partial"),
+                            ("held", "Held"),
+                            ("failed", "Failed"),
+                            ("lost", "Lost"),
+                            ("cancelled", "Cancelled"),
+                            ("skipped", "Skipped"),
+                        ],
+                        default="queued",
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "trigger",
+                    models.CharField(
+                        choices=[
+                            ("command", "Command"),
+                            ("schedule", "Schedule"),
+                            ("button", "Button"),
+                            ("api", "Api"),
+                            ("signal", "Signal"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "actor",
+                    models.CharField(blank=True, help_text="who asked for it", max_length=150),
+                ),
                 ("options", models.JSONField(default=dict)),
-                ("slot", models.DateTimeField(blank=True, help_text="planned time of the schedule", null=True)),
+                (
+                    "slot",
+                    models.DateTimeField(
+                        blank=True, help_text="planned time of the schedule", null=True
+                    ),
+                ),
                 ("attempt", models.PositiveSmallIntegerField(default=1)),
                 ("not_before", models.DateTimeField(blank=True, null=True)),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
                 ("started_at", models.DateTimeField(blank=True, null=True)),
                 ("finished_at", models.DateTimeField(blank=True, null=True)),
-                ("seconds", models.FloatField(blank=True, help_text="by a monotonic clock", null=True)),
-                ("token", models.BigIntegerField(blank=True, help_text="fencing token of its lease", null=True)),
+                (
+                    "seconds",
+                    models.FloatField(blank=True, help_text="by a monotonic clock", null=True),
+                ),
+                (
+                    "token",
+                    models.BigIntegerField(
+                        blank=True, help_text="fencing token of its lease", null=True
+                    ),
+                ),
                 ("host", models.CharField(blank=True, max_length=255)),
                 ("pid", models.IntegerField(blank=True, null=True)),
                 ("error", models.TextField(blank=True)),
-                ("accepted_by", models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="accepts", to="syncs.syncrun")),
-                ("met", models.ForeignKey(blank=True, help_text="the run that was under way", null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="skipped_for", to="syncs.syncrun")),
-                ("superseded_by", models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="supersedes", to="syncs.syncrun")),
+                (
+                    "accepted_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="accepts",
+                        to="syncs.syncrun",
+                    ),
+                ),
+                (
+                    "met",
+                    models.ForeignKey(
+                        blank=True,
+                        help_text="the run that was under way",
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="skipped_for",
+                        to="syncs.syncrun",
+                    ),
+                ),
+                (
+                    "superseded_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="supersedes",
+                        to="syncs.syncrun",
+                    ),
+                ),
             ],
             options={
                 "ordering": ["-id"],
@@ -65,22 +150,55 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="RunTarget",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("target", models.CharField(max_length=64)),
                 ("label", models.CharField(max_length=255)),
-                ("state", models.CharField(choices=[("waiting", "Waiting"), ("succeeded", "Succeeded"), ("held", "Held"), ("failed", "Failed"), ("skipped", "Skipped")], default="waiting", max_length=16)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("waiting", "Waiting"),
+                            ("succeeded", "Succeeded"),
+                            ("held", "Held"),
+                            ("failed", "Failed"),
+                            ("skipped", "Skipped"),
+                        ],
+                        default="waiting",
+                        max_length=16,
+                    ),
+                ),
                 ("read", models.BigIntegerField(null=True)),
                 ("added", models.BigIntegerField(null=True)),
                 ("changed", models.BigIntegerField(null=True)),
                 ("removed", models.BigIntegerField(null=True)),
                 ("withheld", models.BigIntegerField(null=True)),
-                ("total", models.BigIntegerField(help_text="rows of the source after the run", null=True)),
+                (
+                    "total",
+                    models.BigIntegerField(help_text="rows of the source after the run", null=True),
+                ),
                 ("seconds", models.FloatField(null=True)),
                 ("note", models.TextField(blank=True, help_text="why it was skipped or held")),
                 ("error", models.TextField(blank=True)),
                 ("error_kind", models.CharField(blank=True, max_length=16)),
-                ("passing", models.BooleanField(default=False, help_text="an error that can pass by itself")),
-                ("run", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="targets", to="syncs.syncrun")),
+                (
+                    "passing",
+                    models.BooleanField(
+                        default=False, help_text="an error that can pass by itself"
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="targets",
+                        to="syncs.syncrun",
+                    ),
+                ),
             ],
             options={
                 "ordering": ["run", "id"],
@@ -89,12 +207,24 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="RunLog",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("at", models.DateTimeField(auto_now_add=True)),
                 ("level", models.CharField(default="info", max_length=8)),
                 ("target", models.CharField(blank=True, max_length=64)),
                 ("message", models.TextField()),
-                ("run", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="log", to="syncs.syncrun")),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="log",
+                        to="syncs.syncrun",
+                    ),
+                ),
             ],
             options={
                 "ordering": ["run", "id"],
@@ -104,39 +234,103 @@ class Migration(migrations.Migration):
             name="Lease",
             fields=[
                 ("sync", models.CharField(max_length=64, primary_key=True, serialize=False)),
-                ("token", models.BigIntegerField(default=0, help_text="grows by one with each holder")),
+                (
+                    "token",
+                    models.BigIntegerField(default=0, help_text="grows by one with each holder"),
+                ),
                 ("expires_at", models.DateTimeField(null=True)),
                 ("renewed_at", models.DateTimeField(null=True)),
-                ("run", models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to="syncs.syncrun")),
+                (
+                    "run",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="syncs.syncrun",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
             name="HeldChange",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("target", models.CharField(max_length=64)),
-                ("kind", models.CharField(choices=[("removed", "Removed"), ("moved", "Moved"), ("changed", "Changed")], max_length=8)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("removed", "Removed"),
+                            ("moved", "Moved"),
+                            ("changed", "Changed"),
+                        ],
+                        max_length=8,
+                    ),
+                ),
                 ("source_id", models.TextField()),
                 ("detail", models.TextField(blank=True)),
-                ("run", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="held_changes", to="syncs.syncrun")),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="held_changes",
+                        to="syncs.syncrun",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
             name="Confirmation",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("sync", models.CharField(max_length=64)),
                 ("target", models.CharField(max_length=64)),
-                ("at", models.DateTimeField(help_text="own database's clock just before the snapshot opened")),
+                (
+                    "at",
+                    models.DateTimeField(
+                        help_text="own database's clock just before the snapshot opened"
+                    ),
+                ),
                 ("rows", models.BigIntegerField(default=0)),
-                ("basis", models.CharField(blank=True, help_text="what the stored digests were computed from", max_length=255)),
-                ("run", models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to="syncs.syncrun")),
+                (
+                    "basis",
+                    models.CharField(
+                        blank=True,
+                        help_text="what the stored digests were computed from",
+                        max_length=255,
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="syncs.syncrun",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
             name="WithheldRow",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("sync", models.CharField(max_length=64)),
                 ("target", models.CharField(max_length=64)),
                 ("source_id", models.TextField()),
@@ -154,15 +348,25 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="syncrun",
-            index=models.Index(condition=models.Q(("state__in", ["queued", "running"])), fields=["sync"], name="open_runs"),
+            index=models.Index(
+                condition=models.Q(("state__in", ["queued", "running"])),
+                fields=["sync"],
+                name="open_runs",
+            ),
         ),
         migrations.AddConstraint(
             model_name="syncrun",
-            constraint=models.UniqueConstraint(condition=models.Q(("slot__isnull", False)), fields=("sync", "slot", "attempt"), name="one_run_per_slot_and_attempt"),
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("slot__isnull", False)),
+                fields=("sync", "slot", "attempt"),
+                name="one_run_per_slot_and_attempt",
+            ),
         ),
         migrations.AddConstraint(
             model_name="runtarget",
-            constraint=models.UniqueConstraint(fields=("run", "target"), name="one_part_per_run_and_target"),
+            constraint=models.UniqueConstraint(
+                fields=("run", "target"), name="one_part_per_run_and_target"
+            ),
         ),
         migrations.AddIndex(
             model_name="heldchange",
@@ -170,6 +374,8 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="confirmation",
-            constraint=models.UniqueConstraint(fields=("sync", "target"), name="one_confirmation_per_target"),
+            constraint=models.UniqueConstraint(
+                fields=("sync", "target"), name="one_confirmation_per_target"
+            ),
         ),
     ]

@@ -21,7 +21,5 @@ class Migration(migrations.Migration):
         ("django_q", "0019_alter_task_options_alter_ormq_key_alter_ormq_lock_and_more"),
     ]
     operations = [
-        migrations.RunSQL(
-            ADD, "ALTER TABLE django_q_schedule DROP CONSTRAINT only_our_schedules"
-        ),
+        migrations.RunSQL(ADD, "ALTER TABLE django_q_schedule DROP CONSTRAINT only_our_schedules"),
     ]

@@ -12,7 +12,7 @@ from syncs.errors import RainboError
 from syncs.guard import Limit
 from syncs.history import confirmed_lately, rows_day_ago
 from syncs.models import TargetState
-from syncs.run import Run
+from syncs.run import Counts, Run
 from syncs.session import Session
 from syncs.staging import Stage
 from tenants import contract, tenant_merge
@@ -34,7 +34,7 @@ class Part:
     accepted: bool
 
     @property
-    def counts(self) -> dict[str, int | None]:
+    def counts(self) -> Counts:
         return {
             "read": self.reading.rows,
             "added": self.changes.added,
@@ -53,7 +53,9 @@ def sync_tenant_summaries(run: Run) -> None:
     readings = read_instances(run, stage, instances)
     stage.withhold(tenant_merge.UNUSABLE)
     usable = {
-        target: reading for target, reading in readings.items() if _usable(run, stage, target, reading)
+        target: reading
+        for target, reading in readings.items()
+        if _usable(run, stage, target, reading)
     }
     tenant_merge.plan(run.session, stage, usable)
     parts = _hold_if_whole({t: _judged(run, stage, t, r) for t, r in usable.items()}, len(usable))
@@ -141,7 +143,9 @@ def _merged(
             tenant_merge.merge(session, stage, target, reading.at, run.record.pk)
             proof.publish_withheld(session, sync, target, stage)
             rows = tenant_merge.source_form(target, reading.hashing)
-            proof.prove_equal(session, sync, target, stage, rows, reading.hashing, tenant_merge.BUCKETS)
+            proof.prove_equal(
+                session, sync, target, stage, rows, reading.hashing, tenant_merge.BUCKETS
+            )
             run.confirm(session, target, reading.at, rows=reading.rows, basis=_basis(reading))
     except RainboError as error:
         return error
@@ -160,9 +164,7 @@ def _hold(run: Run, target: str, part: Part) -> None:
 
 
 def _fail(run: Run, target: str, reading: Reading, error: RainboError) -> None:
-    run.settle(
-        target, TargetState.FAILED, error=error, seconds=reading.seconds, read=reading.rows
-    )
+    run.settle(target, TargetState.FAILED, error=error, seconds=reading.seconds, read=reading.rows)
 
 
 def _basis(reading: Reading) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from django.conf import settings
+from psycopg import sql
 
 from syncs import guard, held, proof
 from syncs.errors import RainboError
 from syncs.guard import Limit
 from syncs.history import rows_day_ago
 from syncs.models import TargetState
-from syncs.run import Run
+from syncs.run import Counts, Run
 from syncs.session import Session
 from syncs.staging import Stage
 from tenants import contract, route_merge
@@ -47,7 +48,7 @@ def _publish(run: Run, stage: Stage, source: RdsInstance, reading: Reading) -> N
     stage.check(target, reading.rows, settings.RAINBO_WITHHELD_CAP)
     day_ago = rows_day_ago(run.record.sync, target, run.now())
     changes = route_merge.plan(session, stage, target, day_ago)
-    counts: dict[str, int | None] = {
+    counts: Counts = {
         "read": reading.rows,
         "added": changes.added,
         "changed": changes.changed,
@@ -95,16 +96,17 @@ def _judge(
     )
     if not reasons or run.options.accept_held is None:
         return reasons, False
-    beyond = held.why_not_lifted(
-        session, run.options.accept_held, target, route_merge.PLANNED
-    )
+    beyond = held.why_not_lifted(session, run.options.accept_held, target, route_merge.PLANNED)
     return ([*reasons, beyond], False) if beyond else ([], True)
 
 
 def _forget_other_masters(session: Session, sync: str, target: str) -> None:
     for table in ("syncs_withheldrow", "syncs_bucketdigest", "syncs_confirmation"):
         session.execute(
-            f"DELETE FROM {table} WHERE sync = %s AND target <> %s", [sync, target]
+            sql.SQL("DELETE FROM {} WHERE sync = %s AND target <> %s").format(
+                sql.Identifier(table)
+            ),
+            [sync, target],
         )
 
 

@@ -2,216 +2,440 @@
 
 import django.core.validators
 import django.db.models.deletion
-import tenants.credentials
 from django.db import migrations, models
+
+import tenants.credentials
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Installation',
+            name="Installation",
             fields=[
-                ('id', models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False)),
-                ('key', models.CharField(max_length=32)),
+                (
+                    "id",
+                    models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False),
+                ),
+                ("key", models.CharField(max_length=32)),
             ],
             options={
-                'db_table': 'installation',
-                'constraints': [models.CheckConstraint(condition=models.Q(('id', 1)), name='one_installation')],
+                "db_table": "installation",
+                "constraints": [
+                    models.CheckConstraint(condition=models.Q(("id", 1)), name="one_installation")
+                ],
             },
         ),
         migrations.CreateModel(
-            name='RdsInstance',
+            name="RdsInstance",
             fields=[
-                ('id', models.PositiveIntegerField(help_text="the --rds number; what the master's directory calls rds_instance_id", primary_key=True, serialize=False, validators=[django.core.validators.MinValueValidator(1)])),
-                ('name', models.CharField(max_length=100, unique=True)),
-                ('host', models.CharField(max_length=255)),
-                ('port', models.PositiveIntegerField(default=5432, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(65535)])),
-                ('database', models.CharField(max_length=63)),
-                ('user', models.CharField(max_length=63)),
-                ('password', tenants.credentials.SealedField(editable=False)),
-                ('ssl_mode', models.CharField(choices=[('disable', 'Disable'), ('allow', 'Allow'), ('prefer', 'Prefer'), ('require', 'Require'), ('verify-ca', 'Verify Ca'), ('verify-full', 'Verify Full')], default='verify-full', max_length=16)),
-                ('ssl_ca', models.TextField(blank=True, help_text="empty: the system's own", verbose_name='CA certificates (PEM)')),
-                ('require_auth', models.CharField(choices=[('scram-sha-256', 'scram-sha-256 (default)'), ('md5', 'md5 (weak)'), ('password', 'password in clear (only inside TLS)')], default='scram-sha-256', max_length=16)),
-                ('app_url', models.URLField(blank=True, help_text='where the tenants of this instance sign in')),
-                ('is_active', models.BooleanField(default=True)),
-                ('is_master', models.BooleanField(default=False, help_text='holds the directory of e-mails')),
-                ('notes', models.TextField(blank=True)),
-                ('health', models.CharField(choices=[('healthy', 'Healthy'), ('degraded', 'Degraded'), ('down', 'Down'), ('unknown', 'Unknown')], default='unknown', editable=False, max_length=8)),
-                ('last_check_at', models.DateTimeField(editable=False, null=True)),
-                ('latency_ms', models.FloatField(editable=False, null=True)),
-                ('last_error', models.TextField(blank=True, editable=False)),
-                ('server_version', models.CharField(blank=True, editable=False, max_length=64)),
-                ('system_identifier', models.CharField(blank=True, editable=False, max_length=32)),
-                ('database_oid', models.BigIntegerField(editable=False, null=True)),
-                ('copy_of', models.ForeignKey(blank=True, editable=False, help_text='the instance that this one was restored from, accepted by a person', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='copies', to='tenants.rdsinstance')),
+                (
+                    "id",
+                    models.PositiveIntegerField(
+                        help_text="the --rds number; what the master's directory calls rds_instance_id",
+                        primary_key=True,
+                        serialize=False,
+                        validators=[django.core.validators.MinValueValidator(1)],
+                    ),
+                ),
+                ("name", models.CharField(max_length=100, unique=True)),
+                ("host", models.CharField(max_length=255)),
+                (
+                    "port",
+                    models.PositiveIntegerField(
+                        default=5432,
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(65535),
+                        ],
+                    ),
+                ),
+                ("database", models.CharField(max_length=63)),
+                ("user", models.CharField(max_length=63)),
+                ("password", tenants.credentials.SealedField(editable=False)),
+                (
+                    "ssl_mode",
+                    models.CharField(
+                        choices=[
+                            ("disable", "Disable"),
+                            ("allow", "Allow"),
+                            ("prefer", "Prefer"),
+                            ("require", "Require"),
+                            ("verify-ca", "Verify Ca"),
+                            ("verify-full", "Verify Full"),
+                        ],
+                        default="verify-full",
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "ssl_ca",
+                    models.TextField(
+                        blank=True,
+                        help_text="empty: the system's own",
+                        verbose_name="CA certificates (PEM)",
+                    ),
+                ),
+                (
+                    "require_auth",
+                    models.CharField(
+                        choices=[
+                            ("scram-sha-256", "scram-sha-256 (default)"),
+                            ("md5", "md5 (weak)"),
+                            ("password", "password in clear (only inside TLS)"),
+                        ],
+                        default="scram-sha-256",
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "app_url",
+                    models.URLField(
+                        blank=True, help_text="where the tenants of this instance sign in"
+                    ),
+                ),
+                ("is_active", models.BooleanField(default=True)),
+                (
+                    "is_master",
+                    models.BooleanField(default=False, help_text="holds the directory of e-mails"),
+                ),
+                ("notes", models.TextField(blank=True)),
+                (
+                    "health",
+                    models.CharField(
+                        choices=[
+                            ("healthy", "Healthy"),
+                            ("degraded", "Degraded"),
+                            ("down", "Down"),
+                            ("unknown", "Unknown"),
+                        ],
+                        default="unknown",
+                        editable=False,
+                        max_length=8,
+                    ),
+                ),
+                ("last_check_at", models.DateTimeField(editable=False, null=True)),
+                ("latency_ms", models.FloatField(editable=False, null=True)),
+                ("last_error", models.TextField(blank=True, editable=False)),
+                ("server_version", models.CharField(blank=True, editable=False, max_length=64)),
+                ("system_identifier", models.CharField(blank=True, editable=False, max_length=32)),
+                ("database_oid", models.BigIntegerField(editable=False, null=True)),
+                (
+                    "copy_of",
+                    models.ForeignKey(
+                        blank=True,
+                        editable=False,
+                        help_text="the instance that this one was restored from, accepted by a person",
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="copies",
+                        to="tenants.rdsinstance",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'instance',
-                'db_table': 'rds_instances',
-                'ordering': ['id'],
-                'permissions': [('impersonate', 'Can enter tenants as support'), ('check_instance', 'Can check instances')],
+                "verbose_name": "instance",
+                "db_table": "rds_instances",
+                "ordering": ["id"],
+                "permissions": [
+                    ("impersonate", "Can enter tenants as support"),
+                    ("check_instance", "Can check instances"),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='InstanceCheck',
+            name="InstanceCheck",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('minute', models.DateTimeField()),
-                ('health', models.CharField(choices=[('healthy', 'Healthy'), ('degraded', 'Degraded'), ('down', 'Down'), ('unknown', 'Unknown')], max_length=8)),
-                ('latency_ms', models.FloatField(null=True)),
-                ('skew_ms', models.FloatField(help_text='its clock minus ours', null=True)),
-                ('connections', models.IntegerField(help_text='in use', null=True)),
-                ('max_connections', models.IntegerField(null=True)),
-                ('server_version', models.CharField(blank=True, max_length=64)),
-                ('error', models.TextField(blank=True)),
-                ('instance', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='checks', to='tenants.rdsinstance')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("minute", models.DateTimeField()),
+                (
+                    "health",
+                    models.CharField(
+                        choices=[
+                            ("healthy", "Healthy"),
+                            ("degraded", "Degraded"),
+                            ("down", "Down"),
+                            ("unknown", "Unknown"),
+                        ],
+                        max_length=8,
+                    ),
+                ),
+                ("latency_ms", models.FloatField(null=True)),
+                ("skew_ms", models.FloatField(help_text="its clock minus ours", null=True)),
+                ("connections", models.IntegerField(help_text="in use", null=True)),
+                ("max_connections", models.IntegerField(null=True)),
+                ("server_version", models.CharField(blank=True, max_length=64)),
+                ("error", models.TextField(blank=True)),
+                (
+                    "instance",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="checks",
+                        to="tenants.rdsinstance",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'instance_checks',
+                "db_table": "instance_checks",
             },
         ),
         migrations.CreateModel(
-            name='GhostUser',
+            name="GhostUser",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('admin_id', models.BigIntegerField()),
-                ('remote_id', models.TextField(null=True)),
-                ('wanted', models.CharField(choices=[('active', 'Active'), ('inactive', 'Inactive')], max_length=8)),
-                ('confirmed', models.CharField(choices=[('active', 'Active'), ('inactive', 'Inactive'), ('absent', 'Absent'), ('refused', 'Refused'), ('unknown', 'Unknown')], default='unknown', max_length=8)),
-                ('confirmed_at', models.DateTimeField(null=True)),
-                ('last_error', models.TextField(blank=True)),
-                ('instance', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='ghosts', to='tenants.rdsinstance')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("admin_id", models.BigIntegerField()),
+                ("remote_id", models.TextField(null=True)),
+                (
+                    "wanted",
+                    models.CharField(
+                        choices=[("active", "Active"), ("inactive", "Inactive")], max_length=8
+                    ),
+                ),
+                (
+                    "confirmed",
+                    models.CharField(
+                        choices=[
+                            ("active", "Active"),
+                            ("inactive", "Inactive"),
+                            ("absent", "Absent"),
+                            ("refused", "Refused"),
+                            ("unknown", "Unknown"),
+                        ],
+                        default="unknown",
+                        max_length=8,
+                    ),
+                ),
+                ("confirmed_at", models.DateTimeField(null=True)),
+                ("last_error", models.TextField(blank=True)),
+                (
+                    "instance",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="ghosts",
+                        to="tenants.rdsinstance",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'ghost user',
-                'db_table': 'ghost_users',
-                'ordering': ['admin_id', 'instance'],
+                "verbose_name": "ghost user",
+                "db_table": "ghost_users",
+                "ordering": ["admin_id", "instance"],
             },
         ),
         migrations.CreateModel(
-            name='RouteRemoval',
+            name="RouteRemoval",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('source_id', models.TextField(db_collation='C')),
-                ('email', models.TextField()),
-                ('email_key', models.TextField(db_collation='C')),
-                ('remote_instance_id', models.TextField(db_collation='C')),
-                ('remote_tenant_id', models.TextField(db_collation='C')),
-                ('removed_at', models.DateTimeField()),
-                ('run_id', models.BigIntegerField(help_text='by value: runs are pruned')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("source_id", models.TextField(db_collation="C")),
+                ("email", models.TextField()),
+                ("email_key", models.TextField(db_collation="C")),
+                ("remote_instance_id", models.TextField(db_collation="C")),
+                ("remote_tenant_id", models.TextField(db_collation="C")),
+                ("removed_at", models.DateTimeField()),
+                ("run_id", models.BigIntegerField(help_text="by value: runs are pruned")),
             ],
             options={
-                'db_table': 'user_route_removals',
-                'indexes': [models.Index(fields=['email_key', '-removed_at'], name='removals_by_email')],
+                "db_table": "user_route_removals",
+                "indexes": [
+                    models.Index(fields=["email_key", "-removed_at"], name="removals_by_email")
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Tenant',
+            name="Tenant",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('remote_id', models.TextField(db_collation='C')),
-                ('name', models.TextField()),
-                ('contact_name', models.TextField(null=True)),
-                ('contact_email', models.TextField(null=True)),
-                ('status', models.TextField()),
-                ('trial_ends_at', models.DateTimeField(null=True)),
-                ('subscription_started_at', models.DateTimeField(null=True)),
-                ('user_count', models.BigIntegerField(help_text='active, ghosts left out', null=True)),
-                ('location_count', models.BigIntegerField(null=True)),
-                ('last_activity_at', models.DateTimeField(null=True)),
-                ('cache_refreshed_at', models.DateTimeField()),
-                ('vanished_at', models.DateTimeField(help_text='when the source no longer had it', null=True)),
-                ('instance', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='tenants', to='tenants.rdsinstance')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("remote_id", models.TextField(db_collation="C")),
+                ("name", models.TextField()),
+                ("contact_name", models.TextField(null=True)),
+                ("contact_email", models.TextField(null=True)),
+                ("status", models.TextField()),
+                ("trial_ends_at", models.DateTimeField(null=True)),
+                ("subscription_started_at", models.DateTimeField(null=True)),
+                (
+                    "user_count",
+                    models.BigIntegerField(help_text="active, ghosts left out", null=True),
+                ),
+                ("location_count", models.BigIntegerField(null=True)),
+                ("last_activity_at", models.DateTimeField(null=True)),
+                ("cache_refreshed_at", models.DateTimeField()),
+                (
+                    "vanished_at",
+                    models.DateTimeField(help_text="when the source no longer had it", null=True),
+                ),
+                (
+                    "instance",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="tenants",
+                        to="tenants.rdsinstance",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'tenant_master',
-                'ordering': ['instance', 'id'],
+                "db_table": "tenant_master",
+                "ordering": ["instance", "id"],
             },
         ),
         migrations.CreateModel(
-            name='TenantChange',
+            name="TenantChange",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('status', 'Status'), ('name', 'Name'), ('vanished', 'Vanished'), ('back', 'Back')], max_length=8)),
-                ('before', models.TextField(blank=True)),
-                ('after', models.TextField(blank=True)),
-                ('at', models.DateTimeField()),
-                ('run_id', models.BigIntegerField(help_text='by value: runs are pruned')),
-                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='changes', to='tenants.tenant')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("status", "Status"),
+                            ("name", "Name"),
+                            ("vanished", "Vanished"),
+                            ("back", "Back"),
+                        ],
+                        max_length=8,
+                    ),
+                ),
+                ("before", models.TextField(blank=True)),
+                ("after", models.TextField(blank=True)),
+                ("at", models.DateTimeField()),
+                ("run_id", models.BigIntegerField(help_text="by value: runs are pruned")),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="changes",
+                        to="tenants.tenant",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'tenant_changes',
-                'ordering': ['-at', '-id'],
+                "db_table": "tenant_changes",
+                "ordering": ["-at", "-id"],
             },
         ),
         migrations.CreateModel(
-            name='TenantDailyCount',
+            name="TenantDailyCount",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('day', models.DateField()),
-                ('user_count', models.BigIntegerField(null=True)),
-                ('location_count', models.BigIntegerField(null=True)),
-                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='daily_counts', to='tenants.tenant')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("day", models.DateField()),
+                ("user_count", models.BigIntegerField(null=True)),
+                ("location_count", models.BigIntegerField(null=True)),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="daily_counts",
+                        to="tenants.tenant",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'tenant_daily_counts',
+                "db_table": "tenant_daily_counts",
             },
         ),
         migrations.CreateModel(
-            name='UserRoute',
+            name="UserRoute",
             fields=[
-                ('source_id', models.TextField(db_collation='C', primary_key=True, serialize=False)),
-                ('email', models.TextField()),
-                ('email_key', models.TextField(db_collation='C')),
-                ('remote_instance_id', models.TextField(db_collation='C')),
-                ('on_master', models.BooleanField(help_text="the directory names no instance: the master's own")),
-                ('remote_tenant_id', models.TextField(db_collation='C')),
-                ('remote_user_id', models.TextField(db_collation='C')),
-                ('user_name', models.TextField(null=True)),
-                ('status', models.TextField(null=True)),
-                ('source_updated_at', models.DateTimeField(null=True)),
-                ('changed_at', models.DateTimeField()),
-                ('withheld_reason', models.TextField(null=True)),
+                (
+                    "source_id",
+                    models.TextField(db_collation="C", primary_key=True, serialize=False),
+                ),
+                ("email", models.TextField()),
+                ("email_key", models.TextField(db_collation="C")),
+                ("remote_instance_id", models.TextField(db_collation="C")),
+                (
+                    "on_master",
+                    models.BooleanField(
+                        help_text="the directory names no instance: the master's own"
+                    ),
+                ),
+                ("remote_tenant_id", models.TextField(db_collation="C")),
+                ("remote_user_id", models.TextField(db_collation="C")),
+                ("user_name", models.TextField(null=True)),
+                ("status", models.TextField(null=True)),
+                ("source_updated_at", models.DateTimeField(null=True)),
+                ("changed_at", models.DateTimeField()),
+                ("withheld_reason", models.TextField(null=True)),
             ],
             options={
-                'verbose_name': 'route',
-                'db_table': 'user_routes',
-                'ordering': ['email_key', 'source_id'],
-                'indexes': [models.Index(fields=['email_key', 'source_id'], name='routes_by_email'), models.Index(fields=['remote_instance_id', 'remote_tenant_id'], name='routes_by_tenant')],
+                "verbose_name": "route",
+                "db_table": "user_routes",
+                "ordering": ["email_key", "source_id"],
+                "indexes": [
+                    models.Index(fields=["email_key", "source_id"], name="routes_by_email"),
+                    models.Index(
+                        fields=["remote_instance_id", "remote_tenant_id"], name="routes_by_tenant"
+                    ),
+                ],
             },
         ),
         migrations.AddConstraint(
-            model_name='rdsinstance',
-            constraint=models.UniqueConstraint(condition=models.Q(('is_master', True)), fields=('is_master',), name='at_most_one_master'),
+            model_name="rdsinstance",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("is_master", True)),
+                fields=("is_master",),
+                name="at_most_one_master",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='instancecheck',
-            constraint=models.UniqueConstraint(fields=('instance', 'minute'), name='one_check_a_minute'),
+            model_name="instancecheck",
+            constraint=models.UniqueConstraint(
+                fields=("instance", "minute"), name="one_check_a_minute"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='ghostuser',
-            constraint=models.UniqueConstraint(fields=('admin_id', 'instance'), name='one_ghost_per_admin_and_instance'),
+            model_name="ghostuser",
+            constraint=models.UniqueConstraint(
+                fields=("admin_id", "instance"), name="one_ghost_per_admin_and_instance"
+            ),
         ),
         migrations.AddIndex(
-            model_name='tenant',
-            index=models.Index(fields=['name'], name='tenants_by_name'),
+            model_name="tenant",
+            index=models.Index(fields=["name"], name="tenants_by_name"),
         ),
         migrations.AddIndex(
-            model_name='tenant',
-            index=models.Index(fields=['status'], name='tenants_by_status'),
+            model_name="tenant",
+            index=models.Index(fields=["status"], name="tenants_by_status"),
         ),
         migrations.AddConstraint(
-            model_name='tenant',
-            constraint=models.UniqueConstraint(fields=('instance', 'remote_id'), name='one_tenant_per_id'),
+            model_name="tenant",
+            constraint=models.UniqueConstraint(
+                fields=("instance", "remote_id"), name="one_tenant_per_id"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='tenantdailycount',
-            constraint=models.UniqueConstraint(fields=('tenant', 'day'), name='one_count_a_day'),
+            model_name="tenantdailycount",
+            constraint=models.UniqueConstraint(fields=("tenant", "day"), name="one_count_a_day"),
         ),
     ]

@@ -51,9 +51,7 @@ class RdsInstance(models.Model):
     database = models.CharField(max_length=63)
     user = models.CharField(max_length=63)
     password = SealedField(editable=False)
-    ssl_mode = models.CharField(
-        max_length=16, choices=SslMode.choices, default=SslMode.VERIFY_FULL
-    )
+    ssl_mode = models.CharField(max_length=16, choices=SslMode.choices, default=SslMode.VERIFY_FULL)
     ssl_ca = models.TextField(
         "CA certificates (PEM)", blank=True, help_text="empty: the system's own"
     )
@@ -122,6 +120,10 @@ class RdsInstance(models.Model):
     def set_password(self, password: str) -> None:
         """Seal a password for the connection settings as they are now."""
         self.password = seal(password, self.binding)
+
+    def reseal(self) -> None:
+        """Bind the stored password to settings that are stronger now; raises CredentialError."""
+        self.set_password(self.reveal_password())
 
     def reveal_password(self) -> str:
         """The password in clear.

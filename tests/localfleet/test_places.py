@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import os
+import pwd
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,6 @@ from localfleet.errors import FleetError
 from localfleet.places import local_root, locked, scratch_root
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change owners")
-needs_plain_user = pytest.mark.skipif(os.geteuid() == 0, reason="about plain users")
 
 
 @pytest.fixture
@@ -20,6 +22,20 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "checkout"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def plain_users_checkout() -> Iterator[Path]:
+    """A checkout of a plain user, and this process acting as that user; root becomes `nobody`."""
+    user = os.geteuid() or pwd.getpwnam("nobody").pw_uid
+    with tempfile.TemporaryDirectory(dir="/var/tmp", ignore_cleanup_errors=True) as folder:
+        os.chown(folder, user, -1)
+        before = os.geteuid()
+        os.seteuid(user)
+        try:
+            yield Path(folder)
+        finally:
+            os.seteuid(before)
 
 
 @needs_root
@@ -56,10 +72,9 @@ def test_checkout_used_by_a_plain_user_is_refused(checkout: Path) -> None:
         local_root(checkout)
 
 
-@needs_plain_user
-def test_plain_user_keeps_all_in_the_checkout(checkout: Path) -> None:
-    assert local_root(checkout) == checkout / ".local"
-    assert not (checkout / ".local").is_symlink()
+def test_plain_user_keeps_all_in_the_checkout(plain_users_checkout: Path) -> None:
+    assert local_root(plain_users_checkout) == plain_users_checkout / ".local"
+    assert not (plain_users_checkout / ".local").is_symlink()
 
 
 def test_scratch_folders_of_the_dead_are_removed(tmp_path: Path) -> None:

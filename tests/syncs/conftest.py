@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -12,7 +12,7 @@ Make = Callable[[Callable[[Run], None]], Sync]
 
 
 @pytest.fixture
-def make_sync(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+def make_sync(monkeypatch: pytest.MonkeyPatch) -> Make:
     """Registers a sync named `probe` that runs the given function, for this test alone."""
     monkeypatch.setattr(specs, "_registry", dict(specs._registry))
 
@@ -28,4 +28,4 @@ def make_sync(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
             )
         )
 
-    yield make
+    return make

@@ -18,8 +18,9 @@ def hashes(connection: psycopg.Connection, hashing: Hashing) -> list[int]:
     with connection.cursor() as cursor:
         cursor.execute("SET timezone = 'UTC'")
         return [
-            cursor.execute(sql.SQL("SELECT {}").format(value), [text, "2026-11-22 12:00:00.123456+02"])
-            .fetchone()[0]  # type: ignore[index]
+            cursor.execute(
+                sql.SQL("SELECT {}").format(value), [text, "2026-11-22 12:00:00.123456+02"]
+            ).fetchone()[0]  # type: ignore[index]
             for text in TEXTS
         ]
 

@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from syncs import pruning
-from syncs.models import HeldChange, Heartbeat, RunLog, RunState, SyncRun, TargetState, Trigger
+from syncs.models import Heartbeat, HeldChange, RunLog, RunState, SyncRun, TargetState, Trigger
 from tests.rows import confirmation, ended_run, run_part
 
 pytestmark = pytest.mark.django_db

@@ -47,7 +47,7 @@ def target() -> TargetStatus:
 
 def cause() -> Cause | None:
     reason = target().reason
-    return reason and reason.cause
+    return reason.cause if reason else None
 
 
 def test_a_confirmed_target_is_on_time() -> None:

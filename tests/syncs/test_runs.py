@@ -100,9 +100,7 @@ def test_the_targets_make_the_verdict(
         (KeyboardInterrupt(), "stopped by KeyboardInterrupt"),
     ],
 )
-def test_a_run_closes_whatever_happens(
-    make_sync: Make, error: BaseException, words: str
-) -> None:
+def test_a_run_closes_whatever_happens(make_sync: Make, error: BaseException, words: str) -> None:
     make_sync(raising(error))
     record = request()
     if isinstance(error, Exception):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 from django.db import IntegrityError, connection
@@ -63,8 +64,12 @@ def test_a_sync_that_is_new_in_the_code_gets_its_schedule() -> None:
 
 
 def test_many_at_once_make_no_doubles() -> None:
+    together = Barrier(4)
+
     def create() -> None:
         try:
+            connection.ensure_connection()
+            together.wait()
             schedules.create_missing()
         finally:
             connection.close()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from django.core.management import call_command
 
@@ -198,7 +200,7 @@ def test_uuid_ids_arrive_as_they_are(master: Instance) -> None:
 
 
 def test_undecodable_bytes_are_withheld(
-    master: Instance, extra_instance, registered: InstanceFleet
+    master: Instance, extra_instance: Callable[..., Instance], registered: InstanceFleet
 ) -> None:
     RdsInstance.objects.update(is_master=False)
     ascii_master = extra_instance(4, master=True, encoding="SQL_ASCII")

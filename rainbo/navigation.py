@@ -1,0 +1,48 @@
+"""The console's sidebar: what a person may see, grouped by what it is about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.templatetags.static import static
+from django.urls import reverse
+
+# Group → (title, model, icon of the theme's own font)
+ROOMS: dict[str, tuple[tuple[str, str, str], ...]] = {
+    "Fleet": (
+        ("Instances", "tenants.rdsinstance", "dns"),
+        ("Tenants", "tenants.tenant", "apartment"),
+        ("Routes", "tenants.userroute", "alternate_email"),
+        ("Ghost users", "tenants.ghostuser", "badge"),
+    ),
+    "Syncs": (("Runs", "syncs.syncrun", "sync"),),
+    "People": (
+        ("Users", "auth.user", "person"),
+        ("Groups", "auth.group", "group"),
+    ),
+}
+
+
+def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
+    groups = [
+        {"title": title, "items": [_item(*item) for item in items if _may_see(request, item[1])]}
+        for title, items in ROOMS.items()
+    ]
+    return [group for group in groups if group["items"]]
+
+
+def stylesheet(_: HttpRequest) -> str:
+    return static("rainbo/console.css")
+
+
+def _item(title: str, model: str, icon: str) -> dict[str, Any]:
+    link = reverse(f"admin:{model.replace('.', '_')}_changelist")
+    return {"title": title, "icon": icon, "link": link}
+
+
+def _may_see(request: HttpRequest, model: str) -> bool:
+    """As the model's own pages judge it: who may change may see."""
+    app, name = model.split(".")
+    allowed = (f"{app}.view_{name}", f"{app}.change_{name}")
+    return any(request.user.has_perm(permission) for permission in allowed)

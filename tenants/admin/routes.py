@@ -1,0 +1,178 @@
+"""The console's pages of routes. There are millions: nothing here reads more than it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Func, Max, QuerySet, TextField, Value
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from syncs import markup
+from syncs.console import ReadOnlyAdmin
+from syncs.markup import Tone
+from syncs.models import Confirmation
+from tenants.models import RdsInstance, Tenant, UserRoute
+
+BY_EMAIL = ("email_key", "source_id")
+BY_TENANT = ("remote_instance_id", "remote_tenant_id", *BY_EMAIL)  # begins like its index
+LONGEST_KEY = 2_000  # characters of a search: no e-mail that is stored is longer
+
+
+class InstanceFilter(admin.SimpleListFilter):
+    """By the instance as the directory names it; the index by tenant serves it."""
+
+    title = "instance"
+    parameter_name = "instance"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(str(instance.pk), str(instance)) for instance in RdsInstance.objects.all()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        return queryset.filter(remote_instance_id=value) if value else queryset
+
+
+class TenantFilter(admin.SimpleListFilter):
+    """One tenant of the chosen instance; shown only where a link has set it."""
+
+    title = "tenant"
+    parameter_name = "tenant"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        chosen = request.GET.get("tenant")
+        return [(chosen, f"tenant {chosen}")] if chosen and request.GET.get("instance") else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        return queryset.filter(remote_tenant_id=value) if value else queryset
+
+
+@admin.register(UserRoute)
+class RouteAdmin(ReadOnlyAdmin):
+    list_display = ("mail", "where", "at", "person", "state", "synced", "hidden")
+    list_filter = (InstanceFilter, TenantFilter)
+    search_fields = ("email_key",)
+    search_help_text = "An e-mail, or its beginning with * at the end"
+    sortable_by = ()
+    fieldsets = (
+        (None, {"fields": ("email", "where", "at", "state", "hidden")}),
+        ("Account", {"fields": ("person", "remote_user_id", "remote_tenant_id", "source_id")}),
+        ("Times", {"fields": ("source_time", "changed", "synced_at")}),
+    )
+    readonly_fields = (
+        *("where", "at", "state", "hidden", "person", "source_time", "changed", "synced_at"),
+    )
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Only what an index serves: any other lookup in the address would read the whole table."""
+        return lookup in ("instance", "tenant")
+
+    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
+        if request.GET.get("instance") and not request.GET.get("q"):
+            return BY_TENANT
+        return BY_EMAIL
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[UserRoute], search_term: str
+    ) -> tuple[QuerySet[UserRoute], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        begins = term.endswith("*")
+        key = Func(
+            Value(term.removesuffix("*")[:LONGEST_KEY]),
+            function="rainbo_email_key",
+            output_field=TextField(),
+        )
+        return queryset.filter(**{"email_key__startswith" if begins else "email_key": key}), False
+
+    def complete(self, rows: Sequence[Any]) -> None:
+        """Two queries, whatever the number of rows: their tenants, and the confirmation."""
+        tenants = _tenants_of(rows)
+        instances = {str(pk): name for pk, name in RdsInstance.objects.values_list("pk", "name")}
+        at = _confirmed_at()
+        for row in rows:
+            row.tenant = tenants.get((row.remote_instance_id, row.remote_tenant_id))
+            row.instance_name = instances.get(row.remote_instance_id)
+            row.confirmed_at = at
+
+    @admin.display(description="e-mail")
+    def mail(self, route: UserRoute) -> str:
+        return route.email
+
+    @admin.display(description="tenant")
+    def where(self, route: Any) -> SafeString | str:
+        if route.tenant is None:
+            place = f"tenant {route.remote_tenant_id} on instance {route.remote_instance_id}"
+            return markup.quiet(f"{place}, not yet read")
+        url = reverse("admin:tenants_tenant_change", args=[route.tenant.pk])
+        return format_html('<a href="{}">{}</a>', url, route.tenant.name)
+
+    @admin.display(description="instance")
+    def at(self, route: Any) -> SafeString | str:
+        number = route.remote_instance_id
+        if route.instance_name is None:
+            return markup.quiet(f"instance {number}, not registered")
+        return f"instance {number} ({route.instance_name})"
+
+    @admin.display(description="user")
+    def person(self, route: UserRoute) -> SafeString | str:
+        return route.user_name or markup.quiet("unknown")
+
+    @admin.display(description="status")
+    def state(self, route: UserRoute) -> SafeString:
+        if route.status is None:
+            return markup.quiet("unknown")
+        active = route.status.lower() == "active"
+        return markup.badge(route.status, Tone.GOOD if active else Tone.QUIET)
+
+    @admin.display(description="synced")
+    def synced(self, route: Any) -> SafeString:
+        return markup.age(route.confirmed_at, timezone.now())
+
+    @admin.display(description="shown to readers")
+    def hidden(self, route: UserRoute) -> SafeString:
+        if route.withheld_reason is None:
+            return markup.badge("shown", Tone.GOOD)
+        return format_html(
+            "{} {}",
+            markup.badge("withheld", Tone.WARNING),
+            markup.brief(route.withheld_reason, 60),
+        )
+
+    @admin.display(description="changed at the source")
+    def source_time(self, route: UserRoute) -> SafeString:
+        return markup.moment(route.source_updated_at, timezone.now(), missing="unknown")
+
+    @admin.display(description="changed here")
+    def changed(self, route: UserRoute) -> SafeString:
+        return markup.moment(route.changed_at, timezone.now())
+
+    @admin.display(description="synced")
+    def synced_at(self, route: Any) -> SafeString:
+        return markup.moment(route.confirmed_at, timezone.now())
+
+
+def _tenants_of(rows: Sequence[UserRoute]) -> dict[tuple[str, str], Tenant]:
+    """The tenants that the rows name by value, by instance id and tenant id."""
+    instances = {row.remote_instance_id for row in rows}
+    numbers = [int(key) for key in instances if key.isascii() and key.isdecimal() and len(key) < 10]
+    found = Tenant.objects.filter(
+        instance_id__in=numbers, remote_id__in={row.remote_tenant_id for row in rows}
+    )
+    return {(str(tenant.instance_id), tenant.remote_id): tenant for tenant in found}
+
+
+def _confirmed_at() -> datetime | None:
+    """When the routing sync last proved the routes equal to the master's directory."""
+    at: datetime | None = Confirmation.objects.filter(sync="user_routing").aggregate(at=Max("at"))[
+        "at"
+    ]
+    return at

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from syncs.errors import UsageError
+from tenants import registration
+from tenants.models.instance import AuthMethod, SslMode
+from tenants.registration import Wish
+
+PLAIN = (
+    ("name", "what people call it"),
+    ("host", "host name or address"),
+    ("database", "the database with the tenants"),
+    ("user", "RAINBO's role there"),
+    ("app_url", "where its tenants sign in"),
+    ("notes", "for people"),
+)
+
+
+class Command(BaseCommand):
+    help = "Registers an instance of the fleet, or changes one (--update)."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--id", type=int, help="the --rds number; the next free one if left out"
+        )
+        for name, words in PLAIN:
+            parser.add_argument(f"--{name.replace('_', '-')}", help=words)
+        parser.add_argument("--port", type=int, help="5432 unless told")
+        secret = parser.add_mutually_exclusive_group()
+        secret.add_argument("--password-env", metavar="VARIABLE", help="variable with the password")
+        secret.add_argument("--password-file", metavar="FILE", help="file with the password")
+        parser.add_argument("--ssl-mode", choices=SslMode.values, help="verify-full unless told")
+        parser.add_argument("--ssl-ca", metavar="FILE", help="CA certificates; '' for the system's")
+        parser.add_argument(
+            "--require-auth", choices=AuthMethod.values, help="scram-sha-256 unless told"
+        )
+        for yes, no, target in (
+            ("--master", "--no-master", "is_master"),
+            ("--active", "--inactive", "is_active"),
+        ):
+            group = parser.add_mutually_exclusive_group()
+            group.add_argument(yes, action="store_const", const=True, dest=target)
+            group.add_argument(no, action="store_const", const=False, dest=target)
+        parser.add_argument("--update", action="store_true", help="change a registered instance")
+        parser.add_argument("--no-check", action="store_true", help="store it without connecting")
+        parser.add_argument(
+            "--accept-rebuilt",
+            action="store_true",
+            help="its server may be another one than before",
+        )
+        parser.add_argument(
+            "--copy-of", type=int, metavar="N", help="it was restored from a copy of instance N"
+        )
+
+    def handle(self, *args: object, **given: Any) -> None:
+        if given["update"] and given["id"] is None:
+            raise UsageError("--update needs --id N")
+        wish = _wish(given)
+        if given["update"]:
+            instance = registration.change(given["id"], wish)
+        else:
+            instance = registration.add(given["id"], wish)
+        did = "changed" if given["update"] else "registered"
+        how = "without connecting" if given["no_check"] else "it answers"
+        self.stdout.write(
+            f"{instance} is {did} ({how}). Next: python manage.py check_fleet --rds {instance.pk}"
+        )
+
+
+def _wish(given: dict[str, Any]) -> Wish:
+    names = [name for name, _ in PLAIN]
+    names += ["port", "ssl_mode", "require_auth", "is_master", "is_active"]
+    fields = {name: given[name] for name in names if given[name] is not None}
+    if given["ssl_ca"] is not None:
+        fields["ssl_ca"] = _text(given["ssl_ca"], "--ssl-ca") if given["ssl_ca"] else ""
+    return Wish(
+        fields,
+        password=_password(given, fields),
+        check=not given["no_check"],
+        accept_rebuilt=given["accept_rebuilt"],
+        copy_of=given["copy_of"],
+    )
+
+
+def _password(given: dict[str, Any], fields: dict[str, Any]) -> str | None:
+    """From where the person says; asked for on a terminal when it is needed."""
+    if variable := given["password_env"]:
+        password = os.environ.get(variable)
+    elif given["password_file"]:
+        password = _text(given["password_file"], "--password-file").rstrip("\r\n")
+    elif given["update"] and not registration.needs_password(given["id"], Wish(fields)):
+        return None
+    elif sys.stdin.isatty():
+        password = getpass.getpass("Password: ")
+    else:
+        raise UsageError(
+            "the password is needed: give --password-file or --password-env"
+            + (
+                ", since host, port, user, CA, login method or a weaker ssl mode needs it again"
+                if given["update"]
+                else ""
+            )
+        )
+    if not password:
+        raise UsageError("the password is empty")
+    return password
+
+
+def _text(path: str, option: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UsageError(f"{option} names {path}, which can't be read: {why}") from error

@@ -1,0 +1,93 @@
+"""What the pages and the commands read about the fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import connection
+
+from syncs.models import WithheldRow
+from tenants.models import RouteRemoval
+
+ROUTING = "user_routing"
+
+# By equality on the key alone: the index answers it, however many routes there are.
+_ROUTES = """
+    SELECT route.source_id, route.email, route.remote_instance_id, route.remote_tenant_id,
+           route.remote_user_id, route.user_name, route.status, route.source_updated_at,
+           route.withheld_reason, instance.name, instance.is_active, instance.health,
+           tenant.name, tenant.status, tenant.vanished_at
+      FROM user_routes AS route
+      LEFT JOIN rds_instances AS instance
+        ON instance.id = CASE WHEN route.remote_instance_id ~ '^[0-9]{1,9}$'
+                              THEN route.remote_instance_id::integer END
+      LEFT JOIN tenant_master AS tenant
+        ON tenant.instance_id = instance.id AND tenant.remote_id = route.remote_tenant_id
+     WHERE route.email_key = %s
+     ORDER BY route.withheld_reason IS NOT NULL, instance.id, route.source_id"""
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route with its instance and its tenant, as far as RAINBO knows them."""
+
+    source_id: str
+    email: str
+    instance_id: str
+    tenant_id: str
+    user_id: str
+    user_name: str | None
+    status: str | None
+    source_updated_at: datetime | None
+    withheld_reason: str | None
+    instance_name: str | None
+    instance_active: bool | None
+    instance_health: str | None
+    tenant_name: str | None
+    tenant_status: str | None
+    tenant_vanished_at: datetime | None
+
+    @property
+    def instance(self) -> str:
+        """The instance in words, and what is wrong with it."""
+        if self.instance_name is None:
+            return f"instance {self.instance_id}, not registered"
+        state = str(self.instance_health) if self.instance_active else "not active"
+        return f"instance {self.instance_id} ({self.instance_name}), {state}"
+
+    @property
+    def tenant(self) -> str:
+        if self.tenant_name is None:
+            return f"tenant {self.tenant_id} on instance {self.instance_id}, not yet read"
+        gone = f", vanished {self.tenant_vanished_at:%Y-%m-%d}" if self.tenant_vanished_at else ""
+        return f"tenant {self.tenant_id} “{self.tenant_name}” ({self.tenant_status}{gone})"
+
+
+def email_keys(emails: Iterable[str]) -> list[str]:
+    """The keys of e-mails, by the one function that knows how."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT rainbo_email_key(email) FROM unnest(%s::text[]) WITH ORDINALITY "
+            "AS given (email, place) ORDER BY place",
+            [list(emails)],
+        )
+        return [key for (key,) in cursor.fetchall()]
+
+
+def routes_of(key: str) -> tuple[Route, ...]:
+    """All routes of an e-mail's key, those that readers see first."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ROUTES, [key])
+        return tuple(Route(*row) for row in cursor.fetchall())
+
+
+def removals_of(key: str, count: int = 10) -> tuple[RouteRemoval, ...]:
+    """The last routes of the key that a sync removed, newest first."""
+    return tuple(RouteRemoval.objects.filter(email_key=key).order_by("-removed_at", "-pk")[:count])
+
+
+def unusable_routes() -> int:
+    """Rows of the directory that could not be stored, whose e-mail may be unknown."""
+    return WithheldRow.objects.filter(sync=ROUTING).count()

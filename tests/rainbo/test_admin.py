@@ -1,0 +1,63 @@
+"""The console as a whole: who sees what, and what nobody sees."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.auth.models import Permission
+from django.test import Client
+
+from rainbo.navigation import ROOMS
+from tests.rows import staff
+
+pytestmark = pytest.mark.django_db
+
+MODELS = [model for items in ROOMS.values() for _, model, _ in items]
+
+
+def test_the_sidebar_leads_to_every_page_of_the_console() -> None:
+    registered = {model._meta.label_lower for model in admin.site._registry}
+    assert registered == set(MODELS)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_list_opens_and_loads_nothing_from_elsewhere(
+    admin_client: Client, model: str
+) -> None:
+    page = admin_client.get(f"/admin/{model.replace('.', '/')}/").content.decode()
+    assert 'href="/static/rainbo/console.css"' in page
+    assert not re.search(r"""(?:src|href)=["'](?:https?:)?//""", page)
+    assert not re.search(r"<script(?![^>]*\bsrc=)[^>]*>", page)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_list_takes_its_own_permission(client: Client, model: str) -> None:
+    app, name = model.split(".")
+    user = staff()
+    client.force_login(user)
+    assert client.get(f"/admin/{app}/{name}/").status_code == 403
+    permission = Permission.objects.get(content_type__app_label=app, codename=f"view_{name}")
+    user.user_permissions.add(permission)
+    page = client.get(f"/admin/{app}/{name}/")
+    assert page.status_code == 200
+    navigation = page.context["sidebar_navigation"]
+    shown = [item["link"] for group in navigation for item in group["items"]]
+    assert shown == [f"/admin/{app}/{name}/"]
+
+
+def test_the_queues_own_pages_are_gone(admin_client: Client) -> None:
+    queued = list(apps.get_app_config("django_q").get_models())
+    assert queued
+    assert not [model for model in queued if admin.site.is_registered(model)]
+    assert admin_client.get("/admin/django_q/schedule/").status_code == 404
+
+
+def test_icons_are_of_the_themes_own_font(admin_client: Client) -> None:
+    page = admin_client.get("/admin/").content.decode()
+    for items in ROOMS.values():
+        for title, _, icon in items:
+            assert title in page
+            assert re.search(rf"material-symbols-outlined[^>]*>\s*{icon}\s*<", page)

@@ -1,0 +1,125 @@
+"""The console's pages of runs."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries
+
+from syncs.models import HeldChange, RunLog, RunState, SyncRun, TargetState, Trigger
+from syncs.run_page import SHOWN_CHANGES
+from tests.pages import text_of
+from tests.rows import ended_run, run_part, staff
+
+LIST = "/admin/syncs/syncrun/"
+
+pytestmark = pytest.mark.django_db
+
+
+def page(run: SyncRun) -> str:
+    return f"{LIST}{run.pk}/change/"
+
+
+@pytest.mark.parametrize("state", list(RunState))
+def test_every_state_is_shown_as_a_word(admin_client: Client, state: RunState) -> None:
+    ended_run(state=state)
+    assert f">{state}</span>" in admin_client.get(LIST).content.decode()
+
+
+def test_a_run_is_summed_up_over_its_instances(admin_client: Client) -> None:
+    run = ended_run(state=RunState.PARTIAL, error="1 of 2 instances failed")
+    run_part(run, "1", read=1200, added=3, changed=0, removed=0)
+    run_part(run, "2", state=TargetState.FAILED, error="refused the connection")
+    shown = text_of(admin_client.get(LIST))
+    assert "1 of 2 failed; read 1,200, added 3, changed 0, removed 0" in shown
+    assert "1 of 2 instances failed" in shown
+
+
+def test_the_list_takes_the_same_queries_for_one_run_and_for_many(
+    admin_client: Client, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    for _ in range(30):
+        run_part(ended_run())
+    with django_assert_max_num_queries(8):
+        admin_client.get(LIST)
+
+
+def test_runs_are_filtered_by_what_happened(admin_client: Client) -> None:
+    ended_run(error="a good one")
+    ended_run(state=RunState.FAILED, error="a bad one")
+    shown = text_of(admin_client.get(f"{LIST}?state=failed"))
+    assert "a bad one" in shown
+    assert "a good one" not in shown
+
+
+def test_the_page_tells_what_became_of_each_instance(admin_client: Client) -> None:
+    run = ended_run(state=RunState.PARTIAL, actor="ann")
+    run_part(run, "1", read=7, withheld=None, seconds=1.5)
+    run_part(run, "2", state=TargetState.FAILED, error="has no database app: check its name")
+    RunLog.objects.create(run=run, level="warning", target="2", message="gave up on it")
+    shown = text_of(admin_client.get(page(run)))
+    for words in ("instance 1", "1.5 s", "has no database app", "gave up on it", "schedule: ann"):
+        assert words in shown
+    assert f"python manage.py sync_user_routing --failed-from {run.pk}" in shown
+
+
+def test_the_page_shows_what_is_held_and_how_to_accept_it(admin_client: Client) -> None:
+    run = ended_run(state=RunState.HELD)
+    run_part(run, "1", state=TargetState.HELD, note="300 of 900 routes would be removed")
+    HeldChange.objects.bulk_create(
+        HeldChange(run=run, target="1", kind="removed", source_id=f"row-{n}", detail="ann@x.com")
+        for n in range(SHOWN_CHANGES + 7)
+    )
+    shown = text_of(admin_client.get(page(run)))
+    assert "row-0 " in shown
+    assert "and 7 more" in shown
+    assert f"--accept-held {run.pk}" in shown
+
+
+def test_the_page_takes_a_bounded_number_of_queries(
+    admin_client: Client, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    run = ended_run(state=RunState.PARTIAL)
+    for number in range(40):
+        run_part(run, str(number), state=TargetState.FAILED)
+        RunLog.objects.create(run=run, message="a line")
+    with django_assert_max_num_queries(20):
+        admin_client.get(page(run))
+
+
+def test_a_run_of_a_sync_that_is_no_more_still_has_its_page(admin_client: Client) -> None:
+    run = ended_run(sync="forgotten", state=RunState.FAILED, options={"old": 1})
+    shown = text_of(admin_client.get(page(run)))
+    assert "no sync is named 'forgotten'" in shown
+    assert "unknown options: old" in shown
+
+
+def test_what_others_wrote_is_text_on_the_page(admin_client: Client) -> None:
+    run = ended_run(error="<script>1</script>")
+    RunLog.objects.create(run=run, message="<script>2</script>")
+    shown = admin_client.get(page(run)).content.decode()
+    assert "<script>1" not in shown
+    assert "<script>2" not in shown
+
+
+@pytest.mark.parametrize("way", ["add/", "{pk}/delete/", "{pk}/change/"])
+def test_nobody_writes_runs_by_hand(admin_client: Client, way: str) -> None:
+    run = ended_run()
+    answer = admin_client.post(LIST + way.format(pk=run.pk), {"state": "failed", "post": "yes"})
+    assert answer.status_code == 403
+    run.refresh_from_db()
+    assert run.state == RunState.SUCCEEDED
+
+
+def test_looking_takes_its_permission(client: Client) -> None:
+    run = SyncRun.objects.create(sync="user_routing", trigger=Trigger.COMMAND)
+    user = staff()
+    client.force_login(user)
+    assert client.get(page(run)).status_code == 403
+    user.user_permissions.add(Permission.objects.get(codename="view_syncrun"))
+    assert client.get(page(run)).status_code == 200
+
+
+def test_the_empty_list_opens(admin_client: Client) -> None:
+    assert admin_client.get(LIST).status_code == 200

@@ -1,0 +1,298 @@
+"""The console's pages of instances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from syncs.models import RunState, SyncRun, Trigger
+from tenants.models import InstanceCheck, RdsInstance, Tenant
+from tenants.models.instance import Health
+from tests.caches import register
+from tests.instances import InstanceFleet
+from tests.pages import said, text_of
+from tests.rows import instance_row, staff
+
+LIST = "/admin/tenants/rdsinstance/"
+SECRET = "s3cret-of-the-instance"
+
+pytestmark = pytest.mark.django_db
+
+
+def page(instance: RdsInstance, way: str = "change") -> str:
+    return f"{LIST}{instance.pk}/{way}/"
+
+
+def form(**fields: Any) -> dict[str, Any]:
+    known = {
+        "id": 7,
+        "name": "rds7",
+        "host": "rds.example.com",
+        "port": 5432,
+        "database": "app",
+        "user": "rainbo",
+        "new_password": "",
+        "ssl_mode": "verify-full",
+        "ssl_ca": "",
+        "require_auth": "scram-sha-256",
+        "app_url": "",
+        "is_active": "on",
+        "notes": "",
+    }
+    return {key: value for key, value in (known | fields).items() if value is not None}
+
+
+@pytest.fixture
+def instance() -> RdsInstance:
+    row = instance_row(7)
+    row.set_password(SECRET)
+    row.save()
+    return row
+
+
+@pytest.fixture
+def person(client: Client) -> Callable[..., User]:
+    """Signs in a staff user with the named permissions."""
+
+    def sign_in(*codenames: str) -> User:
+        user = staff()
+        user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+        client.force_login(user)
+        return user
+
+    return sign_in
+
+
+def test_the_list_shows_state_and_age(admin_client: Client, instance: RdsInstance) -> None:
+    checked = {"health": Health.DOWN, "last_check_at": timezone.now(), "latency_ms": 12.34}
+    RdsInstance.objects.filter(pk=7).update(**checked, last_error="refused", is_master=True)
+    shown = text_of(admin_client.get(LIST))
+    for words in ("rds.example.com:5432/app", "down", "0 s ago", "12.3 ms", "refused", "master"):
+        assert words in shown
+
+
+def test_an_instance_is_added_with_a_chosen_id(admin_client: Client) -> None:
+    admin_client.post(f"{LIST}add/", form(id=42, new_password=SECRET))
+    added = RdsInstance.objects.get()
+    assert (added.pk, added.reveal_password()) == (42, SECRET)
+
+
+def test_a_new_instance_needs_a_password(admin_client: Client) -> None:
+    answer = admin_client.post(f"{LIST}add/", form())
+    assert "This field is required" in text_of(answer)
+    assert not RdsInstance.objects.exists()
+
+
+def test_a_taken_id_is_refused(admin_client: Client, instance: RdsInstance) -> None:
+    answer = admin_client.post(f"{LIST}add/", form(name="other", new_password="x"))
+    assert "already exists" in text_of(answer)
+    assert RdsInstance.objects.get().name == "rds7"
+
+
+def test_the_next_free_id_is_offered(admin_client: Client, instance: RdsInstance) -> None:
+    assert 'value="8"' in admin_client.get(f"{LIST}add/").content.decode()
+
+
+def test_the_id_stays(admin_client: Client, instance: RdsInstance) -> None:
+    admin_client.post(page(instance), form(id=9, notes="moved"))
+    assert list(RdsInstance.objects.values_list("pk", "notes")) == [(7, "moved")]
+
+
+def test_the_password_is_never_shown(admin_client: Client, instance: RdsInstance) -> None:
+    answer = admin_client.get(page(instance)).content.decode()
+    assert SECRET not in answer
+    assert instance.password.token not in answer
+    wrong = admin_client.post(page(instance), form(name="", new_password="typed-in-vain"))
+    assert "typed-in-vain" not in wrong.content.decode()
+
+
+def test_the_history_has_no_password(admin_client: Client, instance: RdsInstance) -> None:
+    admin_client.post(page(instance), form(new_password="another-one"))
+    entry = LogEntry.objects.get()
+    assert "another-one" not in f"{entry.change_message}{entry.object_repr}"
+    assert "Password" in entry.get_change_message()
+
+
+def test_an_edit_keeps_the_stored_password(admin_client: Client, instance: RdsInstance) -> None:
+    admin_client.post(page(instance), form(name="renamed"))
+    instance.refresh_from_db()
+    assert (instance.name, instance.reveal_password()) == ("renamed", SECRET)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"host": "elsewhere.example.com"},
+        {"port": 6432},
+        {"user": "somebody"},
+        {"ssl_mode": "require"},
+        {"ssl_ca": "another CA"},
+        {"require_auth": "md5"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_another_server_needs_the_password_again(
+    admin_client: Client, instance: RdsInstance, change: dict[str, Any]
+) -> None:
+    answer = admin_client.post(page(instance), form(**change))
+    assert "enter it again" in text_of(answer)
+    instance.refresh_from_db()
+    assert instance.reveal_password() == SECRET
+    admin_client.post(page(instance), form(**change, new_password="entered"))
+    instance.refresh_from_db()
+    assert instance.reveal_password() == "entered"
+
+
+def test_line_ends_of_the_browser_leave_the_ca_as_it_is(admin_client: Client) -> None:
+    row = instance_row(7, ssl_ca="-----BEGIN\nabc\n-----END\n")
+    admin_client.post(page(row), form(ssl_ca="-----BEGIN\r\nabc\r\n-----END\r\n", notes="new"))
+    row.refresh_from_db()
+    assert (row.ssl_ca, row.notes) == ("-----BEGIN\nabc\n-----END\n", "new")
+
+
+def test_a_second_master_is_refused_in_words(admin_client: Client, instance: RdsInstance) -> None:
+    instance_row(1, is_master=True)
+    shown = text_of(admin_client.post(page(instance), form(is_master="on")))
+    assert "instance 1 (rds1) is the master" in shown
+    assert "at_most_one_master" not in shown
+
+
+def test_an_edit_leaves_what_checks_found_meanwhile(
+    admin_client: Client, instance: RdsInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = RdsInstance.save
+
+    def check_comes_between(self: RdsInstance, *args: Any, **kwargs: Any) -> None:
+        RdsInstance.objects.filter(pk=7).update(health="down", system_identifier="123")
+        save(self, *args, **kwargs)
+
+    monkeypatch.setattr(RdsInstance, "save", check_comes_between)
+    admin_client.post(page(instance), form(host="new.example.com", new_password="x"))
+    row = RdsInstance.objects.get()
+    assert (row.host, row.health, row.system_identifier) == ("new.example.com", "down", "123")
+
+
+def test_an_instance_with_tenants_stays(admin_client: Client, instance: RdsInstance) -> None:
+    Tenant.objects.create(instance=instance, remote_id="1", cache_refreshed_at=timezone.now())
+    answer = admin_client.post(page(instance, "delete"), {"post": "yes"}, follow=True)
+    assert "1 of its tenants and 0 ghost users" in said(answer)
+    assert RdsInstance.objects.exists()
+
+
+def test_an_instance_without_tenants_goes(admin_client: Client, instance: RdsInstance) -> None:
+    InstanceCheck.objects.create(instance=instance, minute=timezone.now(), health="down")
+    assert "Health checks: 1" in text_of(admin_client.get(page(instance, "delete")))
+    admin_client.post(page(instance, "delete"), {"post": "yes"})
+    assert not RdsInstance.objects.exists()
+
+
+def test_no_list_of_instances_is_deleted_at_once(admin_client: Client) -> None:
+    instance_row(1)
+    answer = admin_client.post(LIST, {"action": "delete_selected", "_selected_action": ["1"]})
+    assert answer.status_code == 200 or answer.status_code == 302
+    assert RdsInstance.objects.exists()
+
+
+def test_a_viewer_sees_no_password_field(
+    client: Client, instance: RdsInstance, person: Callable[..., User]
+) -> None:
+    person("view_rdsinstance")
+    shown = text_of(client.get(page(instance)))
+    assert "rds.example.com" in shown
+    assert "Password" not in shown.partition("Connection")[2]
+    assert "Test connection" not in shown
+
+
+@pytest.mark.parametrize("way", ["test-connection", "check-now"])
+def test_checks_take_a_post(admin_client: Client, instance: RdsInstance, way: str) -> None:
+    assert admin_client.get(page(instance, way)).status_code == 405
+    assert not SyncRun.objects.exists()
+
+
+@pytest.mark.parametrize("way", ["test-connection", "check-now"])
+def test_checks_take_their_permission(
+    client: Client, instance: RdsInstance, way: str, person: Callable[..., User]
+) -> None:
+    person("view_rdsinstance", "change_rdsinstance")
+    assert client.post(page(instance, way)).status_code == 403
+    assert not SyncRun.objects.exists()
+
+
+@pytest.mark.parametrize("action", ["test_connections", "check_now"])
+def test_actions_of_the_list_take_their_permission(
+    client: Client, instance: RdsInstance, action: str, person: Callable[..., User]
+) -> None:
+    person("view_rdsinstance", "change_rdsinstance")
+    client.post(LIST, {"action": action, "_selected_action": ["7"]})
+    assert not SyncRun.objects.exists()
+
+
+def test_check_now_requests_a_run_and_rings(
+    client: Client, instance: RdsInstance, person: Callable[..., User]
+) -> None:
+    person("view_rdsinstance", "check_instance", "view_syncrun")
+    answer = client.post(page(instance, "check-now"), follow=True)
+    run = SyncRun.objects.get()
+    assert (run.sync, run.state, run.trigger) == (
+        "instance_health",
+        RunState.QUEUED,
+        Trigger.BUTTON,
+    )
+    assert (run.actor, run.options) == ("ann", {"targets": ["7"]})
+    assert OrmQ.objects.count() == 1
+    assert f"/admin/syncs/syncrun/{run.pk}/change/" in said(answer)
+
+
+def test_check_now_takes_several_at_once(admin_client: Client) -> None:
+    for number in (1, 2):
+        instance_row(number)
+    instance_row(3, is_active=False)
+    data = {"action": "check_now", "_selected_action": ["1", "2", "3"]}
+    answer = admin_client.post(LIST, data, follow=True)
+    assert SyncRun.objects.get().options == {"targets": ["1", "2"]}
+    assert "instance 3 (rds3) is not active" in said(answer)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_good_connection_is_told(admin_client: Client, fleet: InstanceFleet) -> None:
+    row = register(fleet[2])
+    answer = admin_client.post(page(row, "test-connection"), follow=True)
+    assert "instance 2 (rds2) answers in" in said(answer)
+    row.refresh_from_db()
+    assert (row.identity, row.last_check_at) == ("", None)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_bad_connection_is_told_without_its_password(
+    admin_client: Client, fleet: InstanceFleet
+) -> None:
+    row = register(fleet[2], password=SECRET)
+    answer = admin_client.post(page(row, "test-connection"), follow=True)
+    assert "refused the login of" in said(answer)
+    assert SECRET not in answer.content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_silent_server_is_given_up_in_time(
+    admin_client: Client, fleet: InstanceFleet, black_hole: tuple[str, int]
+) -> None:
+    host, port = black_hole
+    row = register(fleet[2], host=host, port=port)
+    started = timezone.now()
+    answer = admin_client.post(page(row, "test-connection"), follow=True)
+    assert (timezone.now() - started).total_seconds() < 10
+    assert "instance 2" in said(answer)
+
+
+def test_too_many_tests_at_once_are_refused(admin_client: Client) -> None:
+    for number in range(1, 10):
+        instance_row(number)
+    data = {"action": "test_connections", "_selected_action": [str(n) for n in range(1, 10)]}
+    assert "at most 8" in said(admin_client.post(LIST, data, follow=True))

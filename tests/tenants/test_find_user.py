@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import json
+import unicodedata
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.utils import timezone
+
+from syncs.models import Confirmation, WithheldRow
+from tenants import queries
+from tenants.lookup import find
+from tenants.models import RdsInstance, RouteRemoval, Tenant, UserRoute
+from tests.caches import query, register, run_sync
+from tests.instances import Instance, InstanceFleet
+
+MAIL = "ann@example.com"
+Captured = pytest.CaptureFixture[str]
+
+
+def look(capsys: Captured, email: str = MAIL, *flags: str) -> tuple[int, str]:
+    """Exit code and standard output."""
+    try:
+        call_command("find_user", email, *flags)
+    except SystemExit as end:
+        return int(str(end.code)), capsys.readouterr().out
+    return 0, capsys.readouterr().out
+
+
+def look_json(capsys: Captured, email: str = MAIL, *flags: str) -> tuple[int, dict[str, Any]]:
+    code, out = look(capsys, email, "--json", *flags)
+    return code, json.loads(out)
+
+
+@pytest.fixture
+def directory(master: Instance) -> Instance:
+    """A master where Ann has an account in a tenant of instance 1 and of instance 2."""
+    master.add_route(1, "Ann@Example.com", 7, user_id=70, user_name="Ann")
+    master.add_route(2, MAIL, 8, 2, user_id=80)
+    master.add_route(3, "bob@example.com", 9)
+    return master
+
+
+def test_all_accounts_of_an_email_are_told(directory: Instance, capsys: Captured) -> None:
+    run_sync("user_routing")
+    Tenant.objects.create(
+        instance_id=1,
+        remote_id="7",
+        name="Acme",
+        status="trial",
+        cache_refreshed_at=timezone.now(),
+    )
+    RdsInstance.objects.filter(pk=1).update(health="healthy")
+    RdsInstance.objects.filter(pk=2).update(is_active=False)
+    code, out = look(capsys, " ANN@example.com ")
+    assert code == 0
+    assert "ANN@example.com: 2 accounts (0 s old, on time)" in out
+    assert "instance 1 (rds1), healthy: tenant 7 “Acme” (trial), user 70 “Ann”, Active\n" in out
+    assert "instance 2 (rds2), not active: tenant 8 on instance 2, not yet read, user 80" in out
+
+
+def test_json_is_one_document(directory: Instance, capsys: Captured) -> None:
+    run_sync("user_routing")
+    code, found = look_json(capsys)
+    assert (code, found["found"], found["key"]) == (0, True, MAIL)
+    assert [route["source_id"] for route in found["routes"]] == ["1", "2"]
+    assert found["cache"]["synced_at"] == Confirmation.objects.get().at.isoformat()
+    assert found["cache"]["age_seconds"] >= 0
+    assert (found["why"], found["live"]) == ([], None)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_both_unicode_forms_are_one_email(master: Instance, form: Any, capsys: Captured) -> None:
+    master.add_route(1, "José@example.com")
+    run_sync("user_routing")
+    assert look(capsys, unicodedata.normalize(form, "JOSé@example.com"))[0] == 0
+
+
+def test_look_alikes_are_others(master: Instance, capsys: Captured) -> None:
+    master.add_route(1, "\u212aim@example.com")  # the Kelvin sign
+    run_sync("user_routing")
+    assert look(capsys, "kim@example.com")[0] == 1
+    assert look(capsys, "\u212aim@example.com")[0] == 0
+
+
+def test_what_was_never_seen(directory: Instance, capsys: Captured) -> None:
+    run_sync("user_routing")
+    code, out = look(capsys, "eve@example.com")
+    assert code == 1
+    assert "Why: no sync has ever seen it." in out
+
+
+def test_what_was_removed_says_when(directory: Instance, capsys: Captured) -> None:
+    run_sync("user_routing")
+    directory.execute("DELETE FROM user_email_routing WHERE id = 3")
+    run_sync("user_routing")
+    removal = RouteRemoval.objects.get()
+    code, out = look(capsys, "bob@example.com")
+    assert code == 1
+    assert f"Why: it was removed at {removal.removed_at:%Y-%m-%d %H:%M} UTC from tenant 9" in out
+    assert look_json(capsys, "bob@example.com")[1]["removals"][0]["tenant_id"] == "9"
+
+
+def test_what_is_withheld_says_why(directory: Instance, capsys: Captured) -> None:
+    directory.add_route(4, "BOB@example.com", 9)
+    run_sync("user_routing")
+    code, out = look(capsys, "bob@example.com")
+    assert code == 0
+    assert out.count("withheld: instance 1") == 1
+    UserRoute.objects.update(withheld_reason="policy")
+    code, out = look(capsys, "bob@example.com")
+    assert code == 1
+    assert "Why: its routes are withheld" in out
+
+
+def test_a_cache_that_never_synced_or_is_stale_says_so(
+    directory: Instance, capsys: Captured
+) -> None:
+    assert "Why: the routes have never been synced (never confirmed" in look(capsys)[1]
+    run_sync("user_routing")
+    Confirmation.objects.update(at=timezone.now() - timedelta(hours=5))
+    assert "Why: the routes are 5 h old, stale" in look(capsys, "eve@example.com")[1]
+
+
+def test_a_master_that_is_not_active_says_so(directory: Instance, capsys: Captured) -> None:
+    RdsInstance.objects.filter(is_master=True).update(is_active=False)
+    assert "Why: the master is not active" in look(capsys)[1]
+
+
+def test_unusable_rows_may_be_it(directory: Instance, capsys: Captured) -> None:
+    run_sync("user_routing")
+    WithheldRow.objects.create(
+        sync="user_routing", target="1", source_id="9", row_hash=1, reason="undecodable"
+    )
+    assert "1 rows of the directory could not be stored" in look(capsys, "eve@example.com")[1]
+
+
+def test_the_master_agrees(directory: Instance, capsys: Captured) -> None:
+    run_sync("user_routing")
+    code, out = look(capsys, MAIL, "--live")
+    assert code == 0
+    assert "the same as in the cache" in out
+    assert len(look_json(capsys, MAIL, "--live")[1]["live"]["routes"]) == 2
+
+
+def test_differences_to_the_master_are_told(directory: Instance, capsys: Captured) -> None:
+    run_sync("user_routing")
+    directory.execute("UPDATE user_email_routing SET status = 'Blocked' WHERE id = 1")
+    directory.execute("DELETE FROM user_email_routing WHERE id = 2")
+    directory.add_route(5, "aNN@example.com", 11)
+    _, found = look_json(capsys, MAIL, "--live")
+    assert found["live"]["differences"] == [
+        "account 1: status is Active in the cache and Blocked on the master",
+        "account 5 is on the master only",
+        "account 2 is in the cache only",
+    ]
+
+
+def test_what_only_the_master_knows_is_found(directory: Instance, capsys: Captured) -> None:
+    code, out = look(capsys, MAIL, "--live")
+    assert code == 0
+    assert "account 1 is on the master only" in out
+
+
+def test_the_master_finds_every_unicode_form(master: Instance, capsys: Captured) -> None:
+    master.add_route(1, unicodedata.normalize("NFD", "JOSé@example.com"))
+    assert look(capsys, "josé@example.com", "--live")[0] == 0
+
+
+def test_a_master_that_is_down_leaves_what_the_cache_knows(
+    directory: Instance, capsys: Captured
+) -> None:
+    run_sync("user_routing")
+    directory.server.stop()
+    with pytest.raises(SystemExit, match="1"):
+        call_command("find_user", MAIL, "--live")
+    out, err = capsys.readouterr()
+    assert "2 accounts" in out
+    assert err.startswith("The master can't be asked: instance 1 (rds1)")
+    assert directory.rainbo_password not in out + err
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_master_in_another_encoding_answers(
+    extra_instance: Any, transactional_db: None, capsys: Captured, encoding: str
+) -> None:
+    old = extra_instance(4, master=True, encoding=encoding)
+    register(old)
+    old.add_route(1, "josé@example.com")
+    assert look(capsys, "JOSé@example.com", "--live")[0] == 0
+    assert look(capsys, "Ω@example.com", "--live")[0] == 1
+
+
+@pytest.mark.parametrize(
+    "email", ["", "a\0b@example.com", "a\nb@example.com", "\udcff@example.com"]
+)
+def test_what_can_be_no_email_is_refused(transactional_db: None, email: str) -> None:
+    with pytest.raises(CommandError, match="give an e-mail") as refused:
+        call_command("find_user", email)
+    assert refused.value.returncode == 2
+
+
+def test_look_ups_use_the_index(registered: InstanceFleet) -> None:
+    registered.master.execute(
+        "INSERT INTO user_email_routing (id, email, tenant_id, user_id) "
+        "SELECT n, 'user' || n || '@example.com', 1, n FROM generate_series(1, 20000) AS n"
+    )
+    run_sync("user_routing")
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE user_routes")
+    plan = query(f"EXPLAIN {queries._ROUTES}", "user7@example.com")
+    assert "routes_by_email" in str(plan)
+    assert len(find("USER7@example.com").shown) == 1

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from syncs import report, runs, specs
 from syncs.errors import UsageError
-from syncs.models import RunState, SyncRun, Trigger
+from syncs.models import RunState, SyncRun, TargetState, Trigger
 from syncs.options import Options
 from syncs.progress import Shown
 
@@ -97,8 +97,17 @@ class SyncCommand(BaseCommand):
             if given["quiet"] and not wrong:
                 continue
             console = err if wrong or given["json"] else out
+            if wrong and given["quiet"]:
+                for part in record.targets.exclude(state=TargetState.SUCCEEDED):
+                    console.print(report.describe(part), markup=False, highlight=False)
             for line in report.closing(record):
                 console.print(line, markup=False, highlight=False)
+        unwell = [record.sync for record in records if record.state != RunState.SUCCEEDED]
+        if unwell and len(records) > 1:
+            err.print(
+                f"{len(unwell)} of {len(records)} syncs did not succeed: {', '.join(unwell)}.",
+                highlight=False,
+            )
 
 
 @contextmanager

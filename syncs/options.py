@@ -34,5 +34,7 @@ class Options:
         unknown = set(stored) - {field.name for field in fields(cls)}
         if unknown:
             raise UsageError(f"unknown options: {', '.join(sorted(unknown))}")
-        lists = {name: tuple(stored[name]) for name in ("targets", "only") if name in stored}
+        lists: dict[str, Any] = {
+            name: tuple(stored[name]) for name in ("targets", "only") if name in stored
+        }
         return cls(**stored | lists)

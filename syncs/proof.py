@@ -63,7 +63,7 @@ def prove_equal(
         ).format(ours, theirs)
     ).fetchone()
     if unlike is None or unlike[0]:
-        raise NotEqual(f"{target}: digests of cache and source differ; nothing was published")
+        raise NotEqual("digests of cache and source differ; nothing was published")
     _keep(session, sync, target, theirs)
 
 

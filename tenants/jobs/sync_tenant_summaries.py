@@ -41,6 +41,7 @@ class Part:
             "changed": self.changes.changed,
             "removed": self.changes.removed,
             "withheld": self.reading.rows - self.changes.total,
+            "total": self.changes.total,
         }
 
 
@@ -128,7 +129,6 @@ def _publish(run: Run, stage: Stage, parts: Mapping[str, Part]) -> None:
                 target,
                 TargetState.SUCCEEDED,
                 seconds=part.reading.seconds,
-                total=part.changes.total,
                 **part.counts,
             )
 

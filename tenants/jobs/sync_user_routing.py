@@ -54,6 +54,7 @@ def _publish(run: Run, stage: Stage, source: RdsInstance, reading: Reading) -> N
         "changed": changes.changed,
         "removed": changes.removed,
         "withheld": changes.withheld + reading.rows - changes.total,
+        "total": changes.total,
     }
     reasons, accepted = _judge(run, session, target, changes)
     if reasons:
@@ -78,7 +79,6 @@ def _publish(run: Run, stage: Stage, source: RdsInstance, reading: Reading) -> N
         target,
         TargetState.SUCCEEDED,
         seconds=reading.seconds,
-        total=changes.total,
         **counts,
     )
 

@@ -58,12 +58,12 @@ def test_a_leavers_active_ghost_stands_out(admin_client: Client, instance: RdsIn
 def test_ghosts_are_found_by_their_admin(
     admin_client: Client, instance: RdsInstance, query: str
 ) -> None:
-    bob, eve = staff("bob"), staff("eve")
+    bob, mallory = staff("bob"), staff("mallory")
     ghost(instance, bob.pk)
-    ghost(instance, eve.pk)
+    ghost(instance, mallory.pk)
     shown = text_of(admin_client.get(LIST, {"q": str(bob.pk) if query == "id" else query}))
     assert f"bob ({bob.pk})" in shown
-    assert "eve" not in shown
+    assert "mallory" not in shown
 
 
 def test_ghosts_are_filtered(admin_client: Client, instance: RdsInstance) -> None:

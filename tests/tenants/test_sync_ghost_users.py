@@ -141,6 +141,20 @@ def test_an_account_in_the_way_is_never_adopted(
     assert "user 5 there" in known.last_error
 
 
+def test_a_ghost_whose_email_another_account_took_is_left_as_it_is(
+    registered: InstanceFleet,
+) -> None:
+    ann = admin()
+    run_sync("ghost_users")
+    registered[2].execute("UPDATE users SET email = 'renamed@system.internal'")
+    registered[2].add_user(5, 7, f"rainbo-admin-{ann.pk}@system.internal")
+    before = versions(registered[2])
+    run = run_sync("ghost_users")
+    assert part(run, 2).state == TargetState.SUCCEEDED, everything(run)
+    assert counts(run, 2) == (1, 0, 0, 0, 1)
+    assert versions(registered[2]) == before
+
+
 def test_ghosts_of_another_installation_are_left_alone(registered: InstanceFleet) -> None:
     foreign = {"is_ghost_admin": True, "rainbo_admin_id": "900", "rainbo_installation": "other"}
     registered[1].add_user(5, None, "theirs@system.internal", **foreign)
@@ -294,6 +308,16 @@ def test_a_run_can_keep_to_some_admins(registered: InstanceFleet) -> None:
     leave(ann, bob)
     run_sync("ghost_users", only=(str(ann.pk),))
     assert list(ghosts(registered[1]).values()) == ["Inactive"]
+
+
+def test_a_run_for_some_admins_leaves_the_ghosts_of_others(registered: InstanceFleet) -> None:
+    ann, bob = admins(2)
+    run_sync("ghost_users")
+    leave(ann)
+    run = run_sync("ghost_users", only=(str(ann.pk),))
+    assert counts(run, 1) == (1, 0, 0, 1, 0)
+    assert list(ghosts(registered[1]).values()) == ["Inactive", "Active"]
+    assert GhostUser.objects.get(admin_id=bob.pk, instance=1).confirmed == "active"
 
 
 @pytest.mark.parametrize("key", ["x", "-1", "9" * 20, "²"])

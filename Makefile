@@ -58,9 +58,12 @@ manage: venv  ## Run a management command against the running demo (CMD="find_us
 	@exec $(PY) -m localfleet manage $(CMD)
 
 clean:  ## Remove the virtualenv, the caches and the demo's data
-	@if [ -L .local ] && [[ "$$(readlink .local)" == /var/tmp/rainbo-* ]]; then \
-		rm -rf -- "$$(readlink .local)"; fi
-	@rm -rf -- .venv .local .cache .coverage htmlcov static-collected
+	@if [ -e .local/demo/lock ] && command -v flock >/dev/null \
+			&& ! flock --nonblock .local/demo/lock true; then \
+		echo "The demo runs: stop it with Ctrl-C first." >&2; exit 1; fi
+	@own=/var/tmp/rainbo-$$(printf %s "$$(pwd -P)" | sha256sum | cut -c1-12); \
+	if [ -L .local ] && [ "$$(readlink .local)" = "$$own" ]; then rm -rf -- "$$own"; fi
+	@rm -rf -- .venv .local .cache .coverage htmlcov staticfiles
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Made anew whenever requirements-dev.txt or the interpreter changes; the copied file is the sign

@@ -36,6 +36,10 @@ def stylesheet(_: HttpRequest) -> str:
     return static("rainbo/console.css")
 
 
+def favicon(_: HttpRequest) -> str:
+    return static("rainbo/favicon.svg")
+
+
 def _item(title: str, model: str, icon: str) -> dict[str, Any]:
     link = reverse(f"admin:{model.replace('.', '_')}_changelist")
     return {"title": title, "icon": icon, "link": link}

@@ -235,6 +235,9 @@ UNFOLD = {
     "SITE_SYMBOL": "hub",
     "SITE_URL": "/admin/",
     "SHOW_VIEW_ON_SITE": False,
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": "rainbo.navigation.favicon"}
+    ],
     "STYLES": ["rainbo.navigation.stylesheet"],
     "SIDEBAR": {"navigation": "rainbo.navigation.sidebar"},
 }

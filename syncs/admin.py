@@ -6,32 +6,48 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from syncs import markup, run_page
+from syncs import markup, run_page, specs
 from syncs.console import ReadOnlyAdmin
 from syncs.markup import RUN_TONES
 from syncs.models import SyncRun
 
 
+class SyncFilter(admin.SimpleListFilter):
+    """By the syncs that the code knows: their names are never gathered from the runs."""
+
+    title = "sync"
+    parameter_name = "sync"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(sync.name, sync.name) for sync in specs.all_syncs()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(sync=self.value()) if self.value() else queryset
+
+
 @admin.register(SyncRun)
 class RunAdmin(ReadOnlyAdmin):
-    list_display = ("run", "what", "how", "why", "started", "took", "outcome", "words")
-    list_filter = ("sync", "state", "trigger")
+    list_display = ("run", "what", "how", "why", "started", "took", "outcome")
+    list_filter = (SyncFilter, "state", "trigger")
     ordering = ("-id",)
     sortable_by = ()
     change_form_outer_after_template = "syncs/run_parts.html"
+    empty_words = "Nothing has run yet: manage.py setup_schedules plans the syncs."
     fieldsets = (
-        (None, {"fields": ("what", "how", "outcome", "full_error", "next_steps")}),
-        ("Request", {"fields": ("why", "asked_for", "slot_at", "attempt", "requested")}),
-        ("Course", {"fields": ("started_at_exactly", "ended", "took", "place", "related")}),
+        (None, {"fields": (("what", "how"), "result", "full_error", "next_steps")}),
+        (None, {"fields": (("why", "asked_for"), ("requested", "slot_at"))}),
+        (None, {"fields": (("started_at_exactly", "ended"), ("took", "place"))}),
+        (None, {"fields": (("attempt", "related"),)}),
     )
     readonly_fields = (
-        *("what", "how", "outcome", "full_error", "next_steps", "why", "asked_for", "slot_at"),
+        *("what", "how", "result", "full_error", "next_steps", "why", "asked_for", "slot_at"),
         *("attempt", "requested", "started_at_exactly", "ended", "took", "place", "related"),
     )
 
@@ -47,7 +63,7 @@ class RunAdmin(ReadOnlyAdmin):
 
     @admin.display(description="run")
     def run(self, record: SyncRun) -> str:
-        return f"run {record.pk}"
+        return f"run\u00a0{record.pk}"
 
     @admin.display(description="sync")
     def what(self, record: SyncRun) -> str:
@@ -70,12 +86,12 @@ class RunAdmin(ReadOnlyAdmin):
         return markup.took(record.seconds)
 
     @admin.display(description="outcome")
-    def outcome(self, record: Any) -> str:
-        return record.summary or "–"
+    def outcome(self, record: Any) -> SafeString:
+        return markup.brief("; ".join(filter(None, [record.summary, record.error])), 160)
 
-    @admin.display(description="error")
-    def words(self, record: SyncRun) -> SafeString:
-        return markup.brief(record.error)
+    @admin.display(description="outcome")
+    def result(self, record: Any) -> str:
+        return record.summary or "–"
 
     @admin.display(description="error")
     def full_error(self, record: SyncRun) -> str:
@@ -116,5 +132,5 @@ class RunAdmin(ReadOnlyAdmin):
 
 def _link(pk: int) -> SafeString:
     return format_html(
-        '<a href="{}">run {}</a>', reverse("admin:syncs_syncrun_change", args=[pk]), pk
+        '<a class="link" href="{}">run {}</a>', reverse("admin:syncs_syncrun_change", args=[pk]), pk
     )

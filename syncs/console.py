@@ -37,9 +37,11 @@ class CompletedList(ChangeList):
     """A page of rows with what they need from elsewhere."""
 
     result_list: Any
+    full_result_count: int | None
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
+        self.full_result_count = self.result_count  # else the header says it once more
         self.result_list = list(self.result_list)
         self.model_admin.complete(self.result_list)
 
@@ -52,6 +54,8 @@ class ReadOnlyAdmin(ModelAdmin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
+    list_max_show_all = 0
+    empty_words = ""  # what a list without any row says: the next step
 
     def complete(self, rows: Sequence[Any]) -> None:
         """Read what rows need from other tables, in a fixed number of queries."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from syncs import rhythm, specs
+from syncs import schedules, specs
 from syncs.models import Confirmation, RunTarget, TargetState, Trigger
 from syncs.run import Run
 
@@ -26,7 +26,7 @@ def confirmed_lately(run: Run) -> dict[str, datetime]:
     ):
         return {}
     sync, now = run.record.sync, run.now()
-    since = now - rhythm.period(specs.get(sync).cron, now) / 2
+    since = now - schedules.period(specs.get(sync), now) / 2
     return dict(Confirmation.objects.filter(sync=sync, at__gt=since).values_list("target", "at"))
 
 

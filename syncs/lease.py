@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from datetime import timedelta
 from typing import Any, Self
 
 import psycopg
@@ -16,11 +17,13 @@ from django.db import Error, OperationalError, connection, transaction
 from django.db.models.functions import Now
 
 from syncs.errors import LeaseHeld, LeaseLost
-from syncs.models import Lease, RunState, SyncRun
+from syncs.models import Lease, RunState, SyncRun, Trigger
 
 log = logging.getLogger(__name__)
 
 TAKEOVER_PATIENCE = "5s"  # how long a takeover waits for a publish of the former holder
+
+NEVER_BEGUN = timedelta(minutes=10)  # a command begins its run at once, or never
 
 _LIVE = "SELECT run_id FROM syncs_lease WHERE sync = %s AND expires_at > clock_timestamp()"
 _TAKE = """
@@ -39,7 +42,8 @@ _RENEW = """
 def claim(run: SyncRun) -> int:
     """Take the lease of the run's sync and return its fencing token.
 
-    Runs of that sync that still say `running` have lost theirs and become `lost`.
+    Runs of that sync that still say `running` have lost theirs and become `lost`; those of
+    commands that never began become `cancelled`.
     Raises LeaseHeld, naming the holder, while it is live or its holder is publishing.
     """
     with connection.cursor() as cursor:
@@ -55,7 +59,7 @@ def claim(run: SyncRun) -> int:
                 _refuse_if_live(cursor, run.sync)
                 cursor.execute(_TAKE, [run.pk, settings.RAINBO_LEASE_TTL, run.sync])
                 token = int(cursor.fetchone()[0])
-                _close_lost(run)
+                _close_abandoned(run)
         except OperationalError as error:
             if isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
                 raise LeaseHeld(_holder(run.sync), "is publishing") from error
@@ -132,9 +136,19 @@ def _holder(sync: str) -> int | None:
     return Lease.objects.filter(sync=sync).values_list("run_id", flat=True).first()
 
 
-def _close_lost(run: SyncRun) -> None:
+def _close_abandoned(run: SyncRun) -> None:
     SyncRun.objects.filter(sync=run.sync, state=RunState.RUNNING).exclude(pk=run.pk).update(
         state=RunState.LOST,
         finished_at=Now(),
         error=f"its lease ran out; run {run.pk} took over",
+    )
+    SyncRun.objects.filter(
+        sync=run.sync,
+        state=RunState.QUEUED,
+        trigger=Trigger.COMMAND,
+        created_at__lt=Now() - NEVER_BEGUN,
+    ).exclude(pk=run.pk).update(
+        state=RunState.CANCELLED,
+        finished_at=Now(),
+        error="its command ended before it began",
     )

@@ -138,8 +138,10 @@ def _part(part: RunTarget) -> Part:
 
 
 def _summary(row: dict[str, Any]) -> str:
-    counts = [
-        f"{name} {row[f'sum_{name}']:,}" for name in report.COUNTS if row[f"sum_{name}"] is not None
-    ]
+    sums = {name: row[f"sum_{name}"] for name in report.COUNTS}
+    known = {name: count for name, count in sums.items() if count is not None}
+    counts = [f"{name} {count:,}" for name, count in known.items() if count or name == "read"]
+    if known and not any(count for name, count in known.items() if name != "read"):
+        counts.append("changed nothing")
     bad = [f"{row[word]} of {row['parts']} {word}" for word in ("failed", "held") if row[word]]
     return "; ".join(filter(None, [", ".join(bad), ", ".join(counts)]))

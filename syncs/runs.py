@@ -59,13 +59,14 @@ def execute(record: SyncRun, listener: Listener | None = None) -> SyncRun:
     try:
         token = lease.claim(record)
     except LeaseHeld as busy:
-        record.move(
-            RunState.SKIPPED,
-            expect=(RunState.QUEUED,),
-            met_id=busy.run_id,
-            error=str(busy),
-            finished_at=Now(),
-        )
+        if busy.run_id != record.pk:  # else another delivery of this very run was faster
+            record.move(
+                RunState.SKIPPED,
+                expect=(RunState.QUEUED,),
+                met_id=busy.run_id,
+                error=str(busy),
+                finished_at=Now(),
+            )
         return record
     try:
         if record.move(RunState.RUNNING, expect=(RunState.QUEUED,), **_start(token)):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import connection, transaction
 from django_q.models import Schedule
 
-from syncs import specs
+from syncs import rhythm, specs
 from syncs.models import DefaultSchedule
 from syncs.specs import Sync
 
@@ -49,6 +49,12 @@ def planned() -> dict[str, list[Planned]]:
             plan = Planned(match[1], row.cron, row.repeats == PAUSED, row.next_run)
             found.setdefault(plan.sync, []).append(plan)
     return found
+
+
+def period(sync: Sync, at: datetime) -> timedelta:
+    """The time between two planned times of a sync: its schedules', or its default rhythm's."""
+    active = [plan.cron for plan in planned().get(sync.name, []) if not plan.paused]
+    return min(rhythm.period(cron, at) for cron in active or [sync.cron])
 
 
 def create_missing(*, restore: bool = False) -> list[Setup]:

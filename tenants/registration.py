@@ -49,7 +49,7 @@ def add(pk: int | None, wish: Wish) -> RdsInstance:
         raise UsageError(f"a new instance needs {', '.join(f'--{name}' for name in missing)}")
     if wish.password is None:
         raise UsageError("a new instance needs its password")
-    return _store(instance, wish)
+    return _store(instance, wish, is_new=True)
 
 
 def change(pk: int, wish: Wish) -> RdsInstance:
@@ -57,7 +57,7 @@ def change(pk: int, wish: Wish) -> RdsInstance:
     instance = RdsInstance.objects.filter(pk=pk).first()
     if instance is None:
         raise UsageError(f"no instance has the id {pk}: leave out --update to register it")
-    return _store(instance, wish)
+    return _store(instance, wish, is_new=False)
 
 
 def needs_password(pk: int, wish: Wish) -> bool:
@@ -73,8 +73,7 @@ def needs_password(pk: int, wish: Wish) -> bool:
     return False
 
 
-def _store(instance: RdsInstance, wish: Wish) -> RdsInstance:
-    is_new = instance._state.adding
+def _store(instance: RdsInstance, wish: Wish, *, is_new: bool) -> RdsInstance:
     _apply(instance, wish)
     _validate(instance)
     if wish.password is None:

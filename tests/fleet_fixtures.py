@@ -78,6 +78,7 @@ def _prepare_own_database(server: Server) -> None:
     password = secrets.token_urlsafe(16)
     databases.set_role(server, OWN_DATABASE, password, "CREATEDB")
     databases.create(server, OWN_DATABASE, owner=OWN_DATABASE)
+    _forget_settings()
     os.environ.update(
         RAINBO_SECRET_KEY=secrets.token_urlsafe(48),
         RAINBO_CREDENTIAL_KEYS=urlsafe_b64encode(secrets.token_bytes(32)).decode(),
@@ -90,6 +91,13 @@ def _prepare_own_database(server: Server) -> None:
         RAINBO_DB_USER=OWN_DATABASE,
         RAINBO_DB_PASSWORD=password,
     )
+
+
+def _forget_settings() -> None:
+    """The tests' settings are their own, whatever the caller's shell has."""
+    for name in [name for name in os.environ if name.startswith("RAINBO_")]:
+        if name != "RAINBO_PG_BIN":
+            del os.environ[name]
 
 
 _prepare_own_database(_servers["rainbo"])

@@ -37,6 +37,7 @@ class GhostAdmin(ReadOnlyAdmin):
     list_filter = ("instance", "wanted", "confirmed")
     list_select_related = ("instance",)
     search_fields = ("admin_id",)
+    empty_words = "No ghost user is known yet: manage.py sync_ghost_users makes them."
     search_help_text = "User name or id of the admin"
     fieldsets = (
         (None, {"fields": ("who", "at", "wish", "found", "seen_at", "there", "full_error")}),

@@ -77,7 +77,7 @@ class InstanceForm(forms.ModelForm[RdsInstance]):
         """The stored text where only its line ends differ: the password is bound to it."""
         if "ssl_ca" in self.changed_data:
             return str(self.cleaned_data["ssl_ca"])
-        return self.instance.ssl_ca
+        return str(self.cleaned_data["ssl_ca"])
 
     def _post_clean(self) -> None:
         """Seal the password for the settings as they are now, or see whether the old one fits."""

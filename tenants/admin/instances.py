@@ -39,6 +39,7 @@ class InstanceAdmin(ModelAdmin):
     list_display_links = ("number", "name")
     list_filter = ("health", "is_active", "ssl_mode")
     search_fields = ("name", "host", "=id")
+    empty_words = "No instance is registered yet. manage.py add_instance registers one, too."
     search_help_text = "Name, host or id"
     ordering = ("id",)
     show_facets = admin.ShowFacets.NEVER
@@ -46,9 +47,10 @@ class InstanceAdmin(ModelAdmin):
     actions = ("test_connections", "check_now")
     readonly_fields = FOUND
     fieldsets = (
-        (None, {"fields": (("id", "name"), ("is_active", "is_master"), "app_url", "notes")}),
-        ("Connection", {"fields": (("host", "port"), "database", ("user", "new_password"))}),
+        (None, {"fields": (("id", "name"), ("is_active", "is_master"))}),
+        ("Connection", {"fields": (("host", "port"), ("database", "user"), "new_password")}),
         ("Security", {"fields": (("ssl_mode", "require_auth"), "ssl_ca")}),
+        ("About", {"fields": ("app_url", "notes")}),
         ("Found by checks", {"fields": FOUND}),
     )
 
@@ -56,7 +58,7 @@ class InstanceAdmin(ModelAdmin):
         """Without the password for those who may only look, and nothing found for a new one."""
         given = [*self.fieldsets] if obj else [*self.fieldsets[:-1]]
         if obj and not self.has_change_permission(request, obj):
-            given[1] = ("Connection", {"fields": (("host", "port"), "database", "user")})
+            given[1] = ("Connection", {"fields": (("host", "port"), ("database", "user"))})
         return given
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
@@ -142,7 +144,7 @@ class InstanceAdmin(ModelAdmin):
     def latency(self, instance: RdsInstance) -> SafeString:
         if instance.latency_ms is None:
             return markup.quiet("unknown")
-        return format_html('<span class="number">{} ms</span>', f"{instance.latency_ms:,.1f}")
+        return format_html('<span class="number">{} ms</span>', f"{instance.latency_ms:,.2f}")
 
     @admin.display(description="last check", ordering="last_check_at")
     def checked(self, instance: RdsInstance) -> SafeString:

@@ -59,6 +59,7 @@ class RouteAdmin(ReadOnlyAdmin):
     list_display = ("mail", "where", "at", "person", "state", "synced", "hidden")
     list_filter = (InstanceFilter, TenantFilter)
     search_fields = ("email_key",)
+    empty_words = "No route has been read yet: manage.py sync_user_routing reads them."
     search_help_text = "An e-mail, or its beginning with * at the end"
     sortable_by = ()
     fieldsets = (
@@ -113,7 +114,7 @@ class RouteAdmin(ReadOnlyAdmin):
             place = f"tenant {route.remote_tenant_id} on instance {route.remote_instance_id}"
             return markup.quiet(f"{place}, not yet read")
         url = reverse("admin:tenants_tenant_change", args=[route.tenant.pk])
-        return format_html('<a href="{}">{}</a>', url, route.tenant.name)
+        return format_html('<a class="link" href="{}">{}</a>', url, route.tenant.name)
 
     @admin.display(description="instance")
     def at(self, route: Any) -> SafeString | str:

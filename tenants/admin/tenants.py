@@ -48,6 +48,7 @@ class TenantAdmin(ReadOnlyAdmin):
     list_filter = ("instance", "status", VanishedFilter)
     list_select_related = ("instance",)
     search_fields = ("name", "contact_email", "=remote_id")
+    empty_words = "No tenant has been read yet: manage.py sync_tenant_summaries reads them."
     search_help_text = "Name, contact e-mail or id"
     fieldsets = (
         (None, {"fields": ("name", "remote", "at", "state", "contact", "routes")}),
@@ -113,7 +114,7 @@ class TenantAdmin(ReadOnlyAdmin):
                 "tenant": tenant.remote_id,
             },
         )
-        return format_html('<a href="{}">routes of this tenant</a>', url)
+        return format_html('<a class="link" href="{}">routes of this tenant</a>', url)
 
     @admin.display(description="trial ends")
     def trial_end_at(self, tenant: Tenant) -> SafeString:

@@ -88,13 +88,16 @@ def first(root: Path) -> Iterator[RunningDemo]:
 
 @pytest.fixture
 def again(root: Path, first: RunningDemo) -> Iterator[RunningDemo]:
+    """Started anew while another program has the port that instance rds2 had."""
     first.process.send_signal(signal.SIGTERM)
     first.process.wait(40)
-    demo = RunningDemo(root)
-    with demo.process:
-        demo.wait_ready()
-        yield demo
-        demo.process.terminate()
+    port = int((root / "rds2.port").read_text())
+    with socket.create_server(("127.0.0.1", port)):
+        demo = RunningDemo(root)
+        with demo.process:
+            demo.wait_ready()
+            yield demo
+            demo.process.terminate()
 
 
 def test_nothing_runs_yet(tmp_path: Path) -> None:
@@ -185,7 +188,10 @@ def test_interrupt_leaves_no_process(first: RunningDemo) -> None:
     assert _all_gone(processes, seconds=0)
 
 
-def test_killed_demo_leaves_no_process(again: RunningDemo) -> None:
+def test_killed_demo_went_on_and_leaves_no_process(again: RunningDemo) -> None:
+    assert "Filling" not in again.output
+    done = again.manage("rainbo_status", "--check")
+    assert done.returncode == 0, done.stdout
     processes = proc.descendants(again.process.pid)
     again.process.kill()
     assert _all_gone(processes, seconds=20)

@@ -6,12 +6,30 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from localfleet.places import SHARED, local_root
+
 ROOT = Path(__file__).parents[2]
-TOOLS = ("bash", "cmp", "cp", "grep", "mkdir", "rm", "sed", "sh", "find", "readlink", "printf")
+TOOLS = (
+    "bash",
+    "cmp",
+    "cp",
+    "grep",
+    "mkdir",
+    "rm",
+    "sed",
+    "sh",
+    "find",
+    "readlink",
+    "printf",
+    "sha256sum",
+    "cut",
+)
 
 
 @pytest.fixture
@@ -97,12 +115,27 @@ def test_an_environment_that_is_ready_is_used_as_it_is(machine: Path) -> None:
     assert make(machine, "test", "ARGS=-k word").stdout.splitlines()[-1] == "-m pytest -k word"
 
 
-def test_clean_removes_only_our_own(machine: Path) -> None:
-    kept = machine / "elsewhere"
-    kept.mkdir()
-    (machine / ".local").symlink_to(kept)
+@pytest.fixture
+def of_another() -> Iterator[Path]:
+    """The data of another checkout's demo, where root keeps it."""
+    with tempfile.TemporaryDirectory(prefix="rainbo-", dir=SHARED) as folder:
+        yield Path(folder)
+
+
+def test_clean_leaves_the_data_of_the_checkout_that_this_one_was_copied_from(
+    machine: Path, of_another: Path
+) -> None:
+    (machine / ".local").symlink_to(of_another)
     (machine / ".cache").mkdir()
     make(machine, "clean")
-    assert kept.is_dir()
+    assert of_another.is_dir()
     assert not (machine / ".cache").exists()
+    assert not os.path.lexists(machine / ".local")
+
+
+def test_clean_removes_the_data_of_this_checkout(machine: Path) -> None:
+    root = local_root(machine.resolve())
+    assert root.is_dir()
+    make(machine, "clean")
+    assert not root.exists()
     assert not os.path.lexists(machine / ".local")

@@ -32,8 +32,12 @@ def test_a_run_is_summed_up_over_its_instances(admin_client: Client) -> None:
     run_part(run, "1", read=1200, added=3, changed=0, removed=0)
     run_part(run, "2", state=TargetState.FAILED, error="refused the connection")
     shown = text_of(admin_client.get(LIST))
-    assert "1 of 2 failed; read 1,200, added 3, changed 0, removed 0" in shown
-    assert "1 of 2 instances failed" in shown
+    assert "1 of 2 failed; read 1,200, added 3; 1 of 2 instances failed" in shown
+
+
+def test_a_run_that_found_nothing_new_says_so(admin_client: Client) -> None:
+    run_part(ended_run(), read=500, added=0, changed=0, removed=0, withheld=0)
+    assert "read 500, changed nothing" in text_of(admin_client.get(LIST))
 
 
 def test_the_list_takes_the_same_queries_for_one_run_and_for_many(
@@ -48,9 +52,10 @@ def test_the_list_takes_the_same_queries_for_one_run_and_for_many(
 def test_runs_are_filtered_by_what_happened(admin_client: Client) -> None:
     ended_run(error="a good one")
     ended_run(state=RunState.FAILED, error="a bad one")
-    shown = text_of(admin_client.get(f"{LIST}?state=failed"))
+    shown = text_of(admin_client.get(f"{LIST}?state__exact=failed&sync=user_routing"))
     assert "a bad one" in shown
     assert "a good one" not in shown
+    assert "a bad one" not in text_of(admin_client.get(f"{LIST}?sync=ghost_users"))
 
 
 def test_the_page_tells_what_became_of_each_instance(admin_client: Client) -> None:
@@ -121,5 +126,6 @@ def test_looking_takes_its_permission(client: Client) -> None:
     assert client.get(page(run)).status_code == 200
 
 
-def test_the_empty_list_opens(admin_client: Client) -> None:
-    assert admin_client.get(LIST).status_code == 200
+def test_the_empty_list_names_the_next_step(admin_client: Client) -> None:
+    assert "manage.py setup_schedules" in text_of(admin_client.get(LIST))
+    assert "Nothing matches" in text_of(admin_client.get(f"{LIST}?state__exact=failed"))

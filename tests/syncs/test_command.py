@@ -89,9 +89,7 @@ def test_what_is_held_comes_with_the_command_that_accepts_it(
     assert f"--accept-held {run.pk} --reason" in capsys.readouterr().err
 
 
-def test_json_stands_alone_on_stdout(
-    make_sync: Make, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_json_stands_alone_on_stdout(make_sync: Make, capsys: pytest.CaptureFixture[str]) -> None:
     make_sync(settling(TargetState.SUCCEEDED, TargetState.FAILED))
     call("--json")
     document = json.loads(capsys.readouterr().out)
@@ -110,9 +108,7 @@ def test_quiet_is_silent_when_all_is_well(
     assert (said.out, said.err) == ("", "")
 
 
-def test_a_running_sync_is_met_with_75(
-    make_sync: Make, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_running_sync_is_met_with_75(make_sync: Make, capsys: pytest.CaptureFixture[str]) -> None:
     make_sync(settling())
     holder = SyncRun.objects.create(sync="probe", trigger="command")
     lease.claim(holder)

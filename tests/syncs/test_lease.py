@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from django.db import connection
@@ -50,6 +51,16 @@ def test_a_takeover_marks_the_former_run_as_lost() -> None:
     former.refresh_from_db()
     assert former.state == RunState.LOST
     assert former.error == f"its lease ran out; run {taker.pk} took over"
+
+
+def test_a_command_that_never_began_is_cancelled() -> None:
+    dead, fresh = new_run(), new_run()
+    SyncRun.objects.filter(pk=dead.pk).update(created_at=dead.created_at - timedelta(hours=1))
+    lease.claim(new_run())
+    dead.refresh_from_db()
+    fresh.refresh_from_db()
+    assert (dead.state, dead.error) == (RunState.CANCELLED, "its command ended before it began")
+    assert fresh.state == RunState.QUEUED
 
 
 def test_an_expired_lease_that_nobody_took_may_be_renewed() -> None:

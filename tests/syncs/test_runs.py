@@ -125,6 +125,13 @@ def test_a_request_that_meets_a_run_is_skipped_and_names_it(make_sync: Make) -> 
     assert record.error == f"run {holder.pk} is running already"
 
 
+def test_a_run_delivered_twice_at_once_is_not_skipped_by_itself(make_sync: Make) -> None:
+    make_sync(settling())
+    record = request()
+    lease.claim(record)
+    assert runs.execute(SyncRun.objects.get(pk=record.pk)).state == RunState.QUEUED
+
+
 def test_a_run_whose_lease_was_taken_stays_lost(make_sync: Make) -> None:
     def lose(run: Run) -> None:
         Lease.objects.update(expires_at=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -231,7 +231,7 @@ def test_a_page_takes_the_same_few_queries(
     many: None,
     admin_client: Client,
     query: dict[str, str],
-    django_assert_max_num_queries: Callable[[int], DjangoAssertNumQueries],
+    django_assert_max_num_queries: DjangoAssertNumQueries,
 ) -> None:
     instance_row(2)
     with django_assert_max_num_queries(8):

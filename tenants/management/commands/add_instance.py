@@ -27,9 +27,7 @@ class Command(BaseCommand):
     help = "Registers an instance of the fleet, or changes one (--update)."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--id", type=int, help="the --rds number; the next free one if left out"
-        )
+        parser.add_argument("--id", type=int, help="the --rds number; the next one if left out")
         for name, words in PLAIN:
             parser.add_argument(f"--{name.replace('_', '-')}", help=words)
         parser.add_argument("--port", type=int, help="5432 unless told")
@@ -53,7 +51,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--accept-rebuilt",
             action="store_true",
-            help="its server may be another one than before",
+            help="its server may be another than before",
         )
         parser.add_argument(
             "--copy-of", type=int, metavar="N", help="it was restored from a copy of instance N"

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from rich.console import Console
+from rich.text import Text
+
+from syncs.errors import UsageError
+from tenants import checking
+from tenants.checking import Checked
+from tenants.command import add_rds
+from tenants.findings import Finding, Level
+from tenants.models import RdsInstance
+
+COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "bold red"}
+
+
+class Command(BaseCommand):
+    help = "Proves of every instance that RAINBO can do its work there, and says what to grant."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add_rds(parser)
+        parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+
+    def handle(self, *args: object, **given: Any) -> None:
+        checked = checking.check_fleet(_instances(given["rds"]))
+        master = [] if given["rds"] else checking.check_master()
+        if given["json"]:
+            self.stdout.write(json.dumps(_document(checked, master), indent=2))
+        else:
+            _show(checked, master)
+        wrong = any(finding.level is Level.ERROR for finding in master)
+        if wrong or any(one.has_errors for one in checked):
+            sys.exit(1)
+
+
+def _instances(ids: list[int]) -> list[RdsInstance]:
+    """Those named, active or not; all active ones when none is."""
+    if not ids:
+        found = list(RdsInstance.objects.filter(is_active=True))
+        if not found:
+            raise UsageError("no instance is active: register one with add_instance")
+        return found
+    found = list(RdsInstance.objects.filter(pk__in=ids))
+    if missing := set(ids) - {instance.pk for instance in found}:
+        raise UsageError(f"no instance has the id {', '.join(map(str, sorted(missing)))}")
+    return found
+
+
+def _show(checked: list[Checked], master: list[Finding]) -> None:
+    console = Console(soft_wrap=True)
+    for one in checked:
+        console.print(Text(f"{one.instance} at {one.instance.host}:{one.instance.port}", "bold"))
+        for finding in one.findings:
+            console.print(_line(finding))
+    for finding in master:
+        console.print(_line(finding))
+
+
+def _line(finding: Finding) -> Text:
+    return Text.assemble("  ", (f"{finding.level:<8}", COLOURS[finding.level]), f" {finding.text}")
+
+
+def _document(checked: list[Checked], master: list[Finding]) -> dict[str, Any]:
+    return {
+        "instances": [
+            {
+                "id": one.instance.pk,
+                "name": one.instance.name,
+                "ok": not one.has_errors,
+                "findings": [_as_json(finding) for finding in one.findings],
+            }
+            for one in checked
+        ],
+        "fleet": [_as_json(finding) for finding in master],
+    }
+
+
+def _as_json(finding: Finding) -> dict[str, str]:
+    return {"level": finding.level.value, "text": finding.text}

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from localfleet import stopping
+from localfleet import screen, stopping
 from localfleet.demo import Demo
 from localfleet.errors import FleetError
 from localfleet.places import local_root
@@ -39,7 +39,7 @@ def _demo(root: Path, port: int) -> int:
         with alone(root):
             Demo(root, port).run()
     except Stopped:
-        print("Stopped; no process is left.")
+        screen.note("Stopped; no process is left.")
     return 0
 
 

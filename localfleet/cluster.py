@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import subprocess
+import signal
+import tempfile
 from pathlib import Path
 
 from localfleet.account import Account
 from localfleet.errors import FleetError
-from localfleet.process import as_account
+from localfleet.process import spawn
 
 SUPERUSER = "postgres"
 ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC", "PATH": "/usr/bin:/bin"}
@@ -18,17 +19,19 @@ ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC", "PATH": "/usr/bin:/bin"}
 def make(folder: Path, bin_folder: Path, password_file: Path, account: Account | None) -> None:
     """Run initdb into `folder/data` with a random password for the superuser.
 
-    An interrupted attempt leaves no data folder, so that the next one starts afresh.
+    An interrupted attempt leaves no data folder. The next one starts afresh in another folder,
+    since the initdb of a killed process may still be at work for a moment.
     """
-    unfinished = folder / "unfinished"
-    shutil.rmtree(unfinished, ignore_errors=True)
     folder.mkdir(mode=0o700, exist_ok=True)
+    for former in folder.glob("unfinished-*"):
+        shutil.rmtree(former, ignore_errors=True)
+    unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=folder))
     write_private(password_file, secrets.token_urlsafe(24))
     readable = folder / "password"
     write_private(readable, password_file.read_text())
     if account:
-        account.own(folder)
-        account.own(readable)
+        for path in (folder, unfinished, readable):
+            account.own(path)
     _initdb(bin_folder, unfinished, readable, account)
     readable.unlink()
     unfinished.rename(folder / "data")
@@ -51,15 +54,16 @@ def _initdb(bin_folder: Path, data: Path, password_file: Path, account: Account 
         "--locale=C",
         "--no-sync",
     ]
-    done = subprocess.run(
-        [str(bin_folder / "initdb"), *arguments],
-        check=False,
-        cwd=data.parent,
-        env=ENVIRONMENT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        **as_account(account),
-    )
-    if done.returncode:
-        raise FleetError(f"initdb in {data.parent} failed: {done.stderr.strip()}")
+    with tempfile.TemporaryFile() as output:
+        initdb = spawn(
+            [bin_folder / "initdb", *arguments],
+            death_signal=signal.SIGKILL,
+            cwd=data.parent,
+            env=ENVIRONMENT,
+            output=output,
+            account=account,
+        )
+        if initdb.wait():
+            output.seek(0)
+            said = output.read().decode(errors="replace").strip()
+            raise FleetError(f"initdb in {data.parent} failed: {said}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,18 +14,24 @@ WIDTH = 52
 @contextmanager
 def step(text: str) -> Iterator[None]:
     """Say what is being done, and how many seconds it took."""
-    print(f"{text:.<{WIDTH}}", end="", flush=True)
+    _say(f"{text:.<{WIDTH}}")
     begin = time.monotonic()
     try:
         yield
     except BaseException:
-        print(flush=True)
+        _say("\n")
         raise
-    print(f" {time.monotonic() - begin:4.1f} s", flush=True)
+    _say(f" {time.monotonic() - begin:4.1f} s\n")
 
 
 def note(text: str) -> None:
-    print(text, flush=True)
+    _say(f"{text}\n")
+
+
+def _say(text: str) -> None:
+    # Nobody may be there any more, as when the terminal was closed.
+    with contextlib.suppress(OSError):
+        print(text, end="", flush=True)
 
 
 def ready(url: str, password: str, email: str, root: Path) -> None:

@@ -177,9 +177,12 @@ class Server:
 
     def _accepts(self) -> bool:
         """Whether it is this server, and no other on the same port, that lets us in."""
-        with contextlib.suppress(psycopg.OperationalError), self.connect() as connection:
-            row = connection.execute("SELECT current_setting('data_directory')").fetchone()
-            return row is not None and row[0] == str(self.data)
+        query = "SELECT current_setting('data_directory')"
+        with (
+            contextlib.suppress(psycopg.OperationalError),
+            self.connect(connect_timeout=2) as connection,
+        ):
+            return connection.execute(query).fetchone() == (str(self.data),)
         return False
 
     def _judge_exit(self, log: str) -> bool:

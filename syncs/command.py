@@ -51,22 +51,21 @@ class SyncCommand(BaseCommand):
 
     def run_syncs(self, given: dict[str, Any]) -> int:
         """Run what was asked for, tell how it went, and return the exit code."""
-        out, err = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
+        talk = Talk(as_json=given["json"], quiet=given["quiet"])
         try:
             options = self.options(given)
             with interruptible():
-                records = list(self._each(options, given, err if given["json"] else out))
+                records = [self._run(name, options, talk) for name in self.syncs]
         except UsageError as error:
-            err.print(str(error), markup=False, highlight=False)
+            talk.complain(str(error))
             return report.USAGE
         except KeyboardInterrupt:
-            err.print(
+            talk.complain(
                 "Interrupted: the run is closed as failed. What was published stays; "
-                "nothing else was.",
-                highlight=False,
+                "nothing else was."
             )
             return report.INTERRUPTED
-        self._tell(records, given, out, err)
+        talk.sum_up(records)
         return report.exit_code(records)
 
     def options(self, given: dict[str, Any]) -> Options:
@@ -78,36 +77,50 @@ class SyncCommand(BaseCommand):
             failed_from=given.get("failed_from"),
         )
 
-    def _each(self, options: Options, given: dict[str, Any], console: Console) -> Iterator[SyncRun]:
-        for name in self.syncs:
-            record = runs.request(name, options, Trigger.COMMAND, actor())
-            title = specs.get(name).title
-            with Shown(console, title, quiet=given["quiet"]) as shown:
-                yield runs.execute(record, shown)
+    def _run(self, name: str, options: Options, talk: Talk) -> SyncRun:
+        record = runs.request(name, options, Trigger.COMMAND, actor())
+        with talk.progress(specs.get(name).title) as shown:
+            record = runs.execute(record, shown)
+        talk.close(record)
+        return record
 
-    def _tell(
-        self, records: list[SyncRun], given: dict[str, Any], out: Console, err: Console
-    ) -> None:
-        if given["json"]:
+
+class Talk:
+    """What a command says, and where: results on stdout, trouble on stderr."""
+
+    def __init__(self, *, as_json: bool, quiet: bool) -> None:
+        self.as_json = as_json
+        self.quiet = quiet
+        self._out = Console(soft_wrap=True, highlight=False, markup=False)
+        self._err = Console(soft_wrap=True, highlight=False, markup=False, stderr=True)
+
+    def complain(self, sentence: str) -> None:
+        self._err.print(sentence)
+
+    def progress(self, title: str) -> Shown:
+        return Shown(self._err if self.as_json else self._out, title, quiet=self.quiet)
+
+    def close(self, record: SyncRun) -> None:
+        """How one run went; nothing when all is well and quiet is asked for."""
+        wrong = record.state != RunState.SUCCEEDED
+        if self.quiet and not wrong:
+            return
+        lines = report.closing(record)
+        if self.quiet:
+            parts = record.targets.exclude(state=TargetState.SUCCEEDED)
+            lines = [*map(report.describe, parts), *lines]
+        for line in lines:
+            (self._err if wrong or self.as_json else self._out).print(line)
+
+    def sum_up(self, records: list[SyncRun]) -> None:
+        if self.as_json:
             documents = [report.document(record) for record in records]
-            shown = documents[0] if len(self.syncs) == 1 else {"runs": documents}
+            shown = documents[0] if len(documents) == 1 else {"runs": documents}
             sys.stdout.write(json.dumps(shown, indent=2, ensure_ascii=False) + "\n")
-        for record in records:
-            wrong = record.state != RunState.SUCCEEDED
-            if given["quiet"] and not wrong:
-                continue
-            console = err if wrong or given["json"] else out
-            if wrong and given["quiet"]:
-                for part in record.targets.exclude(state=TargetState.SUCCEEDED):
-                    console.print(report.describe(part), markup=False, highlight=False)
-            for line in report.closing(record):
-                console.print(line, markup=False, highlight=False)
         unwell = [record.sync for record in records if record.state != RunState.SUCCEEDED]
         if unwell and len(records) > 1:
-            err.print(
-                f"{len(unwell)} of {len(records)} syncs did not succeed: {', '.join(unwell)}.",
-                highlight=False,
-            )
+            names = ", ".join(unwell)
+            self.complain(f"{len(unwell)} of {len(records)} syncs did not succeed: {names}.")
 
 
 @contextmanager

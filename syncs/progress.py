@@ -59,5 +59,5 @@ class Shown:
             line = f"[{colour}]{line}[/{colour}]"
         if not self.console.is_terminal:
             line = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}"
-        self.console.print(line, soft_wrap=True, highlight=False)
+        self.console.print(line, markup=True)
         self._bar.update(self._task, advance=1, total=part.run.targets.count())

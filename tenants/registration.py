@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from cryptography import x509
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
@@ -14,11 +12,10 @@ from syncs.errors import UsageError
 from tenants import fleet, identity
 from tenants.credentials import CredentialError
 from tenants.identity import Register
+from tenants.instance_rules import broken_rules
 from tenants.models import RdsInstance
-from tenants.models.instance import SslMode
 
 REQUIRED = ("name", "host", "database", "user")
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9.])?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*")
 
 
 @dataclass(frozen=True)
@@ -108,27 +105,12 @@ def _apply(instance: RdsInstance, wish: Wish) -> None:
 
 def _validate(instance: RdsInstance) -> None:
     """Raises UsageError for settings that no connection could use."""
-    if not _HOST.fullmatch(instance.host):
-        raise UsageError("--host takes one host name or address, and nothing else")
-    if instance.is_master and not instance.is_active:
-        raise UsageError(f"{instance} can't be the master and not active")
-    if instance.ssl_mode == SslMode.VERIFY_CA and not instance.ssl_ca:
-        raise UsageError("ssl mode verify-ca needs a CA: give it --ssl-ca FILE")
-    if instance.ssl_ca:
-        _check_ca(instance.ssl_ca)
+    if broken := broken_rules(instance):
+        raise UsageError("; ".join(broken.values()))
     try:
         instance.full_clean(exclude=["password"])
     except ValidationError as error:
         raise UsageError(_sentence(error)) from error
-
-
-def _check_ca(pem: str) -> None:
-    try:
-        x509.load_pem_x509_certificates(pem.encode())
-    except ValueError as error:
-        raise UsageError("--ssl-ca names a file that holds no CA certificates (PEM)") from error
-    if "PRIVATE KEY" in pem:
-        raise UsageError("--ssl-ca names a file with a private key: give certificates alone")
 
 
 def _sentence(error: ValidationError) -> str:

@@ -34,7 +34,8 @@ def _rotate(pk: int) -> bool:
     Raises InvalidToken when no key opens it. False when the instance was deleted meanwhile.
     """
     rows = RdsInstance.objects.filter(pk=pk)
-    while (stored := rows.values_list("password", flat=True).first()) is not None:
-        if rows.filter(password=stored).update(password=credentials.rotate(stored)):
+    while (row := rows.only("password").first()) is not None:
+        sealed = credentials.rotate(row.password)
+        if rows.filter(password=row.password).update(password=sealed):
             return True
     return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -16,8 +17,12 @@ from django.views.decorators.http import require_POST
 from syncs import runs, tasks
 from syncs.models import Trigger
 from syncs.options import Options
-from tenants.connection_test import AT_ONCE, try_connections
+from tenants.checking import Checked, check_fleet
+from tenants.findings import Level
 from tenants.models import RdsInstance
+
+LIMIT = 8.0  # seconds for one instance, so that a page answers within ten
+AT_ONCE = 8  # instances that one page may test
 
 
 def may_check(request: HttpRequest) -> bool:
@@ -26,17 +31,13 @@ def may_check(request: HttpRequest) -> bool:
 
 def tell_tests(request: HttpRequest, instances: Sequence[RdsInstance]) -> None:
     """Try the stored settings of some instances now and say what came of each."""
-    if len(instances) > AT_ONCE:
-        messages.error(request, f"Test at most {AT_ONCE} instances at once: you chose more.")
+    most = min(AT_ONCE, settings.RAINBO_FLEET_THREADS)
+    if len(instances) > most:
+        messages.error(request, f"Test at most {most} instances at once: you chose more.")
         return
-    for outcome in try_connections(instances):
-        if outcome.value is None:
-            messages.error(request, f"{outcome.error}")
-            continue
-        seen = outcome.value
-        words = f"{outcome.instance} answers in {seen.latency_ms:.1f} ms, PostgreSQL {seen.version}"
-        tell = messages.warning if seen.warnings else messages.success
-        tell(request, "; ".join([words, *seen.warnings]) + ".")
+    for checked in check_fleet(instances, LIMIT):
+        level, words = _in_words(checked)
+        messages.add_message(request, level, words)
 
 
 def ask_for_check(request: HttpRequest, instances: Sequence[RdsInstance]) -> None:
@@ -52,6 +53,18 @@ def ask_for_check(request: HttpRequest, instances: Sequence[RdsInstance]) -> Non
     url = reverse("admin:syncs_syncrun_change", args=[record.pk])
     said = 'A check was requested: <a href="{}">run {}</a>. A worker takes it up.'
     messages.success(request, format_html(said, url, record.pk))
+
+
+def _in_words(checked: Checked) -> tuple[int, str]:
+    """What is wrong, or else what is doubtful and what is good, and how grave it is."""
+    texts: dict[Level, list[str]] = {level: [] for level in Level}
+    for finding in checked.findings:
+        texts[finding.level].append(finding.text)
+    words = "; ".join(texts[Level.ERROR] or [*texts[Level.WARNING], *texts[Level.OK]])
+    name = str(checked.instance)
+    grave = messages.ERROR if texts[Level.ERROR] else messages.WARNING
+    level = grave if texts[Level.ERROR] or texts[Level.WARNING] else messages.SUCCESS
+    return level, words if words.startswith(name) else f"{name}: {words}"
 
 
 @require_POST

@@ -12,6 +12,7 @@ from unfold.widgets import (
 )
 
 from tenants.credentials import CredentialError
+from tenants.instance_rules import broken_rules
 from tenants.models import RdsInstance
 
 NEVER_SHOWN = (
@@ -56,6 +57,7 @@ class InstanceForm(forms.ModelForm[RdsInstance]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.is_new = self.instance.pk is None
+        self.sealed = False  # whether the password was sealed anew
         if "new_password" not in self.fields:  # a person who may only look
             return
         if self.is_new:
@@ -77,18 +79,23 @@ class InstanceForm(forms.ModelForm[RdsInstance]):
         """The stored text where only its line ends differ: the password is bound to it."""
         if "ssl_ca" in self.changed_data:
             return str(self.cleaned_data["ssl_ca"])
-        return str(self.cleaned_data["ssl_ca"])
+        return self.instance.ssl_ca
 
     def _post_clean(self) -> None:
         """Seal the password for the settings as they are now, or see whether the old one fits."""
         before = None if self.is_new else self.instance.binding
         super()._post_clean()  # type: ignore[misc]  # Django's own hook, untyped
+        if not self.errors:
+            for name, words in broken_rules(self.instance).items():
+                self.add_error(name, words)
         if self.errors:
             return
-        if password := self.cleaned_data.get("new_password"):
+        password = self.cleaned_data.get("new_password")
+        self.sealed = bool(password) or self.instance.binding != before
+        if password:
             self.instance.set_password(password)
-        elif self.instance.binding != before:
+        elif self.sealed:
             try:
-                self.instance.reveal_password()
+                self.instance.reseal()
             except CredentialError as error:
                 self.add_error("new_password", str(error))

@@ -80,8 +80,8 @@ class InstanceAdmin(ModelAdmin):
         if not change:
             obj.save(force_insert=True)
             return
-        changed = {"password" if name == "new_password" else name for name in form.changed_data}
-        obj.save(update_fields=changed)
+        changed = set(form.changed_data) - {"new_password"}
+        obj.save(update_fields=changed | {"password"} if form.sealed else changed)
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: Any = None

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from syncs.models import Confirmation, RunState, TargetState
+from tenants.jobs import sync_instance_health
+from tenants.models import InstanceCheck, RdsInstance
+from tenants.vitals import Vitals
+from tests.caches import everything, part, register, run_sync
+from tests.instances import InstanceFleet
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def known(number: int = 1) -> RdsInstance:
+    return RdsInstance.objects.get(pk=number)
+
+
+def vitals(latency_ms: float = 1, skew_ms: float = 0, connections: int = 1) -> Vitals:
+    return Vitals(NOON, latency_ms, skew_ms, connections, 100, "18.1")
+
+
+def test_healthy_instances(registered: InstanceFleet) -> None:
+    run = run_sync("instance_health")
+    assert run.state == RunState.SUCCEEDED, run.error
+    one, check = known(), InstanceCheck.objects.get(instance=1)
+    assert (one.health, check.health) == ("healthy", "healthy")
+    assert one.latency_ms is not None
+    assert 0 < one.latency_ms < 1000
+    assert check.skew_ms is not None
+    assert abs(check.skew_ms) < 1000
+    assert check.connections is not None
+    assert check.connections >= 1
+    assert check.max_connections == 100
+    assert one.server_version == check.server_version == "18.6"
+    assert one.last_check_at
+    assert Confirmation.objects.filter(sync="instance_health").count() == 3
+
+
+def test_an_instance_that_is_down(registered: InstanceFleet) -> None:
+    run_sync("instance_health")
+    registered[2].server.stop()
+    run = run_sync("instance_health")
+    assert run.state == RunState.PARTIAL
+    assert part(run, 2).state == TargetState.FAILED
+    two = known(2)
+    assert (two.health, two.latency_ms, two.server_version) == ("down", None, "18.6")
+    assert two.last_error == part(run, 2).error
+    assert "instance 2 (rds2) refused the connection" in two.last_error
+    registered[2].server.start()
+    run_sync("instance_health", failed_from=run.pk)
+    assert (known(2).health, known(2).last_error) == ("healthy", "")
+
+
+def test_down_is_not_confirmed(registered: InstanceFleet) -> None:
+    registered[2].server.stop()
+    run_sync("instance_health")
+    assert set(Confirmation.objects.values_list("target", flat=True)) == {"1", "3"}
+
+
+def test_a_black_hole_is_down_in_time(
+    registered: InstanceFleet, black_hole: tuple[str, int]
+) -> None:
+    register(registered[2], id=9, name="hole", port=black_hole[1])
+    started = time.monotonic()
+    run = run_sync("instance_health")
+    assert time.monotonic() - started < 8
+    assert known(9).health == "down"
+    assert registered[2].rainbo_password not in everything(run)
+
+
+@pytest.mark.parametrize(
+    ("seen", "health", "words"),
+    [
+        (vitals(), "healthy", []),
+        (vitals(latency_ms=1000), "healthy", []),
+        (vitals(latency_ms=1001), "degraded", ["it takes 1,001 ms to answer"]),
+        (vitals(skew_ms=-6500), "degraded", ["its clock is 6.5 s behind ours"]),
+        (vitals(skew_ms=6500), "degraded", ["its clock is 6.5 s ahead of ours"]),
+        (vitals(connections=90), "healthy", []),
+        (vitals(connections=91), "degraded", ["91 of 100 connections are in use"]),
+    ],
+)
+def test_what_vital_signs_mean(seen: Vitals, health: str, words: list[str]) -> None:
+    assert (seen.health.value, seen.warnings) == (health, words)
+
+
+def test_a_degraded_instance_says_why(
+    registered: InstanceFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tenants.vitals.SLOW_MS", 0)
+    run = run_sync("instance_health")
+    assert run.state == RunState.SUCCEEDED
+    assert known().health == "degraded"
+    assert "ms to answer" in known().last_error
+    assert "ms to answer" in part(run).note
+
+
+def test_one_row_a_minute(registered: InstanceFleet) -> None:
+    for _ in range(3):
+        run_sync("instance_health")
+    minutes = InstanceCheck.objects.filter(instance=1).values_list("minute", flat=True)
+    assert 1 <= len(minutes) <= 2
+    assert {minute.second for minute in minutes} == {0}
+
+
+def test_old_checks_are_dropped(registered: InstanceFleet) -> None:
+    now = datetime.now(UTC)
+    for age in (sync_instance_health.KEPT + timedelta(hours=1), timedelta(days=6)):
+        InstanceCheck.objects.create(instance_id=1, minute=now - age, health="healthy")
+    run_sync("instance_health", targets=("2",))
+    assert [c.minute for c in InstanceCheck.objects.filter(instance=1)] == [now - age]
+
+
+def test_only_the_instances_that_are_named(registered: InstanceFleet) -> None:
+    run = run_sync("instance_health", targets=("3",))
+    assert [p.target for p in run.targets.all()] == ["3"]
+    assert known(1).health == "unknown"
+
+
+def test_a_dry_run_writes_nothing(registered: InstanceFleet) -> None:
+    run = run_sync("instance_health", dry_run=True)
+    assert run.state == RunState.SUCCEEDED
+    assert not InstanceCheck.objects.exists()
+    assert not Confirmation.objects.exists()
+    assert (known().health, known().identity) == ("unknown", "")

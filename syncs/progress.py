@@ -31,13 +31,13 @@ class Shown:
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.completed} of {task.total} instances"),
+            TextColumn("{task.fields[done]}"),
             TimeElapsedColumn(),
             console=console,
             transient=True,
             disable=quiet or not console.is_terminal,
         )
-        self._task = self._bar.add_task(title, total=None)
+        self._task = self._bar.add_task(title, total=None, done="")
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -60,4 +60,7 @@ class Shown:
         if not self.console.is_terminal:
             line = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}"
         self.console.print(line, markup=True)
-        self._bar.update(self._task, advance=1, total=part.run.targets.count())
+        parts = part.run.targets
+        total, waiting = parts.count(), parts.filter(state=TargetState.WAITING).count()
+        done = f"{total - waiting} of {total} instances"
+        self._bar.update(self._task, completed=total - waiting, total=total, done=done)

@@ -108,7 +108,7 @@ def _validate(instance: RdsInstance) -> None:
     if broken := broken_rules(instance):
         raise UsageError("; ".join(broken.values()))
     try:
-        instance.full_clean(exclude=["password"])
+        instance.full_clean(exclude=["password"], validate_constraints=False)
     except ValidationError as error:
         raise UsageError(_sentence(error)) from error
 

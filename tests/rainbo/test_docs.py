@@ -11,6 +11,8 @@ import pytest
 from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand
 
+from tenants import grants
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 NAME = re.compile(r"^[\w.-]+")
@@ -160,3 +162,9 @@ def test_links_between_pages_lead_somewhere(page: str) -> None:
 def test_pages_name_only_commands_that_exist(page: str) -> None:
     named = set(re.findall(r"manage\.py ([a-z_]+)", read(page)))
     assert named <= set(get_commands())
+
+
+@pytest.mark.parametrize("columns", [grants.READ_OF_USERS, grants.GHOST_WRITES])
+def test_the_page_of_instances_grants_what_the_code_asks_for(columns: str) -> None:
+    granted = " ".join(read("docs/instances.md").split())
+    assert f"({columns})" in granted

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from syncs.models import Confirmation, RunState, TargetState
-from tenants.jobs import sync_instance_health
+from tenants.jobs.sync_instance_health import KEPT
 from tenants.models import InstanceCheck, RdsInstance
 from tenants.vitals import Vitals
 from tests.caches import everything, part, register, run_sync
@@ -109,7 +109,7 @@ def test_one_row_a_minute(registered: InstanceFleet) -> None:
 
 def test_old_checks_are_dropped(registered: InstanceFleet) -> None:
     now = datetime.now(UTC)
-    for age in (sync_instance_health.KEPT + timedelta(hours=1), timedelta(days=6)):
+    for age in (KEPT + timedelta(hours=1), timedelta(days=6)):
         InstanceCheck.objects.create(instance_id=1, minute=now - age, health="healthy")
     run_sync("instance_health", targets=("2",))
     assert [c.minute for c in InstanceCheck.objects.filter(instance=1)] == [now - age]

@@ -1,0 +1,154 @@
+"""TLS and the way to log in, on Debian's PostgreSQL (the embedded one has no TLS)."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from localfleet.server import Server
+from syncs.errors import LoginRefused, SourceError, TlsRefused
+from tenants import checking, fleet
+from tenants.models import RdsInstance
+from tests.caches import register
+from tests.certificates import Authority
+from tests.instances import Instance, InstanceFleet
+
+OURS, OTHER = Authority.make(), Authority.make()
+
+
+@pytest.fixture
+def secure(
+    extra_server: Callable[..., Server],
+    extra_instance: Callable[..., Instance],
+    debian_bin: Path,
+    transactional_db: None,
+) -> Callable[[str], Instance]:
+    """Makes an instance whose certificate, signed by our CA, is for the given host."""
+
+    def make(host: str) -> Instance:
+        instance = extra_instance(5, server=extra_server("secure", bin_folder=debian_bin))
+        data = instance.server.data
+        for name, text in zip(("server.crt", "server.key"), OURS.server(host), strict=True):
+            (data / name).write_text(text)
+            (data / name).chmod(0o600)
+            shutil.chown(data / name, (data / "PG_VERSION").stat().st_uid)
+        with instance.server.connect() as connection:
+            connection.execute("ALTER SYSTEM SET ssl = on")
+        instance.server.restart()
+        return instance
+
+    return make
+
+
+def enter(instance: Instance, **fields: str) -> bool:
+    """Whether the connection is encrypted; raises what RAINBO says when it is refused."""
+    row = register(instance, **({"ssl_mode": "verify-full", "ssl_ca": OURS.pem} | fields))
+    with fleet.connect(row, "test") as source:
+        return bool(source.pgconn.ssl_in_use)
+
+
+def refusal(instance: Instance, **fields: str) -> str:
+    with pytest.raises(SourceError) as raised:
+        enter(instance, **fields)
+    assert isinstance(raised.value, TlsRefused | LoginRefused)
+    assert instance.rainbo_password not in str(raised.value)
+    return str(raised.value)
+
+
+def test_verify_full_with_the_right_ca(secure: Callable[[str], Instance]) -> None:
+    assert enter(secure("localhost"), host="localhost")
+
+
+def test_verify_full_of_an_address(secure: Callable[[str], Instance]) -> None:
+    assert enter(secure("127.0.0.1"))
+
+
+def test_verify_full_with_a_wrong_ca(secure: Callable[[str], Instance]) -> None:
+    said = refusal(secure("localhost"), host="localhost", ssl_ca=OTHER.pem)
+    assert "shows a certificate that its CA did not sign" in said
+
+
+def test_verify_full_with_the_systems_cas(secure: Callable[[str], Instance]) -> None:
+    said = refusal(secure("localhost"), host="localhost", ssl_ca="")
+    assert "shows a certificate that the system's list of CAs did not sign" in said
+
+
+def test_verify_full_with_a_wrong_host(secure: Callable[[str], Instance]) -> None:
+    said = refusal(secure("db.example.com"), host="localhost")
+    assert "made for another host name than localhost" in said
+
+
+def test_verify_ca_takes_another_host(secure: Callable[[str], Instance]) -> None:
+    assert enter(secure("db.example.com"), host="localhost", ssl_mode="verify-ca")
+
+
+def test_verify_ca_with_a_wrong_ca(secure: Callable[[str], Instance]) -> None:
+    said = refusal(secure("localhost"), ssl_mode="verify-ca", ssl_ca=OTHER.pem)
+    assert "did not sign" in said
+
+
+def test_verify_ca_without_a_ca(secure: Callable[[str], Instance]) -> None:
+    assert "no CA" in refusal(secure("localhost"), ssl_mode="verify-ca", ssl_ca="")
+
+
+def test_require_encrypts_and_asks_for_no_proof(secure: Callable[[str], Instance]) -> None:
+    assert enter(secure("db.example.com"), ssl_mode="require", ssl_ca="")
+
+
+@pytest.mark.parametrize("ssl_mode", ["verify-full", "verify-ca", "require"])
+def test_a_plaintext_server_is_refused(
+    fleet: InstanceFleet, transactional_db: None, ssl_mode: str
+) -> None:
+    said = refusal(fleet[2], ssl_mode=ssl_mode)
+    assert f"does not encrypt, and ssl mode {ssl_mode} asks for it" in said
+
+
+def test_the_file_of_the_ca_is_private_and_goes(
+    secure: Callable[[str], Instance], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    row = register(secure("127.0.0.1"), ssl_mode="verify-full", ssl_ca=OURS.pem)
+    with fleet.connect(row, "test"):
+        (file,) = tmp_path.iterdir()
+        assert file.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_check_fleet_has_nothing_to_warn_of(secure: Callable[[str], Instance]) -> None:
+    row = register(secure("127.0.0.1"), ssl_mode="verify-full", ssl_ca=OURS.pem)
+    (checked,) = checking.check_fleet([row])
+    assert {finding.level for finding in checked.findings} == {"ok"}
+    assert checked.findings[0].text == "reached, encrypted (ssl mode verify-full)"
+
+
+@pytest.mark.parametrize("method", ["md5", "password", "trust"])
+def test_a_weaker_way_to_log_in_is_refused(
+    extra_instance: Callable[..., Instance], transactional_db: None, method: str
+) -> None:
+    instance = _asking_for(method, extra_instance(6))
+    said = refusal(instance, ssl_mode="disable")
+    assert "wants another way to log in than scram-sha-256" in said
+
+
+@pytest.mark.parametrize("method", ["md5", "password"])
+def test_a_weaker_way_to_log_in_may_be_chosen(
+    extra_instance: Callable[..., Instance], transactional_db: None, method: str
+) -> None:
+    instance = _asking_for(method, extra_instance(6))
+    assert enter(instance, ssl_mode="disable", require_auth=method) is False
+    assert RdsInstance.objects.get(pk=6).require_auth == method
+
+
+def _asking_for(method: str, instance: Instance) -> Instance:
+    """The same instance, whose server asks RAINBO's role for its password in that way."""
+    with instance.server.connect() as connection:
+        if method == "md5":
+            connection.execute("SET password_encryption = 'md5'")
+            connection.execute(f"ALTER ROLE rainbo PASSWORD '{instance.rainbo_password}'".encode())
+        rules = instance.server.data / "pg_hba.conf"
+        rules.write_text(f"host all rainbo all {method}\n{rules.read_text()}")
+        connection.execute("SELECT pg_reload_conf()")
+    return instance

@@ -36,7 +36,7 @@ def seed(instances: Mapping[int, Server]) -> bool:
     finished by the next one.
     """
     with instances[MASTER].connect(DATABASE, autocommit=False) as master:
-        if _has_tenants(master):
+        if _has_rows(master):
             return False
         for number, server in instances.items():
             if number != MASTER:
@@ -57,12 +57,15 @@ def shared_email(instances: Mapping[int, Server]) -> str:
     return str(row[0]) if row else "nobody@example.com"
 
 
-def _has_tenants(connection: psycopg.Connection) -> bool:
-    return connection.execute("SELECT FROM tenants LIMIT 1").rowcount == 1
+def _has_rows(connection: psycopg.Connection) -> bool:
+    query = "SELECT FROM tenants UNION ALL SELECT FROM users LIMIT 1"
+    return connection.execute(query).rowcount == 1
 
 
 def _fill(connection: psycopg.Connection, number: int) -> None:
-    if not _has_tenants(connection):
+    if not _has_rows(connection):
+        # Ids start at 1 even after an attempt that was rolled back: sequences are not.
+        connection.execute("TRUNCATE tenants, users, locations RESTART IDENTITY")
         text = (SQL_FOLDER / "seed.sql").read_bytes()
         psycopg.ClientCursor(connection).execute(text, {"id": number})
         connection.execute(ANALYZE)

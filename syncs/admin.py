@@ -40,16 +40,8 @@ class RunAdmin(ReadOnlyAdmin):
     sortable_by = ()
     change_form_outer_after_template = "syncs/run_parts.html"
     empty_words = "Nothing has run yet: manage.py setup_schedules plans the syncs."
-    fieldsets = (
-        (None, {"fields": (("what", "how"), "result", "full_error", "next_steps")}),
-        (None, {"fields": (("why", "asked_for"), ("requested", "slot_at"))}),
-        (None, {"fields": (("started_at_exactly", "ended"), ("took", "place"))}),
-        (None, {"fields": (("attempt", "related"),)}),
-    )
-    readonly_fields = (
-        *("what", "how", "result", "full_error", "next_steps", "why", "asked_for", "slot_at"),
-        *("attempt", "requested", "started_at_exactly", "ended", "took", "place", "related"),
-    )
+    fieldsets = ((None, {"fields": (("what", "how"), "result", "full_error", "next_steps")}),)
+    readonly_fields = ("what", "how", "result", "full_error", "next_steps")
 
     def complete(self, rows: Sequence[SyncRun]) -> None:
         run_page.add_summaries(rows)
@@ -57,7 +49,8 @@ class RunAdmin(ReadOnlyAdmin):
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        context["course"] = run_page.course(context["original"])
+        record = context["original"]
+        context |= {"course": run_page.course(record), "facts": run_page.facts(record, _link)}
         response: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
         return response
 
@@ -75,7 +68,7 @@ class RunAdmin(ReadOnlyAdmin):
 
     @admin.display(description="asked by")
     def why(self, record: SyncRun) -> str:
-        return f"{record.trigger}: {record.actor}" if record.actor else record.trigger
+        return run_page.asked_by(record)
 
     @admin.display(description="started")
     def started(self, record: SyncRun) -> SafeString:
@@ -100,34 +93,6 @@ class RunAdmin(ReadOnlyAdmin):
     @admin.display(description="what to do")
     def next_steps(self, record: SyncRun) -> SafeString:
         return run_page.next_steps(record)
-
-    @admin.display(description="options")
-    def asked_for(self, record: SyncRun) -> str:
-        return run_page.options_in_words(record)
-
-    @admin.display(description="planned for")
-    def slot_at(self, record: SyncRun) -> SafeString:
-        return markup.moment(record.slot, timezone.now(), missing="no planned time")
-
-    @admin.display(description="requested")
-    def requested(self, record: SyncRun) -> SafeString:
-        return markup.moment(record.created_at, timezone.now())
-
-    @admin.display(description="started")
-    def started_at_exactly(self, record: SyncRun) -> SafeString:
-        return markup.moment(record.started_at, timezone.now(), missing="not started")
-
-    @admin.display(description="ended")
-    def ended(self, record: SyncRun) -> SafeString:
-        return markup.moment(record.finished_at, timezone.now(), missing="not ended")
-
-    @admin.display(description="ran on")
-    def place(self, record: SyncRun) -> str:
-        return f"{record.host}, process {record.pid}" if record.host else "nowhere yet"
-
-    @admin.display(description="other runs")
-    def related(self, record: SyncRun) -> SafeString:
-        return run_page.related(record, _link)
 
 
 def _link(pk: int) -> SafeString:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Count, Q, Sum
+from django.utils import timezone
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
@@ -99,6 +100,27 @@ def next_steps(record: SyncRun) -> SafeString:
     if not lines:
         return markup.quiet("nothing")
     return format_html_join("", '<p>{}: <code class="command">{}</code></p>', lines)
+
+
+def asked_by(record: SyncRun) -> str:
+    return f"{record.trigger}: {record.actor}" if record.actor else record.trigger
+
+
+def facts(record: SyncRun, link: Callable[[int], SafeString]) -> list[tuple[str, str]]:
+    """Who asked for what, and when and where it went on."""
+    now = timezone.now()
+    return [
+        ("asked by", asked_by(record)),
+        ("options", options_in_words(record)),
+        ("planned for", markup.moment(record.slot, now, missing="no planned time")),
+        ("requested", markup.moment(record.created_at, now)),
+        ("started", markup.moment(record.started_at, now, missing="not started")),
+        ("ended", markup.moment(record.finished_at, now, missing="not ended")),
+        ("took", markup.took(record.seconds)),
+        ("ran on", f"{record.host}, process {record.pid}" if record.host else "nowhere yet"),
+        ("attempt", str(record.attempt)),
+        ("other runs", related(record, link)),
+    ]
 
 
 def options_in_words(record: SyncRun) -> str:

@@ -71,7 +71,7 @@ _CONNECTING: tuple[tuple[str, type[SourceError], str], ...] = (
         "shows a certificate that was made for another host name than {host}",
     ),
     (
-        r"certificate verify failed|unable to get local issuer|self-signed certificate",
+        r"certificate verify failed|self-signed certificate|signature failure|bad signature",
         TlsRefused,
         "shows a certificate that {ca} did not sign: check the CA (--ssl-ca)",
     ),

@@ -18,9 +18,9 @@ class Authority:
     key: ec.EllipticCurvePrivateKey
 
     @classmethod
-    def make(cls) -> Authority:
+    def make(cls, common_name: str = "Test CA") -> Authority:
         key = ec.generate_private_key(ec.SECP256R1())
-        name = _name("Test CA")
+        name = _name(common_name)
         builder = _builder(name, name, key).add_extension(
             x509.BasicConstraints(ca=True, path_length=None), critical=True
         )

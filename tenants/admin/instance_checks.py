@@ -51,7 +51,7 @@ def ask_for_check(request: HttpRequest, instances: Sequence[RdsInstance]) -> Non
     record = runs.request("instance_health", Options(targets=targets), Trigger.BUTTON, actor)
     tasks.ring(record)
     url = reverse("admin:syncs_syncrun_change", args=[record.pk])
-    said = 'A check was requested: <a href="{}">run {}</a>. A worker takes it up.'
+    said = 'A check was requested: <a class="underline" href="{}">run {}</a>. A worker takes it up.'
     messages.success(request, format_html(said, url, record.pk))
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from localfleet import proc
 from localfleet.places import local_root, scratch_root
-from localfleet.server import free_port
+from localfleet.server import Server, free_port
 
 CHECKOUT = Path(__file__).parents[2]
 LOCALFLEET = [sys.executable, "-m", "localfleet"]
@@ -154,6 +154,17 @@ def test_person_of_the_seed_is_found_on_every_instance(first: RunningDemo) -> No
     done = first.manage("find_user", first.said(r"find_user (\S+)\""), "--json")
     assert {f"rds{number}" for number in (1, 2, 3)} <= set(re.findall(r"rds\d", done.stdout))
     json.loads(done.stdout)
+
+
+def test_ghosts_of_the_admin_who_left_are_deactivated(first: RunningDemo) -> None:
+    query = "SELECT status, count(*) FROM users WHERE is_ghost_admin GROUP BY 1 ORDER BY 1"
+    deadline = time.monotonic() + 20
+    for name in ("rds1", "rds2", "rds3"):
+        found: list[tuple[str, int]] = []
+        while len(found) < 2 and time.monotonic() < deadline:
+            with Server(first.root, name).connect("app") as connection:
+                found = connection.execute(query).fetchall()
+        assert found == [("Active", 2), ("Inactive", 1)]
 
 
 def test_secrets_are_private(first: RunningDemo) -> None:

@@ -93,14 +93,17 @@ def test_only_an_empty_fleet_is_seeded(seeded: InstanceFleet) -> None:
     assert seeded[2].execute("SELECT count(*) FROM users WHERE id = 7") == [(0,)]
 
 
-def test_interrupted_seed_is_finished(fleet: InstanceFleet) -> None:
-    fleet.master.execute("ALTER TABLE user_email_routing RENAME TO away")
-    with pytest.raises(UndefinedTable, match="user_email_routing"):
+@pytest.mark.parametrize(("number", "table"), [(1, "user_email_routing"), (3, "locations")])
+def test_interrupted_seed_is_finished(fleet: InstanceFleet, number: int, table: str) -> None:
+    fleet[number].execute(f"ALTER TABLE {table} RENAME TO away")
+    with pytest.raises(UndefinedTable, match=table):
         seed(_servers(fleet))
-    fleet.master.execute("ALTER TABLE away RENAME TO user_email_routing")
+    fleet[number].execute(f"ALTER TABLE away RENAME TO {table}")
     assert seed(_servers(fleet))
-    users = _total(fleet, "SELECT count(*) FROM users")
-    assert fleet.master.execute("SELECT count(*) FROM user_email_routing") == [(users,)]
+    users = [instance.execute("SELECT count(*) FROM users")[0][0] for instance in fleet.instances]
+    assert min(users) > 7_000
+    assert fleet.master.execute("SELECT count(*) FROM user_email_routing") == [(sum(users),)]
+    assert shared_email(_servers(fleet)) != "nobody@example.com"
 
 
 def test_same_fleet_appears_again(fleet: InstanceFleet) -> None:

@@ -128,4 +128,5 @@ def test_looking_takes_its_permission(client: Client) -> None:
 
 def test_the_empty_list_names_the_next_step(admin_client: Client) -> None:
     assert "manage.py setup_schedules" in text_of(admin_client.get(LIST))
-    assert "Nothing matches" in text_of(admin_client.get(f"{LIST}?state__exact=failed"))
+    for search in ("state__exact=failed", "trigger=api", "sync=ghost_users"):
+        assert "Nothing matches" in text_of(admin_client.get(f"{LIST}?{search}"))

@@ -20,10 +20,10 @@ def known(number: int) -> RdsInstance:
     return RdsInstance.objects.get(pk=number)
 
 
-def visit(*numbers: int, **options: bool) -> list[str | None]:
+def visit(*numbers: int, remember: bool = True) -> list[str | None]:
     """The error of each instance, None where it was entered."""
     outcomes = fleet.each_instance(
-        [known(number) for number in numbers], lambda *_: "in", "test", **options
+        [known(number) for number in numbers], lambda *_: "in", "test", remember=remember
     )
     return [str(outcome.error) if outcome.error else None for outcome in outcomes]
 

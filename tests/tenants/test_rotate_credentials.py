@@ -59,7 +59,8 @@ def test_a_password_that_no_key_opens_is_named(
 def test_a_password_that_changes_meanwhile_is_not_lost(
     new_key: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rotate, changed = credentials.rotate, []
+    rotate = credentials.rotate
+    changed: list[bool] = []
 
     def slow(sealed: Sealed) -> Sealed:
         if not changed:

@@ -16,7 +16,7 @@ from tests.caches import register
 from tests.certificates import Authority
 from tests.instances import Instance, InstanceFleet
 
-OURS, OTHER = Authority.make(), Authority.make()
+OURS, OTHER, OF_THE_SAME_NAME = Authority.make(), Authority.make("Other CA"), Authority.make()
 
 
 @pytest.fixture
@@ -66,8 +66,11 @@ def test_verify_full_of_an_address(secure: Callable[[str], Instance]) -> None:
     assert enter(secure("127.0.0.1"))
 
 
-def test_verify_full_with_a_wrong_ca(secure: Callable[[str], Instance]) -> None:
-    said = refusal(secure("localhost"), host="localhost", ssl_ca=OTHER.pem)
+@pytest.mark.parametrize("authority", [OTHER, OF_THE_SAME_NAME], ids=["other", "same name"])
+def test_verify_full_with_a_wrong_ca(
+    secure: Callable[[str], Instance], authority: Authority
+) -> None:
+    said = refusal(secure("localhost"), host="localhost", ssl_ca=authority.pem)
     assert "shows a certificate that its CA did not sign" in said
 
 

@@ -74,6 +74,7 @@ class SyncRun(models.Model):
     )
 
     class Meta:
+        verbose_name = "run"
         ordering: ClassVar = ["-id"]
         constraints: ClassVar = [
             models.UniqueConstraint(

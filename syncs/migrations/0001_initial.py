@@ -144,6 +144,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "verbose_name": "run",
                 "ordering": ["-id"],
             },
         ),

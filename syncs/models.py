@@ -249,6 +249,32 @@ class BucketDigest(models.Model):
         return f"{self.sync} of {self.target}, bucket {self.bucket}"
 
 
+class SyncSchedule(models.Model):
+    """What RAINBO keeps of a sync's schedule beside the row of django-q that fires."""
+
+    schedule = models.OneToOneField(
+        "django_q.Schedule", on_delete=models.CASCADE, related_name="sync_schedule"
+    )
+    sync = models.CharField(max_length=64, unique=True)
+    options = models.JSONField(default=dict, blank=True)
+    grace_seconds = models.PositiveIntegerField(
+        null=True, blank=True, help_text="how late a run may end; empty: the usual grace"
+    )
+    paused_until = models.DateTimeField(null=True, blank=True)
+    pause_reason = models.CharField(max_length=255, blank=True)
+    paused_by = models.CharField(max_length=150, blank=True)
+    note = models.TextField(blank=True)
+    changed_at = models.DateTimeField(auto_now=True)
+    changed_by = models.CharField(max_length=150, blank=True)
+
+    class Meta:
+        verbose_name = "schedule"
+        permissions: ClassVar = [("run_sync", "Can run and cancel syncs")]
+
+    def __str__(self) -> str:
+        return f"schedule of {self.sync}"
+
+
 class Heartbeat(models.Model):
     """A sign of life that came through a worker."""
 

@@ -16,6 +16,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_CACHE_DIR := $(CACHE)/pip
 export UV_CACHE_DIR := $(CACHE)/uv
 export PYTHONUNBUFFERED := 1
+# As it is, not as make and the shell would read its quotes and dollar signs.
+export DEMO_COMMAND := $(value CMD)
 export PYTEST_DEBUG_TEMPROOT := $(CACHE)
 
 # Production-like values for the checks: no secret of anyone, and a database port where nobody is.
@@ -24,7 +26,7 @@ LINT_ENV := env RAINBO_SECRET_KEY=$(shell printf 'lint-%.0s0123456789' 1 2 3 4 5
 	RAINBO_ALLOWED_HOSTS=rainbo.example RAINBO_HTTPS=on RAINBO_DEBUG=off \
 	RAINBO_DB_HOST=127.0.0.1 RAINBO_DB_PORT=1 RAINBO_DB_PASSWORD=lint
 
-.PHONY: help venv demo test lint format lock manage clean
+.PHONY: help venv demo test soak lint format lock manage clean
 
 help:  ## List these words
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' \
@@ -35,6 +37,9 @@ demo: venv  ## A real PostgreSQL fleet with RAINBO on this machine (PORT=8000)
 
 test: venv  ## Run the tests on real PostgreSQL servers (ARGS="-k name")
 	@mkdir -p $(CACHE); exec $(PY) -m pytest $(ARGS)
+
+soak: venv  ## Kill and stop workers for twenty minutes, at their real pace (ARGS="-k name")
+	@mkdir -p $(CACHE); exec $(PY) -m pytest -m soak -s $(ARGS)
 
 lint: venv  ## Check style, types, migrations and the production settings
 	$(PY) -m ruff check .
@@ -55,7 +60,7 @@ lock: venv  ## Compile requirements*.txt from pyproject.toml (ARGS=--upgrade)
 	$$compile -c requirements.txt --extra demo --extra dev -o requirements-dev.txt
 
 manage: venv  ## Run a management command against the running demo (CMD="find_user a@b.c")
-	@exec $(PY) -m localfleet manage $(CMD)
+	@exec $(PY) -m localfleet manage --line-from DEMO_COMMAND
 
 clean:  ## Remove the virtualenv, the caches and the demo's data
 	@if [ -e .local/demo/lock ] && command -v flock >/dev/null \

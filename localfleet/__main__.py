@@ -1,7 +1,7 @@
 """The words of the Makefile that concern the demo:
 
 python -m localfleet demo [--port N] [--root FOLDER]
-python -m localfleet manage [--root FOLDER] WORDS…
+python -m localfleet manage [--root FOLDER] WORDS… (or --line-from VARIABLE)
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from localfleet import screen, stopping
 from localfleet.demo import Demo
 from localfleet.errors import FleetError
+from localfleet.management import words_of
 from localfleet.places import local_root
 from localfleet.running import alone, manage
 from localfleet.stopping import Stopped
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         root = _root(given.root)
         if given.word == "manage":
-            manage(root, given.words)
+            manage(root, words_of(os.environ.get(given.line_from, "")) or given.words)
         return _demo(root, given.port)
     except FleetError as error:
         print(error, file=sys.stderr)
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     manage = words.add_parser("manage", help="run a management command against the running demo")
     for word in (demo, manage):
         word.add_argument("--root", type=Path, help="the folder to keep everything in")
+    manage.add_argument("--line-from", metavar="VARIABLE", default="", help="holds the words")
     # Options among the words are the management command's own.
     manage.add_argument("words", nargs=argparse.REMAINDER)
     return parser

@@ -31,7 +31,7 @@ class Demo:
         self.fleet = LocalFleet(root, [OWN_DATABASE, *INSTANCES.values()])
         gunicorn = [sys.executable, "-m", "gunicorn", *GUNICORN, f"--bind={HOST}:{port}"]
         self.web = Part(root, "web", [*gunicorn, "rainbo.wsgi"])
-        self.worker = Part(root, "worker", [*management.MANAGE, "qcluster"])
+        self.worker = Part(root, "worker", [*management.MANAGE, "schedule_work"])
 
     @property
     def instances(self) -> dict[int, Server]:

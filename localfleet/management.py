@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,13 @@ from localfleet.places import CHECKOUT
 from localfleet.process import spawn
 
 MANAGE = [sys.executable, str(CHECKOUT / "manage.py")]
+
+WORD = re.compile(r"""(--[\w-]+=)?(?:"([^"]*)"|'([^']*)')(?!\S)|(\S+)""")
+
+
+def words_of(line: str) -> list[str]:
+    """The words of a line. Quotes hold a word together; within a word they are letters: o'brien."""
+    return ["".join(filter(None, found.groups())) for found in WORD.finditer(line)]
 
 
 def run(

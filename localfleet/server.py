@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from localfleet.process import spawn
 
 HOST = "127.0.0.1"
 PORT_TRIES = 10
+PORTS = range(20_000, 32_000)
 LOG_LIMIT = 5_000_000
 SETTINGS = {
     "listen_addresses": HOST,
@@ -193,7 +195,9 @@ class Server:
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A port that nobody listens on, below those that the system gives to outgoing connections."""
+    while True:
+        port = secrets.choice(PORTS)
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind((HOST, port))
+            return port

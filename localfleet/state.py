@@ -15,6 +15,7 @@ from localfleet.cluster import write_private
 from localfleet.server import Server
 
 OWN_DATABASE = "rainbo"
+MANAGE = 'make manage CMD="{}"'
 FOREIGN = ("RAINBO_", "DJANGO_", "PG", "Q_CLUSTER_NAME")
 
 
@@ -63,7 +64,7 @@ class State:
     def environment(self, outside: Mapping[str, str] = os.environ) -> dict[str, str]:
         """RAINBO's settings, and of the outside what doesn't concern RAINBO or PostgreSQL."""
         kept = {name: value for name, value in outside.items() if not name.startswith(FOREIGN)}
-        return kept | self.settings
+        return kept | self.settings | {"RAINBO_MANAGE": MANAGE}
 
 
 def _fresh_settings() -> dict[str, str]:

@@ -14,6 +14,8 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connection, connections
 
+from syncs import rhythm, specs
+
 OLDEST_LIBPQ = 16
 UTF8 = "UTF8"
 LOOPBACK = frozenset({"", "localhost", "127.0.0.1", "::1"})
@@ -137,6 +139,17 @@ def lease(**_: object) -> Iterator[CheckMessage]:
 
 
 @register()
+def worker_silence(**_: object) -> Iterator[CheckMessage]:
+    beat, silence = settings.RAINBO_BEAT, settings.RAINBO_WORKER_SILENCE
+    if beat * 3 > silence:
+        yield Error(
+            f"RAINBO_BEAT is {beat} s and RAINBO_WORKER_SILENCE is {silence} s.",
+            hint="Two signs of life must be able to get lost: send at least three in that time.",
+            id="rainbo.E011",
+        )
+
+
+@register()
 def fleet_limits(**_: object) -> Iterator[CheckMessage]:
     statement, limit = settings.RAINBO_STATEMENT_TIMEOUT, settings.RAINBO_INSTANCE_LIMIT
     if limit < statement or limit > settings.RAINBO_RUN_LIMIT:
@@ -146,6 +159,21 @@ def fleet_limits(**_: object) -> Iterator[CheckMessage]:
             f"({settings.RAINBO_RUN_LIMIT} s) must hold.",
             id="rainbo.E008",
         )
+
+
+@register()
+def schedules(**_: object) -> Iterator[CheckMessage]:
+    known = [sync.name for sync in specs.all_syncs()]
+    for name, cron in settings.RAINBO_SCHEDULES.items():
+        if name not in known:
+            yield _schedule_error(f"names {name!r}, which is no sync", ", ".join(known))
+        if not rhythm.is_valid(rhythm.normal(cron)):
+            wrong = f"gives {name} {cron!r}, which has no planned times"
+            yield _schedule_error(wrong, "five fields of cron, such as */15 * * * *")
+
+
+def _schedule_error(wrong: str, right: str) -> Error:
+    return Error(f"RAINBO_SCHEDULES {wrong}.", hint=f"Use: {right}.", id="rainbo.E013")
 
 
 @register()

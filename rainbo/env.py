@@ -55,6 +55,12 @@ class Environment:
         value = self.text(name, str(default))
         return _number(name, value, int, at_least, at_most)
 
+    def integers(self, name: str, default: str, at_least: int, at_most: int) -> tuple[int, ...]:
+        """Whole numbers, separated by commas; `none` for no number at all."""
+        value = self.text(name, default)
+        parts = [] if value.lower() == "none" else value.split(",")
+        return tuple(_number(name, part, int, at_least, at_most) for part in parts)
+
     def optional_integer(self, name: str, at_least: int, at_most: int) -> int | None:
         value = self.optional(name)
         return None if value is None else _number(name, value, int, at_least, at_most)
@@ -82,6 +88,15 @@ class Environment:
         if not names:
             raise ImproperlyConfigured(f"{name} holds no value: {hint}")
         return names
+
+    def pairs(self, name: str, example: str) -> dict[str, str]:
+        """`name=value; name=value`, each name once."""
+        parts = [part for part in self.text(name, "").split(";") if part.strip()]
+        pairs = [[side.strip() for side in part.split("=", 1)] for part in parts]
+        found = {pair[0]: pair[-1] for pair in pairs if len(pair) == 2 and all(pair)}
+        if len(found) != len(parts):
+            raise _wrong(name, f"pairs with each name once, such as {example}", self.text(name, ""))
+        return found
 
     def folder(self, name: str) -> Path | None:
         return self._path(name, "a folder that exists", Path.is_dir)

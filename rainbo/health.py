@@ -1,7 +1,7 @@
 """What probes ask: is the process alive, can it serve, do the workers work.
 
 Answered before every other middleware: a probe needs no login, no session, no host name that
-RAINBO knows and no TLS. A refusal says what is wrong in plain words; details go to the log.
+RAINBO knows and no TLS. None waits longer than three seconds. A refusal says what is wrong in plain words; details go to the log.
 """
 
 from __future__ import annotations
@@ -9,20 +9,21 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable
-from datetime import timedelta
+from typing import Any
 
 from django.db import Error, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
-from django.utils import timezone
 
+from rainbo.deadline import Answer, Question
 from syncs import queries
 
 logger = logging.getLogger(__name__)
 Handler = Callable[[HttpRequest], HttpResponseBase]
-WORKER_SILENCE = timedelta(minutes=3)
+DEADLINE = 3.0
 NO_DATABASE = "RAINBO's own database cannot be used"
+FROZEN = "RAINBO's own database does not answer"
 
 
 def answer_probes(get_response: Handler) -> Handler:
@@ -45,28 +46,25 @@ def alive() -> JsonResponse:
 
 
 def ready() -> JsonResponse:
-    try:
-        applied = MigrationRecorder(connection).applied_migrations()
-    except Error:
-        logger.exception("readiness probe: %s", NO_DATABASE)
-        return _unavailable(NO_DATABASE)
-    missing = known_migrations() - applied.keys()
-    if missing:
+    found = _ask("readiness", applied)
+    if isinstance(found, JsonResponse):
+        return found
+    if missing := known_migrations() - found:
         return _unavailable(f"{len(missing)} migrations are not applied: run manage.py migrate")
     return _ok()
 
 
 def worker() -> JsonResponse:
-    try:
-        last = queries.worker_heartbeat()
-    except Error:
-        logger.exception("worker probe: %s", NO_DATABASE)
-        return _unavailable(NO_DATABASE)
-    if last is None:
-        return _unavailable("no worker has ever reported: start manage.py qcluster")
-    if timezone.now() - last > WORKER_SILENCE:
-        return _unavailable(f"no worker has reported since {last:%Y-%m-%d %H:%M} UTC")
-    return _ok(last_heartbeat=last.isoformat())
+    """What `manage.py worker_health` says, for probes."""
+    state = _ask("worker", workers)
+    if isinstance(state, JsonResponse):
+        return state
+    if state.trouble:
+        return _unavailable(state.trouble)
+    return _ok(
+        last_heartbeat=state.heartbeat and state.heartbeat.isoformat(),
+        busy_with_run=state.busy_with,
+    )
 
 
 @functools.cache
@@ -75,7 +73,23 @@ def known_migrations() -> frozenset[tuple[str, str]]:
     return frozenset(MigrationLoader(None).graph.nodes)
 
 
-def _ok(**details: str) -> JsonResponse:
+applied = Question(lambda: set(MigrationRecorder(connection).applied_migrations()))
+workers = Question(lambda: queries.worker_state())
+
+
+def _ask(probe: str, question: Question[Answer]) -> Answer | JsonResponse:
+    """The answer, or the refusal when RAINBO's own database gives none in time."""
+    try:
+        return question.answer(DEADLINE)
+    except TimeoutError:
+        logger.error("%s probe: %s", probe, FROZEN)
+        return _unavailable(FROZEN)
+    except Error:
+        logger.exception("%s probe: %s", probe, NO_DATABASE)
+        return _unavailable(NO_DATABASE)
+
+
+def _ok(**details: object) -> JsonResponse:
     return _answer({"status": "ok", **details}, 200)
 
 
@@ -83,5 +97,5 @@ def _unavailable(reason: str) -> JsonResponse:
     return _answer({"status": "unavailable", "reason": reason}, 503)
 
 
-def _answer(body: dict[str, str], status: int) -> JsonResponse:
+def _answer(body: dict[str, Any], status: int) -> JsonResponse:
     return JsonResponse(body, status=status, headers={"Cache-Control": "no-store"})

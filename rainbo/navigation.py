@@ -16,7 +16,10 @@ ROOMS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("Routes", "tenants.userroute", "alternate_email"),
         ("Ghost users", "tenants.ghostuser", "badge"),
     ),
-    "Syncs": (("Runs", "syncs.syncrun", "sync"),),
+    "Syncs": (
+        ("Runs", "syncs.syncrun", "sync"),
+        ("Schedules", "syncs.syncschedule", "schedule"),
+    ),
     "People": (
         ("Users", "auth.user", "person"),
         ("Groups", "auth.group", "group"),

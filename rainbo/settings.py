@@ -183,7 +183,9 @@ CACHES = {
 
 # The queue only rings: every run is recorded, fenced and repeated by RAINBO itself.
 RAINBO_WORKERS = env.integer("RAINBO_WORKERS", 4, 1, 64)
-RAINBO_RUN_LIMIT = env.integer("RAINBO_RUN_LIMIT", 900, 60, 7 * DAY)
+RAINBO_RUN_LIMIT = env.integer("RAINBO_RUN_LIMIT", 900, 5, 7 * DAY)
+RAINBO_RETRY_SECONDS = env.integers("RAINBO_RETRY_SECONDS", "60,300,600", 1, DAY)
+TASK_LIMIT = RAINBO_RUN_LIMIT + 60  # the run's own limit comes first: it closes the record
 Q_CLUSTER = {
     "name": "rainbo",
     "label": "Queue",
@@ -192,8 +194,8 @@ Q_CLUSTER = {
     "workers": RAINBO_WORKERS,
     "queue_limit": RAINBO_WORKERS,
     "bulk": 1,
-    "timeout": RAINBO_RUN_LIMIT,
-    "retry": 2 * RAINBO_RUN_LIMIT + 300,
+    "timeout": TASK_LIMIT,
+    "retry": 2 * TASK_LIMIT + 300,
     "max_attempts": 1,
     "ack_failures": True,
     "save_limit": -1,
@@ -202,11 +204,22 @@ Q_CLUSTER = {
     "time_zone": "UTC",
 }
 
+# Workers are watched: a sign of life goes through the queue and comes back through a worker.
+RAINBO_BEAT = env.integer("RAINBO_BEAT", 60, 1, 60 * 60)
+RAINBO_WORKER_SILENCE = env.integer("RAINBO_WORKER_SILENCE", 180, 3, DAY)
+RAINBO_QUEUE_PATIENCE = env.integer("RAINBO_QUEUE_PATIENCE", 300, 3, DAY)
+
+# The rhythms that syncs get when their schedules are first created, in UTC
+RAINBO_SCHEDULES = env.pairs("RAINBO_SCHEDULES", "user_routing=*/5 * * * *; ghost_users=0 3 * * *")
+
 # The fleet
 RAINBO_SOURCE_SQL = env.folder("RAINBO_SOURCE_SQL")
 RAINBO_FLEET_THREADS = env.integer("RAINBO_FLEET_THREADS", 8, 1, 256)
 RAINBO_STATEMENT_TIMEOUT = env.integer("RAINBO_STATEMENT_TIMEOUT", 120, 1, DAY)
 RAINBO_INSTANCE_LIMIT = env.integer("RAINBO_INSTANCE_LIMIT", 300, 1, DAY)
+
+# What commands and pages print for a person to run
+RAINBO_MANAGE = env.text("RAINBO_MANAGE", "python manage.py")
 
 # Leases and freshness
 RAINBO_LEASE_TTL = env.integer("RAINBO_LEASE_TTL", 60, 3, 60 * 60)
@@ -223,17 +236,20 @@ RAINBO_GUARD_MOVED_PERCENT = env.percent("RAINBO_GUARD_MOVED_PERCENT", 30)
 RAINBO_GUARD_COLUMN_PERCENT = env.percent("RAINBO_GUARD_COLUMN_PERCENT", 30)
 RAINBO_WITHHELD_CAP = env.rows_and_percent("RAINBO_WITHHELD_CAP", 100, 1)
 
+DEFAULT_EXCEPTION_REPORTER_FILTER = "rainbo.reports.WithoutValues"
 LOGGING = logs.config(
     style=env.choice("RAINBO_LOG_FORMAT", logs.usual_style(), ("json", "text")),
     level=env.choice("RAINBO_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
 )
 
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 UNFOLD = {
     "SITE_TITLE": "RAINBO",
     "SITE_HEADER": "RAINBO",
     "SITE_SUBHEADER": "Fleet console",
     "SITE_SYMBOL": "hub",
-    "SITE_URL": "/admin/",
+    "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": "rainbo.navigation.favicon"}

@@ -13,10 +13,11 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from syncs import markup, run_page, specs
+from syncs import markup, run_page, schedule_admin, specs  # noqa: F401 (registers its pages)
 from syncs.console import ReadOnlyAdmin
 from syncs.markup import RUN_TONES
 from syncs.models import SyncRun
+from syncs.run_cancelling import cancel_view
 
 
 class SyncFilter(admin.SimpleListFilter):
@@ -38,10 +39,14 @@ class RunAdmin(ReadOnlyAdmin):
     list_filter = (SyncFilter, "state", "trigger")
     ordering = ("-id",)
     sortable_by = ()
+    change_form_outer_before_template = "syncs/run_tools.html"
     change_form_outer_after_template = "syncs/run_parts.html"
     empty_words = "Nothing has run yet: manage.py setup_schedules plans the syncs."
     fieldsets = ((None, {"fields": (("what", "how"), "result", "full_error", "next_steps")}),)
     readonly_fields = ("what", "how", "result", "full_error", "next_steps")
+
+    def get_custom_urls(self) -> Any:
+        return (("<int:pk>/cancel/", "syncs_syncrun_cancel", cancel_view),)
 
     def complete(self, rows: Sequence[SyncRun]) -> None:
         run_page.add_summaries(rows)

@@ -5,3 +5,6 @@ class SyncsConfig(AppConfig):
     name = "syncs"
     verbose_name = "Syncs"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from syncs import worker_signals  # noqa: F401 (listens to the queue's signals)

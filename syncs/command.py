@@ -18,6 +18,7 @@ from syncs import report, runs, specs
 from syncs.errors import UsageError
 from syncs.models import RunState, SyncRun, TargetState, Trigger
 from syncs.options import Options
+from syncs.printable import printable, printable_line
 from syncs.progress import Shown
 
 
@@ -53,9 +54,10 @@ class SyncCommand(BaseCommand):
         """Run what was asked for, tell how it went, and return the exit code."""
         talk = Talk(as_json=given["json"], quiet=given["quiet"])
         try:
+            names = self.chosen(given)
             options = self.options(given)
             with interruptible():
-                records = [self._run(name, options, talk) for name in self.syncs]
+                records = [self._run(name, options, talk) for name in names]
         except UsageError as error:
             talk.complain(str(error))
             return report.USAGE
@@ -68,6 +70,10 @@ class SyncCommand(BaseCommand):
         talk.sum_up(records)
         return report.exit_code(records)
 
+    def chosen(self, given: dict[str, Any]) -> Sequence[str]:  # noqa: ARG002 (for subclasses)
+        """The syncs to run."""
+        return self.syncs
+
     def options(self, given: dict[str, Any]) -> Options:
         """The run's options. Raises UsageError for what makes no sense."""
         return Options(
@@ -78,8 +84,11 @@ class SyncCommand(BaseCommand):
         )
 
     def _run(self, name: str, options: Options, talk: Talk) -> SyncRun:
-        record = runs.request(name, options, Trigger.COMMAND, actor())
-        with talk.progress(specs.get(name).title) as shown:
+        return self.follow(runs.request(name, options, Trigger.COMMAND, actor()), talk)
+
+    def follow(self, record: SyncRun, talk: Talk) -> SyncRun:
+        """Execute a run here and tell how it goes on."""
+        with talk.progress(specs.get(record.sync).title) as shown:
             record = runs.execute(record, shown)
         talk.close(record)
         return record
@@ -95,7 +104,10 @@ class Talk:
         self._err = Console(soft_wrap=True, highlight=False, markup=False, stderr=True)
 
     def complain(self, sentence: str) -> None:
-        self._err.print(sentence)
+        self._err.print(printable(sentence))
+
+    def say(self, sentence: str) -> None:
+        self._out.print(printable(sentence))
 
     def progress(self, title: str) -> Shown:
         return Shown(self._err if self.as_json else self._out, title, quiet=self.quiet)
@@ -110,13 +122,13 @@ class Talk:
             parts = record.targets.exclude(state=TargetState.SUCCEEDED)
             lines = [*map(report.describe, parts), *lines]
         for line in lines:
-            (self._err if wrong or self.as_json else self._out).print(line)
+            (self._err if wrong or self.as_json else self._out).print(printable_line(line))
 
     def sum_up(self, records: list[SyncRun]) -> None:
         if self.as_json:
             documents = [report.document(record) for record in records]
             shown = documents[0] if len(documents) == 1 else {"runs": documents}
-            sys.stdout.write(json.dumps(shown, indent=2, ensure_ascii=False) + "\n")
+            sys.stdout.write(printable(json.dumps(shown, indent=2, ensure_ascii=False)) + "\n")
         unwell = [record.sync for record in records if record.state != RunState.SUCCEEDED]
         if unwell and len(records) > 1:
             names = ", ".join(unwell)

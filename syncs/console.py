@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import admin
@@ -33,6 +34,14 @@ class BoundedPaginator(Paginator[Any]):
         return self._found > self.limit
 
 
+@dataclass(frozen=True)
+class Nothing:
+    """What a search that found nothing says: why, and a wider search to try."""
+
+    words: tuple[str, ...] = ()
+    wider: str = ""
+
+
 class CompletedList(ChangeList):
     """A page of rows with what they need from elsewhere."""
 
@@ -44,6 +53,13 @@ class CompletedList(ChangeList):
         self.full_result_count = self.result_count  # else the header says it once more
         self.result_list = list(self.result_list)
         self.model_admin.complete(self.result_list)
+
+    def nothing(self) -> Nothing:
+        found: Nothing = self.model_admin.nothing(self.query)
+        return found
+
+    def wider_link(self) -> str:
+        return str(self.get_query_string({"q": self.nothing().wider}, ["p"]))
 
 
 class ReadOnlyAdmin(ModelAdmin):
@@ -59,6 +75,10 @@ class ReadOnlyAdmin(ModelAdmin):
 
     def complete(self, rows: Sequence[Any]) -> None:
         """Read what rows need from other tables, in a fixed number of queries."""
+
+    def nothing(self, term: str) -> Nothing:  # noqa: ARG002 (for subclasses)
+        """Why a search for this term found nothing, as far as is known."""
+        return Nothing()
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[CompletedList]:
         return CompletedList

@@ -1,5 +1,7 @@
 """The errors a person reads: what happened, where, and what to do."""
 
+import psycopg
+
 
 class RainboError(Exception):
     """RAINBO could not do what was asked."""
@@ -85,7 +87,40 @@ class LeaseLost(RainboError):
     passing = True
 
 
+class Cancelled(RainboError):
+    """A person asked for the end of the run; nothing was published after that."""
+
+    kind = "cancelled"
+
+
+class OverLimit(RainboError):
+    """The run took too long and was stopped; nothing was published after that."""
+
+    kind = "limit"
+    passing = True
+
+
 class NotEqual(RainboError):
     """The cache would not have equalled its source; nothing was published."""
 
     kind = "proof"
+
+
+# What PostgreSQL says of rows that it can't take; nothing is wrong with the server itself.
+ROWS_REFUSED = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
+
+
+class RowsRefused(SourceError):
+    """RAINBO's own database could not take the source's rows."""
+
+    kind = "rows"
+
+
+def refusal(error: RainboError | psycopg.Error) -> RainboError:
+    """The error that a person reads when a source's rows were not taken."""
+    if isinstance(error, RainboError):
+        return error
+    words = error.diag.message_primary or str(error).partition("\n")[0]
+    return RowsRefused(
+        f"RAINBO's own database could not take its rows: {words}; nothing of them is used"
+    )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 WORKER_SILENT_AFTER = timedelta(minutes=3)
+UNTIL = "until "
 
 
 class State(StrEnum):
@@ -38,6 +39,9 @@ class Cause(StrEnum):
     OVERDUE = "overdue"
 
 
+GRAVE = (Cause.INSTANCE_DOWN, Cause.HELD, Cause.FAILING)
+
+
 @dataclass(frozen=True)
 class Freshness:
     state: State
@@ -48,11 +52,31 @@ class Freshness:
 
 @dataclass(frozen=True)
 class Reason:
+    """Why something is not on time, or will soon not be. run: the one that said so."""
+
     cause: Cause
     words: str
+    run: int | None = None
 
     def __str__(self) -> str:
+        if self.words.startswith(UNTIL):  # the sentence goes on: paused until …
+            return f"{self.cause} {self.words}"
         return f"{self.cause}: {self.words}" if self.words else str(self.cause)
+
+
+@dataclass(frozen=True)
+class Pause:
+    """A time without runs that ends by itself, and why a person wanted it."""
+
+    until: datetime
+    reason: str = ""
+
+    def in_words(self, now: datetime) -> str:
+        """`until 14:00 UTC: reason`, with the day unless it is today."""
+        until = self.until.astimezone(UTC)
+        same_day = until.date() == now.astimezone(UTC).date()
+        when = f"{until:%H:%M}" if same_day else f"{until:%Y-%m-%d %H:%M}"
+        return f"{UNTIL}{when} UTC" + (f": {self.reason}" if self.reason else "")
 
 
 @dataclass(frozen=True)
@@ -61,19 +85,21 @@ class Failure:
 
     cause: Cause
     words: str
+    run: int | None = None
 
 
 @dataclass(frozen=True)
 class Facts:
     """What is known around a confirmation.
 
-    scheduled: a schedule is there. paused: it is there and switched off. heartbeat: the last
-    sign of life of any worker. awaited: the last time at which one should have come. running:
-    how long the present run has been under way.
+    scheduled: a schedule is there. off: it is there and switched off. pause: it rests until a
+    time. heartbeat: the last sign of life of any worker. awaited: the last time at which one
+    should have come. running: how long the present run has been under way.
     """
 
     scheduled: bool = False
-    paused: bool = False
+    off: bool = False
+    pause: Pause | None = None
     heartbeat: datetime | None = None
     awaited: datetime | None = None
     failure: Failure | None = None
@@ -107,12 +133,14 @@ def explain(
     judged: Freshness, facts: Facts, usual_seconds: float, grace: timedelta, now: datetime
 ) -> Reason | None:
     """Why this is not on time, or will soon not be; None when nothing is wrong."""
-    if facts.paused:
+    if facts.off:
         return Reason(Cause.PAUSED, "its schedule is switched off")
+    if facts.pause is not None:
+        return Reason(Cause.PAUSED, facts.pause.in_words(now))
     if facts.scheduled and is_silent(facts.heartbeat, facts.awaited):
         return Reason(Cause.WORKER_SILENT, _silence(facts.heartbeat, now))
     if facts.failure is not None:
-        return Reason(facts.failure.cause, facts.failure.words)
+        return Reason(facts.failure.cause, facts.failure.words, facts.failure.run)
     if facts.running is not None and facts.running > timedelta(seconds=usual_seconds) + grace:
         usual = in_words(timedelta(seconds=usual_seconds))
         words = f"under way for {in_words(facts.running)}, usually {usual}"

@@ -49,10 +49,16 @@ def judge(change: Change, removals: Limit, moves: Limit, columns: Limit) -> list
         reasons.append(
             f"{_part(change.moved, change.cached)} would change instance: is this the master?"
         )
-    for column, count in change.by_column.items():
-        if columns.exceeded(count, change.cached):
-            reasons.append(f"{_part(count, change.cached)} would change {column}")
-    return reasons
+    return reasons + judge_columns(change, columns)
+
+
+def judge_columns(change: Change, columns: Limit) -> list[str]:
+    """The columns that would change in too many rows, in words."""
+    return [
+        f"{_part(count, change.cached)} would change {column}"
+        for column, count in change.by_column.items()
+        if columns.exceeded(count, change.cached)
+    ]
 
 
 def judge_whole(held: int, read: int) -> list[str]:

@@ -9,8 +9,12 @@ from syncs.models import HeldChange, RunTarget, SyncRun, TargetState
 from syncs.session import Session
 
 _SAME = """
-    WITH held_a AS (SELECT target, kind, source_id, detail FROM syncs_heldchange WHERE run_id = %s),
-         held_b AS (SELECT target, kind, source_id, detail FROM syncs_heldchange WHERE run_id = %s)
+    WITH grave AS (SELECT bool_or(kind <> 'changed') AS is_grave
+                     FROM syncs_heldchange WHERE run_id = %(one)s),
+         held_a AS (SELECT target, kind, source_id, detail FROM syncs_heldchange, grave
+                     WHERE run_id = %(one)s AND NOT (is_grave AND kind = 'changed')),
+         held_b AS (SELECT target, kind, source_id, detail FROM syncs_heldchange, grave
+                     WHERE run_id = %(other)s AND NOT (is_grave AND kind = 'changed'))
     SELECT NOT EXISTS (
         (TABLE held_a EXCEPT TABLE held_b) UNION ALL (TABLE held_b EXCEPT TABLE held_a))"""
 
@@ -21,6 +25,8 @@ def has_held(run: SyncRun) -> bool:
 
 def why_not_acceptable(run: SyncRun) -> str:
     """Why a person can't accept what this run holds; empty when they can."""
+    if run.is_dry:
+        return f"run {run.pk} was a dry run: only what a real run holds can be accepted"
     if not has_held(run):
         return f"run {run.pk} holds nothing"
     if run.accepted_by_id:
@@ -38,7 +44,9 @@ def waiting(sync: str) -> list[SyncRun]:
             targets__state=TargetState.HELD,
             accepted_by=None,
             superseded_by=None,
-        ).distinct()
+        )
+        .exclude(options__has_key="dry_run")
+        .distinct()
     )
 
 
@@ -53,37 +61,47 @@ def supersede_repeats(run: SyncRun) -> None:
 
 
 def keep(session: Session, run_id: int, target: str, changes: sql.Composable) -> None:
-    """Store all removals and moves of a plan, and a sample of its other changes, for a person.
+    """Store a plan's removals, moves and changes for a person.
 
     changes: a query that returns (kind, source_id, detail) of one target.
     """
     session.execute(
         sql.SQL(
-            "WITH planned AS MATERIALIZED ({changes}), kept AS ("
-            "(SELECT * FROM planned WHERE kind IN ('removed', 'moved')) UNION ALL "
-            "(SELECT * FROM planned WHERE kind = 'changed' ORDER BY source_id LIMIT 1000)) "
             "INSERT INTO syncs_heldchange (run_id, target, kind, source_id, detail) "
-            "SELECT {run}, {target}, kind, source_id, detail FROM kept"
+            "SELECT {run}, {target}, kind, source_id, detail FROM ({changes}) AS planned"
         ).format(changes=changes, run=sql.Literal(run_id), target=sql.Literal(target))
     )
 
 
-def why_not_lifted(session: Session, held_run: int, target: str, changes: sql.Composable) -> str:
-    """Why the acceptance of a held run does not cover a plan; empty when it does."""
+def why_not_lifted(
+    session: Session, held_run: int, target: str, changes: sql.Composable, *, columns: bool
+) -> str:
+    """Why the acceptance of a held run does not cover a plan; empty when it does.
+
+    Every removal and move must be in the set that was accepted; columns: every change of a
+    guarded column too, since too many of them are a reason to hold.
+    """
     if not RunTarget.objects.filter(run=held_run, target=target, state=TargetState.HELD).exists():
         return f"run {held_run} held nothing of this instance"
     row = session.execute(
         sql.SQL(
-            "SELECT count(*) FROM ({changes}) AS planned WHERE kind IN ('removed', 'moved') "
-            "AND (kind, source_id, detail) NOT IN (SELECT kind, source_id, detail "
-            "FROM syncs_heldchange WHERE run_id = {run} AND target = {target})"
-        ).format(changes=changes, run=sql.Literal(held_run), target=sql.Literal(target))
+            "SELECT count(*) FROM (SELECT kind, source_id, detail FROM ({changes}) AS planned "
+            "WHERE {columns} OR kind <> 'changed' "
+            "EXCEPT SELECT kind, source_id, detail FROM syncs_heldchange "
+            "WHERE run_id = {run} AND target = {target}) AS beyond"
+        ).format(
+            changes=changes,
+            columns=sql.Literal(columns),
+            run=sql.Literal(held_run),
+            target=sql.Literal(target),
+        )
     ).fetchone()
     beyond = row[0] if row else 0
-    return f"{beyond:,} of the removals and moves were not accepted" if beyond else ""
+    return f"{beyond:,} of the changes were not accepted" if beyond else ""
 
 
 def _same_set(one: SyncRun, other: SyncRun) -> bool:
+    """Whether both hold the same removals and moves; where there are none, the same changes."""
     with connection.cursor() as cursor:
-        cursor.execute(_SAME, [one.pk, other.pk])
+        cursor.execute(_SAME, {"one": one.pk, "other": other.pk})
         return bool(cursor.fetchone()[0])

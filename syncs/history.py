@@ -38,7 +38,9 @@ def rows_day_ago(sync: str, target: str, now: datetime) -> int | None:
     since = now - timedelta(hours=24)
     recent = parts.filter(run__finished_at__gt=since)
     part = (
-        recent.filter(run__accepts__isnull=False).first()
+        recent.filter(
+            run__accepts__targets__target=target, run__accepts__targets__state=TargetState.HELD
+        ).first()
         or parts.filter(run__finished_at__lte=since).first()
         or recent.last()
     )

@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 import threading
 from datetime import timedelta
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import psycopg
 from django.conf import settings
 from django.db import Error, OperationalError, connection, transaction
 from django.db.models.functions import Now
 
-from syncs.errors import LeaseHeld, LeaseLost
+from syncs.errors import LeaseHeld, LeaseLost, RainboError
 from syncs.models import Lease, RunState, SyncRun, Trigger
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,10 @@ _TAKE = """
            expires_at = clock_timestamp() + make_interval(secs => %s)
      WHERE sync = %s
  RETURNING token"""
+_LOCK_NOW = """
+    SELECT run_id, coalesce(expires_at > clock_timestamp(), false)
+      FROM syncs_lease WHERE sync = %s FOR UPDATE SKIP LOCKED"""
+_REVOKE = "UPDATE syncs_lease SET token = token + 1, expires_at = NULL WHERE sync = %s"
 _RENEW = """
     UPDATE syncs_lease
        SET renewed_at = clock_timestamp(),
@@ -47,14 +51,14 @@ def claim(run: SyncRun) -> int:
     Raises LeaseHeld, naming the holder, while it is live or its holder is publishing.
     """
     with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO syncs_lease (sync, token) VALUES (%s, 0) ON CONFLICT DO NOTHING",
-            [run.sync],
-        )
-        _refuse_if_live(cursor, run.sync)
         try:
             with transaction.atomic():
-                cursor.execute("SELECT set_config('lock_timeout', %s, true)", [TAKEOVER_PATIENCE])
+                _be_brief(cursor, TAKEOVER_PATIENCE)
+                cursor.execute(
+                    "INSERT INTO syncs_lease (sync, token) VALUES (%s, 0) ON CONFLICT DO NOTHING",
+                    [run.sync],
+                )
+                _refuse_if_live(cursor, run.sync)
                 cursor.execute("SELECT 1 FROM syncs_lease WHERE sync = %s FOR UPDATE", [run.sync])
                 _refuse_if_live(cursor, run.sync)
                 cursor.execute(_TAKE, [run.pk, settings.RAINBO_LEASE_TTL, run.sync])
@@ -69,17 +73,39 @@ def claim(run: SyncRun) -> int:
 
 def renew(sync: str, token: int) -> bool:
     """Extend the lease, expired or not, unless another run took it. Tells whether it holds."""
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
+        _be_brief(cursor, _half_ttl())
         cursor.execute(_RENEW, [settings.RAINBO_LEASE_TTL, sync, token])
         return bool(cursor.rowcount == 1)
 
 
 def release(sync: str, token: int) -> None:
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
+        _be_brief(cursor, _half_ttl())
         cursor.execute(
             "UPDATE syncs_lease SET expires_at = NULL WHERE sync = %s AND token = %s",
             [sync, token],
         )
+
+
+def revoke(sync: str, run_pk: int, *, expired: bool = False) -> bool:
+    """Take the lease away from a run for good; False while that run publishes.
+
+    expired: only if it ran out. Belongs into a transaction: whatever follows from it is seen
+    together with it.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_LOCK_NOW, [sync])
+        row = cursor.fetchone()
+        if row is None:
+            return not Lease.objects.filter(sync=sync).exists()
+        holder, is_live = row
+        if holder != run_pk:
+            return True
+        if is_live and expired:
+            return False
+        cursor.execute(_REVOKE, [sync])
+        return True
 
 
 def fence(session: psycopg.Connection[Any], sync: str, token: int) -> None:
@@ -94,15 +120,30 @@ def fence(session: psycopg.Connection[Any], sync: str, token: int) -> None:
         raise LeaseLost
 
 
-class Renewal:
-    """Renews a lease from a thread with a connection of its own, until left."""
+class Watch(Protocol):
+    """What else a renewal's thread looks after."""
 
-    def __init__(self, sync: str, token: int) -> None:
+    def pause(self) -> float:
+        """Seconds until the next look at the latest."""
+
+    def look(self) -> RainboError | None:
+        """Why the run must not go on; None while it may."""
+
+
+class Renewal:
+    """Renews a lease from a thread with a connection of its own, until left.
+
+    ended: why the run must not go on, as soon as that is known. lost: another one has the lease.
+    """
+
+    def __init__(self, sync: str, token: int, watch: Watch | None = None) -> None:
         self.sync = sync
         self.token = token
         self.lost = threading.Event()
+        self.ended: RainboError | None = None
+        self._watch = watch
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._renew, name=f"lease {sync}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"lease {sync}", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -112,18 +153,40 @@ class Renewal:
         self._stop.set()
         self._thread.join()
 
-    def _renew(self) -> None:
+    def _run(self) -> None:
         try:
-            while not self._stop.wait(settings.RAINBO_LEASE_RENEWAL):
+            while not self.lost.is_set() and not self._stop.wait(self._pause()):
                 try:
-                    if not renew(self.sync, self.token):
-                        self.lost.set()
-                        return
+                    self._tend()
                 except Error:
                     log.warning("could not renew the lease of %s; trying again", self.sync)
                     connection.close()
         finally:
             connection.close()
+
+    def _pause(self) -> float:
+        pause: float = settings.RAINBO_LEASE_RENEWAL
+        return pause if self._watch is None else min(pause, self._watch.pause())
+
+    def _tend(self) -> None:
+        if not renew(self.sync, self.token):
+            self.ended = self.ended or LeaseLost()
+            self.lost.set()
+        elif self._watch is not None:
+            self.ended = self._watch.look() or self.ended
+
+
+def _be_brief(cursor: Any, patience: str) -> None:
+    """In this transaction, wait for nobody for long, and let nobody wait if we fall asleep."""
+    cursor.execute(
+        "SELECT set_config('lock_timeout', %s, true), "
+        "set_config('idle_in_transaction_session_timeout', %s, true)",
+        [patience, _half_ttl()],
+    )
+
+
+def _half_ttl() -> str:
+    return f"{settings.RAINBO_LEASE_TTL * 1000 // 2}ms"
 
 
 def _refuse_if_live(cursor: Any, sync: str) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 
 
 class RunState(models.TextChoices):
@@ -57,6 +59,8 @@ class SyncRun(models.Model):
     token = models.BigIntegerField(null=True, blank=True, help_text="fencing token of its lease")
     host = models.CharField(max_length=255, blank=True)
     pid = models.IntegerField(null=True, blank=True)
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    cancel_requested_by = models.CharField(max_length=150, blank=True)
     error = models.TextField(blank=True)
     met = models.ForeignKey(
         "self",
@@ -98,6 +102,15 @@ class SyncRun(models.Model):
     @property
     def is_open(self) -> bool:
         return self.state in OPEN_STATES
+
+    @property
+    def is_dry(self) -> bool:
+        return bool(self.options.get("dry_run"))
+
+    @property
+    def purpose(self) -> str:
+        """What its sessions on instances are named after."""
+        return f"{self.sync}/{self.pk}"
 
     def move(self, to: RunState, *, expect: tuple[RunState, ...], **fields: Any) -> bool:
         """Change the state if it is still one of `expect`; tell whether it did.
@@ -274,6 +287,10 @@ class SyncSchedule(models.Model):
     def __str__(self) -> str:
         return f"schedule of {self.sync}"
 
+    def is_paused(self, now: datetime) -> bool:
+        """A pause ends by itself."""
+        return self.paused_until is not None and self.paused_until > now
+
 
 class Heartbeat(models.Model):
     """A sign of life that came through a worker."""
@@ -285,11 +302,16 @@ class Heartbeat(models.Model):
         return self.worker
 
 
-class DefaultSchedule(models.Model):
-    """A sync whose default schedule was once created: if it is gone, a person removed it."""
+class WorkerEvent(models.Model):
+    """What the supervisor of a cluster of workers had to do, and why."""
 
-    sync = models.CharField(max_length=64, primary_key=True)
-    created_at = models.DateTimeField(auto_now_add=True)
+    at = models.DateTimeField(db_default=Now())
+    host = models.CharField(max_length=255)
+    message = models.TextField()
+
+    class Meta:
+        verbose_name = "worker event"
+        ordering: ClassVar = ["-id"]
 
     def __str__(self) -> str:
-        return self.sync
+        return self.message

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from syncs.models import RunTarget, TargetState
+from syncs.printable import printable_line
 from syncs.report import describe
 
 COLOURS = {
@@ -54,7 +55,7 @@ class Shown:
     def __call__(self, part: RunTarget) -> None:
         if self.quiet:
             return
-        line = escape(describe(part))
+        line = escape(printable_line(describe(part)))
         if colour := COLOURS.get(TargetState(part.state)):
             line = f"[{colour}]{line}[/{colour}]"
         if not self.console.is_terminal:

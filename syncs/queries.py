@@ -11,8 +11,9 @@ from django.db import connection
 from django.db.models import Max
 
 from syncs import freshness, rhythm, schedules, specs
-from syncs.freshness import Cause, Facts, Failure, Freshness, Reason, State
-from syncs.models import Confirmation, Heartbeat, RunState
+from syncs.clock import database_now as database_now
+from syncs.freshness import Cause, Facts, Failure, Freshness, Pause, Reason, State
+from syncs.models import Confirmation, Heartbeat, RunState, WorkerEvent
 from syncs.recent import (
     LastRun,
     Part,
@@ -24,6 +25,8 @@ from syncs.recent import (
 )
 from syncs.schedules import Planned
 from syncs.specs import Sync, Target
+from syncs.worker_state import WorkerState
+from syncs.worker_state import read as read_worker_state
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class SyncStatus:
     reason: Reason | None
     targets: tuple[TargetStatus, ...]
     planned: tuple[Planned, ...]
+    pause: Pause | None
     next_slot: datetime | None
     usual_seconds: float
     last_run: LastRun | None
@@ -60,6 +64,12 @@ class Status:
     def state(self) -> State:
         return freshness.worst(sync.state for sync in self.syncs)
 
+    @property
+    def needs_attention(self) -> bool:
+        """Something is late or worse, or will be: an instance is down, a run held or failing."""
+        reasons = [target.reason for sync in self.syncs for target in sync.targets]
+        return self.state.is_bad or any(r.cause in freshness.GRAVE for r in reasons if r)
+
 
 def worker_heartbeat() -> datetime | None:
     """The last sign of life of any worker."""
@@ -67,12 +77,14 @@ def worker_heartbeat() -> datetime | None:
     return last
 
 
-def database_now() -> datetime:
-    """The time by which everything is judged: the clock of RAINBO's own database."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        now: datetime = cursor.fetchone()[0]
-        return now
+def worker_state() -> WorkerState:
+    """Whether the workers work: the probe and the command say the same."""
+    return read_worker_state()
+
+
+def worker_events(limit: int = 5) -> list[WorkerEvent]:
+    """The last times at which workers had to be started anew."""
+    return list(WorkerEvent.objects.all()[:limit])
 
 
 def status(now: datetime) -> Status:
@@ -117,7 +129,7 @@ class _Known:
         targets = tuple(self._target(sync, target, usual) for target in sync.targets())
         state = freshness.worst(target.freshness.state for target in targets)
         planned = tuple(self.planned.get(sync.name, ()))
-        active = [plan.next_slot for plan in planned if not plan.paused]
+        slots = [slot for plan in planned if (slot := plan.next_slot(self.now))]
         return SyncStatus(
             name=sync.name,
             title=sync.title,
@@ -125,7 +137,8 @@ class _Known:
             reason=self._reason(sync, targets, state, usual),
             targets=targets,
             planned=planned,
-            next_slot=min(active, default=None),
+            pause=self._pause(sync),
+            next_slot=min(slots, default=None),
             usual_seconds=usual,
             last_run=next(iter(self.runs.get(sync.name, [])), None),
             running=self.running.get(sync.name),
@@ -161,7 +174,8 @@ class _Known:
         under_way = running and running.is_live
         return Facts(
             scheduled=bool(planned),
-            paused=bool(planned) and all(plan.paused for plan in planned),
+            off=bool(planned) and all(plan.off for plan in planned),
+            pause=self._pause(sync),
             heartbeat=self.heartbeat,
             awaited=self.awaited,
             failure=failure,
@@ -174,15 +188,20 @@ class _Known:
         return failure or (part.failure() if part else None)
 
     def _run_failure(self, sync: Sync, after: int) -> Failure | None:
-        """A failure of the whole, later than a target's last part."""
+        """A failure of the whole, later than a target's last part.
+
+        A run that failed without an error of its own failed on targets, which say so themselves.
+        """
         running = self.running.get(sync.name)
         if running and not running.is_live:
             words = f"run {running.pk} fell silent: its process died or lost RAINBO's database"
-            return Failure(Cause.FAILING, words)
+            return Failure(Cause.FAILING, words, running.pk)
         last = next(iter(self.runs.get(sync.name, [])), None)
         if last is None or last.pk <= after or last.state not in (RunState.FAILED, RunState.LOST):
             return None
-        return Failure(Cause.FAILING, f"run {last.pk}: {last.error or last.state}")
+        if last.state == RunState.FAILED and not last.error:
+            return None
+        return Failure(Cause.FAILING, f"run {last.pk}: {last.error or last.state}", last.pk)
 
     def _slots(self, sync: Sync, confirmed_at: datetime) -> tuple[datetime, datetime]:
         """The two planned times that follow a confirmation."""
@@ -195,20 +214,27 @@ class _Known:
         return first, second
 
     def _grace(self, sync: Sync) -> timedelta:
+        own = [plan.grace for plan in self.planned.get(sync.name, []) if plan.grace is not None]
+        if own:
+            return max(own)
         crons = self._crons(sync)
         periods = [rhythm.period(cron, self.now) for cron in crons]
         period = min(periods, default=_expected_period(sync, self.now))
         return freshness.grace(period, settings.RAINBO_GRACE_SECONDS, settings.RAINBO_GRACE_PERCENT)
 
+    def _pause(self, sync: Sync) -> Pause | None:
+        pauses = [plan.paused(self.now) for plan in self.planned.get(sync.name, [])]
+        return next(filter(None, pauses), None)
+
     def _crons(self, sync: Sync) -> list[str]:
-        """The rhythm in force; that of the paused schedules when all are paused."""
+        """The rhythm in force; that of the schedules that are off when all are."""
         planned = self.planned.get(sync.name, [])
-        return [p.cron for p in planned if not p.paused] or [p.cron for p in planned]
+        return [p.cron for p in planned if not p.off] or [p.cron for p in planned]
 
 
 def _awaited(planned: dict[str, list[Planned]], now: datetime) -> datetime | None:
     due = now - freshness.WORKER_SILENT_AFTER
-    crons = {plan.cron for plans in planned.values() for plan in plans if not plan.paused}
+    crons = {plan.cron for plans in planned.values() for plan in plans if not plan.off}
     return max((rhythm.previous_slot(cron, due) for cron in crons), default=None)
 
 

@@ -78,14 +78,15 @@ class Part:
 
     def failure(self) -> Failure | None:
         if self.state == TargetState.HELD:
-            return Failure(Cause.HELD, f"run {self.run} waits for a person: {self.note}")
+            words = f"run {self.run} waits for a person: {self.note}"
+            return Failure(Cause.HELD, words, self.run)
         if self.state == TargetState.WAITING:
             why = self.run_error or "it ended before it came to this instance"
-            return Failure(Cause.FAILING, f"run {self.run}: {why}")
+            return Failure(Cause.FAILING, f"run {self.run}: {why}", self.run)
         if self.state != TargetState.FAILED:
             return None
         down = self.error_kind in ("connection", "timeout")
-        return Failure(Cause.INSTANCE_DOWN if down else Cause.FAILING, self.error)
+        return Failure(Cause.INSTANCE_DOWN if down else Cause.FAILING, self.error, self.run)
 
 
 def usual_seconds(runs: Iterable[LastRun]) -> float:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from syncs import held, specs
+from django.urls import reverse
+
+from syncs import held, shell, specs
 from syncs.models import RunState, RunTarget, SyncRun, TargetState
 
 EXIT_CODES = {
@@ -15,6 +17,13 @@ EXIT_CODES = {
 }
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 COUNTS = ("read", "added", "changed", "removed", "withheld")
+WISHES = {
+    "added": "would add",
+    "changed": "would change",
+    "removed": "would remove",
+    "withheld": "would withhold",
+}
+UNDONE = (TargetState.FAILED, TargetState.WAITING)
 
 
 def exit_code(records: list[SyncRun]) -> int:
@@ -25,22 +34,32 @@ def exit_code(records: list[SyncRun]) -> int:
 
 def describe(part: RunTarget) -> str:
     """One target's outcome in a line; counts that are unknown are left out."""
-    counts = [f"{name} {count:,}" for name in COUNTS if (count := getattr(part, name)) is not None]
+    wished = part.run.is_dry or part.state == TargetState.HELD
+    counts = [
+        count_in_words(name, count, wished=wished)
+        for name in COUNTS
+        if (count := getattr(part, name)) is not None
+    ]
     words = [f"{part.label}: {part.state}", *([", ".join(counts)] if counts else [])]
     if part.seconds is not None:
         words[-1] += f" in {part.seconds:.1f} s"
     return "; ".join(filter(None, [*words, part.note, part.error]))
 
 
+def count_in_words(name: str, count: int, *, wished: bool) -> str:
+    """wished: it was not written, since the run was dry or a guard held it."""
+    return f"{WISHES.get(name, name) if wished else name} {count:,}"
+
+
 def closing(record: SyncRun) -> list[str]:
     """What a person needs at the end: how it went, the run's id, and what to do next."""
     dry = " (dry run: nothing was written)" if record.options.get("dry_run") else ""
     took = f" in {record.seconds:.1f} s" if record.seconds is not None else ""
-    why = f": {record.error}" if record.error else ""
+    why = f": {record.error or _nothing_due(record)}".removesuffix(": ")
     retry = retry_command(record)
     accept = accept_command(record)
     return [
-        *([f"To accept what is held, after looking at it: {accept}"] if accept else []),
+        *(_held_lines(record, accept) if accept else []),
         f"{record.sync} {record.state}{took}{dry}{why}. Run {record.pk}."
         + (f" To retry what failed: {retry}" if retry else ""),
     ]
@@ -48,20 +67,40 @@ def closing(record: SyncRun) -> list[str]:
 
 def retry_command(record: SyncRun) -> str:
     """The command that takes up what failed; empty when nothing did."""
-    command = specs.get(record.sync).command
-    states = {part.state for part in record.targets.all()}
-    if TargetState.SUCCEEDED in states and states & {TargetState.FAILED, TargetState.WAITING}:
-        return f"python manage.py {command} --failed-from {record.pk}"
-    if record.state in (RunState.FAILED, RunState.LOST, RunState.PARTIAL):
-        return f"python manage.py {command}"
-    return ""
+    sync = specs.get(record.sync)
+    undone = any(part.state in UNDONE for part in record.targets.all())
+    if not undone and record.state not in (RunState.FAILED, RunState.LOST):
+        return ""
+    words = [sync.command]
+    if undone and sync.in_parts:
+        words.append(f"--failed-from {record.pk}")
+    if record.is_dry:
+        words.append("--dry-run")
+    return shell.line(" ".join(words))
 
 
 def accept_command(record: SyncRun) -> str:
-    if record.options.get("dry_run") or held.why_not_acceptable(record):
+    if held.why_not_acceptable(record):
         return ""
     command = specs.get(record.sync).command
-    return f"python manage.py {command} --accept-held {record.pk} --reason '…'"
+    return shell.line(f"{command} --accept-held {record.pk} --reason '…'")
+
+
+def page(record: SyncRun) -> str:
+    """The path of its page in the console."""
+    return reverse("admin:syncs_syncrun_change", args=[record.pk])
+
+
+def _held_lines(record: SyncRun, accept: str) -> list[str]:
+    return [
+        f"What is held is listed in the console: {page(record)}",
+        f"To accept it, after looking at it: {accept}",
+    ]
+
+
+def _nothing_due(record: SyncRun) -> str:
+    states = {part.state for part in record.targets.all()}
+    return "nothing was due" if states == {TargetState.SKIPPED} else ""
 
 
 def document(record: SyncRun) -> dict[str, Any]:
@@ -74,6 +113,10 @@ def document(record: SyncRun) -> dict[str, Any]:
         "actor": record.actor,
         "options": record.options,
         "slot": record.slot and record.slot.isoformat(),
+        "attempt": record.attempt,
+        "not_before": record.not_before and record.not_before.isoformat(),
+        "cancel_requested_at": record.cancel_requested_at
+        and record.cancel_requested_at.isoformat(),
         "started_at": record.started_at and record.started_at.isoformat(),
         "finished_at": record.finished_at and record.finished_at.isoformat(),
         "seconds": record.seconds,

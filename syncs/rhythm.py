@@ -2,13 +2,47 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from croniter import croniter
 
+LONGEST = 100  # characters of a stored cron line
+
+MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+
+# The same is kept by a constraint on the stored rows (migration 0007).
+_SLOTS = (
+    "[0-5]?[0-9]",
+    "([01]?[0-9]|2[0-3])",
+    "(0?[1-9]|[12][0-9]|3[01])",
+    "(0?[1-9]|1[0-2])",
+    "[0-7]",
+)
+_PARTS = tuple(rf"(\*|{slot}(-{slot})?)(/[1-9][0-9]?)?" for slot in _SLOTS)
+_SHAPE = re.compile("^" + " ".join(f"{part}(,{part})*" for part in _PARTS) + r"\Z")
+# Only days from the 30th on: some month that has them must be named.
+_LATE = re.compile("^[^ ]+ [^ ]+ 3[01](-[0-9]+)?(/[0-9]+)?(,3[01](-[0-9]+)?(/[0-9]+)?)* ")
+_HAS_31 = re.compile(r"^[^ ]+ [^ ]+ [^ ]+ ([^ ]+,)?(\*(/[0-9]+)?|0?[13578]|10|12)(,[^ ]+)? ")
+_HAS_30 = re.compile("^[^ ]+ [^ ]+ ([^ ]+,)?30(,[^ ]+)? ([^ ]+,)?(0?[13-9]|1[0-2])(,[^ ]+)? ")
+
+
+def normal(cron: str) -> str:
+    """The line as it is stored: single spaces, and plain numbers, also for names."""
+    fields = re.sub(r"\b0+(\d)", r"\1", cron.upper()).split()
+    if len(fields) == 5:
+        fields[3] = _numbered(fields[3], MONTHS, 1)
+        fields[4] = _numbered(fields[4], WEEKDAYS, 0)
+    return " ".join(fields)
+
 
 def is_valid(cron: str) -> bool:
-    return len(cron.split()) == 5 and croniter.is_valid(cron)
+    """Whether it is a line of five fields, in numbers, whose planned times come."""
+    if len(cron) > LONGEST or not _SHAPE.match(cron) or not croniter.is_valid(cron):
+        return False
+    return not _LATE.match(cron) or bool(_HAS_31.match(cron) or _HAS_30.match(cron))
 
 
 def next_slots(cron: str, after: datetime, count: int = 1) -> list[datetime]:
@@ -27,3 +61,16 @@ def period(cron: str, at: datetime) -> timedelta:
     """The time between the two planned times that follow `at`."""
     first, second = next_slots(cron, at, 2)
     return second - first
+
+
+def gaps(cron: str, at: datetime, count: int = 200) -> tuple[timedelta, timedelta]:
+    """The shortest and the longest time between planned times that follow each other."""
+    slots = next_slots(cron, at, count)
+    lengths = [later - earlier for earlier, later in pairwise(slots)]
+    return min(lengths), max(lengths)
+
+
+def _numbered(field: str, names: tuple[str, ...], first: int) -> str:
+    for number, name in enumerate(names, first):
+        field = re.sub(rf"\b{name}\b", str(number), field)
+    return field

@@ -14,8 +14,8 @@ from typing import TypedDict, Unpack
 from django.db import connection
 from psycopg import sql
 
-from syncs import held, lease
-from syncs.errors import LeaseLost, RainboError
+from syncs import cancelling, held, lease
+from syncs.errors import Cancelled, LeaseLost, OverLimit, RainboError
 from syncs.models import HeldChange, RunLog, RunState, RunTarget, SyncRun, TargetState
 from syncs.options import Options
 from syncs.session import Session, open_session
@@ -24,6 +24,8 @@ from syncs.specs import Target
 logger = logging.getLogger("rainbo.run")
 
 Listener = Callable[[RunTarget], None]
+
+CANCEL_PATIENCE = 5.0  # seconds for the own database to take a request to cancel
 
 
 @dataclass(frozen=True)
@@ -87,19 +89,42 @@ class Run:
         if "session" in self.__dict__:
             self.session.close()
 
+    def interrupt(self) -> None:
+        """Cancel what the run's session executes; called by another thread."""
+        if "session" in self.__dict__:
+            self.session.cancel_safe(timeout=CANCEL_PATIENCE)
+
+    def safe_point(self) -> None:
+        """Raises what ends the run here, if it is known: Cancelled, OverLimit or LeaseLost."""
+        if self.renewal.ended is not None:
+            raise self.renewal.ended
+
     def check_lease(self) -> None:
-        """Raises LeaseLost when the lease is no longer this run's, by the database's word."""
-        if self.renewal.lost.is_set() or not lease.renew(self.record.sync, self.renewal.token):
+        """Asks the database whether the run may go on.
+
+        Raises LeaseLost when the lease is no longer this run's, Cancelled when a person asked
+        for its end.
+        """
+        self.safe_point()
+        if not lease.renew(self.record.sync, self.renewal.token):
             raise LeaseLost
+        self._stop_if_asked()
+
+    def _stop_if_asked(self) -> None:
+        if (asked := cancelling.request_of(self.record.pk)) is not None:
+            raise asked
 
     @contextmanager
     def publishing(self) -> Iterator[Session]:
         """The one transaction after which readers see the new state.
 
-        Raises LeaseLost, and changes nothing, when another run took the lease.
+        Raises LeaseLost, and changes nothing, when another run took the lease; Cancelled when a
+        person asked for its end.
         """
+        self.safe_point()
         with self.session.transaction(force_rollback=self.dry_run):
             lease.fence(self.session, self.record.sync, self.renewal.token)
+            self._stop_if_asked()
             yield self.session
 
     def confirm(
@@ -143,10 +168,12 @@ class Run:
         seconds: float | None = None,
         **counts: Unpack[Counts],
     ) -> None:
-        """Record a target's outcome.
+        """Record a target's outcome. A safe point, unless the target was published.
 
         A dry run leaves no total behind: the guard compares with what was published.
         """
+        if isinstance(error, Cancelled | OverLimit):
+            raise error  # not the target's failure
         part = self._parts[target]
         part.state, part.note, part.seconds = state, note, seconds
         for name, count in counts.items():
@@ -157,6 +184,8 @@ class Run:
             self.log(str(error), target, "error")
         part.save()
         self._listener(part)
+        if state != TargetState.SUCCEEDED:
+            self.safe_point()
 
     def hold(
         self,
@@ -179,12 +208,24 @@ class Run:
             for kind, key, detail in changes
         )
 
-    def accepted(self, target: str) -> set[tuple[str, str]] | None:
-        """The (kind, source id) that a person accepted for this target; None without one."""
+    def reserve_acceptance(self) -> None:
+        """Spend the acceptance before anything is written where no rollback reaches.
+
+        Raises RainboError when it can't serve, or no longer. A dry run leaves it unspent.
+        """
         if self.options.accept_held is None:
-            return None
-        held = HeldChange.objects.filter(run=self.options.accept_held, target=target)
-        return set(held.values_list("kind", "source_id"))
+            return
+        named = SyncRun.objects.get(pk=self.options.accept_held)
+        if reason := held.why_not_acceptable(named):
+            raise RainboError(reason)
+        unspent = SyncRun.objects.filter(pk=named.pk, accepted_by=None, superseded_by=None)
+        if not self.dry_run and not unspent.update(accepted_by=self.record):
+            raise RainboError(f"run {named.pk} was accepted before")
+
+    def release_acceptance(self) -> None:
+        """Give a reserved acceptance back: nothing was published by its right."""
+        reserved = SyncRun.objects.filter(pk=self.options.accept_held, accepted_by=self.record)
+        reserved.update(accepted_by=None)
 
     def use_acceptance(self, session: Session) -> None:
         """Spend the acceptance inside the publishing transaction: it serves once."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Count, Q, Sum
 from django.utils import timezone
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from syncs import markup, report
@@ -50,6 +51,7 @@ class Course:
     more_log: int
     held: list[Change]
     more_held: int
+    held_words: str
 
 
 def course(record: SyncRun) -> Course:
@@ -60,7 +62,7 @@ def course(record: SyncRun) -> Course:
     log = list(record.log.all()[:SHOWN_LINES])
     return Course(
         columns=report.COUNTS,
-        parts=[_part(part) for part in parts],
+        parts=[_part(part, dry=record.is_dry) for part in parts],
         log=log,
         more_log=max(0, record.log.count() - len(log)),
         held=[
@@ -68,6 +70,7 @@ def course(record: SyncRun) -> Course:
             for row in held.order_by("target", "kind", "pk")[:SHOWN_CHANGES]
         ],
         more_held=max(0, held.count() - SHOWN_CHANGES),
+        held_words=_held_words(record, parts),
     )
 
 
@@ -76,15 +79,18 @@ def add_summaries(records: Sequence[Any]) -> None:
     sums = {f"sum_{name}": Sum(name) for name in report.COUNTS}
     failed = Count("pk", filter=Q(state=TargetState.FAILED))
     held = Count("pk", filter=Q(state=TargetState.HELD))
+    skipped = Count("pk", filter=Q(state=TargetState.SKIPPED))
+    good = Count("pk", filter=Q(state=TargetState.SUCCEEDED))
     rows: Any = (
         RunTarget.objects.filter(run__in=[record.pk for record in records])
         .order_by()
         .values("run")
-        .annotate(parts=Count("pk"), failed=failed, held=held, **sums)
+        .annotate(parts=Count("pk"), failed=failed, held=held, skipped=skipped, good=good, **sums)
     )
-    found = {row["run"]: _summary(row) for row in rows}
+    found = {row["run"]: row for row in rows}
     for record in records:
-        record.summary = found.get(record.pk, "")
+        row = found.get(record.pk)
+        record.summary = _summary(row, dry=record.is_dry) if row else ""
 
 
 def next_steps(record: SyncRun) -> SafeString:
@@ -114,13 +120,23 @@ def facts(record: SyncRun, link: Callable[[int], SafeString]) -> list[tuple[str,
         ("options", options_in_words(record)),
         ("planned for", markup.moment(record.slot, now, missing="no planned time")),
         ("requested", markup.moment(record.created_at, now)),
+        *([("not before", markup.moment(record.not_before, now))] if record.not_before else []),
         ("started", markup.moment(record.started_at, now, missing="not started")),
         ("ended", markup.moment(record.finished_at, now, missing="not ended")),
         ("took", markup.took(record.seconds)),
         ("ran on", f"{record.host}, process {record.pid}" if record.host else "nowhere yet"),
         ("attempt", str(record.attempt)),
+        *_cancelling(record, now),
         ("other runs", related(record, link)),
     ]
+
+
+def _cancelling(record: SyncRun, now: datetime) -> list[tuple[str, str]]:
+    if record.cancel_requested_at is None:
+        return []
+    by = record.cancel_requested_by or "somebody"
+    asked = format_html("by {}, {}", by, markup.moment(record.cancel_requested_at, now))
+    return [("cancelling asked", asked)]
 
 
 def options_in_words(record: SyncRun) -> str:
@@ -149,21 +165,52 @@ def related(record: SyncRun, link: Callable[[int], SafeString]) -> SafeString:
     return format_html_join(", ", "{} {}", lines) if lines else markup.quiet("none")
 
 
-def _part(part: RunTarget) -> Part:
+def _held_words(record: SyncRun, parts: Sequence[RunTarget]) -> str:
+    """What became, or may become, of what the run holds; empty when it holds nothing."""
+    if not any(part.state == TargetState.HELD for part in parts):
+        return ""
+    refused = "A guard refused to publish these."
+    if record.is_dry:
+        return f"{refused} This was a dry run: it asks nobody."
+    if record.accepted_by_id:
+        return f"{refused} A person accepted them: run {record.accepted_by_id} took them up."
+    if record.superseded_by_id:
+        return f"{refused} Run {record.superseded_by_id} holds the same: look there."
+    return f"{refused} They wait until a person accepts them."
+
+
+def _part(part: RunTarget, *, dry: bool) -> Part:
+    wished = dry or part.state == TargetState.HELD
     return Part(
         label=part.label,
         state=markup.badge(part.state, TARGET_TONES[part.state]),
-        counts=tuple((n, markup.number(getattr(part, n), "–")) for n in report.COUNTS),
+        counts=tuple((n, _count(n, getattr(part, n), wished=wished)) for n in report.COUNTS),
         seconds=markup.took(part.seconds),
         words="; ".join(filter(None, [part.note, part.error])),
     )
 
 
-def _summary(row: dict[str, Any]) -> str:
+def _count(name: str, count: int | None, *, wished: bool) -> SafeString:
+    number = markup.number(count, "–")
+    would = wished and count and name in report.WISHES
+    return format_html("would be {}", number) if would else number
+
+
+def _summary(row: dict[str, Any], *, dry: bool) -> str:
+    """Counts of what was not written say `would`: those of a dry run, or with all held."""
+    wished = dry or row["held"] == row["parts"]
     sums = {name: row[f"sum_{name}"] for name in report.COUNTS}
     known = {name: count for name, count in sums.items() if count is not None}
-    counts = [f"{name} {count:,}" for name, count in known.items() if count or name == "read"]
+    counts = [
+        report.count_in_words(name, count, wished=wished)
+        for name, count in known.items()
+        if count or name == "read"
+    ]
     if known and not any(count for name, count in known.items() if name != "read"):
-        counts.append("changed nothing")
+        counts.append("would change nothing" if wished else "changed nothing")
+    if not known and row["good"]:
+        counts.append(f"{row['good']} succeeded")
     bad = [f"{row[word]} of {row['parts']} {word}" for word in ("failed", "held") if row[word]]
-    return "; ".join(filter(None, [", ".join(bad), ", ".join(counts)]))
+    skipped = f"{row['skipped']} skipped" if row["skipped"] else ""
+    words = "; ".join(filter(None, [", ".join(bad), ", ".join(counts), skipped]))
+    return f"dry run: {words}" if dry else words

@@ -10,15 +10,16 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-import psycopg
-from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.db.models.functions import Now
 
-from syncs import held, lease, specs
-from syncs.errors import LeaseHeld, LeaseLost, RainboError, UsageError
+from syncs import closing, held, lease, lost, retries, specs
+from syncs.closing import Ending
+from syncs.errors import LeaseHeld, LeaseLost, UsageError
 from syncs.models import OPEN_STATES, RunLog, RunState, SyncRun, Trigger
 from syncs.options import Options
 from syncs.run import Listener, Run
+from syncs.watchdog import Watchdog
 
 logger = logging.getLogger("rainbo.run")
 
@@ -32,6 +33,7 @@ def request(
     actor: str = "",
     *,
     slot: datetime | None = None,
+    not_before: datetime | None = None,
 ) -> SyncRun:
     """Insert a queued run; for a slot that has one already, return that one.
 
@@ -39,7 +41,14 @@ def request(
     """
     specs.get(sync)
     _check_named_runs(sync, options)
-    record = SyncRun(sync=sync, options=options.as_json(), trigger=trigger, actor=actor, slot=slot)
+    record = SyncRun(
+        sync=sync,
+        options=options.as_json(),
+        trigger=trigger,
+        actor=actor,
+        slot=slot,
+        not_before=not_before,
+    )
     try:
         with transaction.atomic():
             record.save(force_insert=True)
@@ -56,19 +65,15 @@ def execute(record: SyncRun, listener: Listener | None = None) -> SyncRun:
     """
     if record.state != RunState.QUEUED:
         return record
+    lost.sweep(record.sync, taker=record)
     try:
         token = lease.claim(record)
     except LeaseHeld as busy:
         if busy.run_id != record.pk:  # else another delivery of this very run was faster
-            record.move(
-                RunState.SKIPPED,
-                expect=(RunState.QUEUED,),
-                met_id=busy.run_id,
-                error=str(busy),
-                finished_at=Now(),
-            )
+            _skip(record, busy)
         return record
     try:
+        lost.follow_up(record.sync)
         if record.move(RunState.RUNNING, expect=(RunState.QUEUED,), **_start(token)):
             _run_and_close(record, token, listener)
     finally:
@@ -76,40 +81,46 @@ def execute(record: SyncRun, listener: Listener | None = None) -> SyncRun:
     return record
 
 
+def _skip(record: SyncRun, busy: LeaseHeld) -> None:
+    with transaction.atomic():
+        if record.move(
+            RunState.SKIPPED,
+            expect=(RunState.QUEUED,),
+            met_id=busy.run_id,
+            error=str(busy),
+            finished_at=Now(),
+        ):
+            retries.follow(record, passing=True)
+
+
 def _run_and_close(record: SyncRun, token: int, listener: Listener | None) -> None:
     started = time.monotonic()
-    ending = _Ending()
+    ending = Ending()
+    watchdog = Watchdog(record)
     try:
-        with lease.Renewal(record.sync, token) as renewal:
+        with lease.Renewal(record.sync, token, watchdog) as renewal:
             run = Run(record, renewal, listener)
+            watchdog.interrupt = run.interrupt
             try:
                 specs.get(record.sync).function(run)
-                ending.state = run.verdict()
+                ending = Ending(run.verdict())
+            except Exception as error:
+                if renewal.ended is not None:
+                    raise renewal.ended from error
+                raise
             finally:
                 run.close()
-    except RainboError as error:
-        ending.fail(words := str(error))
-        if isinstance(error, LeaseLost):
-            _patiently(lambda: _note_refusal(record, words))
     except Exception as error:  # noqa: BLE001 (the boundary: the run's record says what came)
-        ending.fail(_in_words(record, error))
+        ending = Ending.by(record, error)
+        if isinstance(error, LeaseLost):
+            words = str(error)
+            _patiently(lambda: _note_refusal(record, words))
     except BaseException as stop:
-        ending.fail(f"stopped by {type(stop).__name__}: the process was told to end")
+        ending = Ending.by(record, stop)
         raise
     finally:
         seconds = time.monotonic() - started
-        _patiently(lambda: _close(record, ending, seconds))
-
-
-class _Ending:
-    """How a run ends; failed unless its function came through."""
-
-    def __init__(self) -> None:
-        self.state = RunState.FAILED
-        self.error = ""
-
-    def fail(self, error: str) -> None:
-        self.state, self.error = RunState.FAILED, error
+        _patiently(lambda: closing.close(record, ending, seconds))
 
 
 def _start(token: int) -> dict[str, Any]:
@@ -121,46 +132,22 @@ def _start(token: int) -> dict[str, Any]:
     }
 
 
-def _close(record: SyncRun, ending: _Ending, seconds: float) -> None:
-    record.move(
-        ending.state,
-        expect=(RunState.RUNNING,),
-        error=ending.error,
-        seconds=seconds,
-        finished_at=Now(),
-    )
-    held.supersede_repeats(record)
-
-
 def _note_refusal(record: SyncRun, error: str) -> None:
     RunLog.objects.create(run=record, level="error", message=error)
 
 
-def _in_words(record: SyncRun, error: Exception) -> str:
-    """What a person reads of an error that is not ours; its details go to the log."""
-    ids = {"run": record.pk, "sync": record.sync}
-    if isinstance(error, DatabaseError | psycopg.Error):
-        logger.error("RAINBO's own database failed: %s", str(error).partition("\n")[0], extra=ids)
-        logger.debug("where it failed", exc_info=error, extra=ids)
-        return (
-            "RAINBO's own database failed during the run; nothing was published after that. "
-            "The log of the server that ran it has the details"
-        )
-    logger.error("run %s of %s failed", record.pk, record.sync, exc_info=error, extra=ids)
-    return f"unexpected {type(error).__name__}; the log of the server that ran it has the details"
-
-
-def _patiently(act: Callable[[], None]) -> None:
+def _patiently(act: Callable[[], object]) -> None:
     """Do it, waiting for an own database that is away. What stays open becomes `lost`."""
     deadline = time.monotonic() + CLOSING_PATIENCE
     while True:
         try:
-            return act()
-        except DatabaseError:
+            act()
+            return
+        except (InterfaceError, OperationalError):
             connection.close()
             if time.monotonic() > deadline:
                 logger.error("could not close a run: its lease will run out")
-                return None
+                return
             time.sleep(0.5)
 
 

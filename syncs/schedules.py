@@ -1,98 +1,228 @@
-"""The planned times of syncs, kept as rows of django-q."""
+"""The planned times of syncs: rows of django-q that fire, and what RAINBO keeps beside them."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
+from django.conf import settings
 from django.db import connection, transaction
+from django.db.models.functions import Now
 from django_q.models import Schedule
 
-from syncs import rhythm, specs
-from syncs.models import DefaultSchedule
+from syncs import rhythm
+from syncs.clock import database_now
+from syncs.errors import RainboError, UsageError
+from syncs.freshness import Pause
+from syncs.models import RunState, SyncRun, SyncSchedule, Trigger
 from syncs.specs import Sync
 
 FUNCTION = "syncs.tasks.run_slot"
 SLOT = "slot"  # the argument that takes the planned time
 ARGS = r"^\('[a-z_]{1,64}',\)$"  # what a schedule hands to the function: the name of its sync
-UNLIMITED, PAUSED = -1, 0  # django-q's count of repeats
+UNLIMITED, OFF = -1, 0  # django-q's count of repeats
 
 _SETUP = 5_272_416_201  # the advisory lock of those who create schedules
 
 
+class ChangedMeanwhile(RainboError):
+    """Somebody else changed this schedule: look at it again. Nothing was saved."""
+
+    kind = "changed"
+
+
 @dataclass(frozen=True)
 class Planned:
-    """One schedule of a sync."""
+    """One schedule of a sync. off: it was switched off; a pause ends by itself."""
 
     sync: str
     cron: str
-    paused: bool
-    next_slot: datetime
+    off: bool
+    next_run: datetime
+    grace: timedelta | None = None
+    pause: Pause | None = None
+
+    def paused(self, now: datetime) -> Pause | None:
+        """The pause that lasts, if any."""
+        return self.pause if self.pause and self.pause.until > now else None
+
+    def next_slot(self, now: datetime) -> datetime | None:
+        """The next planned time at which it will really run."""
+        if self.off:
+            return None
+        pause = self.paused(now)
+        return rhythm.next_slots(self.cron, pause.until)[0] if pause else self.next_run
 
 
 @dataclass(frozen=True)
-class Setup:
-    """What became of a sync's default schedule: created, kept, or left out as removed."""
+class Wanted:
+    """What a person wants of a sync's schedule. options: as runs store them."""
 
-    sync: str
-    outcome: str
-    planned: tuple[Planned, ...] = ()
+    cron: str
+    enabled: bool = True
+    options: dict[str, Any] = field(default_factory=dict)
+    grace_seconds: int | None = None
+    note: str = ""
+
+
+def lock_setup() -> None:
+    """One at a time creates or removes schedules, until its transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_SETUP])
 
 
 def planned() -> dict[str, list[Planned]]:
     """Every schedule by its sync. What is no cron line of ours is left out."""
     found: dict[str, list[Planned]] = {}
     rows = Schedule.objects.filter(func=FUNCTION, schedule_type=Schedule.CRON, args__regex=ARGS)
-    for row in rows.exclude(cron=None).order_by("pk"):
-        if match := re.match(r"\('(\w+)'", row.args):
-            plan = Planned(match[1], row.cron, row.repeats == PAUSED, row.next_run)
+    rows = rows.exclude(cron=None).exclude(next_run=None).select_related("sync_schedule")
+    for row in rows.order_by("pk"):
+        if rhythm.is_valid(row.cron):
+            plan = _planned(row)
             found.setdefault(plan.sync, []).append(plan)
     return found
 
 
 def period(sync: Sync, at: datetime) -> timedelta:
     """The time between two planned times of a sync: its schedules', or its default rhythm's."""
-    active = [plan.cron for plan in planned().get(sync.name, []) if not plan.paused]
+    active = [plan.cron for plan in planned().get(sync.name, []) if not plan.off]
     return min(rhythm.period(cron, at) for cron in active or [sync.cron])
 
 
-def create_missing(*, restore: bool = False) -> list[Setup]:
-    """Create the default schedules that were never created.
+def sync_of(row: Schedule) -> str | None:
+    """The sync that a row of django-q names, if it is written as ours are."""
+    match = re.match(r"^\('([a-z_]{1,64})',\)$", row.args or "")
+    return match[1] if match else None
 
-    What a person changed, paused or removed stays so; restore: create the removed ones again.
+
+def default_cron(sync: Sync) -> str:
+    """The rhythm that a new schedule gets, in this installation."""
+    stored: dict[str, str] = settings.RAINBO_SCHEDULES
+    return rhythm.normal(stored.get(sync.name, sync.cron))
+
+
+def create(sync: str, cron: str, actor: str = "") -> Schedule:
+    """Plan a sync; its first time is the next one that the cron line names, in UTC."""
+    with transaction.atomic():
+        row: Schedule = Schedule.objects.create(
+            name=sync,
+            func=FUNCTION,
+            args=repr((sync,)),
+            schedule_type=Schedule.CRON,
+            cron=cron,
+            intended_date_kwarg=SLOT,
+            repeats=UNLIMITED,
+        )
+        row.next_run = rhythm.next_slots(cron, database_now())[0]  # django-q took its own clock
+        row.save(update_fields=["next_run"])
+        SyncSchedule.objects.get_or_create(
+            sync=sync, defaults={"schedule": row, "changed_by": actor}
+        )
+    return row
+
+
+def version(kept: SyncSchedule) -> str:
+    """What changes whenever the schedule does: a form that was opened before is refused by it."""
+    return f"{kept.changed_at.isoformat()} {kept.schedule.cron} {kept.schedule.repeats}"
+
+
+def change(sync: str, wanted: Wanted, actor: str, seen: str) -> SyncSchedule:
+    """Change a schedule that still is as `seen`. It never makes a run begin.
+
+    Its next time is computed anew only when the rhythm changed or it is switched on.
+    Raises ChangedMeanwhile.
     """
     with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_SETUP])
-        there = planned()
-        created = set(DefaultSchedule.objects.values_list("sync", flat=True))
-        return [
-            _setup(sync, there.get(sync.name, []), restore or sync.name not in created)
-            for sync in specs.all_syncs()
-        ]
+        kept = _locked(sync)
+        if version(kept) != seen:
+            raise ChangedMeanwhile(_by_whom(kept))
+        row = kept.schedule
+        repeats = UNLIMITED if wanted.enabled else OFF
+        if row.cron != wanted.cron or row.repeats != repeats:
+            _give_up_due_slot(sync, row)
+            row.cron, row.repeats = wanted.cron, repeats
+            row.next_run = rhythm.next_slots(wanted.cron, database_now())[0]
+            row.save(update_fields=["cron", "repeats", "next_run"])
+        kept.options, kept.note = wanted.options, wanted.note
+        kept.grace_seconds = wanted.grace_seconds
+        return _saved(kept, actor)
 
 
-def _setup(sync: Sync, there: list[Planned], wanted: bool) -> Setup:
-    if there:
-        DefaultSchedule.objects.get_or_create(sync=sync.name)
-        return Setup(sync.name, "kept", tuple(there))
-    if not wanted:
-        return Setup(sync.name, "removed")
-    DefaultSchedule.objects.get_or_create(sync=sync.name)
-    row = create(sync.name, sync.cron)
-    return Setup(sync.name, "created", (Planned(sync.name, sync.cron, False, row.next_run),))
+def add(sync: str, wanted: Wanted, actor: str) -> SyncSchedule:
+    """Plan a sync that has no schedule. Raises ChangedMeanwhile when it got one meanwhile."""
+    with transaction.atomic():
+        lock_setup()
+        if SyncSchedule.objects.filter(sync=sync).exists():
+            raise ChangedMeanwhile(f"{sync} got its schedule meanwhile. Nothing was saved.")
+        create(sync, wanted.cron, actor)
+        return change(sync, wanted, actor, version(_locked(sync)))
 
 
-def create(sync: str, cron: str) -> Schedule:
-    """Plan a sync; its first time is the next one that the cron line names, in UTC."""
-    row: Schedule = Schedule.objects.create(
-        name=sync,
-        func=FUNCTION,
-        args=repr((sync,)),
-        schedule_type=Schedule.CRON,
-        cron=cron,
-        intended_date_kwarg=SLOT,
-        repeats=UNLIMITED,
+def pause(sync: str, until: datetime, reason: str, actor: str) -> SyncSchedule:
+    """Let planned times pass without a run until a time that must lie ahead."""
+    if until <= database_now():
+        raise UsageError("a pause must end in the future")
+    with transaction.atomic():
+        kept = _locked(sync)
+        kept.paused_until, kept.pause_reason, kept.paused_by = until, reason, actor
+        return _saved(kept, actor)
+
+
+def resume(sync: str, actor: str) -> SyncSchedule:
+    """End a pause now; the next planned time runs."""
+    with transaction.atomic():
+        kept = _locked(sync)
+        kept.paused_until, kept.pause_reason, kept.paused_by = None, "", ""
+        return _saved(kept, actor)
+
+
+def _planned(row: Schedule) -> Planned:
+    kept = getattr(row, "sync_schedule", None)
+    seconds = kept.grace_seconds if kept else None
+    until = kept.paused_until if kept else None
+    return Planned(
+        sync=sync_of(row) or "",
+        cron=row.cron,
+        off=row.repeats == OFF,
+        next_run=row.next_run,
+        grace=None if seconds is None else timedelta(seconds=seconds),
+        pause=Pause(until, kept.pause_reason) if kept and until else None,
     )
-    return row
+
+
+def _locked(sync: str) -> SyncSchedule:
+    rows = SyncSchedule.objects.select_related("schedule").select_for_update()
+    return rows.get(sync=sync)
+
+
+def _saved(kept: SyncSchedule, actor: str) -> SyncSchedule:
+    kept.changed_by = actor
+    kept.save()
+    return kept
+
+
+def _by_whom(kept: SyncSchedule) -> str:
+    who = kept.changed_by or "a command"
+    return (
+        f"The schedule of {kept.sync} was changed by {who} at {kept.changed_at:%H:%M:%S} UTC, "
+        "after you opened it: look at it again. Nothing was saved."
+    )
+
+
+def _give_up_due_slot(sync: str, row: Schedule) -> None:
+    """A planned time that is due and has not begun gets its outcome: it would be forgotten."""
+    if row.repeats == OFF or row.next_run is None or row.next_run > database_now():
+        return
+    SyncRun.objects.get_or_create(
+        sync=sync,
+        slot=row.next_run,
+        attempt=1,
+        defaults={
+            "trigger": Trigger.SCHEDULE,
+            "state": RunState.SKIPPED,
+            "error": "missed: the schedule was changed before it began",
+            "finished_at": Now(),
+        },
+    )

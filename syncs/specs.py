@@ -25,7 +25,9 @@ class Sync:
     """A named job.
 
     cron: the default rhythm in UTC, five fields. targets: what should be confirmed. order:
-    place in sync_all.
+    place in sync_all. in_parts: its command takes some instances alone (--rds, --failed-from).
+    limit: seconds that a run may take, when less than RAINBO_RUN_LIMIT.
+    end_sessions: ends what a run, named by its purpose, left open at these targets.
     """
 
     name: str
@@ -34,6 +36,9 @@ class Sync:
     targets: Callable[[], list[Target]]
     cron: str
     order: int
+    in_parts: bool = True
+    limit: int | None = None
+    end_sessions: Callable[[str, list[str]], object] | None = None
 
     @property
     def command(self) -> str:

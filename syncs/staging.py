@@ -42,21 +42,28 @@ class Stage:
         return sql.Identifier(f"{self.name}_bad")
 
     @contextmanager
-    def receiving(self, encoding: str) -> Iterator[Write]:
-        """Take one source's binary COPY stream; nothing of it stays when the block raises."""
-        if encoding != "SQL_ASCII":
-            with copying_in(self.session, self.table) as write:
-                yield write
-            return
-        raw = f"{self.name}_bytes"
-        self._create(raw, {"text": sql.SQL("bytea")})
-        with copying_in(self.session, sql.Identifier(raw)) as write:
-            yield write
-        self._decode(raw)
+    def receiving(self, target: str, encoding: str) -> Iterator[Write]:
+        """Take one source's binary COPY stream; nothing of it stays when the block raises.
 
-    def load(self, stream: IO[bytes], encoding: str) -> None:
+        The rows are the target's by our word: nothing in the stream can say otherwise.
+        """
+        name = f"{self.name}_bytes" if encoding == "SQL_ASCII" else self.name
+        if encoding == "SQL_ASCII":
+            self._create(name, {"text": sql.SQL("bytea")})
+        self.session.execute(
+            sql.SQL("ALTER TABLE {} ALTER target SET DEFAULT {}").format(
+                sql.Identifier(name), sql.Literal(target)
+            )
+        )
+        columns = [*(column.name for column in self.query.columns), "row_hash"]
+        with copying_in(self.session, sql.Identifier(name), columns) as write:
+            yield write
+        if encoding == "SQL_ASCII":
+            self._decode(name)
+
+    def load(self, target: str, stream: IO[bytes], encoding: str) -> None:
         """Stage a stream that was read to its end."""
-        with self.receiving(encoding) as write:
+        with self.receiving(target, encoding) as write:
             while block := stream.read(BATCH):
                 write(block)
 
@@ -163,8 +170,9 @@ class Stage:
         }
         for statement in (
             r"""INSERT INTO {bad}
-                SELECT target, coalesce(rainbo_decode({id}), '\x' || encode({id}, 'hex')), row_hash,
-                       'undecodable text in ' || reason
+                SELECT target,
+                       coalesce(rainbo_decode({id}), '\x' || encode({id}, 'hex'), '(no id)'),
+                       row_hash, 'undecodable text in ' || reason
                   FROM (SELECT *, concat_ws(', ', {undecodable}) AS reason FROM {raw}) AS rows
                  WHERE reason <> ''""",
             """INSERT INTO {table} SELECT target, {decoded}, row_hash FROM {raw}

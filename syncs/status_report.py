@@ -8,15 +8,25 @@ from typing import Any
 
 from rich.text import Text
 
-from syncs.freshness import Reason, State, in_words
+from syncs.freshness import GRAVE, Cause, Reason, State, in_words
+from syncs.printable import printable_line
 from syncs.queries import Status, SyncStatus, TargetStatus
 from syncs.recent import LastRun, Running
+from syncs.schedules import Planned
 
 COLOURS = {
     State.ON_TIME: "green",
     State.LATE: "yellow",
     State.STALE: "red",
     State.UNKNOWN: "magenta",
+}
+IN_SHORT = {
+    Cause.PAUSED: "{sync} is paused",
+    Cause.WORKER_SILENT: "the workers are silent",
+    Cause.INSTANCE_DOWN: "{target} is down",
+    Cause.HELD: "run {run} waits for a person",
+    Cause.FAILING: "{sync} fails on {target}",
+    Cause.RUNNING_LONG: "{sync} takes longer than usual",
 }
 STATE_WIDTH = max(len(state.label) for state in State)
 
@@ -25,14 +35,14 @@ def lines(status: Status, *, only_bad: bool = False) -> Iterator[Text]:
     """A line per sync, one per instance under it, and what follows from all."""
     width = max((len(t.label) for sync in status.syncs for t in sync.targets), default=0)
     for sync in status.syncs:
-        if only_bad and not sync.state.is_bad:
+        if only_bad and not (sync.state.is_bad or any(map(_is_unwell, sync.targets))):
             continue
         yield _sync_line(sync, status.now)
         for target in sync.targets:
-            if target.freshness.state.is_bad or not only_bad:
+            if _is_unwell(target) or not only_bad:
                 yield _target_line(target, width)
         if not sync.targets and sync.reason:
-            yield Text(f"  {sync.reason}")
+            yield Text(f"  {printable_line(str(sync.reason))}")
     yield Text(_worker(status))
     yield Text(summary(status))
 
@@ -46,7 +56,25 @@ def summary(status: Status) -> str:
         return f"{bad} of {len(found)} are {State.LATE.label} or worse."
     if empty:
         return f"Nothing is known of: {', '.join(empty)}."
+    if troubles := _troubles(status):
+        return f"All is on time, but {'; '.join(troubles)}."
     return f"All is on time: {len(status.syncs)} syncs, {len(found)} confirmations."
+
+
+def _troubles(status: Status) -> list[str]:
+    """What keeps from confirming, though nothing is late yet: each once."""
+    found = [
+        IN_SHORT[reason.cause].format(sync=sync.name, target=target.label, run=reason.run)
+        for sync in status.syncs
+        for target in sync.targets
+        if (reason := target.reason) and reason.cause in IN_SHORT
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _is_unwell(target: TargetStatus) -> bool:
+    grave = target.reason is not None and target.reason.cause in GRAVE
+    return grave or target.freshness.state.is_bad
 
 
 def document(status: Status) -> dict[str, Any]:
@@ -56,7 +84,7 @@ def document(status: Status) -> dict[str, Any]:
         "state": status.state,
         "summary": summary(status),
         "worker": {"last_heartbeat": _iso(status.heartbeat), "silent": status.worker_silent},
-        "syncs": [_sync_document(sync) for sync in status.syncs],
+        "syncs": [_sync_document(sync, status.now) for sync in status.syncs],
     }
 
 
@@ -70,11 +98,11 @@ def _sync_line(sync: SyncStatus, now: datetime) -> Text:
 
 def _target_line(target: TargetStatus, width: int) -> Text:
     state, age = target.freshness.state, target.freshness.age
-    line = Text(f"  {target.label:<{width}}  ")
+    line = Text(f"  {printable_line(target.label):<{width}}  ")
     line.append(f"{state.label:<{STATE_WIDTH}}", COLOURS[state])
     line.append(f"  {'never' if age is None else in_words(age) + ' old':<14}")
     if target.reason:
-        line.append(f"  {target.reason}")
+        line.append(f"  {printable_line(str(target.reason))}")
     line.rstrip()
     return line
 
@@ -95,11 +123,13 @@ def _running(run: Running | None, now: datetime) -> str:
 
 
 def _planned(sync: SyncStatus, now: datetime) -> str:
+    if sync.pause is not None:
+        return printable_line(f"paused {sync.pause.in_words(now)}")
     if sync.next_slot is not None:
         wait = sync.next_slot - now
         when = f"in {in_words(wait)}" if wait > timedelta() else "now"
         return f"next {when} ({sync.next_slot:%H:%M} UTC)"
-    return "paused" if sync.planned else "no schedule"
+    return "switched off" if sync.planned else "no schedule"
 
 
 def _worker(status: Status) -> str:
@@ -110,14 +140,14 @@ def _worker(status: Status) -> str:
     return f"Workers: {silent}last sign of life {ago} ago"
 
 
-def _sync_document(sync: SyncStatus) -> dict[str, Any]:
+def _sync_document(sync: SyncStatus, now: datetime) -> dict[str, Any]:
     last, running = sync.last_run, sync.running
     return {
         "sync": sync.name,
         "title": sync.title,
         "state": sync.state,
         "reason": _reason(sync.reason),
-        "schedules": [{"cron": plan.cron, "paused": plan.paused} for plan in sync.planned],
+        "schedules": [_schedule_document(plan, now) for plan in sync.planned],
         "next_slot": _iso(sync.next_slot),
         "usual_seconds": sync.usual_seconds,
         "last_run": last
@@ -135,6 +165,16 @@ def _sync_document(sync: SyncStatus) -> dict[str, Any]:
             "holds_lease": running.is_live,
         },
         "targets": [_target_document(target) for target in sync.targets],
+    }
+
+
+def _schedule_document(plan: Planned, now: datetime) -> dict[str, Any]:
+    pause = plan.paused(now)
+    return {
+        "cron": plan.cron,
+        "off": plan.off,
+        "paused_until": _iso(pause.until) if pause else None,
+        "pause_reason": pause.reason if pause else "",
     }
 
 

@@ -10,17 +10,17 @@ import os
 import socket
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db import connection
 from django.db.models import Q
 from django.db.models.functions import Now
 from django_q.tasks import async_task
 
-from syncs import runs
+from syncs import lost, runs, slots
 from syncs.models import RunState, SyncRun, Trigger
 from syncs.options import Options
 
 RUN_QUEUED = "syncs.tasks.run_queued"
-OVERLOOKED_AFTER = timedelta(minutes=1)
 
 _BEAT = """
     INSERT INTO syncs_heartbeat (worker, at) VALUES (%s, clock_timestamp())
@@ -28,23 +28,39 @@ _BEAT = """
 
 
 def run_slot(sync: str, slot: str | None = None) -> None:
-    """A schedule's task: run the sync for one planned time, given in ISO format."""
-    beat()
-    ring_for_overlooked()
-    planned = None if slot is None else datetime.fromisoformat(slot)
-    runs.execute(runs.request(sync, Options(), Trigger.SCHEDULE, slot=planned))
+    """A schedule's task: run what is due of the sync. slot: the planned time in ISO format."""
+    tend()
+    if slot is None:
+        runs.execute(runs.request(sync, Options(), Trigger.SCHEDULE))
+        return
+    record = slots.take(sync, datetime.fromisoformat(slot))
+    if record is not None:
+        runs.execute(record)
 
 
 def run_queued(pk: int) -> None:
-    """The task of a run that a page, the API or a signal has requested."""
+    """The task of a run that waits: a retry, or what a page, the API or a signal requested."""
     beat()
     record = SyncRun.objects.filter(pk=pk).first()
-    if record is None or record.state != RunState.QUEUED:
+    if record is None or not slots.ready(record):
         return
     record = runs.execute(record)
     if record.state == RunState.SKIPPED and record.trigger == Trigger.SIGNAL:
         # What it should bring about may be younger than what the run that it met has seen.
         runs.request(record.sync, Options.from_json(record.options), Trigger.SIGNAL, record.actor)
+
+
+def tend() -> None:
+    """What every minute's task does beside its own: so that nothing waits for ever."""
+    keep()
+    ring_for_overlooked()
+
+
+def keep(who: str = "") -> None:
+    """Note that this process works, bury lost runs, and keep the planned times in order."""
+    beat(who)
+    lost.sweep()
+    slots.mend_next_runs()
 
 
 def ring(record: SyncRun) -> None:
@@ -53,20 +69,18 @@ def ring(record: SyncRun) -> None:
 
 
 def ring_for_overlooked() -> None:
-    """Ring for runs that have waited too long: their task was lost or came too early.
+    """Ring for runs whose time has come, and for those whose task was lost.
 
     Runs of commands are left out: their own process executes them.
     """
-    overlooked = SyncRun.objects.filter(
-        Q(not_before=None) | Q(not_before__lte=Now()),
-        state=RunState.QUEUED,
-        created_at__lt=Now() - OVERLOOKED_AFTER,
-    ).exclude(trigger=Trigger.COMMAND)
-    for record in overlooked.order_by("pk"):
+    overlooked = Now() - timedelta(seconds=settings.RAINBO_BEAT)
+    queued = SyncRun.objects.filter(state=RunState.QUEUED).exclude(trigger=Trigger.COMMAND)
+    due = Q(not_before=None, created_at__lt=overlooked) | Q(not_before__lte=Now())
+    for record in queued.filter(due).order_by("pk"):
         ring(record)
 
 
-def beat() -> None:
-    """Note, by the database's clock, that this worker's process does its work."""
+def beat(who: str = "") -> None:
+    """Note, by the database's clock, that this process does its work; who: instead of its id."""
     with connection.cursor() as cursor:
-        cursor.execute(_BEAT, [f"{socket.gethostname()}:{os.getpid()}"])
+        cursor.execute(_BEAT, [f"{socket.gethostname()}:{who or os.getpid()}"])

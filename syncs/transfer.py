@@ -5,7 +5,7 @@ Every row carries the hash that its source computed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -71,18 +71,16 @@ def probe(source: Connection, query: Query) -> None:
         raise ContractBroken(f"{query.name}.sql: {'; '.join(wrong)}")
 
 
-def copy_out(source: Connection, query: Query, target: str, write: Write) -> int:
-    """Send the query's rows, with the target's key and each row's hash, to `write`.
+def copy_out(source: Connection, query: Query, write: Write) -> int:
+    """Send the query's rows, each with its hash, to `write`.
 
     Returns the number of rows that the source says it sent. Raises psycopg errors as they are.
     """
     hashing = Hashing.of(server_encoding(source))
     values = [_cast(column) for column in query.columns]
     statement = sql.SQL(
-        "COPY (SELECT {target}::text, {values}, {hash} FROM ({query}) AS source) "
-        "TO STDOUT (FORMAT binary)"
+        "COPY (SELECT {values}, {hash} FROM ({query}) AS source) TO STDOUT (FORMAT binary)"
     ).format(
-        target=sql.Literal(target),
         values=sql.SQL(", ").join(values),
         hash=row_hash(values, hashing),
         query=verbatim(query.sql),
@@ -118,9 +116,13 @@ def _copy_out(source: Connection, statement: bytes, write: Write) -> int:
 
 
 @contextmanager
-def copying_in(session: Connection, table: sql.Identifier) -> Iterator[Write]:
-    """Take a binary COPY stream into the table; nothing of it stays when the block raises."""
-    statement = sql.SQL("COPY {} FROM STDIN (FORMAT binary)").format(table).as_string(session)
+def copying_in(
+    session: Connection, table: sql.Identifier, columns: Iterable[str]
+) -> Iterator[Write]:
+    """Take a binary COPY stream into the columns; nothing of it stays when the block raises."""
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(table, names)
+    statement = copy.as_string(session)
     result = session.pgconn.exec_(statement.encode())
     if result.status != pq.ExecStatus.COPY_IN:
         raise psycopg.errors.lookup(_state(result))(_message(result))

@@ -16,7 +16,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.db import models
 
-from syncs.errors import RainboError
+from syncs.errors import RainboError, UsageError
 
 
 class CredentialError(RainboError):
@@ -55,6 +55,12 @@ class Sealed:
 
 
 def seal(password: str, binding: Binding) -> Sealed:
+    """Raises UsageError for a password that no server takes."""
+    if "\0" in password or any("\ud800" <= character <= "\udfff" for character in password):
+        raise UsageError(
+            "the password has a character that no server takes (NUL, or bytes that are not "
+            "UTF-8): enter it as text"
+        )
     content = {
         "row": binding.row,
         "settings": binding.settings,

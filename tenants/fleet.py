@@ -16,6 +16,7 @@ from psycopg.types.string import TextLoader
 
 from syncs.errors import TlsRefused, WrongIdentity
 from tenants import identity
+from tenants.instance_rules import UNENCRYPTED
 from tenants.models import RdsInstance
 from tenants.models.instance import SslMode
 from tenants.refusals import asking, connecting
@@ -56,6 +57,8 @@ def reach(
 
     limit: seconds that a statement may take, when less than RAINBO_STATEMENT_TIMEOUT.
     """
+    if instance.tells_password:
+        raise TlsRefused(f"{instance} was not asked: {UNENCRYPTED}")
     password = instance.reveal_password()
     with _ca_file(instance) as ca:
         with connecting(instance, password):
@@ -150,7 +153,10 @@ _PATIENCE: dict[str, Any] = {
 
 
 def _where_and_who(instance: RdsInstance, password: str, ca: str) -> dict[str, Any]:
-    """libpq's keywords; every one that the environment or a home folder could set is named."""
+    """libpq's keywords, with those of `reach`: all that the environment or a home folder could set.
+
+    A service file alone can't be named away: PGSERVICE makes the connection fail, in words.
+    """
     return {
         "host": instance.host,
         "hostaddr": "",
@@ -161,9 +167,23 @@ def _where_and_who(instance: RdsInstance, password: str, ca: str) -> dict[str, A
         "passfile": "/dev/null",
         "require_auth": instance.require_auth,
         "gssencmode": "disable",
+        "gssdelegation": "0",
+        "gsslib": "",
+        "krbsrvname": "postgres",
+        "requirepeer": "",
         "sslmode": instance.ssl_mode,
         "sslrootcert": ca,
         "sslcertmode": "disable",
+        "sslcert": NOWHERE,
+        "sslkey": NOWHERE,
+        "sslcrl": NOWHERE,
+        "sslcrldir": "",
+        "sslsni": "1",
+        "sslcompression": "0",
+        "ssl_min_protocol_version": "TLSv1.2",
+        "ssl_max_protocol_version": "",
+        "min_protocol_version": "3.0",
+        "max_protocol_version": "3.0",
         "sslnegotiation": "postgres",
         "channel_binding": "prefer",
         "target_session_attrs": "any",
@@ -181,6 +201,7 @@ def _session_settings(writes: bool, limit: float | None) -> sql.Composed:
         "lock_timeout": f"{min(LOCK_TIMEOUT, statement):g}s",
         "idle_in_transaction_session_timeout": f"{idle:g}s",
         "default_transaction_read_only": "off" if writes else "on",
+        "row_security": "off",  # a policy that would hide rows is an error
         "timezone": "UTC",
         "datestyle": "ISO",
     }

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import psycopg
 from django.conf import settings
+from psycopg import sql
 
+from syncs import held
 from syncs.history import rows_day_ago
 from syncs.models import HeldChange
 from syncs.run import Run
@@ -23,17 +25,22 @@ from tenants.models.installation import installation_id
 
 @dataclass(frozen=True)
 class Answer:
-    """What one instance said. reasons: why it was rolled back there, to wait for a person."""
+    """What one instance said.
+
+    reasons: why it was rolled back there, to wait for a person. lifted: a person had accepted
+    it. plain: the server could not hold the names as they are, so it got plain ones.
+    """
 
     at: datetime
     ghosts: list[Ghost]
     reasons: list[str]
-    lifted: bool
+    lifted: bool = False
+    plain: bool = False
 
     @property
     def removals(self) -> list[tuple[str, str, str]]:
         return [
-            (HeldChange.Kind.REMOVED, str(ghost.admin_id), f"user {ghost.remote_id} there")
+            (HeldChange.Kind.REMOVED.value, str(ghost.admin_id), f"user {ghost.remote_id} there")
             for ghost in self.ghosts
             if ghost.outcome is Outcome.DEACTIVATED
         ]
@@ -55,8 +62,8 @@ class Answer:
 class Plan:
     """What a run wants, read once before the first instance is asked.
 
-    only: the admins it keeps to, all when empty. active, day_ago and accepted, by target, are
-    for the guard: ghosts active now and 24 h ago, and deactivations that a person accepted.
+    only: the admins it keeps to, all when empty. active and day_ago, by target, are for the
+    guard: ghosts active now and 24 h ago.
     """
 
     admins: Mapping[int, Admin]
@@ -65,7 +72,7 @@ class Plan:
     installation: str
     active: Mapping[str, int]
     day_ago: Mapping[str, int | None]
-    accepted: Mapping[str, set[tuple[str, str]] | None]
+    plain: bool = False
 
     @classmethod
     def make(
@@ -84,7 +91,6 @@ class Plan:
             installation=installation_id(),
             active={str(k): n for k, n in ghost_record.active_ghosts(run.session).items()},
             day_ago={target: rows_day_ago(sync, target, now) for target in targets},
-            accepted={target: run.accepted(target) for target in targets},
         )
 
     def parameters(self, instance: RdsInstance) -> dict[str, object]:
@@ -98,33 +104,54 @@ class Plan:
             "create": instance.is_active,
         }
 
-    def judge(self, target: str, at: datetime, found: list[Ghost]) -> Answer:
+    def with_plain_names(self) -> Plan:
+        named = {pk: replace(admin, name=admin.plain_name) for pk, admin in self.admins.items()}
+        return replace(self, admins=named, plain=True)
+
+    def judge(self, run: Run, target: str, at: datetime, found: list[Ghost]) -> Answer:
         """The guard's word on what an instance would deactivate."""
-        answer = Answer(at, found, [], lifted=False)
+        answer = Answer(at, found, [], plain=self.plain)
         seen = sum(ghost.was_active for ghost in found)
         active = max(seen, self.active.get(target, 0))
         reasons = ghosts.why_held(len(answer.removals), active, self.day_ago[target])
-        accepted = self.accepted[target]
-        if not reasons or accepted is None:
-            return Answer(at, found, reasons, lifted=False)
-        beyond = {(kind, admin) for kind, admin, _ in answer.removals} - accepted
+        accepting = run.options.accept_held
+        if not reasons or accepting is None:
+            return replace(answer, reasons=reasons)
+        removals = _as_query(answer.removals)
+        beyond = held.why_not_lifted(run.session, accepting, target, removals, columns=False)
         if beyond:
-            return Answer(at, found, [*reasons, f"{len(beyond)} of them were not accepted"], False)
-        return Answer(at, found, [], lifted=True)
+            return replace(answer, reasons=[*reasons, beyond])
+        return replace(answer, lifted=True)
 
 
 def carry_out(run: Run, plan: Plan, instance: RdsInstance, remote: Connection) -> Answer:
     """One transaction on the instance, rolled back when it is dry or must wait for a person.
 
+    It is tried once more with plain names where the server's encoding or its columns can't hold
+    the real ones: one admin's name must not keep leavers' ghosts alive.
     Raises LeaseLost, and leaves nothing there, when another run took the lease.
     """
+    try:
+        return _write(run, plan, instance, remote)
+    except psycopg.DataError:
+        return _write(run, plan.with_plain_names(), instance, remote)
+
+
+def _write(run: Run, plan: Plan, instance: RdsInstance, remote: Connection) -> Answer:
     at = run.now()
     half = settings.RAINBO_LEASE_TTL * 1000 // 2
     with remote.transaction(force_rollback=run.dry_run):
         remote.execute(verbatim(f"SET LOCAL idle_in_transaction_session_timeout = {half}"))
         rows = remote.execute(verbatim(plan.statement), plan.parameters(instance)).fetchall()
-        answer = plan.judge(str(instance.pk), at, [Ghost.of(row) for row in rows])
+        answer = plan.judge(run, str(instance.pk), at, [Ghost.of(row) for row in rows])
         if answer.reasons:
             raise psycopg.Rollback
         run.check_lease()
     return answer
+
+
+def _as_query(changes: list[tuple[str, str, str]]) -> sql.Composed:
+    kinds, keys, details = (list(column) for column in zip(*changes, strict=True))
+    return sql.SQL(
+        "SELECT * FROM unnest({}::text[], {}::text[], {}::text[]) AS c (kind, source_id, detail)"
+    ).format(sql.Literal(kinds), sql.Literal(keys), sql.Literal(details))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from syncs.session import Session
-from tenants.ghosts import CONFIRMED, GONE, Ghost
+from tenants.ghosts import CONFIRMED, GONE, Ghost, Outcome
 from tenants.models.ghost import GhostState
 
 _ANSWERED = """
@@ -43,13 +43,18 @@ def confirm(
     session: Session,
     instance_id: int,
     at: datetime,
-    ghosts: Iterable[Ghost],
+    ghosts: Sequence[Ghost],
     wanted: Collection[int],
     only: Collection[int],
 ) -> None:
-    """Record an instance's answer: what it named, and that it has no ghost of other leavers."""
+    """Record an instance's answer: what it named, and that it has no ghost of other leavers.
+
+    A ghost that somebody altered there is not gone: it stays unknown until it is one again.
+    """
+    altered = {int(g.admin_id): g for g in ghosts if g.admin_id and g.outcome is Outcome.ALTERED}
     own = {int(ghost.admin_id): ghost for ghost in ghosts if ghost.admin_id and ghost.is_own}
-    told = {pk: ghost for pk, ghost in own.items() if ghost.outcome in CONFIRMED}
+    named = altered | own
+    told = {pk: ghost for pk, ghost in named.items() if ghost.outcome in CONFIRMED}
     session.execute(
         _ANSWERED,
         {
@@ -63,7 +68,7 @@ def confirm(
         },
     )
     scope = _scope(instance_id, wanted, only)
-    session.execute(_ABSENT, {**scope, "at": at, "answered": [*own]})
+    session.execute(_ABSENT, {**scope, "at": at, "answered": [*named]})
 
 
 def refuse(
@@ -80,6 +85,14 @@ def refuse(
     if create:
         session.execute(_WISHED, scope)
     session.execute(_UNWANTED, {**scope, "gone": [*GONE]})
+
+
+def still_registered(session: Session, instance_ids: Collection[int]) -> set[int]:
+    """Those of the instances that have not been deleted, and can't be until the commit."""
+    rows = session.execute(
+        "SELECT id FROM rds_instances WHERE id = ANY (%s) FOR KEY SHARE", [[*instance_ids]]
+    )
+    return {pk for (pk,) in rows}
 
 
 def active_ghosts(session: Session) -> dict[int, int]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import QuerySet
 
 from syncs import runs, tasks
 from syncs.errors import UsageError
@@ -21,6 +23,7 @@ from tenants.models.ghost import GhostState
 
 PERMISSION = "tenants.impersonate"
 BACKEND = "django.contrib.auth.backends.ModelBackend"
+PLAIN = 40  # characters of a plain name
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,12 @@ class Admin:
     @property
     def email(self) -> str:
         return f"rainbo-admin-{self.id}@system.internal"
+
+    @property
+    def plain_name(self) -> str:
+        """The name as any server can hold it: in ASCII, and short."""
+        letters = unicodedata.normalize("NFKD", self.name).encode("ascii", "ignore").decode()
+        return " ".join(letters.split())[:PLAIN].rstrip() or f"admin {self.id}"
 
 
 class Outcome(StrEnum):
@@ -45,6 +54,7 @@ class Outcome(StrEnum):
     REFUSED = "refused"
     MISSED = "missed"
     LEFT = "left"
+    ALTERED = "altered"
     UNKNOWN = "unknown"
     FOREIGN = "foreign"
 
@@ -57,6 +67,7 @@ CONFIRMED = {
     Outcome.DEACTIVATED: GhostState.INACTIVE,
     Outcome.INACTIVE: GhostState.INACTIVE,
     Outcome.REFUSED: GhostState.REFUSED,
+    Outcome.ALTERED: GhostState.UNKNOWN,
 }
 GONE = (GhostState.INACTIVE, GhostState.ABSENT)
 
@@ -82,7 +93,7 @@ class Ghost:
     @property
     def is_own(self) -> bool:
         """Whether it is a ghost of this installation, as far as anyone can tell."""
-        return self.outcome not in (Outcome.UNKNOWN, Outcome.FOREIGN)
+        return self.outcome not in (Outcome.ALTERED, Outcome.UNKNOWN, Outcome.FOREIGN)
 
     def __str__(self) -> str:
         whose = "a ghost user" if self.admin_id is None else f"ghost of admin {self.admin_id}"
@@ -90,12 +101,15 @@ class Ghost:
         return f"{whose}{where}: {self.outcome}{f': {self.why}' if self.why else ''}"
 
 
-def wanted_admins() -> dict[int, Admin]:
+def admins() -> QuerySet[User]:
     """Active staff who may impersonate; superusers count."""
-    users = get_user_model().objects.with_perm(PERMISSION, backend=BACKEND)
+    return User.objects.with_perm(PERMISSION, backend=BACKEND).filter(is_staff=True)
+
+
+def wanted_admins() -> dict[int, Admin]:
+    """Those who should have a ghost user on every instance."""
     return {
-        user.pk: Admin(user.pk, user.get_full_name() or user.get_username())
-        for user in users.filter(is_staff=True)
+        user.pk: Admin(user.pk, user.get_full_name() or user.get_username()) for user in admins()
     }
 
 

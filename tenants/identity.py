@@ -15,6 +15,7 @@ import psycopg
 from django.db import transaction
 
 from syncs.errors import WrongIdentity
+from syncs.models import BucketDigest, Confirmation, WithheldRow
 from tenants.models import RdsInstance
 
 _READ = """
@@ -116,6 +117,18 @@ def adopt(instance: RdsInstance, found: Identity) -> None:
 def forget(instance: RdsInstance) -> None:
     """Let the next contact be the first, in memory only."""
     instance.system_identifier, instance.database_oid = "", None
+
+
+def forget_proofs(pk: int) -> None:
+    """Let nothing count any more that syncs proved of an instance, in the caller's transaction."""
+    for kind in (Confirmation, BucketDigest, WithheldRow):
+        kind._default_manager.filter(target=str(pk)).delete()
+
+
+def stays_where_it_is(instance: RdsInstance) -> bool:
+    """Whether the stored instance has the same host, port and database."""
+    endpoint = {name: getattr(instance, name) for name in ("host", "port", "database")}
+    return RdsInstance.objects.filter(pk=instance.pk, **endpoint).exists()
 
 
 def _changed(instance: RdsInstance, before: str, found: Identity) -> str:

@@ -10,6 +10,10 @@ from tenants.models import RdsInstance
 from tenants.models.instance import SslMode
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9.])?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*")
+UNENCRYPTED = (
+    "logging in by a password in clear needs an ssl mode that encrypts: "
+    "require, verify-ca or, better, verify-full"
+)
 
 
 def broken_rules(instance: RdsInstance) -> dict[str, str]:
@@ -21,6 +25,8 @@ def broken_rules(instance: RdsInstance) -> dict[str, str]:
         broken["is_master"] = f"{instance} can't be the master and not active"
     if instance.ssl_mode == SslMode.VERIFY_CA and not instance.ssl_ca:
         broken["ssl_ca"] = "ssl mode verify-ca needs a CA: give its certificates"
+    if instance.tells_password:
+        broken["require_auth"] = UNENCRYPTED
     if instance.ssl_ca and (words := _why_no_ca(instance.ssl_ca)):
         broken["ssl_ca"] = words
     return broken

@@ -20,8 +20,12 @@ from tenants.choice import master
 from tenants.lookup import Lookup
 from tenants.queries import Route
 
-# On a server in UTF8, the very expression of rainbo_email_key; elsewhere no text is composed.
-_UTF8_KEY = sql.SQL('lower(normalize(source.email::text, NFC) COLLATE "C")')
+# On a server in UTF8, the very expression of rainbo_email_key (with the letters themselves: it may
+# read escapes in another way); elsewhere no text is composed.
+UTF8_KEY = sql.SQL(
+    """lower(CASE WHEN source.email::text COLLATE "C" ~ '[\u212a\u037e\u1fef]'
+                  THEN source.email::text ELSE normalize(source.email::text, NFC) END COLLATE "C")"""
+)
 _OTHER_KEY = sql.SQL('lower(source.email::text COLLATE "C")')
 
 COMPARED = {
@@ -75,7 +79,7 @@ def _read(connection: Connection, query: Query, key: str) -> list[tuple[Any, ...
     statement = sql.SQL("SELECT {} FROM ({}) AS source WHERE {} = %s").format(
         sql.SQL(", ").join(_column(column) for column in query.columns),
         transfer.verbatim(query.sql.replace("%", "%%")),
-        _UTF8_KEY if in_utf8 else _OTHER_KEY,
+        UTF8_KEY if in_utf8 else _OTHER_KEY,
     )
     rows = []
     for form in {key} if in_utf8 else {key, unicodedata.normalize("NFD", key)}:
@@ -93,7 +97,7 @@ def _column(column: transfer.Column) -> sql.Composed:
 
 def _live(row: tuple[Any, ...], master_id: str) -> LiveRoute:
     source_id, email, tenant, instance, *rest = row
-    return LiveRoute(source_id, email, tenant, instance or master_id, *rest)
+    return LiveRoute(source_id, email, tenant, master_id if instance is None else instance, *rest)
 
 
 def _differences(cached: tuple[Route, ...], live: tuple[LiveRoute, ...]) -> Iterator[str]:

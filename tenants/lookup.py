@@ -80,7 +80,8 @@ def _why(
         last = removals[0]
         yield (
             f"it was removed at {last.removed_at:%Y-%m-%d %H:%M} UTC from tenant "
-            f"{last.remote_tenant_id} on instance {last.remote_instance_id} (run {last.run_id})"
+            f"{last.remote_tenant_id} on {queries.instance_called(last.remote_instance_id)} "
+            f"(run {last.run_id})"
         )
     if not withheld and not removals:
         yield "no sync has ever seen it"

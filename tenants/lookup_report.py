@@ -7,13 +7,19 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from syncs.printable import printable_line
 from tenants.live_lookup import Live
 from tenants.lookup import Lookup
 from tenants.models import RouteRemoval
-from tenants.queries import Route
+from tenants.queries import Route, instance_called
 
 
 def lines(found: Lookup, live: Live | None) -> Iterator[str]:
+    """One line each, whatever names the customers gave."""
+    return map(printable_line, _lines(found, live))
+
+
+def _lines(found: Lookup, live: Live | None) -> Iterator[str]:
     count = len(found.shown)
     yield f"{found.email}: {count} {'account' if count == 1 else 'accounts'} ({found.cache})"
     for route in found.shown:
@@ -74,7 +80,7 @@ def _account(route: Route) -> str:
 def _removed(removal: RouteRemoval) -> str:
     return (
         f"removed at {removal.removed_at:%Y-%m-%d %H:%M} UTC: tenant "
-        f"{removal.remote_tenant_id} on instance {removal.remote_instance_id}"
+        f"{removal.remote_tenant_id} on {instance_called(removal.remote_instance_id)}"
     )
 
 

@@ -21,12 +21,17 @@ _ROUTES = """
            tenant.name, tenant.status, tenant.vanished_at
       FROM user_routes AS route
       LEFT JOIN rds_instances AS instance
-        ON instance.id = CASE WHEN route.remote_instance_id ~ '^[0-9]{1,9}$'
+        ON instance.id = CASE WHEN route.remote_instance_id ~ '^(0|[1-9][0-9]{0,8})$'
                               THEN route.remote_instance_id::integer END
       LEFT JOIN tenant_master AS tenant
         ON tenant.instance_id = instance.id AND tenant.remote_id = route.remote_tenant_id
      WHERE route.email_key = %s
      ORDER BY route.withheld_reason IS NOT NULL, instance.id, route.source_id"""
+
+
+def instance_called(remote_id: str) -> str:
+    """An instance as the directory names it, in words."""
+    return f"instance {remote_id}" if remote_id else "an instance without id"
 
 
 @dataclass(frozen=True)
@@ -53,14 +58,14 @@ class Route:
     def instance(self) -> str:
         """The instance in words, and what is wrong with it."""
         if self.instance_name is None:
-            return f"instance {self.instance_id}, not registered"
+            return f"{instance_called(self.instance_id)}, not registered"
         state = str(self.instance_health) if self.instance_active else "not active"
         return f"instance {self.instance_id} ({self.instance_name}), {state}"
 
     @property
     def tenant(self) -> str:
         if self.tenant_name is None:
-            return f"tenant {self.tenant_id} on instance {self.instance_id}, not yet read"
+            return f"tenant {self.tenant_id} on {instance_called(self.instance_id)}, not yet read"
         gone = f", vanished {self.tenant_vanished_at:%Y-%m-%d}" if self.tenant_vanished_at else ""
         return f"tenant {self.tenant_id} “{self.tenant_name}” ({self.tenant_status}{gone})"
 

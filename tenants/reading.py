@@ -10,7 +10,7 @@ from typing import IO
 
 from syncs import transfer
 from syncs.digest import Hashing
-from syncs.errors import RainboError
+from syncs.errors import ROWS_REFUSED, RainboError, refusal
 from syncs.models import TargetState
 from syncs.run import Run
 from syncs.staging import Stage
@@ -52,14 +52,15 @@ def read_instances(run: Run, stage: Stage, instances: Sequence[RdsInstance]) -> 
         at, encoding = run.now(), transfer.server_encoding(source)
         with fleet.snapshot(source):
             if len(instances) == 1:
-                with stage.receiving(encoding) as write:
-                    rows = transfer.copy_out(source, stage.query, str(instance.pk), write)
+                with stage.receiving(str(instance.pk), encoding) as write:
+                    rows = transfer.copy_out(source, stage.query, write)
             else:
                 spool = spools[str(instance.pk)] = _spool()
-                rows = transfer.copy_out(source, stage.query, str(instance.pk), spool.write)
+                rows = transfer.copy_out(source, stage.query, spool.write)
         return Reading(at, rows, encoding)
 
     def staged(outcome: fleet.Outcome[Reading]) -> None:
+        run.safe_point()
         key = str(outcome.instance.pk)
         spool = spools.pop(key, None)
         if outcome.value is None:
@@ -71,16 +72,18 @@ def read_instances(run: Run, stage: Stage, instances: Sequence[RdsInstance]) -> 
             if spool is not None:
                 with spool:
                     spool.seek(0)
-                    stage.load(spool, outcome.value.encoding)
+                    stage.load(key, spool, outcome.value.encoding)
             stage.prove(key, outcome.value.rows, outcome.value.hashing)
-        except RainboError as error:
+        except (RainboError, *ROWS_REFUSED) as error:
             stage.drop_target(key)
-            run.settle(key, TargetState.FAILED, error=error, seconds=outcome.seconds)
+            run.settle(key, TargetState.FAILED, error=refusal(error), seconds=outcome.seconds)
             return
         readings[key] = Reading(
             outcome.value.at, outcome.value.rows, outcome.value.encoding, outcome.seconds
         )
 
-    fleet.each_instance(instances, read, run.record.sync, on_done=staged, remember=not run.dry_run)
+    fleet.each_instance(
+        instances, read, run.record.purpose, on_done=staged, remember=not run.dry_run
+    )
     stage.session.execute(f"ANALYZE {stage.name}")
     return readings

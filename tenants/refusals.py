@@ -22,7 +22,8 @@ from syncs.errors import (
     SourceTimeout,
     TlsRefused,
 )
-from tenants.grants import grant_for
+from syncs.printable import printable_line
+from tenants.grants import grant_for, quoted
 from tenants.models import RdsInstance
 
 logger = logging.getLogger("rainbo.fleet")
@@ -30,6 +31,7 @@ logger = logging.getLogger("rainbo.fleet")
 LONGEST = 300  # characters of a server's own words that are passed on
 
 _DENIED = re.compile(r"permission denied for (?P<kind>[a-z ]+) (?P<name>\S+)")
+_HIDDEN = re.compile(r"affected by row-level security policy for table \"(?P<table>.+)\"")
 
 # What libpq or the server say when a connection can't be made; a server that speaks another
 # language falls through to its own words.
@@ -180,7 +182,7 @@ def quotable(error: psycopg.Error, secret: str = "") -> str:
     words = (error.diag.message_primary or str(error)).strip() or type(error).__name__
     if secret:
         words = words.replace(secret, "***")
-    return words.splitlines()[0][:LONGEST]
+    return printable_line(words.splitlines()[0][:LONGEST])
 
 
 def _connecting(error: psycopg.Error, instance: RdsInstance, secret: str) -> SourceError:
@@ -202,6 +204,8 @@ def _asking(error: psycopg.Error, instance: RdsInstance) -> SourceError:
         if isinstance(error, cause):
             return kind(f"{instance} {words}")
     if isinstance(error, errors.InsufficientPrivilege):
+        if found := _HIDDEN.search(quotable(error)):
+            return ContractBroken(f"{instance} {_hiding(found['table'], instance.user)}")
         return ContractBroken(f"on {instance}, {denial(error, instance.user)}")
     if isinstance(error, psycopg.ProgrammingError):
         return ContractBroken(f"the query does not fit {instance}: {quotable(error)}")
@@ -225,6 +229,14 @@ def denial(error: psycopg.Error, role: str) -> str:
         return f"a privilege is missing: {quotable(error)}"
     kind, name = found["kind"], found["name"]
     return f"{role} may not use {kind} {name}: {grant_for(kind, name, role)}"
+
+
+def _hiding(table: str, role: str) -> str:
+    return (
+        f"hides rows of {table} from {role} by row-level security, and less than all can't be "
+        f"synced: let it see all (ALTER ROLE {quoted(role)} BYPASSRLS;), or give RAINBO tables "
+        f"without policies (ALTER TABLE {quoted(table)} DISABLE ROW LEVEL SECURITY;)"
+    )
 
 
 def _facts(instance: RdsInstance) -> dict[str, object]:

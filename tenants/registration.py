@@ -89,6 +89,8 @@ def _store(instance: RdsInstance, wish: Wish, *, is_new: bool) -> RdsInstance:
                 RdsInstance.objects.filter(is_master=True).exclude(pk=instance.pk).update(
                     is_master=False
                 )
+            if wish.accept_rebuilt or not identity.stays_where_it_is(instance):
+                identity.forget_proofs(instance.pk)
             instance.save(force_insert=is_new)
     except IntegrityError as error:
         raise UsageError(

@@ -10,7 +10,8 @@ from tenants.findings import Finding, Level
 from tenants.models import RdsInstance
 
 _ATTRIBUTES = """
-    SELECT rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls
+    SELECT rolsuper, rolcreatedb, rolcreaterole, rolreplication,
+           rolbypassrls AND NOT EXISTS (SELECT FROM pg_class WHERE relrowsecurity)
       FROM pg_roles WHERE rolname = current_user"""
 _RIGHTS = Path(__file__).with_suffix(".sql")
 

@@ -22,6 +22,8 @@ UNUSABLE = sql.SQL("""
          WHEN char_length(user_name) > 1000 THEN 'name longer than 1,000 characters'
          WHEN octet_length(concat(id, tenant_id, rds_instance_id, user_id, status)) > 1000
               THEN 'ids and status longer than 1,000 bytes'
+         WHEN updated_at NOT BETWEEN '0002-01-01' AND '9999-01-01'
+              THEN 'updated_at out of the calendar'
     END""")
 
 COLUMNS = (
@@ -75,6 +77,8 @@ _CHANGES = """
                   OR n.remote_tenant_id <> r.remote_tenant_id THEN 'moved'
                 ELSE 'changed' END AS kind,
            n.remote_instance_id <> r.remote_instance_id AS changes_instance,
+           CASE WHEN n.source_id IS NOT NULL AND r.source_id IS NOT NULL
+                THEN concat_ws('; ', {steps}) END AS steps,
            r.email AS email_before,
            format('instance %s tenant %s', r.remote_instance_id, r.remote_tenant_id) AS place,
            format('instance %s tenant %s', n.remote_instance_id, n.remote_tenant_id) AS next_place,
@@ -85,9 +89,11 @@ _CHANGES = """
 PLANNED = sql.SQL("""
     SELECT kind, source_id,
            CASE kind WHEN 'moved' THEN format('%s: %s → %s', email_before, place, next_place)
-                     WHEN 'removed' THEN format('%s: %s', email_before, place)
-                     ELSE email_before END AS detail
-      FROM route_changes WHERE kind <> 'added'""")
+                     ELSE format('%s: %s', email_before, place) END AS detail
+      FROM route_changes WHERE kind IN ('removed', 'moved')
+     UNION ALL
+    SELECT 'changed', source_id, format('%s: %s', email_before, steps)
+      FROM route_changes WHERE steps <> ''""")
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,7 @@ def plan(session: Session, stage: Stage, master: str, day_ago: int | None) -> Ro
     session.execute(
         sql.SQL(_CHANGES).format(
             flags=sql.SQL(", ").join(_flag(column) for column in GUARDED),
+            steps=sql.SQL(", ").join(map(step, GUARDED)),
             next=_prefixed("n"),
             now=_prefixed("r"),
         )
@@ -196,6 +203,13 @@ def _count(session: Session, day_ago: int | None) -> RouteChanges:
         day_ago=day_ago,
     )
     return RouteChanges(added, changed, removed, collided, total, guarded)
+
+
+def step(column: str, incoming: str = "") -> sql.Composed:
+    """What changes in a column, from r to n, in words; null when nothing does."""
+    return sql.SQL(
+        "CASE WHEN n.{1} IS DISTINCT FROM r.{0} THEN format('%s %L → %L', {2}, r.{0}, n.{1}) END"
+    ).format(sql.Identifier(column), sql.Identifier(incoming or column), sql.Literal(column))
 
 
 def _flag(column: str) -> sql.Composed:

@@ -1,7 +1,10 @@
-"""Sees admins leave: whoever loses the right to a ghost user loses it at once.
+"""What follows at once from the end of something.
+
+Sees admins leave: whoever loses the right to a ghost user loses it at once.
 
 Seen are single saves and deletions and every change of groups and permissions. An
-`update()` of many users at once sends no signal: the next sync finds those leavers.
+`update()` of many users at once sends no signal: the next sync finds those leavers. An instance
+that is deleted takes along what syncs proved of it.
 """
 
 from __future__ import annotations
@@ -9,9 +12,11 @@ from __future__ import annotations
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, Permission
 from django.db import transaction
-from django.db.models.signals import m2m_changed, post_delete, post_save
+from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete
 
+from tenants import identity
 from tenants.ghosts import retire_leavers
+from tenants.models import RdsInstance
 
 User = get_user_model()
 HARMLESS = frozenset({"last_login", "password", "email", "first_name", "last_name"})
@@ -32,6 +37,10 @@ def _members_changed(action: str, **_: object) -> None:
         _check_after_commit()
 
 
+def _instance_goes(instance: RdsInstance, **_: object) -> None:
+    identity.forget_proofs(instance.pk)
+
+
 post_save.connect(_user_saved, sender=User, dispatch_uid="leavers by save")
 for model in (User, Group, Permission):
     post_delete.connect(_check_after_commit, sender=model, dispatch_uid=f"leavers by {model}")
@@ -39,3 +48,4 @@ for relation in (User.groups, User.user_permissions, Group.permissions):
     m2m_changed.connect(
         _members_changed, sender=relation.through, dispatch_uid=f"leavers by {relation.through}"
     )
+pre_delete.connect(_instance_goes, sender=RdsInstance, dispatch_uid="proofs of a deleted instance")

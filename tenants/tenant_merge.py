@@ -12,6 +12,7 @@ from syncs.digest import Hashing, row_hash
 from syncs.guard import Change
 from syncs.session import Session
 from syncs.staging import Stage
+from tenants.route_merge import step
 
 BUCKETS = 16  # of digests, per instance
 
@@ -26,6 +27,12 @@ UNUSABLE = sql.SQL("""
               THEN 'contact name longer than 1,000 characters'
          WHEN char_length(primary_contact_email) > 320
               THEN 'contact e-mail longer than 320 characters'
+         WHEN trial_ends_at NOT BETWEEN '0002-01-01' AND '9999-01-01'
+              THEN 'trial_ends_at out of the calendar'
+         WHEN subscription_started_at NOT BETWEEN '0002-01-01' AND '9999-01-01'
+              THEN 'subscription_started_at out of the calendar'
+         WHEN last_activity_at NOT BETWEEN '0002-01-01' AND '9999-01-01'
+              THEN 'last activity out of the calendar'
     END""")
 
 # tenant_master's columns and those of the contract, in its order.
@@ -44,20 +51,22 @@ GUARDED = ("name", "status", "contact_name", "contact_email")
 
 _PLAN = """
     CREATE TEMP TABLE tenant_plan AS
-    SELECT coalesce(n.target, t.target) AS target, coalesce(n.id, t.remote_id) AS source_id,
-           CASE WHEN t.id IS NULL THEN 'added'
+    SELECT coalesce(n.target, r.target) AS target, coalesce(n.id, r.remote_id) AS source_id,
+           CASE WHEN r.id IS NULL THEN 'added'
                 WHEN n.id IS NULL THEN 'removed'
-                WHEN t.vanished_at IS NOT NULL THEN 'back'
+                WHEN r.vanished_at IS NOT NULL THEN 'back'
                 ELSE 'changed' END AS kind,
-           t.id AS tenant_id, t.name AS name_before, t.status AS status_before,
+           r.id AS tenant_id, r.name AS name_before, r.status AS status_before,
            n.name AS name_after, n.status AS status_after,
+           CASE WHEN n.id IS NOT NULL AND r.id IS NOT NULL AND r.vanished_at IS NULL
+                THEN concat_ws('; ', {steps}) END AS steps,
            {flags}
       FROM {stage} AS n
       FULL JOIN (SELECT *, instance_id::text AS target FROM tenant_master
-                  WHERE instance_id::text = ANY({targets})) AS t
-        ON n.target = t.target AND n.id = t.remote_id
-     WHERE t.id IS NULL
-        OR (n.id IS NULL) <> (t.vanished_at IS NOT NULL)
+                  WHERE instance_id::text = ANY({targets})) AS r
+        ON n.target = r.target AND n.id = r.remote_id
+     WHERE r.id IS NULL
+        OR (n.id IS NULL) <> (r.vanished_at IS NOT NULL)
         OR (n.id IS NOT NULL AND ({incoming}) IS DISTINCT FROM ({cached}))"""
 
 _REMEMBER = """
@@ -116,7 +125,7 @@ def plan(session: Session, stage: Stage, targets: Iterable[str]) -> None:
         sql.SQL(_PLAN).format(
             flags=sql.SQL(", ").join(
                 sql.SQL(
-                    "coalesce(n.{} IS DISTINCT FROM t.{} AND n.id IS NOT NULL, false) AS {}"
+                    "coalesce(n.{} IS DISTINCT FROM r.{} AND n.id IS NOT NULL, false) AS {}"
                 ).format(
                     sql.Identifier(COLUMNS[column]),
                     sql.Identifier(column),
@@ -127,7 +136,8 @@ def plan(session: Session, stage: Stage, targets: Iterable[str]) -> None:
             stage=stage.table,
             targets=sql.Literal(list(targets)),
             incoming=_names("n", COLUMNS.values()),
-            cached=_names("t", COLUMNS),
+            cached=_names("r", COLUMNS),
+            steps=sql.SQL(", ").join(step(column, COLUMNS[column]) for column in GUARDED),
         )
     )
     session.execute("ANALYZE tenant_plan")
@@ -174,9 +184,10 @@ def changes(session: Session, stage: Stage, target: str, day_ago: int | None) ->
 def planned(target: str) -> sql.Composed:
     """The plan of one target for a person: (kind, source_id, detail)."""
     return sql.SQL(
-        "SELECT CASE kind WHEN 'back' THEN 'changed' ELSE kind END AS kind, source_id, "
-        "coalesce(name_before, '') AS detail FROM tenant_plan "
-        "WHERE target = {} AND kind <> 'added'"
+        "SELECT kind, source_id, name_before AS detail FROM tenant_plan "
+        "WHERE target = {0} AND kind = 'removed' UNION ALL "
+        "SELECT 'changed', source_id, format('%s: %s', name_before, steps) FROM tenant_plan "
+        "WHERE target = {0} AND steps <> ''"
     ).format(sql.Literal(target))
 
 

@@ -19,7 +19,7 @@ from tests.instances import Instance
 
 ROOT = Path(__file__).parents[1]
 WAITING = (
-    "SELECT 1 FROM pg_stat_activity WHERE application_name = 'rainbo/{}' "
+    "SELECT 1 FROM pg_stat_activity WHERE application_name ~ '^rainbo/{}(/[0-9]+)?$' "
     "AND wait_event_type = 'Lock'"
 )
 

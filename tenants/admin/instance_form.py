@@ -11,6 +11,7 @@ from unfold.widgets import (
     UnfoldAdminURLInputWidget,
 )
 
+from syncs.errors import UsageError
 from tenants.credentials import CredentialError
 from tenants.instance_rules import broken_rules
 from tenants.models import RdsInstance
@@ -92,10 +93,10 @@ class InstanceForm(forms.ModelForm[RdsInstance]):
             return
         password = self.cleaned_data.get("new_password")
         self.sealed = bool(password) or self.instance.binding != before
-        if password:
-            self.instance.set_password(password)
-        elif self.sealed:
-            try:
+        try:
+            if password:
+                self.instance.set_password(password)
+            elif self.sealed:
                 self.instance.reseal()
-            except CredentialError as error:
-                self.add_error("new_password", str(error))
+        except (CredentialError, UsageError) as error:
+            self.add_error("new_password", str(error))

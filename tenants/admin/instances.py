@@ -9,12 +9,15 @@ from django.db.models import ProtectedError, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.views.decorators.debug import sensitive_post_parameters
 from unfold.admin import ModelAdmin
 
 from syncs import markup
 from syncs.markup import Tone
+from tenants import identity
 from tenants.admin import instance_checks
 from tenants.admin.instance_form import InstanceForm
 from tenants.models import RdsInstance
@@ -75,8 +78,14 @@ class InstanceAdmin(ModelAdmin):
             ("<int:pk>/check-now/", "tenants_rdsinstance_check", instance_checks.check_view),
         )
 
+    @method_decorator(sensitive_post_parameters("new_password"))
+    def changeform_view(self, *args: Any, **kwargs: Any) -> Any:
+        return super().changeform_view(*args, **kwargs)
+
     def save_model(self, request: HttpRequest, obj: RdsInstance, form: Any, change: bool) -> None:
         """Write only what the person changed: checks write to the same rows meanwhile."""
+        if not identity.stays_where_it_is(obj):
+            identity.forget_proofs(obj.pk)
         if not change:
             obj.save(force_insert=True)
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -15,13 +16,17 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from syncs import markup
-from syncs.console import ReadOnlyAdmin
+from syncs.console import Nothing, ReadOnlyAdmin
+from syncs.errors import UsageError
 from syncs.markup import Tone
 from syncs.models import Confirmation
+from tenants import lookup
 from tenants.models import RdsInstance, Tenant, UserRoute
+from tenants.queries import instance_called
 
 BY_EMAIL = ("email_key", "source_id")
 BY_TENANT = ("remote_instance_id", "remote_tenant_id", *BY_EMAIL)  # begins like its index
+_NUMBER = re.compile("0|[1-9][0-9]{0,8}")
 LONGEST_KEY = 2_000  # characters of a search: no e-mail that is stored is longer
 
 
@@ -94,6 +99,21 @@ class RouteAdmin(ReadOnlyAdmin):
         )
         return queryset.filter(**{"email_key__startswith" if begins else "email_key": key}), False
 
+    def nothing(self, term: str) -> Nothing:
+        """What find_user says, and the search for e-mails that begin so."""
+        term = term.strip()
+        if not term or term.endswith("*"):
+            return Nothing()
+        try:
+            found = lookup.find(term[:LONGEST_KEY])
+        except UsageError as error:
+            return Nothing((_sentence(str(error)),))
+        count = len(found.shown) + len(found.withheld)
+        routes = "route" if count == 1 else "routes"
+        hidden = (f"It has {count} {routes} that the filter leaves out.",) if count else ()
+        why = tuple(map(_sentence, found.why))
+        return Nothing((*hidden, *why, f"The cache of routes is {found.cache}."), f"{term}*")
+
     def complete(self, rows: Sequence[Any]) -> None:
         """Two queries, whatever the number of rows: their tenants, and the confirmation."""
         tenants = _tenants_of(rows)
@@ -111,7 +131,9 @@ class RouteAdmin(ReadOnlyAdmin):
     @admin.display(description="tenant")
     def where(self, route: Any) -> SafeString | str:
         if route.tenant is None:
-            place = f"tenant {route.remote_tenant_id} on instance {route.remote_instance_id}"
+            place = (
+                f"tenant {route.remote_tenant_id} on {instance_called(route.remote_instance_id)}"
+            )
             return markup.quiet(f"{place}, not yet read")
         url = reverse("admin:tenants_tenant_change", args=[route.tenant.pk])
         return format_html('<a class="link" href="{}">{}</a>', url, route.tenant.name)
@@ -120,7 +142,7 @@ class RouteAdmin(ReadOnlyAdmin):
     def at(self, route: Any) -> SafeString | str:
         number = route.remote_instance_id
         if route.instance_name is None:
-            return markup.quiet(f"instance {number}, not registered")
+            return markup.quiet(f"{instance_called(number)}, not registered")
         return f"instance {number} ({route.instance_name})"
 
     @admin.display(description="user")
@@ -161,10 +183,14 @@ class RouteAdmin(ReadOnlyAdmin):
         return markup.moment(route.confirmed_at, timezone.now())
 
 
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}."
+
+
 def _tenants_of(rows: Sequence[UserRoute]) -> dict[tuple[str, str], Tenant]:
     """The tenants that the rows name by value, by instance id and tenant id."""
     instances = {row.remote_instance_id for row in rows}
-    numbers = [int(key) for key in instances if key.isascii() and key.isdecimal() and len(key) < 10]
+    numbers = [int(key) for key in instances if _NUMBER.fullmatch(key)]
     found = Tenant.objects.filter(
         instance_id__in=numbers, remote_id__in={row.remote_tenant_id for row in rows}
     )

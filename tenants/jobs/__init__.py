@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from syncs.specs import Sync, register
 from tenants.choice import active_targets, master_target
+from tenants.fleet_sessions import end_sessions
 from tenants.jobs.sync_ghost_users import sync_ghost_users
 from tenants.jobs.sync_instance_health import sync_instance_health
 from tenants.jobs.sync_tenant_summaries import sync_tenant_summaries
@@ -17,6 +18,7 @@ register(
         targets=active_targets,
         cron="* * * * *",
         order=1,
+        end_sessions=end_sessions,
     )
 )
 register(
@@ -27,6 +29,7 @@ register(
         targets=active_targets,
         cron="0 * * * *",
         order=2,
+        end_sessions=end_sessions,
     )
 )
 register(
@@ -37,6 +40,8 @@ register(
         targets=master_target,
         cron="*/15 * * * *",
         order=3,
+        in_parts=False,
+        end_sessions=end_sessions,
     )
 )
 register(
@@ -47,5 +52,6 @@ register(
         targets=active_targets,
         cron="0 2 * * *",
         order=4,
+        end_sessions=end_sessions,
     )
 )

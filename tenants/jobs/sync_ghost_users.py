@@ -5,25 +5,32 @@ lease is checked, then it commits. What it does is idempotent.
 
 A ghost that can't be made because another account has its e-mail or its admin id does not fail
 the instance: that would hide the work that was done, and no retry mends it. It is counted as
-withheld, told in the note and the log, and kept in ghost_users as `refused`.
+withheld, told in the note and the log, and kept in ghost_users as `refused`. A leaver's ghost
+that somebody altered there is never called gone: it is told likewise and kept as `unknown`.
+
+A person's acceptance is spent before the first instance is asked, since what it lets through
+there can't be taken back; it is given back when it let nothing through.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
-from syncs.errors import Conflict, ConnectionFailed, SourceTimeout
+import psycopg
+from django.db import DatabaseError
+
+from syncs.errors import Conflict, ConnectionFailed, RainboError, SourceTimeout
 from syncs.models import TargetState
 from syncs.run import Run
-from tenants import fleet, ghost_record, ghosts
+from syncs.session import Session
+from tenants import fleet, ghost_record, ghost_words, ghosts
 from tenants.choice import as_target, chosen
-from tenants.ghost_plan import Answer, Plan, carry_out
-from tenants.ghosts import Outcome
+from tenants.ghost_plan import Plan, carry_out
+from tenants.ghost_words import Part
 
 AWAY = (ConnectionFailed, SourceTimeout)
-
-Part = fleet.Outcome[Answer]
 
 
 def sync_ghost_users(run: Run) -> None:
@@ -36,52 +43,85 @@ def sync_ghost_users(run: Run) -> None:
     instances = chosen(run, also=ghosts.inactive_with_leavers(admins, only))
     run.expect(map(as_target, instances))
     plan = Plan.make(run, instances, admins, only)
+    run.reserve_acceptance()
     parts = fleet.each_instance(
         instances,
         partial(carry_out, run, plan),
-        run.record.sync,
+        run.record.purpose,
         writes=True,
         remember=not run.dry_run,
     )
-    totals = _publish(run, plan, parts)
+    if not any(part.value and part.value.lifted for part in parts):
+        run.release_acceptance()
+    with _telling(run, parts):
+        totals = _publish(run, plan, parts)
+    if not run.dry_run:
+        ghosts.retire_leavers()  # those who left after the admins were read
     for part in parts:
-        _settle(run, part, totals.get(part.instance.pk, 0))
+        _settle(run, part, totals.get(part.instance.pk))
+
+
+@contextmanager
+def _telling(run: Run, parts: Sequence[Part]) -> Iterator[None]:
+    """What the instances committed is told when it could not be recorded."""
+    words = "" if run.dry_run else ghost_words.unrecorded(parts)
+    try:
+        yield
+    except (DatabaseError, psycopg.Error) as error:
+        if not words:
+            raise
+        raise ghost_words.Unrecorded(f"RAINBO's own database failed: {words}") from error
+    except RainboError:
+        if words:
+            run.log(words, level="warning")
+        raise
 
 
 def _publish(run: Run, plan: Plan, parts: Sequence[Part]) -> dict[int, int]:
-    """Record all answers in one transaction; returns the active ghosts of each instance."""
+    """Record all answers in one transaction.
+
+    Returns the active ghosts of each instance; one that was deleted meanwhile is left out.
+    """
     with run.publishing() as session:
+        there = ghost_record.still_registered(session, [part.instance.pk for part in parts])
         for part in parts:
-            instance, answer = part.instance, part.value
-            if answer is None or answer.reasons:
-                why = f"held by run {run.record.pk}" if answer else str(part.error)
-                ghost_record.refuse(
-                    session, instance.pk, why, plan.admins, plan.only, create=instance.is_active
-                )
-                continue
-            ghost_record.confirm(
-                session, instance.pk, answer.at, answer.ghosts, plan.admins, plan.only
-            )
-            if instance.is_active and not plan.only and not _missed(answer):
-                run.confirm(session, str(instance.pk), answer.at, rows=len(answer.ghosts))
-        if any(part.value and part.value.lifted for part in parts):
-            run.use_acceptance(session)
-        return ghost_record.active_ghosts(session)
+            if part.instance.pk in there:
+                _record(run, plan, part, session)
+        active = ghost_record.active_ghosts(session)
+    return {pk: active.get(pk, 0) for pk in there}
 
 
-def _settle(run: Run, part: Part, active: int) -> None:
+def _record(run: Run, plan: Plan, part: Part, session: Session) -> None:
+    instance, answer = part.instance, part.value
+    if answer is None or answer.reasons:
+        why = f"held by run {run.record.pk}" if answer else str(part.error)
+        ghost_record.refuse(
+            session, instance.pk, why, plan.admins, plan.only, create=instance.is_active
+        )
+        return
+    ghost_record.confirm(session, instance.pk, answer.at, answer.ghosts, plan.admins, plan.only)
+    if instance.is_active and not plan.only and not ghost_words.missed(answer):
+        run.confirm(session, str(instance.pk), answer.at, rows=len(answer.ghosts))
+
+
+def _settle(run: Run, part: Part, active: int | None) -> None:
+    """active: the instance's active ghosts; None when it was deleted from RAINBO meanwhile."""
     key, answer = str(part.instance.pk), part.value
-    if answer is None:
+    if active is None:
+        note = ghost_words.deleted(part)
+        run.log(note, key, "warning")
+        run.settle(key, TargetState.SKIPPED, note=note, seconds=part.seconds)
+    elif answer is None:
         _settle_failed(run, part)
     elif answer.reasons:
         run.hold(key, answer.reasons, answer.removals)
         note = "; ".join(answer.reasons)
         run.settle(key, TargetState.HELD, note=note, seconds=part.seconds, **answer.counts)
-    elif missed := _missed(answer):
+    elif missed := ghost_words.missed(answer):
         error = Conflict(f"{part.instance}: {missed}; another run can mend it")
         run.settle(key, TargetState.FAILED, error=error, seconds=part.seconds, **answer.counts)
     else:
-        note = _told(run, key, answer)
+        note = ghost_words.told(run, key, answer)
         run.settle(
             key,
             TargetState.SUCCEEDED,
@@ -101,23 +141,3 @@ def _settle_failed(run: Run, part: Part) -> None:
     note = f"out of use and away, so leavers' ghost users may still be active: {part.error}"
     run.log(note, key, "warning")
     run.settle(key, TargetState.SKIPPED, note=note, seconds=part.seconds)
-
-
-def _missed(answer: Answer) -> str:
-    changed = [str(ghost) for ghost in answer.ghosts if ghost.outcome is Outcome.MISSED]
-    return "; ".join(changed)
-
-
-def _told(run: Run, key: str, answer: Answer) -> str:
-    """Log each ghost that a person should look at; returns the note that sums them up."""
-    strange = [g for g in answer.ghosts if g.outcome in (Outcome.REFUSED, Outcome.UNKNOWN)]
-    for ghost in strange:
-        run.log(str(ghost), key, "warning")
-    foreign = sum(ghost.outcome is Outcome.FOREIGN for ghost in answer.ghosts)
-    if foreign:
-        run.log(f"{foreign} ghost users of another RAINBO were left alone", key)
-    refused = sum(ghost.outcome is Outcome.REFUSED for ghost in strange)
-    unknown = len(strange) - refused
-    notes = [f"{refused} refused: another account is in the way"] if refused else []
-    notes += [f"{unknown} unknown ghost users"] if unknown else []
-    return "; ".join([*notes, "see the log"]) if notes else ""

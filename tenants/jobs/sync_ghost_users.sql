@@ -4,6 +4,10 @@
 -- ids, emails, names: the admins that should have a ghost. installation: whose ghosts.
 -- only: the admins to keep to, or null for all. create: false leaves the wanted as they are.
 -- Returns admin_id, remote_id, outcome, why.
+--
+-- A row of this installation that names an admin and is no ghost any more (somebody altered it)
+-- is told and left alone. An e-mail that differs by case alone is in the way of a new ghost:
+-- a server may have a unique index on lower(email).
 WITH wanted AS (
     SELECT * FROM unnest(%(ids)s::text[], %(emails)s::text[], %(names)s::text[])
         AS wanted (admin_id, email, name)
@@ -12,6 +16,7 @@ found AS (
     SELECT id, tenant_id, email, name, status, rainbo_admin_id, rainbo_installation,
            is_ghost_admin IS TRUE AS is_ghost,
            rainbo_installation IS NOT DISTINCT FROM %(installation)s::text AS is_here,
+           coalesce(rainbo_admin_id, '') ~ '^[1-9][0-9]{0,17}$' AS names_admin,
            is_ghost_admin IS TRUE AND tenant_id IS NULL
                AND rainbo_installation IS NOT DISTINCT FROM %(installation)s::text
                AND coalesce(rainbo_admin_id, '') ~ '^[1-9][0-9]{0,17}$' AS is_own
@@ -19,7 +24,7 @@ found AS (
      WHERE is_ghost_admin
         OR rainbo_installation = %(installation)s::text
         OR rainbo_admin_id = ANY (%(ids)s::text[])
-        OR email = ANY (%(emails)s::text[])
+        OR lower(email COLLATE "C") = ANY (%(emails)s::text[])
 ),
 own AS (
     SELECT * FROM found
@@ -31,7 +36,9 @@ judged AS (
            (own.status, own.email, own.name)
                IS DISTINCT FROM ('Active', wanted.email, wanted.name) AS differs,
            (SELECT min(id::text) FROM found
-             WHERE found.email = wanted.email AND found.id IS DISTINCT FROM own.id) AS has_email,
+             WHERE lower(found.email COLLATE "C") = wanted.email
+               AND own.email IS DISTINCT FROM wanted.email
+               AND found.id IS DISTINCT FROM own.id) AS has_email,
            (SELECT min(id::text) FROM found
              WHERE found.rainbo_admin_id = wanted.admin_id
                AND found.id IS DISTINCT FROM own.id) AS has_admin_id
@@ -100,15 +107,20 @@ SELECT own.rainbo_admin_id, own.id::text,
   FROM own LEFT JOIN retired ON retired.id = own.id
  WHERE own.rainbo_admin_id NOT IN (SELECT admin_id FROM wanted)
 UNION ALL
-SELECT rainbo_admin_id, id::text, 'unknown',
-       CASE WHEN rainbo_installation IS NULL THEN 'it is marked as a ghost of no installation'
-            WHEN NOT is_ghost THEN 'it names this installation but is not marked as a ghost'
-            WHEN tenant_id IS NOT NULL THEN 'it belongs to a tenant'
-            ELSE 'it names no admin'
-       END
+SELECT rainbo_admin_id, id::text,
+       CASE WHEN is_here AND names_admin THEN 'altered' ELSE 'unknown' END,
+       concat(
+           CASE WHEN rainbo_installation IS NULL THEN 'it is marked as a ghost of no installation'
+                WHEN NOT is_ghost THEN 'it names this installation but is not marked as a ghost'
+                WHEN tenant_id IS NOT NULL THEN 'it belongs to a tenant'
+                ELSE 'it names no admin'
+           END,
+           CASE WHEN status IS DISTINCT FROM 'Inactive' THEN ', and it is still active' END)
   FROM found
- WHERE %(only)s::text[] IS NULL AND NOT is_own
+ WHERE NOT is_own
    AND (is_here OR is_ghost AND rainbo_installation IS NULL)
+   AND (%(only)s::text[] IS NULL
+        OR is_here AND names_admin AND rainbo_admin_id = ANY (%(only)s::text[]))
 UNION ALL
 SELECT rainbo_admin_id, id::text, 'foreign', NULL
   FROM found

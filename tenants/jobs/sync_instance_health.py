@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from syncs.models import TargetState
 from syncs.run import Run
 from syncs.session import Session
-from tenants import contract, fleet
+from tenants import contract, fleet, presence
 from tenants.choice import as_target, chosen
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
@@ -46,15 +47,21 @@ def sync_instance_health(run: Run) -> None:
         return measure(source, contract.text(NAME), run.now)
 
     outcomes = fleet.each_instance(
-        instances, check, run.record.sync, remember=not run.dry_run, limit=LIMIT
+        instances, check, run.record.purpose, remember=not run.dry_run, limit=LIMIT
     )
     with run.publishing() as session:
+        changed = presence.changed(session, instances)
         for outcome in outcomes:
+            target = str(outcome.instance.pk)
+            if target in changed:
+                continue
             _write(session, outcome, run.now())
             if outcome.value is not None:
-                run.confirm(session, str(outcome.instance.pk), outcome.value.at, rows=1)
+                run.confirm(session, target, outcome.value.at, rows=1)
         session.execute("DELETE FROM instance_checks WHERE minute < %s", [run.now() - KEPT])
     for outcome in outcomes:
+        if error := changed.get(str(outcome.instance.pk)):
+            outcome = replace(outcome, value=None, error=error)
         _settle(run, outcome)
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.conf import settings
 
 from syncs import guard, held, proof
-from syncs.errors import RainboError
+from syncs.errors import ROWS_REFUSED, RainboError, refusal
 from syncs.guard import Limit
 from syncs.history import confirmed_lately, rows_day_ago
 from syncs.models import TargetState
 from syncs.run import Counts, Run
 from syncs.session import Session
 from syncs.staging import Stage
-from tenants import contract, tenant_merge
+from tenants import contract, presence, tenant_merge
 from tenants.choice import as_target, chosen
 from tenants.models import RdsInstance
 from tenants.reading import Reading, read_instances
@@ -28,6 +28,7 @@ NAME = "sync_tenant_summaries"
 class Part:
     """One instance that was read, what it would change, and why that must wait."""
 
+    instance: RdsInstance
     reading: Reading
     changes: TenantChanges
     reasons: list[str]
@@ -59,8 +60,9 @@ def sync_tenant_summaries(run: Run) -> None:
         if _usable(run, stage, target, reading)
     }
     tenant_merge.plan(run.session, stage, usable)
-    parts = _hold_if_whole({t: _judged(run, stage, t, r) for t, r in usable.items()}, len(usable))
-    _publish(run, stage, parts)
+    by_target = {str(instance.pk): instance for instance in instances}
+    parts = {t: _judged(run, stage, by_target[t], r) for t, r in usable.items()}
+    _publish(run, stage, _hold_if_whole(parts, len(usable)))
 
 
 def _not_fresh(run: Run, instances: list[RdsInstance]) -> list[RdsInstance]:
@@ -83,7 +85,8 @@ def _usable(run: Run, stage: Stage, target: str, reading: Reading) -> bool:
     return True
 
 
-def _judged(run: Run, stage: Stage, target: str, reading: Reading) -> Part:
+def _judged(run: Run, stage: Stage, instance: RdsInstance, reading: Reading) -> Part:
+    target = str(instance.pk)
     day_ago = rows_day_ago(run.record.sync, target, run.now())
     changes = tenant_merge.changes(run.session, stage, target, day_ago)
     removals = Limit(*settings.RAINBO_GUARD_TENANTS_REMOVED)
@@ -92,10 +95,14 @@ def _judged(run: Run, stage: Stage, target: str, reading: Reading) -> Part:
     accepted = False
     if reasons and run.options.accept_held is not None:
         beyond = held.why_not_lifted(
-            run.session, run.options.accept_held, target, tenant_merge.planned(target)
+            run.session,
+            run.options.accept_held,
+            target,
+            tenant_merge.planned(target),
+            columns=bool(guard.judge_columns(changes.guarded, columns)),
         )
         reasons, accepted = ([*reasons, beyond], False) if beyond else ([], True)
-    return Part(reading, changes, reasons, accepted)
+    return Part(instance, reading, changes, reasons, accepted)
 
 
 def _hold_if_whole(parts: dict[str, Part], read: int) -> dict[str, Part]:
@@ -104,7 +111,7 @@ def _hold_if_whole(parts: dict[str, Part], read: int) -> dict[str, Part]:
     if not reasons:
         return parts
     return {
-        target: Part(part.reading, part.changes, part.reasons + reasons, accepted=False)
+        target: replace(part, reasons=part.reasons + reasons, accepted=False)
         for target, part in parts.items()
     }
 
@@ -116,7 +123,10 @@ def _publish(run: Run, stage: Stage, parts: Mapping[str, Part]) -> None:
     failed: dict[str, RainboError] = {}
     if good:
         with run.publishing() as session:
+            failed.update(presence.changed(session, (part.instance for part in good.values())))
             for target, part in good.items():
+                if target in failed:
+                    continue
                 if error := _merged(run, session, stage, target, part):
                     failed[target] = error
             if any(part.accepted for target, part in good.items() if target not in failed):
@@ -147,8 +157,9 @@ def _merged(
                 session, sync, target, stage, rows, reading.hashing, tenant_merge.BUCKETS
             )
             run.confirm(session, target, reading.at, rows=reading.rows, basis=_basis(reading))
-    except RainboError as error:
-        return error
+            session.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    except (RainboError, *ROWS_REFUSED) as error:
+        return refusal(error)
     return None
 
 

@@ -6,14 +6,14 @@ from django.conf import settings
 from psycopg import sql
 
 from syncs import guard, held, proof
-from syncs.errors import RainboError
+from syncs.errors import ROWS_REFUSED, RainboError, refusal
 from syncs.guard import Limit
 from syncs.history import rows_day_ago
 from syncs.models import TargetState
 from syncs.run import Counts, Run
 from syncs.session import Session
 from syncs.staging import Stage
-from tenants import contract, route_merge
+from tenants import contract, presence, route_merge
 from tenants.choice import as_target, master
 from tenants.models import RdsInstance
 from tenants.reading import Reading, read_instances
@@ -32,11 +32,11 @@ def sync_user_routing(run: Run) -> None:
         return
     try:
         _publish(run, stage, source, reading)
-    except RainboError as error:
+    except (RainboError, *ROWS_REFUSED) as error:
         run.settle(
             str(source.pk),
             TargetState.FAILED,
-            error=error,
+            error=refusal(error),
             seconds=reading.seconds,
             read=reading.rows,
         )
@@ -63,6 +63,8 @@ def _publish(run: Run, stage: Stage, source: RdsInstance, reading: Reading) -> N
         run.settle(target, TargetState.HELD, note=note, seconds=reading.seconds, **counts)
         return
     with run.publishing():
+        if error := presence.changed(session, [source]).get(target):
+            raise error
         if changes.added or changes.changed or changes.removed:
             route_merge.merge(session, run.record.pk)
         _forget_other_masters(session, run.record.sync, target)
@@ -88,15 +90,18 @@ def _judge(
 ) -> tuple[list[str], bool]:
     """Reasons to hold, and whether a person's acceptance lifts them."""
     removals = Limit(*settings.RAINBO_GUARD_ROUTES_REMOVED)
-    reasons = guard.judge(
-        changes.guarded,
-        removals,
-        moves=Limit(removals.floor, settings.RAINBO_GUARD_MOVED_PERCENT),
-        columns=Limit(removals.floor, settings.RAINBO_GUARD_COLUMN_PERCENT),
-    )
+    moves = Limit(removals.floor, settings.RAINBO_GUARD_MOVED_PERCENT)
+    columns = Limit(removals.floor, settings.RAINBO_GUARD_COLUMN_PERCENT)
+    reasons = guard.judge(changes.guarded, removals, moves, columns)
     if not reasons or run.options.accept_held is None:
         return reasons, False
-    beyond = held.why_not_lifted(session, run.options.accept_held, target, route_merge.PLANNED)
+    beyond = held.why_not_lifted(
+        session,
+        run.options.accept_held,
+        target,
+        route_merge.PLANNED,
+        columns=bool(guard.judge_columns(changes.guarded, columns)),
+    )
     return ([*reasons, beyond], False) if beyond else ([], True)
 
 

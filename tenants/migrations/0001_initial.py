@@ -420,14 +420,6 @@ class Migration(migrations.Migration):
                 fields=("admin_id", "instance"), name="one_ghost_per_admin_and_instance"
             ),
         ),
-        migrations.AddIndex(
-            model_name="tenant",
-            index=models.Index(fields=["name"], name="tenants_by_name"),
-        ),
-        migrations.AddIndex(
-            model_name="tenant",
-            index=models.Index(fields=["status"], name="tenants_by_status"),
-        ),
         migrations.AddConstraint(
             model_name="tenant",
             constraint=models.UniqueConstraint(

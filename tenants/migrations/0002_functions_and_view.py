@@ -32,8 +32,8 @@ SELECT route.email,
        route.user_name,
        route.status,
        (SELECT max(at) FROM syncs_confirmation WHERE sync = 'user_routing') AS synced_at
-  FROM (SELECT *, CASE WHEN remote_instance_id ~ '^[0-9]{1,9}$' THEN remote_instance_id::integer
-                  END AS rds_instance_id
+  FROM (SELECT *, CASE WHEN remote_instance_id ~ '^(0|[1-9][0-9]{0,8})$'
+                       THEN remote_instance_id::integer END AS rds_instance_id
           FROM user_routes WHERE withheld_reason IS NULL) AS route
   LEFT JOIN tenant_master AS tenant
     ON tenant.instance_id = route.rds_instance_id AND tenant.remote_id = route.remote_tenant_id

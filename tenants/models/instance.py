@@ -22,6 +22,9 @@ class SslMode(models.TextChoices):
     VERIFY_FULL = "verify-full"
 
 
+ENCRYPTING = frozenset({SslMode.REQUIRE, SslMode.VERIFY_CA, SslMode.VERIFY_FULL})
+
+
 class AuthMethod(models.TextChoices):
     """libpq's require_auth."""
 
@@ -117,8 +120,16 @@ class RdsInstance(models.Model):
             strength=list(SslMode).index(SslMode(self.ssl_mode)),
         )
 
+    @property
+    def tells_password(self) -> bool:
+        """Whether logging in would send the password in clear over a line that may be so too."""
+        return self.require_auth == AuthMethod.PASSWORD and self.ssl_mode not in ENCRYPTING
+
     def set_password(self, password: str) -> None:
-        """Seal a password for the connection settings as they are now."""
+        """Seal a password for the connection settings as they are now.
+
+        Raises UsageError for one that no server takes.
+        """
         self.password = seal(password, self.binding)
 
     def reseal(self) -> None:

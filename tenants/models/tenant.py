@@ -39,10 +39,6 @@ class Tenant(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["instance", "remote_id"], name="one_tenant_per_id"),
         ]
-        indexes: ClassVar = [
-            models.Index(fields=["name"], name="tenants_by_name"),
-            models.Index(fields=["status"], name="tenants_by_status"),
-        ]
 
     def __str__(self) -> str:
         return f"{self.name} (tenant {self.remote_id} on instance {self.instance_id})"

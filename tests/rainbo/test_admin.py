@@ -11,6 +11,7 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 
 from rainbo.navigation import ROOMS
+from tests.pages import text_of
 from tests.rows import staff
 
 pytestmark = pytest.mark.django_db
@@ -61,3 +62,30 @@ def test_icons_are_of_the_themes_own_font(admin_client: Client) -> None:
         for title, _, icon in items:
             assert title in page
             assert re.search(rf"material-symbols-outlined[^>]*>\s*{icon}\s*<", page)
+
+
+def test_the_list_of_users_says_who_may_what(client: Client) -> None:
+    client.force_login(staff("root", is_superuser=True))
+    support = staff("support")
+    support.user_permissions.add(Permission.objects.get(codename="impersonate"))
+    staff("viewer")
+    staff("leaver", is_active=False, is_superuser=True)
+    found = client.get("/admin/auth/user/").context["cl"].result_list
+    may = {user.username: user.impersonates for user in found}
+    assert may == {"root": True, "support": True, "viewer": False, "leaver": False}
+    page = text_of(client.get("/admin/auth/user/"))
+    assert all(column in page for column in ("Active", "Superuser status", "May impersonate"))
+
+
+@pytest.mark.parametrize("there", ["", "?next="])
+def test_signing_in_leads_to_the_console(client: Client, there: str) -> None:
+    staff("ann", password="not a secret")
+    answer = client.post(
+        f"/admin/login/{there}", {"username": "ann", "password": "not a secret"}, follow=True
+    )
+    assert answer.redirect_chain == [("/admin/", 302)]
+    assert answer.status_code == 200
+
+
+def test_the_login_page_offers_no_other_site(client: Client) -> None:
+    assert "Return to site" not in text_of(client.get("/admin/login/"))

@@ -106,6 +106,14 @@ def test_the_lease_must_survive_two_failed_renewals(
     assert ids(checks.lease()) == ([] if fine else ["rainbo.E007"])
 
 
+@pytest.mark.parametrize(("beat", "fine"), [(60, True), (61, False)])
+def test_the_workers_silence_outlasts_two_lost_beats(
+    settings: Settings, beat: int, fine: bool
+) -> None:
+    settings.RAINBO_BEAT, settings.RAINBO_WORKER_SILENCE = beat, 180
+    assert ids(checks.worker_silence()) == ([] if fine else ["rainbo.E011"])
+
+
 @pytest.mark.parametrize(
     ("statement", "instance", "run", "fine"),
     [(120, 300, 900, True), (301, 300, 900, False), (120, 901, 900, False)],
@@ -117,6 +125,24 @@ def test_time_limits_must_nest(
     settings.RAINBO_INSTANCE_LIMIT = instance
     settings.RAINBO_RUN_LIMIT = run
     assert ids(checks.fleet_limits()) == ([] if fine else ["rainbo.E008"])
+
+
+@pytest.mark.parametrize(
+    ("rhythms", "found"),
+    [
+        ({}, []),
+        ({"user_routing": "*/5 * * * *", "ghost_users": "0 3 * * MON"}, []),
+        ({"routes": "*/5 * * * *"}, ["rainbo.E013"]),
+        ({"user_routing": "hourly"}, ["rainbo.E013"]),
+        ({"user_routing": "0 0 31 2 *"}, ["rainbo.E013"]),
+        ({"routes": "never"}, ["rainbo.E013", "rainbo.E013"]),
+    ],
+)
+def test_first_rhythms_must_be_of_syncs_and_come(
+    settings: Settings, rhythms: dict[str, str], found: list[str]
+) -> None:
+    settings.RAINBO_SCHEDULES = rhythms
+    assert ids(checks.schedules()) == found
 
 
 def test_another_clock_than_utc_is_refused(settings: Settings) -> None:

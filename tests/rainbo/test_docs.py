@@ -40,7 +40,14 @@ def variables() -> set[str]:
 def default(call: ast.Call) -> str | None:
     """The default as people write it; None when there is none or it is worked out."""
     method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
-    count = {"integer": 1, "percent": 1, "text": 1, "choice": 1, "rows_and_percent": 2}
+    count = {
+        "integer": 1,
+        "integers": 1,
+        "percent": 1,
+        "text": 1,
+        "choice": 1,
+        "rows_and_percent": 2,
+    }
     given = call.args[1 : 1 + count.get(method, 0)] or [word.value for word in call.keywords]
     if not given or not all(isinstance(value, ast.Constant) for value in given):
         return None

@@ -66,6 +66,18 @@ def test_rows_and_percent() -> None:
     assert env().rows_and_percent("RAINBO_X", 100, 1) == (100, 1.0)
 
 
+def test_pairs() -> None:
+    given = env(RAINBO_X=" a = */5 * * * * ;b=0 3 * * *; ").pairs("RAINBO_X", "a=1")
+    assert given == {"a": "*/5 * * * *", "b": "0 3 * * *"}
+    assert env().pairs("RAINBO_X", "a=1") == {}
+
+
+@pytest.mark.parametrize("value", ["a", "a=", "=1", "a=1; a=2", "a=1; b"])
+def test_nonsense_pairs_are_refused(value: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="RAINBO_X must be pairs"):
+        env(RAINBO_X=value).pairs("RAINBO_X", "a=1")
+
+
 def test_folder_and_file(tmp_path: Path) -> None:
     assert env(RAINBO_X=str(tmp_path)).folder("RAINBO_X") == tmp_path
     assert env().folder("RAINBO_X") is None

@@ -115,6 +115,16 @@ def test_an_environment_that_is_ready_is_used_as_it_is(machine: Path) -> None:
     assert make(machine, "test", "ARGS=-k word").stdout.splitlines()[-1] == "-m pytest -k word"
 
 
+def test_a_management_command_reaches_the_demo_as_it_was_written(machine: Path) -> None:
+    python = machine / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "$DEMO_COMMAND"\n', encoding="utf-8")
+    python.chmod(0o755)
+    shutil.copy(machine / "requirements-dev.txt", machine / ".venv")
+    line = """find_user o'brien@x.example --note "a $HOME; b" """
+    assert make(machine, "manage", f"CMD={line}").stdout.splitlines()[-1] == line
+
+
 @pytest.fixture
 def of_another() -> Iterator[Path]:
     """The data of another checkout's demo, where root keeps it."""

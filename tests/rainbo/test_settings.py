@@ -64,7 +64,9 @@ def test_credential_keys_keep_their_order(load: Load) -> None:
 def test_the_queue_follows_workers_and_limit(load: Load) -> None:
     queue = load(RAINBO_WORKERS="2", RAINBO_RUN_LIMIT="1000")["Q_CLUSTER"]
     assert (queue["workers"], queue["queue_limit"]) == (2, 2)
-    assert (queue["timeout"], queue["retry"]) == (1000, 2300)
+    assert (queue["timeout"], queue["retry"]) == (1060, 2420)
+    assert load()["RAINBO_RETRY_SECONDS"] == (60, 300, 600)
+    assert load(RAINBO_RETRY_SECONDS="none")["RAINBO_RETRY_SECONDS"] == ()
 
 
 def test_the_own_database_takes_its_ca(load: Load, tmp_path: Path) -> None:
@@ -91,6 +93,7 @@ def test_the_own_database_takes_its_ca(load: Load, tmp_path: Path) -> None:
         ("RAINBO_GRACE_PERCENT", "-1"),
         ("RAINBO_EXPECTED_PERIOD", "1"),
         ("RAINBO_WITHHELD_CAP", "1%"),
+        ("RAINBO_RETRY_SECONDS", "60,,600"),
     ],
 )
 def test_nonsense_is_refused_by_name(load: Load, name: str, value: str) -> None:

@@ -66,7 +66,7 @@ def test_the_page_tells_what_became_of_each_instance(admin_client: Client) -> No
     shown = text_of(admin_client.get(page(run)))
     for words in ("instance 1", "1.5 s", "has no database app", "gave up on it", "schedule: ann"):
         assert words in shown
-    assert f"python manage.py sync_user_routing --failed-from {run.pk}" in shown
+    assert "To retry what failed: python manage.py sync_user_routing " in shown
 
 
 def test_the_page_shows_what_is_held_and_how_to_accept_it(admin_client: Client) -> None:
@@ -130,3 +130,43 @@ def test_the_empty_list_names_the_next_step(admin_client: Client) -> None:
     assert "manage.py setup_schedules" in text_of(admin_client.get(LIST))
     for search in ("state__exact=failed", "trigger=api", "sync=ghost_users"):
         assert "Nothing matches" in text_of(admin_client.get(f"{LIST}?{search}"))
+
+
+def test_what_a_dry_run_found_is_a_wish(admin_client: Client) -> None:
+    run = ended_run(options={"dry_run": True})
+    run_part(run, read=500, added=3, changed=0, removed=0)
+    assert "dry run: read 500, would add 3" in text_of(admin_client.get(LIST))
+    assert "would be 3" in text_of(admin_client.get(page(run)))
+
+
+def test_what_is_held_is_a_wish(admin_client: Client) -> None:
+    run = ended_run(state=RunState.HELD)
+    run_part(run, state=TargetState.HELD, read=500, removed=300)
+    assert "1 of 1 held, read 500, would remove 300" in text_of(admin_client.get(LIST)).replace(
+        "; ", ", "
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [(TargetState.SKIPPED, "3 skipped"), (TargetState.SUCCEEDED, "3 succeeded")],
+)
+def test_a_run_without_counts_says_what_became_of_its_instances(
+    admin_client: Client, state: TargetState, words: str
+) -> None:
+    run = ended_run()
+    for number in "123":
+        run_part(run, number, state=state)
+    assert words in text_of(admin_client.get(LIST))
+
+
+def test_the_page_says_what_became_of_what_was_held(admin_client: Client) -> None:
+    run = ended_run(state=RunState.HELD)
+    run_part(run, state=TargetState.HELD)
+    assert "They wait until a person accepts them" in text_of(admin_client.get(page(run)))
+    SyncRun.objects.filter(pk=run.pk).update(superseded_by=(newer := ended_run()))
+    assert f"Run {newer.pk} holds the same" in text_of(admin_client.get(page(run)))
+    SyncRun.objects.filter(pk=run.pk).update(accepted_by=newer)
+    shown = text_of(admin_client.get(page(run)))
+    assert f"A person accepted them: run {newer.pk}" in shown
+    assert "They wait" not in shown

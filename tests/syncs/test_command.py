@@ -2,16 +2,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from django.core.management import call_command
+from django.core.management import call_command, get_commands, load_command_class
 
-from syncs import lease
+from syncs import lease, specs
 from syncs.command import SyncCommand
 from syncs.errors import ConnectionFailed
 from syncs.models import SyncRun, TargetState
 from syncs.run import Run
-from syncs.specs import Target
+from syncs.specs import Sync, Target
 from tests.syncs.conftest import Make
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -128,3 +129,66 @@ def test_a_dry_run_says_that_it_was_one(
     make_sync(settling(TargetState.SUCCEEDED))
     call("--dry-run")
     assert "(dry run: nothing was written)" in capsys.readouterr().out
+
+
+def test_all_failed_is_retried_like_some(
+    make_sync: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_sync(settling(TargetState.FAILED))
+    call()
+    assert f"sync_probe --failed-from {SyncRun.objects.get().pk}" in capsys.readouterr().err
+
+
+def test_a_dry_run_is_retried_dry(make_sync: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    make_sync(settling(TargetState.FAILED))
+    call("--dry-run")
+    pk = SyncRun.objects.get().pk
+    assert f"sync_probe --failed-from {pk} --dry-run" in capsys.readouterr().err
+
+
+def test_what_is_held_beside_a_success_is_no_failure_to_retry(
+    make_sync: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_sync(settling(TargetState.SUCCEEDED, TargetState.HELD))
+    call()
+    assert "To retry" not in capsys.readouterr().err
+
+
+def test_commands_are_told_as_this_place_starts_them(
+    make_sync: Make, capsys: pytest.CaptureFixture[str], settings: Any
+) -> None:
+    settings.RAINBO_MANAGE = 'make manage CMD="{}"'
+    make_sync(settling(TargetState.FAILED))
+    call()
+    pk = SyncRun.objects.get().pk
+    line = f'make manage CMD="sync_probe --failed-from {pk}"'
+    assert capsys.readouterr().err.rstrip().endswith(line)
+
+
+def test_what_is_held_is_told_as_a_wish_and_where_to_look(
+    make_sync: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def function(run: Run) -> None:
+        run.expect([Target("1", "instance 1")])
+        run.settle("1", TargetState.HELD, read=900, added=0, changed=0, removed=300)
+
+    make_sync(function)
+    call("--quiet")
+    said = capsys.readouterr().err
+    assert "read 900, would add 0, would change 0, would remove 300" in said
+    assert f"/admin/syncs/syncrun/{SyncRun.objects.get().pk}/change/" in said
+
+
+def test_a_run_that_skipped_all_says_that_nothing_was_due(
+    make_sync: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_sync(settling(TargetState.SKIPPED))
+    assert call() == 0
+    assert "nothing was due. Run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("sync", specs.all_syncs(), ids=lambda sync: sync.name)
+def test_only_what_a_command_offers_is_told(sync: Sync) -> None:
+    command = load_command_class(get_commands()[sync.command], sync.command)
+    assert isinstance(command, SyncCommand)
+    assert ("failed_from" in command.offers) is sync.in_parts

@@ -7,6 +7,7 @@ from syncs.freshness import (
     Facts,
     Failure,
     Freshness,
+    Pause,
     State,
     explain,
     grace,
@@ -75,7 +76,7 @@ def test_grace_is_the_larger_of_seconds_and_share() -> None:
 @pytest.mark.parametrize(
     ("facts", "cause"),
     [
-        (Facts(scheduled=True, paused=True), Cause.PAUSED),
+        (Facts(scheduled=True, off=True), Cause.PAUSED),
         (Facts(scheduled=True, awaited=AWAITED), Cause.WORKER_SILENT),
         (Facts(scheduled=True, awaited=AWAITED, heartbeat=NOON - minutes(4)), Cause.WORKER_SILENT),
         (Facts(scheduled=True, awaited=AWAITED, heartbeat=NOON - minutes(2)), Cause.OVERDUE),
@@ -94,7 +95,7 @@ def test_each_cause_is_named(facts: Facts, cause: Cause) -> None:
 
 
 def test_an_outer_cause_hides_an_inner_one() -> None:
-    facts = Facts(scheduled=True, paused=True, failure=Failure(Cause.HELD, "run 7"))
+    facts = Facts(scheduled=True, off=True, failure=Failure(Cause.HELD, "run 7"))
     assert str(explain(LATE, facts, 60, GRACE, NOON)).startswith("paused")
 
 
@@ -113,8 +114,17 @@ def test_without_a_schedule_no_worker_is_missed() -> None:
 
 
 def test_trouble_ahead_is_told_while_on_time() -> None:
-    reason = explain(ON_TIME, Facts(scheduled=True, paused=True), 60, GRACE, NOON)
+    reason = explain(ON_TIME, Facts(scheduled=True, off=True), 60, GRACE, NOON)
     assert str(reason) == "paused: its schedule is switched off"
+
+
+@pytest.mark.parametrize(
+    ("hours", "words"),
+    [(2, "paused until 14:00 UTC: moving rds3"), (26, "paused until 2026-11-23 14:00 UTC: moving")],
+)
+def test_a_pause_says_until_when_and_why(hours: int, words: str) -> None:
+    facts = Facts(scheduled=True, pause=Pause(NOON + timedelta(hours=hours), "moving rds3"))
+    assert str(explain(LATE, facts, 60, GRACE, NOON)).startswith(words)
 
 
 def test_worst() -> None:

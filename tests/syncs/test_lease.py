@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from pytest_django import Settings
 
 from syncs import lease
@@ -88,6 +88,24 @@ def test_a_late_release_leaves_the_new_holder_alone() -> None:
     assert Lease.objects.get().expires_at is not None
 
 
+def test_a_revoked_lease_is_free_and_its_holder_is_refused() -> None:
+    holder = new_run()
+    token = lease.claim(holder)
+    assert not lease.revoke("probe", holder.pk, expired=True), "it lives"
+    with transaction.atomic():
+        assert lease.revoke("probe", holder.pk)
+    assert not lease.renew("probe", token)
+    assert lease.claim(new_run()) > token
+
+
+def test_another_holder_keeps_what_is_revoked_of_a_former_one() -> None:
+    former, holder = new_run(), new_run()
+    token = lease.claim(holder)
+    with transaction.atomic():
+        assert lease.revoke("probe", former.pk)
+    assert lease.renew("probe", token)
+
+
 def test_renewals_pass_while_a_publish_holds_the_fence() -> None:
     token = lease.claim(new_run())
     with open_session("test") as session, session.transaction():
@@ -133,9 +151,9 @@ def test_the_thread_renews_until_it_is_left(settings: Settings) -> None:
     with lease.Renewal("probe", token) as renewal:
         while lease_is_expired():
             renewal.lost.wait(0.05)
-        expire()
-        lease.claim(new_run())
+        Lease.objects.update(token=token + 1)  # another run takes it
         assert renewal.lost.wait(5)
+        assert isinstance(renewal.ended, LeaseLost)
 
 
 def lease_is_expired() -> bool:

@@ -10,9 +10,18 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_q.models import Schedule
 
-from syncs import queries, schedules
+from syncs import queries, reconcile, schedules
 from syncs.freshness import Cause, State
-from syncs.models import Confirmation, Heartbeat, Lease, RunState, SyncRun, TargetState, Trigger
+from syncs.models import (
+    Confirmation,
+    Heartbeat,
+    Lease,
+    RunState,
+    SyncRun,
+    SyncSchedule,
+    TargetState,
+    Trigger,
+)
 from syncs.queries import SyncStatus, TargetStatus
 from tenants.models import RdsInstance
 from tests import rows
@@ -31,7 +40,7 @@ ended_run = partial(rows.ended_run, now=NOW)
 def fleet_of_one() -> None:
     """One instance that is the master; all schedules are there and a worker works."""
     instance_row(1, is_master=True)
-    schedules.create_missing()
+    reconcile.reconcile()
     Heartbeat.objects.create(worker="host:1", at=NOW)
 
 
@@ -76,16 +85,47 @@ def test_a_slower_schedule_makes_it_late_later() -> None:
 
 def test_of_several_schedules_the_active_ones_count() -> None:
     confirmation(ago=40 * MINUTE)
-    Schedule.objects.filter(name="user_routing").update(repeats=schedules.PAUSED)
+    Schedule.objects.filter(name="user_routing").update(repeats=schedules.OFF)
     schedules.create("user_routing", "0 0 1 1 *")
     assert (target().freshness.state, cause()) == (State.ON_TIME, None)
 
 
-def test_a_paused_schedule_is_the_reason() -> None:
+def test_a_schedule_that_is_switched_off_is_the_reason() -> None:
     confirmation(ago=40 * MINUTE)
-    Schedule.objects.filter(name="user_routing").update(repeats=schedules.PAUSED)
+    Schedule.objects.filter(name="user_routing").update(repeats=schedules.OFF)
     assert (target().freshness.state, cause()) == (State.STALE, Cause.PAUSED)
     assert routes().next_slot is None
+
+
+def paused(until: timedelta) -> None:
+    SyncSchedule.objects.filter(sync="user_routing").update(
+        paused_until=NOW + until, pause_reason="moving rds1"
+    )
+
+
+def test_a_pause_is_the_reason_and_moves_the_next_run() -> None:
+    confirmation(ago=MINUTE)
+    paused(62 * MINUTE)
+    assert str(target().reason) == "paused until 13:05 UTC: moving rds1"
+    assert routes().next_slot == datetime(2026, 11, 22, 13, 15, tzinfo=UTC)
+
+
+def test_a_pause_ends_by_itself() -> None:
+    confirmation(ago=MINUTE)
+    paused(-MINUTE)
+    assert (target().reason, routes().pause) == (None, None)
+
+
+def test_a_paused_schedule_still_lets_the_worker_show_that_it_lives() -> None:
+    Heartbeat.objects.update(at=NOW - 10 * MINUTE)
+    SyncSchedule.objects.update(paused_until=NOW + MINUTE)
+    assert queries.status(NOW).worker_silent
+
+
+def test_a_schedule_has_a_grace_of_its_own() -> None:
+    confirmation(ago=18 * MINUTE)
+    SyncSchedule.objects.filter(sync="user_routing").update(grace_seconds=600)
+    assert target().freshness.state is State.ON_TIME
 
 
 def test_without_a_schedule_the_expected_period_counts(settings: Any) -> None:
@@ -146,6 +186,17 @@ def test_a_run_that_failed_before_any_target_is_the_reason() -> None:
     run_part(ended_run())
     failed = ended_run(state=RunState.FAILED, error="no instance is the master")
     assert str(target().reason) == f"failing: run {failed.pk}: no instance is the master"
+
+
+def test_a_run_that_failed_on_another_target_is_not() -> None:
+    instance_row(2)
+    confirmation("tenant_summaries", ago=MINUTE)
+    run_part(ended_run("tenant_summaries"))
+    run_part(ended_run("tenant_summaries", RunState.FAILED), "2", state=TargetState.FAILED)
+    status = queries.status(NOW)
+    found = next(sync for sync in status.syncs if sync.name == "tenant_summaries")
+    reasons = {target.key: target.reason and target.reason.cause for target in found.targets}
+    assert reasons == {"1": None, "2": Cause.FAILING}
 
 
 @pytest.mark.parametrize("fields", [{"state": RunState.SKIPPED}, {"options": {"dry_run": True}}])

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django_q.models import Schedule
 
-from syncs import schedules, tasks
+from syncs import reconcile, schedules, tasks
 from syncs.models import Confirmation, RunState, TargetState
 from tests.rows import confirmation, ended_run, instance_row, run_part
 
@@ -25,7 +26,7 @@ COLOUR = re.compile(r"\x1b\[")
 def well() -> None:
     """One instance, confirmed by every sync, and a worker that works."""
     instance_row(1, is_master=True)
-    schedules.create_missing()
+    reconcile.reconcile()
     tasks.beat()
     for sync in SYNCS:
         confirmation(sync, ago=JUST_NOW)
@@ -98,7 +99,9 @@ def test_json_is_one_document(ill: None, capsys: pytest.CaptureFixture[str]) -> 
     (target,) = routes["targets"]
     assert target["reason"]["cause"] == "held"
     assert round(target["age_seconds"] / 3600) == 3
-    assert routes["schedules"] == [{"cron": "*/15 * * * *", "paused": False}]
+    assert routes["schedules"] == [
+        {"cron": "*/15 * * * *", "off": False, "paused_until": None, "pause_reason": ""}
+    ]
     assert routes["last_run"]["state"] == "held"
 
 
@@ -119,3 +122,30 @@ def test_a_terminal_gets_colours_unless_it_wants_none(
     os.close(ours)
     assert "on time" in shown
     assert ("\x1b[32m" in shown) is not no_colour
+
+
+@pytest.mark.parametrize(
+    ("part", "short"),
+    [
+        (
+            {"state": TargetState.FAILED, "error": "no route", "error_kind": "connection"},
+            "instance 1 (rds1) is down",
+        ),
+        ({"state": TargetState.FAILED, "error": "no right"}, "user_routing fails on instance 1"),
+        ({"state": TargetState.HELD, "note": "25 of 100 rows"}, "run {run} waits for a person"),
+    ],
+)
+def test_check_fails_on_trouble_before_anything_is_late(
+    well: None, capsys: pytest.CaptureFixture[str], part: dict[str, str], short: str
+) -> None:
+    run = ended_run("user_routing", RunState.PARTIAL, ago=JUST_NOW)
+    run_part(run, **part)
+    code, out = status(capsys, "--check")
+    assert code == 1
+    assert f"All is on time, but {short.format(run=run.pk)}" in out
+    assert next(part[name] for name in ("error", "note") if name in part) in out
+
+
+def test_a_pause_is_told_and_no_alarm(well: None, capsys: pytest.CaptureFixture[str]) -> None:
+    Schedule.objects.filter(name="ghost_users").update(repeats=schedules.OFF)
+    assert status(capsys, "--check") == (0, "All is on time, but ghost_users is paused.\n")

@@ -36,10 +36,36 @@ def test_period(cron: str, seconds: int) -> None:
     assert rhythm.period(cron, at("2026-11-22 12:07")).total_seconds() == seconds
 
 
-@pytest.mark.parametrize("cron", ["", "* * * *", "61 * * * *", "* * * * * *", "@hourly", "x"])
-def test_what_is_no_cron_line_of_five_fields_is_refused(cron: str) -> None:
+NEVER_COMES = [
+    *("", "* * * *", "61 * * * *", "* * * * * *", "@hourly", "x", "*/0 * * * *", "1,,2 * * * *"),
+    *("0 0 30 2 *", "0 0 31 2 *", "0 0 31 4,6 *", "0 0 30-31 2 *", "0 0 31 02 *", "* * * * *\n"),
+    *("0 0 0 * *", "0 24 * * *", "0 0 * 13 *", "0 0 * * 8", "H * * * *", "? * * * *"),
+]
+SURELY_COMES = [
+    *("*/15 2-4 * * 1,3", "0 0 29 2 *", "0 0 31 12 *", "0 0 30 4,6 *", "0 0 31 */2 *"),
+    *("0 0 1 1 *", "59 23 28 12 7", "7,37 * * * *", "0 22-2 * * 5-6", "0 0 30,31 1 *"),
+]
+
+
+@pytest.mark.parametrize("cron", NEVER_COMES)
+def test_what_has_no_planned_times_is_refused(cron: str) -> None:
     assert not rhythm.is_valid(cron)
 
 
-def test_a_cron_line_is_valid() -> None:
-    assert rhythm.is_valid("*/15 2-4 * * 1,3")
+@pytest.mark.parametrize("cron", SURELY_COMES)
+def test_a_line_of_five_fields_is_taken(cron: str) -> None:
+    assert rhythm.is_valid(cron)
+    assert rhythm.next_slots(cron, at("2026-11-22 12:00"))
+
+
+@pytest.mark.parametrize(
+    ("written", "stored"),
+    [
+        ("  0 2  * * MON-fri ", "0 2 * * 1-5"),
+        ("00 02 01 jan,Dec sun", "0 2 1 1,12 0"),
+        ("*/15 * * * *", "*/15 * * * *"),
+    ],
+)
+def test_a_line_is_stored_in_one_way(written: str, stored: str) -> None:
+    assert rhythm.normal(written) == stored
+    assert rhythm.is_valid(stored)

@@ -1,87 +1,123 @@
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection
+from django.db import IntegrityError
+from django.utils import timezone
 from django_q.models import Schedule
 
-from syncs import schedules, specs
-from syncs.models import DefaultSchedule
+from syncs import reconcile, rhythm, schedules
+from syncs.errors import UsageError
+from syncs.models import RunState, SyncRun, SyncSchedule
+from syncs.schedules import OFF, UNLIMITED, ChangedMeanwhile, Wanted
+from tests.syncs.test_rhythm import NEVER_COMES, SURELY_COMES
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-
-def outcomes(**options: bool) -> dict[str, str]:
-    return {setup.sync: setup.outcome for setup in schedules.create_missing(**options)}
+MINUTE = timedelta(minutes=1)
 
 
-def all_with(outcome: str) -> dict[str, str]:
-    return {sync.name: outcome for sync in specs.all_syncs()}
+@pytest.fixture(autouse=True)
+def all_planned() -> None:
+    reconcile.reconcile()
 
 
-def test_the_defaults_are_created_once() -> None:
-    assert outcomes() == all_with("created")
-    assert outcomes() == all_with("kept")
-    crons = {name: [plan.cron for plan in plans] for name, plans in schedules.planned().items()}
-    assert crons == {
-        "instance_health": ["* * * * *"],
-        "tenant_summaries": ["0 * * * *"],
-        "user_routing": ["*/15 * * * *"],
-        "ghost_users": ["0 2 * * *"],
-    }
+def kept(sync: str = "user_routing") -> SyncSchedule:
+    return SyncSchedule.objects.select_related("schedule").get(sync=sync)
 
 
-def test_a_changed_rhythm_stays() -> None:
-    outcomes()
-    Schedule.objects.filter(name="user_routing").update(cron="*/5 * * * *", name="Routes")
-    assert outcomes() == all_with("kept")
-    assert [plan.cron for plan in schedules.planned()["user_routing"]] == ["*/5 * * * *"]
+def rewind(by: timedelta) -> datetime:
+    """Make the routes' planned time one that has passed."""
+    due = timezone.now().replace(second=0, microsecond=0) - by
+    Schedule.objects.filter(name="user_routing").update(next_run=due)
+    return due
 
 
-def test_a_paused_schedule_stays_paused() -> None:
-    outcomes()
-    Schedule.objects.filter(name="user_routing").update(repeats=schedules.PAUSED)
-    outcomes()
-    assert [plan.paused for plan in schedules.planned()["user_routing"]] == [True]
+def change(cron: str = "*/15 * * * *", **wanted: Any) -> SyncSchedule:
+    return schedules.change(
+        "user_routing", Wanted(cron, **wanted), "ann", schedules.version(kept())
+    )
 
 
-def test_a_removed_schedule_stays_away_until_it_is_restored() -> None:
-    outcomes()
-    Schedule.objects.filter(name="user_routing").delete()
-    assert outcomes()["user_routing"] == "removed"
-    assert "user_routing" not in schedules.planned()
-    assert outcomes(restore=True)["user_routing"] == "created"
-    assert outcomes()["user_routing"] == "kept"
+def test_a_changed_rhythm_moves_the_next_run() -> None:
+    change("0 3 * * *")
+    row = kept().schedule
+    assert (row.cron, row.next_run) == ("0 3 * * *", rhythm.next_slots(row.cron, timezone.now())[0])
 
 
-def test_a_sync_that_is_new_in_the_code_gets_its_schedule() -> None:
-    outcomes()
-    Schedule.objects.filter(name="ghost_users").delete()
-    DefaultSchedule.objects.filter(sync="ghost_users").delete()
-    assert outcomes()["ghost_users"] == "created"
+def test_an_unchanged_rhythm_leaves_the_next_run_as_it_is() -> None:
+    due = rewind(MINUTE)
+    change(note="watched", options={"force": True}, grace_seconds=30)
+    found = kept()
+    assert found.schedule.next_run == due
+    assert (found.note, found.options, found.grace_seconds) == ("watched", {"force": True}, 30)
+    assert found.changed_by == "ann"
+    assert not SyncRun.objects.exists()
 
 
-def test_many_at_once_make_no_doubles() -> None:
-    together = Barrier(4)
+def test_switching_on_never_fires_for_the_time_that_it_was_off() -> None:
+    change(enabled=False)
+    assert kept().schedule.repeats == OFF
+    rewind(60 * MINUTE)
+    change(enabled=True)
+    row = kept().schedule
+    assert row.repeats == UNLIMITED
+    assert row.next_run > timezone.now()
+    assert not SyncRun.objects.exists()
 
-    def create() -> None:
-        try:
-            connection.ensure_connection()
-            together.wait()
-            schedules.create_missing()
-        finally:
-            connection.close()
 
-    with ThreadPoolExecutor(4) as threads:
-        for done in [threads.submit(create) for _ in range(4)]:
-            done.result()
-    assert Schedule.objects.count() == len(specs.all_syncs())
+@pytest.mark.parametrize("wanted", [{"cron": "0 3 * * *"}, {"enabled": False}])
+def test_a_planned_time_that_was_due_gets_its_outcome(wanted: dict[str, Any]) -> None:
+    due = rewind(MINUTE)
+    change(**wanted)
+    run = SyncRun.objects.get()
+    assert (run.slot, run.state) == (due, RunState.SKIPPED)
+    assert run.error == "missed: the schedule was changed before it began"
+
+
+def test_a_form_that_was_opened_before_a_change_is_refused() -> None:
+    seen = schedules.version(kept())
+    change("0 3 * * *")
+    with pytest.raises(ChangedMeanwhile, match=r"was changed by ann at \d\d:\d\d:\d\d UTC"):
+        schedules.change("user_routing", Wanted("* * * * *"), "bob", seen)
+    assert kept().schedule.cron == "0 3 * * *"
+
+
+def test_a_change_behind_the_form_is_noticed_too() -> None:
+    seen = schedules.version(kept())
+    Schedule.objects.filter(name="user_routing").update(cron="0 3 * * *")
+    with pytest.raises(ChangedMeanwhile):
+        schedules.change("user_routing", Wanted("* * * * *"), "bob", seen)
+
+
+def test_a_pause_is_kept_with_its_reason_and_taken_away() -> None:
+    until = timezone.now() + 60 * MINUTE
+    schedules.pause("user_routing", until, "moving rds1", "ann")
+    (plan,) = schedules.planned()["user_routing"]
+    pause = plan.paused(timezone.now())
+    assert pause is not None
+    assert (pause.until, pause.reason, kept().paused_by) == (until, "moving rds1", "ann")
+    schedules.resume("user_routing", "bob")
+    assert schedules.planned()["user_routing"][0].pause is None
+
+
+def test_a_pause_must_end_in_the_future() -> None:
+    with pytest.raises(UsageError, match="future"):
+        schedules.pause("user_routing", timezone.now() - MINUTE, "", "ann")
+
+
+def test_a_pause_says_when_it_will_run_again() -> None:
+    now = timezone.now()
+    until = datetime(now.year + 1, 5, 1, 2, 3, tzinfo=UTC)
+    schedules.pause("ghost_users", until, "", "ann")
+    (plan,) = schedules.planned()["ghost_users"]
+    assert plan.next_slot(now) == datetime(now.year + 1, 5, 2, 2, 0, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    "change",
+    "wrong",
     [
         {"func": "os.system"},
         {"args": "('user_routing', __import__('os'))"},
@@ -90,9 +126,21 @@ def test_many_at_once_make_no_doubles() -> None:
         {"hook": "os.system"},
         {"schedule_type": "H"},
         {"intended_date_kwarg": None},
+        {"cron": None},
     ],
 )
-def test_the_database_refuses_any_other_schedule(change: dict[str, object]) -> None:
-    row = schedules.create("user_routing", "0 2 * * *")
+def test_the_database_refuses_any_other_schedule(wrong: dict[str, object]) -> None:
     with pytest.raises(IntegrityError):
-        Schedule.objects.filter(pk=row.pk).update(**change)
+        Schedule.objects.filter(name="user_routing").update(**wrong)
+
+
+@pytest.mark.parametrize("cron", NEVER_COMES)
+def test_the_database_refuses_rhythms_that_would_stop_every_schedule(cron: str) -> None:
+    with pytest.raises(IntegrityError):
+        Schedule.objects.filter(name="user_routing").update(cron=cron)
+
+
+@pytest.mark.parametrize("cron", SURELY_COMES)
+def test_the_database_takes_what_the_form_takes(cron: str) -> None:
+    change(cron)
+    assert kept().schedule.cron == cron

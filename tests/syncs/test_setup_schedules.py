@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 from django.core.management import call_command
 from django_q.models import Schedule
 
-from syncs.schedules import PAUSED
+from syncs.schedules import OFF
 
 pytestmark = pytest.mark.django_db
 
@@ -14,20 +16,46 @@ def setup(capsys: pytest.CaptureFixture[str], *flags: str) -> list[str]:
     return capsys.readouterr().out.splitlines()
 
 
-def test_it_says_what_it_created(capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_says_what_it_created_and_what_is_planned(capsys: pytest.CaptureFixture[str]) -> None:
     lines = setup(capsys)
-    assert len(lines) == 5
-    assert lines[2].startswith("user_routing: created (*/15 * * * * UTC, next ")
-    assert lines[3] == "ghost_users: created (0 2 * * * UTC, next 02:00)"
-    assert lines[4].startswith("4 of 4 default schedules created.")
+    assert lines[2] == "user_routing: has no schedule: created, every 15 minutes"
+    assert lines[4] == "Schedules fire while manage.py qcluster runs:"
+    assert lines[-1] == "ghost_users every day at 02:00 UTC"
 
 
 def test_it_says_what_a_person_changed(capsys: pytest.CaptureFixture[str]) -> None:
     setup(capsys)
-    Schedule.objects.filter(name="user_routing").update(cron="*/5 * * * *", repeats=PAUSED)
-    Schedule.objects.filter(name="ghost_users").delete()
+    Schedule.objects.filter(name="user_routing").update(cron="7 * * * *", repeats=OFF)
+    setup(capsys)
     lines = setup(capsys)
-    assert lines[2] == "user_routing: kept (*/5 * * * * UTC, paused)"
-    assert lines[3].startswith("ghost_users: left out, because a person removed it")
-    assert lines[4].startswith("0 of 4")
-    assert setup(capsys, "--restore")[3].startswith("ghost_users: created")
+    assert len(lines) == 5
+    assert lines[3] == "user_routing every hour at minute 7 (switched off)"
+
+
+def test_a_check_only_tells(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_code:
+        setup(capsys, "--check")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "instance_health: has no schedule"
+    assert lines[-1] == "4 to mend: setup_schedules without --check does it."
+    assert exit_code.value.code == 1
+    assert not Schedule.objects.exists()
+
+
+def test_a_check_is_content_when_all_agrees(capsys: pytest.CaptureFixture[str]) -> None:
+    setup(capsys)
+    assert setup(capsys, "--check")[0] == "Schedules fire while manage.py qcluster runs:"
+
+
+def test_it_speaks_json(capsys: pytest.CaptureFixture[str]) -> None:
+    first = json.loads("\n".join(setup(capsys, "--json")))
+    assert first["agrees"] is True
+    assert first["findings"][0] == {
+        "subject": "instance_health",
+        "wrong": "has no schedule",
+        "remedy": "created, every minute",
+    }
+    assert json.loads("\n".join(setup(capsys, "--json", "--check"))) == {
+        "findings": [],
+        "agrees": True,
+    }

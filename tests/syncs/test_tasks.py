@@ -151,7 +151,7 @@ def test_an_unknown_sync_is_refused(ran: list[int]) -> None:
 
 
 def test_a_due_schedule_hands_its_planned_time_to_the_task(ran: list[int]) -> None:
-    schedules.create("small", "0 2 * * *")
+    schedules.create("small", "0 0 1 1 *")
     planned = datetime(2026, 11, 21, 2, tzinfo=UTC)
     Schedule.objects.update(next_run=planned)
     scheduler()
@@ -160,3 +160,17 @@ def test_a_due_schedule_hands_its_planned_time_to_the_task(ran: list[int]) -> No
     getattr(tasks, task["func"].rpartition(".")[2])(*task["args"], **task["kwargs"])
     assert SyncRun.objects.get().slot == planned
     assert ran
+
+
+def test_a_retry_whose_time_has_come_is_rung_for(ran: list[int]) -> None:
+    now = datetime.now(UTC)
+    retry = queued(Trigger.SCHEDULE, attempt=2, not_before=now - timedelta(seconds=1))
+    tasks.tend()
+    assert rung() == [retry.pk]
+
+
+def test_every_task_buries_lost_runs(ran: list[int]) -> None:
+    dead = queued(state=RunState.RUNNING)
+    tasks.run_slot("small", SLOT)
+    dead.refresh_from_db()
+    assert dead.state == RunState.LOST

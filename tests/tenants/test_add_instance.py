@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 from pathlib import Path
 from typing import Any
 
@@ -228,3 +229,20 @@ def test_a_copy_must_be_called_one(rds: Instance) -> None:
     add(rds, "--copy-of=2", id=3, name="shard")
     shard = RdsInstance.objects.get(pk=3)
     assert (shard.copy_of_id, shard.identity) == (2, known().identity)
+
+
+def test_a_password_of_broken_bytes_is_refused(
+    rds: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(os.environb, VARIABLE.encode(), b"caf\xe9")
+    with pytest.raises(UsageError, match="no server takes"):
+        add(rds)
+    assert not RdsInstance.objects.exists()
+
+
+@pytest.mark.parametrize("ssl_mode", ["disable", "allow", "prefer"])
+def test_a_password_in_clear_needs_encryption(rds: Instance, ssl_mode: str) -> None:
+    with pytest.raises(UsageError, match="in clear needs an ssl mode that encrypts"):
+        add(rds, "--no-check", ssl_mode=ssl_mode, require_auth="password")
+    add(rds, "--no-check", ssl_mode="require", require_auth="password")
+    assert known().require_auth == "password"

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
+from django.core.signals import got_request_exception
+from django.http import HttpRequest
 from django.test import Client
 from django.utils import timezone
+from django.views.debug import ExceptionReporter
 from django_q.models import OrmQ
+from pytest_django import Settings
 
+from syncs.errors import ConnectionFailed
 from syncs.models import RunState, SyncRun, Trigger
+from tenants import fleet
 from tenants.credentials import seal
 from tenants.models import InstanceCheck, RdsInstance, Tenant
 from tenants.models.instance import Health
-from tests.caches import register
+from tests.caches import query, register
 from tests.certificates import Authority
 from tests.instances import InstanceFleet
 from tests.pages import said, text_of
@@ -351,3 +358,66 @@ def test_too_many_tests_at_once_are_refused(admin_client: Client) -> None:
         instance_row(number)
     data = {"action": "test_connections", "_selected_action": [str(n) for n in range(1, 10)]}
     assert "at most 8" in said(admin_client.post(LIST, data, follow=True))
+
+
+def test_the_form_refuses_a_password_in_clear_without_encryption(admin_client: Client) -> None:
+    given = form(new_password=SECRET, ssl_mode="prefer", require_auth="password")
+    assert "in clear needs an ssl mode that encrypts" in text_of(
+        admin_client.post(f"{LIST}add/", given)
+    )
+    assert not RdsInstance.objects.exists()
+
+
+@pytest.fixture
+def reports(client: Client) -> Iterator[list[str]]:
+    """What is reported of errors in pages, as text and as a page."""
+    made: list[str] = []
+
+    def report(request: HttpRequest, **_: object) -> None:
+        reporter = ExceptionReporter(request, *sys.exc_info(), is_email=True)
+        made.extend([reporter.get_traceback_text(), reporter.get_traceback_html()])
+
+    got_request_exception.connect(report)
+    yield made
+    got_request_exception.disconnect(report)
+
+
+@pytest.mark.parametrize("way", ["add", "7/change"])
+def test_a_report_of_a_failed_save_has_no_password(
+    admin_client: Client, instance: RdsInstance, reports: list[str], way: str
+) -> None:
+    query(
+        "CREATE FUNCTION boom() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'boom'; END $$"
+    )
+    query("CREATE TRIGGER boom BEFORE INSERT OR UPDATE ON rds_instances EXECUTE FUNCTION boom()")
+    admin_client.raise_request_exception = False
+    given = form(id=8, name="other", host="other.example.com", new_password="typed-in-vain")
+    assert admin_client.post(f"{LIST}{way}/", given).status_code == 500
+    assert len(reports) == 2
+    for report in reports:
+        assert "boom" in report
+        assert "typed-in-vain" not in report
+
+
+def test_a_report_of_a_failed_sealing_has_no_password(
+    admin_client: Client, reports: list[str], settings: Settings
+) -> None:
+    settings.RAINBO_CREDENTIAL_KEYS = ["not a key"]
+    admin_client.raise_request_exception = False
+    answer = admin_client.post(f"{LIST}add/", form(new_password="typed-in-vain"))
+    assert (answer.status_code, len(reports)) == (500, 2)
+    for report in reports:
+        assert "set_password" in report
+        assert "typed-in-vain" not in report
+
+
+def test_a_report_of_a_failed_connection_has_no_password(registered: InstanceFleet) -> None:
+    registered[2].server.stop()
+    with (
+        pytest.raises(ConnectionFailed) as raised,
+        fleet.connect(RdsInstance.objects.get(pk=2), "test"),
+    ):
+        pass
+    reporter = ExceptionReporter(None, raised.type, raised.value, raised.tb)
+    assert registered[2].rainbo_password not in reporter.get_traceback_html()

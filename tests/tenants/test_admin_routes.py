@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -197,6 +198,27 @@ def rows_read(statement: str) -> int:
         return int((node["Actual Rows"] + thrown) * node["Actual Loops"])
 
     return touched(plan[0]["Plan"])
+
+
+def test_a_search_that_finds_nothing_says_why_and_offers_a_wider_one(
+    admin_client: Client,
+) -> None:
+    instance_row(1, is_master=True)
+    confirmation("user_routing", ago=timedelta(seconds=25))
+    route("1", "aaliyah@example.com")
+    page = admin_client.get(LIST, {"q": "Aali"})
+    shown = text_of(page)
+    assert "No sync has ever seen it." in shown
+    assert re.search(r"The cache of routes is 2\d s old, on time\.", shown)
+    assert 'href="?q=Aali%2A">Search Aali*</a>' in page.content.decode()
+    assert "aaliyah@example.com" in search(admin_client, "Aali*")
+
+
+def test_a_search_that_a_filter_empties_says_so(admin_client: Client) -> None:
+    instance_row(2, is_master=True)
+    route("1", "ann@example.com")
+    shown = search(admin_client, "ann@example.com", instance="2")
+    assert "It has 1 route that the filter leaves out." in shown
 
 
 @pytest.mark.parametrize(

@@ -163,3 +163,14 @@ def test_people_read_one_line_a_finding(
 def test_nothing_is_remembered(registered: InstanceFleet, check: Any) -> None:
     check()
     assert RdsInstance.objects.get(pk=1).identity == ""
+
+
+def test_what_a_server_says_does_not_steer_the_terminal(
+    registered: InstanceFleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registered[2].execute('CREATE TABLE "\x1b[2J" (id int)')
+    registered[2].execute('GRANT INSERT ON "\x1b[2J" TO rainbo')
+    call_command("check_fleet", "--rds", "2")
+    said = capsys.readouterr().out
+    assert "\x1b" not in said
+    assert "\\u001b[2J" in said

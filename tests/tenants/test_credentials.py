@@ -8,6 +8,7 @@ from django.core import serializers
 from django.db import connection
 from pytest_django import Settings
 
+from syncs.errors import UsageError
 from tenants.credentials import CredentialError, Sealed
 from tenants.models import RdsInstance
 
@@ -124,3 +125,9 @@ def test_a_stronger_ssl_mode_keeps_it_and_the_way_back_is_closed() -> None:
     instance.ssl_mode = "disable"
     with pytest.raises(CredentialError):
         instance.reveal_password()
+
+
+@pytest.mark.parametrize("password", ["nul\0", "half \ud83d", "bytes \udcff"], ids=ascii)
+def test_a_password_that_no_server_takes_is_refused(password: str) -> None:
+    with pytest.raises(UsageError, match="the password has a character that no server takes"):
+        RdsInstance(pk=1, host="db.example.com").set_password(password)

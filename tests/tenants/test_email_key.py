@@ -3,9 +3,12 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
+from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg import sql
 
+from tenants.live_lookup import UTF8_KEY
 from tests.caches import query
 
 pytestmark = pytest.mark.django_db
@@ -80,3 +83,18 @@ def test_a_look_up_uses_the_index() -> None:
         "EXPLAIN SELECT * FROM user_routes WHERE email_key = rainbo_email_key('Ann@example.com')"
     )
     assert any("routes_by_email" in line for (line,) in plan)
+
+
+ODD = st.text(
+    st.sampled_from("aZ\u212a\u037e\u1fef\u0130\u0131\u017f\u00e9e\u0301\u0374\ufb01K\u0308"),
+    max_size=8,
+)
+
+
+@some
+@given(ODD | TEXT)
+def test_a_master_computes_the_same_key(text: str) -> None:
+    statement = sql.SQL("SELECT {} FROM (SELECT %s::text AS email) AS source").format(UTF8_KEY)
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [text])
+        assert cursor.fetchone() == (key(text),)

@@ -178,7 +178,7 @@ def test_a_source_that_dies_mid_copy_changes_nothing(cached: Instance) -> None:
         until(
             lambda: cached.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE application_name = 'rainbo/user_routing' AND wait_event = 'PgSleep'"
+                "WHERE application_name ~ '^rainbo/user_routing/' AND wait_event = 'PgSleep'"
             )
         )
         code, said = command.end()

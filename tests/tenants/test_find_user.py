@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.test import Client
 from django.utils import timezone
 
 from syncs.models import Confirmation, WithheldRow
@@ -16,6 +17,7 @@ from tenants.lookup import find
 from tenants.models import RdsInstance, RouteRemoval, Tenant, UserRoute
 from tests.caches import query, register, run_sync
 from tests.instances import Instance, InstanceFleet
+from tests.pages import text_of
 
 MAIL = "ann@example.com"
 Captured = pytest.CaptureFixture[str]
@@ -214,3 +216,72 @@ def test_look_ups_use_the_index(registered: InstanceFleet) -> None:
     plan = query(f"EXPLAIN {queries._ROUTES}", "user7@example.com")
     assert "routes_by_email" in str(plan)
     assert len(find("USER7@example.com").shown) == 1
+
+
+def test_names_do_not_steer_the_terminal(master: Instance, capsys: Captured) -> None:
+    name = "\x1b[2J\x9b31m\u202eann\nsecond line"
+    master.add_tenant(1, "\x1b]0;owned\x07tenant")
+    master.add_route(1, MAIL, user_name=name)
+    run_sync("tenant_summaries")
+    run_sync("user_routing")
+    master.execute("UPDATE user_email_routing SET user_name = user_name || 'x'")
+    out = look(capsys, MAIL, "--live")[1]
+    assert not set("\x1b\x9b\x07\u202e") & set(out)
+    assert "“\\u001b[2J\\u009b31m\\u202eann\\u000asecond line”" in out
+    assert not set("\x1b\x9b\u202e") & set(look(capsys, MAIL, "--json")[1])
+    assert look_json(capsys)[1]["routes"][0]["user_name"] == name
+
+
+@pytest.mark.parametrize("letter", ["\u212a", "\u037e", "\u1fef"], ids=ascii)
+def test_the_master_knows_letters_that_look_like_ascii(
+    master: Instance, capsys: Captured, letter: str
+) -> None:
+    master.add_route(1, f"{letter}e\u0301@example.com")
+    run_sync("user_routing")
+    code, found = look_json(capsys, f"{letter}e\u0301@example.com", "--live")
+    assert (code, len(found["live"]["routes"]), found["live"]["differences"]) == (0, 1, [])
+
+
+@pytest.fixture
+def texts(master: Instance) -> Instance:
+    """A directory whose instance ids are texts: in order, as it should be, padded, and empty."""
+    master.execute("ALTER TABLE user_email_routing ALTER rds_instance_id TYPE text")
+    master.execute(
+        "INSERT INTO user_email_routing (id, email, tenant_id, rds_instance_id, user_id) VALUES "
+        "(1, 'ann@example.com', 7, '2', 1), (2, 'ann@example.com', 7, '02', 2), "
+        "(3, 'ann@example.com', 7, '2 ', 3), (4, 'bob@example.com', 7, '', 4)"
+    )
+    Tenant.objects.create(
+        instance_id=2, remote_id="7", name="Acme", status="trial", cache_refreshed_at=timezone.now()
+    )
+    run_sync("user_routing")
+    return master
+
+
+def test_an_instance_id_counts_only_as_it_is_written(texts: Instance, capsys: Captured) -> None:
+    tenant = Tenant.objects.get().pk
+    shown = query(
+        "SELECT remote_user_id, rds_instance_id, tenant_master_id FROM user_email_routing_cache "
+        "WHERE email = %s ORDER BY 1",
+        MAIL,
+    )
+    assert shown == [("1", 2, tenant), ("2", None, None), ("3", None, None)]
+    out = look(capsys)[1]
+    assert "instance 2 (rds2), unknown: tenant 7 “Acme”" in out
+    assert "instance 02, not registered: tenant 7 on instance 02, not yet read" in out
+
+
+def test_an_account_without_an_instance_id_is_told(
+    texts: Instance, capsys: Captured, admin_client: Client
+) -> None:
+    out = look(capsys, "bob@example.com", "--live")[1]
+    assert "an instance without id, not registered: tenant 7 on an instance without id" in out
+    assert "the same as in the cache" in out
+    page = text_of(admin_client.get("/admin/tenants/userroute/?q=bob@example.com"))
+    assert "an instance without id, not registered" in page
+    assert "tenant 7 on an instance without id, not yet read" in page
+    texts.execute("DELETE FROM user_email_routing WHERE id = 4")
+    run_sync("user_routing")
+    out = look(capsys, "bob@example.com")[1]
+    assert "from tenant 7 on an instance without id (run" in out
+    assert "UTC: tenant 7 on an instance without id\n" in out

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import psycopg
 import pytest
+from psycopg.pq import Conninfo
 from pytest_django import Settings
 
 from localfleet import databases
@@ -75,6 +77,10 @@ def test_a_session_that_reads_can_not_write(registered: InstanceFleet) -> None:
         ("PGCHANNELBINDING", "require"),
         ("PGTARGETSESSIONATTRS", "standby"),
         ("PGCLIENTENCODING", "LATIN1"),
+        ("PGSSLMINPROTOCOLVERSION", "SSLv9"),
+        ("PGSSLMAXPROTOCOLVERSION", "TLSv1"),
+        ("PGMINPROTOCOLVERSION", "9.9"),
+        ("PGMAXPROTOCOLVERSION", "2.0"),
         ("PGTZ", "Asia/Tokyo"),
         ("PGDATESTYLE", "German"),
     ],
@@ -90,6 +96,29 @@ def test_the_environment_has_no_say(
     assert one("TimeZone") == "UTC"
     assert one("DateStyle").startswith("ISO")
     assert one("statement_timeout") == "2min"
+
+
+def test_every_keyword_that_the_environment_could_set_is_named(
+    registered: InstanceFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named: dict[str, object] = {}
+    connect = psycopg.connect
+
+    def spy(**keywords: Any) -> psycopg.Connection[Any]:
+        named.update(keywords)
+        return connect(**keywords)
+
+    monkeypatch.setattr(psycopg, "connect", spy)
+    ask()
+    taken = {option.keyword.decode() for option in Conninfo.get_defaults() if option.envvar}
+    assert taken - named.keys() == {"service"}
+
+
+def test_a_service_file_is_refused(
+    registered: InstanceFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGSERVICE", "elsewhere")
+    assert "PGSERVICE is set" in str(failure(ask))
 
 
 def test_a_snapshot_sees_one_moment(registered: InstanceFleet) -> None:

@@ -294,7 +294,7 @@ def test_more_than_was_accepted_stays_held(registered: InstanceFleet) -> None:
     leave(team[4])
     run = run_sync("ghost_users", accept_held=held.pk, reason="they left")
     assert run.state == RunState.HELD
-    assert "1 of them were not accepted" in part(run, 1).note
+    assert "1 of the changes were not accepted" in part(run, 1).note
     held.refresh_from_db()
     assert held.accepted_by is None
 

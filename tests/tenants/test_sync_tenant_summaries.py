@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.core.management import call_command
 
-from syncs.models import Confirmation, RunState, SyncRun, TargetState, Trigger
-from tenants.models import Tenant, TenantChange, TenantDailyCount
-from tests.caches import counts, part, query, run_sync
-from tests.instances import InstanceFleet
+from syncs.errors import UsageError
+from syncs.models import Confirmation, RunState, SyncRun, TargetState, Trigger, WithheldRow
+from tenants import tenant_merge
+from tenants.models import RdsInstance, Tenant, TenantChange, TenantDailyCount
+from tests.caches import counts, part, query, register, run_sync
+from tests.instances import Instance, InstanceFleet
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -204,3 +208,137 @@ def test_the_command_refuses_an_unknown_instance(
     assert end.value.code == 2
     assert "no active instance has the id 9" in capsys.readouterr().err
     assert not SyncRun.objects.exists()
+
+
+def test_rows_belong_to_the_instance_that_sent_them(filled: InstanceFleet) -> None:
+    """Whatever a source answers, its rows can't land among another instance's."""
+    filled[2].execute("ALTER TABLE tenants ADD target text DEFAULT '1'")
+    run_sync("tenant_summaries")
+    assert Tenant.objects.filter(instance_id=1).count() == 10
+    assert Tenant.objects.filter(instance_id=2).count() == 10
+
+
+def test_an_acceptance_of_changes_covers_these_changes_alone(filled: InstanceFleet) -> None:
+    run_sync("tenant_summaries")
+    filled[2].execute("UPDATE tenants SET status = 'suspended' WHERE id <= 5")
+    held = run_sync("tenant_summaries")
+    assert part(held, 2).note == "5 of 10 rows (50%) would change status"
+    filled[2].execute("UPDATE tenants SET name = 'another'")
+    again = run_sync("tenant_summaries", accept_held=held.pk, reason="half were suspended")
+    assert part(again, 2).state == TargetState.HELD
+    assert "of the changes were not accepted" in part(again, 2).note
+    assert not Tenant.objects.filter(name="another").exists()
+
+
+def test_held_changes_are_told_one_by_one(filled: InstanceFleet) -> None:
+    run_sync("tenant_summaries")
+    filled[2].execute("UPDATE tenants SET status = 'suspended' WHERE id <= 5")
+    held = run_sync("tenant_summaries")
+    change = held.held_changes.get(source_id="3")
+    assert change.detail == "Tenant 3: status 'active' → 'suspended'"
+    accepting = run_sync("tenant_summaries", accept_held=held.pk, reason="that is right")
+    assert accepting.state == RunState.SUCCEEDED
+
+
+def test_a_dry_run_can_not_be_accepted(filled: InstanceFleet) -> None:
+    run_sync("tenant_summaries")
+    filled[2].execute("DELETE FROM tenants")
+    held = run_sync("tenant_summaries", dry_run=True)
+    with pytest.raises(UsageError, match="was a dry run"):
+        run_sync("tenant_summaries", accept_held=held.pk, reason="x")
+
+
+def test_an_acceptance_resets_the_memory_of_its_instance_alone(filled: InstanceFleet) -> None:
+    for instance in filled.instances:
+        for number in range(11, 21):
+            instance.add_tenant(number)
+    run_sync("tenant_summaries")
+    filled[1].execute("DELETE FROM tenants WHERE id <= 2")
+    run_sync("tenant_summaries")
+    filled[2].execute("DELETE FROM tenants WHERE id <= 10")
+    held = run_sync("tenant_summaries")
+    run_sync("tenant_summaries", accept_held=held.pk, reason="closed")
+    filled[1].execute("DELETE FROM tenants WHERE id <= 4")
+    run = run_sync("tenant_summaries")
+    assert part(run, 1).note == "4 of 20 rows (20%) would be gone since 24 h ago"
+
+
+def test_the_widest_name_is_stored(filled: InstanceFleet) -> None:
+    filled[2].add_tenant(11, "".join(map(chr, range(0x20000, 0x20000 + 1000))))
+    assert run_sync("tenant_summaries").state == RunState.SUCCEEDED
+
+
+@pytest.mark.parametrize("moment", ["infinity", "20000-01-01", "0001-01-01 BC"])
+def test_a_date_that_no_calendar_shows_is_withheld(filled: InstanceFleet, moment: str) -> None:
+    filled[2].execute("UPDATE tenants SET trial_ends_at = %s WHERE id = 3", [moment])
+    run = run_sync("tenant_summaries")
+    assert counts(run, 2) == (10, 9, 0, 0, 1)
+    assert WithheldRow.objects.get().reason == "trial_ends_at out of the calendar"
+
+
+def test_rows_that_the_own_database_refuses_fail_their_instance_alone(
+    filled: InstanceFleet, extra_instance: Callable[..., Instance]
+) -> None:
+    broken = extra_instance(4, encoding="SQL_ASCII")
+    broken.add_tenant(1)
+    broken.execute(r"UPDATE tenants SET name = convert_from('\x41ff42'::bytea, 'SQL_ASCII')")
+    with broken.server.connect() as superuser:  # a server that calls its bytes UTF8
+        superuser.execute(
+            "UPDATE pg_database SET encoding = 6 WHERE datname = %s", [broken.database]
+        )
+    register(broken)
+    run = run_sync("tenant_summaries")
+    assert run.state == RunState.PARTIAL
+    assert "could not take its rows: invalid byte sequence" in part(run, 4).error
+    assert Tenant.objects.count() == 30
+
+
+def test_a_row_without_id_and_with_undecodable_text_is_withheld(
+    filled: InstanceFleet, extra_instance: Callable[..., Instance]
+) -> None:
+    odd = extra_instance(4, encoding="SQL_ASCII")
+    odd.execute(
+        "ALTER TABLE tenants ALTER id DROP IDENTITY, DROP CONSTRAINT tenants_pkey, "
+        "ALTER id DROP NOT NULL"
+    )
+    odd.execute(
+        r"INSERT INTO tenants (id, name) VALUES (NULL, convert_from('\x41ff'::bytea, 'SQL_ASCII'))"
+    )
+    register(odd)
+    assert run_sync("tenant_summaries").state == RunState.SUCCEEDED
+    assert WithheldRow.objects.get().source_id == "(no id)"
+
+
+@pytest.mark.parametrize(
+    "change", [{"database": "elsewhere"}, {"is_active": False}, {"port": 1}], ids=str
+)
+def test_an_instance_changed_while_it_is_read_is_not_published(
+    filled: InstanceFleet, monkeypatch: pytest.MonkeyPatch, change: dict[str, object]
+) -> None:
+    plan = tenant_merge.plan
+
+    def changing(*args: Any) -> None:
+        plan(*args)
+        RdsInstance.objects.filter(pk=3).update(**change)
+
+    monkeypatch.setattr(tenant_merge, "plan", changing)
+    run = run_sync("tenant_summaries")
+    assert run.state == RunState.PARTIAL
+    assert "was changed or removed while it was read" in part(run, 3).error
+    assert set(Tenant.objects.values_list("instance_id", flat=True)) == {1, 2}
+    assert not Confirmation.objects.filter(target="3").exists()
+
+
+def test_an_instance_deleted_while_it_is_read_takes_no_other_with_it(
+    filled: InstanceFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = tenant_merge.plan
+
+    def deleting(*args: Any) -> None:
+        plan(*args)
+        RdsInstance.objects.filter(pk=3).delete()
+
+    monkeypatch.setattr(tenant_merge, "plan", deleting)
+    run = run_sync("tenant_summaries")
+    assert part(run, 3).state == TargetState.FAILED
+    assert set(Tenant.objects.values_list("instance_id", flat=True)) == {1, 2}

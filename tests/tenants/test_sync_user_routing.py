@@ -255,7 +255,7 @@ def test_what_goes_beyond_the_acceptance_is_held_again(master: Instance) -> None
     master.execute("DELETE FROM user_email_routing WHERE id = 35")
     again = run_sync("user_routing", accept_held=held.pk, reason="looked at")
     assert again.state == RunState.HELD
-    assert "1 of the removals and moves were not accepted" in part(again).note
+    assert "1 of the changes were not accepted" in part(again).note
     assert len(shown_emails()) == 100
 
 

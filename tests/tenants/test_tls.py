@@ -136,13 +136,30 @@ def test_a_weaker_way_to_log_in_is_refused(
     assert "wants another way to log in than scram-sha-256" in said
 
 
-@pytest.mark.parametrize("method", ["md5", "password"])
 def test_a_weaker_way_to_log_in_may_be_chosen(
-    extra_instance: Callable[..., Instance], transactional_db: None, method: str
+    extra_instance: Callable[..., Instance], transactional_db: None
 ) -> None:
-    instance = _asking_for(method, extra_instance(6))
-    assert enter(instance, ssl_mode="disable", require_auth=method) is False
-    assert RdsInstance.objects.get(pk=6).require_auth == method
+    instance = _asking_for("md5", extra_instance(6))
+    assert enter(instance, ssl_mode="disable", require_auth="md5") is False
+    assert RdsInstance.objects.get(pk=6).require_auth == "md5"
+
+
+def test_a_password_in_clear_may_be_chosen_inside_tls(secure: Callable[[str], Instance]) -> None:
+    assert enter(
+        _asking_for("password", secure("localhost")),
+        ssl_mode="require",
+        ssl_ca="",
+        require_auth="password",
+    )
+
+
+@pytest.mark.parametrize("ssl_mode", ["disable", "allow", "prefer"])
+def test_a_password_in_clear_never_leaves_outside_of_tls(
+    extra_instance: Callable[..., Instance], transactional_db: None, ssl_mode: str
+) -> None:
+    instance = _asking_for("password", extra_instance(6))
+    said = refusal(instance, ssl_mode=ssl_mode, ssl_ca="", require_auth="password")
+    assert "instance 6 (rds6) was not asked: logging in by a password in clear needs" in said
 
 
 def _asking_for(method: str, instance: Instance) -> Instance:

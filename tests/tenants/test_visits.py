@@ -42,7 +42,7 @@ def test_a_session_that_is_ended_in_the_middle_of_a_copy(registered: InstanceFle
                 registered.master.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
                 ended.set()
 
-        return transfer.copy_out(source, contract.query("sync_user_routing"), "1", write)
+        return transfer.copy_out(source, contract.query("sync_user_routing"), write)
 
     (outcome,) = fleet.each_instance([known()], act, "test")
     assert isinstance(outcome.error, ConnectionFailed)
@@ -94,7 +94,7 @@ def test_a_server_that_stops_in_the_middle_of_a_copy(
                 STOPPED.append(source.info.backend_pid)
                 os.kill(source.info.backend_pid, signal.SIGSTOP)
 
-        return transfer.copy_out(source, contract.query("sync_user_routing"), "1", write)
+        return transfer.copy_out(source, contract.query("sync_user_routing"), write)
 
     (outcome,) = fleet.each_instance([known()], act, "test", limit=1)
     assert isinstance(outcome.error, SourceTimeout)

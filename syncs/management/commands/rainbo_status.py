@@ -17,7 +17,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--check",
             action="store_true",
-            help="exit 1 when anything is late or worse; one line when all is well",
+            help="exit 1 when anything is late or worse, an instance down, a run held or failing; "
+            "one line when all is well",
         )
         parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
@@ -27,12 +28,12 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(status_report.document(status), indent=2))
         else:
             self._show(status, brief=options["check"])
-        if options["check"] and status.state.is_bad:
+        if options["check"] and status.needs_attention:
             sys.exit(1)
 
     def _show(self, status: queries.Status, *, brief: bool) -> None:
         console = Console(soft_wrap=True)
-        if brief and not status.state.is_bad:
+        if brief and not status.needs_attention:
             console.print(status_report.summary(status), highlight=False)
             return
         for line in status_report.lines(status, only_bad=brief):

@@ -1,37 +1,49 @@
 from __future__ import annotations
 
+import json
+import sys
+from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from syncs import schedules
-from syncs.schedules import Setup
+from syncs import reconcile, schedules, specs
+from syncs.reconcile import Finding
+from syncs.rhythm_words import in_words
 
 
 class Command(BaseCommand):
-    help = "Creates the default schedules that are missing; what a person changed stays."
+    help = "Makes the stored schedules agree with the syncs: what a person chose stays."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--restore", action="store_true", help="create those again that a person removed"
-        )
+        parser.add_argument("--check", action="store_true", help="only tell; exit 1 if any differs")
+        parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
     def handle(self, **options: Any) -> None:
-        done = schedules.create_missing(restore=options["restore"])
-        for setup in done:
-            self.stdout.write(_line(setup))
-        created = sum(setup.outcome == "created" for setup in done)
-        self.stdout.write(
-            f"{created} of {len(done)} default schedules created. "
-            "They fire while manage.py qcluster runs."
-        )
+        found = reconcile.reconcile(only_look=options["check"])
+        left = [finding for finding in found if options["check"] or not finding.remedy]
+        if options["json"]:
+            self.stdout.write(json.dumps(_document(found, left), indent=2, ensure_ascii=False))
+        else:
+            for finding in found:
+                wrong = f"{finding.subject}: {finding.wrong}"
+                self.stdout.write(wrong if options["check"] else str(finding))
+            self.stdout.write(_closing(found, only_look=options["check"]))
+        if left:
+            sys.exit(1)
 
 
-def _line(setup: Setup) -> str:
-    if setup.outcome == "removed":
-        return f"{setup.sync}: left out, because a person removed it (--restore creates it)"
-    times = ", ".join(
-        f"{plan.cron} UTC, " + ("paused" if plan.paused else f"next {plan.next_slot:%H:%M}")
-        for plan in setup.planned
-    )
-    return f"{setup.sync}: {setup.outcome} ({times})"
+def _closing(found: list[Finding], *, only_look: bool) -> str:
+    if only_look and found:
+        return f"{len(found)} to mend: setup_schedules without --check does it."
+    planned = schedules.planned()
+    lines = [
+        f"{sync.name} {in_words(plan.cron)}" + (" (switched off)" if plan.off else "")
+        for sync in specs.all_syncs()
+        for plan in planned.get(sync.name, [])
+    ]
+    return "\n".join(["Schedules fire while manage.py qcluster runs:", *lines])
+
+
+def _document(found: list[Finding], left: list[Finding]) -> dict[str, Any]:
+    return {"findings": [asdict(finding) for finding in found], "agrees": not left}

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from syncs import shell
 from syncs.errors import UsageError
 from tenants import registration
 from tenants.models.instance import AuthMethod, SslMode
@@ -68,7 +69,7 @@ class Command(BaseCommand):
         did = "changed" if given["update"] else "registered"
         how = "without connecting" if given["no_check"] else "it answers"
         self.stdout.write(
-            f"{instance} is {did} ({how}). Next: python manage.py check_fleet --rds {instance.pk}"
+            f"{instance} is {did} ({how}). Next: {shell.line(f'check_fleet --rds {instance.pk}')}"
         )
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from syncs.errors import UsageError
+from syncs.printable import printable_line
 from tenants import checking
 from tenants.checking import Checked
 from tenants.command import add_rds
@@ -53,7 +54,8 @@ def _instances(ids: list[int]) -> list[RdsInstance]:
 def _show(checked: list[Checked], master: list[Finding]) -> None:
     console = Console(soft_wrap=True)
     for one in checked:
-        console.print(Text(f"{one.instance} at {one.instance.host}:{one.instance.port}", "bold"))
+        name = printable_line(f"{one.instance} at {one.instance.host}:{one.instance.port}")
+        console.print(Text(name, "bold"))
         for finding in one.findings:
             console.print(_line(finding))
     for finding in master:
@@ -61,7 +63,9 @@ def _show(checked: list[Checked], master: list[Finding]) -> None:
 
 
 def _line(finding: Finding) -> Text:
-    return Text.assemble("  ", (f"{finding.level:<8}", COLOURS[finding.level]), f" {finding.text}")
+    return Text.assemble(
+        "  ", (f"{finding.level:<8}", COLOURS[finding.level]), f" {printable_line(finding.text)}"
+    )
 
 
 def _document(checked: list[Checked], master: list[Finding]) -> dict[str, Any]:

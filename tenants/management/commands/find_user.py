@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from syncs.errors import RainboError, UsageError
+from syncs.printable import printable, printable_line
 from tenants import lookup_report
 from tenants.live_lookup import Live, ask_master
 from tenants.lookup import Lookup, find
@@ -38,9 +39,9 @@ class Command(BaseCommand):
     def _show(self, found: Lookup, live: Live | None, problem: str, *, as_json: bool) -> None:
         if as_json:
             document = lookup_report.document(found, live, problem)
-            self.stdout.write(json.dumps(document, indent=2, ensure_ascii=False))
+            self.stdout.write(printable(json.dumps(document, indent=2, ensure_ascii=False)))
         else:
             for line in lookup_report.lines(found, live):
                 self.stdout.write(line)
         if problem:
-            self.stderr.write(problem)
+            self.stderr.write(printable_line(problem))

@@ -6,6 +6,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from syncs.command import actor
 from syncs.models import RunState, SyncRun
+from syncs.printable import printable_line
 from tenants import verifying
 from tenants.verifying import Proof
 
@@ -25,7 +26,8 @@ class Command(BaseCommand):
         if given["json"]:
             self._document(proofs, asked)
         else:
-            self.stdout.write("\n".join([*map(_verdict, proofs), *map(_changes, asked)]))
+            said = [*map(_verdict, proofs), *map(_changes, asked)]
+            self.stdout.write("\n".join(map(printable_line, said)))
         if any(proof.is_corrupt for proof in proofs):
             sys.exit(CORRUPT)
         if any(run.state not in ANSWERED for run in asked):

@@ -1,0 +1,58 @@
+"""A person ends a run: at once while it waits, at its next safe point while it is under way."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from django.db.models.functions import Now
+
+from syncs.errors import Cancelled
+from syncs.models import OPEN_STATES, RunState, SyncRun
+
+
+class Answer(StrEnum):
+    """What came of asking for the end of a run."""
+
+    CANCELLED = "cancelled"
+    ASKED = "asked"
+    ENDED = "ended"
+
+
+def cancel(record: SyncRun, actor: str) -> Answer:
+    """End a run that waits; ask one that is under way to end. The record is read again."""
+    SyncRun.objects.filter(pk=record.pk, state__in=OPEN_STATES, cancel_requested_at=None).update(
+        cancel_requested_at=Now(), cancel_requested_by=actor
+    )
+    if record.move(
+        RunState.CANCELLED,
+        expect=(RunState.QUEUED,),
+        finished_at=Now(),
+        error=f"{_by(actor)} before it began",
+    ):
+        return Answer.CANCELLED
+    return Answer.ASKED if record.state == RunState.RUNNING else Answer.ENDED
+
+
+def request_of(pk: int) -> Cancelled | None:
+    """The request to end this run, if a person made one."""
+    asked = SyncRun.objects.filter(pk=pk).exclude(cancel_requested_at=None)
+    actor = asked.values_list("cancel_requested_by", flat=True).first()
+    if actor is None:
+        return None
+    return Cancelled(f"{_by(actor)}; nothing was published after that")
+
+
+def in_words(record: SyncRun, answer: Answer) -> str:
+    """The answer as a sentence."""
+    if answer is Answer.CANCELLED:
+        return f"Run {record.pk} of {record.sync} is cancelled: it had not begun."
+    if answer is Answer.ASKED:
+        return (
+            f"Run {record.pk} of {record.sync} was asked to end: it stops at its next safe point "
+            "and publishes nothing more."
+        )
+    return f"Run {record.pk} of {record.sync} ended before: it is {record.state}."
+
+
+def _by(actor: str) -> str:
+    return f"cancelled by {actor}" if actor else "cancelled"

@@ -1,0 +1,60 @@
+"""Runs what is due once, without a worker: for crontab and platforms that start jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from django.db import transaction
+from django_q.models import Schedule
+
+from syncs import rhythm, schedules, slots, specs
+from syncs.errors import RainboError
+from syncs.models import SyncRun
+from syncs.queries import database_now
+
+Execute = Callable[[SyncRun], SyncRun]
+
+
+def run_due(execute: Execute, complain: Callable[[str], object]) -> list[SyncRun]:
+    """Execute every planned time that is due and every run that waits; the runs as they ended.
+
+    Planned times are taken from the rows as a worker takes them, before any is executed: of
+    those who come at the same time one gets each. A schedule that can't be read is told and
+    left out.
+    """
+    taken = list(_take_all(complain))
+    order = {sync.name: sync.order for sync in specs.all_syncs()}
+    taken.sort(key=lambda record: order[record.sync])
+    ended = [execute(record) for record in taken if slots.ready(record)]
+    waiting = [record for record in slots.waiting() if record.sync in order]
+    ended += [execute(record) for record in waiting if slots.ready(record)]
+    return [record for record in ended if not record.is_open]  # a worker was faster with those
+
+
+def _take_all(complain: Callable[[str], object]) -> Iterator[SyncRun]:
+    due = Schedule.objects.filter(func=schedules.FUNCTION, next_run__lte=database_now())
+    for pk in due.exclude(repeats=schedules.OFF).order_by("pk").values_list("pk", flat=True):
+        try:
+            record = _take(pk)
+        except RainboError as error:
+            complain(f"A schedule was left out: {error}")
+            continue
+        if record is not None:
+            yield record
+
+
+def _take(pk: int) -> SyncRun | None:
+    """Take a due row as django-q's scheduler does: locked, looked at again, moved on."""
+    with transaction.atomic():
+        now = database_now()
+        rows = Schedule.objects.select_for_update(skip_locked=True)
+        row = rows.filter(pk=pk, next_run__lte=now).exclude(repeats=schedules.OFF).first()
+        sync = schedules.sync_of(row) if row is not None else None
+        if row is None:
+            return None
+        if sync is None or not rhythm.is_valid(row.cron or ""):
+            raise RainboError(f"{row.name or row.pk} makes no sense: run manage.py setup_schedules")
+        handed = row.next_run
+        row.next_run = rhythm.next_slots(row.cron, now)[0]
+        row.save(update_fields=["next_run"])
+        return slots.take(sync, handed)

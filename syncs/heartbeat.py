@@ -1,0 +1,61 @@
+"""A sign of life that goes through the queue and comes back through a worker of one cluster.
+
+All clusters share one queue, so that a worker of another one may take it: it puts it back.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import connection
+from django.db.models.functions import Now
+from django_q.models import OrmQ
+from django_q.tasks import async_task
+
+from syncs import tasks, unheard
+from syncs.queries import database_now
+
+COME_BACK = "syncs.heartbeat.come_back"
+
+_SIGNS = """
+    SELECT split_part(worker, ':', 2)::int, at FROM syncs_heartbeat
+     WHERE worker ~ '^[^:]+:[0-9]+$' AND split_part(worker, ':', 1) = %(host)s
+ UNION ALL
+    SELECT run.pid, lease.renewed_at
+      FROM syncs_lease AS lease JOIN syncs_syncrun AS run ON run.id = lease.run_id
+     WHERE run.host = %(host)s AND run.pid IS NOT NULL AND lease.renewed_at IS NOT NULL"""
+
+
+def send(session: int) -> None:
+    """Ask for a sign of life of the cluster whose processes form this session, here."""
+    until = database_now() + timedelta(seconds=settings.RAINBO_BEAT)
+    async_task(COME_BACK, socket.gethostname(), session, until.isoformat())
+
+
+def come_back(host: str, session: int, until: str) -> None:
+    """The task: a worker of that cluster notes it, one of another hands it on for a while."""
+    tasks.tend()
+    if (host, session) == (socket.gethostname(), os.getsid(0)):
+        unheard.ring()
+        return
+    if database_now() < datetime.fromisoformat(until):
+        async_task(COME_BACK, host, session, until)
+
+
+def latest(pids: set[int]) -> datetime | None:
+    """The last sign of life of these processes of this machine: a beat, or a renewed lease."""
+    with connection.cursor() as cursor:
+        cursor.execute(_SIGNS, {"host": socket.gethostname()})
+        return max((at for pid, at in cursor.fetchall() if pid in pids), default=None)
+
+
+def put_back() -> int:
+    """Give out anew what was fetched and not yet done, since its worker may have died.
+
+    What a living worker has in hand is delivered twice, which does no harm: a slot has one run,
+    and a run that isn't queued is left as it is.
+    """
+    return int(OrmQ.objects.filter(lock__gt=Now()).update(lock=Now()))

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from syncs import cancelling, report
+from syncs.cancelling import Answer
+from syncs.command import actor
+from syncs.errors import UsageError
+from syncs.models import SyncRun
+
+
+class Command(BaseCommand):
+    help = "Ends a run: at once while it waits, else at its next safe point."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("run", type=int, metavar="RUN", help="the run's number")
+        parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+
+    def handle(self, **given: Any) -> None:
+        record = SyncRun.objects.filter(pk=given["run"]).first()
+        if record is None:
+            raise UsageError(f"there is no run {given['run']}")
+        answer = cancelling.cancel(record, actor())
+        words = cancelling.in_words(record, answer)
+        if given["json"]:
+            document = report.document(record) | {"answer": answer, "words": words}
+            self.stdout.write(json.dumps(document, indent=2, ensure_ascii=False))
+        else:
+            (self.stderr if answer is Answer.ENDED else self.stdout).write(words)
+        if answer is Answer.ENDED:
+            sys.exit(report.FAILED)

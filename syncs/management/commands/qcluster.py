@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.db import DatabaseError, connection
+from django_q.management.commands.qcluster import Command as Cluster
+
+from syncs import reconcile
+
+logger = logging.getLogger("rainbo.schedules")
+
+
+class Command(Cluster):
+    help = "Runs the workers; first makes the stored schedules agree with the syncs."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            for finding in reconcile.reconcile():
+                logger.warning("schedules: %s", finding)
+        except DatabaseError as error:  # the workers wait for it; the next start reconciles
+            logger.error("could not look at the schedules: %s", str(error).partition("\n")[0])
+        connection.close()  # the workers are forks: each opens its own
+        super().handle(*args, **options)

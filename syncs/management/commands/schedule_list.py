@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from rich.console import Console
+
+from syncs import queries, schedule_report
+
+
+class Command(BaseCommand):
+    help = "Tells what is planned: rhythm, last run, what runs now, next time, pauses."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+
+    def handle(self, **given: Any) -> None:
+        status = queries.status(queries.database_now())
+        if given["json"]:
+            document = schedule_report.document(status)
+            self.stdout.write(json.dumps(document, indent=2, ensure_ascii=False))
+            return
+        console = Console(soft_wrap=True)
+        for line in schedule_report.lines(status):
+            console.print(line)

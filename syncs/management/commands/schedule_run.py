@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from syncs import due, report, runs, specs, tasks
+from syncs.command import Talk, interruptible
+from syncs.models import RunState, SyncRun
+
+
+class Command(BaseCommand):
+    help = "Runs what is due once and exits: for crontab, and where no worker runs."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+        parser.add_argument("--quiet", action="store_true", help="silent unless something is wrong")
+
+    def handle(self, **given: Any) -> None:
+        if code := _run(Talk(as_json=given["json"], quiet=given["quiet"])):
+            sys.exit(code)
+
+
+def _run(talk: Talk) -> int:
+    complaints: list[str] = []
+
+    def execute(record: SyncRun) -> SyncRun:
+        with talk.progress(specs.get(record.sync).title) as shown:
+            record = runs.execute(record, shown)
+        if not record.is_open and (record.state != RunState.SKIPPED or not talk.quiet):
+            talk.close(record)
+        return record
+
+    try:
+        with interruptible():
+            tasks.keep("schedule_run")
+            records = due.run_due(execute, complaints.append)
+    except KeyboardInterrupt:
+        talk.complain("Interrupted: the run is closed as failed, and retried when its time comes.")
+        return report.INTERRUPTED
+    for complaint in complaints:
+        talk.complain(complaint)
+    if talk.as_json:
+        document = {"runs": [report.document(record) for record in records]}
+        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    elif not records and not talk.quiet:
+        talk.say("Nothing was due.")
+    return report.FAILED if complaints else _exit_code(records)
+
+
+def _exit_code(records: list[SyncRun]) -> int:
+    """A planned time that met a run under way is no failure: that run stands for it."""
+    return report.exit_code([record for record in records if record.state != RunState.SKIPPED])

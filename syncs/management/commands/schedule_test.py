@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from syncs import runs, specs
+from syncs.command import SyncCommand, Talk, actor
+from syncs.errors import UsageError
+from syncs.models import SyncRun, SyncSchedule, Trigger
+from syncs.options import Options
+
+
+class Command(SyncCommand):
+    help = "Runs a sync now, in the foreground, with the options of its schedule."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "name", nargs="?", metavar="NAME", help="the sync; asked for on a terminal"
+        )
+        super().add_arguments(parser)
+
+    def chosen(self, given: dict[str, Any]) -> Sequence[str]:
+        given["name"] = given["name"] or _ask()
+        return (specs.get(given["name"]).name,)
+
+    def options(self, given: dict[str, Any]) -> Options:
+        kept = SyncSchedule.objects.filter(sync=given["name"]).first()
+        stored = Options.from_json(kept.options) if kept else Options()
+        return replace(stored, dry_run=given["dry_run"])
+
+    def _run(self, name: str, options: Options, talk: Talk) -> SyncRun:
+        """As the schedule would, but of no planned time: it is neither counted nor retried."""
+        record = runs.request(name, options, Trigger.SCHEDULE, actor())
+        return self.follow(record, talk)
+
+
+def _ask() -> str:
+    """The sync that a person chooses on the terminal. Raises UsageError without one."""
+    names = [sync.name for sync in specs.all_syncs()]
+    if not sys.stdin.isatty():
+        raise UsageError(f"name the sync: {', '.join(names)}")
+    for number, name in enumerate(names, 1):
+        sys.stderr.write(f"{number}  {name}\n")
+    answer = input("Which sync? ").strip()
+    if answer.isdigit() and 0 < int(answer) <= len(names):
+        return names[int(answer) - 1]
+    return answer

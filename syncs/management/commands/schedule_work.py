@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from syncs.supervisor import Supervisor
+
+QCLUSTER = [sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster"]
+
+
+class Command(BaseCommand):
+    help = "Runs the workers, watches them and starts them anew when they do no work."
+
+    def handle(self, **options: Any) -> None:
+        supervisor = Supervisor(QCLUSTER)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: setattr(supervisor, "stopping", True))
+        supervisor.run()
+        self.stdout.write("The workers have stopped; no process is left.")

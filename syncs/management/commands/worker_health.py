@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from syncs import queries
+from syncs.worker_state import WorkerState
+
+
+class Command(BaseCommand):
+    help = "Tells whether the workers work; exit 1 when none reports or the queue stands still."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+
+    def handle(self, **options: Any) -> None:
+        state = queries.worker_state()
+        if options["json"]:
+            self.stdout.write(json.dumps(_document(state), indent=2))
+        elif state.trouble:
+            self.stderr.write(f"The workers do no work: {state.trouble}.")
+        else:
+            self.stdout.write(_well(state))
+        if state.trouble:
+            sys.exit(1)
+
+
+def _well(state: WorkerState) -> str:
+    if state.busy_with:
+        return f"The workers work: run {state.busy_with} is under way."
+    return f"The workers work: the last sign of life came at {state.heartbeat:%H:%M:%S} UTC."
+
+
+def _document(state: WorkerState) -> dict[str, Any]:
+    return {
+        "status": "unavailable" if state.trouble else "ok",
+        "reason": state.trouble,
+        "last_heartbeat": state.heartbeat and state.heartbeat.isoformat(),
+        "queued_since": state.waiting_since and state.waiting_since.isoformat(),
+        "busy_with_run": state.busy_with,
+        "last_events": [
+            {"at": event.at.isoformat(), "host": event.host, "message": event.message}
+            for event in queries.worker_events()
+        ],
+    }

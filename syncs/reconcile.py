@@ -1,0 +1,153 @@
+"""Makes the stored schedules agree with the syncs that the code knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connection, transaction
+from django_q.models import Schedule
+
+from syncs import rhythm, schedules, specs
+from syncs.clock import database_now
+from syncs.models import SyncSchedule
+from syncs.rhythm_words import in_words
+from syncs.schedules import FUNCTION, OFF, SLOT, UNLIMITED
+from syncs.specs import Sync
+
+TABLE = "django_q_schedule"
+CONSTRAINTS = ("only_our_schedules", "only_rhythms_that_come")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What does not agree, and what reconciling does about it; nothing when a person must."""
+
+    subject: str
+    wrong: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return ": ".join(filter(None, [self.subject, self.wrong, self.remedy]))
+
+
+class _OnlyLooking(Exception):
+    """Ends the transaction of a look without leaving anything behind."""
+
+
+def reconcile(*, only_look: bool = False) -> list[Finding]:
+    """Mend what does not agree, and tell it; only_look: tell what would be mended.
+
+    One at a time, whoever calls it: others wait. What a person chose stays.
+    """
+    found: list[Finding] = []
+    try:
+        with transaction.atomic():
+            schedules.lock_setup()
+            found.extend(_mend_all())
+            if only_look:
+                raise _OnlyLooking
+    except _OnlyLooking:
+        pass
+    return found
+
+
+def _mend_all() -> Iterator[Finding]:
+    by_sync: dict[str, list[Schedule]] = {}
+    for row in Schedule.objects.select_for_update().order_by("pk"):
+        sync = _sync_of(row)
+        if sync is None:
+            yield from _switch_off(row)
+        else:
+            yield from _repair(row, sync)
+            by_sync.setdefault(sync.name, []).append(row)
+    for sync in specs.all_syncs():
+        rows = by_sync.get(sync.name, [])
+        yield from _one_of(sync, rows)
+        yield from _companion(sync, rows)
+    yield from _constraints()
+
+
+def _sync_of(row: Schedule) -> Sync | None:
+    """The sync that a row was meant for: by its arguments, or by its name when they are broken."""
+    if row.func != FUNCTION:
+        return None
+    known = {sync.name: sync for sync in specs.all_syncs()}
+    named = schedules.sync_of(row)
+    return known.get(named if named is not None else row.name or "")
+
+
+def _switch_off(row: Schedule) -> Iterator[Finding]:
+    if row.repeats == OFF:
+        return
+    Schedule.objects.filter(pk=row.pk).update(repeats=OFF)
+    what = f"calls {row.func!r}" if row.func != FUNCTION else f"names no sync ({row.args})"
+    yield Finding(f"row {row.pk}", what, "switched off")
+
+
+def _repair(row: Schedule, sync: Sync) -> Iterator[Finding]:
+    broken = {name: value for name, value in _due_fields(row, sync) if getattr(row, name) != value}
+    if not broken:
+        return
+    for name, value in broken.items():
+        setattr(row, name, value)
+    row.save(update_fields=list(broken))
+    what = ", ".join(name.replace("_", " ") for name in broken)
+    yield Finding(sync.name, f"its schedule has a wrong {what}", "repaired")
+
+
+def _due_fields(row: Schedule, sync: Sync) -> Iterator[tuple[str, Any]]:
+    """What the fields of a sync's row must be. What is already good enough stays as it is."""
+    cron = row.cron if rhythm.is_valid(row.cron or "") else schedules.default_cron(sync)
+    yield "args", repr((sync.name,))
+    yield "kwargs", row.kwargs if row.kwargs in (None, "", "{}") else None
+    yield "hook", row.hook if row.hook in (None, "") else None
+    yield "schedule_type", Schedule.CRON
+    yield "intended_date_kwarg", SLOT
+    yield "cluster", None
+    yield "repeats", OFF if row.repeats == OFF else UNLIMITED
+    yield "cron", cron
+    yield "next_run", _due_next_run(row.next_run, cron)
+
+
+def _due_next_run(stored: datetime | None, cron: str) -> datetime:
+    """None would never fire, and a time after the next planned one would leave that one out."""
+    following = rhythm.next_slots(cron, database_now())[0]
+    return stored if stored is not None and stored <= following else following
+
+
+def _one_of(sync: Sync, rows: list[Schedule]) -> Iterator[Finding]:
+    """Of several rows one stays: the one that people edit, or else the first that is on."""
+    if len(rows) < 2:
+        return
+    kept = SyncSchedule.objects.filter(sync=sync.name).values_list("schedule", flat=True).first()
+    best = min(rows, key=lambda row: (row.pk != kept, row.repeats == OFF, row.pk))
+    doubles = [row for row in rows if row is not best]
+    Schedule.objects.filter(pk__in=[row.pk for row in doubles]).delete()
+    rows[:] = [best]
+    yield Finding(sync.name, f"has {len(doubles) + 1} schedules", f"removed {len(doubles)}")
+
+
+def _companion(sync: Sync, rows: list[Schedule]) -> Iterator[Finding]:
+    """Create what is missing: the row that fires, or what RAINBO keeps beside it."""
+    kept = SyncSchedule.objects.filter(sync=sync.name).first()
+    if not rows:
+        cron = schedules.default_cron(sync)
+        if kept is not None:
+            kept.delete()  # it belongs to a row that can't be a schedule of this sync
+        schedules.create(sync.name, cron)
+        yield Finding(sync.name, "has no schedule", f"created, {in_words(cron)}")
+    elif kept is None or kept.schedule_id != rows[0].pk:
+        SyncSchedule.objects.filter(schedule=rows[0]).delete()
+        SyncSchedule.objects.update_or_create(sync=sync.name, defaults={"schedule": rows[0]})
+        yield Finding(sync.name, "its schedule was not made by RAINBO", "adopted")
+
+
+def _constraints() -> Iterator[Finding]:
+    with connection.cursor() as cursor:
+        found = connection.introspection.get_constraints(cursor, TABLE)
+    for name in CONSTRAINTS:
+        if name not in found:
+            yield Finding(name, f"this constraint on {TABLE} is missing")

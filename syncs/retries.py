@@ -1,0 +1,96 @@
+"""What failed and can pass is tried again: a new run of the same slot, some time later."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django_q.models import Schedule
+
+from syncs import rhythm, schedules, specs
+from syncs.errors import UsageError
+from syncs.models import RunLog, RunState, SyncRun, TargetState
+from syncs.options import Options
+from syncs.queries import database_now
+
+FAILURES = (RunState.FAILED, RunState.PARTIAL, RunState.LOST)
+
+
+def follow(run: SyncRun, *, passing: bool) -> SyncRun | None:
+    """Plan the next attempt at a slot that failed; None when there is to be none.
+
+    passing: what ended the run as a whole can pass by itself. Belongs into the transaction that
+    closes the run, so that no slot is left without its retry.
+    """
+    options = _options(run, passing=passing)
+    if options is None:
+        return None
+    now = database_now()
+    at = _time(run, now)
+    if at is None or _has_newer(run):
+        return None
+    retry = SyncRun(
+        sync=run.sync,
+        options=options.as_json(),
+        trigger=run.trigger,
+        slot=run.slot,
+        attempt=run.attempt + 1,
+        not_before=at,
+    )
+    try:
+        with transaction.atomic():
+            retry.save(force_insert=True)
+    except IntegrityError:
+        return None  # somebody else has planned it
+    words = f"attempt {retry.attempt} follows at {at:%H:%M:%S} UTC: run {retry.pk}"
+    RunLog.objects.create(run=run, message=words)
+    return retry
+
+
+def _options(run: SyncRun, *, passing: bool) -> Options | None:
+    """What the next attempt takes: the instances whose failure can pass; None without any."""
+    if run.slot is None or run.cancel_requested_at or run.options.get("dry_run"):
+        return None
+    try:
+        options = Options.from_json(run.options)
+    except (UsageError, TypeError):
+        return None
+    if run.state == RunState.SKIPPED and run.attempt > 1:
+        return options  # it met another run: it is put off
+    if run.state not in FAILURES:
+        return None
+    parts = list(run.targets.all())
+    if not parts:
+        return options if passing else None
+    again = tuple(
+        part.target
+        for part in parts
+        if (part.state == TargetState.FAILED and part.passing)
+        or (part.state == TargetState.WAITING and passing)
+    )
+    return replace(options, targets=again, failed_from=run.pk) if again else None
+
+
+def _time(run: SyncRun, now: datetime) -> datetime | None:
+    """When the next attempt is due; None when there are no more before the next slot."""
+    delays = settings.RAINBO_RETRY_SECONDS
+    if run.attempt > len(delays):
+        return None
+    at = now + timedelta(seconds=delays[run.attempt - 1])
+    cron = _cron(run.sync)
+    return at if cron and at < rhythm.next_slots(cron, now)[0] else None
+
+
+def _cron(sync: str) -> str | None:
+    """The sync's rhythm: its schedule's or its default; None for one that the code forgot."""
+    rows = Schedule.objects.filter(func=schedules.FUNCTION, args=repr((sync,)))
+    usual = [spec.cron for spec in specs.all_syncs() if spec.name == sync]
+    crons = [*rows.exclude(cron=None).values_list("cron", flat=True), *usual]
+    return next((cron for cron in crons if usual and rhythm.is_valid(cron)), None)
+
+
+def _has_newer(run: SyncRun) -> bool:
+    later = SyncRun.objects.filter(sync=run.sync, slot__gt=run.slot)
+    return later.exclude(state__in=[RunState.SKIPPED, RunState.CANCELLED]).exists()

@@ -1,0 +1,104 @@
+"""The rhythms that a person chooses from, and the cron line that each stands for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import time
+from enum import StrEnum
+
+WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
+HOURS = (2, 3, 4, 6, 8, 12)  # those that divide a day, so that the steps stay equal
+LAST_DAY = 28  # of a month: later ones don't come in every month
+
+
+class Kind(StrEnum):
+    MINUTELY = "1"
+    EVERY_5 = "5"
+    EVERY_10 = "10"
+    EVERY_15 = "15"
+    EVERY_30 = "30"
+    HOURLY = "hourly"
+    HOURS = "hours"
+    DAILY = "daily"
+    WEEKLY = "weekly"
+    MONTHLY = "monthly"
+    CRON = "cron"
+
+    @property
+    def label(self) -> str:
+        return _LABELS.get(self) or f"every {self.value} minutes"
+
+
+_LABELS = {
+    Kind.MINUTELY: "every minute",
+    Kind.HOURLY: "every hour",
+    Kind.HOURS: "every few hours",
+    Kind.DAILY: "every day",
+    Kind.WEEKLY: "every week",
+    Kind.MONTHLY: "every month",
+    Kind.CRON: "a cron expression",
+}
+# What else a kind asks for, by the names of Choice's fields.
+NEEDS: dict[Kind, tuple[str, ...]] = {
+    Kind.HOURLY: ("minute",),
+    Kind.HOURS: ("hours", "minute"),
+    Kind.DAILY: ("at",),
+    Kind.WEEKLY: ("weekday", "at"),
+    Kind.MONTHLY: ("day", "at"),
+    Kind.CRON: ("cron",),
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A rhythm as a person chooses it. `at` and `minute` are UTC; weekday 0 is Sunday."""
+
+    kind: Kind
+    minute: int = 0
+    hours: int = HOURS[0]
+    at: time = time(2)
+    weekday: int = 1
+    day: int = 1
+    cron: str = ""
+
+    def as_cron(self) -> str:
+        clock = f"{self.at.minute} {self.at.hour}"
+        lines = {
+            Kind.MINUTELY: "* * * * *",
+            Kind.HOURLY: f"{self.minute} * * * *",
+            Kind.HOURS: f"{self.minute} */{self.hours} * * *",
+            Kind.DAILY: f"{clock} * * *",
+            Kind.WEEKLY: f"{clock} * * {self.weekday}",
+            Kind.MONTHLY: f"{clock} {self.day} * *",
+            Kind.CRON: self.cron,
+        }
+        return lines.get(self.kind) or f"*/{self.kind.value} * * * *"
+
+
+def from_cron(cron: str) -> Choice:
+    """The choice that a cron line stands for; itself as an expression when it is none of them."""
+    for pattern, read in _READ:
+        if match := re.fullmatch(pattern, cron):
+            choice = read(*map(int, match.groups()))
+            if choice.as_cron() == cron:
+                return choice
+    return Choice(Kind.CRON, cron=cron)
+
+
+_READ: tuple[tuple[str, Callable[..., Choice]], ...] = (
+    (r"\* \* \* \* \*", lambda: Choice(Kind.MINUTELY)),
+    (r"\*/(5|10|15|30) \* \* \* \*", lambda n: Choice(Kind(str(n)))),
+    (r"(\d+) \* \* \* \*", lambda m: Choice(Kind.HOURLY, minute=m)),
+    (r"(\d+) \*/(2|3|4|6|8|12) \* \* \*", lambda m, n: Choice(Kind.HOURS, minute=m, hours=n)),
+    (r"(\d+) (\d+) \* \* \*", lambda m, h: Choice(Kind.DAILY, at=time(h, m))),
+    (
+        r"(\d+) (\d+) \* \* ([0-6])",
+        lambda m, h, d: Choice(Kind.WEEKLY, at=time(h, m), weekday=d),
+    ),
+    (
+        r"(\d+) (\d+) (1?\d|2[0-8]) \* \*",
+        lambda m, h, d: Choice(Kind.MONTHLY, at=time(h, m), day=d),
+    ),
+)

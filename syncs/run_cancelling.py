@@ -1,0 +1,27 @@
+"""Cancelling a run from its page: by POST only, by those who may run syncs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.views.decorators.http import require_POST
+
+from syncs import cancelling
+from syncs.cancelling import Answer
+from syncs.models import SyncRun
+
+
+@require_POST
+def cancel_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+    if not request.user.has_perm("syncs.run_sync"):
+        raise PermissionDenied
+    record = get_object_or_404(SyncRun, pk=pk)
+    answer = cancelling.cancel(record, request.user.get_username())
+    level = messages.WARNING if answer is Answer.ENDED else messages.SUCCESS
+    messages.add_message(request, level, cancelling.in_words(record, answer))
+    return HttpResponseRedirect(reverse("admin:syncs_syncrun_change", args=[pk]))

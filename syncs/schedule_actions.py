@@ -1,0 +1,103 @@
+"""Running, pausing and resuming a sync from its schedule's page: by POST, by those who may."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST
+
+from syncs import runs, schedules, tasks
+from syncs.errors import RainboError
+from syncs.models import SyncSchedule, Trigger
+from syncs.options import Options
+
+RUN = "syncs.run_sync"
+CHANGE_SCHEDULE = "syncs.change_syncschedule"
+LOCAL = "%Y-%m-%dT%H:%M"  # as browsers send a datetime-local
+
+
+class PauseForm(forms.Form):
+    until = forms.DateTimeField(
+        input_formats=[LOCAL],
+        error_messages={"required": "Say until when.", "invalid": "That is no date and time."},
+    )
+    reason = forms.CharField(
+        max_length=255, error_messages={"required": "Say why: people will read it."}
+    )
+
+    def clean_until(self) -> datetime:
+        until: datetime = self.cleaned_data["until"]
+        if until <= timezone.now():
+            raise forms.ValidationError("A pause must end in the future.")
+        return until
+
+
+@require_POST
+def run_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+    return _ask_for_run(request, _found(request, pk, RUN), dry_run=False)
+
+
+@require_POST
+def dry_run_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+    return _ask_for_run(request, _found(request, pk, RUN), dry_run=True)
+
+
+@require_POST
+def pause_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+    kept = _found(request, pk, CHANGE_SCHEDULE)
+    form = PauseForm(request.POST)
+    if not form.is_valid():
+        for words in (error for errors in form.errors.values() for error in errors):
+            messages.error(request, f"It is not paused. {words}")
+        return _back(kept)
+    until, reason = form.cleaned_data["until"], form.cleaned_data["reason"]
+    schedules.pause(kept.sync, until, reason, request.user.get_username())
+    local = timezone.localtime(until)
+    words = f"Paused until {local:%Y-%m-%d %H:%M %Z}: {reason}"
+    return _done(request, kept, words)
+
+
+@require_POST
+def resume_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+    kept = _found(request, pk, CHANGE_SCHEDULE)
+    schedules.resume(kept.sync, request.user.get_username())
+    return _done(request, kept, "Resumed: the next planned time runs.")
+
+
+def _ask_for_run(request: HttpRequest, kept: SyncSchedule, *, dry_run: bool) -> HttpResponse:
+    """Request a run with the schedule's options; a worker executes it."""
+    try:
+        stored = Options.from_json(kept.options | ({"dry_run": True} if dry_run else {}))
+        record = runs.request(kept.sync, stored, Trigger.BUTTON, request.user.get_username())
+    except RainboError as error:
+        messages.error(request, str(error))
+        return _back(kept)
+    tasks.ring(record)
+    messages.success(request, f"Run {record.pk} was requested. A worker takes it up.")
+    return HttpResponseRedirect(reverse("admin:syncs_syncrun_change", args=[record.pk]))
+
+
+def _found(request: HttpRequest, pk: int, permission: str) -> SyncSchedule:
+    if not request.user.has_perm(permission):
+        raise PermissionDenied
+    return get_object_or_404(SyncSchedule, pk=pk)
+
+
+def _done(request: HttpRequest, kept: SyncSchedule, words: str) -> HttpResponse:
+    who = request.user.pk or 0  # nobody gets here without a login
+    LogEntry.objects.log_actions(who, [kept], CHANGE, words, single_object=True)
+    messages.success(request, words)
+    return _back(kept)
+
+
+def _back(kept: SyncSchedule) -> HttpResponse:
+    return HttpResponseRedirect(reverse("admin:syncs_syncschedule_change", args=[kept.pk]))

@@ -1,0 +1,109 @@
+"""What a rhythm would bring: in words, in times, and in what a person should know before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+
+from django.conf import settings
+from django.utils import timezone
+
+from syncs import freshness, recent, rhythm, rhythm_words, schedules, specs
+from syncs.freshness import in_words
+from syncs.specs import Sync
+
+SHOWN = 5  # next planned times
+HEAVY = timedelta(minutes=1)  # runs that usually take longer should not begin together
+COMPARED = 200  # planned times among which they are looked for
+
+
+@dataclass(frozen=True)
+class Preview:
+    words: str
+    times: tuple[datetime, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Known:
+    """The usual durations of syncs, and the rhythms of those that are on."""
+
+    usual: Mapping[str, timedelta]
+    crons: Mapping[str, str]
+
+    @classmethod
+    def read(cls) -> Known:
+        runs = recent.recent_runs([sync.name for sync in specs.all_syncs()])
+        return cls(
+            usual={name: timedelta(seconds=recent.usual_seconds(of)) for name, of in runs.items()},
+            crons={
+                name: plan.cron
+                for name, plans in schedules.planned().items()
+                for plan in plans
+                if not plan.off
+            },
+        )
+
+
+def preview(sync: Sync, cron: str, grace_seconds: int | None = None) -> Preview:
+    """What a person sees of a rhythm before it is stored."""
+    now = timezone.now()
+    zone = timezone.get_current_timezone()
+    return Preview(
+        words=rhythm_words.in_words(cron),
+        times=tuple(rhythm.next_slots(cron, now, SHOWN)),
+        warnings=tuple(warnings(sync, cron, Known.read(), zone, now, grace_seconds)),
+    )
+
+
+def warnings(
+    sync: Sync,
+    cron: str,
+    known: Known,
+    zone: tzinfo,
+    now: datetime,
+    grace_seconds: int | None = None,
+) -> Iterator[str]:
+    """What a rhythm would do that a person may not want."""
+    usual = known.usual.get(sync.name, timedelta())
+    shortest, longest = rhythm.gaps(cron, now)
+    limit = freshness_limit(sync, now, grace_seconds)
+    if longest + usual > limit:
+        yield (
+            f"Readers may see what is {in_words(longest + usual)} old: the longest wait between "
+            f"two runs and their usual duration. The freshness limit is {in_words(limit)}."
+        )
+    if usual > shortest:
+        yield (
+            f"A run usually takes {in_words(usual)}, and the next is planned after "
+            f"{in_words(shortest)}: it would find the sync running and be skipped."
+        )
+    yield from _heavy_together(sync, cron, known, now)
+    yield from rhythm_words.clock_changes(cron, zone, now)
+
+
+def freshness_limit(sync: Sync, now: datetime, grace_seconds: int | None = None) -> timedelta:
+    """How old what readers see may get: the period expected of the sync, and the grace."""
+    expected = settings.RAINBO_EXPECTED_PERIOD
+    period = timedelta(seconds=expected) if expected else rhythm.period(sync.cron, now)
+    if grace_seconds is not None:
+        return period + timedelta(seconds=grace_seconds)
+    grace = freshness.grace(period, settings.RAINBO_GRACE_SECONDS, settings.RAINBO_GRACE_PERCENT)
+    return period + grace
+
+
+def _heavy_together(sync: Sync, cron: str, known: Known, now: datetime) -> Iterator[str]:
+    if known.usual.get(sync.name, timedelta()) < HEAVY:
+        return
+    own = set(rhythm.next_slots(cron, now, COMPARED))
+    for other in specs.all_syncs():
+        usual = known.usual.get(other.name, timedelta())
+        if other.name == sync.name or other.name not in known.crons or usual < HEAVY:
+            continue
+        both = own.intersection(rhythm.next_slots(known.crons[other.name], now, COMPARED))
+        if both:
+            yield (
+                f"{other.title}, which usually takes {in_words(usual)}, starts at the same time, "
+                f"next at {min(both):%Y-%m-%d %H:%M} UTC: both would be slower."
+            )

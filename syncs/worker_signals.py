@@ -1,0 +1,17 @@
+"""A worker that is told to end closes its run first."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+from django.dispatch import receiver
+from django_q.signals import post_spawn
+
+TERMINATED = 128 + signal.SIGTERM
+
+
+@receiver(post_spawn)
+def listen(**_: object) -> None:
+    """In a new worker: SIGTERM raises SystemExit, which the run under way closes on."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))

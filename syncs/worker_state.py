@@ -1,0 +1,66 @@
+"""Do the workers work? Judged by the clock of RAINBO's own database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import connection
+
+from syncs.freshness import in_words
+
+_FACTS = """
+    SELECT clock_timestamp(),
+           (SELECT max(at) FROM syncs_heartbeat),
+           (SELECT min(since) FROM (
+                SELECT lock FROM django_q_ormq WHERE lock <= clock_timestamp()
+                 UNION ALL
+                SELECT greatest(created_at, not_before) FROM syncs_syncrun
+                 WHERE state = 'queued' AND trigger <> 'command'
+                   AND greatest(created_at, not_before) <= clock_timestamp()
+            ) AS waiting (since)),
+           (SELECT run.id
+              FROM syncs_lease AS lease JOIN syncs_syncrun AS run ON run.id = lease.run_id
+             WHERE lease.expires_at > clock_timestamp()
+               AND run.state = 'running' AND run.trigger <> 'command'
+             ORDER BY run.started_at LIMIT 1)"""
+
+
+@dataclass(frozen=True)
+class WorkerState:
+    """heartbeat: the last sign of life. waiting_since: when the oldest queued item was due.
+
+    busy_with: a run that a worker has in hand, its lease renewed; nothing is expected of
+    workers meanwhile. trouble: what is wrong, in words; empty when all is well.
+    """
+
+    heartbeat: datetime | None
+    waiting_since: datetime | None
+    busy_with: int | None
+    trouble: str
+
+
+def read() -> WorkerState:
+    with connection.cursor() as cursor:
+        cursor.execute(_FACTS)
+        now, heartbeat, waiting_since, busy_with = cursor.fetchone()
+    trouble = "" if busy_with else _silence(heartbeat, now) or _queue(waiting_since, now)
+    return WorkerState(heartbeat, waiting_since, busy_with, trouble)
+
+
+def _silence(heartbeat: datetime | None, now: datetime) -> str:
+    if heartbeat is None:
+        return "no worker has ever reported: start manage.py schedule_work"
+    if now - heartbeat > timedelta(seconds=settings.RAINBO_WORKER_SILENCE):
+        return f"no worker has reported since {heartbeat:%Y-%m-%d %H:%M:%S} UTC"
+    return ""
+
+
+def _queue(since: datetime | None, now: datetime) -> str:
+    if since is None or now - since <= timedelta(seconds=settings.RAINBO_QUEUE_PATIENCE):
+        return ""
+    return (
+        f"the oldest queued item has waited for {in_words(now - since)}: "
+        "the workers are too few, or stuck"
+    )

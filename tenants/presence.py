@@ -1,0 +1,40 @@
+"""Whether instances are still what they were when a run began to read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from syncs.errors import SourceError
+from syncs.session import Session
+from tenants.models import RdsInstance
+
+_NOW = """
+    SELECT id, host, port, database, is_active, is_master
+      FROM rds_instances WHERE id = ANY(%s) FOR KEY SHARE"""
+
+
+class InstanceChanged(SourceError):
+    """The instance was changed or removed while it was read; nothing was published."""
+
+    kind = "changed"
+    passing = True
+
+
+def changed(session: Session, instances: Iterable[RdsInstance]) -> dict[str, InstanceChanged]:
+    """Which instances are no longer those that were read, with the error that says so.
+
+    Belongs into the publish: until its end none of them can be deleted.
+    """
+    read = {instance.pk: _facts(instance) for instance in instances}
+    now = {row[0]: row[1:] for row in session.execute(_NOW, [list(read)])}
+    return {str(pk): InstanceChanged() for pk, facts in read.items() if now.get(pk) != facts}
+
+
+def _facts(instance: RdsInstance) -> tuple[object, ...]:
+    return (
+        instance.host,
+        instance.port,
+        instance.database,
+        instance.is_active,
+        instance.is_master,
+    )

@@ -1,0 +1,80 @@
+"""The own database restarts, workers sleep, the server was off, the key of the queue changes."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+
+from localfleet import proc
+from tests.syncs.faults.names import BUSY, DAILY
+from tests.syncs.faults.stage import Stage, until
+from tests.syncs.faults.test_kills import IN_TIME, busy_worker, complete, settle, works
+
+CRASHED = 10  # seconds that a pusher of django-q rests after its database went away
+
+
+def test_the_own_database_restarts_under_a_running_cluster(stage: Stage) -> None:
+    works(stage)
+    complete(stage, IN_TIME)
+    stage.server.restart()
+    complete(stage, IN_TIME + CRASHED)
+    settle(stage)
+
+
+def test_a_worker_that_sleeps_for_ten_minutes_publishes_nothing_late(stage: Stage) -> None:
+    work = works(stage)
+    worker = busy_worker(stage, work)
+    os.kill(worker, signal.SIGSTOP)
+    again = stage.make_slots(BUSY)
+    complete(stage, IN_TIME)
+    until(lambda: stage.outcome(BUSY, again) in ("succeeded", "skipped"), 600 / 30)
+    os.kill(worker, signal.SIGCONT)
+    settle(stage)
+
+
+def test_all_workers_asleep_for_ten_minutes_are_started_anew(stage: Stage) -> None:
+    work = works(stage)
+    asleep = work.role("worker")
+    for pid in asleep:
+        os.kill(pid, signal.SIGSTOP)
+    complete(stage, IN_TIME + 5)
+    assert stage.query("SELECT count(*) > 0 FROM syncs_workerevent") == [(True,)]
+    assert not set(asleep) & set(work.role("worker"))
+    settle(stage)
+
+
+def test_a_new_secret_key_drops_tasks_but_no_slot(stage: Stage) -> None:
+    first = stage.start("qcluster")
+    until(lambda: first.role("pusher"))
+    os.kill(first.role("pusher")[0], signal.SIGSTOP)
+    stage.query("UPDATE syncs_syncschedule SET changed_at = now() - interval '1 month'")
+    slot = stage.make_slot_at("date_trunc('day', clock_timestamp(), 'UTC')", DAILY)
+    until(lambda: stage.query("SELECT 1 FROM django_q_ormq"))
+    first.end()
+    stage.env["RAINBO_SECRET_KEY"] = secrets.token_urlsafe(48)
+    second = works(stage)
+    until(lambda: "Failed to push task" in second.text())
+    until(lambda: stage.outcome(DAILY, slot) == "succeeded", IN_TIME)
+    settle(stage)
+
+
+def test_a_stop_closes_the_run_under_way_within_ten_seconds(stage: Stage) -> None:
+    stage.env["FAULTS_BUSY"] = "60"
+    work = works(stage)
+    busy_worker(stage, work)
+    left = work.all()
+    work.ask_to_stop()
+    assert work.wait(10) == 0
+    assert not [pid for pid in left if proc.program(pid)]
+    (state, error) = stage.query("SELECT state, error FROM syncs_syncrun WHERE attempt = 1")[0]
+    assert state == "failed"
+    assert "the process was told to end" in error
+
+
+def test_a_killed_supervisor_leaves_no_process(stage: Stage) -> None:
+    work = works(stage)
+    left = work.all()
+    assert len(left) > 4
+    os.kill(work.pid, signal.SIGKILL)
+    until(lambda: not [pid for pid in left if proc.program(pid)], 10)

@@ -1,0 +1,26 @@
+"""Several clusters and commands on one database: exactly one runs a slot."""
+
+from __future__ import annotations
+
+from tests.syncs.faults import slots
+from tests.syncs.faults.names import NAMES
+from tests.syncs.faults.stage import Stage, until
+
+
+def test_two_clusters_and_a_command_share_two_hundred_slots(stage: Stage) -> None:
+    verdict = slots.share(stage, 200)
+    assert verdict.is_clean, verdict
+    assert verdict.slots == 200
+    runners = stage.query("SELECT DISTINCT pid FROM syncs_syncrun WHERE pid IS NOT NULL")
+    assert len(runners) > 2
+
+
+def test_a_server_whose_clock_is_an_hour_off_doubles_nothing(stage: Stage) -> None:
+    stage.start("qcluster")
+    stage.start("qcluster", FAULTS_CLOCK="1")
+    stage.start("qcluster", FAULTS_CLOCK="-1")
+    for _ in range(3):
+        stage.make_slots(*NAMES)
+        until(lambda: not slots.due(stage))
+    until(lambda: stage.verdict().is_clean)
+    assert stage.verdict().slots == 3 * len(NAMES)

@@ -1,0 +1,52 @@
+"""The long proofs, run by `make soak`: ten kills of each process, and one at the real pace."""
+
+from __future__ import annotations
+
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.syncs.faults.stage import REAL, Stage, Theatre, until
+from tests.syncs.faults.test_kills import IN_TIME, VICTIMS, kill, settle, works
+
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(25 * 60)]
+KILLS = 10
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_ten_kills_at_random_moments(stage: Stage, victim: str) -> None:
+    chance = random.Random(victim)
+    work = works(stage)
+    took = []
+    for _ in range(KILLS):
+        time.sleep(chance.uniform(0, 2))
+        until(lambda: whole(stage))
+        took.append(kill(stage, work, victim, IN_TIME))
+    settle(stage)
+    print(f"\n{victim:12} {KILLS} kills: " + " ".join(f"{seconds:.1f}" for seconds in took), "s")
+
+
+def whole(stage: Stage) -> bool:
+    """A worker has beaten just now, so that all processes of the cluster are there."""
+    alive = "SELECT 1 FROM syncs_heartbeat WHERE at > clock_timestamp() - interval '2.5 s'"
+    return bool(stage.query(alive))
+
+
+def test_one_kill_of_each_process_at_the_real_pace(house: Theatre) -> None:
+    """Six installations at once: the next due sync completes within five minutes."""
+
+    def once(victim: str) -> float:
+        with house.stage(REAL | {"FAULTS_BUSY": "30"}) as stage:
+            work = works(stage)
+            took = kill(stage, work, victim, 5 * 60)
+            until(lambda: stage.verdict().is_clean, 5 * 60)
+            return took
+
+    with ThreadPoolExecutor(len(VICTIMS)) as pool:
+        took = dict(zip(VICTIMS, pool.map(once, VICTIMS), strict=True))
+    print("\nkilled       next due sync completed after")
+    for victim, seconds in took.items():
+        print(f"{victim:12} {seconds:6.0f} s")
+    assert max(took.values()) < 5 * 60

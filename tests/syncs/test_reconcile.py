@@ -1,0 +1,218 @@
+"""What setup_schedules and the start of every cluster mend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from threading import Barrier
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+from django_q.models import OrmQ, Schedule
+from django_q.scheduler import scheduler
+
+from syncs import reconcile, schedules, specs
+from syncs.models import SyncSchedule
+from syncs.schedules import OFF, UNLIMITED
+from tests.caches import query
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def unguarded(transactional_db: None) -> Iterator[None]:
+    """A database whose constraints on schedules somebody took away."""
+    kept = query(
+        "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint "
+        "WHERE conrelid = 'django_q_schedule'::regclass AND conname LIKE %s",
+        "only_%",
+    )
+    assert len(kept) == 2
+    alter = "ALTER TABLE django_q_schedule"
+    with connection.cursor() as cursor:
+        for name, _ in kept:
+            cursor.execute(f"{alter} DROP CONSTRAINT {name}")
+    yield
+    Schedule.objects.all().delete()
+    with connection.cursor() as cursor:
+        for name, definition in kept:
+            cursor.execute(f"{alter} ADD CONSTRAINT {name} {definition}")
+
+
+def found(**options: bool) -> list[str]:
+    return [str(finding) for finding in reconcile.reconcile(**options)]
+
+
+def routes() -> Schedule:
+    return Schedule.objects.get(name="user_routing")
+
+
+def put(**fields: Any) -> Schedule:
+    """A row as somebody might write it straight into the table."""
+    whole = {"func": schedules.FUNCTION, "schedule_type": "C", "cron": "0 4 * * *"} | fields
+    return Schedule.objects.create(**whole)
+
+
+def test_what_is_missing_is_created_once() -> None:
+    assert found() == [
+        "instance_health: has no schedule: created, every minute",
+        "tenant_summaries: has no schedule: created, every hour at minute 0",
+        "user_routing: has no schedule: created, every 15 minutes",
+        "ghost_users: has no schedule: created, every day at 02:00 UTC",
+    ]
+    assert found() == []
+    assert set(SyncSchedule.objects.values_list("sync", flat=True)) == {
+        sync.name for sync in specs.all_syncs()
+    }
+
+
+def test_a_new_schedule_does_not_fire_at_once() -> None:
+    found()
+    assert not Schedule.objects.filter(next_run__lte=timezone.now()).exists()
+
+
+def test_the_environment_sets_the_first_rhythm_and_no_later_one(settings: Any) -> None:
+    settings.RAINBO_SCHEDULES = {"user_routing": "*/5 * * * *"}
+    found()
+    assert routes().cron == "*/5 * * * *"
+    settings.RAINBO_SCHEDULES = {"user_routing": "0 * * * *"}
+    assert found() == []
+    assert routes().cron == "*/5 * * * *"
+
+
+def test_a_look_changes_nothing() -> None:
+    assert len(found(only_look=True)) == 4
+    assert not Schedule.objects.exists()
+
+
+def test_what_a_person_chose_stays() -> None:
+    found()
+    Schedule.objects.filter(name="user_routing").update(cron="7 3 * * *", repeats=OFF)
+    SyncSchedule.objects.filter(sync="user_routing").update(note="off for now")
+    due = timezone.now() - timedelta(hours=2)
+    Schedule.objects.filter(name="ghost_users").update(next_run=due)
+    assert found() == []
+    assert (routes().cron, routes().repeats) == ("7 3 * * *", OFF)
+    assert Schedule.objects.get(name="ghost_users").next_run == due
+
+
+def test_a_row_that_vanished_comes_back() -> None:
+    found()
+    routes().delete()
+    assert found() == ["user_routing: has no schedule: created, every 15 minutes"]
+
+
+def test_a_row_without_our_part_is_adopted() -> None:
+    found()
+    SyncSchedule.objects.filter(sync="user_routing").delete()
+    assert found() == ["user_routing: its schedule was not made by RAINBO: adopted"]
+    assert SyncSchedule.objects.get(sync="user_routing").schedule == routes()
+    assert found() == []
+
+
+def test_doubles_are_removed_but_not_the_one_that_people_edit() -> None:
+    found()
+    edited = SyncSchedule.objects.get(sync="user_routing").schedule
+    for _ in range(2):
+        put(args="('user_routing',)", intended_date_kwarg="slot")
+    assert found() == ["user_routing: has 3 schedules: removed 2"]
+    assert Schedule.objects.filter(args="('user_routing',)").get() == edited
+
+
+def test_the_schedule_of_a_sync_that_is_no_more_is_switched_off() -> None:
+    found()
+    row = put(args="('forgotten',)", intended_date_kwarg="slot")
+    assert found() == [f"row {row.pk}: names no sync (('forgotten',)): switched off"]
+    row.refresh_from_db()
+    assert row.repeats == OFF
+    assert found() == []
+
+
+@pytest.mark.parametrize(
+    ("broken", "mended"),
+    [
+        ({"repeats": 3}, {"repeats": UNLIMITED}),
+        ({"cluster": "elsewhere"}, {"cluster": None}),
+        ({"next_run": None}, {}),
+        ({"next_run": datetime.fromisoformat("2999-01-01T00:00Z")}, {}),
+    ],
+)
+def test_a_row_that_would_not_fire_is_repaired(
+    broken: dict[str, Any], mended: dict[str, Any]
+) -> None:
+    found()
+    Schedule.objects.filter(name="user_routing").update(**broken)
+    (words,) = found()
+    assert words.startswith("user_routing: its schedule has a wrong ")
+    assert {name: getattr(routes(), name) for name in mended} == mended
+    assert routes().next_run < timezone.now() + timedelta(minutes=15)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"args": "('user_routing'"},
+        {"args": None, "kwargs": "rds=2, force=true"},
+        {"cron": "0 0 31 2 *"},
+        {"cron": None},
+        {"schedule_type": "H", "intended_date_kwarg": None},
+        {"hook": "os.system"},
+    ],
+)
+def test_without_the_constraints_a_malformed_row_is_repaired(
+    unguarded: None, broken: dict[str, Any]
+) -> None:
+    found()
+    Schedule.objects.filter(name="user_routing").update(**broken)
+    words = found()
+    assert words[0].startswith("user_routing: its schedule has a wrong ")
+    assert words[0].endswith(": repaired")
+    row = routes()
+    assert (row.args, row.schedule_type, row.hook) == ("('user_routing',)", "C", None)
+    assert (row.cron, row.intended_date_kwarg) == ("*/15 * * * *", "slot")
+    assert not row.kwargs
+
+
+def test_without_the_constraints_a_foreign_function_is_switched_off(unguarded: None) -> None:
+    found()
+    row = put(func="os.system", args="'touch /tmp/x'", cron=None, schedule_type="H")
+    words = found()
+    assert words[0] == f"row {row.pk}: calls 'os.system': switched off"
+    row.refresh_from_db()
+    assert row.repeats == OFF
+    assert [line for line in words if "constraint" in line] == [
+        f"{name}: this constraint on django_q_schedule is missing" for name in reconcile.CONSTRAINTS
+    ]
+
+
+def test_a_malformed_row_stops_the_others_only_until_reconciling(unguarded: None) -> None:
+    found()
+    past = timezone.now() - timedelta(minutes=1)
+    Schedule.objects.filter(name="user_routing").update(next_run=past)
+    put(name="ghost_users", args="('ghost", next_run=past, schedule_type="H")
+    scheduler()
+    assert not OrmQ.objects.exists()  # django-q gave up on all of them
+    found()
+    scheduler()
+    assert OrmQ.objects.exists()
+    assert routes().next_run > past
+
+
+def test_many_at_once_make_no_doubles() -> None:
+    together = Barrier(4)
+
+    def create() -> None:
+        try:
+            connection.ensure_connection()
+            together.wait()
+            reconcile.reconcile()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(create) for _ in range(4)]:
+            done.result()
+    assert Schedule.objects.count() == len(specs.all_syncs())

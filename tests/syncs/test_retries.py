@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.db import IntegrityError, OperationalError
+from pytest_django import Settings
+
+from syncs import lease, retries, runs, tasks
+from syncs.errors import ConnectionFailed, ContractBroken, RainboError, SourceTimeout
+from syncs.models import RunState, SyncRun, TargetState, Trigger
+from syncs.options import Options
+from syncs.run import Run
+from syncs.specs import Target
+from tests.syncs.conftest import Make
+from tests.syncs.plans import NOON, YEARLY, at, let_pass, of_slot, plan
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Function = Callable[[Run], None]
+
+
+@pytest.fixture(autouse=True)
+def planned() -> None:
+    plan(YEARLY)
+
+
+def run_slot(**options: object) -> SyncRun:
+    asked = Options(**options)  # type: ignore[arg-type]
+    return runs.execute(runs.request("probe", asked, Trigger.SCHEDULE, slot=NOON))
+
+
+def retry() -> SyncRun:
+    return SyncRun.objects.get(state=RunState.QUEUED)
+
+
+def settling(**errors: RainboError | None) -> Function:
+    """A sync whose targets `one`, `two` … fail with these errors."""
+
+    def function(run: Run) -> None:
+        run.expect([Target(key, key) for key in errors])
+        for key, error in errors.items():
+            state = TargetState.FAILED if error else TargetState.SUCCEEDED
+            run.settle(key, state, error=error)
+
+    return function
+
+
+def raising(error: BaseException, *targets: str) -> Function:
+    def function(run: Run) -> None:
+        run.expect([Target(key, key) for key in targets])
+        raise error
+
+    return function
+
+
+def test_what_failed_and_can_pass_is_tried_again(make_sync: Make) -> None:
+    make_sync(settling(one=None, two=ConnectionFailed("away"), three=SourceTimeout("slow")))
+    failed = run_slot(force=True)
+    again = retry()
+    assert failed.state == RunState.PARTIAL
+    assert (again.slot, again.attempt, again.trigger) == (NOON, 2, Trigger.SCHEDULE)
+    assert again.options == {"targets": ["two", "three"], "failed_from": failed.pk, "force": True}
+    assert again.not_before is not None
+    assert failed.finished_at is not None
+    wait = again.not_before - failed.finished_at
+    assert timedelta(seconds=59) < wait < timedelta(seconds=61)
+    told = failed.log.get(message__startswith="attempt").message
+    assert told == f"attempt 2 follows at {again.not_before:%H:%M:%S} UTC: run {again.pk}"
+
+
+def test_what_can_not_pass_is_left_to_a_person(make_sync: Make) -> None:
+    make_sync(settling(one=ContractBroken("no column"), two=ConnectionFailed("away")))
+    run_slot()
+    assert retry().options["targets"] == ["two"]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        settling(one=None),
+        settling(one=ContractBroken("no column")),
+        raising(ContractBroken("no column"), "one"),
+        raising(IntegrityError("twice"), "one"),
+        raising(ValueError("a fault in the code")),
+    ],
+)
+def test_without_hope_there_is_no_retry(make_sync: Make, function: Function) -> None:
+    make_sync(function)
+    run_slot()
+    assert SyncRun.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    "error", [OperationalError("away"), SystemExit(1), ConnectionFailed("away")]
+)
+@pytest.mark.parametrize("targets", [(), ("one", "two")])
+def test_a_run_that_broke_off_is_tried_again(
+    make_sync: Make, error: BaseException, targets: tuple[str, ...]
+) -> None:
+    make_sync(raising(error, *targets))
+    try:
+        run_slot()
+    except SystemExit:
+        assert isinstance(error, SystemExit)
+    assert retry().options.get("targets", []) == list(targets)
+    assert ("failed_from" in retry().options) == bool(targets)
+
+
+@pytest.mark.parametrize(
+    ("cron", "count"), [("* * * * *", 0), ("*/15 * * * *", 2), ("0 * * * *", 3), (YEARLY, 3)]
+)
+def test_as_many_retries_as_fit_before_the_next_slot(
+    make_sync: Make, monkeypatch: pytest.MonkeyPatch, cron: str, count: int
+) -> None:
+    make_sync(settling(one=ConnectionFailed("away")))
+    plan_anew(cron)
+    now = at("12:00:05")
+    monkeypatch.setattr(retries, "database_now", lambda: now)
+    run_slot()
+    made = 0
+    while again := SyncRun.objects.filter(state=RunState.QUEUED).first():
+        made += 1
+        assert again.not_before is not None
+        now = again.not_before + timedelta(seconds=5)
+        let_pass(again)
+        runs.execute(again)
+    assert made == count
+
+
+def plan_anew(cron: str) -> None:
+    from django_q.models import Schedule
+
+    Schedule.objects.all().delete()
+    plan(cron)
+
+
+def test_the_delays_are_a_setting(make_sync: Make, settings: Settings) -> None:
+    make_sync(settling(one=ConnectionFailed("away")))
+    settings.RAINBO_RETRY_SECONDS = ()
+    run_slot()
+    assert SyncRun.objects.count() == 1
+
+
+def test_a_retry_runs_when_its_time_has_come_and_only_then(make_sync: Make) -> None:
+    make_sync(settling(one=ConnectionFailed("away")))
+    run_slot()
+    make_sync(settling(one=None))
+    again = retry()
+    tasks.run_queued(again.pk)
+    assert retry() == again
+    let_pass(again)
+    tasks.run_queued(again.pk)
+    again.refresh_from_db()
+    assert again.state == RunState.SUCCEEDED
+
+
+def test_a_retry_that_meets_a_run_is_put_off(make_sync: Make) -> None:
+    make_sync(settling(one=ConnectionFailed("away")))
+    run_slot()
+    again = retry()
+    let_pass(again)
+    lease.claim(SyncRun.objects.create(sync="probe", trigger=Trigger.COMMAND))
+    assert runs.execute(again).state == RunState.SKIPPED
+    assert SyncRun.objects.get(attempt=3).options == again.options
+
+
+def test_a_run_of_no_slot_is_not_retried(make_sync: Make) -> None:
+    make_sync(settling(one=ConnectionFailed("away")))
+    runs.execute(runs.request("probe", Options(), Trigger.COMMAND))
+    assert SyncRun.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "count"),
+    [(RunState.SUCCEEDED, 0), (RunState.FAILED, 0), (RunState.SKIPPED, 1)],
+)
+def test_a_newer_slot_that_ran_needs_no_retry_of_the_older(
+    make_sync: Make, state: RunState, count: int
+) -> None:
+    make_sync(settling(one=ConnectionFailed("away")))
+    newer = of_slot(at("12:15"), state)
+    run_slot()
+    assert SyncRun.objects.filter(state=RunState.QUEUED).count() == count
+    assert newer.slot
+
+
+def test_a_sync_that_the_code_forgot_is_not_retried(make_sync: Make) -> None:
+    gone = SyncRun.objects.create(
+        sync="gone", slot=NOON, state=RunState.LOST, trigger=Trigger.SCHEDULE
+    )
+    assert retries.follow(gone, passing=True) is None

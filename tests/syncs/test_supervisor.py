@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import pytest
+from django.db import OperationalError
+from django.db.models.functions import Now
+from django_q.models import OrmQ
+from django_q.signing import SignedPackage
+from pytest_django import Settings
+
+from syncs import cluster, heartbeat, supervisor
+from syncs.cluster import Cluster
+from syncs.models import Heartbeat, Lease, RunState, SyncRun, Trigger, WorkerEvent
+from syncs.queries import database_now, worker_heartbeat
+from syncs.supervisor import Supervisor, Watched
+from tests.children import until
+
+pytestmark = pytest.mark.django_db
+HOST = socket.gethostname()
+SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+ORPHANS = ["bash", "-c", "sleep 60 & sleep 60 & exit 3"]
+STUBBORN = ["bash", "-c", "trap '' TERM; echo; while true; do sleep 1; done"]
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[[list[str]], Cluster]]:
+    started: list[Cluster] = []
+
+    def begin(command: list[str]) -> Cluster:
+        started.append(Cluster(command))
+        return started[-1]
+
+    yield begin
+    for left in started:
+        left.kill()
+
+
+def test_it_ends_with_its_main_process(start: Callable[[list[str]], Cluster]) -> None:
+    sleeping = start(SLEEP)
+    assert sleeping.main_lives
+    assert sleeping.pids() == {sleeping.session}
+    sleeping.stop()
+    assert not sleeping.main_lives
+
+
+def test_orphans_are_found_and_killed(start: Callable[[list[str]], Cluster]) -> None:
+    orphans = start(ORPHANS)
+    until(lambda: not orphans.main_lives)
+    assert len(orphans.pids()) == 2
+    orphans.kill()
+    assert not orphans.pids()
+
+
+def test_what_does_not_stop_is_killed_in_time(
+    start: Callable[[list[str]], Cluster], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "ASKED", 0.1)
+    monkeypatch.setattr(cluster, "TOLD", 0.3)
+    stubborn = start(STUBBORN)
+    until(lambda: len(stubborn.pids()) > 1)
+    began = time.monotonic()
+    stubborn.stop()
+    assert time.monotonic() - began < 2
+    assert not stubborn.pids()
+
+
+def test_a_lost_process_is_noticed_once(start: Callable[[list[str]], Cluster]) -> None:
+    brief = start(["bash", "-c", "sleep 0.3 & sleep 60"])
+    until(lambda: len(brief.pids()) == 3 or len(brief.pids()) == 2)
+    assert not brief.has_lost_one()
+    until(brief.has_lost_one)
+    assert not brief.has_lost_one()
+
+
+def test_a_main_process_that_ended_is_trouble(start: Callable[[list[str]], Cluster]) -> None:
+    watched = Watched(start(["true"]))
+    until(lambda: not watched.cluster.main_lives)
+    assert watched.look() == "the workers' main process ended"
+
+
+def test_silence_is_trouble_and_a_beat_ends_it(
+    start: Callable[[list[str]], Cluster], settings: Settings
+) -> None:
+    settings.RAINBO_WORKER_SILENCE = 0
+    watched = Watched(start(SLEEP))
+    Heartbeat.objects.create(worker=f"{HOST}:{watched.cluster.session}", at=Now())
+    assert watched.look() == ""
+    assert "no sign of life came through the workers" in watched.look()
+    Heartbeat.objects.update(at=Now() + timedelta(seconds=1))
+    assert watched.look() == ""
+
+
+def test_the_beat_of_another_cluster_is_no_sign(
+    start: Callable[[list[str]], Cluster], settings: Settings
+) -> None:
+    settings.RAINBO_WORKER_SILENCE = 0
+    watched = Watched(start(SLEEP))
+    Heartbeat.objects.create(worker=f"{HOST}:{os.getpid()}", at=Now())
+    Heartbeat.objects.create(worker=f"elsewhere:{watched.cluster.session}", at=Now())
+    assert watched.look()
+
+
+def test_a_renewed_lease_is_a_sign(
+    start: Callable[[list[str]], Cluster], settings: Settings
+) -> None:
+    settings.RAINBO_WORKER_SILENCE = 0
+    watched = Watched(start(SLEEP))
+    record = SyncRun.objects.create(
+        sync="probe",
+        state=RunState.RUNNING,
+        trigger=Trigger.SCHEDULE,
+        host=HOST,
+        pid=watched.cluster.session,
+    )
+    Lease.objects.create(sync="probe", run=record, renewed_at=Now())
+    assert watched.look() == ""
+    assert watched.look()
+
+
+def test_no_cluster_is_judged_while_the_database_is_away(
+    start: Callable[[list[str]], Cluster], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.RAINBO_WORKER_SILENCE = 0
+    watched = Watched(start(SLEEP))
+
+    def away(_: object) -> None:
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr(heartbeat, "latest", away)
+    monkeypatch.setattr(supervisor, "connection", type("Closed", (), {"close": lambda: None}))
+    assert watched.look() == ""
+
+
+def test_beats_go_out_at_their_pace(
+    start: Callable[[list[str]], Cluster], settings: Settings
+) -> None:
+    watched = Watched(start(SLEEP))
+    watched.look()
+    watched.look()
+    task = SignedPackage.loads(OrmQ.objects.get().payload)
+    assert task["func"] == heartbeat.COME_BACK
+    assert task["args"][:2] == (HOST, watched.cluster.session)
+    settings.RAINBO_BEAT = 0
+    watched.look()
+    assert OrmQ.objects.count() == 2
+
+
+def soon() -> str:
+    return (database_now() + timedelta(minutes=1)).isoformat()
+
+
+def test_a_beat_that_came_back_goes_no_further() -> None:
+    heartbeat.come_back(HOST, os.getsid(0), soon())
+    assert worker_heartbeat()
+    assert not OrmQ.objects.exists()
+
+
+def test_a_beat_of_another_cluster_is_handed_on_for_a_while() -> None:
+    heartbeat.come_back(HOST, 1, soon())
+    assert OrmQ.objects.count() == 1
+    heartbeat.come_back(HOST, 1, (database_now() - timedelta(seconds=1)).isoformat())
+    assert OrmQ.objects.count() == 1
+
+
+def test_what_was_fetched_is_given_out_anew() -> None:
+    OrmQ.objects.create(key="rainbo", payload="x", lock=Now() + timedelta(minutes=35))
+    waiting = OrmQ.objects.create(key="rainbo", payload="x", lock=Now() - timedelta(minutes=1))
+    assert heartbeat.put_back() == 1
+    assert not OrmQ.objects.filter(lock__gt=Now()).exists()
+    lock = waiting.lock
+    waiting.refresh_from_db()
+    assert waiting.lock < database_now() - timedelta(seconds=59), lock
+
+
+def test_a_cluster_that_ends_is_started_anew_and_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(supervisor, "LOOK_EVERY", 0.05)
+    work = Supervisor(["true"])
+    monkeypatch.setattr(work, "_rest", lambda _: setattr(work, "stopping", True))
+    work.run()
+    event = WorkerEvent.objects.get()
+    assert event.host == HOST
+    assert event.message.startswith("the workers' main process ended: ")
+    assert event.message in caplog.text
+
+
+def test_a_cluster_that_cannot_live_is_not_started_in_a_rush(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses: list[float] = []
+    work = Supervisor(["true"])
+    work.stopping = True
+    for age in (1.0, 1.0, 1.0, 100.0, 1.0):
+        work._rest(age)
+        pauses.append(work._pause)
+    assert pauses == [1.0, 2.0, 4.0, 0.0, 1.0]

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+from django.db.models.functions import Now
+from django_q.models import OrmQ, Schedule
+from django_q.signing import SignedPackage
+
+from syncs import rhythm, schedules, unheard
+from syncs.models import SyncRun, SyncSchedule, Trigger
+from syncs.queries import database_now
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def slot() -> datetime:
+    """The latest planned time of a sync whose schedule is a month old and fired as it should."""
+    schedules.create("probe", "0 * * * *")
+    SyncSchedule.objects.update(changed_at=Now() - timedelta(days=30))
+    return rhythm.previous_slot("0 * * * *", database_now() - timedelta(minutes=1))
+
+
+def test_a_planned_time_without_a_run_is_rung_again(slot: datetime) -> None:
+    assert unheard.ring() == ["probe"]
+    task = SignedPackage.loads(OrmQ.objects.get().payload)
+    assert (task["func"], task["args"]) == (schedules.FUNCTION, ("probe",))
+    assert task["kwargs"] == {"slot": slot.isoformat()}
+
+
+def test_one_that_has_a_run_is_left(slot: datetime) -> None:
+    SyncRun.objects.create(sync="probe", slot=slot, trigger=Trigger.SCHEDULE)
+    assert unheard.ring() == []
+
+
+def test_one_that_has_not_fired_yet_is_the_schedulers_business(slot: datetime) -> None:
+    Schedule.objects.update(next_run=slot)
+    assert unheard.ring() == []
+
+
+def test_one_before_the_last_change_is_not_made_up_for(slot: datetime) -> None:
+    SyncSchedule.objects.update(changed_at=Now())
+    assert unheard.ring() == []
+
+
+def test_one_that_is_switched_off_is_left(slot: datetime) -> None:
+    Schedule.objects.update(repeats=schedules.OFF)
+    assert unheard.ring() == []

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import io
+import json
+from datetime import timedelta
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.db.models.functions import Now
+from django.test import Client
+from django_q.models import OrmQ
+
+from syncs.models import Heartbeat, Lease, RunState, SyncRun, Trigger, WorkerEvent
+
+pytestmark = pytest.mark.django_db(transaction=True)  # the probe asks from a thread of its own
+MINUTE = timedelta(minutes=1)
+
+
+def beat(ago: timedelta = timedelta()) -> None:
+    Heartbeat.objects.create(worker="host:1", at=Now() - ago)
+
+
+def queued_task(ago: timedelta) -> None:
+    OrmQ.objects.create(key="rainbo", payload="x", lock=Now() - ago)
+
+
+def run(state: RunState, trigger: Trigger = Trigger.SCHEDULE, ago: timedelta = MINUTE) -> SyncRun:
+    record = SyncRun.objects.create(sync="probe", state=state, trigger=trigger)
+    SyncRun.objects.filter(pk=record.pk).update(created_at=Now() - ago)
+    return record
+
+
+def lease(record: SyncRun, lasts: timedelta = MINUTE) -> None:
+    Lease.objects.create(sync=record.sync, run=record, expires_at=Now() + lasts)
+
+
+def health(*words: str) -> tuple[int, str]:
+    """The command's exit code and what it says; the probe must agree."""
+    out, code = io.StringIO(), 0
+    try:
+        call_command("worker_health", *words, stdout=out, stderr=out)
+    except SystemExit as end:
+        code = int(str(end.code))
+    assert Client().get("/health/worker").status_code == (503 if code else 200)
+    return code, out.getvalue()
+
+
+def test_nobody_ever_reported() -> None:
+    code, said = health()
+    assert code == 1
+    assert "no worker has ever reported: start manage.py schedule_work" in said
+
+
+def test_a_worker_that_reports_is_fine() -> None:
+    beat(2 * MINUTE)
+    code, said = health()
+    assert (code, said[:48]) == (0, "The workers work: the last sign of life came at ")
+
+
+def test_silence_of_more_than_three_minutes() -> None:
+    beat(3 * MINUTE + timedelta(seconds=1))
+    code, said = health()
+    assert code == 1
+    assert "no worker has reported since" in said
+
+
+def test_a_task_that_waits_longer_than_five_minutes() -> None:
+    beat()
+    queued_task(4 * MINUTE)
+    assert health()[0] == 0
+    queued_task(6 * MINUTE)
+    code, said = health()
+    assert code == 1
+    assert "the oldest queued item has waited for 6 min" in said
+
+
+def test_a_task_that_a_worker_has_in_hand_does_not_wait() -> None:
+    beat()
+    queued_task(-35 * MINUTE)
+    assert health()[0] == 0
+
+
+def test_a_run_that_waits_longer_than_five_minutes() -> None:
+    beat()
+    run(RunState.QUEUED, Trigger.BUTTON, 6 * MINUTE)
+    assert health()[0] == 1
+
+
+@pytest.mark.parametrize("minutes", [-1, 4])
+def test_a_retry_waits_from_its_own_time(minutes: int) -> None:
+    beat()
+    record = run(RunState.QUEUED, ago=10 * MINUTE)
+    SyncRun.objects.filter(pk=record.pk).update(not_before=Now() - minutes * MINUTE)
+    assert health()[0] == 0
+
+
+def test_a_command_that_waits_is_not_the_workers_business() -> None:
+    beat()
+    run(RunState.QUEUED, Trigger.COMMAND, 6 * MINUTE)
+    assert health()[0] == 0
+
+
+def test_a_worker_that_is_busy_with_a_run_is_excused() -> None:
+    beat(10 * MINUTE)
+    queued_task(10 * MINUTE)
+    record = run(RunState.RUNNING)
+    lease(record)
+    assert health() == (0, f"The workers work: run {record.pk} is under way.\n")
+
+
+@pytest.mark.parametrize("trigger", [Trigger.SCHEDULE, Trigger.COMMAND])
+def test_a_lost_run_or_a_commands_run_excuses_nobody(trigger: Trigger) -> None:
+    beat(10 * MINUTE)
+    lease(run(RunState.RUNNING, trigger), MINUTE if trigger == Trigger.COMMAND else -MINUTE)
+    assert health()[0] == 1
+
+
+def test_patience_is_a_setting(settings: object) -> None:
+    settings.RAINBO_WORKER_SILENCE = 30  # type: ignore[attr-defined]
+    beat(MINUTE)
+    assert health()[0] == 1
+
+
+def test_the_document_names_times_and_restarts() -> None:
+    beat()
+    WorkerEvent.objects.create(host="web1", message="they were stuck")
+    code, said = health("--json")
+    document = json.loads(said)
+    assert (code, document["status"], document["reason"]) == (0, "ok", "")
+    assert document["last_heartbeat"]
+    assert document["busy_with_run"] is None
+    assert document["last_events"][0]["message"] == "they were stuck"
+
+
+def test_it_takes_few_queries(django_assert_max_num_queries: object) -> None:
+    beat()
+    with django_assert_max_num_queries(1, connection=connection):  # type: ignore[operator]
+        call_command("worker_health", stdout=io.StringIO())

@@ -1,0 +1,263 @@
+"""Ghost users where people, instances and RAINBO's own database get in the way."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+
+import tenants.jobs  # noqa: F401 (registers the syncs)
+from syncs import runs
+from syncs.models import RunState, SyncRun, TargetState, Trigger
+from syncs.options import Options
+from tenants.models import GhostUser, RdsInstance
+from tests.caches import counts, everything, part, query, register, run_sync
+from tests.instances import Instance, InstanceFleet
+from tests.tenants.test_sync_ghost_users import admin, admins, ghosts, leave, versions
+
+job = sys.modules["tenants.jobs.sync_ghost_users"]
+
+
+def come_back(*users: User) -> None:
+    User.objects.filter(pk__in=[user.pk for user in users]).update(is_active=True)
+
+
+def before_publish(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Let something happen after the instances committed, before RAINBO records it."""
+    publish = job._publish
+
+    def late(*args: object) -> object:
+        happens()
+        return publish(*args)
+
+    monkeypatch.setattr(job, "_publish", late)
+
+
+def known(user: User, number: int) -> GhostUser:
+    return GhostUser.objects.get(admin_id=user.pk, instance=number)
+
+
+def accept(held: SyncRun) -> SyncRun:
+    options = Options(accept_held=held.pk, reason="they left")
+    return runs.request("ghost_users", options, Trigger.COMMAND)
+
+
+def test_an_acceptance_that_was_asked_for_twice_serves_once(registered: InstanceFleet) -> None:
+    team = admins(6)
+    run_sync("ghost_users")
+    leave(*team[:4])
+    held = run_sync("ghost_users")
+    first, second = accept(held), accept(held)
+    assert runs.execute(first).state == RunState.SUCCEEDED
+    come_back(*team)
+    run_sync("ghost_users")
+    leave(*team[:4])
+    before = versions(registered[2])
+    runs.execute(second)
+    assert second.state == RunState.FAILED
+    assert f"run {held.pk} was accepted by run {first.pk}" in second.error
+    assert versions(registered[2]) == before
+
+
+def test_an_acceptance_of_what_was_superseded_since_does_not_serve(
+    registered: InstanceFleet,
+) -> None:
+    team = admins(6)
+    run_sync("ghost_users")
+    leave(*team[:4])
+    held = run_sync("ghost_users")
+    late = accept(held)
+    newer = run_sync("ghost_users")
+    runs.execute(late)
+    assert late.state == RunState.FAILED
+    assert f"superseded by run {newer.pk}" in late.error
+    assert set(ghosts(registered[2]).values()) == {"Active"}
+
+
+def test_an_acceptance_that_lifted_nothing_can_be_used_again(registered: InstanceFleet) -> None:
+    team = admins(6)
+    run_sync("ghost_users")
+    leave(*team[:4])
+    held = run_sync("ghost_users")
+    come_back(*team)
+    assert runs.execute(accept(held)).state == RunState.SUCCEEDED
+    leave(*team[:4])
+    assert runs.execute(accept(held)).state == RunState.SUCCEEDED
+    assert sorted(ghosts(registered[2]).values()) == [*["Active"] * 2, *["Inactive"] * 4]
+
+
+def test_a_dry_run_leaves_an_acceptance_unspent(registered: InstanceFleet) -> None:
+    team = admins(6)
+    run_sync("ghost_users")
+    leave(*team[:4])
+    held = run_sync("ghost_users")
+    dry = run_sync("ghost_users", accept_held=held.pk, reason="they left", dry_run=True)
+    assert dry.state == RunState.SUCCEEDED, everything(dry)
+    held.refresh_from_db()
+    assert held.accepted_by is None
+
+
+def test_an_acceptance_does_not_cover_an_instance_that_held_nothing(
+    registered: InstanceFleet,
+) -> None:
+    team = admins(6)
+    run_sync("ghost_users")
+    leave(*team[:4])
+    held = run_sync("ghost_users", targets=("1",))
+    run = runs.execute(accept(held))
+    assert run.state == RunState.PARTIAL
+    assert part(run, 1).state == TargetState.SUCCEEDED
+    assert "held nothing of this instance" in part(run, 2).note
+
+
+ALTERED = ["tenant_id = 5", "is_ghost_admin = false"]
+
+
+@pytest.mark.parametrize("altered", ALTERED)
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_leavers_ghost_that_someone_altered_is_never_called_gone(
+    registered: InstanceFleet, altered: str, alone: bool
+) -> None:
+    ann = admin()
+    run_sync("ghost_users")
+    registered[2].execute(f"UPDATE users SET {altered}")
+    before = versions(registered[2])
+    leave(ann)
+    for _ in range(2):
+        run = run_sync("ghost_users", only=(str(ann.pk),) if alone else ())
+        assert "1 altered" in part(run, 2).note
+        assert f"ghost of admin {ann.pk} (user 1 there): altered" in everything(run)
+    assert versions(registered[2]) == before
+    ghost = known(ann, 2)
+    assert (ghost.wanted, ghost.confirmed, ghost.remote_id) == ("inactive", "unknown", "1")
+    assert "still active" in ghost.last_error
+    assert known(ann, 1).confirmed == "inactive"
+
+
+def test_an_altered_ghost_on_an_instance_out_of_use_is_looked_for_again(
+    registered: InstanceFleet,
+) -> None:
+    ann = admin()
+    run_sync("ghost_users")
+    registered[3].execute("UPDATE users SET tenant_id = 5")
+    RdsInstance.objects.filter(pk=3).update(is_active=False)
+    leave(ann)
+    run_sync("ghost_users")
+    registered[3].execute("UPDATE users SET tenant_id = NULL")
+    assert counts(run_sync("ghost_users"), 3) == (1, 0, 0, 1, 0)
+    assert known(ann, 3).confirmed == "inactive"
+
+
+def test_an_admin_who_leaves_during_their_first_sync_is_retired_at_once(
+    registered: InstanceFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = admin()
+
+    def go() -> None:
+        ann.is_active = False
+        ann.save()
+
+    before_publish(monkeypatch, go)
+    run_sync("ghost_users")
+    monkeypatch.undo()
+    queued = SyncRun.objects.get(state=RunState.QUEUED)
+    assert queued.options == {"only": [str(ann.pk)]}
+    runs.execute(queued)
+    assert list(ghosts(registered[2]).values()) == ["Inactive"]
+    assert not SyncRun.objects.filter(state=RunState.QUEUED).exists()
+
+
+def test_a_dry_run_queues_nothing(registered: InstanceFleet) -> None:
+    ann = admin()
+    run_sync("ghost_users")
+    leave(ann)
+    run_sync("ghost_users", dry_run=True)
+    assert not SyncRun.objects.filter(state=RunState.QUEUED).exists()
+
+
+def test_an_instance_that_is_deleted_meanwhile_leaves_the_others_recorded(
+    registered: InstanceFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = admin()
+    before_publish(monkeypatch, RdsInstance.objects.filter(pk=3).delete)
+    run = run_sync("ghost_users")
+    assert run.state == RunState.SUCCEEDED, everything(run)
+    assert known(ann, 1).confirmed == known(ann, 2).confirmed == "active"
+    assert part(run, 3).state == TargetState.SKIPPED
+    assert "deleted from RAINBO" in part(run, 3).note
+    assert "1 ghost users were made there" in part(run, 3).note
+
+
+def test_a_name_that_an_instance_cannot_hold_stops_nothing(
+    registered: InstanceFleet, extra_instance: Callable[..., Instance]
+) -> None:
+    latin = extra_instance(4, encoding="LATIN1")
+    register(latin)
+    bob = admin("bob", first_name="Bob")
+    run_sync("ghost_users")
+    admin("lukasz", first_name="Łukasz", last_name="Żak")
+    admin("wu", first_name="吴")
+    leave(bob)
+    run = run_sync("ghost_users")
+    assert run.state == RunState.SUCCEEDED, everything(run)
+    wu = User.objects.get(username="wu")
+    names = [("Bob", "Inactive"), ("ukasz Zak", "Active"), (f"admin {wu.pk}", "Active")]
+    assert latin.execute("SELECT name, status FROM users ORDER BY id") == names
+    assert registered[2].execute("SELECT name FROM users WHERE id = 2") == [("Łukasz Żak",)]
+    assert "plain" in everything(run)
+    before = versions(latin)
+    assert counts(run_sync("ghost_users"), 4) == (3, 0, 0, 0, 0)
+    assert versions(latin) == before
+
+
+def test_a_name_too_long_for_an_instance_is_cut(registered: InstanceFleet) -> None:
+    admin("long", first_name="A" * 150, last_name="B" * 150)
+    registered[2].execute("ALTER TABLE users ALTER name TYPE varchar(255)")
+    run = run_sync("ghost_users")
+    assert run.state == RunState.SUCCEEDED, everything(run)
+    assert registered[2].execute("SELECT name FROM users") == [("A" * 40,)]
+
+
+def test_an_account_whose_email_differs_by_case_is_in_the_way(registered: InstanceFleet) -> None:
+    ann = admin()
+    registered[2].execute("CREATE UNIQUE INDEX ON users (lower(email))")
+    registered[2].add_user(7, 5, f"Rainbo-Admin-{ann.pk}@System.Internal")
+    run = run_sync("ghost_users")
+    assert run.state == RunState.SUCCEEDED, everything(run)
+    assert counts(run, 2) == (0, 0, 0, 0, 1)
+    assert known(ann, 2).confirmed == "refused"
+    assert "user 7 there" in known(ann, 2).last_error
+
+
+def test_a_ghost_is_not_refused_for_an_account_that_differs_by_case(
+    registered: InstanceFleet,
+) -> None:
+    ann = admin()
+    run_sync("ghost_users")
+    registered[2].add_user(7, 5, f"Rainbo-Admin-{ann.pk}@System.Internal")
+    assert counts(run_sync("ghost_users"), 2) == (1, 0, 0, 0, 0)
+    assert known(ann, 2).confirmed == "active"
+
+
+def test_what_could_not_be_recorded_is_told(
+    registered: InstanceFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = admin()
+
+    def lose_the_own_database() -> None:
+        query(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE application_name = 'rainbo/ghost_users' AND pid <> pg_backend_pid()"
+        )
+
+    before_publish(monkeypatch, lose_the_own_database)
+    run = run_sync("ghost_users")
+    monkeypatch.undo()
+    assert run.state == RunState.FAILED
+    assert "ghost users may have been written on" in run.error
+    assert "rds2" in run.error
+    assert ghosts(registered[2])
+    assert run_sync("ghost_users").state == RunState.SUCCEEDED
+    assert known(ann, 2).confirmed == "active"

@@ -39,7 +39,8 @@ def ready(url: str, password: str, email: str, root: Path) -> None:
 RAINBO serves at  {url}/admin/
 Sign in as        admin
 with password     {password}
-('support' has the same password and sees what support staff see. It is new at every start.)
+('support' has the same password and sees what support staff see.
+The password is new at every start.)
 
 Try in another terminal:
   make manage CMD="find_user {email}"

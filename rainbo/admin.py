@@ -36,7 +36,11 @@ class UserAdmin(DjangoUserAdmin[User], ModelAdmin):
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
     list_display = (
-        *DjangoUserAdmin.list_display,
+        "username",
+        "email",
+        "first_name",
+        "last_name",
+        "is_staff",
         "is_active",
         "is_superuser",
         "may_impersonate",

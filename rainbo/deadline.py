@@ -35,13 +35,11 @@ class Question(Generic[Answer]):
 
     def _work(self, awaited: Future[Answer]) -> None:
         try:
-            answer = self._ask()
+            try:
+                answer = self._ask()
+            finally:
+                connections.close_all()
         except Exception as error:  # noqa: BLE001 (handed to the one who asks)
-            self._end(lambda: awaited.set_exception(error))
+            awaited.set_exception(error)
         else:
-            self._end(lambda: awaited.set_result(answer))
-
-    @staticmethod
-    def _end(tell: Callable[[], None]) -> None:
-        connections.close_all()
-        tell()
+            awaited.set_result(answer)

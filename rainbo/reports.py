@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import ItemsView
 from types import FrameType
 from typing import Any
 
@@ -14,7 +15,7 @@ class WithoutValues(SafeExceptionReporterFilter):
 
     def get_traceback_frame_variables(
         self, request: HttpRequest | None, tb_frame: FrameType
-    ) -> list[tuple[str, Any]]:
+    ) -> ItemsView[str, Any]:
         if not self.is_active(request):
-            return list(super().get_traceback_frame_variables(request, tb_frame))
-        return [(name, self.cleansed_substitute) for name in tb_frame.f_locals]
+            return super().get_traceback_frame_variables(request, tb_frame)
+        return dict.fromkeys(tb_frame.f_locals, self.cleansed_substitute).items()

@@ -237,8 +237,9 @@ RAINBO_GUARD_COLUMN_PERCENT = env.percent("RAINBO_GUARD_COLUMN_PERCENT", 30)
 RAINBO_WITHHELD_CAP = env.rows_and_percent("RAINBO_WITHHELD_CAP", 100, 1)
 
 DEFAULT_EXCEPTION_REPORTER_FILTER = "rainbo.reports.WithoutValues"
+RAINBO_LOG_FORMAT = env.choice("RAINBO_LOG_FORMAT", logs.usual_style(), ("json", "text"))
 LOGGING = logs.config(
-    style=env.choice("RAINBO_LOG_FORMAT", logs.usual_style(), ("json", "text")),
+    style=RAINBO_LOG_FORMAT,
     level=env.choice("RAINBO_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import logging
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from rich.console import Console
 
@@ -88,7 +90,7 @@ class SyncCommand(BaseCommand):
 
     def follow(self, record: SyncRun, talk: Talk) -> SyncRun:
         """Execute a run here and tell how it goes on."""
-        with talk.progress(specs.get(record.sync).title) as shown:
+        with talk.progress(specs.get(record.sync).title) as shown, told_once():
             record = runs.execute(record, shown)
         talk.close(record)
         return record
@@ -150,6 +152,23 @@ def interruptible() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def told_once() -> Iterator[None]:
+    """Keep out of a log for people what the results say of an instance anyway."""
+
+    def is_news(line: logging.LogRecord) -> bool:
+        said = line.levelno >= logging.ERROR or line.getMessage().startswith("held: ")
+        return not (said and line.__dict__.get("target"))
+
+    log, for_people = logging.getLogger("rainbo.run"), settings.RAINBO_LOG_FORMAT == "text"
+    if for_people:
+        log.addFilter(is_news)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_news)
 
 
 def actor() -> str:

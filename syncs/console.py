@@ -30,6 +30,10 @@ class BoundedPaginator(Paginator[Any]):
         return min(self._found, self.limit)
 
     @property
+    def count_in_words(self) -> str:
+        return f"{self.count:,}"
+
+    @property
     def is_cut(self) -> bool:
         return self._found > self.limit
 
@@ -76,7 +80,7 @@ class ReadOnlyAdmin(ModelAdmin):
     def complete(self, rows: Sequence[Any]) -> None:
         """Read what rows need from other tables, in a fixed number of queries."""
 
-    def nothing(self, term: str) -> Nothing:  # noqa: ARG002 (for subclasses)
+    def nothing(self, term: str) -> Nothing:
         """Why a search for this term found nothing, as far as is known."""
         return Nothing()
 

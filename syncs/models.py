@@ -97,7 +97,7 @@ class SyncRun(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.sync} run {self.pk}"
+        return f"run {self.pk} of {self.sync}"
 
     @property
     def is_open(self) -> bool:

@@ -224,8 +224,8 @@ class Run:
 
     def release_acceptance(self) -> None:
         """Give a reserved acceptance back: nothing was published by its right."""
-        reserved = SyncRun.objects.filter(pk=self.options.accept_held, accepted_by=self.record)
-        reserved.update(accepted_by=None)
+        if self.options.accept_held is not None:
+            SyncRun.objects.filter(accepted_by=self.record).update(accepted_by=None)
 
     def use_acceptance(self, session: Session) -> None:
         """Spend the acceptance inside the publishing transaction: it serves once."""

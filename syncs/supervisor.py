@@ -19,8 +19,6 @@ logger = logging.getLogger("rainbo.workers")
 
 LOOK_EVERY = 0.5
 SLEPT = 10.0  # a supervisor that did not look for so long can't judge what it did not see
-SETTLED = 30.0  # a cluster that lived for so long is started anew at once
-LONGEST_PAUSE = 30.0
 
 
 class Supervisor:
@@ -55,7 +53,8 @@ class Supervisor:
 
     def _rest(self, age: float) -> None:
         """A cluster that can't live, such as without its database, isn't started in a rush."""
-        self._pause = 0.0 if age > SETTLED else min(max(1.0, 2 * self._pause), LONGEST_PAUSE)
+        longest = settings.RAINBO_WORKER_SILENCE / 6
+        self._pause = 0.0 if age > longest else min(max(1.0, 2 * self._pause), longest)
         until = time.monotonic() + self._pause
         while time.monotonic() < until and not self.stopping:
             time.sleep(LOOK_EVERY)

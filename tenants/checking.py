@@ -53,8 +53,8 @@ def check_fleet(instances: Sequence[RdsInstance], limit: float = LIMIT) -> list[
         Checked(
             outcome.instance,
             (
-                *configured(outcome.instance),
                 *(outcome.value or [Finding(Level.ERROR, str(outcome.error))]),
+                *configured(outcome.instance),
             ),
         )
         for outcome in outcomes

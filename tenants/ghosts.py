@@ -149,7 +149,7 @@ def parse_only(only: Sequence[str]) -> set[int]:
     if wrong:
         raise UsageError(f"no admin id: {', '.join(wrong)}; give the number of a user of RAINBO")
     ids = {int(key) for key in only}
-    users = get_user_model().objects.filter(pk__in=ids).values_list("pk", flat=True)
+    users = User.objects.filter(pk__in=ids).values_list("pk", flat=True)
     known = GhostUser.objects.filter(admin_id__in=ids).values_list("admin_id", flat=True)
     if unknown := ids - {*users, *known}:
         names = ", ".join(map(str, sorted(unknown)))

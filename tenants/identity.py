@@ -121,8 +121,8 @@ def forget(instance: RdsInstance) -> None:
 
 def forget_proofs(pk: int) -> None:
     """Let nothing count any more that syncs proved of an instance, in the caller's transaction."""
-    for kind in (Confirmation, BucketDigest, WithheldRow):
-        kind._default_manager.filter(target=str(pk)).delete()
+    for kind in (Confirmation.objects, BucketDigest.objects, WithheldRow.objects):
+        kind.filter(target=str(pk)).delete()
 
 
 def stays_where_it_is(instance: RdsInstance) -> bool:

@@ -24,7 +24,8 @@ from tenants.queries import Route
 # read escapes in another way); elsewhere no text is composed.
 UTF8_KEY = sql.SQL(
     """lower(CASE WHEN source.email::text COLLATE "C" ~ '[\u212a\u037e\u1fef]'
-                  THEN source.email::text ELSE normalize(source.email::text, NFC) END COLLATE "C")"""
+                  THEN source.email::text
+                  ELSE normalize(source.email::text, NFC) END COLLATE "C")"""
 )
 _OTHER_KEY = sql.SQL('lower(source.email::text COLLATE "C")')
 
@@ -105,17 +106,21 @@ def _differences(cached: tuple[Route, ...], live: tuple[LiveRoute, ...]) -> Iter
     for now in live:
         before = known.pop(now.source_id, None)
         if before is None:
-            yield f"account {now.source_id} is on the master only"
+            yield f"{_named(now.source_id)} is on the master only"
             continue
         for field, name in COMPARED.items():
             ours, theirs = getattr(before, field), getattr(now, field)
             if ours != theirs:
                 yield (
-                    f"account {now.source_id}: {name} is {_word(ours)} in the cache "
+                    f"{_named(now.source_id)}: {name} is {_word(ours)} in the cache "
                     f"and {_word(theirs)} on the master"
                 )
     for source_id in known:
-        yield f"account {source_id} is in the cache only"
+        yield f"{_named(source_id)} is in the cache only"
+
+
+def _named(source_id: str) -> str:
+    return f"row {source_id} of the directory"
 
 
 def _word(value: object) -> str:

@@ -66,7 +66,9 @@ def cache_state() -> Cache:
 
 
 def _key(email: str) -> str:
-    if not email or "\0" in email or not email.isprintable():
+    if not email:
+        raise UsageError("give an e-mail")
+    if "\0" in email or not email.isprintable():
         raise UsageError("give an e-mail without line breaks and control characters")
     return queries.email_keys([email])[0]
 

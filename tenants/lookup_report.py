@@ -21,13 +21,15 @@ def lines(found: Lookup, live: Live | None) -> Iterator[str]:
 
 def _lines(found: Lookup, live: Live | None) -> Iterator[str]:
     count = len(found.shown)
-    yield f"{found.email}: {count} {'account' if count == 1 else 'accounts'} ({found.cache})"
+    yield f"{found.email}: {count} {'account' if count == 1 else 'accounts'} (cache {found.cache})"
     for route in found.shown:
         yield f"  {_account(route)}"
     for route in found.withheld:
         yield f"  withheld: {_account(route)}: {route.withheld_reason}"
+    here = {route.source_id for route in found.shown + found.withheld}
     for removal in found.removals:
-        yield f"  {_removed(removal)}"
+        back = "; it came back" if removal.source_id in here else ""
+        yield f"  {_removed(removal)}{back}"
     for reason in found.why:
         yield f"Why: {reason}."
     if live is not None:

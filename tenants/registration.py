@@ -38,15 +38,19 @@ def add(pk: int | None, wish: Wish) -> RdsInstance:
 
     Raises UsageError for what makes no sense, and SourceError when it can't be entered.
     """
+    check_new(pk, wish.fields)
     instance = RdsInstance(pk=RdsInstance.next_id() if pk is None else pk)
-    if RdsInstance.objects.filter(pk=instance.pk).exists():
-        raise UsageError(f"instance {instance.pk} is registered: add --update to change it")
-    missing = [name for name in REQUIRED if not wish.fields.get(name)]
-    if missing:
-        raise UsageError(f"a new instance needs {', '.join(f'--{name}' for name in missing)}")
     if wish.password is None:
         raise UsageError("a new instance needs its password")
     return _store(instance, wish, is_new=True)
+
+
+def check_new(pk: int | None, fields: dict[str, Any]) -> None:
+    """Raises UsageError when the id is taken, or something that a new instance needs is missing."""
+    if pk is not None and RdsInstance.objects.filter(pk=pk).exists():
+        raise UsageError(f"instance {pk} is registered: add --update to change it")
+    if missing := [name for name in REQUIRED if not fields.get(name)]:
+        raise UsageError(f"a new instance needs {', '.join(f'--{name}' for name in missing)}")
 
 
 def change(pk: int, wish: Wish) -> RdsInstance:
@@ -109,6 +113,8 @@ def _validate(instance: RdsInstance) -> None:
     """Raises UsageError for settings that no connection could use."""
     if broken := broken_rules(instance):
         raise UsageError("; ".join(broken.values()))
+    if RdsInstance.objects.filter(name=instance.name).exclude(pk=instance.pk).exists():
+        raise UsageError(f"another instance is named {instance.name}: choose another name")
     try:
         instance.full_clean(exclude=["password"], validate_constraints=False)
     except ValidationError as error:

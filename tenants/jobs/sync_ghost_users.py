@@ -51,9 +51,9 @@ def sync_ghost_users(run: Run) -> None:
         writes=True,
         remember=not run.dry_run,
     )
-    if not any(part.value and part.value.lifted for part in parts):
-        run.release_acceptance()
     with _telling(run, parts):
+        if not any(part.value and part.value.lifted for part in parts):
+            run.release_acceptance()
         totals = _publish(run, plan, parts)
     if not run.dry_run:
         ghosts.retire_leavers()  # those who left after the admins were read

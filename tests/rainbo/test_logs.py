@@ -53,3 +53,9 @@ def test_times_are_utc() -> None:
     made = record("x")
     made.created = 0.5
     assert Text(FIELDS).format(made).startswith("1970-01-01T00:00:00.500+00:00 ERROR syncs x")
+
+
+def test_a_refused_request_leaves_no_traceback() -> None:
+    made = failed_record()
+    made.name = "django.security.DisallowedModelAdminLookup"
+    assert "Traceback" not in Text(FIELDS).format(made)

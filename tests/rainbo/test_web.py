@@ -9,6 +9,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from rainbo.zone import display_zone
+from tests.rows import staff
 
 
 def test_the_root_leads_to_the_console(client: Client) -> None:
@@ -51,3 +52,38 @@ def test_people_see_the_time_of_their_zone(settings: Settings) -> None:
     display_zone(view)(HttpRequest())
     assert seen == ["Asia/Tokyo"]
     assert timezone.get_current_timezone_name() == "UTC"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("address", "code", "words"),
+    [
+        ("/nowhere", 404, "There is no such page"),
+        ("/admin/nowhere/", 404, "There is no such page"),
+        ("/admin/tenants/userroute/?email__contains=x", 400, "This address makes no sense"),
+    ],
+)
+def test_a_refusal_looks_like_the_console_and_leads_back(
+    admin_client: Client, address: str, code: int, words: str
+) -> None:
+    response = admin_client.get(address)
+    assert response.status_code == code
+    page = response.content.decode()
+    assert words in page
+    assert 'href="/admin/"' in page
+    assert "/static/rainbo/console.css" in page
+
+
+@pytest.mark.django_db
+def test_who_lacks_a_permission_is_told_so(client: Client) -> None:
+    client.force_login(staff())
+    response = client.get("/admin/auth/user/")
+    assert response.status_code == 403
+    assert "Your account lacks the permission" in response.content.decode()
+
+
+@pytest.mark.django_db
+def test_an_old_form_is_told_so() -> None:
+    response = Client(enforce_csrf_checks=True).post("/admin/login/", {"username": "ann"})
+    assert response.status_code == 403
+    assert "The form was too old" in response.content.decode()

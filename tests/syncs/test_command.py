@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -192,3 +193,27 @@ def test_only_what_a_command_offers_is_told(sync: Sync) -> None:
     command = load_command_class(get_commands()[sync.command], sync.command)
     assert isinstance(command, SyncCommand)
     assert ("failed_from" in command.offers) is sync.in_parts
+
+
+class Heard(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+@pytest.mark.parametrize(("style", "times"), [("text", 1), ("json", 2)])
+def test_a_failure_is_told_once_to_people(
+    make_sync: Make, settings: Any, style: str, times: int
+) -> None:
+    settings.RAINBO_LOG_FORMAT = style
+    log = logging.getLogger("rainbo.run")
+    handler = Heard()
+    log.addHandler(handler)
+    make_sync(settling(TargetState.FAILED))
+    call()
+    log.removeHandler(handler)
+    assert 1 + handler.lines.count("no route") == times
+    assert not log.filters

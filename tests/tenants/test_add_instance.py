@@ -114,7 +114,7 @@ def test_nothing_is_stored_of_one_that_is_down(rds: Instance) -> None:
         ({"name": None}, "a new instance needs --name"),
         ({"host": None, "user": None}, "a new instance needs --host, --user"),
         ({"password_env": None}, "the password is needed"),
-        ({"password_env": "UNSET"}, "the password is empty"),
+        ({"password_env": "UNSET"}, "--password-env names UNSET, which is not set"),
         ({"password_env": None, "password_file": "/nowhere"}, "can't be read: No such file"),
         ({"host": f"rainbo:{SECRET}@db"}, "the host must be one host name"),
         ({"host": "/var/run/postgresql"}, "the host must be one host name"),
@@ -155,7 +155,7 @@ def test_an_unknown_id_can_not_be_updated(rds: Instance) -> None:
 
 def test_a_taken_name_is_refused(rds: Instance) -> None:
     add(rds)
-    with pytest.raises(UsageError, match="name: "):
+    with pytest.raises(UsageError, match="another instance is named rds2: choose another name"):
         add(rds, "--no-check", id=3)
 
 
@@ -174,7 +174,7 @@ def test_what_is_left_out_stays(rds: Instance) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", ["--host=localhost", "--user=postgres", "--require-auth=password", "--port=1"]
+    "change", ["--host=localhost", "--user=postgres", "--require-auth=md5", "--port=1"]
 )
 def test_whoever_points_it_elsewhere_must_know_the_password(rds: Instance, change: str) -> None:
     add(rds)
@@ -246,3 +246,9 @@ def test_a_password_in_clear_needs_encryption(rds: Instance, ssl_mode: str) -> N
         add(rds, "--no-check", ssl_mode=ssl_mode, require_auth="password")
     add(rds, "--no-check", ssl_mode="require", require_auth="password")
     assert known().require_auth == "password"
+
+
+@pytest.mark.django_db
+def test_what_is_missing_is_named_before_the_password() -> None:
+    with pytest.raises(UsageError, match="a new instance needs --name, --host"):
+        call_command("add_instance")

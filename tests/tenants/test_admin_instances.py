@@ -374,7 +374,8 @@ def reports(client: Client) -> Iterator[list[str]]:
     made: list[str] = []
 
     def report(request: HttpRequest, **_: object) -> None:
-        reporter = ExceptionReporter(request, *sys.exc_info(), is_email=True)
+        kind, error, trace = sys.exc_info()
+        reporter = ExceptionReporter(request, kind, error, trace, is_email=True)
         made.extend([reporter.get_traceback_text(), reporter.get_traceback_html()])
 
     got_request_exception.connect(report)

@@ -59,7 +59,7 @@ def test_all_accounts_of_an_email_are_told(directory: Instance, capsys: Captured
     RdsInstance.objects.filter(pk=2).update(is_active=False)
     code, out = look(capsys, " ANN@example.com ")
     assert code == 0
-    assert "ANN@example.com: 2 accounts (0 s old, on time)" in out
+    assert "ANN@example.com: 2 accounts (cache 0 s old, on time)" in out
     assert "instance 1 (rds1), healthy: tenant 7 “Acme” (trial), user 70 “Ann”, Active\n" in out
     assert "instance 2 (rds2), not active: tenant 8 on instance 2, not yet read, user 80" in out
 
@@ -155,16 +155,16 @@ def test_differences_to_the_master_are_told(directory: Instance, capsys: Capture
     directory.add_route(5, "aNN@example.com", 11)
     _, found = look_json(capsys, MAIL, "--live")
     assert found["live"]["differences"] == [
-        "account 1: status is Active in the cache and Blocked on the master",
-        "account 5 is on the master only",
-        "account 2 is in the cache only",
+        "row 1 of the directory: status is Active in the cache and Blocked on the master",
+        "row 5 of the directory is on the master only",
+        "row 2 of the directory is in the cache only",
     ]
 
 
 def test_what_only_the_master_knows_is_found(directory: Instance, capsys: Captured) -> None:
     code, out = look(capsys, MAIL, "--live")
     assert code == 0
-    assert "account 1 is on the master only" in out
+    assert "row 1 of the directory is on the master only" in out
 
 
 def test_the_master_finds_every_unicode_form(master: Instance, capsys: Captured) -> None:
@@ -177,7 +177,7 @@ def test_a_master_that_is_down_leaves_what_the_cache_knows(
 ) -> None:
     run_sync("user_routing")
     directory.server.stop()
-    with pytest.raises(SystemExit, match="1"):
+    with pytest.raises(SystemExit, match="3"):
         call_command("find_user", MAIL, "--live")
     out, err = capsys.readouterr()
     assert "2 accounts" in out
@@ -285,3 +285,18 @@ def test_an_account_without_an_instance_id_is_told(
     out = look(capsys, "bob@example.com")[1]
     assert "from tenant 7 on an instance without id (run" in out
     assert "UTC: tenant 7 on an instance without id\n" in out
+
+
+def test_what_came_back_is_told(directory: Instance, capsys: Captured) -> None:
+    run_sync("user_routing")
+    directory.execute("DELETE FROM user_email_routing WHERE id = 3")
+    run_sync("user_routing")
+    directory.add_route(3, "bob@example.com", 9)
+    run_sync("user_routing")
+    assert "tenant 9 on instance 1; it came back\n" in look(capsys, "bob@example.com")[1]
+
+
+@pytest.mark.django_db
+def test_an_email_must_be_given() -> None:
+    with pytest.raises(CommandError, match=r"^give an e-mail$"):
+        call_command("find_user", " ")

@@ -79,6 +79,8 @@ def _wish(given: dict[str, Any]) -> Wish:
     fields = {name: given[name] for name in names if given[name] is not None}
     if given["ssl_ca"] is not None:
         fields["ssl_ca"] = _text(given["ssl_ca"], "--ssl-ca") if given["ssl_ca"] else ""
+    if not given["update"]:
+        registration.check_new(given["id"], fields)
     return Wish(
         fields,
         password=_password(given, fields),
@@ -92,6 +94,8 @@ def _password(given: dict[str, Any], fields: dict[str, Any]) -> str | None:
     """From where the person says; asked for on a terminal when it is needed."""
     if variable := given["password_env"]:
         password = os.environ.get(variable)
+        if password is None:
+            raise UsageError(f"--password-env names {variable}, which is not set")
     elif given["password_file"]:
         password = _text(given["password_file"], "--password-file").rstrip("\r\n")
     elif given["update"] and not registration.needs_password(given["id"], Wish(fields)):

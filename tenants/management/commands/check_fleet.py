@@ -58,6 +58,8 @@ def _show(checked: list[Checked], master: list[Finding]) -> None:
         console.print(Text(name, "bold"))
         for finding in one.findings:
             console.print(_line(finding))
+    if master:
+        console.print(Text("The fleet", "bold"))
     for finding in master:
         console.print(_line(finding))
 

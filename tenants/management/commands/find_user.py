@@ -12,6 +12,8 @@ from tenants import lookup_report
 from tenants.live_lookup import Live, ask_master
 from tenants.lookup import Lookup, find
 
+UNASKED = 3
+
 
 class Command(BaseCommand):
     help = "Tells all tenants and instances of an e-mail; exits 1 when there is none, and why."
@@ -33,8 +35,10 @@ class Command(BaseCommand):
             except RainboError as error:
                 problem = f"The master can't be asked: {error}"
         self._show(found, live, problem, as_json=options["json"])
-        if problem or not (found.shown or (live and live.routes)):
+        if not (found.shown or (live and live.routes)):
             sys.exit(1)
+        if problem:
+            sys.exit(UNASKED)
 
     def _show(self, found: Lookup, live: Live | None, problem: str, *, as_json: bool) -> None:
         if as_json:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, fields
+from functools import partial
 
 from tests.syncs.faults.names import NAMES
 from tests.syncs.faults.stage import QUICK, Stage, Verdict, theatre, until
@@ -26,13 +27,13 @@ TABLE = """
 @contextmanager
 def commands(stage: Stage) -> Iterator[None]:
     """`schedule_run`, again and again, beside the clusters."""
-    ended = threading.Event()
+    stopping = threading.Event()
     ended_badly: list[str] = []
     calls = 0
 
     def again() -> None:
         nonlocal calls
-        while not ended.is_set():
+        while not stopping.is_set():
             done = stage.run("schedule_run")
             calls += 1
             if done.returncode:
@@ -43,26 +44,27 @@ def commands(stage: Stage) -> Iterator[None]:
     try:
         yield
     finally:
-        ended.set()
+        stopping.set()
         thread.join()
     assert calls
     assert not ended_badly, ended_badly[0]
 
 
-def share(stage: Stage, slots: int, rounds_wait: float = 60) -> Verdict:
-    """Make so many slots, all syncs at once, each round when the last has been taken."""
+def share(stage: Stage, slots: int) -> Verdict:
+    """Make so many slots, all syncs at once, each round when the last has come to its end."""
     for _ in range(2):
         stage.start("qcluster")
-    made = 0
     with commands(stage):
-        while made < slots:
+        for made in range(0, slots, len(NAMES)):
             names = NAMES[: slots - made]
             stage.make_slots(*names)
-            made += len(names)
-            until(lambda: not due(stage), rounds_wait)
-        until(lambda: stage.verdict().outcomes == slots, 60)
+            until(partial(ended, stage, made + len(names)), 60)
         until(lambda: not stage.query("SELECT 1 FROM django_q_ormq"), 60)
     return stage.verdict()
+
+
+def ended(stage: Stage, slots: int) -> bool:
+    return stage.verdict().outcomes == slots
 
 
 def due(stage: Stage) -> bool:

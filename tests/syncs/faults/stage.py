@@ -237,9 +237,6 @@ class Theatre:
         stage = Stage(self.server, name, self.folder, self._env(name, scale))
         try:
             yield stage
-        except BaseException:
-            print(stage.texts())
-            raise
         finally:
             stage.close()
 

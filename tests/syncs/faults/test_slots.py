@@ -11,6 +11,7 @@ def test_two_clusters_and_a_command_share_two_hundred_slots(stage: Stage) -> Non
     verdict = slots.share(stage, 200)
     assert verdict.is_clean, verdict
     assert verdict.slots == 200
+    assert stage.query("SELECT DISTINCT state FROM syncs_syncrun") == [("succeeded",)]
     runners = stage.query("SELECT DISTINCT pid FROM syncs_syncrun WHERE pid IS NOT NULL")
     assert len(runners) > 2
 

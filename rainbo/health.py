@@ -1,7 +1,8 @@
 """What probes ask: is the process alive, can it serve, do the workers work.
 
 Answered before every other middleware: a probe needs no login, no session, no host name that
-RAINBO knows and no TLS. None waits longer than three seconds. A refusal says what is wrong in plain words; details go to the log.
+RAINBO knows and no TLS. None waits longer than three seconds. A refusal says what is wrong in
+plain words; details go to the log.
 """
 
 from __future__ import annotations

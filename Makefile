@@ -38,7 +38,7 @@ demo: venv  ## A real PostgreSQL fleet with RAINBO on this machine (PORT=8000)
 test: venv  ## Run the tests on real PostgreSQL servers (ARGS="-k name")
 	@mkdir -p $(CACHE); exec $(PY) -m pytest $(ARGS)
 
-soak: venv  ## Kill and stop workers for twenty minutes, at their real pace (ARGS="-k name")
+soak: venv  ## Kill workers again and again, also at the real pace: 15 minutes (ARGS="-k name")
 	@mkdir -p $(CACHE); exec $(PY) -m pytest -m soak -s $(ARGS)
 
 lint: venv  ## Check style, types, migrations and the production settings

@@ -193,7 +193,7 @@ def _part(part: RunTarget, *, dry: bool) -> Part:
 def _count(name: str, count: int | None, *, wished: bool) -> SafeString:
     number = markup.number(count, "–")
     would = wished and count and name in report.WISHES
-    return format_html("would be {}", number) if would else number
+    return format_html("<span>would be {}</span>", number) if would else number
 
 
 def _summary(row: dict[str, Any], *, dry: bool) -> str:

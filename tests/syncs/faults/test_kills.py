@@ -71,7 +71,13 @@ def works(stage: Stage) -> Process:
     return work
 
 
-@pytest.mark.parametrize("victim", VICTIMS)
+USUAL = ("main", "idle worker")  # the others are left to `make soak`, which has time for all
+
+
+@pytest.mark.parametrize(
+    "victim",
+    [pytest.param(v, marks=() if v in USUAL else pytest.mark.soak) for v in VICTIMS],
+)
 def test_the_next_due_sync_completes_after_a_kill(stage: Stage, victim: str) -> None:
     work = works(stage)
     took = kill(stage, work, victim, IN_TIME)
@@ -79,6 +85,7 @@ def test_the_next_due_sync_completes_after_a_kill(stage: Stage, victim: str) -> 
     settle(stage)
 
 
+@pytest.mark.soak
 def test_a_task_that_kills_its_worker_stops_no_other(stage: Stage) -> None:
     works(stage)
     slot = stage.make_slots(DEADLY)

@@ -6,6 +6,8 @@ import os
 import secrets
 import signal
 
+import pytest
+
 from localfleet import proc
 from tests.syncs.faults.names import BUSY, DAILY
 from tests.syncs.faults.stage import Stage, until
@@ -14,6 +16,7 @@ from tests.syncs.faults.test_kills import IN_TIME, busy_worker, complete, settle
 CRASHED = 10  # seconds that a pusher of django-q rests after its database went away
 
 
+@pytest.mark.soak
 def test_the_own_database_restarts_under_a_running_cluster(stage: Stage) -> None:
     works(stage)
     complete(stage, IN_TIME)
@@ -22,6 +25,7 @@ def test_the_own_database_restarts_under_a_running_cluster(stage: Stage) -> None
     settle(stage)
 
 
+@pytest.mark.soak
 def test_a_worker_that_sleeps_for_ten_minutes_publishes_nothing_late(stage: Stage) -> None:
     work = works(stage)
     worker = busy_worker(stage, work)
@@ -33,6 +37,7 @@ def test_a_worker_that_sleeps_for_ten_minutes_publishes_nothing_late(stage: Stag
     settle(stage)
 
 
+@pytest.mark.soak
 def test_all_workers_asleep_for_ten_minutes_are_started_anew(stage: Stage) -> None:
     work = works(stage)
     asleep = work.role("worker")

@@ -54,6 +54,16 @@ class LastRun:
     seconds: float | None
     error: str
 
+    def document(self) -> dict[str, Any]:
+        """For programs: times in ISO 8601."""
+        return {
+            "run": self.pk,
+            "state": self.state,
+            "finished_at": self.finished_at and self.finished_at.isoformat(),
+            "seconds": self.seconds,
+            "error": self.error,
+        }
+
 
 @dataclass(frozen=True)
 class Running:
@@ -63,6 +73,14 @@ class Running:
     sync: str
     started_at: datetime
     is_live: bool
+
+    def document(self) -> dict[str, Any]:
+        """For programs: times in ISO 8601."""
+        return {
+            "run": self.pk,
+            "started_at": self.started_at.isoformat(),
+            "holds_lease": self.is_live,
+        }
 
 
 @dataclass(frozen=True)

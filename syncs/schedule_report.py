@@ -42,7 +42,6 @@ def document(status: Status) -> dict[str, Any]:
 
 def _entry(sync: SyncStatus, retry: SyncRun | None) -> dict[str, Any]:
     plan = next(iter(sync.planned), None)
-    last, running = sync.last_run, sync.running
     return {
         "sync": sync.name,
         "title": sync.title,
@@ -52,20 +51,8 @@ def _entry(sync: SyncStatus, retry: SyncRun | None) -> dict[str, Any]:
         "paused_until": _iso(sync.pause.until) if sync.pause else None,
         "pause_reason": sync.pause.reason if sync.pause else "",
         "next_slot": _iso(sync.next_slot),
-        "last_run": last
-        and {
-            "run": last.pk,
-            "state": last.state,
-            "finished_at": _iso(last.finished_at),
-            "seconds": last.seconds,
-            "error": last.error,
-        },
-        "running": running
-        and {
-            "run": running.pk,
-            "started_at": running.started_at.isoformat(),
-            "holds_lease": running.is_live,
-        },
+        "last_run": sync.last_run and sync.last_run.document(),
+        "running": sync.running and sync.running.document(),
         "retry": retry
         and {"run": retry.pk, "attempt": retry.attempt, "not_before": _iso(retry.not_before)},
     }

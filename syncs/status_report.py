@@ -141,7 +141,6 @@ def _worker(status: Status) -> str:
 
 
 def _sync_document(sync: SyncStatus, now: datetime) -> dict[str, Any]:
-    last, running = sync.last_run, sync.running
     return {
         "sync": sync.name,
         "title": sync.title,
@@ -150,20 +149,8 @@ def _sync_document(sync: SyncStatus, now: datetime) -> dict[str, Any]:
         "schedules": [_schedule_document(plan, now) for plan in sync.planned],
         "next_slot": _iso(sync.next_slot),
         "usual_seconds": sync.usual_seconds,
-        "last_run": last
-        and {
-            "run": last.pk,
-            "state": last.state,
-            "finished_at": _iso(last.finished_at),
-            "seconds": last.seconds,
-            "error": last.error,
-        },
-        "running": running
-        and {
-            "run": running.pk,
-            "started_at": _iso(running.started_at),
-            "holds_lease": running.is_live,
-        },
+        "last_run": sync.last_run and sync.last_run.document(),
+        "running": sync.running and sync.running.document(),
         "targets": [_target_document(target) for target in sync.targets],
     }
 

@@ -36,7 +36,7 @@ demo: venv  ## A real PostgreSQL fleet with RAINBO on this machine (PORT=8000)
 	@exec $(PY) -m localfleet demo --port $(PORT)
 
 test: venv  ## Run the tests on real PostgreSQL servers (ARGS="-k name")
-	@mkdir -p $(CACHE); exec $(PY) -m pytest $(ARGS)
+	@mkdir -p $(CACHE); exec $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 soak: venv  ## Kill workers again and again, also at the real pace: 15 minutes (ARGS="-k name")
 	@mkdir -p $(CACHE); exec $(PY) -m pytest -m soak -s $(ARGS)

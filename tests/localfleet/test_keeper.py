@@ -18,7 +18,9 @@ from pathlib import Path
 if not os.fork():
     os.setsid()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    Path(sys.argv[1]).write_text(str(os.getpid()))
+    unfinished = Path(sys.argv[1] + ".unfinished")
+    unfinished.write_text(str(os.getpid()))
+    unfinished.rename(sys.argv[1])
     time.sleep(600)
 while not Path(sys.argv[1]).exists():
     time.sleep(0.01)

@@ -112,7 +112,8 @@ def test_an_environment_that_is_ready_is_used_as_it_is(machine: Path) -> None:
     python.write_text('#!/bin/sh\necho "$@"\n', encoding="utf-8")
     python.chmod(0o755)
     shutil.copy(machine / "requirements-dev.txt", machine / ".venv")
-    assert make(machine, "test", "ARGS=-k word").stdout.splitlines()[-1] == "-m pytest -k word"
+    started = make(machine, "test", "ARGS=-k word").stdout.splitlines()[-1]
+    assert started == "-m pytest -n 2 --dist loadfile -k word"
 
 
 def test_a_management_command_reaches_the_demo_as_it_was_written(machine: Path) -> None:

@@ -23,6 +23,9 @@ from syncs.schedules import OFF, ChangedMeanwhile
 SHOWN = ("title", "rhythm", "condition", "next_time", "last_run", "chosen", "remark")
 
 
+LISTING = ("index", "app_list")  # the pages that offer to add to every model
+
+
 @admin.register(SyncSchedule)
 class ScheduleAdmin(ModelAdmin):
     form = ScheduleForm
@@ -62,7 +65,13 @@ class ScheduleAdmin(ModelAdmin):
         )
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Every sync has one schedule: one is added only where it is missing."""
+        """Every sync has one schedule: one is added only where it is missing.
+
+        Pages of other models, which show no way to add one, don't look for it.
+        """
+        page = request.resolver_match.url_name if request.resolver_match else None
+        if page and page not in LISTING and not page.startswith("syncs_syncschedule"):
+            return bool(super().has_add_permission(request))
         with_one = set(SyncSchedule.objects.values_list("sync", flat=True))
         missing = any(sync.name not in with_one for sync in specs.all_syncs())
         return missing and bool(super().has_add_permission(request))

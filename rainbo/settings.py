@@ -67,6 +67,7 @@ INSTALLED_APPS = [
     "rainbo.apps.RainboConfig",
     "tenants.apps.TenantsConfig",
     "syncs.apps.SyncsConfig",
+    "activity.apps.ActivityConfig",
     "django_q",
     "csp",
     "django.contrib.admin",

@@ -80,6 +80,7 @@ class SyncRun(models.Model):
     class Meta:
         verbose_name = "run"
         ordering: ClassVar = ["-id"]
+        permissions: ClassVar = [("accept_held", "Can accept or discard what a guard held")]
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["sync", "slot", "attempt"],

@@ -1,4 +1,4 @@
-"""Imports run one way: rainbo → tenants, integrations → syncs; localfleet stands alone."""
+"""Imports run one way: rainbo → tenants, integrations → syncs → activity; localfleet stands alone."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("rainbo", "tenants", "integrations", "syncs", "localfleet")
+ROOMS = ("rainbo", "tenants", "integrations", "syncs", "activity", "localfleet")
 ALLOWED = {
-    "rainbo": {"rainbo", "tenants", "integrations", "syncs"},
-    "tenants": {"tenants", "syncs"},
-    "integrations": {"integrations", "syncs"},
-    "syncs": {"syncs"},
+    "rainbo": {"rainbo", "tenants", "integrations", "syncs", "activity"},
+    "tenants": {"tenants", "syncs", "activity"},
+    "integrations": {"integrations", "syncs", "activity"},
+    "syncs": {"syncs", "activity"},
+    "activity": {"activity"},
     "localfleet": {"localfleet"},
 }
 

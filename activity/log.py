@@ -8,6 +8,8 @@ from typing import Any
 from django.db.models import Model
 from django.http import HttpRequest
 
+from activity import wording
+from activity.address import address_of
 from activity.models import Activity
 
 Values = Mapping[str, Any]
@@ -20,21 +22,46 @@ def record(
     *,
     before: Values | None = None,
     after: Values | None = None,
-) -> None:
+) -> Activity:
     """Record what the request's user did, in the transaction that does it.
 
-    action: `thing.verb`, the verb in the past tense. subject: the row it was done to, or its
-    name. before, after: the values that it changed; never a secret.
+    action: `thing.verb`, the verb in the past tense, as `activity.actions` lists it. subject: the
+    row it was done to, or its name. before, after: the values that it changed; never a secret.
+    """
+    return record_by(
+        request.user.get_username(),
+        request.user.pk,
+        address_of(request),
+        action,
+        subject,
+        before=before,
+        after=after,
+    )
+
+
+def record_by(
+    actor: str,
+    actor_id: int | None,
+    address: str | None,
+    action: str,
+    subject: Model | str = "",
+    *,
+    before: Values | None = None,
+    after: Values | None = None,
+) -> Activity:
+    """Record what somebody did who isn't the request's user, such as one who failed to sign in.
+
+    actor: the name as it was given. address: of `activity.address.address_of(request)`.
     """
     is_row = isinstance(subject, Model)
-    Activity.objects.create(
-        actor=request.user.get_username(),
-        actor_id=request.user.pk,
-        address=request.META.get("REMOTE_ADDR") or None,
+    return Activity.objects.create(
+        actor=wording.cut(actor, 150),
+        actor_id=actor_id,
+        address=address,
         action=action,
-        subject=str(subject)[:255],
+        subject=wording.cut(str(subject), 255),
         subject_kind=subject._meta.label_lower if is_row else "",  # type: ignore[union-attr]
-        subject_id=str(subject.pk) if is_row else "",  # type: ignore[union-attr]
-        before=dict(before) if before is not None else None,
-        after=dict(after) if after is not None else None,
+        subject_id=wording.cut(str(subject.pk), 64) if is_row else "",  # type: ignore[union-attr]
+        before=wording.storable(before),
+        after=wording.storable(after, hide_as="changed"),
     )

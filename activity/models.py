@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models.functions import Now
+
+from activity import actions
+
+
+@dataclass(frozen=True)
+class Change:
+    """One value that an action changed. None where there was, or is, none."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+    def __str__(self) -> str:
+        if self.before is None:
+            return f"{self.name}: {self.after}"
+        return f"{self.name}: {self.before} → {'gone' if self.after is None else self.after}"
 
 
 class Activity(models.Model):
@@ -27,8 +44,50 @@ class Activity(models.Model):
         db_table = "activity"
         verbose_name = "activity"
         verbose_name_plural = "activity"
-        ordering: ClassVar = ["-id"]
+        ordering: ClassVar = ["-at", "-id"]
         default_permissions = ("view",)
+        indexes: ClassVar = [
+            models.Index(fields=["at", "id"], name="activity_at"),
+            models.Index(fields=["actor", "at", "id"], name="activity_actor"),
+            models.Index(fields=["action", "at", "id"], name="activity_action"),
+            models.Index(
+                fields=["subject_kind", "subject_id", "at", "id"], name="activity_subject"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.actor}: {self.action} {self.subject}".rstrip()
+
+    @property
+    def what(self) -> str:
+        """The action in words."""
+        return actions.in_words(self.action)
+
+    @property
+    def changes(self) -> list[Change]:
+        """What it changed, value by value."""
+        before, after = self.before or {}, self.after or {}
+        return [
+            Change(name, _text(before, name), _text(after, name))
+            for name in dict.fromkeys([*before, *after])
+        ]
+
+    @property
+    def changes_in_words(self) -> str:
+        return "; ".join(str(change) for change in self.changes)
+
+
+def _text(values: dict[str, Any], name: str) -> str | None:
+    """A value as a person reads it; None when it isn't there."""
+    if name not in values:
+        return None
+    value = values[name]
+    if value is None or value in ("", [], {}):
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {inner}" for key, inner in value.items())
+    return str(value)

@@ -39,7 +39,7 @@ def ready(url: str, password: str, email: str, root: Path) -> None:
 RAINBO serves at  {url}/admin/
 Sign in as        admin
 with password     {password}
-('support' has the same password and sees what support staff see.
+('support', 'billing' and 'reader' have the same password and see what such people see.
 The password is new at every start.)
 
 Try in another terminal:

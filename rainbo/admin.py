@@ -1,24 +1,12 @@
-"""The console: Django's users and groups in its theme, and none of the queue's own pages."""
+"""The console: users and groups as RAINBO wants them, and none of the queue's own pages."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.apps import apps
 from django.contrib import admin
-from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
-from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.models import Group, User
-from django.db.models import Exists, OuterRef, QuerySet
-from django.http import HttpRequest
 from django_q import admin as queue_admin  # noqa: F401 (registers what is taken back here)
-from unfold.admin import ModelAdmin
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from tenants.ghosts import admins
-
-admin.site.unregister(User)
-admin.site.unregister(Group)
+from rainbo import activity_admin, people_admin  # noqa: F401 (each registers its pages)
 
 # In the queue's pages a person could make a worker call any function of any module.
 admin.site.unregister(
@@ -28,37 +16,3 @@ admin.site.unregister(
         if admin.site.is_registered(model)
     ]
 )
-
-
-@admin.register(User)
-class UserAdmin(DjangoUserAdmin[User], ModelAdmin):
-    form = UserChangeForm
-    add_form = UserCreationForm
-    change_password_form = AdminPasswordChangeForm
-    list_display = (
-        "username",
-        "email",
-        "first_name",
-        "last_name",
-        "is_staff",
-        "is_active",
-        "is_superuser",
-        "may_impersonate",
-    )
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
-        """Each with whether it may impersonate; superusers may."""
-        users: Any = super().get_queryset(request)
-        found: QuerySet[User] = users.annotate(
-            impersonates=Exists(admins().filter(pk=OuterRef("pk")))
-        )
-        return found
-
-    @admin.display(description="may impersonate", boolean=True)
-    def may_impersonate(self, user: Any) -> bool:
-        return bool(user.impersonates)
-
-
-@admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
-    pass

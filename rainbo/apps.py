@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class RainboConfig(AppConfig):
@@ -8,4 +9,11 @@ class RainboConfig(AppConfig):
     verbose_name = "RAINBO"
 
     def ready(self) -> None:
-        from rainbo import checks  # noqa: F401 (registers the system checks)
+        from rainbo import checks, roles, sessions, sign_in_record  # noqa: F401 (checks register)
+        from rainbo.models import Authenticator
+        from tenants import rotation
+
+        rotation.register(Authenticator, "secret")
+        sessions.connect()
+        sign_in_record.connect()
+        post_migrate.connect(roles.after_migrate, sender=self, dispatch_uid="roles")

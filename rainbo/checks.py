@@ -14,6 +14,8 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connection, connections
 
+from rainbo import roles
+from rainbo.backends import EVERYBODY
 from syncs import rhythm, specs
 
 OLDEST_LIBPQ = 16
@@ -183,6 +185,32 @@ def clock(**_: object) -> Iterator[CheckMessage]:
             "RAINBO keeps time in UTC: USE_TZ must be True and TIME_ZONE 'UTC'.",
             hint="RAINBO_TIME_ZONE sets the zone that people see.",
             id="rainbo.E009",
+        )
+
+
+@register(Tags.database)
+def second_factor_groups(
+    databases: Collection[str] | None = None, **_: object
+) -> Iterator[CheckMessage]:
+    """A name that no group has would ask nobody, in silence."""
+    names = set(settings.RAINBO_REQUIRE_MFA) - {EVERYBODY}
+    if not names or "default" not in (databases or ()):
+        return
+    for name in sorted(names - roles.group_names()):
+        yield Error(
+            f"RAINBO_REQUIRE_MFA names {name!r}, which is no group.",
+            hint=f"Name groups of the console, separated by commas, or {EVERYBODY}.",
+            id="rainbo.E014",
+        )
+
+
+@register(Tags.security, deploy=True)
+def second_factor_demanded(**_: object) -> Iterator[CheckMessage]:
+    if not settings.RAINBO_REQUIRE_MFA:
+        yield checks.Info(
+            "RAINBO_REQUIRE_MFA is empty: nobody must have a second factor.",
+            hint="Name groups of the console, separated by commas, or all.",
+            id="rainbo.I001",
         )
 
 

@@ -74,6 +74,7 @@ def config(style: str, level: str) -> dict[str, object]:
         "loggers": {
             "django": {"handlers": [], "level": level, "propagate": True},
             "django.server": {"handlers": [], "level": level, "propagate": True},
+            "axes": {"level": "WARNING"},  # says at length what the activity records
             "django_q": {"handlers": [], "level": level, "propagate": True},
         },
     }

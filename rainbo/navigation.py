@@ -23,6 +23,7 @@ ROOMS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "People": (
         ("Users", "auth.user", "person"),
         ("Groups", "auth.group", "group"),
+        ("Activity", "activity.activity", "history"),
     ),
 }
 
@@ -33,6 +34,12 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
         for title, items in ROOMS.items()
     ]
     return [group for group in groups if group["items"]]
+
+
+def shows_history(request: HttpRequest) -> bool:
+    """Whether pages of objects lead to what people did to them."""
+    page = request.resolver_match.url_name if request.resolver_match else ""
+    return not (page or "").startswith("activity_") and _may_see(request, "activity.activity")
 
 
 def stylesheet(_: HttpRequest) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import available_timezones
@@ -38,10 +39,14 @@ SECURE_HSTS_SECONDS = 365 * DAY if RAINBO_HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = RAINBO_HTTPS
 SECURE_HSTS_PRELOAD = RAINBO_HTTPS
 SECURE_REFERRER_POLICY = "same-origin"
-if env.flag("RAINBO_BEHIND_PROXY", default=False):
+RAINBO_BEHIND_PROXY = env.flag("RAINBO_BEHIND_PROXY", default=False)
+if RAINBO_BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SESSION_COOKIE_SECURE = RAINBO_HTTPS
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = env.integer("RAINBO_SESSION_HOURS", 12, 1, 24 * 30) * 60 * 60
+RAINBO_SESSION_IDLE = env.integer("RAINBO_SESSION_IDLE_MINUTES", 60, 1, 24 * 60) * 60
 CSRF_COOKIE_SECURE = RAINBO_HTTPS
 CSRF_COOKIE_HTTPONLY = True
 X_FRAME_OPTIONS = "DENY"
@@ -70,6 +75,8 @@ INSTALLED_APPS = [
     "activity.apps.ActivityConfig",
     "django_q",
     "csp",
+    "axes",
+    "django_otp",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -86,9 +93,13 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "rainbo.sessions.limit",
+    "rainbo.second_factor_gate.ask",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "rainbo.zone.display_zone",
+    "axes.middleware.AxesMiddleware",
 ]
 TEMPLATES = [
     {
@@ -113,6 +124,24 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+
+# Signing in: who fails too often waits, and a second factor can be demanded
+RAINBO_LOGIN_TRIES = env.integer("RAINBO_LOGIN_TRIES", 5, 1, 100)
+RAINBO_LOGIN_LOCK_MINUTES = env.integer("RAINBO_LOGIN_LOCK_MINUTES", 15, 1, 24 * 60)
+RAINBO_REQUIRE_MFA = env.names("RAINBO_REQUIRE_MFA")
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "rainbo.backends.PeopleBackend"]
+AXES_HANDLER = "rainbo.lockout.LockHandler"
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"], ["ip_address"]]
+AXES_FAILURE_LIMIT = RAINBO_LOGIN_TRIES
+AXES_COOLOFF_TIME = timedelta(minutes=RAINBO_LOGIN_LOCK_MINUTES)
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_CLIENT_IP_CALLABLE = "rainbo.lockout.counted_address"
+AXES_USERNAME_CALLABLE = "rainbo.lockout.counted_name"
+AXES_LOCKOUT_CALLABLE = "rainbo.lockout.refuse"
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LANGUAGE_CODE = "en"
 
@@ -253,9 +282,11 @@ UNFOLD = {
     "SITE_SYMBOL": "hub",
     "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
+    "SHOW_HISTORY": "rainbo.navigation.shows_history",
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": "rainbo.navigation.favicon"}
     ],
+    "DASHBOARD_CALLBACK": "rainbo.now.dashboard",
     "STYLES": ["rainbo.navigation.stylesheet"],
     "SIDEBAR": {"navigation": "rainbo.navigation.sidebar"},
 }

@@ -13,6 +13,8 @@ from django.utils.functional import cached_property
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
+from activity.recorded_admin import HistoryInActivity
+
 
 class BoundedPaginator(Paginator[Any]):
     """Counts up to a limit and shows no page beyond it: whoever needs more searches."""
@@ -66,7 +68,7 @@ class CompletedList(ChangeList):
         return str(self.get_query_string({"q": self.nothing().wider}, ["p"]))
 
 
-class ReadOnlyAdmin(ModelAdmin):
+class ReadOnlyAdmin(HistoryInActivity, ModelAdmin):
     """Shows rows that only syncs write. Nobody adds, changes or deletes them by hand."""
 
     actions = None

@@ -17,16 +17,18 @@ DURATIONS = 20  # runs whose median is the usual duration
 LOOK_BACK = 50  # runs of a sync among which they are looked for
 PARTS_FROM = 10  # runs of a sync among which each target's last part is looked for
 
+# BETWEEN, for the index runs_of_a_sync: an equality would let the planner walk back through all
+# runs of the sync of each minute to find those of the nightly one.
 _RECENT = """
     SELECT recent.id, recent.sync, recent.state, recent.started_at, recent.finished_at,
            recent.seconds, recent.error
       FROM unnest(%(syncs)s::text[]) AS wanted (sync)
      CROSS JOIN LATERAL (
            SELECT * FROM syncs_syncrun AS run
-            WHERE run.sync = wanted.sync
+            WHERE run.sync BETWEEN wanted.sync AND wanted.sync
               AND run.state NOT IN ('queued', 'running', 'skipped', 'cancelled')
               AND run.options -> 'dry_run' IS NULL
-            ORDER BY run.id DESC LIMIT %(limit)s
+            ORDER BY run.sync, run.id DESC LIMIT %(limit)s
            ) AS recent
      ORDER BY recent.id DESC"""
 _PARTS = """

@@ -6,11 +6,13 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
+from activity.log import record
 from syncs import cancelling
 from syncs.cancelling import Answer
 from syncs.models import SyncRun
@@ -20,8 +22,11 @@ from syncs.models import SyncRun
 def cancel_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     if not request.user.has_perm("syncs.run_sync"):
         raise PermissionDenied
-    record = get_object_or_404(SyncRun, pk=pk)
-    answer = cancelling.cancel(record, request.user.get_username())
+    run = get_object_or_404(SyncRun, pk=pk)
+    with transaction.atomic():
+        answer = cancelling.cancel(run, request.user.get_username())
+        if answer is not Answer.ENDED:
+            record(request, "run.cancelled", run, after={"state": run.state})
     level = messages.WARNING if answer is Answer.ENDED else messages.SUCCESS
-    messages.add_message(request, level, cancelling.in_words(record, answer))
+    messages.add_message(request, level, cancelling.in_words(run, answer))
     return HttpResponseRedirect(reverse("admin:syncs_syncrun_change", args=[pk]))

@@ -7,14 +7,15 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
+from activity.log import record
 from syncs import runs, schedules, tasks
 from syncs.errors import RainboError
 from syncs.models import SyncSchedule, Trigger
@@ -60,30 +61,39 @@ def pause_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
             messages.error(request, f"It is not paused. {words}")
         return _back(kept)
     until, reason = form.cleaned_data["until"], form.cleaned_data["reason"]
-    schedules.pause(kept.sync, until, reason, request.user.get_username())
+    before = _pause_of(kept)
+    with transaction.atomic():
+        paused = schedules.pause(kept.sync, until, reason, request.user.get_username())
+        record(request, "schedule.paused", kept, before=before, after=_pause_of(paused))
     local = timezone.localtime(until)
-    words = f"Paused until {local:%Y-%m-%d %H:%M %Z}: {reason}"
-    return _done(request, kept, words)
+    messages.success(request, f"Paused until {local:%Y-%m-%d %H:%M %Z}: {reason}")
+    return _back(kept)
 
 
 @require_POST
 def resume_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     kept = _found(request, pk, CHANGE_SCHEDULE)
-    schedules.resume(kept.sync, request.user.get_username())
-    return _done(request, kept, "Resumed: the next planned time runs.")
+    before = _pause_of(kept)
+    with transaction.atomic():
+        resumed = schedules.resume(kept.sync, request.user.get_username())
+        record(request, "schedule.resumed", kept, before=before, after=_pause_of(resumed))
+    messages.success(request, "Resumed: the next planned time runs.")
+    return _back(kept)
 
 
 def _ask_for_run(request: HttpRequest, kept: SyncSchedule, *, dry_run: bool) -> HttpResponse:
     """Request a run with the schedule's options; a worker executes it."""
     try:
         stored = Options.from_json(kept.options | ({"dry_run": True} if dry_run else {}))
-        record = runs.request(kept.sync, stored, Trigger.BUTTON, request.user.get_username())
+        with transaction.atomic():
+            run = runs.request(kept.sync, stored, Trigger.BUTTON, request.user.get_username())
+            record(request, "run.requested", run, after={"options": run.options})
     except RainboError as error:
         messages.error(request, str(error))
         return _back(kept)
-    tasks.ring(record)
-    messages.success(request, f"Run {record.pk} was requested. A worker takes it up.")
-    return HttpResponseRedirect(reverse("admin:syncs_syncrun_change", args=[record.pk]))
+    tasks.ring(run)
+    messages.success(request, f"Run {run.pk} was requested. A worker takes it up.")
+    return HttpResponseRedirect(reverse("admin:syncs_syncrun_change", args=[run.pk]))
 
 
 def _found(request: HttpRequest, pk: int, permission: str) -> SyncSchedule:
@@ -92,11 +102,8 @@ def _found(request: HttpRequest, pk: int, permission: str) -> SyncSchedule:
     return get_object_or_404(SyncSchedule, pk=pk)
 
 
-def _done(request: HttpRequest, kept: SyncSchedule, words: str) -> HttpResponse:
-    who = request.user.pk or 0  # nobody gets here without a login
-    LogEntry.objects.log_actions(who, [kept], CHANGE, words, single_object=True)
-    messages.success(request, words)
-    return _back(kept)
+def _pause_of(kept: SyncSchedule) -> dict[str, Any]:
+    return {"paused_until": kept.paused_until, "pause_reason": kept.pause_reason}
 
 
 def _back(kept: SyncSchedule) -> HttpResponse:

@@ -12,6 +12,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 
+from activity.recorded_admin import Recorded
 from syncs import markup, rhythm, rhythm_words, run_page, schedules, specs
 from syncs import schedule_actions as actions
 from syncs.freshness import Pause
@@ -27,7 +28,10 @@ LISTING = ("index", "app_list")  # the pages that offer to add to every model
 
 
 @admin.register(SyncSchedule)
-class ScheduleAdmin(ModelAdmin):
+class ScheduleAdmin(Recorded, ModelAdmin):
+    thing = "schedule"
+    added_as = "added"
+    switch = "enabled"
     form = ScheduleForm
     list_display = SHOWN
     list_select_related = ("schedule",)
@@ -115,7 +119,17 @@ class ScheduleAdmin(ModelAdmin):
             obj.pk, obj.schedule = added.pk, added.schedule
 
     def delete_model(self, request: HttpRequest, obj: SyncSchedule) -> None:
+        self.record_deletion(request, [obj])
         obj.schedule.delete()
+
+    def facts(self, row: SyncSchedule) -> dict[str, Any]:
+        return {
+            "enabled": row.schedule.repeats != OFF,
+            "rhythm": row.schedule.cron,
+            "options": row.options,
+            "grace_seconds": row.grace_seconds,
+            "note": row.note,
+        }
 
     @admin.display(description="sync")
     def title(self, kept: SyncSchedule) -> str:

@@ -1,10 +1,15 @@
-"""Seals every stored password anew under the newest key, while everything runs."""
+"""Seals every stored secret anew under the newest key, while everything runs.
+
+Instances' passwords, and what other rooms have registered.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from cryptography.fernet import InvalidToken
+from django.db.models import QuerySet
 
 from tenants import credentials
 from tenants.models import RdsInstance
@@ -12,30 +17,39 @@ from tenants.models import RdsInstance
 
 @dataclass(frozen=True)
 class Rotation:
-    """How many rows were sealed anew, and the instances whose password no key opens."""
+    """How many rows were sealed anew, and those whose secret no key opens."""
 
     renewed: int
     lost: tuple[str, ...]
 
 
+_sealed: list[tuple[Any, str]] = [(RdsInstance, "password")]
+
+
+def register(model: Any, field: str) -> None:
+    """Let a room seal a field of its own under the same keys."""
+    _sealed.append((model, field))
+
+
 def rotate_all() -> Rotation:
     renewed, lost = 0, []
-    for pk in RdsInstance.objects.order_by("pk").values_list("pk", flat=True):
-        try:
-            renewed += _rotate(pk)
-        except InvalidToken:
-            lost.append(str(RdsInstance.objects.get(pk=pk)))
+    for model, field in _sealed:
+        for pk in model.objects.order_by("pk").values_list("pk", flat=True):
+            rows = model.objects.filter(pk=pk)
+            try:
+                renewed += _rotate(rows, field)
+            except InvalidToken:
+                lost.append(str(rows.get()))
     return Rotation(renewed, tuple(lost))
 
 
-def _rotate(pk: int) -> bool:
-    """Rotate one row; a password that somebody changes meanwhile stays, and is rotated then.
+def _rotate(rows: QuerySet[Any], field: str) -> bool:
+    """Rotate one row; a secret that somebody changes meanwhile stays, and is rotated then.
 
-    Raises InvalidToken when no key opens it. False when the instance was deleted meanwhile.
+    Raises InvalidToken when no key opens it. False when the row was deleted meanwhile.
     """
-    rows = RdsInstance.objects.filter(pk=pk)
-    while (row := rows.only("password").first()) is not None:
-        sealed = credentials.rotate(row.password)
-        if rows.filter(password=row.password).update(password=sealed):
+    while (stored := rows.values_list(field, flat=True).first()) is not None:
+        sealed = credentials.rotate(stored)
+        if rows.filter(**{field: stored}).update(**{field: sealed}):
             return True
     return False

@@ -62,6 +62,7 @@ from localfleet import binaries, databases
 from localfleet.fleet import LocalFleet
 from localfleet.places import local_root, scratch_root
 from localfleet.server import Server
+from tests import append_only
 from tests.instances import Instance, InstanceFleet
 
 OWN_DATABASE = "rainbo"
@@ -124,6 +125,12 @@ def needs(found: Found | None, remedy: str) -> Found:
     if os.environ.get("CI"):
         pytest.fail(f"{remedy} (with CI set, every test has to run)", pytrace=False)
     pytest.skip(remedy)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _emptied_between_tests() -> Iterator[None]:
+    with append_only.emptied_between_tests():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,7 @@ from __future__ import annotations
 import os
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Permission
-from django.db.models import Q
+from django.contrib.auth.models import Group
 
 User = get_user_model()
 password = os.environ["DEMO_PASSWORD"]
@@ -18,9 +17,13 @@ admin.is_active = admin.is_staff = admin.is_superuser = True
 admin.set_password(password)
 admin.save()
 
-may_look = Q(codename__startswith="view_", content_type__app_label__in=["tenants", "syncs"])
-may_enter = Q(codename="impersonate", content_type__app_label="tenants")
-for name, first, last in (("support", "Sam", "Support"), ("leaver", "Lee", "Leaver")):
+PEOPLE = (
+    ("support", "Sam", "Support", "support_admin"),
+    ("billing", "Bea", "Billing", "billing_admin"),
+    ("reader", "Rea", "Reader", "read_only"),
+    ("leaver", "Lee", "Leaver", "support_admin"),
+)
+for name, first, last, role in PEOPLE:
     user, new = User.objects.get_or_create(
         username=name,
         defaults={
@@ -31,8 +34,8 @@ for name, first, last in (("support", "Sam", "Support"), ("leaver", "Lee", "Leav
         },
     )
     if new:
-        user.user_permissions.set(Permission.objects.filter(may_look | may_enter))
-    if name == "support":
+        user.groups.set(Group.objects.filter(name=role))
+    if name != "leaver":
         user.set_password(password)
     elif new:
         user.set_unusable_password()

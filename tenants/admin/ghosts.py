@@ -7,14 +7,19 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth import get_user_model
+from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from syncs import markup
+from syncs import markup, shell
 from syncs.console import ReadOnlyAdmin
 from syncs.markup import Tone
+from tenants import ghost_coverage, ghosts
+from tenants.admin import ghost_matrix, ghost_syncing
 from tenants.models import GhostUser
 from tenants.models.ghost import GhostState
 
@@ -31,6 +36,9 @@ CONFIRMED_TONES: dict[str, Tone] = {
 }
 
 
+MATRIX_TAKES = frozenset({"q", "p"})  # what the matrix can be asked; all rows know more
+
+
 @admin.register(GhostUser)
 class GhostAdmin(ReadOnlyAdmin):
     list_display = ("who", "at", "wish", "found", "seen", "there", "error")
@@ -39,10 +47,53 @@ class GhostAdmin(ReadOnlyAdmin):
     search_fields = ("admin_id",)
     empty_words = "No ghost user is known yet: manage.py sync_ghost_users makes them."
     search_help_text = "User name or id of the admin"
+    change_form_outer_before_template = "tenants/ghost_tools.html"
     fieldsets = (
         (None, {"fields": ("who", "at", "wish", "found", "seen_at", "there", "full_error")}),
     )
     readonly_fields = ("who", "at", "wish", "found", "seen_at", "there", "full_error")
+
+    def get_custom_urls(self) -> Any:
+        return (
+            ("all/", "tenants_ghostuser_all", self.all_view),
+            ("sync/", "tenants_ghostuser_sync", ghost_syncing.sync_view),
+        )
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The matrix. A filter of the rows leads to all rows."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        if not MATRIX_TAKES.issuperset(request.GET):
+            url = reverse("admin:tenants_ghostuser_all")
+            return HttpResponseRedirect(f"{url}?{request.GET.urlencode()}")
+        context = {
+            **admin.site.each_context(request),
+            "title": "Who can enter which instance?",
+            "opts": self.opts,
+            "matrix": ghost_matrix.read(request.GET.get("q", ""), request.GET.get("p")),
+            "may_run": request.user.has_perm(ghost_syncing.RUN),
+        }
+        return TemplateResponse(request, "tenants/ghost_matrix.html", context)
+
+    def all_view(self, request: HttpRequest, **_: Any) -> HttpResponse:
+        response: HttpResponse = super().changelist_view(request)
+        return response
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        ghost = context["original"]
+        words = f"sync_ghost_users --rds {ghost.instance_id} --admin {ghost.admin_id}"
+        wanted = ghost_coverage.wanted_ids()
+        leaving = ghosts.inactive_with_leavers(wanted, [ghost.admin_id])
+        context |= {
+            "may_sync": ghost.instance.is_active or ghost.instance in leaving,
+            "sync_command": shell.line(words),
+        }
+        response: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
+        return response
 
     def complete(self, rows: Sequence[Any]) -> None:
         names = dict(

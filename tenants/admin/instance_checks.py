@@ -14,9 +14,11 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.views.decorators.http import require_POST
 
+from activity.log import record
 from syncs import runs, tasks
 from syncs.models import Trigger
 from syncs.options import Options
+from tenants import examinations
 from tenants.checking import Checked, check_fleet
 from tenants.findings import Level
 from tenants.models import RdsInstance
@@ -35,8 +37,11 @@ def tell_tests(request: HttpRequest, instances: Sequence[RdsInstance]) -> None:
     if len(instances) > most:
         messages.error(request, f"Test at most {most} instances at once: you chose more.")
         return
-    for checked in check_fleet(instances, LIMIT):
+    found = check_fleet(instances, LIMIT)
+    examinations.remember(found)
+    for checked in found:
         level, words = _in_words(checked)
+        record(request, "instance.tested", checked.instance, after={"found": words})
         messages.add_message(request, level, words)
 
 
@@ -48,11 +53,13 @@ def ask_for_check(request: HttpRequest, instances: Sequence[RdsInstance]) -> Non
     if not targets:
         return
     actor = request.user.get_username()
-    record = runs.request("instance_health", Options(targets=targets), Trigger.BUTTON, actor)
-    tasks.ring(record)
-    url = reverse("admin:syncs_syncrun_change", args=[record.pk])
+    options = Options(targets=targets)
+    run = runs.request("instance_health", options, Trigger.BUTTON, actor)
+    record(request, "run.requested", run, after={"options": run.options})
+    tasks.ring(run)
+    url = reverse("admin:syncs_syncrun_change", args=[run.pk])
     said = 'A check was requested: <a class="underline" href="{}">run {}</a>. A worker takes it up.'
-    messages.success(request, format_html(said, url, record.pk))
+    messages.success(request, format_html(said, url, run.pk))
 
 
 def _in_words(checked: Checked) -> tuple[int, str]:

@@ -2,70 +2,88 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import ProtectedError, QuerySet
+from django.db.models import Case, ProtectedError, QuerySet, Value, When
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 from unfold.admin import ModelAdmin
 
+from activity.changes import Reading, reading
+from activity.recorded_admin import Recorded
 from syncs import markup
-from syncs.markup import Tone
+from syncs.console import BoundedPaginator, CompletedList, Nothing
 from tenants import identity
-from tenants.admin import instance_checks
+from tenants.admin import instance_checks, instance_page, instance_switching, instance_syncs
+from tenants.admin.health_strip import HEALTH_TONES, milliseconds
 from tenants.admin.instance_form import InstanceForm
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
 
-HEALTH_TONES: dict[str, Tone] = {
-    Health.HEALTHY: Tone.GOOD,
-    Health.DEGRADED: Tone.WARNING,
-    Health.DOWN: Tone.BAD,
-    Health.UNKNOWN: Tone.QUIET,
-}
-FOUND = ("condition", "latency", "checked_at", "version", "error_in_full", "identified", "origin")
+RECORDED = (
+    *("name", "host", "port", "database", "user", "ssl_mode", "ssl_ca", "require_auth"),
+    *("app_url", "is_active", "is_master", "notes"),
+)
+WORST_FIRST = (Health.DOWN, Health.DEGRADED, Health.UNKNOWN, Health.HEALTHY)
+RANK = Case(
+    When(is_active=False, then=Value(len(WORST_FIRST))),
+    *(When(health=health, then=Value(rank)) for rank, health in enumerate(WORST_FIRST)),
+)
 
 
 @admin.register(RdsInstance)
-class InstanceAdmin(ModelAdmin):
+class InstanceAdmin(Recorded, ModelAdmin):
+    thing = "instance"
+    added_as = "registered"
     form = InstanceForm
     list_display = (
-        *("number", "name", "address", "part", "condition", "latency", "checked", "version"),
-        "error",
+        *("called", "condition", "part", "latency", "checked", "version"),
+        *("last_syncs", "tenants", "error"),
     )
-    list_display_links = ("number", "name")
     list_filter = ("health", "is_active", "ssl_mode")
     search_fields = ("name", "host", "=id")
     empty_words = "No instance is registered yet. manage.py add_instance registers one, too."
     search_help_text = "Name, host or id"
-    ordering = ("id",)
+    paginator = BoundedPaginator
+    list_per_page = 50
+    list_max_show_all = 0
+    show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    change_form_outer_before_template = "tenants/instance_tools.html"
+    change_form_outer_before_template = "tenants/instance_page.html"
     actions = ("test_connections", "check_now")
-    readonly_fields = FOUND
     fieldsets = (
         (None, {"fields": (("id", "name"), ("is_active", "is_master"))}),
         ("Connection", {"fields": (("host", "port"), ("database", "user"), "new_password")}),
         ("Security", {"fields": (("ssl_mode", "require_auth"), "ssl_ca")}),
         ("About", {"fields": ("app_url", "notes")}),
-        ("Found by checks", {"fields": FOUND}),
     )
+    complete = staticmethod(instance_syncs.complete)
+
+    def get_ordering(self, request: HttpRequest) -> Sequence[Any]:
+        return (RANK, "id")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[CompletedList]:
+        return CompletedList
+
+    def nothing(self, term: str) -> Nothing:
+        return Nothing()
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Without the password for those who may only look, and nothing found for a new one."""
-        given = [*self.fieldsets] if obj else [*self.fieldsets[:-1]]
+        """Without the password for those who may only look."""
+        given = [*self.fieldsets]
         if obj and not self.has_change_permission(request, obj):
             given[1] = ("Connection", {"fields": (("host", "port"), ("database", "user"))})
         return given
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return ("id", *FOUND) if obj else FOUND
+        """An instance in RAINBO is enabled and disabled on a page that says what that does."""
+        return ("id", "is_active") if obj else ()
 
     def get_actions(self, request: HttpRequest) -> Any:
         actions = super().get_actions(request)
@@ -76,7 +94,18 @@ class InstanceAdmin(ModelAdmin):
         return (
             ("<int:pk>/test-connection/", "tenants_rdsinstance_test", instance_checks.test_view),
             ("<int:pk>/check-now/", "tenants_rdsinstance_check", instance_checks.check_view),
+            ("<int:pk>/enable/", "tenants_rdsinstance_enable", instance_switching.enable_view),
+            ("<int:pk>/disable/", "tenants_rdsinstance_disable", instance_switching.disable_view),
         )
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """With all that is known of it, unless a person has to mend what was entered."""
+        if (instance := context["original"]) and not context["errors"]:
+            context |= {"page": instance_page.context(instance)}
+        response: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
+        return response
 
     @method_decorator(sensitive_post_parameters("new_password"))
     def changeform_view(self, *args: Any, **kwargs: Any) -> Any:
@@ -91,6 +120,12 @@ class InstanceAdmin(ModelAdmin):
             return
         changed = set(form.changed_data) - {"new_password"}
         obj.save(update_fields=changed | {"password"} if form.sealed else changed)
+
+    def facts(self, row: RdsInstance) -> Reading:
+        return reading(row, RECORDED)
+
+    def facts_of_form(self, form: Any) -> Reading:
+        return {"password": "changed"} if "new_password" in form.changed_data else {}
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: Any = None
@@ -130,58 +165,41 @@ class InstanceAdmin(ModelAdmin):
     def check_now(self, request: HttpRequest, queryset: QuerySet[RdsInstance]) -> None:
         instance_checks.ask_for_check(request, list(queryset))
 
-    @admin.display(description="id", ordering="id")
-    def number(self, instance: RdsInstance) -> str:
-        return f"{instance.pk}"
+    @admin.display(description="instance", ordering="id")
+    def called(self, instance: RdsInstance) -> str:
+        return f"{instance.pk} {instance.name}"
 
-    @admin.display(description="address", ordering="host")
-    def address(self, instance: RdsInstance) -> str:
-        return f"{instance.host}:{instance.port}/{instance.database}"
-
-    @admin.display(description="use", ordering="is_active")
-    def part(self, instance: RdsInstance) -> SafeString:
-        active = markup.badge("active", Tone.GOOD) if instance.is_active else ""
-        idle = "" if instance.is_active else markup.badge("inactive", Tone.QUIET)
-        master = markup.badge("master", Tone.BUSY) if instance.is_master else ""
-        return format_html("{}{} {}", active, idle, master)
-
-    @admin.display(description="health", ordering="health")
+    @admin.display(description="health", ordering=RANK)
     def condition(self, instance: RdsInstance) -> SafeString:
         return markup.badge(instance.health, HEALTH_TONES[instance.health])
 
+    @admin.display(description="use", ordering="is_active")
+    def part(self, instance: RdsInstance) -> SafeString:
+        return instance_page.use(instance)
+
     @admin.display(description="latency", ordering="latency_ms")
     def latency(self, instance: RdsInstance) -> SafeString:
-        if instance.latency_ms is None:
-            return markup.quiet("unknown")
-        return format_html('<span class="number">{} ms</span>', f"{instance.latency_ms:,.2f}")
+        return milliseconds(instance.latency_ms)
 
     @admin.display(description="last check", ordering="last_check_at")
     def checked(self, instance: RdsInstance) -> SafeString:
         return markup.age(instance.last_check_at, timezone.now())
 
-    @admin.display(description="last check")
-    def checked_at(self, instance: RdsInstance) -> SafeString:
-        return markup.moment(instance.last_check_at, timezone.now())
-
     @admin.display(description="version", ordering="server_version")
     def version(self, instance: RdsInstance) -> SafeString | str:
         return instance.server_version or markup.quiet("unknown")
 
+    @admin.display(description="last confirmed")
+    def last_syncs(self, instance: Any) -> SafeString:
+        return instance_syncs.in_line(instance.statuses)
+
+    @admin.display(description="tenants")
+    def tenants(self, instance: Any) -> SafeString:
+        return markup.number(instance.tenant_count)
+
     @admin.display(description="last error")
     def error(self, instance: RdsInstance) -> SafeString:
         return markup.brief(instance.last_error)
-
-    @admin.display(description="last error")
-    def error_in_full(self, instance: RdsInstance) -> str:
-        return instance.last_error or "none"
-
-    @admin.display(description="identity")
-    def identified(self, instance: RdsInstance) -> SafeString | str:
-        return instance.identity or markup.quiet("not met yet")
-
-    @admin.display(description="restored from a copy of")
-    def origin(self, instance: RdsInstance) -> SafeString | str:
-        return str(instance.copy_of) if instance.copy_of else markup.quiet("no other instance")
 
 
 def _why_it_stays(instance: RdsInstance) -> str:

@@ -1,6 +1,6 @@
 from tenants.models.ghost import GhostUser
 from tenants.models.installation import Installation
-from tenants.models.instance import InstanceCheck, RdsInstance
+from tenants.models.instance import InstanceCheck, InstanceExamination, RdsInstance
 from tenants.models.route import RouteRemoval, UserRoute
 from tenants.models.tenant import Tenant, TenantChange, TenantDailyCount
 
@@ -8,6 +8,7 @@ __all__ = [
     "GhostUser",
     "Installation",
     "InstanceCheck",
+    "InstanceExamination",
     "RdsInstance",
     "RouteRemoval",
     "Tenant",

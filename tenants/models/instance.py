@@ -166,3 +166,23 @@ class InstanceCheck(models.Model):
 
     def __str__(self) -> str:
         return f"{self.health} at {self.minute:%H:%M}"
+
+
+class InstanceExamination(models.Model):
+    """What check_fleet, or the console's test, last found on an instance: each replaces the last.
+
+    findings: pairs of a level and its words, as `tenants.findings` has them.
+    """
+
+    instance = models.OneToOneField(
+        RdsInstance, on_delete=models.CASCADE, primary_key=True, related_name="examination"
+    )
+    at = models.DateTimeField()
+    findings = models.JSONField(default=list)
+
+    class Meta:
+        db_table = "instance_examinations"
+        default_permissions = ()  # whoever may see the instance may see it
+
+    def __str__(self) -> str:
+        return f"instance {self.pk} at {self.at:%Y-%m-%d %H:%M:%S}"

@@ -9,6 +9,7 @@ import pytest
 from cryptography.fernet import Fernet
 from django.core.checks import CheckMessage
 from django.core.management import call_command
+from django.db import connection
 from pytest_django import DjangoDbBlocker, Settings
 
 from rainbo import checks
@@ -143,6 +144,39 @@ def test_first_rhythms_must_be_of_syncs_and_come(
 ) -> None:
     settings.RAINBO_SCHEDULES = rhythms
     assert ids(checks.schedules()) == found
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        ([], []),
+        (["all"], []),
+        (["system_admin", "billing_admin"], []),
+        (["sytem_admin"], ["rainbo.E014"]),
+    ],
+)
+def test_a_second_factor_is_demanded_of_groups_that_exist(
+    settings: Settings, names: list[str], found: list[str]
+) -> None:
+    settings.RAINBO_REQUIRE_MFA = names
+    assert ids(checks.second_factor_groups(databases=["default"])) == found
+
+
+@pytest.mark.django_db
+def test_before_the_first_migrate_the_roles_count_as_groups(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.RAINBO_REQUIRE_MFA = ["system_admin"]
+    monkeypatch.setattr(connection.introspection, "table_names", lambda: [])
+    assert ids(checks.second_factor_groups(databases=["default"])) == []
+
+
+def test_that_nobody_must_have_a_second_factor_is_told(settings: Settings) -> None:
+    settings.RAINBO_REQUIRE_MFA = []
+    assert ids(checks.second_factor_demanded()) == ["rainbo.I001"]
+    settings.RAINBO_REQUIRE_MFA = ["all"]
+    assert ids(checks.second_factor_demanded()) == []
 
 
 def test_another_clock_than_utc_is_refused(settings: Settings) -> None:

@@ -15,6 +15,7 @@ from tenants import grants
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+OWN_APPS = {"rainbo", "syncs", "tenants"}
 NAME = re.compile(r"^[\w.-]+")
 PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
 
@@ -57,7 +58,7 @@ def default(call: ast.Call) -> str | None:
 
 
 def our_commands() -> list[str]:
-    return sorted(name for name, app in get_commands().items() if app in {"syncs", "tenants"})
+    return sorted(name for name, app in get_commands().items() if app in OWN_APPS)
 
 
 def options(command: BaseCommand) -> set[str]:

@@ -279,9 +279,9 @@ def test_a_pause_is_shown_and_taken_away(admin_client: Client) -> None:
         assert "moving rds1 (admin)" in shown
     admin_client.post(way("resume"))
     assert kept().paused_until is None
-    history = text_of(admin_client.get(f"{LIST}{kept().pk}/history/"))
+    history = text_of(admin_client.get(f"{LIST}{kept().pk}/history/", follow=True))
     assert "moving rds1" in history
-    assert "Resumed" in history
+    assert "resumed a schedule" in history
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from tenants.models.ghost import GhostState
 from tests.pages import text_of
 from tests.rows import instance_row, staff
 
-LIST = "/admin/tenants/ghostuser/"
+PAGES = "/admin/tenants/ghostuser/"
+LIST = f"{PAGES}all/"
 
 pytestmark = pytest.mark.django_db
 
@@ -90,7 +91,7 @@ def test_nobody_writes_ghosts_by_hand(
     admin_client: Client, instance: RdsInstance, way: str
 ) -> None:
     one = ghost(instance, 901)
-    answer = admin_client.post(LIST + way.format(pk=one.pk), {"wanted": "inactive", "post": "yes"})
+    answer = admin_client.post(PAGES + way.format(pk=one.pk), {"wanted": "inactive", "post": "yes"})
     assert answer.status_code == 403
     one.refresh_from_db()
     assert one.wanted == GhostState.ACTIVE
@@ -98,4 +99,4 @@ def test_nobody_writes_ghosts_by_hand(
 
 def test_the_page_opens(admin_client: Client, instance: RdsInstance) -> None:
     one = ghost(instance, 901)
-    assert "deleted user (901)" in text_of(admin_client.get(f"{LIST}{one.pk}/change/"))
+    assert "deleted user (901)" in text_of(admin_client.get(f"{PAGES}{one.pk}/change/"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ from tests.caches import query, register
 from tests.certificates import Authority
 from tests.instances import InstanceFleet
 from tests.pages import said, text_of
-from tests.rows import instance_row, staff
+from tests.rows import confirmation, instance_row, staff
 
 LIST = "/admin/tenants/rdsinstance/"
 SECRET = "s3cret-of-the-instance"
@@ -53,7 +54,6 @@ def form(**fields: Any) -> dict[str, Any]:
         "ssl_ca": "",
         "require_auth": "scram-sha-256",
         "app_url": "",
-        "is_active": "on",
         "notes": "",
     }
     return {key: value for key, value in (known | fields).items() if value is not None}
@@ -84,7 +84,7 @@ def test_the_list_shows_state_and_age(admin_client: Client, instance: RdsInstanc
     checked = {"health": Health.DOWN, "last_check_at": timezone.now(), "latency_ms": 12.34}
     RdsInstance.objects.filter(pk=7).update(**checked, last_error="refused", is_master=True)
     shown = text_of(admin_client.get(LIST))
-    for words in ("rds.example.com:5432/app", "down", "0 s ago", "12.34 ms", "refused", "master"):
+    for words in ("7 rds7", "down", "0 s ago", "12 ms", "refused", "master"):
         assert words in shown
 
 
@@ -172,7 +172,6 @@ def test_line_ends_of_the_browser_leave_the_ca_as_it_is(admin_client: Client) ->
     ("change", "words"),
     [
         ({"host": "one.example.com,two.example.com"}, "one host name or address"),
-        ({"is_master": "on", "is_active": None}, "can't be the master and not active"),
         ({"ssl_mode": "verify-ca"}, "verify-ca needs a CA"),
         ({"ssl_ca": "no certificate"}, "holds no certificates"),
     ],
@@ -184,6 +183,47 @@ def test_settings_of_no_use_are_refused_in_words(
     assert words in text_of(answer)
     instance.refresh_from_db()
     assert instance.reveal_password() == SECRET
+
+
+def test_what_is_out_of_use_is_no_master(admin_client: Client) -> None:
+    row = instance_row(7, is_active=False)
+    answer = admin_client.post(page(row), form(is_master="on"))
+    assert "can't be the master and not active" in text_of(answer)
+
+
+def test_a_new_instance_may_be_out_of_use(admin_client: Client) -> None:
+    admin_client.post(f"{LIST}add/", form(new_password=SECRET))
+    assert not RdsInstance.objects.get().is_active
+
+
+def test_the_worst_come_first(admin_client: Client) -> None:
+    healths = [Health.HEALTHY, Health.UNKNOWN, Health.DEGRADED, Health.DOWN]
+    for number, health in enumerate(healths, 1):
+        instance_row(number, health=health)
+    instance_row(5, health=Health.DOWN, is_active=False)
+    rows = admin_client.get(LIST).context["cl"].result_list
+    assert [row.pk for row in rows] == [4, 3, 2, 1, 5]
+
+
+def test_the_list_tells_how_fresh_each_sync_has_it(
+    admin_client: Client, instance: RdsInstance
+) -> None:
+    confirmation("tenant_summaries", "7", ago=timedelta(minutes=7), rows=1234)
+    shown = text_of(admin_client.get(LIST))
+    assert re.search(r"tenants 7 min ago .*ghosts never unknown", shown)
+    assert "1,234" in shown
+
+
+def test_what_was_never_read_is_unknown(admin_client: Client, instance: RdsInstance) -> None:
+    row = admin_client.get(LIST).context["cl"].result_list[0]
+    assert row.tenant_count is None
+
+
+def test_an_instance_is_found_by_its_id(admin_client: Client, instance: RdsInstance) -> None:
+    instance_row(8)
+    shown = text_of(admin_client.get(LIST, {"q": "8"}))
+    assert "8 rds8" in shown
+    assert "7 rds7" not in shown
 
 
 def test_a_stronger_ssl_mode_binds_the_password_to_it(admin_client: Client) -> None:

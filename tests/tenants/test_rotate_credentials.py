@@ -30,7 +30,7 @@ def test_afterwards_the_new_key_alone_opens_all(
     settings.RAINBO_CREDENTIAL_KEYS = [new_key]
     assert [i.reveal_password() for i in RdsInstance.objects.all()] == [SECRET, SECRET]
     said = capsys.readouterr().out
-    assert "2 passwords are sealed under the newest key." in said
+    assert "2 secrets are sealed under the newest key." in said
     assert "Nothing needs key 2 of RAINBO_CREDENTIAL_KEYS any more" in said
 
 

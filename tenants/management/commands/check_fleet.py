@@ -10,7 +10,7 @@ from rich.text import Text
 
 from syncs.errors import UsageError
 from syncs.printable import printable_line
-from tenants import checking
+from tenants import checking, examinations
 from tenants.checking import Checked
 from tenants.command import add_rds
 from tenants.findings import Finding, Level
@@ -28,6 +28,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: object, **given: Any) -> None:
         checked = checking.check_fleet(_instances(given["rds"]))
+        examinations.remember(checked)
         master = [] if given["rds"] else checking.check_master()
         if given["json"]:
             self.stdout.write(json.dumps(_document(checked, master), indent=2))

@@ -10,15 +10,15 @@ from tenants.rotation import Rotation, rotate_all
 
 
 class Command(BaseCommand):
-    help = "Seals every stored password anew under the newest of RAINBO_CREDENTIAL_KEYS."
+    help = "Seals every stored secret anew under the newest of RAINBO_CREDENTIAL_KEYS."
 
     def handle(self, *args: object, **given: Any) -> None:
         done = rotate_all()
-        self.stdout.write(f"{done.renewed} passwords are sealed under the newest key.")
+        self.stdout.write(f"{done.renewed} secrets are sealed under the newest key.")
         for name in done.lost:
             self.stderr.write(
-                f"No key opens the password of {name}: bring its key back, or enter the password "
-                "again with add_instance --update."
+                f"No key opens the secret of {name}: bring its key back. Else enter an instance's "
+                "password again with add_instance --update, or reset a person's second factor."
             )
         self.stdout.write(_advice(done))
         if done.lost:

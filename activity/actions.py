@@ -1,0 +1,55 @@
+"""Every action that is recorded, in words: who reads an entry reads "ann disabled an instance"."""
+
+from __future__ import annotations
+
+ACTIONS: dict[str, str] = {
+    "person.signed_in": "signed in",
+    "person.signed_out": "signed out",
+    "person.sign_in_failed": "failed to sign in",
+    "person.locked_out": "was locked out",
+    "person.session_ended": "was signed out by a limit",
+    "person.second_factor_passed": "passed the second factor",
+    "person.second_factor_failed": "failed the second factor",
+    "person.second_factor_enrolled": "set up a second factor",
+    "person.second_factor_removed": "removed their second factor",
+    "person.second_factor_reset": "reset a person's second factor",
+    "person.recovery_codes_renewed": "renewed their recovery codes",
+    "person.session_ended": "was signed out by a limit",
+    "person.second_factor_enrolled": "set up a second factor",
+    "person.second_factor_passed": "proved the second factor",
+    "person.second_factor_failed": "failed at the second factor",
+    "person.second_factor_removed": "removed their second factor",
+    "person.second_factor_reset": "reset a second factor",
+    "person.recovery_codes_renewed": "made new recovery codes",
+    "run.requested": "asked for a run",
+    "run.cancelled": "cancelled a run",
+    "schedule.added": "added a schedule",
+    "schedule.changed": "changed a schedule",
+    "schedule.enabled": "switched a schedule on",
+    "schedule.disabled": "switched a schedule off",
+    "schedule.paused": "paused a schedule",
+    "schedule.resumed": "resumed a schedule",
+    "schedule.deleted": "deleted a schedule",
+    "instance.registered": "registered an instance",
+    "instance.changed": "changed an instance",
+    "instance.enabled": "enabled an instance",
+    "instance.disabled": "disabled an instance",
+    "instance.deleted": "deleted an instance",
+    "instance.tested": "tested an instance's connection",
+    "user.created": "created a user",
+    "user.changed": "changed a user",
+    "user.activated": "activated a user",
+    "user.deactivated": "deactivated a user",
+    "user.deleted": "deleted a user",
+    "user.password_changed": "changed a password",
+    "group.created": "created a group",
+    "group.changed": "changed a group",
+    "group.deleted": "deleted a group",
+    "activity.exported": "exported the activity",
+    "action.refused": "tried what is not allowed",
+}
+
+
+def in_words(action: str) -> str:
+    """The action as a person says it; one that the code no longer knows, as it was recorded."""
+    return ACTIONS.get(action, action)

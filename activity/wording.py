@@ -1,0 +1,45 @@
+"""Makes what an action gives fit to be stored: nothing a person types makes a record fail."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import date, datetime, time
+from typing import Any
+
+LONGEST = 2_000
+SECRET = re.compile("password|passphrase|secret|token", re.IGNORECASE)
+
+
+def cut(text: str, longest: int) -> str:
+    """The text in what PostgreSQL can store, its end cut visibly when it is too long."""
+    clean = text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+    return clean if len(clean) <= longest else f"{clean[: longest - 1]}…"
+
+
+def storable(values: Mapping[str, Any] | None, hide_as: str = "") -> dict[str, Any] | None:
+    """The values as JSON can hold them. A secret becomes the word given, or is left out."""
+    if values is None:
+        return None
+    kept: dict[str, Any] = {}
+    for name, value in values.items():
+        if not SECRET.search(str(name)):
+            kept[cut(str(name), 100)] = _plain(value)
+        elif hide_as and value:
+            kept[cut(str(name), 100)] = hide_as
+    return kept
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | datetime | date | time):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, Mapping):
+        return storable(value)
+    if isinstance(value, set | frozenset):
+        return sorted(cut(str(item), LONGEST) for item in value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return cut(str(value), LONGEST)

@@ -1,0 +1,106 @@
+"""The first page: is anything wrong, and why?
+
+The page and its refreshed part are made of the same facts. Each part is there only for those
+who may see what it is made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+
+from rainbo import now_syncs, now_tiles, verdict
+from rainbo.verdict import Link
+from syncs import markup, queries, shell
+from syncs.markup import Tone
+from tenants import tiles
+
+REFRESH = "X-Rainbo-Refresh"
+NAMED = 4  # other troubles that are named under the verdict
+EVENTS = 3
+
+admin.site.index_title = "Now"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A trouble beside the worst, with where to look."""
+
+    words: str
+    url: str
+
+
+def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Unfold's hook: what the admin's index shows beside its frame."""
+    return context | parts(request)
+
+
+def fragment(request: HttpRequest) -> HttpResponse:
+    """What now.js fetches again and again; a person is led to the whole page."""
+    if REFRESH not in request.headers:
+        query = request.META.get("QUERY_STRING", "")
+        return HttpResponseRedirect(reverse("admin:index") + (f"?{query}" if query else ""))
+    return render(request, "rainbo/now.html", parts(request))
+
+
+def parts(request: HttpRequest) -> dict[str, Any]:
+    """All that the page tells this person, in a fixed number of queries."""
+    may = request.user.has_perm
+    sees_runs = may("syncs.view_syncrun") or may("syncs.change_syncrun")
+    sees_fleet = may("tenants.view_rdsinstance") or may("tenants.change_rdsinstance")
+    now = queries.database_now()
+    status = queries.status(now) if sees_runs else None
+    worker = queries.worker_state() if sees_runs else None
+    fleet = tiles.read() if sees_fleet else None
+    silence = timedelta(seconds=settings.RAINBO_WORKER_SILENCE)
+    judged = verdict.judge(verdict.Facts(now, status, worker, fleet, silence))
+    context: dict[str, Any] = {
+        "now": now,
+        "refreshed": markup.exact(now).partition(" ")[2],
+        "verdict": judged if status or fleet else None,
+        "verdict_badge": markup.badge(judged.word, judged.tone),
+        "verdict_url": _url(judged.link) if judged.link else "",
+        "others": [Shown(t.sentence, _url(t.link)) for t in judged.others[:NAMED]],
+        "more_others": max(0, len(judged.others) - NAMED),
+        "fleet": fleet,
+        "add_instance": shell.line("add_instance"),
+    }
+    if status and worker:
+        context["syncs"] = now_syncs.rows(status, may_run=may("syncs.run_sync"))
+        context["worker"] = _worker(worker, now)
+    if fleet and fleet.instances:
+        context["tiles"] = now_tiles.drawn(fleet, status, request.GET.get("instance", ""), now)
+    return context
+
+
+def _worker(state: queries.WorkerState, now: datetime) -> dict[str, Any]:
+    word, tone = ("in trouble", Tone.BAD) if state.trouble else ("working", Tone.GOOD)
+    if state.busy_with:
+        word, tone = "busy", Tone.BUSY
+    return {
+        "badge": markup.badge(word, tone),
+        "heartbeat": markup.age(state.heartbeat, now),
+        "trouble": state.trouble,
+        "busy_with": state.busy_with,
+        "busy_url": now_syncs.run_url(state.busy_with) if state.busy_with else "",
+        "waiting": state.waiting_since and markup.age(state.waiting_since, now),
+        "events": [
+            (markup.moment(e.at, now), e.host, e.message) for e in queries.worker_events(EVENTS)
+        ],
+        "command": shell.line("schedule_work"),
+    }
+
+
+def _url(link: Link) -> str:
+    known: Mapping[str, str] = {"run": "syncs_syncrun", "instance": "tenants_rdsinstance"}
+    if link.kind in known:
+        return reverse(f"admin:{known[link.kind]}_change", args=[link.key])
+    return f"#sync-{link.key}" if link.kind == "sync" else f"#{link.kind}"

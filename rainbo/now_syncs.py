@@ -1,0 +1,232 @@
+"""The rows of syncs on the first page: what each did, does and will do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from rainbo import phrases
+from syncs import markup, shell
+from syncs.errors import UsageError
+from syncs.freshness import State, in_words
+from syncs.markup import RUN_TONES, Tone
+from syncs.models import RunState, SyncSchedule
+from syncs.options import Options
+from syncs.queries import Status, SyncStatus
+from syncs.strips import Bar, OpenRun, Strip, last_runs, open_runs
+
+STATE_TONES: Mapping[State, Tone] = {
+    State.ON_TIME: Tone.GOOD,
+    State.LATE: Tone.WARNING,
+    State.STALE: Tone.BAD,
+    State.UNKNOWN: Tone.QUIET,
+}
+WRITES = ("ghost_users",)  # what their runs touch is written to, not only read
+SKIPS = ("tenant_summaries",)  # unless forced, a person's run leaves out what is fresh
+
+
+@dataclass(frozen=True)
+class Way:
+    """The button that asks for a run: what it touches, and the command that does the same."""
+
+    url: str
+    touches: str
+    command: str
+
+
+@dataclass(frozen=True)
+class ShownBar:
+    key: int
+    url: str
+    words: str
+    tone: str
+    state: str
+    height: float
+
+
+@dataclass(frozen=True)
+class SyncRow:
+    name: str
+    title: str
+    url: str
+    state: SafeString
+    age: SafeString
+    why: str
+    why_url: str
+    last: SafeString
+    took: str
+    next_time: SafeString
+    open: tuple[SafeString, ...]
+    bars: tuple[ShownBar, ...]
+    scale: str
+    counts: tuple[tuple[str, str, int], ...]
+    way: Way | None
+    hint: str
+    hint_command: str
+
+
+def rows(status: Status, *, may_run: bool) -> list[SyncRow]:
+    """In three queries, whatever the number of runs and instances."""
+    strips = last_runs([sync.name for sync in status.syncs])
+    waiting = open_runs()
+    schedules = {kept.sync: kept for kept in SyncSchedule.objects.all()}
+    return [
+        _row(
+            sync,
+            status.now,
+            strips[sync.name],
+            waiting.get(sync.name, []),
+            schedules.get(sync.name),
+            may_run=may_run,
+        )
+        for sync in status.syncs
+    ]
+
+
+def _row(
+    sync: SyncStatus,
+    now: datetime,
+    strip: Strip,
+    waiting: list[OpenRun],
+    kept: SyncSchedule | None,
+    *,
+    may_run: bool,
+) -> SyncRow:
+    hint, command = _hint(sync, strip, kept)
+    return SyncRow(
+        name=sync.name,
+        title=sync.title,
+        url=f"{reverse('admin:syncs_syncrun_changelist')}?sync={sync.name}",
+        state=markup.badge(sync.state.label, STATE_TONES[sync.state]),
+        age=_age(sync, now),
+        why=str(sync.reason) if sync.reason else "",
+        why_url=run_url(sync.reason.run) if sync.reason and sync.reason.run else "",
+        last=_last(sync, now),
+        took=_took(sync),
+        next_time=_next(sync, now),
+        open=tuple(_open(run, sync, now) for run in waiting[:3]),
+        bars=tuple(_bar(bar) for bar in strip.bars),
+        scale=_scale(strip),
+        counts=tuple((s.value, RUN_TONES[s].value, n) for s, n in strip.counts),
+        way=_way(sync, kept) if may_run and kept else None,
+        hint=hint,
+        hint_command=command,
+    )
+
+
+def run_url(pk: int) -> str:
+    return reverse("admin:syncs_syncrun_change", args=[pk])
+
+
+def _age(sync: SyncStatus, now: datetime) -> SafeString:
+    """The oldest of its instances' confirmations: nothing that readers see is older."""
+    known = [target.confirmed_at for target in sync.targets]
+    if not known or any(at is None for at in known):
+        confirmed = sum(at is not None for at in known)
+        words = f"{confirmed:,} of {len(known):,} confirmed" if confirmed else "never confirmed"
+        return markup.quiet(words)
+    return markup.age(min(at for at in known if at), now)
+
+
+def _last(sync: SyncStatus, now: datetime) -> SafeString:
+    run = sync.last_run
+    if run is None:
+        return markup.quiet("never run")
+    badge = markup.badge(run.state, RUN_TONES[run.state])
+    link = format_html('<a class="link" href="{}">run {}</a>', run_url(run.pk), run.pk)
+    return format_html("{} {} {}", link, badge, markup.age(run.finished_at, now, missing=""))
+
+
+def _took(sync: SyncStatus) -> str:
+    """`12 s, usually 11 s`."""
+    seconds = sync.last_run.seconds if sync.last_run else None
+    usually = f"usually {_seconds(sync.usual_seconds)}" if sync.usual_seconds else ""
+    if seconds is None:
+        return usually
+    return ", ".join(filter(None, [_seconds(seconds), usually]))
+
+
+def _seconds(seconds: float) -> str:
+    if seconds < 1:
+        return f"{seconds * 1000:,.0f} ms"
+    return f"{seconds:,.1f} s" if seconds < 100 else f"{seconds:,.0f} s"
+
+
+def _next(sync: SyncStatus, now: datetime) -> SafeString:
+    if sync.next_slot is None:
+        return markup.quiet("switched off" if sync.planned else "no schedule")
+    at = max(sync.next_slot, now)
+    when = markup.age(at, now) if at > now else format_html("{}", "due now")
+    if sync.pause is None:
+        return when
+    words = f"{sync.pause.in_words(now)}"
+    return format_html("{} {}, then {}", markup.badge("paused", Tone.WARNING), words, when)
+
+
+def _open(run: OpenRun, sync: SyncStatus, now: datetime) -> SafeString:
+    """`run 812 running for 12 s: 2 of 3 instances`."""
+    badge = markup.badge(run.state, RUN_TONES[run.state])
+    link = format_html('<a class="link" href="{}">run {}</a>', run_url(run.pk), run.pk)
+    if run.since > now:
+        return format_html("{} {} begins {}", link, badge, markup.age(run.since, now))
+    long = in_words(now - run.since)
+    silent = sync.running and sync.running.pk == run.pk and not sync.running.is_live
+    if silent:
+        return format_html("{} {} silent, began {} ago", link, badge, long)
+    if run.state == RunState.QUEUED:
+        return format_html("{} {} waits for a worker for {}", link, badge, long)
+    done = f": {run.done:,} of {run.parts:,} instances" if run.parts else ""
+    return format_html("{} {} for {}{}", link, badge, long, done)
+
+
+def _bar(bar: Bar) -> ShownBar:
+    took = f" in {_seconds(bar.seconds)}" if bar.seconds is not None else ""
+    when = f", {markup.exact(bar.at)}" if bar.at else ""
+    words = f"run {bar.run} {bar.state.value}{took}{when}"
+    tone = RUN_TONES[bar.state].value
+    return ShownBar(bar.run, run_url(bar.run), words, tone, bar.state.value, bar.height)
+
+
+def _scale(strip: Strip) -> str:
+    if not strip.full:
+        return ""
+    return f"full height: {_seconds(strip.full)}{' or more' if strip.is_cut else ''}"
+
+
+def _way(sync: SyncStatus, kept: SyncSchedule) -> Way:
+    url = reverse("admin:syncs_syncschedule_run", args=[kept.pk])
+    options = _options(kept.options)
+    count = len(options.targets) or len(sync.targets)
+    verb = "writes to" if sync.name in WRITES else "reads"
+    skips = ", save what is still fresh" if sync.name in SKIPS and not options.force else ""
+    touches = f"{verb} {phrases.counted(count, 'instance')}{skips}"
+    words = [f"sync_{sync.name}"]
+    if options.targets:
+        words.append(f"--rds {' '.join(options.targets)}")
+    if options.force:
+        words.append("--force")
+    return Way(url, touches, shell.line(" ".join(words)))
+
+
+def _options(stored: dict[str, Any]) -> Options:
+    try:
+        return Options.from_json(stored)
+    except (UsageError, TypeError):  # the run itself will say so
+        return Options()
+
+
+def _hint(sync: SyncStatus, strip: Strip, kept: SyncSchedule | None) -> tuple[str, str]:
+    """The next step of a sync without a schedule or without a run."""
+    if kept is None:
+        return "It has no schedule. This creates what is missing:", shell.line("setup_schedules")
+    if not strip.bars and not sync.targets:
+        return "No active instance takes part. This registers one:", shell.line("add_instance")
+    if not strip.bars:
+        return "It has never run. This runs it now:", shell.line(f"sync_{sync.name}")
+    return "", ""

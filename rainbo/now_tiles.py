@@ -1,0 +1,191 @@
+"""The tiles of instances on the first page: health, latency, what is fresh, what is held up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from statistics import median
+
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from rainbo import phrases
+from rainbo.now_syncs import STATE_TONES
+from syncs import markup
+from syncs.markup import Tone
+from syncs.queries import Status
+from tenants import tiles
+from tenants.admin.instances import HEALTH_TONES
+from tenants.models import RdsInstance
+from tenants.models.instance import Health
+from tenants.tiles import Down, Fleet
+
+TILES = 24  # shown as tiles; a bigger fleet is a list that can be searched
+LISTED = 50  # rows of that list: the worst first
+WIDTH, HEIGHT = 120, 24  # of a trend, in its own units
+
+
+@dataclass(frozen=True)
+class Trend:
+    """The latency of the last checks as a line with gaps. gaps: where it did not answer."""
+
+    lines: tuple[str, ...]
+    gaps: tuple[float, ...]
+    words: str
+
+
+@dataclass(frozen=True)
+class SyncAge:
+    title: str
+    state: SafeString
+    age: SafeString
+
+
+@dataclass(frozen=True)
+class Tile:
+    pk: int
+    name: str
+    url: str
+    health: SafeString
+    role: str
+    latency: SafeString
+    trend: Trend | None
+    checked: SafeString
+    syncs: tuple[SyncAge, ...]
+    tenants: SafeString
+    holds_up: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """What is drawn of the fleet. words: which of how many they are."""
+
+    shown: tuple[Tile, ...]
+    total: int
+    found: int
+    term: str
+    words: str
+
+    @property
+    def is_list(self) -> bool:
+        return self.total > TILES
+
+
+def drawn(fleet: Fleet, status: Status | None, term: str, now: datetime) -> Tiles:
+    """In one more query. A fleet that fits is shown whole: there is nothing to search for."""
+    total = len(fleet.instances)
+    term = term.strip() if total > TILES else ""
+    found = tiles.chosen(fleet.instances, term) if term else list(fleet.instances)
+    shown = found[: LISTED if total > TILES else TILES]
+    trends = tiles.trends(shown)
+    ages = _ages(status, now)
+    down = {one.pk: one for one in fleet.down}
+    tenants = fleet.tenants or {}
+    made = tuple(
+        Tile(
+            pk=instance.pk,
+            name=str(instance),
+            url=reverse("admin:tenants_rdsinstance_change", args=[instance.pk]),
+            health=_health(instance),
+            role="master" if instance.is_master else "",
+            latency=_latency(instance),
+            trend=trend(trends.get(instance.pk, [])),
+            checked=markup.age(instance.last_check_at, now, missing="never checked"),
+            syncs=tuple(ages.get(str(instance.pk), ())),
+            tenants=markup.number(tenants.get(instance.pk)),
+            holds_up=_holds_up(down.get(instance.pk), fleet, now),
+            error=phrases.cut(instance.last_error) if instance.is_active else "",
+        )
+        for instance in shown
+    )
+    return Tiles(made, total, len(found), term, _which(len(made), len(found), fleet, term))
+
+
+def _ages(status: Status | None, now: datetime) -> dict[str, list[SyncAge]]:
+    """Of each instance, how fresh each sync is there."""
+    found: dict[str, list[SyncAge]] = {}
+    for sync in status.syncs if status else ():
+        for target in sync.targets:
+            state = target.freshness.state
+            why = str(target.reason) if target.reason else ""
+            badge = markup.badge(state.label, STATE_TONES[state], why)
+            age = SyncAge(sync.title, badge, markup.age(target.confirmed_at, now))
+            found.setdefault(target.key, []).append(age)
+    return found
+
+
+def _health(instance: RdsInstance) -> SafeString:
+    if not instance.is_active:
+        return markup.badge("inactive", Tone.QUIET)
+    return markup.badge(instance.health, HEALTH_TONES[instance.health])
+
+
+def _latency(instance: RdsInstance) -> SafeString:
+    if instance.latency_ms is None:
+        return markup.quiet("unknown")
+    return format_html('<span class="number">{} ms</span>', f"{instance.latency_ms:,.2f}")
+
+
+def trend(latencies: Sequence[float | None]) -> Trend | None:
+    """None without any check."""
+    known = [ms for ms in latencies if ms is not None]
+    if not latencies:
+        return None
+    silent = len(latencies) - len(known)
+    missed = f"; {silent} without an answer" if silent else ""
+    span = (
+        f"{min(known):,.2f} to {max(known):,.2f} ms, median {median(known):,.2f}" if known else ""
+    )
+    words = (
+        f"Latency of the last {phrases.counted(len(latencies), 'check')}: {span or 'none'}{missed}"
+    )
+    step = WIDTH / max(1, tiles.CHECKS - 1)
+    start = WIDTH - step * (len(latencies) - 1)
+    top = max(known, default=1.0) or 1.0
+    points = [
+        (start + n * step, None if ms is None else HEIGHT - 2 - (HEIGHT - 4) * ms / top)
+        for n, ms in enumerate(latencies)
+    ]
+    return Trend(_lines(points), tuple(round(x, 1) for x, y in points if y is None), words)
+
+
+def _lines(points: Sequence[tuple[float, float | None]]) -> tuple[str, ...]:
+    """A line for each stretch of checks that were answered."""
+    stretches: list[list[str]] = [[]]
+    for x, y in points:
+        if y is None:
+            stretches.append([])
+        else:
+            stretches[-1].append(f"{x:.1f},{y:.1f}")
+    # One point alone is no line: it becomes a short one.
+    return tuple(" ".join(s if len(s) > 1 else s * 2) for s in stretches if s)
+
+
+def _holds_up(down: Down | None, fleet: Fleet, now: datetime) -> str:
+    """`Since 12:40 UTC 14 tenants and 3,120 routes wait for it.`"""
+    if down is None:
+        return ""
+    waiting = down.waiting
+    routes = phrases.counted(waiting.routes, "route", more=waiting.more_routes)
+    if down.is_master and fleet.all_routes is not None:
+        routes = f"all {phrases.counted(fleet.all_routes, 'route')}"
+    tenants = phrases.counted(waiting.tenants, "tenant")
+    since = f"{phrases.since(down.since, now).strip()} " if down.since else ""
+    return phrases.sentence(f"{since}{tenants} and {routes} wait for it")
+
+
+def _which(shown: int, found: int, fleet: Fleet, term: str) -> str:
+    """`50 of 200 instances, the worst first.`"""
+    total = len(fleet.instances)
+    if term and not found:
+        return f"None of {total:,} instances has “{term}” in its name, or as its id."
+    if shown == total:
+        return ""
+    match = f" found by “{term}”" if term else ""
+    of = f"{shown:,} of {found:,}" if shown < found else f"{found:,}"
+    rest = sum(i.health == Health.HEALTHY for i in fleet.active)
+    well = "" if term else f" {rest:,} of {len(fleet.active):,} active ones are healthy."
+    return f"{of} instances{match}, the worst first.{well}"

@@ -1,0 +1,126 @@
+"""The console's pages of users and groups. What is done to them is recorded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group, User
+from django.db.models import Exists, OuterRef, QuerySet
+from django.http import HttpRequest, HttpResponse
+from unfold.admin import ModelAdmin
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from activity.changes import Reading, reading
+from activity.log import record
+from activity.recorded_admin import Recorded
+from rainbo import second_factor_pages
+from rainbo.backends import needs_second_factor
+from rainbo.models import Authenticator, RecoveryCodes
+from tenants.ghosts import admins
+
+MARKS = ("is_active", "is_staff", "is_superuser")
+VALUES = ("username", "email", "first_name", "last_name", *MARKS)
+
+admin.site.unregister(User)
+admin.site.unregister(Group)
+
+
+@admin.register(User)
+class UserAdmin(Recorded, DjangoUserAdmin[User], ModelAdmin):
+    thing = "user"
+    switch, switched_on, switched_off = "is_active", "activated", "deactivated"
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    change_form_outer_before_template = "rainbo/person_tools.html"
+    list_display = (
+        "username",
+        "email",
+        "first_name",
+        "last_name",
+        "is_staff",
+        "is_active",
+        "is_superuser",
+        "may_impersonate",
+        "second_factor",
+    )
+
+    def facts(self, row: User) -> Reading:
+        return reading(row, VALUES) | {
+            "groups": sorted(row.groups.values_list("name", flat=True)),
+            "permissions": _names(row.user_permissions),
+        }
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        """Each with whether it may impersonate (superusers may) and has a second factor."""
+        users: Any = super().get_queryset(request)
+        found: QuerySet[User] = users.annotate(
+            impersonates=Exists(admins().filter(pk=OuterRef("pk"))),
+            has_second_factor=Exists(Authenticator.objects.filter(user=OuterRef("pk"))),
+            needs_second_factor=needs_second_factor(),
+        )
+        return found
+
+    def get_custom_urls(self) -> Any:
+        view = second_factor_pages.reset_view
+        return (("<int:pk>/reset-second-factor/", "auth_user_reset_second_factor", view),)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Only a superuser makes superusers."""
+        fields = super().get_readonly_fields(request, obj)
+        return fields if request.user.is_superuser else (*fields, "is_superuser")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _may_touch(request, obj) and bool(super().has_change_permission(request, obj))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _may_touch(request, obj) and bool(super().has_delete_permission(request, obj))
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> Any:  # noqa: A002
+        response = super().user_change_password(request, id, form_url)
+        if request.method == "POST" and response.status_code == 302:
+            record(request, "user.password_changed", self.get_object(request, id) or id)
+        return response
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        user = kwargs.get("obj")
+        if user is not None and second_factor_pages.may_reset(request, user):
+            codes = RecoveryCodes.of(user)
+            context |= {
+                "resettable": user.has_second_factor,
+                "codes_left": len(codes.digests) if codes else 0,
+                "must": user.needs_second_factor,
+            }
+        response: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
+        return response
+
+    @admin.display(description="may impersonate", boolean=True)
+    def may_impersonate(self, user: Any) -> bool:
+        return bool(user.impersonates)
+
+    @admin.display(description="second factor", boolean=True)
+    def second_factor(self, user: Any) -> bool:
+        return bool(user.has_second_factor)
+
+
+@admin.register(Group)
+class GroupAdmin(Recorded, DjangoGroupAdmin, ModelAdmin):
+    thing = "group"
+
+    def facts(self, row: Group) -> Reading:
+        return {"name": row.name, "permissions": _names(row.permissions)}
+
+
+def _names(permissions: Any) -> list[str]:
+    rows = permissions.values_list("content_type__app_label", "codename")
+    return sorted(f"{app}.{codename}" for app, codename in rows)
+
+
+def _may_touch(request: HttpRequest, user: Any) -> bool:
+    """A superuser's account is a superuser's business: its password would make a superuser."""
+    return user is None or request.user.is_superuser or not user.is_superuser

@@ -1,0 +1,91 @@
+"""The four roles: groups that `migrate` makes, each with the permissions that match its name.
+
+A permission is given to a role once, when both exist for the first time; that is remembered.
+What people change of the groups afterwards stays: a permission that was taken away, or a group
+that was renamed or deleted, doesn't come back.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import apps as installed
+from django.contrib.auth.management import create_permissions
+from django.db import connection
+
+CONSOLE = ("activity", "auth", "syncs", "tenants")  # the apps that have pages
+
+LOOK = (
+    "activity.view_activity",
+    "syncs.view_syncrun",
+    "syncs.view_syncschedule",
+    "tenants.view_ghostuser",
+    "tenants.view_rdsinstance",
+    "tenants.view_tenant",
+    "tenants.view_userroute",
+)
+SUPPORT = (*LOOK, "syncs.run_sync", "tenants.check_instance", "tenants.impersonate")
+ROLES: dict[str, tuple[str, ...]] = {
+    "system_admin": (
+        *SUPPORT,
+        "syncs.accept_held",
+        *(f"syncs.{what}_syncschedule" for what in ("add", "change", "delete")),
+        *(f"tenants.{what}_rdsinstance" for what in ("add", "change", "delete")),
+        *(f"auth.{what}_user" for what in ("view", "add", "change", "delete")),
+        *(f"auth.{what}_group" for what in ("view", "add", "change", "delete")),
+    ),
+    "support_admin": SUPPORT,
+    "billing_admin": ("syncs.view_syncrun", "tenants.view_tenant", "tenants.view_userroute"),
+    "read_only": LOOK,
+}
+
+
+def after_migrate(using: str, apps: Any = installed, **_: object) -> None:
+    """Receiver of post_migrate. Django makes permissions app by app: here all are needed."""
+    try:
+        apps.get_model("rainbo", "RoleGrant")
+        for label in CONSOLE:
+            create_permissions(installed.get_app_config(label), 0, using=using, apps=apps)
+    except LookupError:  # migrated to a time when not all of these were there
+        return
+    give_permissions(apps, using)
+
+
+def group_names() -> set[str]:
+    """The groups that there are, or that the first `migrate` will make."""
+    from django.contrib.auth.models import Group
+
+    if "rainbo_rolegrant" not in connection.introspection.table_names():
+        return set(ROLES)
+    return set(Group.objects.values_list("name", flat=True))
+
+
+def give_permissions(apps: Any, using: str) -> None:
+    """Give each role what it was never given before."""
+    grants = apps.get_model("rainbo", "RoleGrant").objects.using(using)
+    given = set(grants.values_list("role", "permission"))
+    found = _permissions(apps, using)
+    for role, wanted in ROLES.items():
+        new = [name for name in wanted if name in found and (role, name) not in given]
+        if not new:
+            continue
+        group = _group(apps, using, role, is_new=role not in {known for known, _ in given})
+        if group is not None:
+            group.permissions.add(*(found[name] for name in new))
+        grants.bulk_create([grants.model(role=role, permission=name) for name in new])
+
+
+def _permissions(apps: Any, using: str) -> dict[str, int]:
+    rows = (
+        apps.get_model("auth", "Permission")
+        .objects.using(using)
+        .filter(content_type__app_label__in=CONSOLE)
+        .values_list("content_type__app_label", "codename", "pk")
+    )
+    return {f"{app}.{codename}": pk for app, codename, pk in rows}
+
+
+def _group(apps: Any, using: str, role: str, *, is_new: bool) -> Any:
+    """The role's group; None when people renamed or deleted it."""
+    groups = apps.get_model("auth", "Group").objects.using(using)
+    return groups.get_or_create(name=role)[0] if is_new else groups.filter(name=role).first()

@@ -1,0 +1,142 @@
+/* Refreshes the first page in place. Without this file the page is whole, as of its loading. */
+(() => {
+  "use strict";
+  const EVERY = 5000, PATIENCE = 10000, TYPED = 300;
+  const root = document.getElementById("now");
+  if (!root) return;
+  const tools = document.getElementById("now-tools");
+  const refreshed = document.getElementById("now-refreshed");
+  const status = document.getElementById("now-status");
+  const pause = document.getElementById("now-pause");
+  let timer = 0, paused = false, ended = false, lost = false, asked = 0;
+
+  const say = (words) => { if (status.textContent !== words) status.textContent = words; };
+  const sentence = () => document.getElementById("now-sentence")?.textContent ?? "";
+  const tone = () => root.querySelector(".verdict .badge")?.textContent ?? "";
+
+  /* Make `was` like `is`, in place: what stays keeps its focus, its scroll and what is typed. */
+  function morph(was, is) {
+    for (const { name } of [...was.attributes]) {
+      if (!is.hasAttribute(name) && name !== "open" && name !== "tabindex") was.removeAttribute(name);
+    }
+    for (const { name, value } of is.attributes) {
+      if (was.getAttribute(name) !== value) was.setAttribute(name, value);
+    }
+    const wanted = new Set([...is.children].map((child) => child.dataset.key).filter(Boolean));
+    const kept = new Map();
+    for (const child of [...was.children]) {
+      const key = child.dataset.key;
+      if (!key) continue;
+      if (wanted.has(key)) kept.set(key, child);
+      else child.remove();
+    }
+    let at = was.firstChild;
+    for (const child of [...is.childNodes]) {
+      const key = child.dataset?.key;
+      const same = key ? kept.get(key) : alike(at, child) ? at : null;
+      if (!same) { was.insertBefore(child, at); continue; }
+      if (same !== at) was.insertBefore(same, at);
+      if (same.nodeType !== Node.ELEMENT_NODE) {
+        if (same.data !== child.data) same.data = child.data;
+      } else if (same.tagName !== "INPUT") morph(same, child);
+      at = same.nextSibling;
+    }
+    while (at) { const next = at.nextSibling; at.remove(); at = next; }
+  }
+
+  const alike = (was, is) => was && was.nodeName === is.nodeName && !was.dataset?.key;
+
+  function show(html) {
+    const next = new DOMParser().parseFromString(html, "text/html").getElementById("now");
+    if (!next) throw new Error("no such part");
+    const focused = document.activeElement, before = tone();
+    morph(root, next);
+    if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
+    rove();
+    refreshed.textContent = root.dataset.refreshed;
+    if (lost) say("The server answers again.");
+    if (tone() !== before) say(sentence());
+    lost = false;
+  }
+
+  async function refresh() {
+    clearTimeout(timer);
+    if (ended || paused || document.hidden) return;
+    const mine = ++asked;
+    try {
+      const answer = await fetch(root.dataset.url + location.search, {
+        headers: { "X-Rainbo-Refresh": "1" }, redirect: "manual", cache: "no-store",
+        signal: AbortSignal.timeout(PATIENCE),
+      });
+      if (mine !== asked) return;
+      if (answer.type === "opaqueredirect" || answer.status === 401 || answer.status === 403) return end();
+      if (!answer.ok) throw new Error(String(answer.status));
+      const html = await answer.text();
+      if (mine !== asked) return;
+      if (!paused) show(html);
+    } catch {
+      if (mine !== asked) return;
+      lost = true;
+      say(`The server does not answer since ${root.dataset.refreshed}, trying again.`);
+    }
+    timer = setTimeout(refresh, EVERY);
+  }
+
+  function end() {
+    ended = true;
+    pause.hidden = true;
+    say("Your session ended: nothing is refreshed any more. ");
+    const link = document.createElement("a");
+    link.className = "link";
+    link.href = location.pathname + location.search;
+    link.textContent = "Sign in again";
+    status.append(link);
+  }
+
+  /* One stop of the tab key for each strip; the arrow keys go along its runs. */
+  function rove() {
+    for (const strip of root.querySelectorAll(".strip")) {
+      const bars = [...strip.querySelectorAll("a")];
+      const stop = bars.find((bar) => bar === document.activeElement) ?? bars.at(-1);
+      for (const bar of bars) bar.tabIndex = bar === stop ? 0 : -1;
+    }
+  }
+
+  root.addEventListener("keydown", (event) => {
+    const bar = event.target.closest(".strip a");
+    const step = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity }[event.key];
+    if (!bar || !step) return;
+    const bars = [...bar.closest(".strip").querySelectorAll("a")];
+    const to = Math.min(bars.length - 1, Math.max(0, bars.indexOf(bar) + step));
+    event.preventDefault();
+    bars[to].focus();
+    rove();
+  });
+
+  /* A search as it is typed: the address says it, so that it can be sent to a colleague. */
+  let typed = 0;
+  root.addEventListener("input", (event) => {
+    const term = event.target.closest("#now-search input");
+    if (!term) return;
+    clearTimeout(typed);
+    typed = setTimeout(() => {
+      const query = new URLSearchParams(location.search);
+      if (term.value.trim()) query.set("instance", term.value.trim());
+      else query.delete("instance");
+      history.replaceState(null, "", `${location.pathname}${query.size ? `?${query}` : ""}`);
+      refresh();
+    }, TYPED);
+  });
+
+  pause.addEventListener("click", () => {
+    paused = !paused;
+    pause.textContent = paused ? "Resume" : "Pause";
+    say(paused ? "Refreshing is paused." : "Refreshing goes on.");
+    refresh();
+  });
+  document.addEventListener("visibilitychange", refresh);
+
+  tools.hidden = false;
+  rove();
+  timer = setTimeout(refresh, EVERY);
+})();

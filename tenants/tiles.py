@@ -1,0 +1,152 @@
+"""What the first page tells of each instance: read for all that are shown at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+
+from syncs.models import Confirmation
+from tenants.models import RdsInstance
+from tenants.models.instance import Health
+
+CHECKS = 60  # of each instance: the last hour
+COUNTED = 20_000  # routes of one instance; more are said to be more
+COUNTED_INSTANCES = 24  # of those that are down
+WORST_FIRST = (Health.DOWN, Health.DEGRADED, Health.UNKNOWN, Health.HEALTHY)
+SUMMARIES, HEALTH, ROUTES = "tenant_summaries", "instance_health", "user_routing"
+
+# Straight from the unique index on (instance, minute): only what is drawn is read.
+_TRENDS = """
+    SELECT wanted.id, array_agg(seen.latency_ms ORDER BY seen.minute)
+      FROM unnest(%(instances)s::bigint[]) AS wanted (id)
+     CROSS JOIN LATERAL (
+           SELECT minute, latency_ms FROM instance_checks
+            WHERE instance_id = wanted.id ORDER BY minute DESC LIMIT %(checks)s
+           ) AS seen
+     GROUP BY wanted.id"""
+# In the order of the index routes_by_tenant, so that it is read and not the table; and never more
+# than can be counted while a person waits.
+_ROUTES_OF = """
+    SELECT wanted.id, (
+           SELECT count(*) FROM (
+                  SELECT 1 FROM user_routes
+                   WHERE remote_instance_id = wanted.id
+                   ORDER BY remote_tenant_id LIMIT %(most)s
+                  ) AS counted)
+      FROM unnest(%(instances)s::text[]) AS wanted (id)"""
+_CONFIRMED_ROWS = ("sync", "target", "at", "rows")
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What waits for instances that are down. more_routes: there are more than could be counted."""
+
+    tenants: int | None
+    routes: int
+    more_routes: bool = False
+
+
+@dataclass(frozen=True)
+class Down:
+    """An instance that is down. since: when it last answered; None when it never did."""
+
+    pk: int
+    label: str
+    since: datetime | None
+    is_master: bool
+    waiting: Waiting
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """All instances, the worst first, and what is wrong with them."""
+
+    instances: tuple[RdsInstance, ...] = ()
+    down: tuple[Down, ...] = ()
+    tenants: dict[int, int] | None = None
+    all_routes: int | None = None
+
+    @property
+    def active(self) -> list[RdsInstance]:
+        return [instance for instance in self.instances if instance.is_active]
+
+    @property
+    def degraded(self) -> list[RdsInstance]:
+        return [instance for instance in self.active if instance.health == Health.DEGRADED]
+
+    @property
+    def waiting(self) -> Waiting:
+        """What waits for all that are down together."""
+        known = [d.waiting.tenants for d in self.down if d.waiting.tenants is not None]
+        return Waiting(
+            tenants=sum(known) if known else None,
+            routes=sum(d.waiting.routes for d in self.down),
+            more_routes=any(d.waiting.more_routes for d in self.down),
+        )
+
+
+def read() -> Fleet:
+    """The whole fleet in three queries, whatever its size."""
+    instances = sorted(RdsInstance.objects.defer("password", "ssl_ca", "notes"), key=_badness)
+    down = [i for i in instances if i.is_active and i.health == Health.DOWN]
+    rows = Confirmation.objects.filter(sync__in=(SUMMARIES, HEALTH, ROUTES))
+    kept = {(sync, target): (at, n) for sync, target, at, n in rows.values_list(*_CONFIRMED_ROWS)}
+    routes = routes_of(instance.pk for instance in down[:COUNTED_INSTANCES])
+    tenants = {int(target): n for (sync, target), (_, n) in kept.items() if sync == SUMMARIES}
+    found = [n for (sync, _), (_, n) in kept.items() if sync == ROUTES]
+    return Fleet(
+        instances=tuple(instances),
+        down=tuple(_down(instance, kept, tenants, routes) for instance in down),
+        tenants=tenants,
+        all_routes=max(found, default=None),
+    )
+
+
+def chosen(instances: Iterable[RdsInstance], term: str) -> list[RdsInstance]:
+    """Those whose name has the term in it, or whose id it is."""
+    wanted = term.strip().casefold()
+    return [i for i in instances if wanted in i.name.casefold() or wanted == str(i.pk)]
+
+
+def trends(instances: Sequence[RdsInstance]) -> dict[int, list[float | None]]:
+    """The latency of each instance's last checks, oldest first; None where it did not answer."""
+    parameters = {"instances": [i.pk for i in instances], "checks": CHECKS}
+    return dict(_rows(_TRENDS, parameters))
+
+
+def routes_of(instances: Iterable[int]) -> dict[int, int]:
+    """How many routes lead to each instance, counted up to a bound."""
+    wanted = [str(pk) for pk in instances]
+    rows = _rows(_ROUTES_OF, {"instances": wanted, "most": COUNTED + 1})
+    return {int(pk): count for pk, count in rows}
+
+
+def _down(
+    instance: RdsInstance,
+    kept: dict[tuple[str, str], tuple[datetime, int]],
+    tenants: dict[int, int],
+    routes: dict[int, int],
+) -> Down:
+    since, _ = kept.get((HEALTH, str(instance.pk)), (None, 0))
+    counted = routes.get(instance.pk)
+    waiting = Waiting(
+        tenants=tenants.get(instance.pk),
+        routes=min(counted or 0, COUNTED),
+        more_routes=counted is None or counted > COUNTED,
+    )
+    return Down(instance.pk, str(instance), since, instance.is_master, waiting)
+
+
+def _badness(instance: RdsInstance) -> tuple[bool, int, int]:
+    rank = WORST_FIRST.index(Health(instance.health))
+    return not instance.is_active, rank, instance.pk
+
+
+def _rows(statement: str, parameters: dict[str, Any]) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return list(cursor.fetchall())

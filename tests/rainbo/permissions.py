@@ -1,0 +1,166 @@
+"""Every address of the console and what it takes: a new one needs its row here.
+
+A row says what GET and POST take, from someone who is signed in:
+    a permission, or several of which one suffices
+    STAFF    being signed in is enough
+    NOBODY   refused to all, superusers too
+    NEVER    no such method: 405
+`data` is what a POST would bring to do something, so that a hole would show. `{seen}` in it is the
+version of the schedule that the address leads to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Rule(Enum):
+    OPEN = "without signing in"
+    STAFF = "signed in"
+    NOBODY = "refused to all"
+    NEVER = "405"
+
+
+OPEN, STAFF, NOBODY, NEVER = Rule.OPEN, Rule.STAFF, Rule.NOBODY, Rule.NEVER
+Needs = Rule | str | tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Page:
+    get: Needs
+    post: Needs
+    data: Mapping[str, str] = field(default_factory=dict)
+    gives: tuple[int, ...] = (200, 302)  # to who may
+    acts: bool = True  # a POST changes rows of RAINBO's own database
+
+
+def model(
+    name: str,
+    *,
+    add: Needs = NOBODY,
+    change: Needs = NOBODY,
+    delete: Needs = NOBODY,
+    data: Mapping[str, str] | None = None,
+) -> dict[str, Page]:
+    """The pages that Django's admin has for each model. `data` is of its form."""
+    app, _, kind = name.partition(".")
+    view = f"{app}.view_{kind}"
+    see: Needs = (view, change) if isinstance(change, str) else view
+    base, row, data = f"{app}/{kind}/", f"{app}/{kind}/<path:object_id>/", data or {}
+    return {
+        base: Page(see, see, acts=False),
+        f"{base}add/": Page(add, add, data),
+        f"{row}history/": Page(STAFF, STAFF),  # leads to the activity, which has its own
+        f"{row}delete/": Page(delete, delete, {"post": "yes"}),
+        f"{row}change/": Page(see, change, data),
+        row: Page(STAFF, STAFF),  # leads to the page of change
+    }
+
+
+def press(needs: Needs, **data: str) -> Page:
+    """A button: POST alone."""
+    return Page(NEVER, needs, data)
+
+
+USER = {
+    "username": "intruder",
+    "password1": "not a secret 1",
+    "password2": "not a secret 1",
+    "usable_password": "true",
+    "is_staff": "on",
+    "is_active": "on",
+    "date_joined_0": "2026-01-01",
+    "date_joined_1": "00:00:00",
+}
+INSTANCE = {
+    "id": "77",
+    "name": "intruder",
+    "host": "127.0.0.1",
+    "port": "1",
+    "database": "app",
+    "user": "rainbo",
+    "new_password": "not a secret",
+    "ssl_mode": "disable",
+    "require_auth": "scram-sha-256",
+}
+SCHEDULE = {"enabled": "on", "kind": "15", "at": "02:00", "note": "intruder", "seen": "{seen}"}
+
+PAGES: dict[str, Page] = {
+    # The console as a whole
+    "": Page(STAFF, STAFF),
+    "login/": Page(OPEN, OPEN),
+    "logout/": Page(NEVER, STAFF),
+    "search/": Page(STAFF, STAFF),
+    "password_change/": Page(STAFF, STAFF, {"new_password1": "x", "new_password2": "x"}),
+    "password_change/done/": Page(STAFF, NEVER),
+    "autocomplete/": Page(NOBODY, NEVER),
+    "jsi18n/": Page(STAFF, NEVER),
+    "r/<path:content_type_id>/<path:object_id>/": Page(STAFF, STAFF, gives=(404,)),
+    "^(?P<app_label>…)/$": Page(STAFF, STAFF, gives=(200, 404)),
+    "(?P<url>.*)$": Page(STAFF, STAFF, gives=(404,)),
+    # A person's own second factor
+    "second-factor/": Page(STAFF, NEVER),
+    "second-factor/code/": Page(STAFF, STAFF),
+    "second-factor/enrol/": Page(STAFF, STAFF),
+    "second-factor/codes/": Page(NEVER, STAFF),
+    "second-factor/remove/": Page(NEVER, STAFF),
+    # People
+    **model(
+        "auth.user",
+        add=("auth.add_user",),
+        change="auth.change_user",
+        delete="auth.delete_user",
+        data=USER,
+    ),
+    "auth/user/<id>/password/": Page(
+        "auth.change_user",
+        "auth.change_user",
+        {"password1": "not a secret 1", "password2": "not a secret 1", "usable_password": "true"},
+    ),
+    "auth/user/<int:pk>/reset-second-factor/": press("auth.change_user"),
+    **model(
+        "auth.group",
+        add="auth.add_group",
+        change="auth.change_group",
+        delete="auth.delete_group",
+        data={"name": "intruder"},
+    ),
+    # The fleet
+    **model("tenants.tenant"),
+    **model("tenants.userroute"),
+    **model("tenants.ghostuser"),
+    **model(
+        "tenants.rdsinstance",
+        add="tenants.add_rdsinstance",
+        change="tenants.change_rdsinstance",
+        delete="tenants.delete_rdsinstance",
+        data=INSTANCE,
+    ),
+    "tenants/rdsinstance/<int:pk>/test-connection/": press("tenants.check_instance"),
+    "tenants/rdsinstance/<int:pk>/check-now/": press("tenants.check_instance"),
+    # Syncs
+    **model("syncs.syncrun"),
+    "syncs/syncrun/<int:pk>/cancel/": press("syncs.run_sync"),
+    **model(
+        "syncs.syncschedule",
+        add=NOBODY,  # every sync has one
+        change="syncs.change_syncschedule",
+        data=SCHEDULE,
+    ),
+    "syncs/syncschedule/<int:pk>/run/": press("syncs.run_sync"),
+    "syncs/syncschedule/<int:pk>/dry-run/": press("syncs.run_sync"),
+    "syncs/syncschedule/<int:pk>/pause/": press(
+        "syncs.change_syncschedule", until="2036-01-01T00:00", reason="to see"
+    ),
+    "syncs/syncschedule/<int:pk>/resume/": press("syncs.change_syncschedule"),
+}
+
+# Actions on chosen rows of a list: who may not is not offered them, and a POST does nothing.
+ACTIONS: dict[tuple[str, str], str] = {
+    ("auth.user", "delete_selected"): "auth.delete_user",
+    ("auth.group", "delete_selected"): "auth.delete_group",
+    ("tenants.rdsinstance", "test_connections"): "tenants.check_instance",
+    ("tenants.rdsinstance", "check_now"): "tenants.check_instance",
+}

@@ -1,0 +1,386 @@
+"""An instance's page: what it tells, and what disabling and enabling it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.core.management import call_command
+from django.test import Client
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+
+from activity.models import Activity
+from syncs.models import RunState, SyncRun, TargetState
+from tenants import health_history, switching
+from tenants.admin import health_strip
+from tenants.admin.instance_page import skew_in_words
+from tenants.models import GhostUser, InstanceCheck, InstanceExamination, RdsInstance, Tenant
+from tenants.models.ghost import GhostState
+from tenants.models.instance import Health
+from tests.caches import query
+from tests.instances import InstanceFleet
+from tests.pages import said, text_of
+from tests.rows import confirmation, ended_run, instance_row, run_part, staff
+
+LIST = "/admin/tenants/rdsinstance/"
+NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+QUERIES = 30
+
+pytestmark = pytest.mark.django_db
+
+
+def page(number: int = 2, way: str = "change") -> str:
+    return f"{LIST}{number}/{way}/"
+
+
+def check(
+    instance: RdsInstance, at: datetime, health: Health = Health.HEALTHY, **more: Any
+) -> None:
+    InstanceCheck.objects.create(instance=instance, minute=at, health=health, **more)
+
+
+def tenant(instance: RdsInstance, key: str, **fields: Any) -> None:
+    known = {"status": "active", "cache_refreshed_at": timezone.now(), "name": f"t{key}"}
+    Tenant.objects.create(instance=instance, remote_id=key, **known | fields)
+
+
+def routes(instance: int, count: int) -> None:
+    query(
+        "INSERT INTO user_routes (source_id, email, email_key, remote_instance_id, on_master, "
+        "remote_tenant_id, remote_user_id, changed_at) SELECT n::text, n || '@x.de', "
+        "n || '@x.de', %s, false, '1', n::text, now() FROM generate_series(1, %s) AS n",
+        str(instance),
+        count,
+    )
+
+
+@pytest.fixture
+def instance() -> RdsInstance:
+    return instance_row(2)
+
+
+@pytest.fixture
+def person(client: Client) -> Callable[..., User]:
+    """Signs in a staff user with the named permissions."""
+
+    def sign_in(*codenames: str) -> User:
+        user = staff()
+        user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+        client.force_login(user)
+        return user
+
+    return sign_in
+
+
+def day_of(instance: RdsInstance) -> str:
+    return health_strip.summary(health_history.last_day(instance, NOON), NOON)
+
+
+def test_a_day_without_checks_is_unknown(instance: RdsInstance) -> None:
+    assert day_of(instance) == "24 h: no check, so nothing is known of its health."
+
+
+def test_a_day_is_summed_up_with_its_outages(instance: RdsInstance) -> None:
+    for minute in range(1430):
+        at = NOON - timedelta(minutes=minute)
+        down = at.hour == 2 and 10 <= at.minute < 16
+        check(instance, at, Health.DOWN if down else Health.HEALTHY)
+    assert day_of(instance) == "24 h: 1,430 checks, 99.5 % healthy, down 02:10–02:16 UTC"
+
+
+def test_an_outage_that_lasts_has_no_end(instance: RdsInstance) -> None:
+    check(instance, NOON - timedelta(minutes=3))
+    check(instance, NOON - timedelta(minutes=2), Health.DOWN)
+    check(instance, NOON - timedelta(minutes=1), Health.DOWN)
+    assert "33.3 % healthy, down since 11:58 UTC" in day_of(instance)
+
+
+def test_many_outages_are_counted(instance: RdsInstance) -> None:
+    for minute in range(10):
+        check(instance, NOON - timedelta(minutes=minute), [Health.DOWN, Health.HEALTHY][minute % 2])
+    assert "and 2 times before" in day_of(instance)
+
+
+def test_quarter_hours_without_a_check_are_said(instance: RdsInstance) -> None:
+    check(instance, NOON)
+    assert "no check in 96 of 97 quarter-hours" in day_of(instance)
+
+
+def test_other_instances_and_older_checks_are_left_out(instance: RdsInstance) -> None:
+    check(instance_row(3), NOON, Health.DOWN)
+    check(instance, NOON - timedelta(hours=25), Health.DOWN)
+    check(instance, NOON)
+    assert day_of(instance).startswith("24 h: 1 check, 100 % healthy")
+
+
+def test_a_bar_shows_its_worst_check(instance: RdsInstance) -> None:
+    check(instance, NOON - timedelta(minutes=1))
+    check(instance, NOON - timedelta(minutes=2), Health.DEGRADED)
+    strip = health_strip.of(health_history.last_day(instance, NOON), NOON)
+    assert strip.columns[-2].title == "11:45–12:00: degraded, 2 checks"
+    assert strip.columns[0].title.endswith("no check")
+
+
+def test_latency_is_a_median_and_a_percentile(instance: RdsInstance) -> None:
+    for minute in range(100):
+        check(instance, NOON - timedelta(minutes=minute), latency_ms=10 + minute)
+    strip = health_strip.of(health_history.last_day(instance, NOON), NOON)
+    assert "median 60 ms, 95 % of checks within 104 ms" in strip.latency
+
+
+def test_the_line_breaks_where_nothing_is_known(instance: RdsInstance) -> None:
+    for hours in (0, 1, 2):
+        known = None if hours == 1 else 5.0
+        check(instance, NOON - timedelta(hours=hours), latency_ms=known)
+    assert len(health_strip.of(health_history.last_day(instance, NOON), NOON).lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("skew", "words"),
+    [(None, ""), (0.0, "0 ms behind ours"), (1500.0, "1,500 ms ahead of ours")],
+)
+def test_a_clock_is_said_with_its_side(skew: float | None, words: str) -> None:
+    assert skew_in_words(skew) == words
+
+
+def test_what_no_check_has_seen_is_unknown(admin_client: Client, instance: RdsInstance) -> None:
+    shown = text_of(admin_client.get(page()))
+    for words in ("clock unknown", "connections in use unknown", "latency unknown"):
+        assert words in shown
+    assert "Role, privileges, TLS and queries were never tested" in shown
+    assert "No tenant has been read here yet" in shown
+
+
+def test_the_last_check_is_shown(admin_client: Client, instance: RdsInstance) -> None:
+    seen = {"latency_ms": 3.25, "skew_ms": -70.0, "connections": 12, "max_connections": 100}
+    check(instance, timezone.now(), **seen)
+    shown = text_of(admin_client.get(page()))
+    for words in ("3.25 ms", "70 ms behind ours", "12 of 100"):
+        assert words in shown
+
+
+def test_every_syncs_last_result_is_shown(admin_client: Client, instance: RdsInstance) -> None:
+    old = ended_run("tenant_summaries")
+    run_part(old, "2", read=1)
+    last = ended_run("tenant_summaries", RunState.PARTIAL)
+    run_part(last, "2", state=TargetState.FAILED, error="permission denied")
+    confirmation("tenant_summaries", "2", ago=timedelta(minutes=7))
+    answer = admin_client.get(page())
+    lines = {line.title: line for line in answer.context["page"]["sync_lines"]}
+    assert list(lines) == ["Instance health", "Tenant summaries", "Ghost users"]
+    shown = lines["Tenant summaries"]
+    assert f"/admin/syncs/syncrun/{last.pk}/change/" in shown.run
+    assert "7 min ago" in shown.confirmed
+    assert "permission denied" in shown.words
+
+
+def test_an_old_result_is_not_called_the_last(admin_client: Client, instance: RdsInstance) -> None:
+    run_part(ended_run("ghost_users"), "2", error="long ago")
+    for _ in range(50):
+        ended_run("ghost_users")
+    assert "long ago" not in text_of(admin_client.get(page()))
+
+
+def test_tenants_are_counted_by_status(admin_client: Client, instance: RdsInstance) -> None:
+    for number in range(3):
+        tenant(instance, str(number))
+    tenant(instance, "9", status="trial", vanished_at=timezone.now())
+    shown = text_of(admin_client.get(page()))
+    assert "active 3 all 3 vanished 1" in shown
+
+
+def test_ghost_coverage_is_counted(admin_client: Client, instance: RdsInstance) -> None:
+    ann = staff("ann", is_superuser=True)
+    known = {"instance": instance, "wanted": GhostState.ACTIVE, "confirmed": GhostState.ACTIVE}
+    GhostUser.objects.create(admin_id=ann.pk, **known)
+    GhostUser.objects.create(admin_id=990, **known)
+    shown = text_of(admin_client.get(page()))
+    assert "1 of the 2 admins who shall can enter" in shown
+    assert "orphan 1" in shown
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("by", ["command", "console"])
+def test_what_was_found_last_is_kept(
+    admin_client: Client, registered: InstanceFleet, by: str
+) -> None:
+    registered[2].execute("REVOKE SELECT ON locations FROM rainbo")
+    if by == "console":
+        admin_client.post(page(2, "test-connection"))
+    else:
+        with pytest.raises(SystemExit):
+            call_command("check_fleet", "--rds", "2", "--json")
+    shown = text_of(admin_client.get(page()))
+    assert "1 error, 1 warning" in shown
+    assert "GRANT SELECT ON locations TO rainbo;" in shown
+    assert "reached, not encrypted" in shown
+    assert InstanceExamination.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_instance_deleted_during_its_test_leaves_nothing(
+    admin_client: Client, registered: InstanceFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tenants import examinations
+    from tenants.checking import Checked
+
+    row = RdsInstance.objects.get(pk=2)
+    RdsInstance.objects.filter(pk=2).delete()
+    examinations.remember([Checked(row, ())])
+    assert not InstanceExamination.objects.exists()
+
+
+def test_a_test_and_a_check_are_recorded(admin_client: Client, instance: RdsInstance) -> None:
+    admin_client.post(page(2, "check-now"))
+    entry = Activity.objects.get(action="run.requested")
+    assert entry.subject_id == str(SyncRun.objects.get().pk)
+
+
+def test_a_viewer_sees_the_page_and_no_button(
+    client: Client, instance: RdsInstance, person: Callable[..., User]
+) -> None:
+    person("view_rdsinstance")
+    shown = text_of(client.get(page()))
+    assert "The last 24 hours" in shown
+    for button in ("Test connection", "Check now", "Disable", "Ghost users on this"):
+        assert button not in shown
+
+
+def test_disabling_says_what_it_does_before_it_does_it(
+    admin_client: Client, instance: RdsInstance
+) -> None:
+    for number in range(14):
+        tenant(instance, str(number))
+    routes(2, 3120)
+    for admin in range(5):
+        ghost = {"wanted": GhostState.ACTIVE, "confirmed": GhostState.ACTIVE}
+        GhostUser.objects.create(instance=instance, admin_id=900 + admin, **ghost)
+    shown = text_of(admin_client.get(page(2, "disable")))
+    for words in (
+        "14 tenants and 3,120 routes stay in the cache",
+        "Syncs skip it",
+        "5 ghost users there can still enter",
+        "add_instance --update --id 2 --inactive --no-check",
+    ):
+        assert words in shown
+    instance.refresh_from_db()
+    assert instance.is_active
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_the_switch_is_recorded(admin_client: Client, active: bool) -> None:
+    row = instance_row(2, is_active=not active)
+    way, verb = ("enable", "enabled") if active else ("disable", "disabled")
+    answer = admin_client.post(page(2, way), follow=True)
+    assert f"instance 2 (rds2) is {verb}" in said(answer)
+    row.refresh_from_db()
+    assert row.is_active == active
+    entry = Activity.objects.get(action=f"instance.{verb}")
+    assert (entry.before, entry.after) == ({"is_active": not active}, {"is_active": active})
+
+
+def test_the_line_shown_does_the_same(instance: RdsInstance) -> None:
+    line = switching.command(instance, active=False)
+    call_command(*line.split("manage.py ")[1].split())
+    instance.refresh_from_db()
+    assert not instance.is_active
+
+
+def test_the_master_stays_in_use(admin_client: Client) -> None:
+    row = instance_row(2, is_master=True)
+    routes(2, 3)
+    shown = text_of(admin_client.get(page(2, "disable")))
+    assert "no route of the whole fleet would be refreshed" in shown
+    assert "3 routes lead to it alone" in shown
+    answer = admin_client.post(page(2, "disable"), follow=True)
+    assert "is the master" in said(answer)
+    row.refresh_from_db()
+    assert row.is_active
+    assert not Activity.objects.filter(action="instance.disabled").exists()
+
+
+def test_who_was_second_is_told(admin_client: Client) -> None:
+    instance_row(2, is_active=False)
+    assert "inactive already" in said(admin_client.post(page(2, "disable"), follow=True))
+
+
+@pytest.mark.parametrize("way", ["enable", "disable"])
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_switching_takes_its_permission(
+    client: Client, instance: RdsInstance, person: Callable[..., User], way: str, method: str
+) -> None:
+    person("view_rdsinstance", "check_instance", "run_sync")
+    assert getattr(client, method)(page(2, way)).status_code == 403
+    instance.refresh_from_db()
+    assert instance.is_active
+
+
+def test_the_form_leaves_the_use_alone(admin_client: Client, instance: RdsInstance) -> None:
+    assert 'name="is_active"' not in admin_client.get(page()).content.decode()
+    endpoint = {"host": "rds.example.com", "port": 5432, "database": "app", "user": "rainbo"}
+    security = {"ssl_mode": "verify-full", "require_auth": "scram-sha-256", "ssl_ca": ""}
+    given = {"name": "rds2", "new_password": "", "app_url": "", "notes": "new"}
+    admin_client.post(page(), given | endpoint | security)
+    instance.refresh_from_db()
+    assert (instance.notes, instance.is_active) == ("new", True)
+    entry = Activity.objects.get(action="instance.changed")
+    assert (entry.before, entry.after) == ({"notes": ""}, {"notes": "new"})
+
+
+def test_many_routes_are_not_counted_to_the_end(
+    instance: RdsInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(switching, "MOST_ROUTES", 10)
+    routes(2, 12)
+    assert switching.holdings(instance).routes_in_words == "more than 10"
+
+
+def fleet_of(count: int, checks: int = 0) -> None:
+    for number in range(1, count + 1):
+        instance_row(number)
+    query(
+        "INSERT INTO instance_checks (instance_id, minute, health, server_version, error) "
+        "SELECT i.id, date_trunc('minute', now()) - n * interval '1 minute', 'healthy', '', '' "
+        "FROM rds_instances AS i, generate_series(1, %s) AS n",
+        checks,
+    )
+
+
+@pytest.mark.parametrize("count", [1, 200])
+def test_the_page_takes_a_bounded_number_of_queries(
+    admin_client: Client, count: int, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    fleet_of(count, checks=250)
+    with django_assert_max_num_queries(QUERIES):
+        answer = admin_client.get(page(1))
+    assert "250 checks" in text_of(answer)
+
+
+@pytest.mark.parametrize("count", [1, 200])
+def test_the_list_takes_a_bounded_number_of_queries(
+    admin_client: Client, count: int, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    fleet_of(count, checks=250)
+    with django_assert_max_num_queries(20):
+        text_of(admin_client.get(LIST))
+
+
+def test_the_day_is_read_from_the_index(instance: RdsInstance) -> None:
+    fleet_of(0)
+    for number in range(3, 13):
+        instance_row(number)
+    fleet_checks = "SELECT i.id, n FROM rds_instances AS i, generate_series(1, 5000) AS n"
+    query(
+        "INSERT INTO instance_checks (instance_id, minute, health, server_version, error) "
+        f"SELECT id, now() - n * interval '1 minute', 'healthy', '', '' FROM ({fleet_checks}) AS c"
+    )
+    query("ANALYZE instance_checks")
+    plan = query(
+        "EXPLAIN SELECT count(*) FROM instance_checks WHERE instance_id = 2 "
+        "AND minute >= now() - interval '1 day' AND minute < now()"
+    )
+    assert "one_check_a_minute" in str(plan)

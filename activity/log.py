@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from django.contrib.auth.models import AnonymousUser
 from django.db.models import Model
 from django.http import HttpRequest
 
@@ -13,12 +14,13 @@ from activity.address import address_of
 from activity.models import Activity
 
 Values = Mapping[str, Any]
+Subject = Model | AnonymousUser | str
 
 
 def record(
     request: HttpRequest,
     action: str,
-    subject: Model | str = "",
+    subject: Subject = "",
     *,
     before: Values | None = None,
     after: Values | None = None,
@@ -44,7 +46,7 @@ def record_by(
     actor_id: int | None,
     address: str | None,
     action: str,
-    subject: Model | str = "",
+    subject: Subject = "",
     *,
     before: Values | None = None,
     after: Values | None = None,

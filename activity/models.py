@@ -9,7 +9,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models.functions import Now
 
-from activity import actions
+from activity import actions, wording
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Activity(models.Model):
 
     class Meta:
         db_table = "activity"
-        verbose_name = "activity"
-        verbose_name_plural = "activity"
+        verbose_name = "action"
+        verbose_name_plural = "actions"
         ordering: ClassVar = ["-at", "-id"]
         default_permissions = ("view",)
         indexes: ClassVar = [
@@ -56,7 +56,8 @@ class Activity(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.actor}: {self.action} {self.subject}".rstrip()
+        on_what = f": {self.subject}" if self.subject not in ("", self.actor) else ""
+        return f"{self.actor} {self.what}{on_what}"
 
     @property
     def what(self) -> str:
@@ -79,15 +80,4 @@ class Activity(models.Model):
 
 def _text(values: dict[str, Any], name: str) -> str | None:
     """A value as a person reads it; None when it isn't there."""
-    if name not in values:
-        return None
-    value = values[name]
-    if value is None or value in ("", [], {}):
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return ", ".join(str(item) for item in value)
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {inner}" for key, inner in value.items())
-    return str(value)
+    return wording.in_words(values[name]) if name in values else None

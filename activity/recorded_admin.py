@@ -17,7 +17,7 @@ from activity.log import record
 class HistoryInActivity:
     """Goes before ModelAdmin among the bases: Django's own history may be changed, ours not."""
 
-    model: type[Model]
+    model: Any
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: Any = None

@@ -1,4 +1,4 @@
-"""Makes what an action gives fit to be stored: nothing a person types makes a record fail."""
+"""Values of an action: fit to be stored, whatever a person typed, and fit to be read again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from datetime import date, datetime, time
 from typing import Any
 
+from django.utils import timezone
+
 LONGEST = 2_000
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3,6})?(Z|[+-]\d\d:\d\d)")
 SECRET = re.compile("password|passphrase|secret|token", re.IGNORECASE)
 
 
@@ -29,6 +32,28 @@ def storable(values: Mapping[str, Any] | None, hide_as: str = "") -> dict[str, A
         elif hide_as and value:
             kept[cut(str(name), 100)] = hide_as
     return kept
+
+
+def in_words(value: Any) -> str:
+    """A stored value as a person reads it, times in the zone of the one who looks."""
+    if value is None or value in ("", [], {}):
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(in_words(item) for item in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {in_words(inner)}" for name, inner in value.items())
+    return _time_in_words(str(value)) or str(value)
+
+
+def _time_in_words(text: str) -> str:
+    """A stored time; nothing for what is none."""
+    try:
+        at = datetime.fromisoformat(text) if MOMENT.fullmatch(text) else None
+    except ValueError:
+        return ""
+    return f"{timezone.localtime(at):%Y-%m-%d %H:%M:%S %Z}" if at else ""
 
 
 def _plain(value: Any) -> Any:

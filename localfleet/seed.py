@@ -66,6 +66,7 @@ def _fill(connection: psycopg.Connection, number: int) -> None:
     if not _has_rows(connection):
         # Ids start at 1 even after an attempt that was rolled back: sequences are not.
         connection.execute("TRUNCATE tenants, users, locations RESTART IDENTITY")
+        connection.execute((SQL_FOLDER / "believable.sql").read_bytes())
         text = (SQL_FOLDER / "seed.sql").read_bytes()
         psycopg.ClientCursor(connection).execute(text, {"id": number})
         connection.execute(ANALYZE)

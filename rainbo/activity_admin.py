@@ -85,7 +85,9 @@ class ActivityAdmin(ReadOnlyAdmin):
 
     @admin.display(description="when")
     def when(self, entry: Activity) -> SafeString:
-        return markup.moment(entry.at, timezone.now())
+        ago = markup.distance(entry.at, timezone.now())
+        words = '<time datetime="{}">{}</time> <span class="quiet">{}</span>'
+        return format_html(words, entry.at.isoformat(), markup.exact(entry.at), ago)
 
     @admin.display(description="who")
     def who(self, entry: Any) -> SafeString:

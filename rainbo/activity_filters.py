@@ -43,6 +43,7 @@ class PlainFilter(DropdownFilter):
 
 class ActionFilter(PlainFilter):
     title = "what"
+    all_option = ("", "everything")
     parameter_name = "action"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
@@ -56,6 +57,7 @@ class PersonFilter(PlainFilter):
     """Those who have an account now; a name that is given in the address is offered, too."""
 
     title = "who"
+    all_option = ("", "everybody")
     parameter_name = "actor"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
@@ -69,6 +71,7 @@ class PersonFilter(PlainFilter):
 
 class SinceFilter(PlainFilter):
     title = "when"
+    all_option = ("", "at any time")
     parameter_name = "since"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
@@ -89,15 +92,16 @@ class DaysForm(forms.Form):
     def __init__(self, name: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         for end in ("from", "to"):
-            looks = {"type": "date", "aria-label": f"{end} day", "class": " ".join(INPUT_CLASSES)}
+            looks = {"type": "date", "class": " ".join(INPUT_CLASSES)}
             widget = forms.DateInput(format="%Y-%m-%d", attrs=looks)
-            self.fields[f"{name}_{end}"] = forms.DateField(label="", required=False, widget=widget)
+            self.fields[f"{name}_{end}"] = forms.DateField(label=end, required=False, widget=widget)
 
 
 class DaysFilter(RangeDateFilter):
     """From one day to another, both of them included, in the zone of the one who looks."""
 
     form_class = DaysForm
+    template = "activity/days_filter.html"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         form = DaysForm(self.parameter_name, data=self.used_parameters)
@@ -115,6 +119,7 @@ class ObjectFilter(PlainFilter):
     """One object: other pages lead here. Offered only then."""
 
     title = "on what"
+    all_option = ("", "everything")
     parameter_name = OF
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:

@@ -39,6 +39,7 @@ class RoleGrant(models.Model):
 class Factor(ThrottlingMixin, Device):
     """Something that proves a person beside the password. After each failure the wait doubles."""
 
+    throttling_failure_count: Any  # of ThrottlingMixin, which brings no types
     made_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

@@ -42,6 +42,14 @@ def shows_history(request: HttpRequest) -> bool:
     return not (page or "").startswith("activity_") and _may_see(request, "activity.activity")
 
 
+def account(_: HttpRequest) -> list[dict[str, str]]:
+    """What a person does about themselves."""
+    return [
+        {"title": "Change password", "link": reverse("admin:password_change")},
+        {"title": "Second factor", "link": reverse("second_factor")},
+    ]
+
+
 def stylesheet(_: HttpRequest) -> str:
     return static("rainbo/console.css")
 

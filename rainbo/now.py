@@ -21,6 +21,7 @@ from rainbo import now_syncs, now_tiles, verdict
 from rainbo.verdict import Link
 from syncs import markup, queries, shell
 from syncs.markup import Tone
+from syncs.worker_state import WorkerState
 from tenants import tiles
 
 REFRESH = "X-Rainbo-Refresh"
@@ -81,7 +82,7 @@ def parts(request: HttpRequest) -> dict[str, Any]:
     return context
 
 
-def _worker(state: queries.WorkerState, now: datetime) -> dict[str, Any]:
+def _worker(state: WorkerState, now: datetime) -> dict[str, Any]:
     word, tone = ("in trouble", Tone.BAD) if state.trouble else ("working", Tone.GOOD)
     if state.busy_with:
         word, tone = "busy", Tone.BUSY

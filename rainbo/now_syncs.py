@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from rainbo import phrases
 from syncs import markup, shell
 from syncs.errors import UsageError
-from syncs.freshness import State, in_words
+from syncs.freshness import Cause, Reason, State, in_words
 from syncs.markup import RUN_TONES, Tone
 from syncs.models import RunState, SyncSchedule
 from syncs.options import Options
@@ -76,6 +76,7 @@ def rows(status: Status, *, may_run: bool) -> list[SyncRow]:
     strips = last_runs([sync.name for sync in status.syncs])
     waiting = open_runs()
     schedules = {kept.sync: kept for kept in SyncSchedule.objects.all()}
+    any_targets = any(sync.targets for sync in status.syncs)
     return [
         _row(
             sync,
@@ -84,6 +85,7 @@ def rows(status: Status, *, may_run: bool) -> list[SyncRow]:
             waiting.get(sync.name, []),
             schedules.get(sync.name),
             may_run=may_run,
+            of_others=any_targets,
         )
         for sync in status.syncs
     ]
@@ -97,16 +99,18 @@ def _row(
     kept: SyncSchedule | None,
     *,
     may_run: bool,
+    of_others: bool,
 ) -> SyncRow:
-    hint, command = _hint(sync, strip, kept)
+    hint, command = _hint(sync, strip, kept, of_others=of_others)
+    why = _why(sync)
     return SyncRow(
         name=sync.name,
         title=sync.title,
         url=f"{reverse('admin:syncs_syncrun_changelist')}?sync={sync.name}",
         state=markup.badge(sync.state.label, STATE_TONES[sync.state]),
         age=_age(sync, now),
-        why=str(sync.reason) if sync.reason else "",
-        why_url=run_url(sync.reason.run) if sync.reason and sync.reason.run else "",
+        why=str(why) if why else "",
+        why_url=run_url(why.run) if why and why.run else "",
         last=_last(sync, now),
         took=_took(sync),
         next_time=_next(sync, now),
@@ -114,7 +118,7 @@ def _row(
         bars=tuple(_bar(bar) for bar in strip.bars),
         scale=_scale(strip),
         counts=tuple((s.value, RUN_TONES[s].value, n) for s, n in strip.counts),
-        way=_way(sync, kept) if may_run and kept else None,
+        way=_way(sync, kept) if may_run and kept and sync.targets else None,
         hint=hint,
         hint_command=command,
     )
@@ -122,6 +126,12 @@ def _row(
 
 def run_url(pk: int) -> str:
     return reverse("admin:syncs_syncrun_change", args=[pk])
+
+
+def _why(sync: SyncStatus) -> Reason | None:
+    """Its reason, unless the row says it already: the next run, or what to do first."""
+    said = sync.reason is None or sync.reason.cause is Cause.PAUSED or not sync.targets
+    return None if said else sync.reason
 
 
 def _age(sync: SyncStatus, now: datetime) -> SafeString:
@@ -221,11 +231,16 @@ def _options(stored: dict[str, Any]) -> Options:
         return Options()
 
 
-def _hint(sync: SyncStatus, strip: Strip, kept: SyncSchedule | None) -> tuple[str, str]:
-    """The next step of a sync without a schedule or without a run."""
+def _hint(
+    sync: SyncStatus, strip: Strip, kept: SyncSchedule | None, *, of_others: bool
+) -> tuple[str, str]:
+    """The next step of a sync without schedule, instances or runs. of_others: others have some."""
     if kept is None:
         return "It has no schedule. This creates what is missing:", shell.line("setup_schedules")
-    if not strip.bars and not sync.targets:
+    if not sync.targets and of_others:
+        words = "No active instance is the master. This makes one the master:"
+        return words, shell.line("add_instance --update --id N --master")
+    if not sync.targets:
         return "No active instance takes part. This registers one:", shell.line("add_instance")
     if not strip.bars:
         return "It has never run. This runs it now:", shell.line(f"sync_{sync.name}")

@@ -17,7 +17,7 @@ from syncs import markup
 from syncs.markup import Tone
 from syncs.queries import Status
 from tenants import tiles
-from tenants.admin.instances import HEALTH_TONES
+from tenants.admin.health_strip import HEALTH_TONES
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
 from tenants.tiles import Down, Fleet
@@ -168,13 +168,9 @@ def _holds_up(down: Down | None, fleet: Fleet, now: datetime) -> str:
     """`Since 12:40 UTC 14 tenants and 3,120 routes wait for it.`"""
     if down is None:
         return ""
-    waiting = down.waiting
-    routes = phrases.counted(waiting.routes, "route", more=waiting.more_routes)
-    if down.is_master and fleet.all_routes is not None:
-        routes = f"all {phrases.counted(fleet.all_routes, 'route')}"
-    tenants = phrases.counted(waiting.tenants, "tenant")
+    held = phrases.waiting(down.waiting, fleet.all_routes if down.is_master else None)
     since = f"{phrases.since(down.since, now).strip()} " if down.since else ""
-    return phrases.sentence(f"{since}{tenants} and {routes} wait for it")
+    return phrases.sentence(f"{since}{held} for it")
 
 
 def _which(shown: int, found: int, fleet: Fleet, term: str) -> str:
@@ -188,4 +184,6 @@ def _which(shown: int, found: int, fleet: Fleet, term: str) -> str:
     of = f"{shown:,} of {found:,}" if shown < found else f"{found:,}"
     rest = sum(i.health == Health.HEALTHY for i in fleet.active)
     well = "" if term else f" {rest:,} of {len(fleet.active):,} active ones are healthy."
-    return f"{of} instances{match}, the worst first.{well}"
+    noun = "instance" if found == 1 else "instances"
+    first = ", the worst first" if found > 1 else ""
+    return f"{of} {noun}{match}{first}.{well}"

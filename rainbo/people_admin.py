@@ -7,11 +7,12 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.models import Group, User
-from django.db.models import Exists, OuterRef, QuerySet
+from django.contrib.auth.models import Group, Permission, User
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from activity.changes import Reading, reading
 from activity.log import record
@@ -19,6 +20,7 @@ from activity.recorded_admin import Recorded
 from rainbo import second_factor_pages
 from rainbo.backends import needs_second_factor
 from rainbo.models import Authenticator, RecoveryCodes
+from rainbo.roles import ROLES
 from tenants.ghosts import admins
 
 MARKS = ("is_active", "is_staff", "is_superuser")
@@ -28,8 +30,19 @@ admin.site.unregister(User)
 admin.site.unregister(Group)
 
 
+class Ticked:
+    """Groups and permissions as lists to tick. Offered is what the console asks for."""
+
+    def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
+        kwargs["widget"] = UnfoldAdminCheckboxSelectMultipleWidget()
+        if db_field.remote_field.model is Permission:
+            kwargs["queryset"] = _offered()
+        return super().formfield_for_manytomany(db_field, request, **kwargs)  # type: ignore[misc]
+
+
 @admin.register(User)
-class UserAdmin(Recorded, DjangoUserAdmin[User], ModelAdmin):
+class UserAdmin(Ticked, Recorded, DjangoUserAdmin[User], ModelAdmin):
+    filter_horizontal = ()
     thing = "user"
     switch, switched_on, switched_off = "is_active", "activated", "deactivated"
     form = UserChangeForm
@@ -109,11 +122,22 @@ class UserAdmin(Recorded, DjangoUserAdmin[User], ModelAdmin):
 
 
 @admin.register(Group)
-class GroupAdmin(Recorded, DjangoGroupAdmin, ModelAdmin):
+class GroupAdmin(Ticked, Recorded, DjangoGroupAdmin, ModelAdmin):
+    filter_horizontal = ()
     thing = "group"
 
     def facts(self, row: Group) -> Reading:
         return {"name": row.name, "permissions": _names(row.permissions)}
+
+
+def _offered() -> QuerySet[Permission]:
+    """What a role may have, and what anybody was given besides: saving takes nothing away."""
+    known = {name for names in ROLES.values() for name in names}
+    wanted = Q(pk__in=Group.permissions.through.objects.values("permission_id"))
+    wanted |= Q(pk__in=User.user_permissions.through.objects.values("permission_id"))
+    for app, _, codename in (name.partition(".") for name in known):
+        wanted |= Q(content_type__app_label=app, codename=codename)
+    return Permission.objects.filter(wanted).select_related("content_type")
 
 
 def _names(permissions: Any) -> list[str]:

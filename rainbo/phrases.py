@@ -8,6 +8,8 @@ from datetime import datetime
 
 from django.utils import timezone
 
+from tenants.tiles import Waiting
+
 LONGEST = 200  # characters of an error inside a sentence
 
 
@@ -60,6 +62,16 @@ def listed(names: Sequence[str], most: int = 3) -> str:
     """The first of them, and how many more there are."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def waiting(of: Waiting, all_routes: int | None = None) -> str:
+    """`14 tenants and 3,120 routes wait`; all_routes: of the directory, when that is held up."""
+    tenants = counted(of.tenants, "tenant")
+    if all_routes is not None:
+        return f"{tenants} and all {counted(all_routes, 'route')} wait"
+    if of.routes is None:
+        return f"{tenants} and their routes wait"
+    return f"{tenants} and {counted(of.routes, 'route', more=of.more_routes)} wait"
 
 
 def counted(count: int | None, unit: str, *, more: bool = False) -> str:

@@ -289,4 +289,5 @@ UNFOLD = {
     "DASHBOARD_CALLBACK": "rainbo.now.dashboard",
     "STYLES": ["rainbo.navigation.stylesheet"],
     "SIDEBAR": {"navigation": "rainbo.navigation.sidebar"},
+    "ACCOUNT": {"navigation": "rainbo.navigation.account"},
 }

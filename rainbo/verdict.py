@@ -35,6 +35,7 @@ CAUSES = (
     *(Cause.WORKER_SILENT, Cause.INSTANCE_DOWN, Cause.HELD, Cause.FAILING, Cause.RUNNING_LONG),
     *(Cause.OVERDUE, Cause.PAUSED, Cause.NEVER_CONFIRMED),
 )
+EXPLAINED = (Cause.INSTANCE_DOWN, Cause.OVERDUE, Cause.NEVER_CONFIRMED)  # by an instance down
 TONES = {State.STALE: Tone.BAD, State.LATE: Tone.WARNING, State.UNKNOWN: Tone.WARNING}
 
 
@@ -193,12 +194,8 @@ def _last_answer(fleet: Fleet, now: datetime) -> str:
 
 def _waits(fleet: Fleet, *, all_routes: bool) -> str:
     """`14 tenants and 3,120 routes wait for it`: all routes, when it is the directory's."""
-    waiting = fleet.waiting
-    tenants = phrases.counted(waiting.tenants, "tenant")
-    routes = phrases.counted(waiting.routes, "route", more=waiting.more_routes)
-    if all_routes and fleet.all_routes is not None:
-        routes = f"all {phrases.counted(fleet.all_routes, 'route')}"
-    return f"{tenants} and {routes} wait for {'it' if len(fleet.down) == 1 else 'them'}"
+    held = phrases.waiting(fleet.waiting, fleet.all_routes if all_routes else None)
+    return f"{held} for {'it' if len(fleet.down) == 1 else 'them'}"
 
 
 def _degraded(fleet: Fleet) -> Iterator[Trouble]:
@@ -218,7 +215,7 @@ def _of_sync(sync: SyncStatus, facts: Facts, *, worker_named: bool) -> Iterator[
     for target in sync.targets:
         if (reason := target.reason) is None:
             continue
-        is_named = reason.cause is Cause.INSTANCE_DOWN and target.key in named
+        is_named = reason.cause in EXPLAINED and target.key in named
         if not is_named and not (worker_named and reason.cause is Cause.WORKER_SILENT):
             groups.setdefault(reason.cause, []).append((target, reason))
     for cause, pairs in groups.items():

@@ -21,22 +21,24 @@ FAILURES = (RunState.FAILED, RunState.PARTIAL, RunState.LOST)
 def follow(run: SyncRun, *, passing: bool) -> SyncRun | None:
     """Plan the next attempt at a slot that failed; None when there is to be none.
 
+    A later slot that was skipped because it met this run takes the attempt up: it counted on it.
     passing: what ended the run as a whole can pass by itself. Belongs into the transaction that
     closes the run, so that no slot is left without its retry.
     """
     options = _options(run, passing=passing)
     if options is None:
         return None
+    heir = _last_that_met(run) or run
     now = database_now()
-    at = _time(run, now)
-    if at is None or _has_newer(run):
+    at = _time(heir, now)
+    if at is None or _has_newer(heir):
         return None
     retry = SyncRun(
         sync=run.sync,
         options=options.as_json(),
         trigger=run.trigger,
-        slot=run.slot,
-        attempt=run.attempt + 1,
+        slot=heir.slot,
+        attempt=heir.attempt + 1,
         not_before=at,
     )
     try:
@@ -57,8 +59,8 @@ def _options(run: SyncRun, *, passing: bool) -> Options | None:
         options = Options.from_json(run.options)
     except (UsageError, TypeError):
         return None
-    if run.state == RunState.SKIPPED and run.attempt > 1:
-        return options  # it met another run: it is put off
+    if run.state == RunState.SKIPPED and (run.attempt > 1 or _met_a_request(run)):
+        return options  # what it met may have done less than it should: it is put off
     if run.state not in FAILURES:
         return None
     parts = list(run.targets.all())
@@ -89,6 +91,16 @@ def _cron(sync: str) -> str | None:
     usual = [spec.cron for spec in specs.all_syncs() if spec.name == sync]
     crons = [*rows.exclude(cron=None).values_list("cron", flat=True), *usual]
     return next((cron for cron in crons if usual and rhythm.is_valid(cron)), None)
+
+
+def _met_a_request(run: SyncRun) -> bool:
+    """Whether it met a run that a person or a program asked for, perhaps of one instance."""
+    return run.met is not None and run.met.slot is None
+
+
+def _last_that_met(run: SyncRun) -> SyncRun | None:
+    met = SyncRun.objects.filter(sync=run.sync, met=run, state=RunState.SKIPPED)
+    return met.filter(slot__gt=run.slot).order_by("-slot", "-attempt").first()
 
 
 def _has_newer(run: SyncRun) -> bool:

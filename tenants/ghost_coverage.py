@@ -51,11 +51,13 @@ MEANINGS = {
 class Tally:
     """Of one admin or one instance: how many ghost users come to what.
 
-    seen: when the oldest of what is known was seen. The row of one that nobody saw doesn't count.
+    seen: when the oldest of what is known was seen. left_behind: of a leaver, how many are not
+    known to be gone from instances out of use: syncs go there for them.
     """
 
     counts: Counter[Coverage] = field(default_factory=Counter)
     seen: datetime | None = None
+    left_behind: int = 0
 
     def add(self, coverage: Coverage, count: int, seen: datetime | None) -> None:
         self.counts[coverage] += count
@@ -98,6 +100,8 @@ def by_admin(wanted: Collection[int], instances: Iterable[RdsInstance]) -> dict[
         coverage = judge(row["confirmed"], wanted=pk in wanted, active=active)
         found.setdefault(pk, Tally()).add(coverage, row["count"], row["seen"])
         known[pk] += row["count"] if active else 0
+        if not active and pk not in wanted and row["confirmed"] not in ghosts.GONE:
+            found[pk].left_behind += row["count"]
     for pk in wanted:
         if left := in_use - known[pk]:
             found[pk].add(Coverage.WANTED, left, None)

@@ -14,8 +14,8 @@ from tenants.models import RdsInstance
 from tenants.models.instance import Health
 
 CHECKS = 60  # of each instance: the last hour
-COUNTED = 20_000  # routes of one instance; more are said to be more
-COUNTED_INSTANCES = 24  # of those that are down
+COUNTED = 10_000  # routes of one instance; more are said to be more
+COUNTED_INSTANCES = 6  # of those that are down
 WORST_FIRST = (Health.DOWN, Health.DEGRADED, Health.UNKNOWN, Health.HEALTHY)
 SUMMARIES, HEALTH, ROUTES = "tenant_summaries", "instance_health", "user_routing"
 
@@ -28,14 +28,12 @@ _TRENDS = """
             WHERE instance_id = wanted.id ORDER BY minute DESC LIMIT %(checks)s
            ) AS seen
      GROUP BY wanted.id"""
-# In the order of the index routes_by_tenant, so that it is read and not the table; and never more
-# than can be counted while a person waits.
+# By the index routes_by_tenant, and never more than can be counted while a person waits.
 _ROUTES_OF = """
     SELECT wanted.id, (
            SELECT count(*) FROM (
                   SELECT 1 FROM user_routes
-                   WHERE remote_instance_id = wanted.id
-                   ORDER BY remote_tenant_id LIMIT %(most)s
+                   WHERE remote_instance_id = wanted.id LIMIT %(most)s
                   ) AS counted)
       FROM unnest(%(instances)s::text[]) AS wanted (id)"""
 _CONFIRMED_ROWS = ("sync", "target", "at", "rows")
@@ -43,10 +41,13 @@ _CONFIRMED_ROWS = ("sync", "target", "at", "rows")
 
 @dataclass(frozen=True)
 class Waiting:
-    """What waits for instances that are down. more_routes: there are more than could be counted."""
+    """What waits for instances that are down.
+
+    routes: None where they were not counted. more_routes: there are more than these.
+    """
 
     tenants: int | None
-    routes: int
+    routes: int | None
     more_routes: bool = False
 
 
@@ -81,11 +82,13 @@ class Fleet:
     @property
     def waiting(self) -> Waiting:
         """What waits for all that are down together."""
-        known = [d.waiting.tenants for d in self.down if d.waiting.tenants is not None]
+        waiting = [down.waiting for down in self.down]
+        tenants = [w.tenants for w in waiting if w.tenants is not None]
+        routes = [w.routes for w in waiting if w.routes is not None]
         return Waiting(
-            tenants=sum(known) if known else None,
-            routes=sum(d.waiting.routes for d in self.down),
-            more_routes=any(d.waiting.more_routes for d in self.down),
+            tenants=sum(tenants) if tenants else None,
+            routes=sum(routes) if routes else None,
+            more_routes=len(routes) < len(waiting) or any(w.more_routes for w in waiting),
         )
 
 
@@ -135,8 +138,8 @@ def _down(
     counted = routes.get(instance.pk)
     waiting = Waiting(
         tenants=tenants.get(instance.pk),
-        routes=min(counted or 0, COUNTED),
-        more_routes=counted is None or counted > COUNTED,
+        routes=None if counted is None else min(counted, COUNTED),
+        more_routes=counted is not None and counted > COUNTED,
     )
     return Down(instance.pk, str(instance), since, instance.is_master, waiting)
 

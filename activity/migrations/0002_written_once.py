@@ -47,8 +47,8 @@ class Migration(migrations.Migration):
             options={
                 "default_permissions": ("view",),
                 "ordering": ["-at", "-id"],
-                "verbose_name": "activity",
-                "verbose_name_plural": "activity",
+                "verbose_name": "action",
+                "verbose_name_plural": "actions",
             },
         ),
         index("activity_at"),

@@ -33,8 +33,9 @@ for name, first, last, role in PEOPLE:
             "is_staff": True,
         },
     )
-    if new:
+    if not user.groups.exists():
         user.groups.set(Group.objects.filter(name=role))
+        user.user_permissions.clear()  # a demo of before there were roles gave them one by one
     if name != "leaver":
         user.set_password(password)
     elif new:

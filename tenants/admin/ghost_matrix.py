@@ -23,13 +23,16 @@ from tenants.models import GhostUser, RdsInstance
 
 FULL = 12  # instances of which every cell is shown
 ADMINS_PER_PAGE = 50
-NAMED = 4  # rows of an admin that are not well and are named
+NAMED = 3  # rows of an admin that are not well and are named
 INSTANCES_NAMED = 24
 
 
 @dataclass(frozen=True)
 class Person:
-    """One admin. cells: of every instance, where there are few. wrong: what is not well."""
+    """One admin. cells: of every instance, where there are few. wrong: what is not well.
+
+    instances: how many a sync of the admin's ghost users goes to.
+    """
 
     id: int
     name: str
@@ -125,7 +128,7 @@ def _people(
             ),
             wrong=tuple(_wrong(row, wanted=pk in wanted) for row in wrong.get(pk, [])),
             more_wrong=max(0, tallies[pk].trouble - NAMED),
-            instances=in_use,
+            instances=in_use + tallies[pk].left_behind,
             url=reverse("admin:tenants_ghostuser_all", query={"q": pk}),
         )
         for pk in shown
@@ -147,7 +150,8 @@ def _cell(row: GhostUser | None, at: RdsInstance, now: datetime, *, wanted: bool
 def _wrong(row: GhostUser, *, wanted: bool) -> SafeString:
     url = reverse("admin:tenants_ghostuser_change", args=[row.pk])
     state = badge(ghost_coverage.judge(row.confirmed, wanted=wanted, active=row.instance.is_active))
-    return format_html('<a class="link" href="{}">{}</a> {}', url, row.instance, state)
+    name = f"{row.instance_id} {row.instance.name}"
+    return format_html('<a class="link" href="{}">{}</a> {}', url, name, state)
 
 
 def _places(

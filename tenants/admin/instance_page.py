@@ -172,9 +172,15 @@ def _coverage(instance: RdsInstance) -> dict[str, Any]:
         "counts": coverage_counts(tally),
         "wanted": f"{len(wanted):,}",
         "confirmed": f"{tally.counts[ghost_coverage.Coverage.CONFIRMED]:,}",
-        "trouble": tally.trouble,
+        "trouble": _trouble(tally.trouble),
         "url": reverse("admin:tenants_ghostuser_all", query=named),
     }
+
+
+def _trouble(count: int) -> str:
+    if not count:
+        return ""
+    return f"{count:,} {'is not as it' if count == 1 else 'are not as they'} should be"
 
 
 def _tenant_counts(instance: RdsInstance) -> dict[str, Any]:

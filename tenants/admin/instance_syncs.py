@@ -16,8 +16,8 @@ from syncs.queries import TargetStatus
 from tenants.admin.instance_page import FRESHNESS_TONES
 
 SUMMARIES = "tenant_summaries"
+HEALTH = "instance_health"  # has columns of its own
 SHORT = {
-    "instance_health": "health",
     "tenant_summaries": "tenants",
     "user_routing": "routes",
     "ghost_users": "ghosts",
@@ -47,6 +47,7 @@ def in_line(statuses: Mapping[str, TargetStatus]) -> SafeString:
     lines = [
         (SHORT.get(name, name), markup.age(target.confirmed_at, now), _unless_on_time(target))
         for name, target in statuses.items()
+        if name != HEALTH
     ]
     shown = format_html_join("", "<li><span>{}</span> {} {}</li>", lines)
     return format_html('<ul class="sync-ages">{}</ul>', shown)

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 from unfold.admin import ModelAdmin
@@ -44,7 +45,7 @@ class InstanceAdmin(Recorded, ModelAdmin):
     form = InstanceForm
     list_display = (
         *("called", "condition", "part", "latency", "checked", "version"),
-        *("last_syncs", "tenants", "error"),
+        *("last_syncs", "tenants"),
     )
     list_filter = ("health", "is_active", "ssl_mode")
     search_fields = ("name", "host", "=id")
@@ -66,7 +67,7 @@ class InstanceAdmin(Recorded, ModelAdmin):
     complete = staticmethod(instance_syncs.complete)
 
     def get_ordering(self, request: HttpRequest) -> Sequence[Any]:
-        return (RANK, "id")
+        return (RANK, "pk")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[CompletedList]:
         return CompletedList
@@ -165,13 +166,17 @@ class InstanceAdmin(Recorded, ModelAdmin):
     def check_now(self, request: HttpRequest, queryset: QuerySet[RdsInstance]) -> None:
         instance_checks.ask_for_check(request, list(queryset))
 
-    @admin.display(description="instance", ordering="id")
+    @admin.display(description="instance", ordering="pk")
     def called(self, instance: RdsInstance) -> str:
         return f"{instance.pk} {instance.name}"
 
     @admin.display(description="health", ordering=RANK)
     def condition(self, instance: RdsInstance) -> SafeString:
-        return markup.badge(instance.health, HEALTH_TONES[instance.health])
+        state = markup.badge(instance.health, HEALTH_TONES[instance.health])
+        if not instance.last_error:
+            return state
+        error = markup.brief(instance.last_error, 48)
+        return format_html('{} <span class="error-line">{}</span>', state, error)
 
     @admin.display(description="use", ordering="is_active")
     def part(self, instance: RdsInstance) -> SafeString:
@@ -196,10 +201,6 @@ class InstanceAdmin(Recorded, ModelAdmin):
     @admin.display(description="tenants")
     def tenants(self, instance: Any) -> SafeString:
         return markup.number(instance.tenant_count)
-
-    @admin.display(description="last error")
-    def error(self, instance: RdsInstance) -> SafeString:
-        return markup.brief(instance.last_error)
 
 
 def _why_it_stays(instance: RdsInstance) -> str:

@@ -16,6 +16,7 @@ from activity.recorded_admin import HistoryInActivity, Recorded
 ROOT = Path(__file__).parents[2]
 ROOMS = ("activity", "syncs", "tenants", "rainbo")
 ACTION = re.compile(r"[a-z_]+\.[a-z_]+")
+BY_NAME = 3  # where record_by takes the action
 OWN = ROOT / "activity" / "recorded_admin.py"  # its actions are made of what pages say
 PLACES = [path for room in ROOMS for path in (ROOT / room).rglob("*.py") if path != OWN]
 
@@ -23,8 +24,9 @@ PLACES = [path for room in ROOMS for path in (ROOT / room).rglob("*.py") if path
 def recorded(source: str) -> Iterator[str]:
     """The actions that calls of record, record_by and their like name, as patterns."""
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call) and "record" in getattr(node.func, "id", ""):
-            yield from filter(None, (pattern(argument) for argument in node.args))
+        if isinstance(node, ast.Call) and "record" in (name := getattr(node.func, "id", "")):
+            named = node.args[BY_NAME if name == "record_by" else 1 :]
+            yield from filter(None, (pattern(argument) for argument in named[:1]))
 
 
 def pattern(argument: ast.expr) -> str | None:

@@ -14,6 +14,7 @@ from django.http import HttpRequest
 from activity.address import address_of
 from activity.log import record, record_by
 from activity.models import Activity
+from activity.wording import in_words
 from tests.rows import instance_row, staff
 
 pytestmark = pytest.mark.django_db
@@ -61,7 +62,7 @@ def test_what_fails_leaves_no_record() -> None:
 def test_no_text_makes_it_fail() -> None:
     long, odd = "x" * 5_000, "a\0b\ud800c"
     record_by(long, 1, None, "instance.changed", odd, after={odd: odd, "note": long})
-    entry = Activity.objects.get()
+    entry: Any = Activity.objects.get()
     assert len(entry.actor) == 150
     assert entry.actor.endswith("…")
     assert entry.subject == "ab?c"
@@ -73,7 +74,7 @@ def test_values_of_any_kind_are_kept() -> None:
     now = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
     values = {"at": now, "ratio": math.nan, "some": {"b", "a"}, "list": [1, None], "row": object}
     record_by("ann", 1, None, "instance.changed", after=values)
-    after = Activity.objects.get().after
+    after: Any = Activity.objects.get().after
     assert (after["at"], after["ratio"]) == ("2026-01-02T03:04:00Z", "nan")
     assert (after["some"], after["list"]) == (["a", "b"], [1, None])
     assert "object" in after["row"]
@@ -117,3 +118,8 @@ def test_the_address_is_that_of_the_connection(meta: dict[str, str], address: st
 def test_behind_a_proxy_the_last_hop_counts(settings: Any, hops: str, address: str | None) -> None:
     settings.RAINBO_BEHIND_PROXY = True
     assert address_of(request_of(AnonymousUser(), HTTP_X_FORWARDED_FOR=hops)) == address
+
+
+@pytest.mark.parametrize("text", ["2026-13-45T99:00:00Z", "2026-01-02T03:04:05.1234567Z", "12"])
+def test_what_only_looks_like_a_time_is_shown_as_it_is(text: str) -> None:
+    assert in_words(text) == text

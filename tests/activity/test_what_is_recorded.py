@@ -33,7 +33,7 @@ def done() -> list[str]:
     return [*Activity.objects.order_by("pk").values_list("action", flat=True)]
 
 
-def only() -> Activity:
+def only() -> Any:
     return Activity.objects.get()
 
 
@@ -71,6 +71,8 @@ def test_a_pause_and_its_end(admin_client: Client, schedule: SyncSchedule) -> No
     form = {"until": until.strftime(LOCAL), "reason": "moving rds1"}
     admin_client.post(way("pause", schedule), form)
     admin_client.post(way("resume", schedule))
+    resumed: Any
+    paused: Any
     resumed, paused = Activity.objects.all()
     assert (paused.action, resumed.action) == ("schedule.paused", "schedule.resumed")
     assert (paused.before, resumed.after) == ({"paused_until": None, "pause_reason": ""},) * 2
@@ -83,6 +85,23 @@ def test_a_pause_without_sense_is_not_recorded(
 ) -> None:
     admin_client.post(way("pause", schedule), {"until": "", "reason": ""})
     assert not done()
+
+
+def test_nothing_is_done_that_can_not_be_recorded(
+    admin_client: Client, schedule: SyncSchedule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("syncs.schedule_actions.record", fail)
+    until = (timezone.now() + timedelta(hours=2)).strftime(LOCAL)
+    admin_client.raise_request_exception = False
+    for name in ("pause", "run"):
+        answer = admin_client.post(way(name, schedule), {"until": until, "reason": "why"})
+        assert answer.status_code == 500
+    schedule.refresh_from_db()
+    assert schedule.paused_until is None
+    assert not SyncRun.objects.exists()
 
 
 def test_an_edit_of_a_schedule(admin_client: Client, schedule: SyncSchedule) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
@@ -9,6 +11,7 @@ from django.db import DatabaseError, connection, transaction
 from activity.log import record_by
 from activity.models import Activity
 from tests import append_only
+from tests.activity.rows import entry
 
 STATEMENTS = (
     "UPDATE activity SET actor = 'somebody else'",
@@ -66,3 +69,14 @@ def test_a_flush_outside_of_tests_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(Exception, match="couldn't be flushed"):
         call_command("flush", interactive=False)
     assert Activity.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_old_entries_are_removed_as_the_docs_say() -> None:
+    docs = (Path(__file__).parents[2] / "docs/activity.md").read_text(encoding="utf-8")
+    _, new = entry(days_ago=800), entry()
+    with connection.cursor() as cursor:
+        cursor.execute(docs.partition("```sql\n")[2].partition("```")[0])
+    assert [*Activity.objects.all()] == [new]
+    with pytest.raises(DatabaseError, match="never changed"), transaction.atomic():
+        new.delete()

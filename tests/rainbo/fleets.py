@@ -5,6 +5,8 @@ Of 1,561 runs one is of the nightly sync and nearly all are of the one of each m
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import connection
 from django.utils import timezone
 
@@ -56,7 +58,7 @@ def write(instances: int, runs: int, *, minutes: int = 60, first: int = 1) -> No
 
     first: the number of the first instance that is new.
     """
-    facts = {
+    facts: dict[str, Any] = {
         "now": timezone.now(),
         "first": first,
         "syncs": [*SYNCS],

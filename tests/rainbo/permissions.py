@@ -59,9 +59,9 @@ def model(
     }
 
 
-def press(needs: Needs, **data: str) -> Page:
+def press(needs: Needs, *, acts: bool = True, **data: str) -> Page:
     """A button: POST alone."""
-    return Page(NEVER, needs, data)
+    return Page(NEVER, needs, data, acts=acts)
 
 
 USER = {
@@ -87,9 +87,12 @@ INSTANCE = {
 }
 SCHEDULE = {"enabled": "on", "kind": "15", "at": "02:00", "note": "intruder", "seen": "{seen}"}
 
+CHANGE_INSTANCE = "tenants.change_rdsinstance"
+
 PAGES: dict[str, Page] = {
     # The console as a whole
     "": Page(STAFF, STAFF),
+    "now/": Page(STAFF, STAFF),  # each part of it asks for its own permission
     "login/": Page(OPEN, OPEN),
     "logout/": Page(NEVER, STAFF),
     "search/": Page(STAFF, STAFF),
@@ -127,10 +130,15 @@ PAGES: dict[str, Page] = {
         delete="auth.delete_group",
         data={"name": "intruder"},
     ),
+    # What people did
+    **model("activity.activity"),
+    "activity/activity/export/": press("activity.view_activity", acts=False),
     # The fleet
     **model("tenants.tenant"),
     **model("tenants.userroute"),
     **model("tenants.ghostuser"),
+    "tenants/ghostuser/all/": Page("tenants.view_ghostuser", "tenants.view_ghostuser", acts=False),
+    "tenants/ghostuser/sync/": press("syncs.run_sync", instance="1"),
     **model(
         "tenants.rdsinstance",
         add="tenants.add_rdsinstance",
@@ -140,6 +148,8 @@ PAGES: dict[str, Page] = {
     ),
     "tenants/rdsinstance/<int:pk>/test-connection/": press("tenants.check_instance"),
     "tenants/rdsinstance/<int:pk>/check-now/": press("tenants.check_instance"),
+    "tenants/rdsinstance/<int:pk>/enable/": Page(CHANGE_INSTANCE, CHANGE_INSTANCE, acts=False),
+    "tenants/rdsinstance/<int:pk>/disable/": Page(CHANGE_INSTANCE, CHANGE_INSTANCE),
     # Syncs
     **model("syncs.syncrun"),
     "syncs/syncrun/<int:pk>/cancel/": press("syncs.run_sync"),

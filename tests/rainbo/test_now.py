@@ -226,7 +226,7 @@ def test_who_may_run_syncs_finds_the_buttons(client: Client) -> None:
 
 def test_who_is_no_staff_or_not_signed_in_is_led_to_the_sign_in(client: Client) -> None:
     for path in (PAGE, PART):
-        assert client.get(path).url == f"/admin/login/?next={path}"
+        assert client.get(path)["Location"] == f"/admin/login/?next={path}"
     client.force_login(User.objects.create_user("bob"))
     assert client.get(PART).status_code == 302
 
@@ -241,7 +241,7 @@ def test_the_part_is_the_page_without_its_frame(admin_client: Client) -> None:
 
 
 def test_the_part_leads_a_person_to_the_page(admin_client: Client) -> None:
-    assert admin_client.get(f"{PART}?instance=rds1").url == f"{PAGE}?instance=rds1"
+    assert admin_client.get(f"{PART}?instance=rds1")["Location"] == f"{PAGE}?instance=rds1"
 
 
 def test_the_page_loads_its_script_and_nothing_from_elsewhere(admin_client: Client) -> None:
@@ -269,6 +269,14 @@ def test_a_sync_that_never_ran_names_its_command(admin_client: Client) -> None:
     shown = text_of(admin_client.get(PAGE))
     assert "It has never run. This runs it now: python manage.py sync_user_routing" in shown
     assert "never confirmed never run" in shown
+
+
+def test_a_fleet_without_a_master_names_the_command_for_it(admin_client: Client) -> None:
+    well()
+    RdsInstance.objects.update(is_master=False)
+    shown = text_of(admin_client.get(PAGE))
+    assert "e-mail routes can't be read: no active instance takes part" in shown.replace("E-", "e-")
+    assert "python manage.py add_instance --update --id N --master" in shown
 
 
 def test_a_silent_worker_is_the_verdict(admin_client: Client) -> None:
@@ -321,6 +329,20 @@ def test_routes_are_counted_up_to_a_bound(
     assert "24 tenants and more than 5 routes wait for it." in text_of(admin_client.get(PAGE))
 
 
+def test_of_many_that_are_down_the_routes_of_some_are_counted(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    well()
+    lost(2)
+    lost(3)
+    routes(2, 7)
+    monkeypatch.setattr(tiles, "COUNTED_INSTANCES", 1)
+    shown = text_of(admin_client.get(PAGE))
+    assert "2 of 3 instances are down" in shown
+    assert "48 tenants and more than 7 routes wait for them" in shown
+    assert "24 tenants and their routes wait for it." in shown
+
+
 def test_what_is_not_known_of_an_instance_is_said_to_be_unknown(admin_client: Client) -> None:
     instance_row(1)
     shown = text_of(admin_client.get(PAGE))
@@ -340,7 +362,7 @@ def test_a_trend_shows_the_last_hour_with_its_gaps() -> None:
     well(1)
     checks = InstanceCheck.objects.order_by("-minute")
     InstanceCheck.objects.filter(pk=checks[0].pk).update(latency_ms=None, health=Health.DOWN)
-    found = tiles.trends(RdsInstance.objects.all())[1]
+    found = tiles.trends([*RdsInstance.objects.all()])[1]
     assert len(found) == tiles.CHECKS
     assert found[-1] is None
     trend = now_tiles.trend([2.0, None, 4.0, 4.0])

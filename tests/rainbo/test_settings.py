@@ -30,6 +30,11 @@ def test_defaults_are_those_of_production(load: Load) -> None:
     assert settings["DEBUG"] is False
     assert settings["SECURE_SSL_REDIRECT"] is True
     assert settings["SESSION_COOKIE_SECURE"] is True
+    assert settings["SECURE_HSTS_SECONDS"] == 365 * 24 * 60 * 60
+    assert settings["SESSION_COOKIE_HTTPONLY"] is True
+    assert settings["SESSION_COOKIE_SAMESITE"] == "Lax"
+    assert settings["CSRF_COOKIE_SECURE"] is True
+    assert settings["RAINBO_REQUIRE_MFA"] == []
     assert "SECURE_PROXY_SSL_HEADER" not in settings
     assert "Manifest" in settings["STORAGES"]["staticfiles"]["BACKEND"]
     assert settings["RAINBO_GUARD_ROUTES_REMOVED"] == (20, 10.0)
@@ -90,6 +95,9 @@ def test_the_own_database_takes_its_ca(load: Load, tmp_path: Path) -> None:
         ("RAINBO_SOURCE_SQL", "/nowhere/sql"),
         ("RAINBO_FLEET_THREADS", "0"),
         ("RAINBO_LEASE_TTL", "60s"),
+        ("RAINBO_LOGIN_TRIES", "0"),
+        ("RAINBO_LOGIN_LOCK_MINUTES", "1.5"),
+        ("RAINBO_SESSION_IDLE_MINUTES", "never"),
         ("RAINBO_GRACE_PERCENT", "-1"),
         ("RAINBO_EXPECTED_PERIOD", "1"),
         ("RAINBO_WITHHELD_CAP", "1%"),

@@ -37,7 +37,9 @@ def target(
     late_at = None if age is None else NOW - age + 20 * MINUTE
     reason = Reason(cause, words, run) if cause else None
     judged = Freshness(state, age, late_at, late_at)
-    return TargetStatus(key, f"instance {key} (rds{key})", age and NOW - age, judged, reason)
+    return TargetStatus(
+        key, f"instance {key} (rds{key})", None if age is None else NOW - age, judged, reason
+    )
 
 
 def sync(*targets: TargetStatus, title: str = "E-mail routes", **fields: Any) -> SyncStatus:
@@ -183,8 +185,8 @@ def test_it_says_of_how_many_instances_it_is_true(bad: int, words: str) -> None:
             SILENT,
             [sync(target())],
             (
-                "The worker has been silent since 13:05 UTC: nothing is late yet, e-mail routes will "
-                "be at 14:02 UTC."
+                "The worker has been silent since 13:05 UTC: nothing is late yet, e-mail routes "
+                "will be at 14:02 UTC."
             ),
         ),
         (
@@ -260,8 +262,8 @@ def test_a_silent_worker_is_named_once() -> None:
         (
             [down(1, master=True), down(2), down(3, since=SINCE)],
             (
-                "None of the 3 instances answers, the last did at 12:40 UTC: 42 tenants and all 9,400 "
-                "routes wait for them."
+                "None of the 3 instances answers, the last did at 12:40 UTC: 42 tenants and all "
+                "9,400 routes wait for them."
             ),
         ),
     ],
@@ -277,8 +279,9 @@ def test_a_master_that_is_down_comes_before_others() -> None:
     assert found.others[0].words.startswith("instance 2 (rds2) is down")
 
 
-def test_what_a_down_instance_keeps_from_syncs_is_not_said_again() -> None:
-    part = target("2", State.STALE, 90, Cause.INSTANCE_DOWN, "refused")
+@pytest.mark.parametrize("cause", [Cause.INSTANCE_DOWN, Cause.OVERDUE])
+def test_what_a_down_instance_keeps_from_syncs_is_not_said_again(cause: Cause) -> None:
+    part = target("2", State.STALE, 90, cause, "refused")
     found = verdict(sync(target(), part), of=fleet(down=[down(2, since=SINCE)]))
     assert found.others == ()
     assert "refused" in verdict(sync(target(), part)).sentence  # it is up again, the sync is late

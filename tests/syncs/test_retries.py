@@ -190,3 +190,34 @@ def test_a_sync_that_the_code_forgot_is_not_retried(make_sync: Make) -> None:
         sync="gone", slot=NOON, state=RunState.LOST, trigger=Trigger.SCHEDULE
     )
     assert retries.follow(gone, passing=True) is None
+
+
+def busy_with(make_sync: Make, first: SyncRun, later: SyncRun) -> None:
+    """Execute one run, and the other while it is under way; then the first one breaks off."""
+
+    def function(run: Run) -> None:
+        runs.execute(later)
+        raise ConnectionFailed("away")
+
+    make_sync(function)
+    runs.execute(first)
+    later.refresh_from_db()
+    assert (later.state, later.met_id) == (RunState.SKIPPED, first.pk)
+
+
+def test_a_slot_that_met_a_run_takes_up_its_retry(make_sync: Make) -> None:
+    make_sync(settling())
+    last = SyncRun.objects.create(sync="probe", trigger=Trigger.SCHEDULE, slot=NOON, attempt=4)
+    later = of_slot(NOON + timedelta(hours=1), RunState.QUEUED)
+    busy_with(make_sync, last, later)
+    again = retry()
+    assert (again.slot, again.attempt) == (later.slot, 2)
+
+
+def test_a_slot_that_met_a_persons_run_is_put_off(make_sync: Make) -> None:
+    make_sync(settling())
+    narrow = runs.request("probe", Options(targets=("2",)), Trigger.COMMAND)
+    slot = of_slot(NOON, RunState.QUEUED)
+    busy_with(make_sync, narrow, slot)
+    again = retry()
+    assert (again.slot, again.attempt, again.options) == (NOON, 2, {})

@@ -17,6 +17,23 @@ def test_next_slots_are_later_than_the_moment() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("clock", "slot"),
+    [
+        ((12, 14, 59), (12, 15)),
+        ((12, 15, 0), (12, 30)),
+        ((12, 15, 1), (12, 30)),
+        ((12, 31, 0), (12, 45)),
+    ],
+)
+def test_each_minute_has_its_own_next_slot(
+    clock: tuple[int, int, int], slot: tuple[int, int]
+) -> None:
+    after = datetime(2026, 11, 22, *clock, tzinfo=UTC)
+    found = rhythm.next_slots("*/15 * * * *", after)
+    assert found == [datetime(2026, 11, 22, *slot, tzinfo=UTC)]
+
+
 def test_slots_are_utc_whatever_the_zone_of_the_moment() -> None:
     kolkata = timezone(timedelta(hours=5, minutes=30))
     moment = datetime(2026, 11, 22, 7, 0, tzinfo=kolkata)

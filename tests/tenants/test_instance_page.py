@@ -15,9 +15,10 @@ from pytest_django import DjangoAssertNumQueries
 
 from activity.models import Activity
 from syncs.models import RunState, SyncRun, TargetState
-from tenants import health_history, switching
+from tenants import examinations, health_history, switching
 from tenants.admin import health_strip
 from tenants.admin.instance_page import skew_in_words
+from tenants.checking import Checked
 from tenants.models import GhostUser, InstanceCheck, InstanceExamination, RdsInstance, Tenant
 from tenants.models.ghost import GhostState
 from tenants.models.instance import Health
@@ -156,8 +157,14 @@ def test_what_no_check_has_seen_is_unknown(admin_client: Client, instance: RdsIn
 
 
 def test_the_last_check_is_shown(admin_client: Client, instance: RdsInstance) -> None:
-    seen = {"latency_ms": 3.25, "skew_ms": -70.0, "connections": 12, "max_connections": 100}
+    seen: dict[str, Any] = {
+        "latency_ms": 3.25,
+        "skew_ms": -70.0,
+        "connections": 12,
+        "max_connections": 100,
+    }
     check(instance, timezone.now(), **seen)
+    check(instance, timezone.now() - timedelta(minutes=5), latency_ms=9.0, skew_ms=9.0)
     shown = text_of(admin_client.get(page()))
     for words in ("3.25 ms", "70 ms behind ours", "12 of 100"):
         assert words in shown
@@ -183,6 +190,14 @@ def test_an_old_result_is_not_called_the_last(admin_client: Client, instance: Rd
     for _ in range(50):
         ended_run("ghost_users")
     assert "long ago" not in text_of(admin_client.get(page()))
+
+
+def test_a_dry_run_is_not_the_last(admin_client: Client, instance: RdsInstance) -> None:
+    run_part(ended_run("ghost_users"), "2", note="in earnest")
+    run_part(ended_run("ghost_users", options={"dry_run": True}), "2", note="only tried")
+    shown = text_of(admin_client.get(page()))
+    assert "in earnest" in shown
+    assert "only tried" not in shown
 
 
 def test_tenants_are_counted_by_status(admin_client: Client, instance: RdsInstance) -> None:
@@ -223,21 +238,25 @@ def test_what_was_found_last_is_kept(
 
 @pytest.mark.django_db(transaction=True)
 def test_an_instance_deleted_during_its_test_leaves_nothing(
-    admin_client: Client, registered: InstanceFleet, monkeypatch: pytest.MonkeyPatch
+    registered: InstanceFleet,
 ) -> None:
-    from tenants import examinations
-    from tenants.checking import Checked
-
     row = RdsInstance.objects.get(pk=2)
     RdsInstance.objects.filter(pk=2).delete()
     examinations.remember([Checked(row, ())])
     assert not InstanceExamination.objects.exists()
 
 
-def test_a_test_and_a_check_are_recorded(admin_client: Client, instance: RdsInstance) -> None:
+def test_a_check_is_recorded(admin_client: Client, instance: RdsInstance) -> None:
     admin_client.post(page(2, "check-now"))
     entry = Activity.objects.get(action="run.requested")
     assert entry.subject_id == str(SyncRun.objects.get().pk)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_test_is_recorded(admin_client: Client, registered: InstanceFleet) -> None:
+    admin_client.post(page(2, "test-connection"))
+    entry = Activity.objects.get(action="instance.tested")
+    assert "not encrypted" in (entry.after or {})["found"]
 
 
 def test_a_viewer_sees_the_page_and_no_button(
@@ -301,6 +320,11 @@ def test_the_master_stays_in_use(admin_client: Client) -> None:
     row.refresh_from_db()
     assert row.is_active
     assert not Activity.objects.filter(action="instance.disabled").exists()
+
+
+def test_what_became_the_master_meanwhile_stays_in_use(instance: RdsInstance) -> None:
+    RdsInstance.objects.filter(pk=2).update(is_master=True)
+    assert not switching.switch(instance, active=False)
 
 
 def test_who_was_second_is_told(admin_client: Client) -> None:

@@ -43,11 +43,11 @@ def leave_the_group(user: User) -> None:
 
 
 def be_put_out_of_the_group(user: User) -> None:
-    Group.objects.get().user_set.remove(user)
+    Group.objects.get(name="support").user_set.remove(user)
 
 
 def lose_the_groups_permission(user: User) -> None:
-    Group.objects.get().permissions.set([])
+    Group.objects.get(name="support").permissions.set([])
 
 
 WAYS: list[Callable[[User], object]] = [
@@ -58,7 +58,7 @@ WAYS: list[Callable[[User], object]] = [
     lose_the_groups_permission,
     lambda user: user.delete(),
     lambda user: User.objects.all().delete(),
-    lambda user: Group.objects.get().delete(),
+    lambda user: Group.objects.get(name="support").delete(),
     lambda user: Permission.objects.get(codename="impersonate").delete(),
 ]
 

@@ -7,10 +7,18 @@
   const tools = document.getElementById("now-tools");
   const refreshed = document.getElementById("now-refreshed");
   const status = document.getElementById("now-status");
+  const news = document.getElementById("now-news");
   const pause = document.getElementById("now-pause");
   let timer = 0, paused = false, ended = false, lost = false, asked = 0;
 
-  const say = (words) => { if (status.textContent !== words) status.textContent = words; };
+  const AGAIN = "The server answers again.";
+
+  /* Said once, not at every refresh: a screen reader reads it out. */
+  function say(words, state = "") {
+    tools.dataset.state = state;
+    if (status.textContent !== words) status.textContent = words;
+  }
+
   const sentence = () => document.getElementById("now-sentence")?.textContent ?? "";
   const tone = () => root.querySelector(".verdict .badge")?.textContent ?? "";
 
@@ -54,8 +62,9 @@
     if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
     rove();
     refreshed.textContent = root.dataset.refreshed;
-    if (lost) say("The server answers again.");
-    if (tone() !== before) say(sentence());
+    if (lost) say(AGAIN);
+    else if (status.textContent === AGAIN) say("");
+    if (tone() !== before) news.textContent = sentence();
     lost = false;
   }
 
@@ -77,7 +86,7 @@
     } catch {
       if (mine !== asked) return;
       lost = true;
-      say(`The server does not answer since ${root.dataset.refreshed}, trying again.`);
+      say(`The server has not answered since ${root.dataset.refreshed}: trying again.`, "lost");
     }
     timer = setTimeout(refresh, EVERY);
   }
@@ -85,7 +94,7 @@
   function end() {
     ended = true;
     pause.hidden = true;
-    say("Your session ended: nothing is refreshed any more. ");
+    say("Your session ended: nothing is refreshed any more. ", "lost");
     const link = document.createElement("a");
     link.className = "link";
     link.href = location.pathname + location.search;
@@ -131,7 +140,7 @@
   pause.addEventListener("click", () => {
     paused = !paused;
     pause.textContent = paused ? "Resume" : "Pause";
-    say(paused ? "Refreshing is paused." : "Refreshing goes on.");
+    say(paused ? "Refreshing is paused: what you see is as of then." : "", paused ? "paused" : "");
     refresh();
   });
   document.addEventListener("visibilitychange", refresh);

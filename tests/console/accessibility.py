@@ -1,0 +1,108 @@
+"""What every page owes to everyone: judged by axe-core, and by what it can't judge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from axe_playwright_python.base import AXE_SCRIPT
+
+from tests.console.browser import DARK, LIGHT, NARROW, WIDE, Window
+
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+# In the other mode only the colours differ.
+COLOURS = ["color-contrast", "link-in-text-block"]
+# Nothing moves while it is judged; and of long lists, the first rows stand for the others.
+STILL = """
+*, *::before, *::after { transition: none !important; animation: none !important; }
+tbody tr:nth-child(n + 13), tbody:nth-of-type(n + 13), li:nth-child(n + 25), .tile:nth-child(n + 9)
+    { display: none !important; }
+"""
+AXE = """async only => {
+    const run = only ? {type: 'rule', values: only} : {type: 'tag', values: %s};
+    const rules = only ? {} : {'target-size': {enabled: true}};
+    const options = {runOnly: run, rules, resultTypes: ['violations'], elementRef: false};
+    const found = await axe.run(document, options);
+    return found.violations.flatMap(({id, nodes}) => nodes.map(node => [
+        id, node.target.join(' '), node.html,
+        [...node.any, ...node.all, ...node.none].map(check => check.message).join('; '),
+    ]));
+}""" % TAGS  # noqa: UP031 - the script is full of braces
+SHAPE = """() => ({
+    main: document.querySelectorAll('main').length,
+    headings: [...document.querySelectorAll('h1')].filter(h => h.checkVisibility()).length,
+    inside: !!document.querySelector('main h1') || !!document.querySelector('h1'),
+    title: document.title.trim(),
+    lang: document.documentElement.lang,
+})"""
+# What reaches beyond the right edge, when the page can be scrolled sideways.
+SIDEWAYS = """() => {
+    const limit = document.documentElement.clientWidth;
+    if (document.scrollingElement.scrollWidth <= window.innerWidth) return [];
+    return [...document.querySelectorAll('body *')]
+        .filter(e => e.checkVisibility() && e.getBoundingClientRect().right > limit + 1)
+        .slice(0, 5)
+        .map(e => `${e.tagName.toLowerCase()}.${e.className} to ${
+            Math.round(e.getBoundingClientRect().right)}`);
+}"""
+# Whatever the keyboard reaches looks another way when it is reached.
+FOCUS = """() => {
+    const reached = 'a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex]';
+    const look = e => {
+        const s = getComputedStyle(e), p = getComputedStyle(e.parentElement);
+        return [s.outlineStyle === 'none' ? '' : s.outlineStyle + s.outlineWidth + s.outlineColor,
+            s.boxShadow, s.borderColor, s.backgroundColor, s.textDecorationLine,
+            p.outlineStyle === 'none' ? '' : p.outlineStyle + p.outlineColor,
+            p.boxShadow, p.borderColor].join('|');
+    };
+    document.activeElement.blur();
+    return [...document.querySelectorAll(reached)]
+        .filter(e => e.tabIndex >= 0 && !e.disabled && e.checkVisibility({visibilityProperty: true}))
+        .filter(e => {
+            const before = look(e);
+            e.focus({focusVisible: true, preventScroll: true});
+            const after = look(e);
+            const had = document.activeElement === e;
+            e.blur();
+            return had && before === after;
+        })
+        .map(e => e.outerHTML.slice(0, 200));
+}"""
+
+
+def complaints(window: Window) -> Iterator[str]:
+    """Of the page that is open: at both widths and in both modes."""
+    window.do(lambda page: page.add_style_tag(content=STILL))
+    window.script(AXE_SCRIPT)
+    yield from _shape(window)
+    yield from _axe(window, "wide, light")
+    window.look(WIDE, DARK)
+    yield from _axe(window, "wide, dark", COLOURS)
+    yield from _sideways(window, "wide")
+    window.look(NARROW, DARK)
+    yield from _axe(window, "narrow, dark")
+    yield from _sideways(window, "narrow")
+    window.look(NARROW, LIGHT)
+    yield from _axe(window, "narrow, light", COLOURS)
+    window.look(WIDE, LIGHT)
+    window.press("Tab")
+    yield from (f"focus can't be seen: {html}" for html in window.script(FOCUS))
+
+
+def _axe(window: Window, how: str, only: list[str] | None = None) -> Iterator[str]:
+    for rule, target, html, why in window.script(AXE, only):
+        yield f"{how}: {rule}: {target}: {why} {html[:160]}"
+
+
+def _shape(window: Window) -> Iterator[str]:
+    found: dict[str, Any] = window.script(SHAPE)
+    if found["main"] != 1:
+        yield f"{found['main']} main landmarks"
+    if found["headings"] != 1:
+        yield f"{found['headings']} headings of the first level"
+    if not found["title"] or not found["lang"]:
+        yield "no title or no language"
+
+
+def _sideways(window: Window, how: str) -> Iterator[str]:
+    yield from (f"{how}: scrolls sideways: {element}" for element in window.script(SIDEWAYS))

@@ -1,0 +1,125 @@
+"""Every page of the console that a person looks at: a new address needs its row here.
+
+tests/rainbo/permissions.py says who may see which address; this table says how to get there, and
+what a page may ask of a database with a million routes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from django.contrib.auth.models import Group, User
+from django.db.models import Model, QuerySet
+
+from activity.models import Activity
+from syncs.models import RunState, SyncRun, SyncSchedule
+from tenants.models import GhostUser, RdsInstance, Tenant, UserRoute
+
+Find = Callable[[], "QuerySet[Model]"]
+
+
+@dataclass(frozen=True)
+class Page:
+    """address: its pattern in permissions.PAGES. of: the rows of which one is looked at.
+
+    queries: the most that it may ask, whatever the size of the fleet.
+    reads: the most rows and index entries that these may touch.
+    """
+
+    room: str
+    name: str
+    address: str
+    of: Find | None = None
+    query: str = ""
+    gives: int = 200
+    is_open: bool = False  # for who is not signed in
+    queries: int = 30
+    reads: int = 25_000
+
+    def url(self) -> str | None:
+        """Where it is; None when the row that it is about is not there."""
+        address = f"/admin/{self.address}"
+        if self.of is not None:
+            row = self.of().first()
+            if row is None:
+                return None
+            for field in ("<path:object_id>", "<int:pk>", "<id>"):
+                address = address.replace(field, str(row.pk))
+        return f"{address}{self.query}"
+
+
+def _runs(state: RunState) -> Find:
+    return lambda: SyncRun.objects.filter(state=state).order_by("-id")  # type: ignore[return-value]
+
+
+def _instances(health: str) -> Find:
+    return lambda: RdsInstance.objects.filter(health=health).order_by("id")  # type: ignore[return-value]
+
+
+def _all(model: type[Model]) -> Find:
+    return lambda: model._default_manager.order_by("pk")
+
+
+CHANGE = "<path:object_id>/change/"
+PAGES: tuple[Page, ...] = (
+    Page("now", "Now", ""),
+    Page("now", "Sign in", "login/", is_open=True),
+    Page("now", "No such page", "nowhere/", gives=404),
+    Page("fleet", "Instances", "tenants/rdsinstance/"),
+    Page("fleet", "Instance", f"tenants/rdsinstance/{CHANGE}", _instances("healthy")),
+    Page("fleet", "Instance that is down", f"tenants/rdsinstance/{CHANGE}", _instances("down")),
+    Page("fleet", "New instance", "tenants/rdsinstance/add/"),
+    Page(
+        "fleet", "Disabling", "tenants/rdsinstance/<int:pk>/disable/", _instances("degraded")
+    ),
+    Page("fleet", "Enabling", "tenants/rdsinstance/<int:pk>/enable/", _instances("degraded")),
+    Page(
+        "fleet",
+        "Deleting an instance",
+        "tenants/rdsinstance/<path:object_id>/delete/",
+        _instances("down"),
+    ),
+    Page("tenants", "Tenants", "tenants/tenant/"),
+    Page("tenants", "Tenant", f"tenants/tenant/{CHANGE}", _all(Tenant)),
+    Page("tenants", "Routes", "tenants/userroute/"),
+    Page("tenants", "Routes, searched", "tenants/userroute/", query="?q=malik"),
+    Page("tenants", "Routes, none found", "tenants/userroute/", query="?q=nobody%40nowhere"),
+    Page("tenants", "Route", f"tenants/userroute/{CHANGE}", _all(UserRoute)),
+    Page("tenants", "Ghosts", "tenants/ghostuser/"),
+    Page("tenants", "Ghosts one by one", "tenants/ghostuser/all/"),
+    Page("tenants", "Ghost", f"tenants/ghostuser/{CHANGE}", _all(GhostUser)),
+    Page("syncs", "Runs", "syncs/syncrun/"),
+    Page("syncs", "Run", f"syncs/syncrun/{CHANGE}", _runs(RunState.SUCCEEDED)),
+    Page("syncs", "Held run", f"syncs/syncrun/{CHANGE}", _runs(RunState.HELD)),
+    Page("syncs", "Partial run", f"syncs/syncrun/{CHANGE}", _runs(RunState.PARTIAL)),
+    Page("syncs", "Failed run", f"syncs/syncrun/{CHANGE}", _runs(RunState.FAILED)),
+    Page("syncs", "Schedules", "syncs/syncschedule/"),
+    Page("syncs", "Schedule", f"syncs/syncschedule/{CHANGE}", _all(SyncSchedule)),
+    Page("people", "Users", "auth/user/"),
+    Page("people", "User", f"auth/user/{CHANGE}", _all(User)),
+    Page("people", "New user", "auth/user/add/"),
+    Page("people", "Another's password", "auth/user/<id>/password/", _all(User)),
+    Page("people", "Deleting a user", "auth/user/<path:object_id>/delete/", _all(User)),
+    Page("people", "Groups", "auth/group/"),
+    Page("people", "Group", f"auth/group/{CHANGE}", _all(Group)),
+    Page("people", "New group", "auth/group/add/"),
+    Page("people", "Deleting a group", "auth/group/<path:object_id>/delete/", _all(Group)),
+    Page("people", "Activity", "activity/activity/"),
+    Page("people", "What somebody did", f"activity/activity/{CHANGE}", _all(Activity)),
+    Page("people", "Own password", "password_change/"),
+    Page("people", "Own second factor", "second-factor/"),
+    Page("people", "Second factor, new", "second-factor/enrol/"),
+    Page("people", "Second factor, asked", "second-factor/code/"),
+)
+ROOMS = tuple(dict.fromkeys(page.room for page in PAGES))
+# Addresses that show nothing of their own, and why.
+UNSEEN: Mapping[str, str] = {
+    "now/": "a part of the first page",
+    "search/": "the theme's palette, as a part of a page",
+    "jsi18n/": "a script",
+    "r/<path:content_type_id>/<path:object_id>/": "leads elsewhere",
+    "^(?P<app_label>…)/$": "the theme's list of an app: nothing leads there",
+    "(?P<url>.*)$": "any other address: No such page",
+    "password_change/done/": "leads to the first page",
+}

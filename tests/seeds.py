@@ -1,0 +1,29 @@
+"""RAINBO's own tables filled by SQL, as localfleet/sql/big.sql has it: small, or of full size."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import cast
+
+import psycopg
+from django.db import connection, transaction
+from django.utils import timezone
+
+from localfleet import big
+from localfleet.big import Size
+from syncs import reconcile
+from syncs.models import Heartbeat
+
+SMALL = Size(instances=9, tenants=270, routes=4_000, runs=600, minutes=24 * 60, entries=120)
+LARGE = Size(instances=200, tenants=5_000, routes=100_000, runs=10_000, minutes=240, entries=5_000)
+FULL = Size()
+
+
+def fill(size: Size, now: datetime | None = None) -> None:
+    """The first instance is the master; the schedules and the workers are well."""
+    now = now or timezone.now()
+    with transaction.atomic():
+        connection.ensure_connection()
+        big.fill(cast("psycopg.Connection", connection.connection), now, size)
+    reconcile.reconcile()
+    Heartbeat.objects.create(worker="console-1:4711", at=now)

@@ -37,9 +37,7 @@ def fill(
         pass
 
 
-def steps(
-    connection: psycopg.Connection, now: datetime, size: Size, first: int
-) -> Iterator[str]:
+def steps(connection: psycopg.Connection, now: datetime, size: Size, first: int) -> Iterator[str]:
     """The same step by step: each name is given just before its step is done."""
     cursor = psycopg.ClientCursor(connection)
     cursor.execute((SQL_FOLDER / "believable.sql").read_bytes())

@@ -86,10 +86,13 @@ def _worker(state: WorkerState, now: datetime) -> dict[str, Any]:
     word, tone = ("in trouble", Tone.BAD) if state.trouble else ("working", Tone.GOOD)
     if state.busy_with:
         word, tone = "busy", Tone.BUSY
+    elif state.by_crontab:
+        word, tone = "none", Tone.QUIET
     return {
         "badge": markup.badge(word, tone),
         "heartbeat": markup.age(state.heartbeat, now),
-        "trouble": state.trouble,
+        "trouble": "" if state.by_crontab else state.trouble,
+        "by_crontab": state.by_crontab,
         "busy_with": state.busy_with,
         "busy_url": now_syncs.run_url(state.busy_with) if state.busy_with else "",
         "waiting": state.waiting_since and markup.age(state.waiting_since, now),

@@ -127,6 +127,8 @@ def _worker(facts: Facts) -> Trouble | None:
     status, worker = facts.status, facts.worker
     if status is None or worker is None or worker.busy_with is not None:
         return None
+    if worker.by_crontab and not status.worker_silent:
+        return None
     if not worker.trouble and not status.worker_silent:
         return None
     heartbeat = worker.heartbeat

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-WORKER_SILENT_AFTER = timedelta(minutes=3)
 UNTIL = "until "
 
 

@@ -16,6 +16,7 @@ from syncs.models import (
     RunTarget,
     SyncRun,
     TargetState,
+    WorkerEvent,
 )
 
 BATCH = 500
@@ -51,9 +52,11 @@ def prune(now: datetime, days: int) -> list[Pruned]:
     """Delete what ended more than so many days ago, and say how much of what."""
     before = now - timedelta(days=days)
     beats, _ = Heartbeat.objects.filter(at__lt=before).delete()
+    events, _ = WorkerEvent.objects.filter(at__lt=before).delete()
     return [
         Pruned("runs", prune_runs(now, before)),
         Pruned("heartbeats", beats),
+        Pruned("worker events", events),
         *(Pruned(what, act(before)) for what, act in _others.items()),
     ]
 

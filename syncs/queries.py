@@ -232,7 +232,7 @@ class _Known:
 
 
 def _awaited(planned: dict[str, list[Planned]], now: datetime) -> datetime | None:
-    due = now - freshness.WORKER_SILENT_AFTER
+    due = now - timedelta(seconds=settings.RAINBO_WORKER_SILENCE)
     crons = {plan.cron for plans in planned.values() for plan in plans if not plan.off}
     return max((rhythm.previous_slot(cron, due) for cron in crons), default=None)
 

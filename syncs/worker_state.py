@@ -12,7 +12,8 @@ from syncs.freshness import in_words
 
 _FACTS = """
     SELECT clock_timestamp(),
-           (SELECT max(at) FROM syncs_heartbeat),
+           (SELECT max(at) FROM syncs_heartbeat WHERE worker ~ ':[0-9]+$'),
+           (SELECT max(at) FROM syncs_heartbeat WHERE worker ~ ':schedule_run$'),
            (SELECT min(since) FROM (
                 SELECT lock FROM django_q_ormq WHERE lock <= clock_timestamp()
                  UNION ALL
@@ -29,7 +30,8 @@ _FACTS = """
 
 @dataclass(frozen=True)
 class WorkerState:
-    """heartbeat: the last sign of life. waiting_since: when the oldest queued item was due.
+    """heartbeat: the last sign of life of a worker. waiting_since: when the oldest queued item
+    was due. by_crontab: `schedule_run` does the work, and no worker has been here for a day.
 
     busy_with: a run that a worker has in hand, its lease renewed; nothing is expected of
     workers meanwhile. trouble: what is wrong, in words; empty when all is well.
@@ -39,22 +41,30 @@ class WorkerState:
     waiting_since: datetime | None
     busy_with: int | None
     trouble: str
+    by_crontab: bool = False
 
 
 def read() -> WorkerState:
     with connection.cursor() as cursor:
         cursor.execute(_FACTS)
-        now, heartbeat, waiting_since, busy_with = cursor.fetchone()
+        now, heartbeat, schedule_run, waiting_since, busy_with = cursor.fetchone()
     trouble = "" if busy_with else _silence(heartbeat, now) or _queue(waiting_since, now)
-    return WorkerState(heartbeat, waiting_since, busy_with, trouble)
+    by_crontab = not _is_past(schedule_run, now) and (
+        heartbeat is None or now - heartbeat > timedelta(days=1)
+    )
+    return WorkerState(heartbeat, waiting_since, busy_with, trouble, by_crontab)
 
 
 def _silence(heartbeat: datetime | None, now: datetime) -> str:
     if heartbeat is None:
         return "no worker has ever reported: start manage.py schedule_work"
-    if now - heartbeat > timedelta(seconds=settings.RAINBO_WORKER_SILENCE):
+    if _is_past(heartbeat, now):
         return f"no worker has reported since {heartbeat:%Y-%m-%d %H:%M:%S} UTC"
     return ""
+
+
+def _is_past(sign: datetime | None, now: datetime) -> bool:
+    return sign is None or now - sign > timedelta(seconds=settings.RAINBO_WORKER_SILENCE)
 
 
 def _queue(since: datetime | None, now: datetime) -> str:

@@ -10,15 +10,22 @@ from axe_playwright_python.base import AXE_SCRIPT
 from tests.console.browser import DARK, LIGHT, NARROW, WIDE, Window
 
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-# In the other mode only the colours differ.
+# A width is judged whole once; in its other mode only the colours differ.
 COLOURS = ["color-contrast", "link-in-text-block"]
+LOOKS: tuple[tuple[int, str, list[str] | None], ...] = (
+    (WIDE, LIGHT, None),
+    (WIDE, DARK, COLOURS),
+    (NARROW, DARK, None),
+    (NARROW, LIGHT, COLOURS),
+)
 # Nothing moves while it is judged; and of long lists, the first rows stand for the others.
 STILL = """
 *, *::before, *::after { transition: none !important; animation: none !important; }
 tbody tr:nth-child(n + 13), tbody:nth-of-type(n + 13), li:nth-child(n + 25), .tile:nth-child(n + 9)
     { display: none !important; }
 """
-AXE = """async only => {
+AXE = (
+    """async only => {
     const run = only ? {type: 'rule', values: only} : {type: 'tag', values: %s};
     const rules = only ? {} : {'target-size': {enabled: true}};
     const options = {runOnly: run, rules, resultTypes: ['violations'], elementRef: false};
@@ -27,11 +34,12 @@ AXE = """async only => {
         id, node.target.join(' '), node.html,
         [...node.any, ...node.all, ...node.none].map(check => check.message).join('; '),
     ]));
-}""" % TAGS  # noqa: UP031 - the script is full of braces
+}"""
+    % TAGS
+)  # noqa: UP031 - the script is full of braces
 SHAPE = """() => ({
-    main: document.querySelectorAll('main').length,
+    main: document.querySelectorAll('main, [role=main]').length,
     headings: [...document.querySelectorAll('h1')].filter(h => h.checkVisibility()).length,
-    inside: !!document.querySelector('main h1') || !!document.querySelector('h1'),
     title: document.title.trim(),
     lang: document.documentElement.lang,
 })"""
@@ -75,23 +83,16 @@ def complaints(window: Window) -> Iterator[str]:
     window.do(lambda page: page.add_style_tag(content=STILL))
     window.script(AXE_SCRIPT)
     yield from _shape(window)
-    yield from _axe(window, "wide, light")
-    window.look(WIDE, DARK)
-    yield from _axe(window, "wide, dark", COLOURS)
-    yield from _sideways(window, "wide")
-    window.look(NARROW, DARK)
-    yield from _axe(window, "narrow, dark")
-    yield from _sideways(window, "narrow")
-    window.look(NARROW, LIGHT)
-    yield from _axe(window, "narrow, light", COLOURS)
+    for width, mode, rules in LOOKS:
+        # What sticks to the screen's edge would else lie over what is judged.
+        window.look(width, mode, whole=True)
+        how = f"{width}, {mode}"
+        for rule, target, html, why in window.script(AXE, rules):
+            yield f"{how}: {rule}: {target}: {why} {html[:160]}"
+        yield from (f"{how}: scrolls sideways: {element}" for element in window.script(SIDEWAYS))
     window.look(WIDE, LIGHT)
     window.press("Tab")
     yield from (f"focus can't be seen: {html}" for html in window.script(FOCUS))
-
-
-def _axe(window: Window, how: str, only: list[str] | None = None) -> Iterator[str]:
-    for rule, target, html, why in window.script(AXE, only):
-        yield f"{how}: {rule}: {target}: {why} {html[:160]}"
 
 
 def _shape(window: Window) -> Iterator[str]:
@@ -102,7 +103,3 @@ def _shape(window: Window) -> Iterator[str]:
         yield f"{found['headings']} headings of the first level"
     if not found["title"] or not found["lang"]:
         yield "no title or no language"
-
-
-def _sideways(window: Window, how: str) -> Iterator[str]:
-    yield from (f"{how}: scrolls sideways: {element}" for element in window.script(SIDEWAYS))

@@ -114,16 +114,21 @@ class Window:
     def open(self, path: str) -> None:
         self.do(lambda page: page.goto(self.site + path))
 
-    def look(self, width: int, mode: str) -> None:
-        """See what is open at this width and in this mode.
+    def look(self, width: int, mode: str, *, whole: bool = False) -> None:
+        """See what is open at this width and in this mode; whole: on a screen as high as it.
 
         The theme follows the system's mode when a page is opened; here its class is set.
         """
-        size = ViewportSize(width=width, height=HEIGHTS[width])
-        self.do(lambda page: page.set_viewport_size(size))
+        self._resize(width, HEIGHTS[width])
         self.do(lambda page: page.emulate_media(color_scheme="dark" if mode == DARK else "light"))
         toggle = "mode => document.documentElement.classList.toggle('dark', mode === 'dark')"
-        self.do(lambda page: page.evaluate(toggle, mode))
+        self.script(toggle, mode)
+        if whole:
+            self._resize(width, self.script("() => document.scrollingElement.scrollHeight"))
+
+    def _resize(self, width: int, height: int) -> None:
+        size = ViewportSize(width=width, height=height)
+        self.do(lambda page: page.set_viewport_size(size))
 
     @property
     def url(self) -> str:

@@ -70,9 +70,7 @@ PAGES: tuple[Page, ...] = (
     Page("fleet", "Instance", f"tenants/rdsinstance/{CHANGE}", _instances("healthy")),
     Page("fleet", "Instance that is down", f"tenants/rdsinstance/{CHANGE}", _instances("down")),
     Page("fleet", "New instance", "tenants/rdsinstance/add/"),
-    Page(
-        "fleet", "Disabling", "tenants/rdsinstance/<int:pk>/disable/", _instances("degraded")
-    ),
+    Page("fleet", "Disabling", "tenants/rdsinstance/<int:pk>/disable/", _instances("degraded")),
     Page("fleet", "Enabling", "tenants/rdsinstance/<int:pk>/enable/", _instances("degraded")),
     Page(
         "fleet",

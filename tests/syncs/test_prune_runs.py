@@ -8,7 +8,16 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from syncs import pruning
-from syncs.models import Heartbeat, HeldChange, RunLog, RunState, SyncRun, TargetState, Trigger
+from syncs.models import (
+    Heartbeat,
+    HeldChange,
+    RunLog,
+    RunState,
+    SyncRun,
+    TargetState,
+    Trigger,
+    WorkerEvent,
+)
 from tests.rows import confirmation, ended_run, run_part
 
 pytestmark = pytest.mark.django_db
@@ -118,3 +127,10 @@ def test_what_is_no_number_of_days_is_refused(days: str) -> None:
 def test_days_must_be_given() -> None:
     with pytest.raises(CommandError, match="--older-than"):
         call_command("prune_runs")
+
+
+def test_old_worker_events_go(capsys: pytest.CaptureFixture[str]) -> None:
+    WorkerEvent.objects.create(host="one", message="fell silent", at=timezone.now() - 40 * DAY)
+    WorkerEvent.objects.create(host="one", message="fell silent again")
+    assert "worker events 1" in prune(capsys)
+    assert WorkerEvent.objects.get().message == "fell silent again"

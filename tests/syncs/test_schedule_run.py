@@ -9,10 +9,11 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
-from django_q.models import Schedule
+from django_q.models import OrmQ, Schedule
 from django_q.scheduler import scheduler
+from django_q.signing import SignedPackage
 
-from syncs import due, specs
+from syncs import due, specs, tasks
 from syncs.errors import ConnectionFailed
 from syncs.models import Heartbeat, RunState, SyncRun, TargetState, Trigger
 from syncs.run import Run
@@ -201,3 +202,20 @@ def test_of_many_at_once_beside_a_scheduler_one_runs_the_slot() -> None:
     assert len(ran) + rung == 1
     assert SyncRun.objects.filter(slot=planned).count() == len(ran)
     assert Schedule.objects.filter(next_run__gt=F("next_run") - timedelta(1)).count() == 1
+
+
+def test_rings_without_a_worker_do_not_pile_up() -> None:
+    plan()
+    asked = SyncRun.objects.create(sync="probe", trigger=Trigger.BUTTON)
+    later = SyncRun.objects.create(
+        sync="probe", trigger=Trigger.BUTTON, not_before=Now() + timedelta(hours=1)
+    )
+    tasks.ring(asked)
+    tasks.ring(later)
+    OrmQ.objects.create(key="rainbo", payload="of another key", lock=Now())
+    OrmQ.objects.update(lock=Now() - timedelta(seconds=1))
+    call()
+    asked.refresh_from_db()
+    assert asked.state == RunState.SUCCEEDED
+    left = OrmQ.objects.exclude(payload="of another key").get()
+    assert SignedPackage.loads(left.payload)["args"] == (later.pk,)

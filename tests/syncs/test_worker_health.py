@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from django.test import Client
 from django_q.models import OrmQ
 
+from syncs import queries
 from syncs.models import Heartbeat, Lease, RunState, SyncRun, Trigger, WorkerEvent
 
 pytestmark = pytest.mark.django_db(transaction=True)  # the probe asks from a thread of its own
@@ -137,3 +138,21 @@ def test_it_takes_few_queries(django_assert_max_num_queries: object) -> None:
     beat()
     with django_assert_max_num_queries(1, connection=connection):  # type: ignore[operator]
         call_command("worker_health", stdout=io.StringIO())
+
+
+def test_a_crontab_beside_a_dead_worker_hides_nothing() -> None:
+    beat(4 * MINUTE)
+    Heartbeat.objects.create(worker="host:schedule_run", at=Now())
+    code, said = health()
+    assert code == 1
+    assert "no worker has reported since" in said
+    assert not queries.worker_state().by_crontab
+
+
+def test_where_a_crontab_does_the_work_no_worker_is_missed_after_a_day() -> None:
+    Heartbeat.objects.create(worker="host:schedule_run", at=Now())
+    assert queries.worker_state().by_crontab
+    beat(25 * 60 * MINUTE)
+    assert queries.worker_state().by_crontab
+    Heartbeat.objects.filter(worker="host:schedule_run").update(at=Now() - 4 * MINUTE)
+    assert not queries.worker_state().by_crontab

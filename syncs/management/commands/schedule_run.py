@@ -37,6 +37,7 @@ def _run(talk: Talk) -> int:
         with interruptible():
             tasks.keep("schedule_run")
             records = due.run_due(execute, complaints.append)
+            tasks.forget_answered_rings()
     except KeyboardInterrupt:
         talk.complain("Interrupted: the run is closed as failed, and retried when its time comes.")
         return report.INTERRUPTED

@@ -7,6 +7,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 PORT ?= 8000
 CMD ?= help
+SEED ?=
 ARGS ?=
 
 PY := .venv/bin/python
@@ -26,20 +27,23 @@ LINT_ENV := env RAINBO_SECRET_KEY=$(shell printf 'lint-%.0s0123456789' 1 2 3 4 5
 	RAINBO_ALLOWED_HOSTS=rainbo.example RAINBO_HTTPS=on RAINBO_DEBUG=off \
 	RAINBO_DB_HOST=127.0.0.1 RAINBO_DB_PORT=1 RAINBO_DB_PASSWORD=lint
 
-.PHONY: help venv demo test soak lint format lock manage clean
+.PHONY: help venv demo test soak screenshots lint format lock manage clean
 
 help:  ## List these words
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' \
 		| while IFS=$$'\t' read -r word text; do printf '  make %-10s %s\n' "$$word" "$$text"; done
 
-demo: venv  ## A real PostgreSQL fleet with RAINBO on this machine (PORT=8000)
-	@exec $(PY) -m localfleet demo --port $(PORT)
+demo: venv  ## A real PostgreSQL fleet with RAINBO on this machine (PORT=8000, SEED=big)
+	@exec $(PY) -m localfleet demo --port $(PORT) --seed=$(SEED)
 
 test: venv  ## Run the tests on real PostgreSQL servers (ARGS="-k name")
 	@mkdir -p $(CACHE); exec $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
-soak: venv  ## Kill workers again and again, also at the real pace: 15 minutes (ARGS="-k name")
+soak: venv  ## What takes long: workers killed again and again, pages at full size (ARGS="-k name")
 	@mkdir -p $(CACHE); exec $(PY) -m pytest -m soak -s $(ARGS)
+
+screenshots: venv  ## Take the pictures of docs/img/ anew
+	@mkdir -p $(CACHE); exec $(PY) -m pytest -m screenshots tests/console
 
 lint: venv  ## Check style, types, migrations and the production settings
 	$(PY) -m ruff check .
@@ -60,12 +64,12 @@ lock: venv  ## Compile requirements*.txt from pyproject.toml (ARGS=--upgrade)
 	$$compile -c requirements.txt --extra demo --extra dev -o requirements-dev.txt
 
 manage: venv  ## Run a management command against the running demo (CMD="find_user a@b.c")
-	@exec $(PY) -m localfleet manage --line-from DEMO_COMMAND
+	@exec $(PY) -m localfleet manage --seed=$(SEED) --line-from DEMO_COMMAND
 
 clean:  ## Remove the virtualenv, the caches and the demo's data
-	@if [ -e .local/demo/lock ] && command -v flock >/dev/null \
-			&& ! flock --nonblock .local/demo/lock true; then \
-		echo "The demo runs: stop it with Ctrl-C first." >&2; exit 1; fi
+	@for lock in .local/demo*/lock; do \
+		if [ -e "$$lock" ] && command -v flock >/dev/null && ! flock --nonblock "$$lock" true; then \
+			echo "The demo runs: stop it with Ctrl-C first." >&2; exit 1; fi; done
 	@own=/var/tmp/rainbo-$$(printf %s "$$(pwd -P)" | sha256sum | cut -c1-12); \
 	if [ -L .local ] && [ "$$(readlink .local)" = "$$own" ]; then rm -rf -- "$$own"; fi
 	@rm -rf -- .venv .local .cache .coverage htmlcov staticfiles

@@ -1,7 +1,7 @@
 """The words of the Makefile that concern the demo:
 
-python -m localfleet demo [--port N] [--root FOLDER]
-python -m localfleet manage [--root FOLDER] WORDS… (or --line-from VARIABLE)
+python -m localfleet demo [--port N] [--seed big] [--root FOLDER]
+python -m localfleet manage [--seed big] [--root FOLDER] WORDS… (or --line-from VARIABLE)
 """
 
 from __future__ import annotations
@@ -18,34 +18,35 @@ from localfleet.errors import FleetError
 from localfleet.management import words_of
 from localfleet.places import local_root
 from localfleet.running import alone, manage
+from localfleet.state import BIG
 from localfleet.stopping import Stopped
 
 
 def main(arguments: Sequence[str]) -> int:
     given = _parser().parse_args(arguments)
     try:
-        root = _root(given.root)
+        root = _root(given.root, given.seed)
         if given.word == "manage":
             manage(root, words_of(os.environ.get(given.line_from, "")) or given.words)
-        return _demo(root, given.port)
+        return _demo(root, given.port, given.seed)
     except FleetError as error:
         print(error, file=sys.stderr)
         return 1
 
 
-def _demo(root: Path, port: int) -> int:
+def _demo(root: Path, port: int, seed: str) -> int:
     stopping.listen()
     os.umask(0o077)
     try:
         with alone(root):
-            Demo(root, port).run()
+            Demo(root, port, seed).run()
     except Stopped:
         screen.note("Stopped; no process is left.")
     return 0
 
 
-def _root(chosen: Path | None) -> Path:
-    root = (chosen or local_root() / "demo").resolve()
+def _root(chosen: Path | None, seed: str) -> Path:
+    root = (chosen or local_root() / "-".join(filter(None, ("demo", seed)))).resolve()
     root.mkdir(mode=0o711, exist_ok=True)
     return root
 
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--port", type=_port, default=8000)
     manage = words.add_parser("manage", help="run a management command against the running demo")
     for word in (demo, manage):
+        word.add_argument("--seed", choices=("", BIG), default="", help="of what size its data is")
         word.add_argument("--root", type=Path, help="the folder to keep everything in")
     manage.add_argument("--line-from", metavar="VARIABLE", default="", help="holds the words")
     # Options among the words are the management command's own.

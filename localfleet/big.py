@@ -1,19 +1,28 @@
 """A fleet of two hundred instances in RAINBO's own tables: what the console looks like at scale.
 
-No server stands behind these instances. sql/big.sql says what is in it.
+No server stands behind these instances; sql/big.sql says what is in it. So that no sync finds that
+out, a demo that has them pauses its schedules.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import psycopg
 
+from localfleet import screen
 from localfleet.schema import SQL_FOLDER
+from localfleet.server import Server
+from localfleet.state import OWN_DATABASE, State
 
+REASON = "most instances are made up: a sync would find that nobody is there"
+PAUSE = """
+    UPDATE syncs_syncschedule
+       SET paused_until = %s + interval '10 years', pause_reason = %s, paused_by = 'make demo'"""
 STEP = re.compile(r"^--> (.+)$", re.MULTILINE)
 
 
@@ -47,3 +56,21 @@ def steps(connection: psycopg.Connection, now: datetime, size: Size, first: int)
     for name, statements in zip(parts[::2], parts[1::2], strict=True):
         yield name
         cursor.execute(statements.encode(), facts)
+
+
+def add(own: Server, state: State, first: int) -> None:
+    """Fill the demo's own database once, telling what is done."""
+    if state.is_done(state.seed):
+        return
+    size, now = Size(), datetime.now(UTC)
+    screen.note(
+        f"Adding {size.instances} instances, {size.tenants:,} tenants, {size.routes:,} routes and "
+        f"{size.runs:,} runs that are made up:"
+    )
+    with own.connect(OWN_DATABASE, autocommit=False) as connection:
+        connection.execute(PAUSE, [now, REASON])
+        with ExitStack() as shown:
+            for name in steps(connection, now, size, first):
+                shown.close()
+                shown.enter_context(screen.step(f"  {name}"))
+    state.mark_done(state.seed)

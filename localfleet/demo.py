@@ -7,13 +7,13 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from localfleet import instances, management, network, running, screen, seed, stopping
+from localfleet import big, instances, management, network, running, screen, seed, stopping
 from localfleet.errors import FleetError
 from localfleet.fleet import LocalFleet
 from localfleet.part import Part
 from localfleet.server import HOST, Server, free_port
 from localfleet.setup import Setup
-from localfleet.state import OWN_DATABASE, State
+from localfleet.state import BIG, OWN_DATABASE, State
 from localfleet.watch import Watch
 
 INSTANCES = {1: "rds1", 2: "rds2", 3: "rds3"}
@@ -24,10 +24,11 @@ GUNICORN = ["--workers=2", "--threads=4", "--graceful-timeout=5", "--no-control-
 class Demo:
     """Everything it keeps lies in `root`, which the servers' account must be able to enter."""
 
-    def __init__(self, root: Path, port: int) -> None:
+    def __init__(self, root: Path, port: int, seed: str = "") -> None:
         self.root = root
         self.port = port
         self.state = State.load(root)
+        self.state.seed = seed
         self.fleet = LocalFleet(root, [OWN_DATABASE, *INSTANCES.values()])
         gunicorn = [sys.executable, "-m", "gunicorn", *GUNICORN, f"--bind={HOST}:{port}"]
         self.web = Part(root, "web", [*gunicorn, "rainbo.wsgi"])
@@ -46,11 +47,14 @@ class Demo:
             with screen.step("Starting four PostgreSQL servers"):
                 self._start_servers()
             Setup(self.root, self.state, self.instances).run(password)
+            if self.state.seed == BIG:
+                big.add(self.fleet[OWN_DATABASE], self.state, first=len(INSTANCES) + 1)
             with screen.step("Starting the web server and the workers"):
                 self._start_parts()
             address = f"http://{HOST}:{self.port}"
             running.announce(self.root, address)
-            screen.ready(address, password, seed.shared_email(self.instances), self.root)
+            email = seed.shared_email(self.instances)
+            screen.ready(address, password, email, self.root, self.state.manage)
             Watch(self.port, [self.web, self.worker], list(self.fleet)).forever()
 
     def _check_room(self) -> None:

@@ -34,7 +34,8 @@ def _say(text: str) -> None:
         print(text, end="", flush=True)
 
 
-def ready(url: str, password: str, email: str, root: Path) -> None:
+def ready(url: str, password: str, email: str, root: Path, manage: str) -> None:
+    """manage: how a person gives a management command, with {} where it goes."""
     note(f"""
 RAINBO serves at  {url}/admin/
 Sign in as        admin
@@ -43,9 +44,9 @@ with password     {password}
 The password is new at every start.)
 
 Try in another terminal:
-  make manage CMD="find_user {email}"
-  make manage CMD="rainbo_status"
-  make manage CMD="sync_user_routing --dry-run"
+  {manage.format(f"find_user {email}")}
+  {manage.format("rainbo_status")}
+  {manage.format("sync_user_routing --dry-run")}
 
 Logs: {root}/*.log
 Ctrl-C stops everything; the next `make demo` goes on where this one was.

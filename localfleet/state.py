@@ -15,7 +15,8 @@ from localfleet.cluster import write_private
 from localfleet.server import Server
 
 OWN_DATABASE = "rainbo"
-MANAGE = 'make manage CMD="{}"'
+BIG = "big"  # the seed of a fleet of two hundred
+MANAGE = 'make manage{seed} CMD="{{}}"'
 FOREIGN = ("RAINBO_", "DJANGO_", "PG", "Q_CLUSTER_NAME")
 
 
@@ -26,6 +27,7 @@ class State:
     role_passwords: dict[str, str] = field(default_factory=dict, repr=False)
     ports: dict[str, int] = field(default_factory=dict)
     done: list[str] = field(default_factory=list)
+    seed: str = ""
 
     @classmethod
     def load(cls, root: Path) -> Self:
@@ -64,7 +66,12 @@ class State:
     def environment(self, outside: Mapping[str, str] = os.environ) -> dict[str, str]:
         """RAINBO's settings, and of the outside what doesn't concern RAINBO or PostgreSQL."""
         kept = {name: value for name, value in outside.items() if not name.startswith(FOREIGN)}
-        return kept | self.settings | {"RAINBO_MANAGE": MANAGE}
+        return kept | self.settings | {"RAINBO_MANAGE": self.manage}
+
+    @property
+    def manage(self) -> str:
+        """How a person gives this demo a management command."""
+        return MANAGE.format(seed=f" SEED={self.seed}" if self.seed else "")
 
 
 def _fresh_settings() -> dict[str, str]:

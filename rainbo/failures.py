@@ -10,6 +10,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 
 from rainbo.redact import redact
 from syncs.errors import RainboError, UsageError
+from syncs.printable import printable
 
 UNDEFINED = (
     psycopg.errors.UndefinedTable,
@@ -27,12 +28,16 @@ class Failure:
 def explain(error: BaseException) -> Failure | None:
     """None for what nobody foresaw: only a traceback helps there."""
     if isinstance(error, UsageError):
-        return Failure(redact(str(error)), exit_code=2)
+        return Failure(_told(error), exit_code=2)
     if isinstance(error, RainboError | ImproperlyConfigured):
-        return Failure(redact(str(error)))
+        return Failure(_told(error))
     if isinstance(error, DatabaseError | InterfaceError):
         return _own_database(error)
     return None
+
+
+def _told(error: Exception) -> str:
+    return printable(redact(str(error)))
 
 
 def _own_database(error: DatabaseError | InterfaceError) -> Failure | None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pythonjsonlogger.json import JsonFormatter
 
 from rainbo.redact import redact, redact_value
+from syncs.printable import printable, printable_line
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "request"}
 _PLAIN = logging.Formatter()
@@ -31,8 +32,13 @@ def redacted(record: logging.LogRecord) -> logging.LogRecord:
 
 
 class Text(logging.Formatter):
+    """A record that neither steers a terminal nor looks like two."""
+
     def format(self, record: logging.LogRecord) -> str:
-        return super().format(redacted(record))
+        clean = redacted(record)
+        clean.msg = printable_line(clean.msg)
+        clean.exc_text = clean.exc_text and printable(clean.exc_text)
+        return super().format(clean)
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802
         return _utc(record)

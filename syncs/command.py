@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import logging
 import os
 import signal
@@ -20,7 +19,7 @@ from syncs import report, runs, specs
 from syncs.errors import UsageError
 from syncs.models import RunState, SyncRun, TargetState, Trigger
 from syncs.options import Options
-from syncs.printable import printable, printable_line
+from syncs.printable import json_text, printable, printable_line
 from syncs.progress import Shown
 
 
@@ -130,7 +129,7 @@ class Talk:
         if self.as_json:
             documents = [report.document(record) for record in records]
             shown = documents[0] if len(documents) == 1 else {"runs": documents}
-            sys.stdout.write(printable(json.dumps(shown, indent=2, ensure_ascii=False)) + "\n")
+            sys.stdout.write(json_text(shown) + "\n")
         unwell = [record.sync for record in records if record.state != RunState.SUCCEEDED]
         if unwell and len(records) > 1:
             names = ", ".join(unwell)

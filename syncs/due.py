@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 from django.db import transaction
 from django_q.models import Schedule
 
-from syncs import rhythm, schedules, slots, specs
+from syncs import rhythm, rings, schedules, slots, specs, unheard
 from syncs.errors import RainboError
 from syncs.models import SyncRun
 from syncs.queries import database_now
@@ -19,10 +20,11 @@ def run_due(execute: Execute, complain: Callable[[str], object]) -> list[SyncRun
     """Execute every planned time that is due and every run that waits; the runs as they ended.
 
     Planned times are taken from the rows as a worker takes them, before any is executed: of
-    those who come at the same time one gets each. A schedule that can't be read is told and
-    left out.
+    those who come at the same time one gets each. So are those that were rung for and that no
+    worker took. A schedule that can't be read is told and left out.
     """
-    taken = list(_take_all(complain))
+    found = {record.pk: record for record in (*_take_all(complain), *_take_over(complain))}
+    taken = list(found.values())
     order = {sync.name: sync.order for sync in specs.all_syncs()}
     taken.sort(key=lambda record: order[record.sync])
     ended = [execute(record) for record in taken if slots.ready(record)]
@@ -38,6 +40,17 @@ def _take_all(complain: Callable[[str], object]) -> Iterator[SyncRun]:
             record = _take(pk)
         except RainboError as error:
             complain(f"A schedule was left out: {error}")
+            continue
+        if record is not None:
+            yield record
+
+
+def _take_over(complain: Callable[[str], object]) -> Iterator[SyncRun]:
+    for sync, slot in chain(rings.take_over(), unheard.found()):
+        try:
+            record = slots.take(sync, slot)
+        except RainboError as error:
+            complain(f"A planned time was left out: {error}")
             continue
         if record is not None:
             yield record

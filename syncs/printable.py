@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 # C0 and C1 but the newline, the directions of Unicode, and its line and paragraph separators.
@@ -16,6 +17,11 @@ def printable(text: str) -> str:
 def printable_line(text: str) -> str:
     """The same of what must be one line: a newline in it is none of ours."""
     return printable(text).replace("\n", "\\u000a")
+
+
+def json_text(document: object) -> str:
+    """A JSON document as text for programs and terminals alike."""
+    return printable(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def _shown(found: re.Match[str]) -> str:

@@ -18,7 +18,8 @@ LOOK_BACK = 50  # runs of a sync among which they are looked for
 PARTS_FROM = 10  # runs of a sync among which each target's last part is looked for
 
 # BETWEEN, for the index runs_of_a_sync: an equality would let the planner walk back through all
-# runs of the sync of each minute to find those of the nightly one.
+# runs of the sync of each minute to find those of the nightly one. NOT ?, which it takes to be
+# common; IS NULL it takes to be rare, and sorts all runs.
 _RECENT = """
     SELECT recent.id, recent.sync, recent.state, recent.started_at, recent.finished_at,
            recent.seconds, recent.error
@@ -27,7 +28,7 @@ _RECENT = """
            SELECT * FROM syncs_syncrun AS run
             WHERE run.sync BETWEEN wanted.sync AND wanted.sync
               AND run.state NOT IN ('queued', 'running', 'skipped', 'cancelled')
-              AND run.options -> 'dry_run' IS NULL
+              AND NOT run.options ? 'dry_run'
             ORDER BY run.sync, run.id DESC LIMIT %(limit)s
            ) AS recent
      ORDER BY recent.id DESC"""

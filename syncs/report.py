@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.urls import reverse
 
 from syncs import held, shell, specs
+from syncs.errors import UsageError
 from syncs.models import RunState, RunTarget, SyncRun, TargetState
+from syncs.options import Options
+from syncs.specs import Sync
 
 EXIT_CODES = {
     RunState.SUCCEEDED: 0,
@@ -23,6 +29,7 @@ WISHES = {
     "removed": "would remove",
     "withheld": "would withhold",
 }
+PLAIN = re.compile(r"[\w ,.:;()/+-]+")  # text that any shell, and make, takes as it is
 UNDONE = (TargetState.FAILED, TargetState.WAITING)
 
 
@@ -66,17 +73,48 @@ def closing(record: SyncRun) -> list[str]:
 
 
 def retry_command(record: SyncRun) -> str:
-    """The command that takes up what failed; empty when nothing did."""
+    """The command that takes up what failed, with all that the run was asked for; empty when
+    nothing failed.
+    """
     sync = specs.get(record.sync)
     undone = any(part.state in UNDONE for part in record.targets.all())
     if not undone and record.state not in (RunState.FAILED, RunState.LOST):
         return ""
-    words = [sync.command]
-    if undone and sync.in_parts:
-        words.append(f"--failed-from {record.pk}")
-    if record.is_dry:
-        words.append("--dry-run")
-    return shell.line(" ".join(words))
+    return shell.line(" ".join([sync.command, *_options_again(sync, record, undone=undone)]))
+
+
+def _options_again(sync: Sync, record: SyncRun, *, undone: bool) -> Iterator[str]:
+    """The options of the run as its command takes them, now for what is undone of it."""
+    try:
+        options = Options.from_json(record.options)
+    except (UsageError, TypeError):
+        return  # stored by another version
+    if sync.in_parts and undone:
+        yield f"--failed-from {record.pk}"
+    elif sync.in_parts:
+        yield from _given("--rds", options.targets)
+        yield from _given("--failed-from", options.failed_from)
+    for name, word in sync.flags.items():
+        yield from _given(word, getattr(options, name))
+    if options.accept_held is not None and _waits(options.accept_held):
+        reason = options.reason if PLAIN.fullmatch(options.reason) else "…"
+        yield f"--accept-held {options.accept_held} --reason '{reason}'"
+    yield from _given("--dry-run", options.dry_run)
+
+
+def _given(word: str, value: bool | int | str | Sequence[str] | None) -> Iterator[str]:
+    if value is True:
+        yield word
+    elif value and isinstance(value, int | str):
+        yield f"{word} {shlex.quote(str(value))}"
+    elif value and not isinstance(value, int):
+        yield f"{word} {shlex.join(map(str, value))}"
+
+
+def _waits(held_run: int) -> bool:
+    """Whether what that run holds can still be accepted."""
+    named = SyncRun.objects.filter(pk=held_run).first()
+    return named is not None and not held.why_not_acceptable(named)
 
 
 def accept_command(record: SyncRun) -> str:

@@ -59,8 +59,8 @@ def _options(run: SyncRun, *, passing: bool) -> Options | None:
         options = Options.from_json(run.options)
     except (UsageError, TypeError):
         return None
-    if run.state == RunState.SKIPPED and (run.attempt > 1 or _met_a_request(run)):
-        return options  # what it met may have done less than it should: it is put off
+    if run.state == RunState.SKIPPED and (run.attempt > 1 or _met_in_vain(run)):
+        return options  # what it met does not stand for it: it is put off
     if run.state not in FAILURES:
         return None
     parts = list(run.targets.all())
@@ -93,9 +93,9 @@ def _cron(sync: str) -> str | None:
     return next((cron for cron in crons if usual and rhythm.is_valid(cron)), None)
 
 
-def _met_a_request(run: SyncRun) -> bool:
-    """Whether it met a run that a person or a program asked for, perhaps of one instance."""
-    return run.met is not None and run.met.slot is None
+def _met_in_vain(run: SyncRun) -> bool:
+    """Whether it met a run that was asked for, perhaps of one instance, or that has just failed."""
+    return run.met is not None and (run.met.slot is None or run.met.state in FAILURES)
 
 
 def _last_that_met(run: SyncRun) -> SyncRun | None:

@@ -83,6 +83,8 @@ def execute(record: SyncRun, listener: Listener | None = None) -> SyncRun:
 
 def _skip(record: SyncRun, busy: LeaseHeld) -> None:
     with transaction.atomic():
+        # A run that closes right now comes first or sees this one: either plans what follows.
+        list(SyncRun.objects.select_for_update(no_key=True).filter(pk=busy.run_id))
         if record.move(
             RunState.SKIPPED,
             expect=(RunState.QUEUED,),

@@ -11,6 +11,7 @@ from rich.text import Text
 from syncs import rhythm_words
 from syncs.freshness import in_words
 from syncs.models import RunState, SyncRun
+from syncs.printable import printable_line
 from syncs.queries import Status, SyncStatus
 
 
@@ -27,7 +28,7 @@ def lines(status: Status) -> Iterator[Text]:
             _next(sync, status.now),
         ]
         line = Text(f"{sync.name:<{width}}  ", style="bold")
-        line.append("; ".join(filter(None, parts)), "not bold")
+        line.append(printable_line("; ".join(filter(None, parts))), "not bold")
         yield line
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from syncs.errors import UsageError
@@ -26,6 +26,7 @@ class Sync:
 
     cron: the default rhythm in UTC, five fields. targets: what should be confirmed. order:
     place in sync_all. in_parts: its command takes some instances alone (--rds, --failed-from).
+    flags: what else its command takes: option of a run → word (`only` → `--admin`).
     limit: seconds that a run may take, when less than RAINBO_RUN_LIMIT.
     end_sessions: ends what a run, named by its purpose, left open at these targets.
     """
@@ -37,6 +38,7 @@ class Sync:
     cron: str
     order: int
     in_parts: bool = True
+    flags: Mapping[str, str] = field(default_factory=dict)
     limit: int | None = None
     end_sessions: Callable[[str, list[str]], object] | None = None
 

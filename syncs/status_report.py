@@ -137,7 +137,7 @@ def _worker(status: Status) -> str:
         return "Workers: none has ever reported"
     ago = in_words(max(status.now - status.heartbeat, timedelta()))
     silent = "silent: " if status.worker_silent else ""
-    return f"Workers: {silent}last sign of life {ago} ago"
+    return f"Workers or schedule_run: {silent}last sign of life {ago} ago"
 
 
 def _sync_document(sync: SyncStatus, now: datetime) -> dict[str, Any]:

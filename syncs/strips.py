@@ -26,7 +26,7 @@ LAST_RUNS = """
            SELECT * FROM syncs_syncrun AS run
             WHERE run.sync BETWEEN wanted.sync AND wanted.sync
               AND run.state NOT IN ('queued', 'running')
-              AND run.options -> 'dry_run' IS NULL
+              AND NOT run.options ? 'dry_run'
             ORDER BY run.sync, run.id DESC LIMIT %(limit)s
            ) AS recent
      ORDER BY recent.id"""

@@ -11,12 +11,9 @@ import socket
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.core.signing import BadSignature
 from django.db import connection
 from django.db.models import Q
 from django.db.models.functions import Now
-from django_q.models import OrmQ
-from django_q.signing import SignedPackage
 from django_q.tasks import async_task
 
 from syncs import lost, runs, slots
@@ -24,7 +21,6 @@ from syncs.models import RunState, SyncRun, Trigger
 from syncs.options import Options
 
 RUN_QUEUED = "syncs.tasks.run_queued"
-MOST_RINGS = 1_000  # looked at by one call
 
 _BEAT = """
     INSERT INTO syncs_heartbeat (worker, at) VALUES (%s, clock_timestamp())
@@ -82,22 +78,6 @@ def ring_for_overlooked() -> None:
     due = Q(not_before=None, created_at__lt=overlooked) | Q(not_before__lte=Now())
     for record in queued.filter(due).order_by("pk"):
         ring(record)
-
-
-def forget_answered_rings() -> int:
-    """Take rings from the queue whose run waits no longer: nobody else does without workers."""
-    waiting = set(SyncRun.objects.filter(state=RunState.QUEUED).values_list("pk", flat=True))
-    rung = OrmQ.objects.filter(lock__lte=Now()).order_by("pk")[:MOST_RINGS]
-    answered = [row.pk for row in rung if (pk := _run_rung_for(row)) and pk not in waiting]
-    return OrmQ.objects.filter(pk__in=answered, lock__lte=Now()).delete()[0]
-
-
-def _run_rung_for(row: OrmQ) -> int | None:
-    try:
-        task = SignedPackage.loads(row.payload)
-    except (BadSignature, TypeError):
-        return None  # of a former key: a worker drops it
-    return task["args"][0] if task["func"] == RUN_QUEUED else None
 
 
 def beat(who: str = "") -> None:

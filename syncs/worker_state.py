@@ -25,6 +25,8 @@ _FACTS = """
               FROM syncs_lease AS lease JOIN syncs_syncrun AS run ON run.id = lease.run_id
              WHERE lease.expires_at > clock_timestamp()
                AND run.state = 'running' AND run.trigger <> 'command'
+               AND EXISTS (SELECT 1 FROM syncs_heartbeat
+                            WHERE worker = run.host || ':' || run.pid)
              ORDER BY run.started_at LIMIT 1)"""
 
 
@@ -34,7 +36,8 @@ class WorkerState:
     was due. by_crontab: `schedule_run` does the work, and no worker has been here for a day.
 
     busy_with: a run that a worker has in hand, its lease renewed; nothing is expected of
-    workers meanwhile. trouble: what is wrong, in words; empty when all is well.
+    workers meanwhile. A run that `schedule_run` has in hand excuses no worker.
+    trouble: what is wrong, in words; empty when all is well.
     """
 
     heartbeat: datetime | None

@@ -13,9 +13,12 @@ from localfleet import big
 from localfleet.big import Size
 from syncs import reconcile
 from syncs.models import Heartbeat
+from tests.rows import instance_row
 
 SMALL = Size(instances=9, tenants=270, routes=4_000, runs=600, minutes=24 * 60, entries=120)
-LARGE = Size(instances=200, tenants=5_000, routes=100_000, runs=10_000, minutes=240, entries=5_000)
+LARGE = Size(
+    instances=200, tenants=12_000, routes=200_000, runs=40_000, minutes=240, entries=20_000
+)
 FULL = Size()
 
 
@@ -26,4 +29,5 @@ def fill(size: Size, now: datetime | None = None) -> None:
         connection.ensure_connection()
         big.fill(cast("psycopg.Connection", connection.connection), now, size)
     reconcile.reconcile()
+    instance_row(size.instances + 1, name="eu-central-99")  # registered, and not yet read
     Heartbeat.objects.create(worker="console-1:4711", at=now)

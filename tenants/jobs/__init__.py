@@ -29,6 +29,7 @@ register(
         targets=active_targets,
         cron="0 * * * *",
         order=2,
+        flags={"force": "--force"},
         end_sessions=end_sessions,
     )
 )
@@ -52,6 +53,7 @@ register(
         targets=active_targets,
         cron="0 2 * * *",
         order=4,
+        flags={"only": "--admin"},
         end_sessions=end_sessions,
     )
 )

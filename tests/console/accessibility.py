@@ -24,19 +24,15 @@ STILL = """
 tbody tr:nth-child(n + 13), tbody:nth-of-type(n + 13), li:nth-child(n + 25), .tile:nth-child(n + 9)
     { display: none !important; }
 """
-AXE = (
-    """async only => {
-    const run = only ? {type: 'rule', values: only} : {type: 'tag', values: %s};
-    const rules = only ? {} : {'target-size': {enabled: true}};
-    const options = {runOnly: run, rules, resultTypes: ['violations'], elementRef: false};
-    const found = await axe.run(document, options);
+AXE = """async ([rules, tags]) => {
+    const runOnly = rules ? {type: 'rule', values: rules} : {type: 'tag', values: tags};
+    const more = rules ? {} : {'target-size': {enabled: true}};
+    const found = await axe.run(document, {runOnly, rules: more, resultTypes: ['violations']});
     return found.violations.flatMap(({id, nodes}) => nodes.map(node => [
         id, node.target.join(' '), node.html,
         [...node.any, ...node.all, ...node.none].map(check => check.message).join('; '),
     ]));
 }"""
-    % TAGS
-)  # noqa: UP031 - the script is full of braces
 SHAPE = """() => ({
     main: document.querySelectorAll('main, [role=main]').length,
     headings: [...document.querySelectorAll('h1')].filter(h => h.checkVisibility()).length,
@@ -55,7 +51,8 @@ SIDEWAYS = """() => {
 }"""
 # Whatever the keyboard reaches looks another way when it is reached.
 FOCUS = """() => {
-    const reached = 'a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex]';
+    const reached = 'a[href], button, input:not([type=hidden]), select, textarea, summary, '
+        + '[tabindex]';
     const look = e => {
         const s = getComputedStyle(e), p = getComputedStyle(e.parentElement);
         return [s.outlineStyle === 'none' ? '' : s.outlineStyle + s.outlineWidth + s.outlineColor,
@@ -65,7 +62,8 @@ FOCUS = """() => {
     };
     document.activeElement.blur();
     return [...document.querySelectorAll(reached)]
-        .filter(e => e.tabIndex >= 0 && !e.disabled && e.checkVisibility({visibilityProperty: true}))
+        .filter(e => e.tabIndex >= 0 && !e.disabled)
+        .filter(e => e.checkVisibility({visibilityProperty: true}))
         .filter(e => {
             const before = look(e);
             e.focus({focusVisible: true, preventScroll: true});
@@ -87,7 +85,7 @@ def complaints(window: Window) -> Iterator[str]:
         # What sticks to the screen's edge would else lie over what is judged.
         window.look(width, mode, whole=True)
         how = f"{width}, {mode}"
-        for rule, target, html, why in window.script(AXE, rules):
+        for rule, target, html, why in window.script(AXE, [rules, TAGS]):
             yield f"{how}: {rule}: {target}: {why} {html[:160]}"
         yield from (f"{how}: scrolls sideways: {element}" for element in window.script(SIDEWAYS))
     window.look(WIDE, LIGHT)

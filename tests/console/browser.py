@@ -6,6 +6,7 @@ to threads that have one: in a thread of its own neither is in the other's way.
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ HEIGHTS = {WIDE: 900, NARROW: 844}
 LIGHT, DARK = "light", "dark"
 LEFT_IN_TIME = "net::ERR_ABORTED"  # a request that ended because its page was left
 PATIENCE = 20_000  # milliseconds
+QUALITY = 50  # of pictures, in percent
 
 
 class Chromium:
@@ -172,8 +174,18 @@ class Window:
     def wait_for(self, script: str) -> None:
         self.do(lambda page: page.wait_for_function(script))
 
-    def picture(self, path: Path) -> None:
-        self.do(lambda page: page.screenshot(path=path, full_page=True))
+    def picture(self, path: Path, highest: int | None = None) -> None:
+        """Of the whole page, or of its first pixels."""
+        width, height = self.script(
+            "() => [innerWidth, Math.max(innerHeight, document.scrollingElement.scrollHeight)]"
+        )
+        self._resize(width, min(height, highest or height))
+        kind = path.suffix.removeprefix(".")
+        asked = {"format": kind} | ({"quality": QUALITY} if kind == "webp" else {})
+        made = self.do(
+            lambda page: page.context.new_cdp_session(page).send("Page.captureScreenshot", asked)
+        )
+        path.write_bytes(b64decode(made["data"]))
 
     def close(self) -> None:
         self.do(lambda page: page.context.close())

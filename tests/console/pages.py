@@ -6,24 +6,47 @@ what a page may ask of a database with a million routes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 
 from django.contrib.auth.models import Group, User
 from django.db.models import Model, QuerySet
 
 from activity.models import Activity
+from rainbo.models import Authenticator
 from syncs.models import RunState, SyncRun, SyncSchedule
+from tenants.credentials import Sealed
 from tenants.models import GhostUser, RdsInstance, Tenant, UserRoute
 
 Find = Callable[[], "QuerySet[Model]"]
+
+
+class Who(Enum):
+    """Who looks at a page."""
+
+    ADMIN = "may do everything"
+    GUEST = "is signed in, and may do nothing"
+    DOUBTED = "has given the password, and not yet the second factor"
+    STRANGER = "is not signed in"
+
+    def user(self) -> User | None:
+        """That person, made anew."""
+        if self is Who.STRANGER:
+            return None
+        may_all = self is not Who.GUEST
+        user = User.objects.create_user(self.name.lower(), is_staff=True, is_superuser=may_all)
+        if self is Who.DOUBTED:
+            Authenticator.objects.create(user=user, secret=Sealed("x"))
+        return user
 
 
 @dataclass(frozen=True)
 class Page:
     """address: its pattern in permissions.PAGES. of: the rows of which one is looked at.
 
-    queries: the most that it may ask, whatever the size of the fleet.
+    gives: its status code. queries: the most that it may ask, whatever the size of the fleet.
     reads: the most rows and index entries that these may touch.
     """
 
@@ -33,9 +56,14 @@ class Page:
     of: Find | None = None
     query: str = ""
     gives: int = 200
-    is_open: bool = False  # for who is not signed in
+    who: Who = Who.ADMIN
+    pictured: bool = False  # in docs/img
     queries: int = 30
     reads: int = 25_000
+
+    @property
+    def slug(self) -> str:
+        return re.sub(r"\W+", "-", self.name.lower()).strip("-")
 
     def url(self) -> str | None:
         """Where it is; None when the row that it is about is not there."""
@@ -63,12 +91,20 @@ def _all(model: type[Model]) -> Find:
 
 CHANGE = "<path:object_id>/change/"
 PAGES: tuple[Page, ...] = (
-    Page("now", "Now", ""),
-    Page("now", "Sign in", "login/", is_open=True),
+    Page("now", "Now", "", pictured=True),
+    Page("now", "Sign in", "login/", who=Who.STRANGER, pictured=True),
     Page("now", "No such page", "nowhere/", gives=404),
-    Page("fleet", "Instances", "tenants/rdsinstance/"),
+    Page("now", "Now, for who may see nothing", "", who=Who.GUEST),
+    Page("now", "Refused", "tenants/tenant/", gives=403, who=Who.GUEST),
+    Page("fleet", "Instances", "tenants/rdsinstance/", pictured=True),
     Page("fleet", "Instance", f"tenants/rdsinstance/{CHANGE}", _instances("healthy")),
-    Page("fleet", "Instance that is down", f"tenants/rdsinstance/{CHANGE}", _instances("down")),
+    Page(
+        "fleet",
+        "Instance that is down",
+        f"tenants/rdsinstance/{CHANGE}",
+        _instances("down"),
+        pictured=True,
+    ),
     Page("fleet", "New instance", "tenants/rdsinstance/add/"),
     Page("fleet", "Disabling", "tenants/rdsinstance/<int:pk>/disable/", _instances("degraded")),
     Page("fleet", "Enabling", "tenants/rdsinstance/<int:pk>/enable/", _instances("degraded")),
@@ -76,24 +112,24 @@ PAGES: tuple[Page, ...] = (
         "fleet",
         "Deleting an instance",
         "tenants/rdsinstance/<path:object_id>/delete/",
-        _instances("down"),
+        _instances("unknown"),
     ),
-    Page("tenants", "Tenants", "tenants/tenant/"),
-    Page("tenants", "Tenant", f"tenants/tenant/{CHANGE}", _all(Tenant)),
+    Page("tenants", "Tenants", "tenants/tenant/", pictured=True),
+    Page("tenants", "Tenant", f"tenants/tenant/{CHANGE}", _all(Tenant), pictured=True),
     Page("tenants", "Routes", "tenants/userroute/"),
     Page("tenants", "Routes, searched", "tenants/userroute/", query="?q=malik"),
     Page("tenants", "Routes, none found", "tenants/userroute/", query="?q=nobody%40nowhere"),
     Page("tenants", "Route", f"tenants/userroute/{CHANGE}", _all(UserRoute)),
-    Page("tenants", "Ghosts", "tenants/ghostuser/"),
+    Page("tenants", "Ghosts", "tenants/ghostuser/", pictured=True),
     Page("tenants", "Ghosts one by one", "tenants/ghostuser/all/"),
     Page("tenants", "Ghost", f"tenants/ghostuser/{CHANGE}", _all(GhostUser)),
-    Page("syncs", "Runs", "syncs/syncrun/"),
+    Page("syncs", "Runs", "syncs/syncrun/", pictured=True),
     Page("syncs", "Run", f"syncs/syncrun/{CHANGE}", _runs(RunState.SUCCEEDED)),
-    Page("syncs", "Held run", f"syncs/syncrun/{CHANGE}", _runs(RunState.HELD)),
-    Page("syncs", "Partial run", f"syncs/syncrun/{CHANGE}", _runs(RunState.PARTIAL)),
+    Page("syncs", "Held run", f"syncs/syncrun/{CHANGE}", _runs(RunState.HELD), pictured=True),
+    Page("syncs", "Partial run", f"syncs/syncrun/{CHANGE}", _runs(RunState.PARTIAL), pictured=True),
     Page("syncs", "Failed run", f"syncs/syncrun/{CHANGE}", _runs(RunState.FAILED)),
-    Page("syncs", "Schedules", "syncs/syncschedule/"),
-    Page("syncs", "Schedule", f"syncs/syncschedule/{CHANGE}", _all(SyncSchedule)),
+    Page("syncs", "Schedules", "syncs/syncschedule/", pictured=True),
+    Page("syncs", "Schedule", f"syncs/syncschedule/{CHANGE}", _all(SyncSchedule), pictured=True),
     Page("people", "Users", "auth/user/"),
     Page("people", "User", f"auth/user/{CHANGE}", _all(User)),
     Page("people", "New user", "auth/user/add/"),
@@ -103,12 +139,12 @@ PAGES: tuple[Page, ...] = (
     Page("people", "Group", f"auth/group/{CHANGE}", _all(Group)),
     Page("people", "New group", "auth/group/add/"),
     Page("people", "Deleting a group", "auth/group/<path:object_id>/delete/", _all(Group)),
-    Page("people", "Activity", "activity/activity/"),
+    Page("people", "Activity", "activity/activity/", pictured=True),
     Page("people", "What somebody did", f"activity/activity/{CHANGE}", _all(Activity)),
     Page("people", "Own password", "password_change/"),
     Page("people", "Own second factor", "second-factor/"),
     Page("people", "Second factor, new", "second-factor/enrol/"),
-    Page("people", "Second factor, asked", "second-factor/code/"),
+    Page("people", "Second factor, asked", "second-factor/code/", who=Who.DOUBTED),
 )
 ROOMS = tuple(dict.fromkeys(page.room for page in PAGES))
 # Addresses that show nothing of their own, and why.

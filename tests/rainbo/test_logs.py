@@ -49,6 +49,12 @@ def test_json_carries_the_ids() -> None:
     assert (line["run"], line["instance"], line["levelname"]) == (7, 2, "ERROR")
 
 
+def test_a_line_of_the_log_steers_no_terminal_and_looks_like_one() -> None:
+    text = Text(FIELDS).format(record("away: %s", "\x1b[2J\u202e\n2026-11-24 INFO all is well"))
+    assert "\\u001b[2J\\u202e\\u000a2026-11-24" in text
+    assert text.isprintable()
+
+
 def test_times_are_utc() -> None:
     made = record("x")
     made.created = 0.5

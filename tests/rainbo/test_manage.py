@@ -34,6 +34,15 @@ def test_a_foreseen_failure_is_one_sentence(
     assert capsys.readouterr().err == "instance 2 is down\n"
 
 
+def test_the_sentence_steers_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    break_commands(monkeypatch, RainboError("instance \x1b[2J is down"))
+    with pytest.raises(SystemExit):
+        manage.main(["manage.py", "check"])
+    assert capsys.readouterr().err == "instance \\u001b[2J is down\n"
+
+
 def test_an_unforeseen_failure_is_logged_and_goes_on_its_way(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

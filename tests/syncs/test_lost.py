@@ -64,6 +64,16 @@ def test_a_living_run_is_left_alone() -> None:
     assert state_of(record) == RunState.RUNNING
 
 
+def test_one_that_renewed_its_lease_after_the_look_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lost, "_DEAD", "SELECT id FROM syncs_syncrun WHERE %s IS NULL")
+    record = under_way()
+    assert lost.sweep() == []
+    assert state_of(record) == RunState.RUNNING
+    assert lease.renew("probe", record.token or 0)
+
+
 def test_a_run_that_still_publishes_is_left_alone() -> None:
     record = silent()
     with open_session("test") as session, session.transaction():

@@ -57,7 +57,7 @@ def test_every_sync_and_instance_is_told(well: None, capsys: pytest.CaptureFixtu
     assert all(f"({name}): on time" in out for name in SYNCS)
     assert len(re.findall(r"  instance 1 \(rds1\)  on time  \d+ s old", out)) == len(SYNCS)
     assert "All is on time: 4 syncs, 4 confirmations." in out
-    assert "Workers: last sign of life" in out
+    assert "Workers or schedule_run: last sign of life" in out
     assert not COLOUR.search(out)
 
 

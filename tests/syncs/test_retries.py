@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.db import IntegrityError, OperationalError
+from django.db import IntegrityError, OperationalError, connection, transaction
 from pytest_django import Settings
 
 from syncs import lease, retries, runs, tasks
@@ -13,6 +15,7 @@ from syncs.models import RunState, SyncRun, TargetState, Trigger
 from syncs.options import Options
 from syncs.run import Run
 from syncs.specs import Target
+from tests.caches import query
 from tests.syncs.conftest import Make
 from tests.syncs.plans import NOON, YEARLY, at, let_pass, of_slot, plan
 
@@ -221,3 +224,46 @@ def test_a_slot_that_met_a_persons_run_is_put_off(make_sync: Make) -> None:
     busy_with(make_sync, narrow, slot)
     again = retry()
     assert (again.slot, again.attempt, again.options) == (NOON, 2, {})
+
+
+def under_way() -> SyncRun:
+    """A run of the slot at noon that holds the lease."""
+    record = of_slot(NOON, RunState.RUNNING)
+    lease.claim(record)
+    return record
+
+
+def test_a_slot_that_met_a_run_which_has_just_failed_is_put_off(make_sync: Make) -> None:
+    make_sync(settling())
+    later = of_slot(NOON + timedelta(hours=1), RunState.QUEUED)
+    under_way().move(RunState.LOST, expect=(RunState.RUNNING,))
+    runs.execute(later)
+    again = retry()
+    assert (again.slot, again.attempt) == (later.slot, 2)
+
+
+def test_a_slot_that_meets_a_run_waits_for_its_closing(make_sync: Make) -> None:
+    make_sync(settling())
+    first = under_way()
+    later = of_slot(NOON + timedelta(hours=1), RunState.QUEUED)
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            first.move(RunState.LOST, expect=(RunState.RUNNING,))
+            skipping = pool.submit(in_thread, later)
+            until_blocked()
+        skipping.result(10)
+    assert retry().slot == later.slot
+
+
+def in_thread(record: SyncRun) -> None:
+    try:
+        runs.execute(record)
+    finally:
+        connection.close()
+
+
+def until_blocked() -> None:
+    deadline = time.monotonic() + 10
+    while not query("SELECT 1 FROM pg_locks WHERE NOT granted"):
+        assert time.monotonic() < deadline, "it did not wait"
+        time.sleep(0.02)

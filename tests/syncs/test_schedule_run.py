@@ -11,11 +11,12 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django_q.models import OrmQ, Schedule
 from django_q.scheduler import scheduler
-from django_q.signing import SignedPackage
+from django_q.tasks import async_task
 
-from syncs import due, specs, tasks
+from syncs import due, heartbeat, rhythm, schedules, specs, tasks
 from syncs.errors import ConnectionFailed
 from syncs.models import Heartbeat, RunState, SyncRun, TargetState, Trigger
+from syncs.queries import database_now
 from syncs.run import Run
 from syncs.specs import Sync, Target
 from tests.caches import query
@@ -204,18 +205,68 @@ def test_of_many_at_once_beside_a_scheduler_one_runs_the_slot() -> None:
     assert Schedule.objects.filter(next_run__gt=F("next_run") - timedelta(1)).count() == 1
 
 
+def rung_long_ago() -> None:
+    OrmQ.objects.update(lock=Now() - timedelta(seconds=61))
+
+
+def ring_for(slot: datetime) -> None:
+    async_task(schedules.FUNCTION, "probe", **{schedules.SLOT: slot.isoformat()})
+
+
 def test_rings_without_a_worker_do_not_pile_up() -> None:
     plan()
     asked = SyncRun.objects.create(sync="probe", trigger=Trigger.BUTTON)
-    later = SyncRun.objects.create(
-        sync="probe", trigger=Trigger.BUTTON, not_before=Now() + timedelta(hours=1)
-    )
     tasks.ring(asked)
-    tasks.ring(later)
+    heartbeat.send(1)
     OrmQ.objects.create(key="rainbo", payload="of another key", lock=Now())
-    OrmQ.objects.update(lock=Now() - timedelta(seconds=1))
     call()
     asked.refresh_from_db()
     assert asked.state == RunState.SUCCEEDED
-    left = OrmQ.objects.exclude(payload="of another key").get()
-    assert SignedPackage.loads(left.payload)["args"] == (later.pk,)
+    assert OrmQ.objects.count() == 3
+    rung_long_ago()
+    assert call() == 0
+    assert not OrmQ.objects.exists()
+
+
+def test_a_planned_time_that_no_worker_took_is_run() -> None:
+    plan()
+    ring_for(NOON)
+    assert call() == 0
+    assert not SyncRun.objects.exists(), "a worker may yet take it"
+    rung_long_ago()
+    assert (call(), call()) == (0, 0)
+    record = SyncRun.objects.get()
+    assert (record.slot, record.state) == (NOON, RunState.SUCCEEDED)
+
+
+def test_what_a_worker_has_fetched_is_left_to_it() -> None:
+    plan()
+    ring_for(NOON)
+    OrmQ.objects.update(lock=Now() + timedelta(minutes=30))
+    call()
+    assert OrmQ.objects.count() == 1
+    assert not SyncRun.objects.exists()
+
+
+def test_a_planned_time_that_fired_and_got_lost_is_run() -> None:
+    plan("0 * * * *")
+    slot = rhythm.previous_slot("0 * * * *", database_now() - timedelta(minutes=1))
+    assert call() == 0
+    assert SyncRun.objects.get().slot == slot
+
+
+def test_a_planned_time_that_is_due_and_was_rung_for_runs_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plan()
+    ring_for(make_due())
+    rung_long_ago()
+    call("--json")
+    assert len(json.loads(capsys.readouterr().out)["runs"]) == 1
+    assert SyncRun.objects.get().state == RunState.SUCCEEDED
+
+
+def test_a_ring_for_a_sync_that_is_no_more_is_told_once() -> None:
+    async_task(schedules.FUNCTION, "gone", **{schedules.SLOT: NOON.isoformat()})
+    rung_long_ago()
+    assert (call(), call()) == (1, 0)

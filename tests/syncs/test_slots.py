@@ -99,6 +99,14 @@ def test_a_time_that_no_rhythm_names_runs_as_it_was_handed_over(clock: Clock) ->
     assert taken("11:59:37").slot == at("11:59:37")
 
 
+def test_one_that_no_rhythm_names_is_missed_like_others(clock: Clock) -> None:
+    plan(QUARTERS)
+    clock("12:32")
+    assert taken("12:07").slot == at("12:30")
+    missed = dict.fromkeys(("12:07", "12:15"), RunState.SKIPPED)
+    assert outcomes() == missed | {"12:30": RunState.QUEUED}
+
+
 def test_a_slot_that_was_run_is_not_taken_again(clock: Clock) -> None:
     plan(QUARTERS)
     clock("12:00:05")

@@ -36,6 +36,10 @@ def lease(record: SyncRun, lasts: timedelta = MINUTE) -> None:
     Lease.objects.create(sync=record.sync, run=record, expires_at=Now() + lasts)
 
 
+def in_hand_of(pid: int, record: SyncRun) -> None:
+    SyncRun.objects.filter(pk=record.pk).update(host="host", pid=pid)
+
+
 def health(*words: str) -> tuple[int, str]:
     """The command's exit code and what it says; the probe must agree."""
     out, code = io.StringIO(), 0
@@ -106,6 +110,7 @@ def test_a_worker_that_is_busy_with_a_run_is_excused() -> None:
     beat(10 * MINUTE)
     queued_task(10 * MINUTE)
     record = run(RunState.RUNNING)
+    in_hand_of(1, record)
     lease(record)
     assert health() == (0, f"The workers work: run {record.pk} is under way.\n")
 
@@ -113,7 +118,17 @@ def test_a_worker_that_is_busy_with_a_run_is_excused() -> None:
 @pytest.mark.parametrize("trigger", [Trigger.SCHEDULE, Trigger.COMMAND])
 def test_a_lost_run_or_a_commands_run_excuses_nobody(trigger: Trigger) -> None:
     beat(10 * MINUTE)
-    lease(run(RunState.RUNNING, trigger), MINUTE if trigger == Trigger.COMMAND else -MINUTE)
+    record = run(RunState.RUNNING, trigger)
+    in_hand_of(1, record)
+    lease(record, MINUTE if trigger == Trigger.COMMAND else -MINUTE)
+    assert health()[0] == 1
+
+
+def test_a_run_that_schedule_run_has_in_hand_excuses_no_worker() -> None:
+    beat(10 * MINUTE)
+    record = run(RunState.RUNNING)
+    in_hand_of(2, record)
+    lease(record)
     assert health()[0] == 1
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any
 
@@ -11,6 +10,7 @@ from syncs.cancelling import Answer
 from syncs.command import actor
 from syncs.errors import UsageError
 from syncs.models import SyncRun
+from syncs.printable import json_text, printable_line
 
 
 class Command(BaseCommand):
@@ -28,8 +28,8 @@ class Command(BaseCommand):
         words = cancelling.in_words(record, answer)
         if given["json"]:
             document = report.document(record) | {"answer": answer, "words": words}
-            self.stdout.write(json.dumps(document, indent=2, ensure_ascii=False))
+            self.stdout.write(json_text(document))
         else:
-            (self.stderr if answer is Answer.ENDED else self.stdout).write(words)
+            (self.stderr if answer is Answer.ENDED else self.stdout).write(printable_line(words))
         if answer is Answer.ENDED:
             sys.exit(report.FAILED)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any
 
@@ -8,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from rich.console import Console
 
 from syncs import queries, status_report
+from syncs.printable import json_text
 
 
 class Command(BaseCommand):
@@ -25,7 +25,7 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         status = queries.status(queries.database_now())
         if options["json"]:
-            self.stdout.write(json.dumps(status_report.document(status), indent=2))
+            self.stdout.write(json_text(status_report.document(status)))
         else:
             self._show(status, brief=options["check"])
         if options["check"] and status.needs_attention:

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 from rich.console import Console
 
 from syncs import queries, schedule_report
+from syncs.printable import json_text
 
 
 class Command(BaseCommand):
@@ -18,8 +18,7 @@ class Command(BaseCommand):
     def handle(self, **given: Any) -> None:
         status = queries.status(queries.database_now())
         if given["json"]:
-            document = schedule_report.document(status)
-            self.stdout.write(json.dumps(document, indent=2, ensure_ascii=False))
+            self.stdout.write(json_text(schedule_report.document(status)))
             return
         console = Console(soft_wrap=True)
         for line in schedule_report.lines(status):

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any
 
@@ -9,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from syncs import due, report, runs, specs, tasks
 from syncs.command import Talk, interruptible
 from syncs.models import RunState, SyncRun
+from syncs.printable import json_text
 
 
 class Command(BaseCommand):
@@ -37,7 +37,6 @@ def _run(talk: Talk) -> int:
         with interruptible():
             tasks.keep("schedule_run")
             records = due.run_due(execute, complaints.append)
-            tasks.forget_answered_rings()
     except KeyboardInterrupt:
         talk.complain("Interrupted: the run is closed as failed, and retried when its time comes.")
         return report.INTERRUPTED
@@ -45,7 +44,7 @@ def _run(talk: Talk) -> int:
         talk.complain(complaint)
     if talk.as_json:
         document = {"runs": [report.document(record) for record in records]}
-        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(json_text(document) + "\n")
     elif not records and not talk.quiet:
         talk.say("Nothing was due.")
     return report.FAILED if complaints else _exit_code(records)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from syncs import reconcile, schedules, specs
+from syncs.printable import json_text, printable_line
 from syncs.reconcile import Finding
 from syncs.rhythm_words import in_words
 
@@ -23,11 +23,12 @@ class Command(BaseCommand):
         found = reconcile.reconcile(only_look=options["check"])
         left = [finding for finding in found if options["check"] or not finding.remedy]
         if options["json"]:
-            self.stdout.write(json.dumps(_document(found, left), indent=2, ensure_ascii=False))
+            self.stdout.write(json_text(_document(found, left)))
         else:
             for finding in found:
                 wrong = f"{finding.subject}: {finding.wrong}"
-                self.stdout.write(wrong if options["check"] else str(finding))
+                said = wrong if options["check"] else str(finding)
+                self.stdout.write(printable_line(said))
             self.stdout.write(_closing(found, only_look=options["check"]))
         if left:
             sys.exit(1)

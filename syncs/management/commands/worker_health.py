@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
 from syncs import queries
+from syncs.printable import json_text
 from syncs.worker_state import WorkerState
 
 
@@ -19,7 +19,7 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         state = queries.worker_state()
         if options["json"]:
-            self.stdout.write(json.dumps(_document(state), indent=2))
+            self.stdout.write(json_text(_document(state)))
         elif state.trouble:
             self.stderr.write(f"The workers do no work: {state.trouble}.")
         else:

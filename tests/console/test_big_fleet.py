@@ -1,0 +1,100 @@
+"""Every page with a big fleet: few queries, few rows, whatever there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+from pytest_django.plugin import DjangoDbBlocker
+
+from localfleet import databases
+from localfleet.big import Size
+from localfleet.fleet import LocalFleet
+from tests import seeds
+from tests.console.measure import Cost, measured
+from tests.console.pages import PAGES, Page, Who
+
+Visitors = dict[Who, Client]
+
+
+@pytest.fixture(scope="module")
+def size(request: pytest.FixtureRequest) -> Size:
+    """`make soak` takes the full size."""
+    soak = any(item.get_closest_marker("soak") for item in request.session.items)
+    return seeds.FULL if soak else seeds.LARGE
+
+
+@pytest.fixture(scope="module")
+def big(
+    django_db_setup: None,
+    django_db_blocker: DjangoDbBlocker,
+    postgres_servers: LocalFleet,
+    size: Size,
+) -> Iterator[Visitors]:
+    """Everybody, in a database of its own; what a test does there is undone."""
+    own, name = postgres_servers["rainbo"], "big_fleet"
+    with django_db_blocker.unblock():
+        usual = connection.settings_dict["NAME"]
+        databases.create(own, name, owner=connection.settings_dict["USER"])
+        try:
+            connect_to(name)
+            call_command("migrate", verbosity=0)
+            call_command("createcachetable")
+            seeds.fill(size)
+            yield {who: visitor(who) for who in Who}
+        finally:
+            connect_to(usual)
+            databases.drop(own, name)
+
+
+def connect_to(name: str) -> None:
+    connection.close()
+    connection.settings_dict["NAME"] = name
+
+
+def visitor(who: Who) -> Client:
+    client = Client()
+    if user := who.user():
+        client.force_login(user)
+    return client
+
+
+def cost(page: Page, big: Visitors) -> Cost:
+    url, client = page.url(), big[page.who]
+    assert url, f"no row for {page.name}"
+    client.get(url)  # what is read once for all pages
+    with measured() as found:
+        answer = client.get(url)
+    assert answer.status_code == page.gives, url
+    return found
+
+
+def excess(page: Page, found: Cost) -> Iterator[str]:
+    if found.queries > page.queries:
+        yield f"{found.queries} queries, not {page.queries}"
+    if found.total > page.reads:
+        yield f"{found.total:,} rows read, not {page.reads:,}: {found.most}"
+    if found.scanned:
+        yield f"whole tables read: {', '.join(found.scanned)}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_holds_its_bounds(page: Page, big: Visitors) -> None:
+    assert list(excess(page, cost(page, big))) == []
+
+
+@pytest.mark.soak
+def test_every_page_at_full_size(big: Visitors) -> None:
+    """Prints what each page costs; the time is the machine's."""
+    wrong = []
+    for page in PAGES:
+        found = cost(page, big)
+        print(
+            f"{page.name:32} {found.milliseconds:6.0f} ms {found.queries:3} queries "
+            f"{found.total:7,} rows  {found.most}"
+        )
+        wrong += [f"{page.name}: {words}" for words in excess(page, found)]
+    assert wrong == []

@@ -1,4 +1,4 @@
-"""Imports run one way: rainbo → tenants, integrations → syncs → activity; localfleet stands alone."""
+"""Imports run one way: rainbo → tenants, integrations → syncs → activity; localfleet is apart."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ format: venv  ## Sort imports and format the code
 
 lock: venv  ## Compile requirements*.txt from pyproject.toml (ARGS=--upgrade)
 	@compile="$(PY) -m uv pip compile --quiet --no-config --universal --python-version 3.11 \
-		--generate-hashes --no-header --no-emit-index-url $(ARGS) pyproject.toml"; \
+		--generate-hashes --no-strip-extras --no-header --no-emit-index-url $(ARGS) pyproject.toml"; \
 	$$compile -o requirements.txt; \
 	$$compile -c requirements.txt --extra demo --extra dev -o requirements-dev.txt
 

@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, Page, Request, Response, ViewportSize, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Page,
+    Request,
+    Response,
+    ViewportSize,
+    sync_playwright,
+)
 
 T = TypeVar("T")
 WIDE, NARROW = 1280, 390
@@ -77,7 +85,7 @@ class Window:
         )
         context.set_default_timeout(PATIENCE)
         page = context.new_page()
-        page.on("console", lambda said: said.type == "error" and self._note(said.text))
+        page.on("console", self._said)
         page.on("pageerror", lambda error: self._note(str(error)))
         page.on("request", self._asked)
         page.on("requestfailed", self._failed)
@@ -88,6 +96,10 @@ class Window:
         # The browser says so itself of each answer that _answered judges.
         if not words.startswith("Failed to load resource"):
             self.complaints.append(words)
+
+    def _said(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self._note(message.text)
 
     def _asked(self, request: Request) -> None:
         if not request.url.startswith((self.site, "data:", "blob:", "about:")):

@@ -78,11 +78,11 @@ class Page:
 
 
 def _runs(state: RunState) -> Find:
-    return lambda: SyncRun.objects.filter(state=state).order_by("-id")  # type: ignore[return-value]
+    return lambda: SyncRun.objects.filter(state=state).order_by("-id")
 
 
 def _instances(health: str) -> Find:
-    return lambda: RdsInstance.objects.filter(health=health).order_by("id")  # type: ignore[return-value]
+    return lambda: RdsInstance.objects.filter(health=health).order_by("id")
 
 
 def _all(model: type[Model]) -> Find:

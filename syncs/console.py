@@ -60,12 +60,13 @@ class CompletedList(ChangeList):
         self.result_list = list(self.result_list)
         self.model_admin.complete(self.result_list)
 
+    @cached_property
     def nothing(self) -> Nothing:
         found: Nothing = self.model_admin.nothing(self.query)
         return found
 
     def wider_link(self) -> str:
-        return str(self.get_query_string({"q": self.nothing().wider}, ["p"]))
+        return str(self.get_query_string({"q": self.nothing.wider}, ["p"]))
 
 
 class ReadOnlyAdmin(HistoryInActivity, ModelAdmin):

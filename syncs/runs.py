@@ -84,7 +84,8 @@ def execute(record: SyncRun, listener: Listener | None = None) -> SyncRun:
 def _skip(record: SyncRun, busy: LeaseHeld) -> None:
     with transaction.atomic():
         # A run that closes right now comes first or sees this one: either plans what follows.
-        list(SyncRun.objects.select_for_update(no_key=True).filter(pk=busy.run_id))
+        met = [] if busy.run_id is None else [busy.run_id]
+        list(SyncRun.objects.select_for_update(no_key=True).filter(pk__in=met))
         if record.move(
             RunState.SKIPPED,
             expect=(RunState.QUEUED,),

@@ -14,6 +14,7 @@ RESTORE = "ALTER TABLE activity ENABLE ALWAYS TRIGGER written_once;"
 @contextmanager
 def emptied_between_tests() -> Iterator[None]:
     """What Django runs after a test with transactions lifts the trigger for that moment."""
+    from django.db import models  # noqa: F401 (first: Django's own imports go in a circle)
     from django.db.backends.postgresql.operations import DatabaseOperations
 
     usual = DatabaseOperations.sql_flush

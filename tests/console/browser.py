@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from playwright.sync_api import (
@@ -27,7 +27,8 @@ from playwright.sync_api import (
 T = TypeVar("T")
 WIDE, NARROW = 1280, 390
 HEIGHTS = {WIDE: 900, NARROW: 844}
-LIGHT, DARK = "light", "dark"
+LIGHT: Final = "light"
+DARK: Final = "dark"
 LEFT_IN_TIME = "net::ERR_ABORTED"  # a request that ended because its page was left
 PATIENCE = 20_000  # milliseconds
 QUALITY = 50  # of pictures, in percent

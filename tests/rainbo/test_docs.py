@@ -92,7 +92,7 @@ def direct(*groups: list[str]) -> set[str]:
 
 
 def pinned(name: str) -> dict[str, str]:
-    lines = re.findall(r"^([\w.-]+)==(\S+)", read(name), re.MULTILINE)
+    lines = re.findall(r"^([\w.-]+)(?:\[[\w,-]+\])?==(\S+)", read(name), re.MULTILINE)
     return {normal(package): version for package, version in lines}
 
 

@@ -69,9 +69,10 @@ def test_one_that_renewed_its_lease_after_the_look_is_left_alone(
 ) -> None:
     monkeypatch.setattr(lost, "_DEAD", "SELECT id FROM syncs_syncrun WHERE %s IS NULL")
     record = under_way()
+    token = record.token or 0
     assert lost.sweep() == []
     assert state_of(record) == RunState.RUNNING
-    assert lease.renew("probe", record.token or 0)
+    assert lease.renew("probe", token)
 
 
 def test_a_run_that_still_publishes_is_left_alone() -> None:

@@ -54,6 +54,10 @@ def stylesheet(_: HttpRequest) -> str:
     return static("rainbo/console.css")
 
 
+def focus_script(_: HttpRequest) -> str:
+    return static("rainbo/focus.js")
+
+
 def favicon(_: HttpRequest) -> str:
     return static("rainbo/favicon.svg")
 

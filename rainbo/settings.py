@@ -288,6 +288,7 @@ UNFOLD = {
     ],
     "DASHBOARD_CALLBACK": "rainbo.now.dashboard",
     "STYLES": ["rainbo.navigation.stylesheet"],
+    "SCRIPTS": ["rainbo.navigation.focus_script"],
     "SIDEBAR": {"navigation": "rainbo.navigation.sidebar"},
     "ACCOUNT": {"navigation": "rainbo.navigation.account"},
 }

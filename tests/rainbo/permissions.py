@@ -135,6 +135,8 @@ PAGES: dict[str, Page] = {
     "activity/activity/export/": press("activity.view_activity", acts=False),
     # The fleet
     **model("tenants.tenant"),
+    "tenants/tenant/<int:pk>/live/": press("tenants.check_instance", acts=False),
+    "tenants/tenant/<int:pk>/sync/": press("syncs.run_sync"),
     **model("tenants.userroute"),
     **model("tenants.ghostuser"),
     "tenants/ghostuser/all/": Page("tenants.view_ghostuser", "tenants.view_ghostuser", acts=False),

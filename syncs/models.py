@@ -76,6 +76,11 @@ class SyncRun(models.Model):
     accepted_by = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="accepts"
     )
+    discarded_at = models.DateTimeField(
+        null=True, blank=True, help_text="when a person refused what it holds"
+    )
+    discarded_by = models.CharField(max_length=150, blank=True)
+    discard_reason = models.CharField(max_length=255, blank=True)
 
     class Meta:
         verbose_name = "run"
@@ -95,6 +100,11 @@ class SyncRun(models.Model):
                 condition=Q(state__in=["queued", "running"]),
                 name="open_runs",
             ),
+            models.Index(fields=["state", "-id"], name="runs_in_a_state"),
+            models.Index(fields=["trigger", "-id"], name="runs_by_trigger"),
+            models.Index(fields=["actor", "-id"], condition=~Q(actor=""), name="runs_of_a_person"),
+            models.Index(fields=["created_at"], name="runs_of_a_day"),
+            models.Index(fields=["-id"], condition=Q(options__has_key="dry_run"), name="dry_runs"),
         ]
 
     def __str__(self) -> str:
@@ -143,12 +153,14 @@ class RunTarget(models.Model):
     error = models.TextField(blank=True)
     error_kind = models.CharField(max_length=16, blank=True)
     passing = models.BooleanField(default=False, help_text="an error that can pass by itself")
+    held_counts = models.JSONField(null=True, help_text="of what is held: changes of each kind")
 
     class Meta:
         ordering: ClassVar = ["run", "id"]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["run", "target"], name="one_part_per_run_and_target"),
         ]
+        indexes: ClassVar = [models.Index(fields=["target", "-run"], name="runs_of_a_target")]
 
     def __str__(self) -> str:
         return f"{self.label} in run {self.run_id}"
@@ -215,7 +227,9 @@ class WithheldRow(models.Model):
     since = models.DateTimeField(auto_now_add=True)
 
     class Meta:
-        indexes: ClassVar = [models.Index(fields=["sync", "target"], name="withheld_of_a_target")]
+        indexes: ClassVar = [
+            models.Index(fields=["sync", "target", "id"], name="withheld_of_a_target")
+        ]
 
     def __str__(self) -> str:
         return f"{self.source_id}: {self.reason}"
@@ -236,7 +250,9 @@ class HeldChange(models.Model):
     detail = models.TextField(blank=True)
 
     class Meta:
-        indexes: ClassVar = [models.Index(fields=["run", "target"], name="held_of_a_target")]
+        indexes: ClassVar = [
+            models.Index(fields=["run", "target", "kind", "id"], name="held_by_kind"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.source_id}"

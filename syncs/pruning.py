@@ -85,7 +85,7 @@ def _deletable(before: datetime, needed: set[int]) -> QuerySet[SyncRun]:
         .exclude(Exists(Confirmation.objects.filter(run=this)))
         .exclude(Exists(SyncRun.objects.filter(accepted_by=this)))
         .exclude(Exists(SyncRun.objects.filter(superseded_by=this)))
-        .exclude(Exists(holding), accepted_by=None, superseded_by=None)
+        .exclude(Exists(holding), accepted_by=None, superseded_by=None, discarded_at=None)
         .order_by("pk")
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -200,13 +201,18 @@ class Run:
         self.log(f"held: {'; '.join(reasons)}", target, "warning")
         if self.dry_run:
             return
+        self._parts[target].held_counts = self._keep(target, changes)
+
+    def _keep(
+        self, target: str, changes: sql.Composable | Iterable[tuple[str, str, str]]
+    ) -> dict[str, int]:
         if isinstance(changes, sql.Composable):
-            held.keep(self.session, self.record.pk, target, changes)
-            return
-        HeldChange.objects.bulk_create(
+            return held.keep(self.session, self.record.pk, target, changes)
+        kept = HeldChange.objects.bulk_create(
             HeldChange(run=self.record, target=target, kind=kind, source_id=key, detail=detail)
             for kind, key, detail in changes
         )
+        return dict(Counter(change.kind for change in kept))
 
     def reserve_acceptance(self) -> None:
         """Spend the acceptance before anything is written where no rollback reaches.
@@ -218,9 +224,11 @@ class Run:
         named = SyncRun.objects.get(pk=self.options.accept_held)
         if reason := held.why_not_acceptable(named):
             raise RainboError(reason)
-        unspent = SyncRun.objects.filter(pk=named.pk, accepted_by=None, superseded_by=None)
+        unspent = SyncRun.objects.filter(
+            pk=named.pk, accepted_by=None, superseded_by=None, discarded_at=None
+        )
         if not self.dry_run and not unspent.update(accepted_by=self.record):
-            raise RainboError(f"run {named.pk} was accepted before")
+            raise RainboError(f"run {named.pk} was accepted or discarded before")
 
     def release_acceptance(self) -> None:
         """Give a reserved acceptance back: nothing was published by its right."""
@@ -231,11 +239,11 @@ class Run:
         """Spend the acceptance inside the publishing transaction: it serves once."""
         spent = session.execute(
             "UPDATE syncs_syncrun SET accepted_by_id = %s WHERE id = %s AND "
-            "(accepted_by_id IS NULL OR accepted_by_id = %s)",
+            "discarded_at IS NULL AND (accepted_by_id IS NULL OR accepted_by_id = %s)",
             [self.record.pk, self.options.accept_held, self.record.pk],
         )
         if not spent.rowcount:
-            raise RainboError(f"run {self.options.accept_held} was accepted before")
+            raise RainboError(f"run {self.options.accept_held} was accepted or discarded before")
 
     def verdict(self) -> RunState:
         """The run's state by its targets'."""

@@ -51,6 +51,8 @@ def request(
     )
     try:
         with transaction.atomic():
+            if options.accept_held is not None and not options.dry_run:
+                held.take_for_decision(options.accept_held)
             record.save(force_insert=True)
     except IntegrityError:
         return SyncRun.objects.get(sync=sync, slot=slot, attempt=record.attempt)

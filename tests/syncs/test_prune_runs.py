@@ -73,7 +73,8 @@ def test_held_runs_that_wait_for_a_person_stay(capsys: pytest.CaptureFixture[str
 def test_held_runs_that_someone_dealt_with_go(capsys: pytest.CaptureFixture[str]) -> None:
     held(accepted_by=old())
     held(superseded_by=old())
-    assert ": runs 4," in prune(capsys)
+    held(discarded_at=timezone.now())
+    assert ": runs 5," in prune(capsys)
     assert not HeldChange.objects.exists()
 
 

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 from django.contrib import admin
 from django.core.paginator import Paginator
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import render
 from django.utils.functional import cached_property
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
 from activity.recorded_admin import HistoryInActivity
+
+View = Callable[..., HttpResponseBase]
+REFRESH = "X-Rainbo-Refresh"  # a page asks by itself: no sign of a person
+
+
+def pressed(view: View) -> View:
+    """A view of what a button does: any other way to it is refused in words."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.method == "POST":
+            return view(request, *args, **kwargs)
+        refusal = render(request, "405.html", status=405)
+        refusal["Allow"] = "POST"
+        return refusal
+
+    return guarded
 
 
 class BoundedPaginator(Paginator[Any]):

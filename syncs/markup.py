@@ -90,6 +90,13 @@ def number(value: int | None, missing: str = "unknown") -> SafeString:
     return format_html('<span class="number">{}</span>', f"{value:,}")
 
 
+def seconds_in_words(seconds: float) -> str:
+    """`340 ms`, `12.3 s`, `140 s`."""
+    if seconds < 1:
+        return f"{seconds * 1000:,.0f} ms"
+    return f"{seconds:,.1f} s" if seconds < 100 else f"{seconds:,.0f} s"
+
+
 def took(seconds: float | None) -> SafeString:
     if seconds is None:
         return quiet("–")

@@ -79,8 +79,9 @@ class SyncRun(models.Model):
     discarded_at = models.DateTimeField(
         null=True, blank=True, help_text="when a person refused what it holds"
     )
-    discarded_by = models.CharField(max_length=150, blank=True)
-    discard_reason = models.CharField(max_length=255, blank=True)
+    # By the database, too: servers of the former version insert runs while this one comes.
+    discarded_by = models.CharField(max_length=150, blank=True, default="", db_default="")
+    discard_reason = models.CharField(max_length=255, blank=True, default="", db_default="")
 
     class Meta:
         verbose_name = "run"
@@ -103,7 +104,7 @@ class SyncRun(models.Model):
             models.Index(fields=["state", "-id"], name="runs_in_a_state"),
             models.Index(fields=["trigger", "-id"], name="runs_by_trigger"),
             models.Index(fields=["actor", "-id"], condition=~Q(actor=""), name="runs_of_a_person"),
-            models.Index(fields=["created_at"], name="runs_of_a_day"),
+            models.Index(fields=["-created_at", "-id"], name="runs_of_a_day"),
             models.Index(fields=["-id"], condition=Q(options__has_key="dry_run"), name="dry_runs"),
         ]
 

@@ -36,7 +36,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="syncrun",
             name="discard_reason",
-            field=models.CharField(blank=True, max_length=255),
+            field=models.CharField(blank=True, db_default="", default="", max_length=255),
         ),
         migrations.AddField(
             model_name="syncrun",
@@ -48,7 +48,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="syncrun",
             name="discarded_by",
-            field=models.CharField(blank=True, max_length=150),
+            field=models.CharField(blank=True, db_default="", default="", max_length=150),
         ),
         migrations.AddIndex(
             model_name="heldchange",
@@ -76,7 +76,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="syncrun",
-            index=models.Index(fields=["created_at"], name="runs_of_a_day"),
+            index=models.Index(fields=["-created_at", "-id"], name="runs_of_a_day"),
         ),
         migrations.AddIndex(
             model_name="syncrun",

@@ -20,7 +20,7 @@ from syncs.console import Nothing, ReadOnlyAdmin
 from syncs.errors import UsageError
 from syncs.markup import Tone
 from syncs.models import Confirmation
-from tenants import lookup
+from tenants import lookup, withheld_routes
 from tenants.models import RdsInstance, Tenant, UserRoute
 from tenants.queries import instance_called
 
@@ -59,10 +59,25 @@ class TenantFilter(admin.SimpleListFilter):
         return queryset.filter(remote_tenant_id=value) if value else queryset
 
 
+class ReadersFilter(admin.SimpleListFilter):
+    """Those that readers aren't shown have an index of their own; the others need none."""
+
+    title = "shown to readers"
+    parameter_name = withheld_routes.FILTER
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(withheld_routes.WITHHELD, "withheld"), ("shown", "shown")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if not self.value():
+            return queryset
+        return queryset.filter(withheld_reason__isnull=self.value() != withheld_routes.WITHHELD)
+
+
 @admin.register(UserRoute)
 class RouteAdmin(ReadOnlyAdmin):
     list_display = ("mail", "where", "at", "person", "state", "synced", "hidden")
-    list_filter = (InstanceFilter, TenantFilter)
+    list_filter = (ReadersFilter, InstanceFilter, TenantFilter)
     search_fields = ("email_key",)
     empty_words = "No route has been read yet: manage.py sync_user_routing reads them."
     search_help_text = "An e-mail, or its beginning with * at the end"
@@ -78,10 +93,11 @@ class RouteAdmin(ReadOnlyAdmin):
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Only what an index serves: any other lookup in the address would read the whole table."""
-        return lookup in ("instance", "tenant")
+        return lookup in ("instance", "tenant", withheld_routes.FILTER)
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
-        if request.GET.get("instance") and not request.GET.get("q"):
+        is_few = request.GET.get(withheld_routes.FILTER) == withheld_routes.WITHHELD
+        if request.GET.get("instance") and not request.GET.get("q") and not is_few:
             return BY_TENANT
         return BY_EMAIL
 

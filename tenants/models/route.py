@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.db import models
+from django.db.models import Q
 
 
 class UserRoute(models.Model):
@@ -35,6 +36,11 @@ class UserRoute(models.Model):
             models.Index(fields=["email_key", "source_id"], name="routes_by_email"),
             models.Index(
                 fields=["remote_instance_id", "remote_tenant_id"], name="routes_by_tenant"
+            ),
+            models.Index(
+                fields=["email_key", "source_id"],
+                condition=Q(withheld_reason__isnull=False),
+                name="routes_withheld",
             ),
         ]
 

@@ -90,6 +90,16 @@ def _all(model: type[Model]) -> Find:
 
 
 CHANGE = "<path:object_id>/change/"
+RUN_FILTERS: Mapping[str, str] = {
+    "sync": "sync=ghost_users",
+    "state": "state=lost",
+    "trigger": "trigger=api",
+    "person": "actor=nobody",
+    "instance": "instance=7",
+    "dryness": "dry=only",
+    "days": "created_at_from=2026-01-01&created_at_to=2026-01-02",
+    "all at once": "sync=user_routing&state=failed&trigger=schedule&instance=1&dry=no",
+}
 PAGES: tuple[Page, ...] = (
     Page("now", "Now", "", pictured=True),
     Page("now", "Sign in", "login/", who=Who.STRANGER, pictured=True),
@@ -124,11 +134,16 @@ PAGES: tuple[Page, ...] = (
     Page("tenants", "Routes", "tenants/userroute/"),
     Page("tenants", "Routes, searched", "tenants/userroute/", query="?q=malik"),
     Page("tenants", "Routes, none found", "tenants/userroute/", query="?q=nobody%40nowhere"),
+    Page("tenants", "Routes, withheld", "tenants/userroute/", query="?readers=withheld"),
     Page("tenants", "Route", f"tenants/userroute/{CHANGE}", _all(UserRoute)),
     Page("tenants", "Ghosts", "tenants/ghostuser/", pictured=True),
     Page("tenants", "Ghosts one by one", "tenants/ghostuser/all/"),
     Page("tenants", "Ghost", f"tenants/ghostuser/{CHANGE}", _all(GhostUser)),
     Page("syncs", "Runs", "syncs/syncrun/", pictured=True),
+    *(
+        Page("syncs", f"Runs by {by}", "syncs/syncrun/", query=f"?{query}")
+        for by, query in RUN_FILTERS.items()
+    ),
     Page("syncs", "Run", f"syncs/syncrun/{CHANGE}", _runs(RunState.SUCCEEDED)),
     Page("syncs", "Held run", f"syncs/syncrun/{CHANGE}", _runs(RunState.HELD), pictured=True),
     Page("syncs", "Partial run", f"syncs/syncrun/{CHANGE}", _runs(RunState.PARTIAL), pictured=True),
@@ -155,6 +170,7 @@ ROOMS = tuple(dict.fromkeys(page.room for page in PAGES))
 # Addresses that show nothing of their own, and why.
 UNSEEN: Mapping[str, str] = {
     "now/": "a part of the first page",
+    "syncs/syncrun/<int:pk>/live/": "a part of a run's page",
     "search/": "the theme's palette, as a part of a page",
     "jsi18n/": "a script",
     "r/<path:content_type_id>/<path:object_id>/": "leads elsewhere",

@@ -34,6 +34,7 @@ class Page:
     data: Mapping[str, str] = field(default_factory=dict)
     gives: tuple[int, ...] = (200, 302)  # to who may
     acts: bool = True  # a POST changes rows of RAINBO's own database
+    row: str = ""  # the subject, when it is another than the one of its kind
 
 
 def model(
@@ -59,9 +60,9 @@ def model(
     }
 
 
-def press(needs: Needs, *, acts: bool = True, **data: str) -> Page:
+def press(needs: Needs, *, acts: bool = True, row: str = "", **data: str) -> Page:
     """A button: POST alone."""
-    return Page(NEVER, needs, data, acts=acts)
+    return Page(NEVER, needs, data, acts=acts, row=row)
 
 
 USER = {
@@ -154,7 +155,13 @@ PAGES: dict[str, Page] = {
     "tenants/rdsinstance/<int:pk>/disable/": Page(CHANGE_INSTANCE, CHANGE_INSTANCE),
     # Syncs
     **model("syncs.syncrun"),
+    "syncs/syncrun/<int:pk>/live/": Page("syncs.view_syncrun", "syncs.view_syncrun", acts=False),
     "syncs/syncrun/<int:pk>/cancel/": press("syncs.run_sync"),
+    "syncs/syncrun/<int:pk>/retry/": press("syncs.run_sync", row="ended run"),
+    "syncs/syncrun/<int:pk>/accept/": press("syncs.accept_held", row="ended run", reason="to see"),
+    "syncs/syncrun/<int:pk>/discard/": press("syncs.accept_held", row="ended run", reason="to see"),
+    "syncs/syncrun/<int:pk>/withheld/": press("syncs.view_syncrun", acts=False),
+    "syncs/syncrun/<int:pk>/held/": press("syncs.view_syncrun", acts=False),
     **model(
         "syncs.syncschedule",
         add=NOBODY,  # every sync has one

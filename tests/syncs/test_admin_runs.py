@@ -7,8 +7,8 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
+from syncs.held_page import OF_A_KIND
 from syncs.models import HeldChange, RunLog, RunState, SyncRun, TargetState, Trigger
-from syncs.run_page import SHOWN_CHANGES
 from tests.pages import text_of
 from tests.rows import ended_run, run_part, staff
 
@@ -45,14 +45,14 @@ def test_the_list_takes_the_same_queries_for_one_run_and_for_many(
 ) -> None:
     for _ in range(30):
         run_part(ended_run())
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(10):
         admin_client.get(LIST)
 
 
 def test_runs_are_filtered_by_what_happened(admin_client: Client) -> None:
     ended_run(error="a good one")
     ended_run(state=RunState.FAILED, error="a bad one")
-    shown = text_of(admin_client.get(f"{LIST}?state__exact=failed&sync=user_routing"))
+    shown = text_of(admin_client.get(f"{LIST}?state=failed&sync=user_routing"))
     assert "a bad one" in shown
     assert "a good one" not in shown
     assert "a bad one" not in text_of(admin_client.get(f"{LIST}?sync=ghost_users"))
@@ -66,20 +66,25 @@ def test_the_page_tells_what_became_of_each_instance(admin_client: Client) -> No
     shown = text_of(admin_client.get(page(run)))
     for words in ("instance 1", "1.5 s", "has no database app", "gave up on it", "schedule: ann"):
         assert words in shown
-    assert "To retry what failed: python manage.py sync_user_routing " in shown
+    assert "Run it again It takes all that this run took. python manage.py sync_user" in shown
 
 
 def test_the_page_shows_what_is_held_and_how_to_accept_it(admin_client: Client) -> None:
     run = ended_run(state=RunState.HELD)
-    run_part(run, "1", state=TargetState.HELD, note="300 of 900 routes would be removed")
+    counts = {"removed": OF_A_KIND + 7, "moved": 1}
+    run_part(run, "1", state=TargetState.HELD, note="27 of 90 would go", held_counts=counts)
     HeldChange.objects.bulk_create(
         HeldChange(run=run, target="1", kind="removed", source_id=f"row-{n}", detail="ann@x.com")
-        for n in range(SHOWN_CHANGES + 7)
+        for n in range(OF_A_KIND + 7)
     )
+    HeldChange.objects.create(run=run, target="1", kind="moved", source_id="row-moved")
     shown = text_of(admin_client.get(page(run)))
-    assert "row-0 " in shown
-    assert "and 7 more" in shown
+    for words in ("row-0 ", f"row-{OF_A_KIND - 1} ", "row-moved ", "A sample of each kind"):
+        assert words in shown
+    assert f"row-{OF_A_KIND} " not in shown
+    assert "Accept: remove 27 and move 1" in shown
     assert f"--accept-held {run.pk}" in shown
+    assert f"discard_held {run.pk} --reason" in shown
 
 
 def test_the_page_takes_a_bounded_number_of_queries(
@@ -128,7 +133,7 @@ def test_looking_takes_its_permission(client: Client) -> None:
 
 def test_the_empty_list_names_the_next_step(admin_client: Client) -> None:
     assert "manage.py setup_schedules" in text_of(admin_client.get(LIST))
-    for search in ("state__exact=failed", "trigger=api", "sync=ghost_users"):
+    for search in ("state=failed", "trigger=api", "sync=ghost_users", "dry=only", "actor=ann"):
         assert "Nothing matches" in text_of(admin_client.get(f"{LIST}?{search}"))
 
 
@@ -163,7 +168,9 @@ def test_a_run_without_counts_says_what_became_of_its_instances(
 def test_the_page_says_what_became_of_what_was_held(admin_client: Client) -> None:
     run = ended_run(state=RunState.HELD)
     run_part(run, state=TargetState.HELD)
-    assert "They wait until a person accepts them" in text_of(admin_client.get(page(run)))
+    assert "They wait until a person accepts or discards them" in text_of(
+        admin_client.get(page(run))
+    )
     SyncRun.objects.filter(pk=run.pk).update(superseded_by=(newer := ended_run()))
     assert f"Run {newer.pk} holds the same" in text_of(admin_client.get(page(run)))
     SyncRun.objects.filter(pk=run.pk).update(accepted_by=newer)

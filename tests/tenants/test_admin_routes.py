@@ -264,3 +264,13 @@ def test_a_page_takes_the_same_few_queries(
     instance_row(2)
     with django_assert_max_num_queries(8):
         assert len(admin_client.get(LIST, query).context["results"]) == 50
+
+
+def test_what_readers_are_not_shown_is_found(admin_client: Client) -> None:
+    route("1", "shown@example.com")
+    route("2", "loser@example.com", withheld_reason="a later account has this e-mail")
+    shown = text_of(admin_client.get(LIST, {"readers": "withheld"}))
+    assert "loser@example.com" in shown
+    assert "shown@example.com" not in shown
+    assert "loser@example.com" not in text_of(admin_client.get(LIST, {"readers": "shown"}))
+    assert "loser@" in text_of(admin_client.get(LIST, {"readers": "withheld", "instance": "1"}))

@@ -13,7 +13,7 @@ from syncs import held, report
 from syncs.models import Confirmation, HeldChange, RunTarget, SyncRun, TargetState
 
 SHOWN = 200  # changes in all
-OF_A_KIND = 20  # of one kind on one instance
+OF_A_KIND = 10  # of one kind on one instance
 MOST_INSTANCES = 50
 VERBS = {"removed": "remove", "moved": "move", "changed": "change"}
 KINDS = tuple(VERBS)

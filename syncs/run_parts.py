@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, Q, Sum
+from django.db import connection
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -20,6 +20,15 @@ GRAVEST = (
     *(TargetState.SKIPPED, TargetState.SUCCEEDED),
 )
 
+# One run after the other, by the index of its parts: together they would be read from the whole.
+_SUMS = """
+    SELECT wanted.run, summed.*
+      FROM unnest(%(runs)s::bigint[]) AS wanted (run)
+     CROSS JOIN LATERAL (
+           SELECT state, count(*) AS parts, sum(read) AS read, sum(added) AS added,
+                  sum(changed) AS changed, sum(removed) AS removed, sum(withheld) AS withheld
+             FROM syncs_runtarget WHERE run_id = wanted.run GROUP BY state) AS summed"""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -31,6 +40,14 @@ class Part:
     counts: tuple[tuple[str, SafeString], ...]
     seconds: SafeString
     words: str
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Of the parts in one state: how many they are, and their counts where known."""
+
+    parts: int
+    counts: dict[str, int | None]
 
 
 @dataclass(frozen=True)
@@ -61,24 +78,17 @@ def progress(parts: Sequence[RunTarget]) -> Progress:
 
 def add_summaries(records: Sequence[Any]) -> None:
     """Give each run its `summary`: what became of its instances, and its counts."""
-    sums = {f"sum_{name}": Sum(name) for name in report.COUNTS}
-    failed = Count("pk", filter=Q(state=TargetState.FAILED))
-    held = Count("pk", filter=Q(state=TargetState.HELD))
-    skipped = Count("pk", filter=Q(state=TargetState.SKIPPED))
-    good = Count("pk", filter=Q(state=TargetState.SUCCEEDED))
-    rows: Any = (
-        RunTarget.objects.filter(run__in=[record.pk for record in records])
-        .order_by()
-        .values("run")
-        .annotate(parts=Count("pk"), failed=failed, held=held, skipped=skipped, good=good, **sums)
-    )
-    found = {row["run"]: row for row in rows}
+    with connection.cursor() as cursor:
+        cursor.execute(_SUMS, {"runs": [record.pk for record in records]})
+        rows = cursor.fetchall()
+    found: dict[int, dict[str, Sums]] = {}
+    for run, state, count, *sums in rows:
+        found.setdefault(run, {})[state] = Sums(count, dict(zip(report.COUNTS, sums, strict=True)))
     for record in records:
-        row = found.get(record.pk)
-        words = [_summary(row, dry=record.is_dry)] if row else []
+        words = [_summary(found.get(record.pk, {}), dry=record.is_dry)]
         if record.discarded_at:
             words.append(f"discarded by {record.discarded_by}")
-        record.summary = "; ".join(words)
+        record.summary = "; ".join(filter(None, words))
 
 
 def _part(part: RunTarget, *, dry: bool) -> Part:
@@ -99,21 +109,41 @@ def _count(name: str, count: int | None, *, wished: bool) -> SafeString:
     return format_html("<span>would be {}</span>", number) if would else number
 
 
-def _summary(row: dict[str, Any], *, dry: bool) -> str:
-    """Counts of what was not written say `would`: those of a dry run, or with all held."""
-    wished = dry or row["held"] == row["parts"]
-    sums = {name: row[f"sum_{name}"] for name in report.COUNTS}
-    known = {name: count for name, count in sums.items() if count is not None}
-    counts = [
+def _summary(sums: dict[str, Sums], *, dry: bool) -> str:
+    """Counts of what was not written say `would`: those of a dry run, or when only held ones are.
+
+    Where some were published, the counts are of these alone.
+    """
+    if not sums:
+        return ""
+    parts = sum(each.parts for each in sums.values())
+    only_held = TargetState.HELD in sums and TargetState.SUCCEEDED not in sums
+    told = TargetState.HELD if only_held else TargetState.SUCCEEDED
+    known = {
+        name: count
+        for name in report.COUNTS
+        if told in sums and (count := sums[told].counts[name]) is not None
+    }
+    counts = _counts(known, wished=dry or only_held)
+    if not known and told in sums:
+        counts.append(f"{sums[told].parts} {told}")
+    few = [
+        f"{sums[state].parts} of {parts} {state}"
+        for state in (TargetState.FAILED, TargetState.HELD)
+        if state in sums
+    ]
+    skipped = sums.get(TargetState.SKIPPED)
+    words = [", ".join(few), ", ".join(counts), f"{skipped.parts} skipped" if skipped else ""]
+    told_all = "; ".join(filter(None, words))
+    return f"dry run: {told_all}" if dry else told_all
+
+
+def _counts(known: dict[str, int], *, wished: bool) -> list[str]:
+    words = [
         report.count_in_words(name, count, wished=wished)
         for name, count in known.items()
         if count or name == "read"
     ]
     if known and not any(count for name, count in known.items() if name != "read"):
-        counts.append("would change nothing" if wished else "changed nothing")
-    if not known and row["good"]:
-        counts.append(f"{row['good']} succeeded")
-    bad = [f"{row[word]} of {row['parts']} {word}" for word in ("failed", "held") if row[word]]
-    skipped = f"{row['skipped']} skipped" if row["skipped"] else ""
-    words = "; ".join(filter(None, [", ".join(bad), ", ".join(counts), skipped]))
-    return f"dry run: {words}" if dry else words
+        words.append("would change nothing" if wished else "changed nothing")
+    return words

@@ -79,10 +79,10 @@ def test_the_page_shows_what_is_held_and_how_to_accept_it(admin_client: Client) 
     )
     HeldChange.objects.create(run=run, target="1", kind="moved", source_id="row-moved")
     shown = text_of(admin_client.get(page(run)))
-    for words in ("row-0 ", f"row-{OF_A_KIND - 1} ", "row-moved ", "A sample of each kind"):
+    for words in ("row-0 ", f"row-{OF_A_KIND - 1} ", "row-moved ", "a sample of each kind"):
         assert words in shown
     assert f"row-{OF_A_KIND} " not in shown
-    assert "Accept: remove 27 and move 1" in shown
+    assert f"Accept: remove {OF_A_KIND + 7} and move 1" in shown
     assert f"--accept-held {run.pk}" in shown
     assert f"discard_held {run.pk} --reason" in shown
 
@@ -150,6 +150,21 @@ def test_what_is_held_is_a_wish(admin_client: Client) -> None:
     assert "1 of 1 held, read 500, would remove 300" in text_of(admin_client.get(LIST)).replace(
         "; ", ", "
     )
+
+
+def test_what_is_held_counts_not_as_done(admin_client: Client) -> None:
+    run = ended_run(state=RunState.PARTIAL)
+    run_part(run, "1", state=TargetState.HELD, read=500, removed=300)
+    failed = run_part(run, "2", state=TargetState.FAILED)
+    assert "1 of 2 held, read 500, would remove 300" in in_list(admin_client)
+    failed.state, failed.read, failed.added = TargetState.SUCCEEDED, 7, 2
+    failed.save()
+    assert "1 of 2 held, read 7, added 2" in in_list(admin_client)
+    assert "would remove" not in in_list(admin_client)
+
+
+def in_list(client: Client) -> str:
+    return text_of(client.get(LIST)).replace("; ", ", ")
 
 
 @pytest.mark.parametrize(

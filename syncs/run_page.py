@@ -175,7 +175,7 @@ def _retry(record: SyncRun, parts: list[RunTarget]) -> Retry | None:
         touches=f"It takes {names}{more} alone." if few else "It takes all that this run took.",
         command=report.retry_command(record),
         needs_accept=options.accept_held is not None,
-        under_way=link(other.pk) if other else None,
+        under_way=link(other.pk, f"Run {other.pk}") if other else None,
     )
 
 

@@ -36,6 +36,7 @@ class Part:
 
     key: str
     label: str
+    is_waiting: bool
     state: SafeString
     counts: tuple[tuple[str, SafeString], ...]
     seconds: SafeString
@@ -96,6 +97,7 @@ def _part(part: RunTarget, *, dry: bool) -> Part:
     return Part(
         key=part.target,
         label=part.label,
+        is_waiting=part.state == TargetState.WAITING,
         state=markup.badge(part.state, TARGET_TONES[part.state]),
         counts=tuple((n, _count(n, getattr(part, n), wished=wished)) for n in report.COUNTS),
         seconds=markup.took(part.seconds),
@@ -125,7 +127,7 @@ def _summary(sums: dict[str, Sums], *, dry: bool) -> str:
         if told in sums and (count := sums[told].counts[name]) is not None
     }
     counts = _counts(known, wished=dry or only_held)
-    if not known and told in sums:
+    if not known and not only_held and told in sums:
         counts.append(f"{sums[told].parts} {told}")
     few = [
         f"{sums[state].parts} of {parts} {state}"

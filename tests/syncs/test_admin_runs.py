@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
+
 import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
@@ -10,7 +13,7 @@ from pytest_django import DjangoAssertNumQueries
 from syncs.held_page import OF_A_KIND
 from syncs.models import HeldChange, RunLog, RunState, SyncRun, TargetState, Trigger
 from tests.pages import text_of
-from tests.rows import ended_run, run_part, staff
+from tests.rows import confirmation, ended_run, run_part, staff
 
 LIST = "/admin/syncs/syncrun/"
 
@@ -56,6 +59,78 @@ def test_runs_are_filtered_by_what_happened(admin_client: Client) -> None:
     assert "a bad one" in shown
     assert "a good one" not in shown
     assert "a bad one" not in text_of(admin_client.get(f"{LIST}?sync=ghost_users"))
+
+
+def some_runs() -> dict[str, SyncRun]:
+    """Of each kind one, by what it is filtered by."""
+    day = datetime(2026, 11, 20, 12, tzinfo=UTC)
+    runs = {
+        "sync=ghost_users": ended_run("ghost_users"),
+        "state=lost": ended_run(state=RunState.LOST),
+        "trigger=api": ended_run(),
+        "actor=mia": ended_run(actor="mia"),
+        "instance=88": ended_run(),
+        "dry=only": ended_run(options={"dry_run": True}),
+        "created_at_from=2026-11-20&created_at_to=2026-11-20": ended_run(),
+    }
+    run_part(runs["instance=88"], "88")
+    SyncRun.objects.filter(pk=runs["trigger=api"].pk).update(trigger=Trigger.API)
+    SyncRun.objects.filter(pk=list(runs.values())[-1].pk).update(created_at=day)
+    return runs
+
+
+def test_each_filter_finds_its_own(admin_client: Client) -> None:
+    runs = some_runs()
+    for query, run in runs.items():
+        shown = text_of(admin_client.get(f"{LIST}?{query}"))
+        assert re.findall(r"\brun (\d+)\b", shown) == [str(run.pk)], query
+    others = text_of(admin_client.get(f"{LIST}?dry=no&instance=88&actor=%00"))
+    assert f"run {runs['instance=88'].pk} " in others
+
+
+def test_an_instance_of_old_is_offered_by_its_name(admin_client: Client) -> None:
+    run_part(ended_run(), "88", label="instance 88 (gone)")
+    assert "instance 88 (gone)" in text_of(admin_client.get(f"{LIST}?instance=88"))
+
+
+def test_the_page_leads_to_the_runs_around_it(admin_client: Client) -> None:
+    before, run, other, after = (ended_run(sync) for sync in ("a", "a", "b", "a"))
+    shown = admin_client.get(page(run)).content.decode()
+    assert page(before) in shown
+    assert page(after) in shown
+    assert page(other) not in shown
+
+
+def test_the_page_compares_with_the_usual_and_says_how_to_repeat(admin_client: Client) -> None:
+    ended_run(seconds=20)
+    run = ended_run("tenant_summaries", seconds=30, options={"targets": ["2"], "force": True})
+    ended_run("tenant_summaries", seconds=10)
+    shown = text_of(admin_client.get(page(run)))
+    assert "30.0 s, usually 20.0 s" in shown
+    assert "sync_tenant_summaries --rds 2 --force" in shown
+
+
+def test_a_held_run_that_was_mended_since_asks_nobody(admin_client: Client) -> None:
+    run = ended_run(state=RunState.HELD)
+    run_part(run, state=TargetState.HELD)
+    later = ended_run()
+    confirmation(run=later)
+    shown = text_of(admin_client.get(page(run)))
+    assert f"Run {later.pk} has published these instances since" in shown
+    assert "Accept:" not in shown
+
+
+def test_the_part_that_is_refreshed_is_that_alone(admin_client: Client) -> None:
+    run = ended_run(state=RunState.RUNNING)
+    url = f"{LIST}{run.pk}/live/"
+    assert admin_client.get(url)["Location"] == page(run)
+    part = admin_client.get(url, headers={"X-Rainbo-Refresh": "1"}).content.decode()
+    assert part.startswith('<div id="run" data-live ')
+    assert "csrfmiddlewaretoken" not in part  # it would differ each time
+    assert "data-over" not in part
+    SyncRun.objects.update(state=RunState.SUCCEEDED)
+    part = admin_client.get(url, headers={"X-Rainbo-Refresh": "1"}).content.decode()
+    assert "data-over" in part
 
 
 def test_the_page_tells_what_became_of_each_instance(admin_client: Client) -> None:

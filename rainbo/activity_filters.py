@@ -23,9 +23,6 @@ class ActionFilter(PlainFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         return list(ACTIONS.items())
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(action=self.value()) if self.value() else queryset
-
 
 class SinceFilter(PlainFilter):
     title = "when"

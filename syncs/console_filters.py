@@ -28,7 +28,10 @@ class PlainForm(DropdownForm):
 
 
 class PlainFilter(DropdownFilter):
+    """lookup: what the rows are narrowed by; the parameter's own name unless told."""
+
     form_class = PlainForm
+    lookup = ""
 
     def value(self) -> str | None:
         """No row holds the one character that PostgreSQL can't."""
@@ -39,6 +42,10 @@ class PlainFilter(DropdownFilter):
             field = choice["form"].fields[self.parameter_name]
             field.label = str(self.title).capitalize()
             yield choice
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        lookup = self.lookup or self.parameter_name
+        return queryset.filter(**{lookup: self.value()}) if self.value() else queryset
 
 
 class PersonFilter(PlainFilter):
@@ -52,9 +59,6 @@ class PersonFilter(PlainFilter):
         staff = get_user_model()._default_manager.filter(is_staff=True).order_by("username")
         names = [*staff.values_list("username", flat=True)[:MOST_PEOPLE]]
         return [(name, name) for name in dict.fromkeys([*names, *filter(None, [self.value()])])]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(actor=self.value()) if self.value() else queryset
 
 
 class DaysForm(forms.Form):

@@ -24,9 +24,6 @@ class SyncFilter(PlainFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         return [(sync.name, sync.name) for sync in specs.all_syncs()]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(sync=self.value()) if self.value() else queryset
-
 
 class StateFilter(PlainFilter):
     title = "state"
@@ -35,9 +32,6 @@ class StateFilter(PlainFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         return [*RunState.choices]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(state=self.value()) if self.value() else queryset
 
 
 class TriggerFilter(PlainFilter):
@@ -48,9 +42,6 @@ class TriggerFilter(PlainFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         return [*Trigger.choices]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(trigger=self.value()) if self.value() else queryset
-
 
 class InstanceFilter(PlainFilter):
     """Runs with a part of this instance; one that no sync takes any more comes by its address."""
@@ -58,6 +49,7 @@ class InstanceFilter(PlainFilter):
     title = "instance"
     all_option = ("", "every instance")
     parameter_name = "instance"
+    lookup = "targets__target"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         known = {t.key: t.label for sync in specs.all_syncs() for t in sync.targets()}
@@ -65,9 +57,6 @@ class InstanceFilter(PlainFilter):
             last = RunTarget.objects.filter(target=value).order_by("-run").first()
             known[value] = last.label if last else value
         return [*known.items()]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(targets__target=self.value()) if self.value() else queryset
 
 
 class DryFilter(PlainFilter):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.contrib.sessions.models import Session
@@ -37,13 +36,7 @@ def at(window: Window, instances: int = FEW) -> Window:
 
 
 def refresh(window: Window) -> None:
-    """Let the next refresh come, and be done."""
-
-    def work(page: Any) -> None:
-        with page.expect_response(PART):
-            page.clock.fast_forward(EVERY)
-
-    window.do(work)
+    window.let_refresh(PART, EVERY)
 
 
 def words(window: Window, selector: str) -> str:

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from activity.models import Activity
 from syncs.models import HeldChange, RunState, RunTarget, SyncRun, TargetState, Trigger, WithheldRow
+from tests.console import accessibility
 from tests.console.browser import DARK, NARROW, Window
 from tests.console.conftest import Enter
 from tests.rows import ended_run, instance_row, run_part, staff
@@ -50,11 +51,7 @@ def at(window: Window, run: SyncRun) -> Window:
 
 
 def refresh(window: Window) -> None:
-    def work(page: Any) -> None:
-        with page.expect_response(PART):
-            page.clock.fast_forward(EVERY)
-
-    window.do(work)
+    window.let_refresh(PART, EVERY)
 
 
 def press(window: Window, words: str) -> None:
@@ -225,3 +222,8 @@ def test_nothing_scrolls_sideways_on_a_phone(window: Window) -> None:
         window.open(path)
         width = window.script("() => document.scrollingElement.scrollWidth")
         assert width <= NARROW, path
+
+
+def test_a_run_under_way_is_for_everyone(window: Window) -> None:
+    window.open(page_of(running()))
+    assert list(accessibility.complaints(window)) == []

@@ -95,7 +95,7 @@
       lost = true;
       say(`The server has not answered since ${root.dataset.refreshed}: trying again.`, "lost");
     }
-    if (!ended) timer = setTimeout(refresh, every);
+    timer = setTimeout(refresh, every);
   }
 
   function finish(words, state = "") {

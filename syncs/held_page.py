@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
-from syncs import held, report
+from syncs import held, markup, report
 from syncs.models import Confirmation, HeldChange, RunTarget, SyncRun, TargetState
 
 SHOWN = 200  # changes in all
@@ -54,7 +56,7 @@ class HeldPart:
 class Held:
     """waits: a person can decide. would: what an acceptance does, in numbers, of all instances."""
 
-    words: str
+    words: SafeString
     waits: bool
     would: str
     parts: list[HeldPart]
@@ -132,24 +134,38 @@ def _sample(record: SyncRun, holding: Sequence[RunTarget]) -> list[Change]:
         return [Change(labels[target], *rest) for target, *rest in cursor.fetchall()]
 
 
-def _words(record: SyncRun, holding: Sequence[RunTarget]) -> tuple[str, bool]:
+def _words(record: SyncRun, holding: Sequence[RunTarget]) -> tuple[SafeString, bool]:
     """What became, or may become, of what the run holds; whether it waits for a person."""
-    refused = "A guard refused to publish these."
+    decided = _decided(record, holding)
+    more = decided or "They wait until a person accepts or discards them."
+    return format_html("A guard refused to publish these. {}", more), not decided
+
+
+def _decided(record: SyncRun, holding: Sequence[RunTarget]) -> SafeString | str:
+    """Why nobody is asked, or no longer; empty while a person can decide."""
     if record.is_dry:
-        return f"{refused} This was a dry run: it asks nobody.", False
-    if record.accepted_by_id:
-        return f"{refused} A person accepted them: run {record.accepted_by_id} took them up.", False
+        return "This was a dry run: it asks nobody."
+    if record.accepted_by:
+        return _acceptance(record.accepted_by, "published them")
     if record.superseded_by_id:
-        return f"{refused} Run {record.superseded_by_id} holds the same: look there.", False
+        link = markup.run_link(record.superseded_by_id, f"Run {record.superseded_by_id}")
+        return format_html("{} holds the same: look there.", link)
     if record.discarded_at:
-        return f"{refused} {record.discarded_by} discarded them: {record.discard_reason}", False
+        return f"{record.discarded_by} discarded them: {record.discard_reason}"
     if other := held.acceptor_under_way(record):
-        by = f" {other.actor} accepted them:" if other.actor else ""
-        return f"{refused}{by} run {other.pk} is to publish them and is {other.state}.", False
+        return _acceptance(other, f"is to publish them and is {other.state}")
     if since := _published_since(record, holding):
-        words = f"Run {since} has published these instances since: nothing is left to decide."
-        return f"{refused} {words}", False
-    return f"{refused} They wait until a person accepts or discards them.", True
+        link = markup.run_link(since, f"Run {since}")
+        words = "{} has published these instances since: nothing is left to decide."
+        return format_html(words, link)
+    return ""
+
+
+def _acceptance(run: SyncRun, does: str) -> SafeString:
+    """`ann accepted them: tenant 88 left. Run 4720 published them.`"""
+    who, why = run.actor or "A person", run.options.get("reason") or "no reason is known"
+    link = markup.run_link(run.pk, f"Run {run.pk}")
+    return format_html("{} accepted them: {}. {} {}.", who, why, link, does)
 
 
 def _published_since(record: SyncRun, holding: Sequence[RunTarget]) -> int | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -53,6 +54,11 @@ def badge(word: str, tone: Tone, why: str = "") -> SafeString:
 def quiet(word: str) -> SafeString:
     """What is missing or unknown, said in a word."""
     return format_html('<span class="quiet">{}</span>', word)
+
+
+def run_link(pk: int, words: str = "") -> SafeString:
+    url = reverse("admin:syncs_syncrun_change", args=[pk])
+    return format_html('<a class="link" href="{}">{}</a>', url, words or f"run {pk}")
 
 
 def age(at: datetime | None, now: datetime, missing: str = "never") -> SafeString:

@@ -133,13 +133,8 @@ def related(record: SyncRun) -> SafeString:
         ("accepts", record.options.get("accept_held")),
         ("takes up what failed in", record.options.get("failed_from")),
     ]
-    lines = [(words, link(pk)) for words, pk in named if isinstance(pk, int)]
+    lines = [(words, markup.run_link(pk)) for words, pk in named if isinstance(pk, int)]
     return format_html_join(", ", "{} {}", lines) if lines else markup.quiet("none")
-
-
-def link(pk: int, words: str = "") -> SafeString:
-    url = reverse("admin:syncs_syncrun_change", args=[pk])
-    return format_html('<a class="link" href="{}">{}</a>', url, words or f"run {pk}")
 
 
 def _sentence(record: Any, parts: list[RunTarget], now: datetime) -> str:
@@ -175,7 +170,7 @@ def _retry(record: SyncRun, parts: list[RunTarget]) -> Retry | None:
         touches=f"It takes {names}{more} alone." if few else "It takes all that this run took.",
         command=report.retry_command(record),
         needs_accept=options.accept_held is not None,
-        under_way=link(other.pk, f"Run {other.pk}") if other else None,
+        under_way=markup.run_link(other.pk, f"Run {other.pk}") if other else None,
     )
 
 
@@ -219,7 +214,7 @@ def _around(record: SyncRun) -> list[tuple[str, SafeString]]:
     return [
         (
             words,
-            format_html("{} {}", link(run[0]), markup.badge(run[1], RUN_TONES[run[1]]))
+            format_html("{} {}", markup.run_link(run[0]), markup.badge(run[1], RUN_TONES[run[1]]))
             if run
             else markup.quiet("none"),
         )

@@ -87,7 +87,9 @@ def add_summaries(records: Sequence[Any]) -> None:
         found.setdefault(run, {})[state] = Sums(count, dict(zip(report.COUNTS, sums, strict=True)))
     for record in records:
         words = [_summary(found.get(record.pk, {}), dry=record.is_dry)]
-        if record.discarded_at:
+        if record.accepted_by_id:
+            words.append(f"accepted by run {record.accepted_by_id}")
+        elif record.discarded_at:
             words.append(f"discarded by {record.discarded_by}")
         record.summary = "; ".join(filter(None, words))
 

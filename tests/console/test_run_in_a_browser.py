@@ -130,7 +130,7 @@ def test_a_held_run_is_accepted_with_a_reason(window: Window) -> None:
         },
     )
     window.open(page_of(run))
-    assert f"run {new.pk} is to publish them and is queued" in window.text()
+    assert f"Run {new.pk} is to publish them and is queued" in window.text()
     assert not window.is_shown(REASON)
 
 

@@ -265,5 +265,5 @@ def test_the_page_says_what_became_of_what_was_held(admin_client: Client) -> Non
     assert f"Run {newer.pk} holds the same" in text_of(admin_client.get(page(run)))
     SyncRun.objects.filter(pk=run.pk).update(accepted_by=newer)
     shown = text_of(admin_client.get(page(run)))
-    assert f"A person accepted them: run {newer.pk}" in shown
+    assert f"A person accepted them: no reason is known. Run {newer.pk} published them." in shown
     assert "They wait" not in shown

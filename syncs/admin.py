@@ -20,10 +20,16 @@ from syncs import (
     run_parts,
     schedule_admin,  # noqa: F401 (registers its pages)
 )
-from syncs.console import ReadOnlyAdmin
+from syncs.console import BoundedPaginator, ReadOnlyAdmin
 from syncs.markup import RUN_TONES
 from syncs.models import SyncRun
 from syncs.run_cancelling import cancel_view
+
+
+class RunPaginator(BoundedPaginator):
+    """Runs lie in the order of their days: without an index along it, all would be counted."""
+
+    in_order = True
 
 
 @admin.register(SyncRun)
@@ -31,6 +37,7 @@ class RunAdmin(ReadOnlyAdmin):
     list_display = ("run", "what", "how", "why", "started", "took", "outcome")
     list_filter = run_filters.ALL
     list_filter_submit = True
+    paginator = RunPaginator
     sortable_by = ()
     change_form_outer_before_template = "syncs/run.html"
     empty_words = "Nothing has run yet: manage.py setup_schedules plans the syncs."

@@ -36,15 +36,19 @@ def pressed(view: View) -> View:
 
 
 class BoundedPaginator(Paginator[Any]):
-    """Counts up to a limit and shows no page beyond it: whoever needs more searches."""
+    """Counts up to a limit and shows no page beyond it: whoever needs more searches.
+
+    in_order: the first rows are counted, as an index has them, not any.
+    """
 
     template_name = "console/pagination.html"
     limit = 10_000
+    in_order = False
 
     @cached_property
     def _found(self) -> int:
         rows: Any = self.object_list
-        return int(rows.order_by()[: self.limit + 1].count())
+        return int((rows if self.in_order else rows.order_by())[: self.limit + 1].count())
 
     @cached_property
     def count(self) -> int:

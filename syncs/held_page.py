@@ -20,16 +20,18 @@ MOST_INSTANCES = 50
 VERBS = {"removed": "remove", "moved": "move", "changed": "change"}
 KINDS = tuple(VERBS)
 
-# The first changes of each kind, by the index held_by_kind: a held set can have millions.
+# The first changes of each kind, by the index held_by_kind: a held set can have millions. BETWEEN,
+# since with equalities the planner may walk through the changes of other runs by their ids.
 _SAMPLE = """
     SELECT sample.target, sample.kind, sample.source_id, sample.detail
       FROM unnest(%(targets)s::text[]) WITH ORDINALITY AS part (target, place)
      CROSS JOIN unnest(%(kinds)s::text[]) WITH ORDINALITY AS wanted (kind, rank)
      CROSS JOIN LATERAL (
            SELECT * FROM syncs_heldchange AS change
-            WHERE change.run_id = %(run)s AND change.target = part.target
-              AND change.kind = wanted.kind
-            ORDER BY change.id LIMIT %(most)s) AS sample
+            WHERE change.run_id = %(run)s
+              AND change.target BETWEEN part.target AND part.target
+              AND change.kind BETWEEN wanted.kind AND wanted.kind
+            ORDER BY change.target, change.kind, change.id LIMIT %(most)s) AS sample
      ORDER BY part.place, wanted.rank, sample.id LIMIT %(shown)s"""
 
 

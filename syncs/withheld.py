@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
+
+from django.db import connection
 
 from syncs import specs
 from syncs.errors import UsageError
@@ -14,6 +17,16 @@ from syncs.specs import Hidden, Withheld
 SHOWN = 50
 CHUNK = 2_000  # rows in memory at once
 MaySee = Callable[[str], bool]
+
+# The first of each instance, by the index withheld_of_a_target: there may be many.
+_FIRST = """
+    SELECT sample.id
+      FROM unnest(%(targets)s::text[]) AS part (target)
+     CROSS JOIN LATERAL (
+           SELECT id, target FROM syncs_withheldrow
+            WHERE sync = %(sync)s AND target BETWEEN part.target AND part.target
+            ORDER BY target, id LIMIT %(limit)s) AS sample
+     ORDER BY sample.target, sample.id LIMIT %(limit)s"""
 
 
 @dataclass(frozen=True)
@@ -62,8 +75,17 @@ def hidden_of(sync: str, may_see: MaySee) -> Hidden | None:
 def _rows(record: SyncRun, may_see: MaySee, limit: int | None) -> Iterator[Withheld]:
     labels = dict(record.targets.values_list("target", "label"))
     found = WithheldRow.objects.filter(sync=record.sync, target__in=labels)
-    for row in found.order_by("sync", "target", "id")[:limit].iterator(CHUNK):
+    if limit is not None:
+        found = WithheldRow.objects.filter(pk__in=_first(record.sync, [*labels], limit))
+    for row in found.order_by("sync", "target", "id").iterator(CHUNK):
         label = labels[row.target]
         yield Withheld(label, row.source_id, "can't be stored", row.reason, row.since)
     if hidden := hidden_of(record.sync, may_see):
         yield from hidden.rows(limit)
+
+
+def _first(sync: str, targets: list[str], limit: int) -> list[int]:
+    wanted: dict[str, Any] = {"sync": sync, "targets": targets, "limit": limit}
+    with connection.cursor() as cursor:
+        cursor.execute(_FIRST, wanted)
+        return [pk for (pk,) in cursor.fetchall()]

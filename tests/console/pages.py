@@ -145,7 +145,14 @@ PAGES: tuple[Page, ...] = (
         for by, query in RUN_FILTERS.items()
     ),
     Page("syncs", "Run", f"syncs/syncrun/{CHANGE}", _runs(RunState.SUCCEEDED)),
-    Page("syncs", "Held run", f"syncs/syncrun/{CHANGE}", _runs(RunState.HELD), pictured=True),
+    Page(
+        "syncs",
+        "Held run",
+        f"syncs/syncrun/{CHANGE}",
+        _runs(RunState.HELD),
+        pictured=True,
+        reads=1_000,
+    ),
     Page("syncs", "Partial run", f"syncs/syncrun/{CHANGE}", _runs(RunState.PARTIAL), pictured=True),
     Page("syncs", "Failed run", f"syncs/syncrun/{CHANGE}", _runs(RunState.FAILED)),
     Page("syncs", "Schedules", "syncs/syncschedule/", pictured=True),

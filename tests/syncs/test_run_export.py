@@ -93,6 +93,19 @@ def test_what_is_hidden_takes_its_own_permission(client: Client, run: SyncRun) -
     assert len(taken(client, run, "withheld")) == 2
 
 
+def test_of_many_rows_the_page_reads_the_first(admin_client: Client, run: SyncRun) -> None:
+    run_part(run, "2")
+    WithheldRow.objects.bulk_create(
+        WithheldRow(sync="probe", target="1", source_id=f"more {n}", row_hash=n, reason="")
+        for n in range(withheld.SHOWN)
+    )
+    shown = page(admin_client, run)
+    assert f"more {withheld.SHOWN - 2}" in shown
+    assert f"more {withheld.SHOWN - 1}" not in shown
+    assert "probe 2" not in shown
+    assert "probe 2" in [row[1] for row in taken(admin_client, run, "withheld")]
+
+
 def test_nothing_withheld_is_no_section(admin_client: Client) -> None:
     run = ended_run("tenant_summaries")
     run_part(run, withheld=0)

@@ -108,7 +108,7 @@ def test_a_repeat_after_a_discard_asks_anew() -> None:
 def test_status_says_so_only_once_it_is_late() -> None:
     instance_row(1, is_master=True)
     reconcile.reconcile()
-    confirmation()
+    confirmation(ago=timedelta())
     run = held_run(ago=timedelta(minutes=1))
     now = queries.database_now()
     assert reason(now).cause is Cause.HELD

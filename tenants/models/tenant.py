@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 
 from tenants.models.instance import RdsInstance
@@ -38,6 +39,10 @@ class Tenant(models.Model):
         ordering: ClassVar = ["instance", "id"]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["instance", "remote_id"], name="one_tenant_per_id"),
+        ]
+        indexes: ClassVar = [
+            # For the beginning of any word of the name: see tenants/searching.py.
+            GinIndex(models.Func("name", function="rainbo_name_words"), name="tenants_by_word"),
         ]
 
     def __str__(self) -> str:

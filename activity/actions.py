@@ -29,6 +29,7 @@ ACTIONS: dict[str, str] = {
     "instance.disabled": "disabled an instance",
     "instance.deleted": "deleted an instance",
     "instance.tested": "tested an instance's connection",
+    "email.looked_up_live": "looked an e-mail up on the fleet itself",
     "user.created": "created a user",
     "user.changed": "changed a user",
     "user.activated": "activated a user",

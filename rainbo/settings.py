@@ -288,7 +288,7 @@ UNFOLD = {
     ],
     "DASHBOARD_CALLBACK": "rainbo.now.dashboard",
     "STYLES": ["rainbo.navigation.stylesheet"],
-    "SCRIPTS": ["rainbo.navigation.focus_script"],
+    "SCRIPTS": ["rainbo.navigation.focus_script", "rainbo.navigation.find_script"],
     "SIDEBAR": {"navigation": "rainbo.navigation.sidebar"},
     "ACCOUNT": {"navigation": "rainbo.navigation.account"},
 }

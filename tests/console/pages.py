@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from urllib.parse import quote
 
 from django.contrib.auth.models import Group, User
 from django.db.models import Model, QuerySet
@@ -74,6 +75,7 @@ class Page:
                 return None
             for field in ("<path:object_id>", "<int:pk>", "<id>"):
                 address = address.replace(field, str(row.pk))
+            return address + self.query.replace("<email>", quote(getattr(row, "email", "")))
         return f"{address}{self.query}"
 
 
@@ -83,6 +85,10 @@ def _runs(state: RunState) -> Find:
 
 def _instances(health: str) -> Find:
     return lambda: RdsInstance.objects.filter(health=health).order_by("id")
+
+
+def _routes() -> QuerySet[Model]:
+    return UserRoute.objects.filter(withheld_reason=None).order_by("pk")
 
 
 def _all(model: type[Model]) -> Find:
@@ -116,6 +122,15 @@ PAGES: tuple[Page, ...] = (
     ),
     Page("tenants", "Tenants", "tenants/tenant/", pictured=True),
     Page("tenants", "Tenant", f"tenants/tenant/{CHANGE}", _all(Tenant), pictured=True),
+    Page("find", "Find", "find/"),
+    Page("find", "An e-mail found", "find/", _routes, "?q=<email>", pictured=True),
+    Page("find", "An e-mail not found", "find/", query="?q=nobody%40nowhere.example"),
+    Page("find", "Found by beginning", "find/", query="?q=malik"),
+    Page("find", "Found by a letter", "find/", query="?q=m"),
+    Page("find", "Found by a frequent word", "find/", query="?q=dental+c"),
+    Page("find", "Found by a tenant's id", "find/", query="?q=7"),
+    Page("find", "Found by instance and id", "find/", query="?q=2%3A7"),
+    Page("find", "Nothing found", "find/", query="?q=zzz%25"),
     Page("tenants", "Routes", "tenants/userroute/"),
     Page("tenants", "Routes, searched", "tenants/userroute/", query="?q=malik"),
     Page("tenants", "Routes, none found", "tenants/userroute/", query="?q=nobody%40nowhere"),
@@ -150,7 +165,7 @@ ROOMS = tuple(dict.fromkeys(page.room for page in PAGES))
 # Addresses that show nothing of their own, and why.
 UNSEEN: Mapping[str, str] = {
     "now/": "a part of the first page",
-    "search/": "the theme's palette, as a part of a page",
+    "search/": "the theme's palette, which no page shows",
     "jsi18n/": "a script",
     "r/<path:content_type_id>/<path:object_id>/": "leads elsewhere",
     "^(?P<app_label>…)/$": "the theme's list of an app: nothing leads there",

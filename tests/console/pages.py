@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from urllib.parse import quote
 
 from django.contrib.auth.models import Group, User
@@ -95,6 +96,7 @@ def _all(model: type[Model]) -> Find:
     return lambda: model._default_manager.order_by("pk")
 
 
+_found = partial(Page, "find", queries=28, reads=15_000)  # among a million routes
 CHANGE = "<path:object_id>/change/"
 PAGES: tuple[Page, ...] = (
     Page("now", "Now", "", pictured=True),
@@ -122,15 +124,15 @@ PAGES: tuple[Page, ...] = (
     ),
     Page("tenants", "Tenants", "tenants/tenant/", pictured=True),
     Page("tenants", "Tenant", f"tenants/tenant/{CHANGE}", _all(Tenant), pictured=True),
-    Page("find", "Find", "find/"),
-    Page("find", "An e-mail found", "find/", _routes, "?q=<email>", pictured=True),
-    Page("find", "An e-mail not found", "find/", query="?q=nobody%40nowhere.example"),
-    Page("find", "Found by beginning", "find/", query="?q=malik"),
-    Page("find", "Found by a letter", "find/", query="?q=m"),
-    Page("find", "Found by a frequent word", "find/", query="?q=dental+c"),
-    Page("find", "Found by a tenant's id", "find/", query="?q=7"),
-    Page("find", "Found by instance and id", "find/", query="?q=2%3A7"),
-    Page("find", "Nothing found", "find/", query="?q=zzz%25"),
+    _found("Find", "find/"),
+    _found("An e-mail found", "find/", _routes, "?q=<email>", pictured=True),
+    _found("An e-mail not found", "find/", query="?q=nobody%40nowhere.example"),
+    _found("Found by beginning", "find/", query="?q=malik"),
+    _found("Found by a letter", "find/", query="?q=m"),
+    _found("Found by a frequent word", "find/", query="?q=dental+c"),
+    _found("Found by a tenant's id", "find/", query="?q=7"),
+    _found("Found by instance and id", "find/", query="?q=2%3A7"),
+    _found("Nothing found", "find/", query="?q=zzz%25"),
     Page("tenants", "Routes", "tenants/userroute/"),
     Page("tenants", "Routes, searched", "tenants/userroute/", query="?q=malik"),
     Page("tenants", "Routes, none found", "tenants/userroute/", query="?q=nobody%40nowhere"),

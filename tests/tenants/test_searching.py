@@ -141,7 +141,7 @@ def test_the_first_are_shown_of_more(monkeypatch: pytest.MonkeyPatch) -> None:
         tenant(letter, "X")
     found = search("x")
     for matches in (found.begin, found.named, found.tenants):
-        assert (len(matches.rows), matches.more) == (2, True)  # type: ignore[attr-defined]
+        assert (len(matches.rows), matches.more) == (2, True)
     assert not search("xa").begin.more
 
 

@@ -9,11 +9,6 @@
     document.addEventListener("alpine:initialized", () => setTimeout(act), { once: true });
   }
 
-  document.addEventListener("DOMContentLoaded", () => {
-    const first = document.querySelector("[data-find][autofocus]");
-    if (first) shown(() => { if (document.activeElement === document.body) first.focus(); });
-  });
-
   /* Where the header has no room for the field there is a link to its page. */
   function go() {
     const field = [...document.querySelectorAll("[data-find]")].find((one) => one.checkVisibility());

@@ -62,12 +62,12 @@ def _summary(accounts: tuple[Account, ...], live: Live) -> str:
     if not accounts:
         return "No account there either."
     different = sum(not account.is_same for account in accounts)
-    all_answered = "" if all(answered) else " As far as they answered."
+    partly = "" if all(answered) else ", as far as they answered"
     if not different:
-        same = "is" if len(accounts) == 1 else "are"
-        return f"{counted(len(accounts), 'account')} {same} the same everywhere.{all_answered}"
+        be = "is" if len(accounts) == 1 else "are"
+        return f"{counted(len(accounts), 'account')} {be} the same everywhere{partly}."
     verb = "differs" if different == 1 else "differ"
-    return f"{different:,} of {counted(len(accounts), 'account')} {verb}.{all_answered}"
+    return f"{different:,} of {counted(len(accounts), 'account')} {verb}{partly}."
 
 
 def _account(account: Account, now: datetime) -> ShownAccount:
@@ -78,17 +78,18 @@ def _account(account: Account, now: datetime) -> ShownAccount:
         title=sentence(account.name).removesuffix("."),
         sides=sides,
         state=markup.badge("the same", Tone.GOOD) if same else markup.badge("differs", Tone.BAD),
-        differences=tuple(map(sentence, differences)),
+        differences=tuple(sentence(d.removeprefix(f"{account.name}: ")) for d in differences),
         lines=tuple(_line(line, sides, now) for line in account.lines),
     )
 
 
 def _line(line: Line, sides: tuple[str, ...], now: datetime) -> ShownLine:
     values = (line.cached, line.master, line.there)
+    word = markup.quiet("same" if len(line.known) > 1 else "–")
     return ShownLine(
         label=line.label,
         cells=tuple((side, _cell(v, now)) for side, v in zip(sides, values, strict=True)),
-        state=markup.badge("differs", Tone.BAD) if line.differs else markup.quiet("same"),
+        state=markup.badge("differs", Tone.BAD) if line.differs else word,
         differs=line.differs,
     )
 

@@ -45,9 +45,12 @@ class Line:
     there: Value
 
     @property
+    def known(self) -> list[Value]:
+        return [v for v in (self.cached, self.master, self.there) if not isinstance(v, Blank)]
+
+    @property
     def differs(self) -> bool:
-        known = [v for v in (self.cached, self.master, self.there) if not isinstance(v, Blank)]
-        return any(value != known[0] for value in known)
+        return any(value != self.known[0] for value in self.known)
 
 
 @dataclass(frozen=True)
@@ -91,9 +94,12 @@ class Account:
         )
 
     def _where(self, field: str) -> Value:
-        """What the instance needn't say: that it is this instance, and the id asked for."""
+        """What the instance shows by having the user: that it is this instance, and this id."""
         if self.user is not None and field == "user_id":
             return self.user.user_id
+        if self.user is not None and field == "instance_id":
+            known = self.listed or self.cached
+            return known.instance_id if known else self.at
         return self._value(self.user, "", self.place)
 
     def _value(
@@ -151,7 +157,7 @@ def on_instance(account: Account) -> Iterator[str]:
         if account.user is not None:
             yield f"user {account.user.user_id} has this e-mail and is not in the directory"
     elif account.user is None:
-        yield f"{account.name}: user {word(known.user_id)} is not there"
+        yield f"{account.name}: user {word(known.user_id)} is not on {account.at}"
     else:
         where = "on the master" if account.listed else "in the cache"
         for field in THERE:
@@ -159,7 +165,7 @@ def on_instance(account: Account) -> Iterator[str]:
             if ours != theirs:
                 yield (
                     f"{account.name}: {LABELS[field]} is {word(ours)} {where} and {word(theirs)} "
-                    "there"
+                    f"on {account.at}"
                 )
 
 

@@ -17,15 +17,16 @@ from syncs import queries as engine
 from syncs import transfer
 from syncs.errors import UsageError
 from syncs.transfer import Connection, Query
-from tenants import contract, fleet, queries
+from tenants import contract, fleet, queries, visits
 from tenants.choice import master
 from tenants.lookup import Lookup
 from tenants.models import RdsInstance
 from tenants.queries import Route, instance_called
 
-LIMIT = 8.0  # seconds for all that is asked, so that a page answers within ten
+LIMIT = 10.0  # seconds for all that is asked, servers that hang included
+OF_MASTER = 0.6  # of that
+LEAST = 1.0  # seconds for either, however little is left
 AT_ONCE = 8  # instances beside the master
-LEAST = 1.0  # seconds that instances get after a slow master
 
 # On a server in UTF8, the very expression of rainbo_email_key (with the letters themselves: it may
 # read escapes in another way); elsewhere no text is composed.
@@ -100,19 +101,25 @@ class Live:
 def ask(found: Lookup, limit: float = LIMIT) -> Live:
     """Read the e-mail's accounts from the master, then from the instances that have them.
 
-    Takes `limit` seconds at the most, and little more until a server that hangs is left behind.
+    Takes `limit` seconds at the most, unless that is too little to ask anybody.
     """
     at, began = engine.database_now(), time.monotonic()
     known = found.shown + found.withheld
-    directory = ask_master(found.key, [route.source_id for route in known], limit / 2)
+    ids_here = [route.source_id for route in known]
+    directory = ask_master(found.key, ids_here, _patience(limit * OF_MASTER))
     wanted: dict[str, set[str]] = {}
     named: list[Route | LiveRoute] = [*known, *directory.rows]
     for route in named:
         ids = wanted.setdefault(route.instance_id, set())
         if route.user_id is not None:
             ids.add(route.user_id)
-    left = max(LEAST, limit - (time.monotonic() - began))
+    left = _patience(limit - (time.monotonic() - began))
     return Live(at, directory, ask_instances(found.key, wanted, left))
+
+
+def _patience(seconds: float) -> float:
+    """How long a visit may last so that even one that hangs is left behind in time."""
+    return max(LEAST, seconds - visits.GRACE)
 
 
 def ask_master(key: str, source_ids: Sequence[str], limit: float) -> Answer[LiveRoute]:

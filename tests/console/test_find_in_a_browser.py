@@ -85,7 +85,7 @@ def test_the_fleet_is_asked_and_shows_what_differs(
     assert asked(window) == MAIL
     text = window.text()
     assert "1 of 2 accounts differs." in text
-    assert "name is Ann on the master and Anna there" in text
+    assert "Name is Ann on the master and Anna on instance 2 (rds2)." in text
     marked = "() => [...document.querySelectorAll('.differs th')].map(e => e.textContent.trim())"
     assert window.script(marked) == ["name"]
     assert Activity.objects.filter(action="email.looked_up_live").count() == 1

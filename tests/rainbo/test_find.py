@@ -126,7 +126,7 @@ def test_the_fleet_is_asked_and_agrees(directory: InstanceFleet, admin_client: C
     shown = ask(admin_client)
     assert "2 accounts are the same everywhere." in shown
     assert "Row 1 of the directory the same" in shown
-    assert "last sign-in not kept not kept unknown" in shown
+    assert "last sign-in not kept not kept unknown –" in shown
     entry = Activity.objects.get(action="email.looked_up_live")
     assert (entry.actor, entry.subject) == ("admin", MAIL)
     assert entry.after == {
@@ -145,7 +145,7 @@ def test_differences_stand_side_by_side(directory: InstanceFleet, admin_client: 
     assert "field in the cache on the master on instance 2 (rds2) compared" in shown
     assert "name Ann Ann Anna differs" in shown
     assert "status Active Blocked Active differs" in shown
-    assert "Row 2 of the directory: status is Active in the cache and Blocked" in shown
+    assert "Status is Active in the cache and Blocked on the master." in shown
 
 
 def test_what_only_the_fleet_has_is_found(directory: InstanceFleet, admin_client: Client) -> None:
@@ -159,7 +159,7 @@ def test_what_only_the_fleet_has_is_found(directory: InstanceFleet, admin_client
 def test_an_instance_that_is_down_is_told(directory: InstanceFleet, admin_client: Client) -> None:
     directory[2].server.stop()
     shown = ask(admin_client)
-    assert "2 accounts are the same everywhere. As far as they answered." in shown
+    assert "2 accounts are the same everywhere, as far as they answered." in shown
     assert "Instance 2 (rds2) can't be asked: instance 2 (rds2)" in shown
     assert "did not answer" in shown
 

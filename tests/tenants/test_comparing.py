@@ -47,6 +47,7 @@ def test_the_same_everywhere() -> None:
     (account,) = compared()
     assert account.is_same
     assert said(account) == []
+    assert sides(account, "instance") == ("2", "2", "2")
     assert sides(account, "last sign-in") == (Blank.NOT_KEPT, Blank.NOT_KEPT, NOW)
 
 
@@ -59,7 +60,7 @@ def test_a_field_that_differs_is_said_for_each_side() -> None:
     assert not account.is_same
     assert said(account) == [
         "row 1 of the directory: name is Ann in the cache and Anna on the master",
-        "row 1 of the directory: name is Anna on the master and unknown there",
+        "row 1 of the directory: name is Anna on the master and unknown on instance 2 (rds2)",
     ]
 
 
@@ -68,7 +69,7 @@ def test_one_that_is_missing_on_a_side() -> None:
     assert sides(account, "e-mail") == ("a@b.c", Blank.MISSING, Blank.MISSING)
     assert said(account) == [
         "row 1 of the directory is in the cache only",
-        "row 1 of the directory: user 70 is not there",
+        "row 1 of the directory: user 70 is not on instance 2 (rds2)",
     ]
 
 

@@ -19,7 +19,7 @@ from tests.instances import Instance, InstanceFleet
 MAIL = "ann@example.com"
 
 
-def look(email: str = MAIL, limit: float = 8.0) -> Live:
+def look(email: str = MAIL, limit: float = 10.0) -> Live:
     return ask(find(email), limit)
 
 
@@ -103,8 +103,8 @@ def test_servers_that_hang_cost_the_deadline_and_no_more(
         row.set_password("x")
         row.save()
     began = time.monotonic()
-    live = look(limit=2.0)
-    assert time.monotonic() - began < 2.0 + 2 * 2.0 + 2.0  # and the grace of visits
+    live = look(limit=7.0)
+    assert time.monotonic() - began < 8.0
     assert len(live.problems) == 3
     assert not live.is_found
 
@@ -136,7 +136,7 @@ def test_the_command_tells_what_the_instances_have(
     call_command("find_user", MAIL, "--live")
     out = capsys.readouterr().out
     assert "On instance 2 (rds2) at " in out
-    said = "row 2 of the directory: name is Ann on the master and Anna there"
+    said = "row 2 of the directory: name is Ann on the master and Anna on instance 2 (rds2)"
     assert f"  {said}\n" in out
     assert "On instance 1 (rds1) at" in out
     call_command("find_user", MAIL, "--live", "--json", "--within", "5")

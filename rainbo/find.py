@@ -75,7 +75,6 @@ def _answer(found: Found, live: Live | None, viewer: Viewer) -> dict[str, Any]:
         "removals": [viewer.removal(removal, now) for removal in exact.removals],
         "why": [sentence(reason) for reason in exact.why],
         "touches": _touches(exact),
-        "command": shell.line(f"find_user {shlex.quote(found.term)}"),
         "live_command": shell.line(f"find_user {shlex.quote(found.term)} --live"),
         "live": find_live.shown(exact, live) if live else None,
         "kinds": kinds(found, viewer, now),

@@ -15,6 +15,8 @@ from tenants.comparing import Account, Blank, Line, Value
 from tenants.live_lookup import Live
 from tenants.lookup import Lookup
 
+MOST = 50  # accounts, those that differ first
+
 
 @dataclass(frozen=True)
 class ShownLine:
@@ -37,21 +39,24 @@ class ShownAccount:
 
 @dataclass(frozen=True)
 class Shown:
-    """summary: what came of it in a sentence."""
+    """summary: what came of it in a sentence. more: accounts that are not shown."""
 
     at: SafeString
     summary: str
     problems: tuple[str, ...]
     accounts: tuple[ShownAccount, ...]
+    more: int
 
 
 def shown(found: Lookup, live: Live) -> Shown:
     accounts = comparing.accounts(found, live)
+    differing_first = sorted(accounts, key=lambda account: account.is_same)
     return Shown(
         at=markup.moment(live.at, live.at),
         summary=_summary(accounts, live),
         problems=tuple(map(sentence, live.problems)),
-        accounts=tuple(_account(account, live.at) for account in accounts),
+        accounts=tuple(_account(account, live.at) for account in differing_first[:MOST]),
+        more=max(0, len(accounts) - MOST),
     )
 
 

@@ -55,6 +55,10 @@ def stylesheet(_: HttpRequest) -> str:
     return static("rainbo/console.css")
 
 
+def find_stylesheet(_: HttpRequest) -> str:
+    return static("rainbo/find.css")
+
+
 def focus_script(_: HttpRequest) -> str:
     return static("rainbo/focus.js")
 

@@ -148,6 +148,17 @@ def test_differences_stand_side_by_side(directory: InstanceFleet, admin_client: 
     assert "Status is Active in the cache and Blocked on the master." in shown
 
 
+def test_what_differs_comes_first_and_the_rest_is_cut(
+    directory: InstanceFleet, admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rainbo.find_live.MOST", 1)
+    directory[2].execute("UPDATE users SET name = 'Anna' WHERE id = 80")
+    shown = ask(admin_client)
+    assert "Row 2 of the directory differs" in shown
+    assert "Row 1 of the directory" not in shown
+    assert "1 more are not shown: python manage.py find_user ann@example.com --live --json" in shown
+
+
 def test_what_only_the_fleet_has_is_found(directory: InstanceFleet, admin_client: Client) -> None:
     directory.master.add_route(3, "new@example.com", 7, user_id=71)
     shown = ask(admin_client, "new@example.com")

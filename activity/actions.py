@@ -34,6 +34,7 @@ ACTIONS: dict[str, str] = {
     "instance.deleted": "deleted an instance",
     "instance.tested": "tested an instance's connection",
     "tenant.read_live": "read a tenant live",
+    "email.looked_up_live": "looked an e-mail up on the fleet itself",
     "user.created": "created a user",
     "user.changed": "changed a user",
     "user.activated": "activated a user",

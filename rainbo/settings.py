@@ -287,8 +287,8 @@ UNFOLD = {
         {"rel": "icon", "type": "image/svg+xml", "href": "rainbo.navigation.favicon"}
     ],
     "DASHBOARD_CALLBACK": "rainbo.now.dashboard",
-    "STYLES": ["rainbo.navigation.stylesheet"],
-    "SCRIPTS": ["rainbo.navigation.focus_script"],
+    "STYLES": ["rainbo.navigation.stylesheet", "rainbo.navigation.find_stylesheet"],
+    "SCRIPTS": ["rainbo.navigation.focus_script", "rainbo.navigation.find_script"],
     "SIDEBAR": {"navigation": "rainbo.navigation.sidebar"},
     "ACCOUNT": {"navigation": "rainbo.navigation.account"},
 }

@@ -94,6 +94,11 @@ def status(now: datetime) -> Status:
     return Status(now, known.heartbeat, silent, syncs)
 
 
+def sync_status(name: str, now: datetime) -> SyncStatus:
+    """The same of one sync."""
+    return _Known.read(now).status_of(specs.get(name))
+
+
 @dataclass(frozen=True)
 class _Known:
     """All that is known of all syncs, read once."""

@@ -13,9 +13,9 @@ from tenants.models import RdsInstance
 LONGEST = 1_000  # characters of a search: no name is longer
 
 # Word for word what the index tenants_by_word holds.
-_BY_WORD = """
-    (array_to_tsvector(rainbo_words(tenant_master.name || ' ' ||
-     coalesce(tenant_master.contact_email, ''))) @@ rainbo_word_query(%s))"""
+BY_WORD = """
+    (array_to_tsvector(rainbo_name_words(tenant_master.name) ||
+     rainbo_name_words(coalesce(tenant_master.contact_email, ''))) @@ rainbo_word_query(%s))"""
 # From one status to the next by the index tenants_by_status, whatever the number of tenants.
 _STATUSES = """
     WITH RECURSIVE found AS (
@@ -30,7 +30,7 @@ _STATUSES = """
 def matching(term: str) -> Q:
     """Each word of the term begins a word of the name or the e-mail, or the term is the id."""
     term = term.strip().replace("\0", "")[:LONGEST]
-    words: Any = RawSQL(_BY_WORD, (term,), output_field=BooleanField())  # noqa: S611 (constant)
+    words: Any = RawSQL(BY_WORD, (term,), output_field=BooleanField())  # noqa: S611 (constant)
     # Named, so that the index of ids, which begins with the instance, serves it.
     instances = list(RdsInstance.objects.values_list("pk", flat=True))
     return Q(words) | Q(instance_id__in=instances, remote_id=term)

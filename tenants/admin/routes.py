@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Func, Max, QuerySet, TextField, Value
+from django.db.models import Max, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -20,7 +20,7 @@ from syncs.console import Nothing, ReadOnlyAdmin
 from syncs.errors import UsageError
 from syncs.markup import Tone
 from syncs.models import Confirmation
-from tenants import lookup, withheld_routes
+from tenants import lookup, searching, withheld_routes
 from tenants.models import RdsInstance, Tenant, UserRoute
 from tenants.queries import instance_called
 
@@ -107,13 +107,9 @@ class RouteAdmin(ReadOnlyAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        begins = term.endswith("*")
-        key = Func(
-            Value(term.removesuffix("*")[:LONGEST_KEY]),
-            function="rainbo_email_key",
-            output_field=TextField(),
-        )
-        return queryset.filter(**{"email_key__startswith" if begins else "email_key": key}), False
+        key = searching.email_key(term.removesuffix("*")[:LONGEST_KEY])
+        chosen = searching.email_begins if term.endswith("*") else searching.email_is
+        return chosen(queryset, key), False
 
     def nothing(self, term: str) -> Nothing:
         """What find_user says, and the search for e-mails that begin so."""

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Collate
 
 
 class UserRoute(models.Model):
@@ -41,6 +42,11 @@ class UserRoute(models.Model):
                 fields=["email_key", "source_id"],
                 condition=Q(withheld_reason__isnull=False),
                 name="routes_withheld",
+            ),
+            # For the beginning of a person's name: see tenants/searching.py.
+            models.Index(
+                Collate(models.Func("user_name", function="rainbo_name_key"), "C"),
+                name="routes_by_name",
             ),
         ]
 

@@ -264,7 +264,7 @@ def test_it_leads_to_its_instance_routes_and_contact(admin_client: Client, tenan
     html = admin_client.get(page(tenant)).content.decode()
     assert "/admin/tenants/rdsinstance/2/change/" in html
     assert "/admin/tenants/userroute/?instance=2&amp;tenant=17" in html
-    assert "/admin/tenants/userroute/?q=bob%2Ba%40example.com" in html
+    assert "/admin/find/?q=bob%2Ba%40example.com" in html
 
 
 def test_a_page_takes_a_bounded_number_of_queries(

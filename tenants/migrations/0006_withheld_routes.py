@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("tenants", "0006_tenants_by_instance_and_word"),
+        ("tenants", "0005_tenants_by_instance_and_word"),
     ]
 
     operations = [

@@ -1,16 +1,32 @@
 """Digests that prove rows equal: the same SQL on the source and on RAINBO's side.
 
 A row's hash covers every compared column and the source id. PostgreSQL's own hash functions
-give the same value on every server from 14 on for UTF8 text; a server with another encoding
-is asked for md5 over bytes that both sides have.
+give the same value on servers of one kind from 14 on for UTF8 text, which each run proves by
+`sign`; another server is asked for md5 over bytes that both sides have.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
+from typing import Any
 
+import psycopg
 from psycopg import sql
+
+VERSION = 2  # of what a digest is made of
+
+Signature = list[tuple[int, int]]
+
+EVERY = sql.SQL("true")
+NO_ID = sql.Literal("(no id)")  # what rows without an id go by
+
+_SIGNATURE = """
+    SELECT hash_record_extended(ROW(one, other, number, moment), 0),
+           hashtextextended(one COLLATE "C", 0)
+      FROM (VALUES ('ann@example.com', NULL, 42::bigint, 'epoch'::timestamptz),
+                   ('', 'j\u00fcrgen \u00df \u6f22\u5b57 \U0001f642', -1, 'infinity'),
+                   (repeat('x', 1000), '', NULL, NULL)) AS fixed (one, other, number, moment)"""
 
 
 class Hashing(Enum):
@@ -49,12 +65,43 @@ def bucket(key: sql.Composable, count: int, hashing: Hashing) -> sql.Composed:
     return sql.SQL("({} & {})::int").format(number, sql.Literal(count - 1))
 
 
-def by_bucket(hashes: sql.Composable) -> sql.Composed:
-    """Count, xor and sum per bucket of a query that returns (bucket, hash)."""
+def placed(
+    hashed: sql.Composable, count: int, hashing: Hashing, where: sql.Composable = EVERY
+) -> sql.Composed:
+    """A query that returns (id, hash), with the bucket of each; where: which buckets."""
     return sql.SQL(
-        "SELECT bucket, count(*) AS rows, bit_xor(hash) AS xor, sum(hash) AS sum "
-        "FROM ({}) AS hashes GROUP BY bucket"
-    ).format(hashes)
+        "SELECT id, hash, bucket FROM (SELECT id, hash, {} AS bucket "
+        "FROM ({}) AS hashed (id, hash)) AS placed WHERE {}"
+    ).format(bucket(sql.Identifier("id"), count, hashing), hashed, where)
+
+
+def by_bucket(placed: sql.Composable) -> sql.Composed:
+    """Count, xor and sum per bucket of a query that returns (id, hash, bucket).
+
+    The planner can't see through the union with nothing. Else it would expect a bucket per row,
+    and sort them all.
+    """
+    return sql.SQL(
+        "SELECT bucket, count(*) AS rows, bit_xor(hash) AS xor, sum((hash >> 32)::int) AS sum "
+        "FROM (SELECT bucket, hash FROM ({}) AS placed UNION ALL SELECT 0, 0::bigint WHERE false) "
+        "AS hashes GROUP BY bucket"
+    ).format(placed)
+
+
+def agreed(server_encoding: str, source: psycopg.Connection[Any], signature: Signature) -> Hashing:
+    """How the source's rows are hashed, so that both sides get the same.
+
+    signature: of our own server.
+    """
+    hashing = Hashing.of(server_encoding)
+    if hashing is Hashing.NATIVE and sign(source) != signature:
+        return Hashing.MD5_UTF8
+    return hashing
+
+
+def sign(server: psycopg.Connection[Any]) -> Signature:
+    """What a UTF8 server's own hash functions make of fixed values."""
+    return server.execute(_SIGNATURE).fetchall()
 
 
 def _md5(text: sql.Composable, bits: int, hashing: Hashing) -> sql.Composed:

@@ -267,7 +267,7 @@ class BucketDigest(models.Model):
     bucket = models.IntegerField()
     rows = models.BigIntegerField()
     xor = models.BigIntegerField()
-    sum = models.DecimalField(max_digits=40, decimal_places=0)
+    sum = models.BigIntegerField(help_text="of the hashes' higher halves")
 
     class Meta:
         constraints: ClassVar = [

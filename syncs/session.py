@@ -34,7 +34,8 @@ def open_session(purpose: str) -> Session:
             "tcp_user_timeout": half,
             "options": (
                 f"-c idle_in_transaction_session_timeout={half} -c lock_timeout={half} "
-                "-c timezone=UTC -c datestyle=ISO -c work_mem=64MB -c temp_buffers=32MB"
+                "-c timezone=UTC -c datestyle=ISO -c work_mem=64MB -c temp_buffers=32MB "
+                "-c default_statistics_target=10"
             ),
         }
     )

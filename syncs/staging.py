@@ -8,7 +8,7 @@ from typing import IO
 
 from psycopg import sql
 
-from syncs.digest import Hashing, row_hash
+from syncs.digest import NO_ID
 from syncs.errors import ContractBroken, NotEqual
 from syncs.session import Session
 from syncs.transfer import BATCH, Query, Write, copying_in, verbatim
@@ -67,26 +67,19 @@ class Stage:
             while block := stream.read(BATCH):
                 write(block)
 
-    def prove(self, target: str, rows: int, hashing: Hashing) -> None:
-        """Compare what was staged with what the source sent. Raises NotEqual."""
-        values = [sql.Identifier(column.name) for column in self.query.columns]
-        count, unlike = self.session.execute(
+    def prove(self, target: str, rows: int) -> None:
+        """Compare the number of what was staged with what the source sent. Raises NotEqual.
+
+        That each row is what was sent, a publish proves by their hashes.
+        """
+        (count,) = self.session.execute(
             sql.SQL(
-                "SELECT (SELECT count(*) FROM {bad} WHERE target = {target}) + count(*), "
-                "count(*) FILTER (WHERE row_hash IS DISTINCT FROM {hash}) "
+                "SELECT (SELECT count(*) FROM {bad} WHERE target = {target}) + count(*) "
                 "FROM {table} WHERE target = {target}"
-            ).format(
-                bad=self.bad,
-                table=self.table,
-                target=sql.Literal(target),
-                hash=row_hash(values, hashing.here),
-            )
-        ).fetchone() or (0, 0)
-        if count != rows or unlike:
-            raise NotEqual(
-                f"the source sent {rows} rows, {count} arrived and {unlike} of them differ: "
-                "nothing of it is used"
-            )
+            ).format(bad=self.bad, table=self.table, target=sql.Literal(target))
+        ).fetchone() or (0,)
+        if count != rows:
+            raise NotEqual(f"the source sent {rows} rows, {count} arrived: nothing of it is used")
 
     def withhold(self, reason: sql.Composable) -> None:
         """Move the rows for which the SQL expression gives a reason to the bad ones."""
@@ -94,29 +87,41 @@ class Stage:
             "table": self.table,
             "bad": self.bad,
             "reason": reason,
+            "no_id": NO_ID,
             "id": sql.Identifier(self.query.columns[0].name),
         }
-        for statement in (
-            """INSERT INTO {bad} SELECT target, coalesce({id}, '(no id)'), row_hash, {reason}
-                 FROM {table} WHERE {reason} IS NOT NULL""",
-            "DELETE FROM {table} WHERE {reason} IS NOT NULL",
-        ):
-            self.session.execute(sql.SQL(statement).format(**parts))
+        found = self.session.execute(
+            sql.SQL(
+                "INSERT INTO {bad} SELECT target, coalesce({id}, {no_id}), row_hash, {reason} "
+                "FROM {table} WHERE {reason} IS NOT NULL"
+            ).format(**parts)
+        )
+        if found.rowcount:
+            self.session.execute(
+                sql.SQL("DELETE FROM {table} WHERE {reason} IS NOT NULL").format(**parts)
+            )
 
-    def check(self, target: str, rows: int, cap: tuple[int, float]) -> None:
-        """Refuse a target with too many bad rows, or with one id twice. Raises ContractBroken.
+    def check(self, target: str, rows: int, cap: tuple[int, float], known_bad: int = 0) -> int:
+        """Refuse a target with too many bad rows; returns how many there are.
 
-        cap: rows, and percent of the whole; the larger counts.
+        rows: of the whole source. cap: rows, and percent of the whole; the larger counts.
+        known_bad: those that were not read again. Raises ContractBroken.
         """
-        bad, reason = self.session.execute(
+        found, reason = self.session.execute(
             sql.SQL("SELECT count(*), min(reason) FROM {} WHERE target = %s").format(self.bad),
             [target],
         ).fetchone() or (0, None)
+        bad = int(found) + known_bad
         if bad > max(cap[0], rows * cap[1] / 100):
+            one = f" ({reason}, for one)" if reason else ""
             raise ContractBroken(
-                f"{bad:,} of {rows:,} rows can't be used ({reason}, for one): mend them at the "
+                f"{bad:,} of {rows:,} rows can't be used{one}: mend them at the "
                 "source, or raise RAINBO_WITHHELD_CAP"
             )
+        return bad
+
+    def refuse_doubles(self, target: str) -> None:
+        """Refuse a target with one id twice. Raises ContractBroken."""
         doubled = self.session.execute(
             sql.SQL(
                 "SELECT {id} FROM {table} WHERE target = %s GROUP BY {id} HAVING count(*) > 1 "

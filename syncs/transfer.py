@@ -1,7 +1,4 @@
-"""Moves rows between servers: COPY to COPY in binary, over raw libpq buffers.
-
-Every row carries the hash that its source computed.
-"""
+"""Moves rows between servers: COPY to COPY in binary, over raw libpq buffers."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ import psycopg
 from psycopg import pq, sql
 
 from syncs import wire
-from syncs.digest import Hashing, row_hash
+from syncs.digest import EVERY, NO_ID, Hashing, row_hash
 from syncs.errors import ContractBroken
 
 Connection = psycopg.Connection[Any]
@@ -49,8 +46,11 @@ def server_encoding(source: Connection) -> str:
     return source.info.parameter_status("server_encoding") or ""
 
 
-def probe(source: Connection, query: Query) -> None:
-    """Check the query's columns and types without reading rows. Raises ContractBroken."""
+def probe(source: Connection, query: Query) -> dict[str, str]:
+    """Check the query's columns and types without reading rows. Raises ContractBroken.
+
+    Returns the source's type of each column.
+    """
     cursor = source.execute(
         sql.SQL("SELECT * FROM ({}) AS source LIMIT 0").format(verbatim(query.sql))
     )
@@ -60,31 +60,41 @@ def probe(source: Connection, query: Query) -> None:
             "SELECT oid::bigint, typname FROM pg_type WHERE oid = ANY(%s)", [[*found.values()]]
         ).fetchall()
     )
+    kinds = {name: names.get(code, "unknown") for name, code in found.items()}
     wrong = []
     for column in query.columns:
-        if column.name not in found:
+        if column.name not in kinds:
             wrong.append(f"column {column.name} is missing")
-        elif (kind := names.get(found[column.name], "unknown")) not in column.accepts:
+        elif (kind := kinds[column.name]) not in column.accepts:
             advice = f" ({column.advice})" if column.advice else ""
             wrong.append(f"column {column.name} is {kind}, not {_or(column.accepts)}{advice}")
     if wrong:
         raise ContractBroken(f"{query.name}.sql: {'; '.join(wrong)}")
+    return kinds
 
 
-def copy_out(source: Connection, query: Query, write: Write) -> int:
-    """Send the query's rows, each with its hash, to `write`.
+def rows(query: Query, hashing: Hashing, where: sql.Composable = EVERY) -> sql.Composed:
+    """The query's rows, each with its hash, as their source is asked for them."""
+    values = [_cast(column) for column in query.columns]
+    return sql.SQL("SELECT {}, {} FROM ({}) AS source WHERE {}").format(
+        sql.SQL(", ").join(values), row_hash(values, hashing), verbatim(query.sql), where
+    )
+
+
+def hashed(query: Query, hashing: Hashing) -> sql.Composed:
+    """Source id and hash of the query's rows, as their source is asked for them."""
+    values = [_cast(column) for column in query.columns]
+    return sql.SQL("SELECT coalesce({}, {}), {} FROM ({}) AS source").format(
+        values[0], NO_ID, row_hash(values, hashing), verbatim(query.sql)
+    )
+
+
+def copy_out(source: Connection, selected: sql.Composable, write: Write) -> int:
+    """Send a query's rows to `write`, as a binary COPY stream.
 
     Returns the number of rows that the source says it sent. Raises psycopg errors as they are.
     """
-    hashing = Hashing.of(server_encoding(source))
-    values = [_cast(column) for column in query.columns]
-    statement = sql.SQL(
-        "COPY (SELECT {values}, {hash} FROM ({query}) AS source) TO STDOUT (FORMAT binary)"
-    ).format(
-        values=sql.SQL(", ").join(values),
-        hash=row_hash(values, hashing),
-        query=verbatim(query.sql),
-    )
+    statement = sql.SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(selected)
     return _copy_out(source, statement.as_string(source).encode(), write)
 
 

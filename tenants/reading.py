@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import IO
 
-from syncs import transfer
+from syncs import digest, transfer
 from syncs.digest import Hashing
 from syncs.errors import ROWS_REFUSED, RainboError, refusal
 from syncs.models import TargetState
@@ -21,43 +21,62 @@ SPOOL = 4 * 1024 * 1024  # bytes of one instance's answer kept in memory
 
 
 @dataclass(frozen=True)
+class Taken:
+    """What a source sent. rows: how many it has. staged: how many of them came."""
+
+    rows: int
+    staged: int
+
+
+@dataclass(frozen=True)
 class Reading:
-    """One instance's rows, staged and proved. `at`: just before their snapshot opened."""
+    """One instance's rows, staged. `at`: just before their snapshot opened."""
 
     at: datetime
-    rows: int
+    taken: Taken
     encoding: str
+    hashing: Hashing
     seconds: float = 0.0
 
     @property
-    def hashing(self) -> Hashing:
-        return Hashing.of(self.encoding)
+    def rows(self) -> int:
+        return self.taken.rows
+
+
+# Given the source, how its rows are hashed, and its own types of the columns.
+Take = Callable[[transfer.Connection, Hashing, dict[str, str]], Taken]
 
 
 def _spool() -> IO[bytes]:
     return tempfile.SpooledTemporaryFile(SPOOL)
 
 
-def read_instances(run: Run, stage: Stage, instances: Sequence[RdsInstance]) -> dict[str, Reading]:
+def read_instances(
+    run: Run, stage: Stage, instances: Sequence[RdsInstance], take: Take | None = None
+) -> dict[str, Reading]:
     """Stage every instance's rows; what fails is settled as failed and left out.
 
     A single instance is piped straight into the stage. Several are read in parallel and
-    staged one after the other as they end.
+    staged one after the other as they end. take: reads the single one in another way.
     """
     readings: dict[str, Reading] = {}
     spools: dict[str, IO[bytes]] = {}
+    signature = digest.sign(run.session)
 
     def read(instance: RdsInstance, source: transfer.Connection) -> Reading:
-        transfer.probe(source, stage.query)
+        kinds = transfer.probe(source, stage.query)
         at, encoding = run.now(), transfer.server_encoding(source)
+        hashing = digest.agreed(encoding, source, signature)
         with fleet.snapshot(source):
-            if len(instances) == 1:
-                with stage.receiving(str(instance.pk), encoding) as write:
-                    rows = transfer.copy_out(source, stage.query, write)
+            if take is not None:
+                taken = take(source, hashing, kinds)
+            elif len(instances) == 1:
+                taken = take_all(stage, str(instance.pk), source, hashing)
             else:
                 spool = spools[str(instance.pk)] = _spool()
-                rows = transfer.copy_out(source, stage.query, spool.write)
-        return Reading(at, rows, encoding)
+                rows = transfer.copy_out(source, transfer.rows(stage.query, hashing), spool.write)
+                taken = Taken(rows, rows)
+        return Reading(at, taken, encoding, hashing)
 
     def staged(outcome: fleet.Outcome[Reading]) -> None:
         run.safe_point()
@@ -73,17 +92,23 @@ def read_instances(run: Run, stage: Stage, instances: Sequence[RdsInstance]) -> 
                 with spool:
                     spool.seek(0)
                     stage.load(key, spool, outcome.value.encoding)
-            stage.prove(key, outcome.value.rows, outcome.value.hashing)
+            stage.prove(key, outcome.value.taken.staged)
         except (RainboError, *ROWS_REFUSED) as error:
             stage.drop_target(key)
             run.settle(key, TargetState.FAILED, error=refusal(error), seconds=outcome.seconds)
             return
-        readings[key] = Reading(
-            outcome.value.at, outcome.value.rows, outcome.value.encoding, outcome.seconds
-        )
+        readings[key] = replace(outcome.value, seconds=outcome.seconds)
 
     fleet.each_instance(
         instances, read, run.record.purpose, on_done=staged, remember=not run.dry_run
     )
-    stage.session.execute(f"ANALYZE {stage.name}")
+    if take is None:
+        stage.session.execute(f"ANALYZE {stage.name}")
     return readings
+
+
+def take_all(stage: Stage, target: str, source: transfer.Connection, hashing: Hashing) -> Taken:
+    """Pipe all rows of a source straight into the stage."""
+    with stage.receiving(target, transfer.server_encoding(source)) as write:
+        rows = transfer.copy_out(source, transfer.rows(stage.query, hashing), write)
+    return Taken(rows, rows)

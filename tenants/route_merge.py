@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from psycopg import sql
 
-from syncs.digest import Hashing, row_hash
+from syncs.digest import EVERY, Hashing, row_hash
 from syncs.guard import Change
+from syncs.proof import Cached
 from syncs.session import Session
 from syncs.staging import Stage
 
-BUCKETS = 1024  # of digests
+NAME = "sync_user_routing"
 
 UNUSABLE = sql.SQL("""
     CASE WHEN id IS NULL THEN 'no id'
@@ -49,6 +51,32 @@ _NEXT = """
            NULL::text AS withheld_reason
       FROM {stage}"""
 
+# What is decided together: who of the accounts of one e-mail in one tenant is shown.
+_TOUCHED = """
+    CREATE TEMP TABLE touched_keys AS
+    SELECT email_key, remote_instance_id, remote_tenant_id FROM routes_next
+     UNION
+    SELECT email_key, remote_instance_id, remote_tenant_id
+      FROM user_routes JOIN differing USING (source_id)"""
+
+# One look-up per key: the planner, which takes the three columns for independent, expects one
+# row of all the keys together, and would compare everything with everything.
+_NEIGHBOURS = """
+    INSERT INTO routes_next (source_id, {columns})
+    SELECT r.source_id, {kept}, NULL
+      FROM touched_keys AS k CROSS JOIN LATERAL (
+               SELECT * FROM user_routes WHERE email_key = k.email_key
+                  AND (remote_instance_id, remote_tenant_id)
+                      = (k.remote_instance_id, k.remote_tenant_id) OFFSET 0) AS r
+      LEFT JOIN differing AS d ON d.source_id = r.source_id
+     WHERE d.source_id IS NULL"""
+
+_SCOPE = """
+    CREATE TEMP TABLE route_scope AS
+    SELECT source_id FROM differing UNION SELECT source_id FROM routes_next"""
+
+WITHIN = sql.SQL("source_id IN (SELECT source_id FROM route_scope)")
+
 # Two accounts of one tenant with one key: the later updated_at, then the higher id, is shown.
 _COLLISIONS = """
     WITH doubled AS (
@@ -83,7 +111,7 @@ _CHANGES = """
            format('instance %s tenant %s', r.remote_instance_id, r.remote_tenant_id) AS place,
            format('instance %s tenant %s', n.remote_instance_id, n.remote_tenant_id) AS next_place,
            {flags}
-      FROM routes_next AS n FULL JOIN user_routes AS r USING (source_id)
+      FROM routes_next AS n FULL JOIN {cached} AS r USING (source_id)
      WHERE (n.source_id, {next}) IS DISTINCT FROM (r.source_id, {now})"""
 
 PLANNED = sql.SQL("""
@@ -108,13 +136,29 @@ class RouteChanges:
     guarded: Change = field(repr=False)
 
 
-def plan(session: Session, stage: Stage, master: str, day_ago: int | None) -> RouteChanges:
-    """Work out, outside of the publishing transaction, what differs from user_routes."""
+def plan(
+    session: Session,
+    stage: Stage,
+    master: str,
+    rows: int,
+    day_ago: int | None,
+    hidden: int | None,
+) -> RouteChanges:
+    """Work out, outside of the publishing transaction, what differs from user_routes.
+
+    rows: how many the source has that can be stored. hidden: how many collided at the last
+    publish, when only the rows of table differing are staged; None when all are.
+    """
+    whole = hidden is None
     session.execute(sql.SQL(_NEXT).format(master=sql.Literal(master), stage=stage.table))
+    if not whole:
+        _widen(session)
     session.execute(_COLLISIONS)
     session.execute("ANALYZE routes_next")
+    cached = sql.SQL("user_routes" if whole else "(SELECT * FROM user_routes WHERE {})")
     session.execute(
         sql.SQL(_CHANGES).format(
+            cached=cached.format(WITHIN),
             flags=sql.SQL(", ").join(_flag(column) for column in GUARDED),
             steps=sql.SQL(", ").join(map(step, GUARDED)),
             next=_prefixed("n"),
@@ -122,11 +166,50 @@ def plan(session: Session, stage: Stage, master: str, day_ago: int | None) -> Ro
         )
     )
     session.execute("ANALYZE route_changes")
-    return _count(session, day_ago)
+    return _count(session, rows, day_ago, hidden)
 
 
-def merge(session: Session, run_id: int) -> None:
+def _widen(session: Session) -> None:
+    """Take in what is decided together with the rows that differ."""
+    session.execute(_TOUCHED)
+    session.execute("ANALYZE touched_keys")
+    session.execute(
+        sql.SQL(_NEIGHBOURS).format(
+            columns=sql.SQL(", ").join(map(sql.Identifier, COLUMNS)),
+            kept=_prefixed("r", COLUMNS[:-1]),
+        )
+    )
+    session.execute(_SCOPE)
+    session.execute("ANALYZE route_scope")
+
+
+def merge(session: Session, run_id: int, changes: RouteChanges) -> None:
     """Apply the plan. Rows that don't differ are not written."""
+    if changes.removed or changes.changed:
+        _remember_and_remove(session, run_id)
+    columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
+    parts = {"columns": columns, "values": _prefixed("n")}
+    if changes.changed:
+        session.execute(
+            sql.SQL(
+                "UPDATE user_routes AS r SET ({columns}, changed_at) "
+                "= ({values}, clock_timestamp()) "
+                "FROM route_changes AS c JOIN routes_next AS n USING (source_id) "
+                "WHERE c.kind IN ('changed', 'moved') AND r.source_id = c.source_id"
+            ).format(**parts)
+        )
+    if changes.added:
+        session.execute(
+            sql.SQL(
+                "INSERT INTO user_routes (source_id, {columns}, changed_at) "
+                "SELECT source_id, {values}, clock_timestamp() "
+                "FROM route_changes AS c JOIN routes_next AS n USING (source_id) "
+                "WHERE c.kind = 'added' ORDER BY source_id"  # an index grows at its end
+            ).format(**parts)
+        )
+
+
+def _remember_and_remove(session: Session, run_id: int) -> None:
     session.execute(
         """
         INSERT INTO user_route_removals (source_id, email, email_key, remote_instance_id,
@@ -141,31 +224,20 @@ def merge(session: Session, run_id: int) -> None:
         "DELETE FROM user_routes AS r USING route_changes AS c "
         "WHERE c.kind = 'removed' AND r.source_id = c.source_id"
     )
-    columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
-    session.execute(
-        sql.SQL(
-            "UPDATE user_routes AS r SET ({columns}, changed_at) = ({values}, clock_timestamp()) "
-            "FROM route_changes AS c JOIN routes_next AS n USING (source_id) "
-            "WHERE c.kind IN ('changed', 'moved') AND r.source_id = c.source_id"
-        ).format(columns=columns, values=_prefixed("n"))
-    )
-    session.execute(
-        sql.SQL(
-            "INSERT INTO user_routes (source_id, {columns}, changed_at) "
-            "SELECT source_id, {values}, clock_timestamp() "
-            "FROM route_changes AS c JOIN routes_next AS n USING (source_id) "
-            "WHERE c.kind = 'added'"
-        ).format(columns=columns, values=_prefixed("n"))
-    )
 
 
-def source_form(hashing: Hashing) -> sql.Composed:
-    """Source id and hash of every stored route, as its source would hash it."""
+def cached(
+    sync: str, target: str, hashing: Hashing, buckets: int, within: sql.Composable = EVERY
+) -> Cached:
+    """The stored routes, as their source would hash them; within: a condition on source_id.
+
+    A route with a wrong key, which a look-up would miss, hashes as what no source sent.
+    """
     values = [
         sql.SQL(expression)
         for expression in (
             "source_id",
-            "email",
+            "CASE WHEN email_key = rainbo_email_key(email) THEN email END",
             "remote_tenant_id",
             "CASE WHEN on_master THEN NULL ELSE remote_instance_id END",
             "remote_user_id",
@@ -174,10 +246,13 @@ def source_form(hashing: Hashing) -> sql.Composed:
             "source_updated_at",
         )
     ]
-    return sql.SQL("SELECT source_id, {} FROM user_routes").format(row_hash(values, hashing.here))
+    rows = sql.SQL("SELECT source_id, {} FROM user_routes WHERE {}").format(
+        row_hash(values, hashing.here), within
+    )
+    return Cached(sync, target, rows, hashing, buckets, within)
 
 
-def _count(session: Session, day_ago: int | None) -> RouteChanges:
+def _count(session: Session, rows: int, day_ago: int | None, hidden: int | None) -> RouteChanges:
     flags = sql.SQL(", ").join(
         sql.SQL("count(*) FILTER (WHERE {})").format(sql.Identifier(f"changes_{column}"))
         for column in GUARDED
@@ -190,19 +265,23 @@ def _count(session: Session, day_ago: int | None) -> RouteChanges:
             "count(*) FILTER (WHERE changes_instance), {} FROM route_changes"
         ).format(flags)
     ).fetchone() or (0,) * (4 + len(GUARDED))
-    cached, total, collided = session.execute(
-        "SELECT (SELECT count(*) FROM user_routes), count(*), count(withheld_reason) "
-        "FROM routes_next"
-    ).fetchone() or (0, 0, 0)
+    (collided,) = session.execute("SELECT count(withheld_reason) FROM routes_next").fetchone() or (
+        0,
+    )
+    if hidden is not None:
+        (before,) = session.execute(
+            sql.SQL("SELECT count(withheld_reason) FROM user_routes WHERE {}").format(WITHIN)
+        ).fetchone() or (0,)
+        collided += hidden - before
     guarded = Change(
-        cached=cached,
-        read=total,
+        cached=rows - added + removed,
+        read=rows,
         removed=removed,
         moved=moved,
         by_column=dict(zip(GUARDED, by_column, strict=True)),
         day_ago=day_ago,
     )
-    return RouteChanges(added, changed, removed, collided, total, guarded)
+    return RouteChanges(added, changed, removed, collided, rows, guarded)
 
 
 def step(column: str, incoming: str = "") -> sql.Composed:
@@ -219,5 +298,5 @@ def _flag(column: str) -> sql.Composed:
     ).format(sql.Identifier(column), sql.Identifier(f"changes_{column}"))
 
 
-def _prefixed(alias: str) -> sql.Composed:
-    return sql.SQL(", ").join(sql.Identifier(alias, column) for column in COLUMNS)
+def _prefixed(alias: str, columns: Iterable[str] = COLUMNS) -> sql.Composed:
+    return sql.SQL(", ").join(sql.Identifier(alias, column) for column in columns)

@@ -10,6 +10,7 @@ from psycopg import sql
 
 from syncs.digest import Hashing, row_hash
 from syncs.guard import Change
+from syncs.proof import Cached
 from syncs.session import Session
 from syncs.staging import Stage
 from tenants.route_merge import step
@@ -203,13 +204,14 @@ def merge(session: Session, stage: Stage, target: str, at: datetime, run_id: int
         session.execute(sql.SQL(statement).format(**parts), facts)
 
 
-def source_form(target: str, hashing: Hashing) -> sql.Composed:
-    """Source id and hash of every tenant there, as its source would hash it."""
+def cached(sync: str, target: str, hashing: Hashing) -> Cached:
+    """The tenants of an instance, as their source would hash them."""
     values = [sql.Identifier("remote_id"), *map(sql.Identifier, COLUMNS)]
-    return sql.SQL(
+    rows = sql.SQL(
         "SELECT remote_id, {} FROM tenant_master "
         "WHERE instance_id = {}::integer AND vanished_at IS NULL"
     ).format(row_hash(values, hashing.here), sql.Literal(target))
+    return Cached(sync, target, rows, hashing, BUCKETS)
 
 
 def _names(alias: str, columns: Iterable[str]) -> sql.Composed:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from django.conf import settings
 
-from syncs import guard, held, proof
+from syncs import basis, digest, guard, held, proof
 from syncs.errors import ROWS_REFUSED, RainboError, refusal
 from syncs.guard import Limit
 from syncs.history import confirmed_lately, rows_day_ago
@@ -78,6 +78,7 @@ def _not_fresh(run: Run, instances: list[RdsInstance]) -> list[RdsInstance]:
 def _usable(run: Run, stage: Stage, target: str, reading: Reading) -> bool:
     try:
         stage.check(target, reading.rows, settings.RAINBO_WITHHELD_CAP)
+        stage.refuse_doubles(target)
     except RainboError as error:
         stage.drop_target(target)
         _fail(run, target, reading, error)
@@ -151,11 +152,9 @@ def _merged(
     try:
         with session.transaction():
             tenant_merge.merge(session, stage, target, reading.at, run.record.pk)
-            proof.publish_withheld(session, sync, target, stage)
-            rows = tenant_merge.source_form(target, reading.hashing)
-            proof.prove_equal(
-                session, sync, target, stage, rows, reading.hashing, tenant_merge.BUCKETS
-            )
+            cached = tenant_merge.cached(sync, target, reading.hashing)
+            proof.publish_withheld(session, cached, stage)
+            proof.publish_digests(session, cached, cached.digests(), cached.staged(stage))
             run.confirm(session, target, reading.at, rows=reading.rows, basis=_basis(reading))
             session.execute("SET CONSTRAINTS ALL IMMEDIATE")
     except (RainboError, *ROWS_REFUSED) as error:
@@ -180,4 +179,10 @@ def _fail(run: Run, target: str, reading: Reading, error: RainboError) -> None:
 
 def _basis(reading: Reading) -> str:
     """What the stored digests were computed from."""
-    return f"sql={contract.fingerprint(NAME)} hash={reading.hashing.value}"
+    return basis.written(
+        {
+            "sql": contract.fingerprint(NAME),
+            "digest": digest.VERSION,
+            "hash": reading.hashing.value,
+        }
+    )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import psycopg
 from django.conf import settings
 from psycopg import sql
 
-from syncs import guard, held, proof
-from syncs.errors import ROWS_REFUSED, RainboError, refusal
+from syncs import difference, guard, held
+from syncs.errors import ROWS_REFUSED, ContractBroken, NotEqual, RainboError, refusal
 from syncs.guard import Limit
 from syncs.history import rows_day_ago
 from syncs.models import TargetState
@@ -15,45 +16,74 @@ from syncs.session import Session
 from syncs.staging import Stage
 from tenants import contract, presence, route_merge
 from tenants.choice import as_target, master
+from tenants.directory import Directory
 from tenants.models import RdsInstance
 from tenants.reading import Reading, read_instances
-
-NAME = "sync_user_routing"
-KEY_VERSION = 1  # of rainbo_email_key
+from tenants.route_merge import NAME
 
 
 def sync_user_routing(run: Run) -> None:
     """Make user_routes equal to the master's directory, or leave it as it is."""
     source = master()
     run.expect([as_target(source)])
+    try:
+        _sync(run, source)
+    except NotEqual as error:  # of the differences: the stored rows are not what was published
+        run.session.execute("DISCARD TEMP")
+        _sync(run, source, alarm=str(error))
+
+
+def _sync(run: Run, source: RdsInstance, alarm: str = "") -> None:
+    """alarm: why only a reading of the whole will do. Raises NotEqual for one of differences."""
+    target = str(source.pk)
     stage = Stage(run.session, "incoming_routes", contract.query(NAME))
-    reading = read_instances(run, stage, [source]).get(str(source.pk))
+    directory = Directory(run, source, stage, alarm)
+    reading = read_instances(run, stage, [source], directory.take).get(target)
     if reading is None:
         return
+    if directory.is_whole:
+        run.log(f"read in full: {directory.why}", target, "error" if directory.alarming else "info")
     try:
-        _publish(run, stage, source, reading)
+        _publish(run, stage, source, reading, directory)
     except (RainboError, *ROWS_REFUSED) as error:
+        if isinstance(error, NotEqual) and not directory.is_whole:
+            raise
         run.settle(
-            str(source.pk),
+            target,
             TargetState.FAILED,
-            error=refusal(error),
+            error=_named(error, stage, target),
             seconds=reading.seconds,
             read=reading.rows,
         )
 
 
-def _publish(run: Run, stage: Stage, source: RdsInstance, reading: Reading) -> None:
+def _named(error: RainboError | psycopg.Error, stage: Stage, target: str) -> RainboError:
+    """What a person reads; where rows don't fit, the id that came twice, if one did."""
+    if isinstance(error, (NotEqual, *ROWS_REFUSED)):
+        try:
+            stage.refuse_doubles(target)
+        except ContractBroken as doubled:
+            return doubled
+    return refusal(error)
+
+
+def _publish(
+    run: Run, stage: Stage, source: RdsInstance, reading: Reading, directory: Directory
+) -> None:
     target, session = str(source.pk), run.session
+    known_bad = 0 if directory.is_whole else difference.withheld_before(session, directory.cached)
     stage.withhold(route_merge.UNUSABLE)
-    stage.check(target, reading.rows, settings.RAINBO_WITHHELD_CAP)
+    bad = stage.check(target, reading.rows, settings.RAINBO_WITHHELD_CAP, known_bad)
     day_ago = rows_day_ago(run.record.sync, target, run.now())
-    changes = route_merge.plan(session, stage, target, day_ago)
+    changes = route_merge.plan(
+        session, stage, target, reading.rows - bad, day_ago, directory.hidden
+    )
     counts: Counts = {
         "read": reading.rows,
         "added": changes.added,
         "changed": changes.changed,
         "removed": changes.removed,
-        "withheld": changes.withheld + reading.rows - changes.total,
+        "withheld": changes.withheld + bad,
         "total": changes.total,
     }
     reasons, accepted = _judge(run, session, target, changes)
@@ -65,24 +95,15 @@ def _publish(run: Run, stage: Stage, source: RdsInstance, reading: Reading) -> N
     with run.publishing():
         if error := presence.changed(session, [source]).get(target):
             raise error
-        if changes.added or changes.changed or changes.removed:
-            route_merge.merge(session, run.record.pk)
-        _forget_other_masters(session, run.record.sync, target)
-        proof.publish_withheld(session, run.record.sync, target, stage)
-        rows = route_merge.source_form(reading.hashing)
-        proof.prove_equal(
-            session, run.record.sync, target, stage, rows, reading.hashing, route_merge.BUCKETS
-        )
-        basis = _basis(source, reading)
+        with directory.proving():
+            route_merge.merge(session, run.record.pk, changes)
+            _forget_other_masters(session, run.record.sync, target)
+        basis = directory.basis(changes.withheld)
         run.confirm(session, target, reading.at, rows=reading.rows, basis=basis)
         if accepted:
             run.use_acceptance(session)
-    run.settle(
-        target,
-        TargetState.SUCCEEDED,
-        seconds=reading.seconds,
-        **counts,
-    )
+    note = f"read in full: {directory.why}" if directory.alarming else ""
+    run.settle(target, TargetState.SUCCEEDED, note=note, seconds=reading.seconds, **counts)
 
 
 def _judge(
@@ -113,16 +134,3 @@ def _forget_other_masters(session: Session, sync: str, target: str) -> None:
             ),
             [sync, target],
         )
-
-
-def _basis(source: RdsInstance, reading: Reading) -> str:
-    """What the stored digests were computed from: a change of any forces the full way."""
-    return " ".join(
-        (
-            f"instance={source.pk}",
-            f"identity={source.identity}",
-            f"sql={contract.fingerprint(NAME)}",
-            f"key={KEY_VERSION}",
-            f"hash={reading.hashing.value}",
-        )
-    )

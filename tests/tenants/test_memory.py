@@ -7,7 +7,7 @@ from tests.children import child
 from tests.instances import Instance
 
 ROUTES = 1_000_000
-LIMIT_MB = 200
+LIMIT_MB = 150
 
 # The peak that the process itself reports when its work is done (ru_maxrss: kilobytes on Linux).
 MEASURED = """

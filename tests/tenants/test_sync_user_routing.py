@@ -21,6 +21,14 @@ from tenants.models import RdsInstance, RouteRemoval, Tenant, UserRoute
 from tests.caches import counts, part, query, register, run_sync, shown_emails, versions, withheld
 from tests.instances import Instance, InstanceFleet
 
+Extra = Callable[..., Instance]
+
+
+def in_full(run: SyncRun, target: int = 1) -> str:
+    """Why the run read all rows; empty when it read what differed."""
+    said = run.log.filter(message__startswith="read in full: ", target=target).first()
+    return said.message.removeprefix("read in full: ") if said else ""
+
 
 def fill(master: Instance, rows: int) -> None:
     master.execute(

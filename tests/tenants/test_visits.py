@@ -7,9 +7,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from psycopg import sql
 from pytest_django import Settings
 
 from syncs import transfer
+from syncs.digest import Hashing
 from syncs.errors import (
     ConnectionFailed,
     SourceTimeout,
@@ -42,7 +44,7 @@ def test_a_session_that_is_ended_in_the_middle_of_a_copy(registered: InstanceFle
                 registered.master.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
                 ended.set()
 
-        return transfer.copy_out(source, contract.query("sync_user_routing"), write)
+        return transfer.copy_out(source, everything(), write)
 
     (outcome,) = fleet.each_instance([known()], act, "test")
     assert isinstance(outcome.error, ConnectionFailed)
@@ -57,6 +59,10 @@ def stop_own_backend(instance: RdsInstance, source: fleet.Connection) -> None:
 
 
 STOPPED: list[int] = []
+
+
+def everything() -> sql.Composed:
+    return transfer.rows(contract.query("sync_user_routing"), Hashing.NATIVE)
 
 
 @pytest.fixture
@@ -94,7 +100,7 @@ def test_a_server_that_stops_in_the_middle_of_a_copy(
                 STOPPED.append(source.info.backend_pid)
                 os.kill(source.info.backend_pid, signal.SIGSTOP)
 
-        return transfer.copy_out(source, contract.query("sync_user_routing"), write)
+        return transfer.copy_out(source, everything(), write)
 
     (outcome,) = fleet.each_instance([known()], act, "test", limit=1)
     assert isinstance(outcome.error, SourceTimeout)

@@ -1,0 +1,172 @@
+"""What differs between a source and what was published of it: digests, then hashes, then rows.
+
+The source computes the digests of all its rows, and answers with one per bucket. Of the buckets
+whose digest is not the one kept at the last publish it sends the hash of each row, and of the
+rows whose hash is not the one of the stored row, the row itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log
+
+from psycopg import sql
+
+from syncs import digest, transfer
+from syncs.proof import Cached
+from syncs.session import Session
+from syncs.staging import Stage
+from syncs.transfer import Connection, Query, copying_in
+
+BATCH = 50_000  # ids asked for at once
+
+THEIRS = sql.SQL("SELECT bucket, rows, xor, sum FROM source_digests")
+
+_PATIENT = "SET LOCAL jit = off; SET LOCAL work_mem = '64MB'"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A source's digests beside those of the last publish; they are in table source_digests.
+
+    unlike: a text of one 0 or 1 per bucket. filled: buckets with rows, here or there.
+    """
+
+    rows: int
+    filled: int
+    unlike: str
+
+    @property
+    def differing(self) -> int:
+        return self.unlike.count("1")
+
+    @property
+    def changed(self) -> float:
+        """About how many rows changed, if they are spread over the buckets by chance."""
+        alike = 1 - self.differing / max(1, self.filled)
+        return self.filled * -log(alike) if alike > 0 else float(self.rows)
+
+
+def compare(session: Session, source: Connection, query: Query, cached: Cached) -> Compared:
+    """Ask the source, in its snapshot, for its digests."""
+    source.execute(_PATIENT)
+    asked = digest.by_bucket(
+        digest.placed(transfer.hashed(query, cached.hashing), cached.buckets, cached.hashing)
+    )
+    columns = {"bucket": "int", "rows": "bigint", "xor": "bigint", "sum": "bigint"}
+    _take(session, "source_digests", columns, source, asked)
+    rows, filled, unlike = session.execute(
+        sql.SQL(
+            "SELECT coalesce(sum(theirs.rows), 0)::bigint, count(bucket), coalesce(string_agg("
+            "CASE WHEN (kept.rows, kept.xor, kept.sum) IS DISTINCT FROM "
+            "(theirs.rows, theirs.xor, theirs.sum) THEN '1' ELSE '0' END, '' ORDER BY n), '') "
+            "FROM generate_series(0, {}) AS n LEFT JOIN "
+            "(source_digests AS theirs FULL JOIN ({}) AS kept USING (bucket)) ON bucket = n"
+        ).format(sql.Literal(cached.buckets - 1), cached.kept)
+    ).fetchone() or (0, 0, "")
+    return Compared(rows, filled, unlike)
+
+
+def refine(session: Session, source: Connection, query: Query, cached: Cached, unlike: str) -> None:
+    """Find the rows that differ, in the buckets marked in `unlike`: table differing."""
+    where = sql.SQL("get_bit({}::varbit, bucket) = 1").format(sql.Literal(unlike))
+    hashed = transfer.hashed(query, cached.hashing)
+    theirs = digest.placed(hashed, cached.buckets, cached.hashing, where)
+    asked = sql.SQL("SELECT id, hash FROM ({}) AS hashes").format(theirs)
+    columns = {"id": 'text COLLATE "C"', "hash": "bigint"}
+    _take(session, "source_hashes", columns, source, asked)
+    session.execute(
+        sql.SQL(
+            "CREATE TEMP TABLE differing AS SELECT row_number() OVER () AS number, source_id FROM "
+            "(SELECT DISTINCT coalesce(theirs.id, ours.id) AS source_id FROM source_hashes AS "
+            "theirs FULL JOIN ({}) AS ours ON theirs.id = ours.id AND theirs.hash = ours.hash "
+            "WHERE theirs.id IS NULL OR ours.id IS NULL) AS ids"
+        ).format(cached.placed(where))
+    )
+    session.execute("ANALYZE differing")
+
+
+def nothing(session: Session) -> None:
+    """Say that no row differs."""
+    session.execute("CREATE TEMP TABLE differing (number bigint, source_id text)")
+    session.execute("ANALYZE differing")
+
+
+def withheld_before(session: Session, cached: Cached) -> int:
+    """Rows that were withheld at the last publish and don't differ."""
+    found = session.execute(
+        sql.SQL(
+            "SELECT count(*) FROM ({}) AS withheld "
+            "WHERE source_id NOT IN (SELECT source_id FROM differing)"
+        ).format(cached.withheld)
+    ).fetchone()
+    return int(found[0]) if found else 0
+
+
+def has_no_id(session: Session) -> bool:
+    """Whether rows without an id are among those that differ: they can't be asked for by it."""
+    return (
+        session.execute(
+            sql.SQL("SELECT FROM differing WHERE source_id = {}").format(digest.NO_ID)
+        ).rowcount
+        > 0
+    )
+
+
+def pull(stage: Stage, source: Connection, cached: Cached, id_type: str) -> int:
+    """Stage the source's rows that differ; returns how many there are.
+
+    id_type: the source's own type of the id, so that it can use its index.
+    """
+    pulled, first = 0, 1
+    while ids := _ids(stage.session, first):
+        where = sql.SQL("source.{} = ANY ({}::{}[])").format(
+            sql.Identifier(stage.query.columns[0].name), sql.Literal(ids), sql.Identifier(id_type)
+        )
+        rows = transfer.rows(stage.query, cached.hashing, where)
+        with stage.receiving(cached.target, "UTF8") as write:
+            pulled += transfer.copy_out(source, rows, write)
+        first += BATCH
+    return pulled
+
+
+def note(session: Session, touched: Cached) -> None:
+    """Keep, until the publish ends, the digests of the rows that it may touch, as they are."""
+    session.execute(
+        sql.SQL("CREATE TEMP TABLE digests_before ON COMMIT DROP AS {}").format(touched.digests())
+    )
+
+
+def adjusted(touched: Cached) -> sql.Composed:
+    """The digests of the last publish, with the touched rows as they are now, not as they were."""
+    return sql.SQL(
+        "SELECT bucket, sum(rows)::bigint AS rows, bit_xor(xor) AS xor, sum(sum)::bigint AS sum "
+        "FROM ({} UNION ALL SELECT bucket, -rows, xor, -sum FROM digests_before UNION ALL {}) "
+        "AS parts GROUP BY bucket HAVING sum(rows) <> 0"
+    ).format(touched.kept, touched.digests())
+
+
+def _ids(session: Session, first: int) -> str | None:
+    """A batch of the ids that differ, as an array's text."""
+    found = session.execute(
+        "SELECT array_agg(source_id)::text FROM differing WHERE number BETWEEN %s AND %s",
+        [first, first + BATCH - 1],
+    ).fetchone()
+    return found[0] if found else None
+
+
+def _take(
+    session: Session,
+    table: str,
+    columns: dict[str, str],
+    source: Connection,
+    asked: sql.Composable,
+) -> None:
+    name = sql.Identifier(table)
+    defined = sql.SQL(", ").join(
+        sql.SQL("{} {}").format(sql.Identifier(column), transfer.verbatim(kind))
+        for column, kind in columns.items()
+    )
+    session.execute(sql.SQL("CREATE TEMP TABLE {} ({})").format(name, defined))
+    with copying_in(session, name, columns) as write:
+        transfer.copy_out(source, asked, write)

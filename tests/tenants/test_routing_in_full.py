@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg
+import pytest
+from django.core.management import call_command
+from pytest_django import Settings
+
+from syncs import basis, digest
+from syncs.digest import Signature
+from syncs.models import BucketDigest, Confirmation, RunState
+from tenants import directory
+from tenants.models import RdsInstance
+from tests.caches import counts, part, query, register, run_sync
+from tests.instances import Instance, InstanceFleet
+from tests.plain_routes import cached, expected
+from tests.tenants.test_sync_user_routing import Extra, fill, in_full
+
+SYNC = "user_routing"
+CORRUPT = "stored routes are not what was published"
+
+
+@pytest.fixture
+def synced(master: Instance) -> Instance:
+    fill(master, 200)
+    run_sync(SYNC)
+    return master
+
+
+def known() -> dict[str, str]:
+    return basis.read(Confirmation.objects.get(sync=SYNC).basis)
+
+
+def remember(**facts: object) -> None:
+    Confirmation.objects.update(basis=basis.written(known() | facts))
+
+
+def test_the_first_fill_says_why(master: Instance) -> None:
+    fill(master, 5)
+    assert in_full(run_sync(SYNC)) == "no digests were kept"
+    assert in_full(run_sync(SYNC)) == ""
+
+
+@pytest.mark.parametrize("fact", directory.FACTS)
+def test_digests_of_something_else_are_not_compared(synced: Instance, fact: str) -> None:
+    remember(**{fact: "md5" if fact == "hash" else "other"})
+    query("UPDATE user_routes SET user_name = 'x' WHERE source_id = '7'")
+    run = run_sync(SYNC)
+    assert in_full(run) in (directory.FACTS[fact], CORRUPT)
+    assert cached() == expected(synced)
+    assert in_full(run_sync(SYNC)) == ""
+
+
+def test_another_query_is_read_in_full(
+    synced: Instance, tmp_path: Path, settings: Settings
+) -> None:
+    settings.RAINBO_SOURCE_SQL = tmp_path
+    (tmp_path / "sync_user_routing.sql").write_text("SELECT * FROM user_email_routing")
+    assert in_full(run_sync(SYNC)) == directory.FACTS["sql"]
+
+
+def test_servers_that_hash_alike_are_proved_to(
+    synced: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, asked = digest.sign, []
+
+    def sign(server: psycopg.Connection) -> Signature:
+        asked.append(server)
+        return [(len(asked), 0)] if len(asked) > 1 else real(server)
+
+    monkeypatch.setattr(digest, "sign", sign)
+    synced.add_route(999, "j\u00fcrgen@example.com")
+    run = run_sync(SYNC)
+    assert in_full(run) == directory.FACTS["hash"]
+    assert known()["hash"] == "md5"
+    assert cached() == expected(synced)
+    asked.clear()
+    synced.execute("DELETE FROM user_email_routing WHERE id = 999")
+    assert in_full(run_sync(SYNC)) == ""
+    assert cached() == expected(synced)
+
+
+def test_texts_without_an_encoding(registered: InstanceFleet, extra_instance: Extra) -> None:
+    RdsInstance.objects.update(is_master=False)
+    source = extra_instance(4, master=True, encoding="SQL_ASCII")
+    register(source)
+    source.add_route(1, "ann@example.com")
+    for _ in range(2):
+        run = run_sync(SYNC)
+    assert in_full(run, 4) == "the master's texts have no encoding"
+
+
+def test_a_large_part_that_changed(master: Instance) -> None:
+    fill(master, 20_000)
+    run_sync(SYNC)
+    master.execute("UPDATE user_email_routing SET updated_at = '2026-01-01' WHERE id % 3 = 0")
+    run = run_sync(SYNC)
+    assert in_full(run) == "a large part of the directory changed"
+    assert counts(run) == (20_000, 0, 6_666, 0, 0)
+    assert cached() == expected(master)
+
+
+def test_digests_that_became_too_coarse(synced: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory, "BOUNDS", (0, 0.1))
+    assert in_full(run_sync(SYNC)) == "the directory outgrew its digests"
+
+
+def test_buckets_grow_with_the_rows() -> None:
+    assert [directory.buckets_for(rows) for rows in (0, 1, 100_000, 10**6, 10**7)] == [
+        1024,
+        1024,
+        2048,
+        16384,
+        131072,
+    ]
+
+
+def test_rows_without_an_id(synced: Instance) -> None:
+    synced.execute("ALTER TABLE user_email_routing DROP CONSTRAINT user_email_routing_pkey")
+    synced.execute("ALTER TABLE user_email_routing ALTER id DROP NOT NULL")
+    synced.execute("INSERT INTO user_email_routing (email) VALUES ('a@x.org'), ('b@x.org')")
+    run = run_sync(SYNC)
+    assert in_full(run) == "rows without an id changed"
+    assert counts(run) == (202, 0, 0, 0, 2)
+    synced.execute("UPDATE user_email_routing SET status = 'x' WHERE id = 7")
+    run = run_sync(SYNC)
+    assert (in_full(run), counts(run)) == ("", (202, 0, 1, 0, 2))
+
+
+def test_an_id_that_comes_twice_is_named(synced: Instance) -> None:
+    synced.execute("ALTER TABLE user_email_routing DROP CONSTRAINT user_email_routing_pkey")
+    synced.execute("INSERT INTO user_email_routing SELECT * FROM user_email_routing WHERE id = 7")
+    for forced in (False, True):
+        run = run_sync(SYNC, force=forced)
+        assert part(run).error == "sync_user_routing.sql returns the id 7 twice"
+
+
+def test_force_reads_in_full(synced: Instance) -> None:
+    run = run_sync(SYNC, force=True)
+    assert in_full(run) == "it was asked for by --force"
+    assert counts(run) == (200, 0, 0, 0, 0)
+
+
+DAMAGES = [
+    "UPDATE user_routes SET user_name = 'x' WHERE source_id = '7'",
+    "UPDATE user_routes SET email_key = 'x' WHERE source_id = '7'",
+    "DELETE FROM user_routes WHERE source_id = '7'",
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_found_by_the_share_of_a_run(synced: Instance, damage: str) -> None:
+    query(damage)
+    bucket = query("SELECT hashtextextended('7' COLLATE \"C\", 0) & 1023")[0][0]
+    remember(share=(bucket - 1) % directory.SHARES)
+    assert in_full(run_sync(SYNC)) == ""
+    run = run_sync(SYNC)
+    assert in_full(run) == CORRUPT
+    assert part(run).note == f"read in full: {CORRUPT}"
+    assert run.log.get(level="error").message == f"read in full: {CORRUPT}"
+    assert cached() == expected(synced)
+
+
+def test_every_share_gets_its_turn(synced: Instance) -> None:
+    shares = set()
+    for _ in range(3):
+        shares.add(known()["share"])
+        run_sync(SYNC)
+    assert shares == {"0", "1", "2"}
+    remember(share=directory.SHARES - 1)
+    run_sync(SYNC)
+    assert known()["share"] == "0"
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_where_something_changed_is_found_by_the_proof(
+    synced: Instance, damage: str
+) -> None:
+    query(damage)
+    remember(share=95)  # of 1024 buckets, and not that of account 7
+    synced.execute("UPDATE user_email_routing SET status = 'x' WHERE id = 7")
+    run = run_sync(SYNC)
+    assert in_full(run) == "digests of cache and source differ; nothing was published"
+    assert run.state == RunState.SUCCEEDED
+    assert cached() == expected(synced)
+
+
+@pytest.mark.parametrize("way", ["damaged rows", "damaged digests"])
+def test_a_sync_after_verify_cache_mends(synced: Instance, way: str) -> None:
+    if way == "damaged rows":
+        query(DAMAGES[0])
+    else:
+        BucketDigest.objects.filter(bucket__lt=100).delete()
+    with pytest.raises(SystemExit):
+        call_command("verify_cache")
+    run_sync(SYNC)
+    call_command("verify_cache")
+    assert cached() == expected(synced)

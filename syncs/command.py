@@ -31,6 +31,7 @@ class SyncCommand(BaseCommand):
 
     syncs: ClassVar[Sequence[str]] = ()
     offers: ClassVar[frozenset[str]] = frozenset()
+    force: ClassVar[str] = ""  # what --force does; without a word it isn't offered
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--dry-run", action="store_true", help="show what would change")
@@ -45,6 +46,8 @@ class SyncCommand(BaseCommand):
                 "--accept-held", type=int, metavar="RUN", help="publish what that run holds"
             )
             parser.add_argument("--reason", default="", help="why it is accepted; kept")
+        if self.force:
+            parser.add_argument("--force", action="store_true", help=self.force)
 
     def handle(self, *_: object, **given: Any) -> None:
         code = self.run_syncs(given)
@@ -79,6 +82,7 @@ class SyncCommand(BaseCommand):
         """The run's options. Raises UsageError for what makes no sense."""
         return Options(
             dry_run=given["dry_run"],
+            force=given.get("force", False),
             accept_held=given.get("accept_held"),
             reason=given.get("reason") or "",
             failed_from=given.get("failed_from"),

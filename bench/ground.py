@@ -1,0 +1,117 @@
+"""The servers that a benchmark runs on: its own, started for it and removed after it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+
+from bench.errors import BenchError
+from localfleet import binaries, instances
+from localfleet.fleet import LocalFleet
+from localfleet.places import CHECKOUT, local_root, scratch_root
+from localfleet.server import Server
+from localfleet.state import OWN_DATABASE, State
+
+MASTER, SECOND = "rds1", "rds2"
+# Durable, as in production; large enough that no checkpoint falls into a measurement by itself.
+OPTIONS = {
+    "shared_buffers": "512MB",
+    "max_wal_size": "8GB",
+    "checkpoint_timeout": "30min",
+    "max_connections": "300",
+}
+
+
+@dataclass
+class Ground:
+    """RAINBO's own database, the master and a second server, with RAINBO's tables."""
+
+    root: Path
+    fleet: LocalFleet
+    state: State
+
+    @property
+    def own(self) -> Server:
+        return self.fleet[OWN_DATABASE]
+
+    @property
+    def master(self) -> Server:
+        return self.fleet[MASTER]
+
+    @property
+    def second(self) -> Server:
+        return self.fleet[SECOND]
+
+    @property
+    def own_password(self) -> str:
+        return self.state.settings["RAINBO_DB_PASSWORD"]
+
+    def environment(self, **more: str) -> dict[str, str]:
+        return self.state.environment() | {"DJANGO_SETTINGS_MODULE": "rainbo.settings"} | more
+
+    def own_session(self, **parameters: object) -> psycopg.Connection:
+        """On RAINBO's own database, as superuser."""
+        return self.own.connect(OWN_DATABASE, **parameters)
+
+    def ask(self, statement: LiteralString, *values: object) -> Any:
+        """One value of RAINBO's own database."""
+        with self.own_session() as session:
+            row = session.execute(statement, values or None).fetchone()
+        return row[0] if row else None
+
+    def do(self, word: str, task: Mapping[str, Any] | None = None, **env: str) -> dict[str, Any]:
+        """Let a process of RAINBO's own do a task of bench/child.py; what it answers."""
+        done = subprocess.run(
+            [sys.executable, "-m", "bench.child", word],
+            cwd=CHECKOUT,
+            env=self.environment(**env),
+            input=json.dumps(task or {}),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise BenchError(f"{word} failed: {done.stderr.strip()[-2000:]}")
+        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return answer
+
+    def psql(self) -> Path:
+        """The psql that came with the servers, else Debian's."""
+        beside = binaries.find() / "psql"
+        return beside if beside.exists() else Path("psql")
+
+
+@contextmanager
+def prepared() -> Iterator[Ground]:
+    """Start everything, from nothing; leave nothing behind."""
+    with ExitStack() as stack:
+        root = stack.enter_context(scratch_root(local_root()))
+        fleet = LocalFleet(root, (OWN_DATABASE, MASTER, SECOND), options=OPTIONS)
+        stack.enter_context(fleet)
+        state = State.load(root)
+        ground = Ground(root, fleet, state)
+        state.point_to(ground.own)
+        instances.prepare_own(ground.own, ground.own_password)
+        _migrate(ground)
+        yield ground
+
+
+def _migrate(ground: Ground) -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "migrate", "--no-input"],
+        cwd=CHECKOUT,
+        env=ground.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise BenchError(f"migrate failed: {done.stderr.strip()[-2000:]}")

@@ -13,7 +13,7 @@ from django.conf import settings
 from psycopg import sql
 
 from syncs import held
-from syncs.history import rows_day_ago
+from syncs.history import rows_a_day_ago
 from syncs.models import HeldChange
 from syncs.run import Run
 from syncs.transfer import Connection, verbatim
@@ -90,7 +90,7 @@ class Plan:
             statement=contract.text("sync_ghost_users"),
             installation=installation_id(),
             active={str(k): n for k, n in ghost_record.active_ghosts(run.session).items()},
-            day_ago={target: rows_day_ago(sync, target, now) for target in targets},
+            day_ago=rows_a_day_ago(sync, targets, now),
         )
 
     def parameters(self, instance: RdsInstance) -> dict[str, object]:

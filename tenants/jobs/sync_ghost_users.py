@@ -84,9 +84,10 @@ def _publish(run: Run, plan: Plan, parts: Sequence[Part]) -> dict[int, int]:
     """
     with run.publishing() as session:
         there = ghost_record.still_registered(session, [part.instance.pk for part in parts])
-        for part in parts:
-            if part.instance.pk in there:
-                _record(run, plan, part, session)
+        with session.pipeline():  # the answers of all instances, without waiting for each
+            for part in parts:
+                if part.instance.pk in there:
+                    _record(run, plan, part, session)
         active = ghost_record.active_ghosts(session)
     return {pk: active.get(pk, 0) for pk in there}
 

@@ -93,18 +93,17 @@ class Proxy:
 
 @contextmanager
 def proxy(to_port: int, round_trip: float = 0.0) -> Iterator[Proxy]:
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "bench.proxy", str(to_port), str(round_trip)],
         cwd=CHECKOUT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-    )
-    try:
-        yield Proxy(process)
-    finally:
-        process.kill()
-        process.communicate()
+    ) as process:
+        try:
+            yield Proxy(process)
+        finally:
+            process.kill()
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from syncs.history import confirmed_lately, rows_a_day_ago
 from syncs.models import TargetState
 from syncs.run import Confirmed, Counts, Run
 from syncs.session import Session
+from syncs.fleet_stage import FleetStage
 from syncs.staging import Stage
 from tenants import contract, presence, tenant_merge
 from tenants.choice import as_target, chosen
@@ -52,7 +53,7 @@ def sync_tenant_summaries(run: Run) -> None:
     instances = chosen(run)
     run.expect(map(as_target, instances))
     instances = _not_fresh(run, instances)
-    stage = Stage(run.session, "incoming_tenants", contract.query(NAME))
+    stage = FleetStage(run.session, "incoming_tenants", contract.query(NAME))
     readings = read_instances(run, stage, instances)
     stage.withhold(tenant_merge.UNUSABLE)
     usable = {

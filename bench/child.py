@@ -1,6 +1,6 @@
-"""One task inside RAINBO, in a process of its own: `python -m bench.child WORD`, JSON in and out.
+"""Tasks inside RAINBO, in a process of its own: `python -m bench.child WORD`.
 
-Time is measured after Python and Django have started and before RAINBO's database is reached.
+Each line on its input is a task in JSON, and is answered by a line in JSON. Time is measured after Python and Django have started and before RAINBO's database is reached.
 """
 
 from __future__ import annotations
@@ -30,10 +30,9 @@ Task = Mapping[str, Any]
 
 
 def sync(task: Task) -> dict[str, Any]:
-    """Run a sync as its command does, once for each of `times`; tell of the last."""
+    """Run a sync as its command does."""
     started = time.monotonic()
-    for _ in range(task.get("times", 1)):
-        record = runs.execute(runs.request(task["sync"], Options(force=True), Trigger.COMMAND))
+    record = runs.execute(runs.request(task["sync"], Options(force=True), Trigger.COMMAND))
     ended = time.monotonic()
     return {
         "started": started,
@@ -107,4 +106,5 @@ TASKS: dict[str, Callable[[Task], dict[str, Any]]] = {
 
 
 if __name__ == "__main__":
-    print(json.dumps(TASKS[sys.argv[1]](json.load(sys.stdin))))
+    for line in sys.stdin:
+        print(json.dumps(TASKS[sys.argv[1]](json.loads(line))), flush=True)

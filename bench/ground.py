@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
 
@@ -61,27 +61,37 @@ class Ground:
         """On RAINBO's own database, as superuser."""
         return self.own.connect(OWN_DATABASE, **parameters)
 
-    def ask(self, statement: LiteralString, *values: object) -> Any:
-        """One value of RAINBO's own database."""
-        with self.own_session() as session:
-            row = session.execute(statement, values or None).fetchone()
-        return row[0] if row else None
-
     def do(self, word: str, task: Mapping[str, Any] | None = None, **env: str) -> dict[str, Any]:
         """Let a process of RAINBO's own do a task of bench/child.py; what it answers."""
-        done = subprocess.run(
-            [sys.executable, "-m", "bench.child", word],
-            cwd=CHECKOUT,
-            env=self.environment(**env),
-            input=json.dumps(task or {}),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise BenchError(f"{word} failed: {done.stderr.strip()[-2000:]}")
-        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return answer
+        with self.doing(word, **env) as child:
+            return child(task or {})
+
+    @contextmanager
+    def doing(self, word: str, **env: str) -> Iterator[Callable[[Mapping[str, Any]], Any]]:
+        """A process that does such tasks one after the other."""
+        with (
+            (self.root / "child.log").open("w+") as log,
+            subprocess.Popen(
+                [sys.executable, "-m", "bench.child", word],
+                cwd=CHECKOUT,
+                env=self.environment(**env),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            ) as process,
+        ):
+
+            def answer(task: Mapping[str, Any]) -> Any:
+                with suppress(BrokenPipeError):
+                    print(json.dumps(task), file=process.stdin, flush=True)
+                line = process.stdout.readline() if process.stdout else ""
+                if not line:
+                    log.seek(0)
+                    raise BenchError(f"{word} failed: {log.read().strip()[-2000:]}")
+                return json.loads(line)
+
+            yield answer
 
     def psql(self) -> Path:
         """The psql that came with the servers, else Debian's."""
@@ -90,11 +100,11 @@ class Ground:
 
 
 @contextmanager
-def prepared() -> Iterator[Ground]:
-    """Start everything, from nothing; leave nothing behind."""
+def prepared(**options: str) -> Iterator[Ground]:
+    """Start everything, from nothing; leave nothing behind. options: of the servers."""
     with ExitStack() as stack:
         root = stack.enter_context(scratch_root(local_root()))
-        fleet = LocalFleet(root, (OWN_DATABASE, MASTER, SECOND), options=OPTIONS)
+        fleet = LocalFleet(root, (OWN_DATABASE, MASTER, SECOND), options=OPTIONS | options)
         stack.enter_context(fleet)
         state = State.load(root)
         ground = Ground(root, fleet, state)

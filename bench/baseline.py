@@ -6,7 +6,7 @@ import os
 import subprocess
 import time
 
-from bench.directory import COLUMNS, DATABASE
+from bench.directory import DATABASE, OUT
 from bench.errors import BenchError
 from bench.ground import Ground
 from bench.instances import PASSWORD
@@ -14,7 +14,6 @@ from localfleet import schema
 from localfleet.server import HOST
 from localfleet.state import OWN_DATABASE
 
-OUT = f"COPY (SELECT {COLUMNS} FROM user_email_routing) TO STDOUT (FORMAT binary)"
 IN = "COPY bench_a FROM STDIN (FORMAT binary)"
 TABLE = """
     DROP TABLE IF EXISTS bench_a;

@@ -22,8 +22,12 @@ SIZES = """
      WHERE oid = %(table)s::regclass
         OR oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = %(table)s::regclass)
      ORDER BY relname"""
-VACUUMED = "SELECT autovacuum_count, n_tup_hot_upd, n_tup_upd FROM pg_stat_user_tables WHERE relname = %s"
-OPTIONS = "SELECT coalesce(array_to_string(reloptions, ', '), 'defaults') FROM pg_class WHERE oid = %s::regclass"
+VACUUMED = """
+    SELECT autovacuum_count, n_tup_hot_upd, n_tup_upd
+      FROM pg_stat_user_tables WHERE relname = %s"""
+OPTIONS = """
+    SELECT coalesce(array_to_string(reloptions, ', '), 'defaults')
+      FROM pg_class WHERE oid = %s::regclass"""
 TOLD_EVERY = 100
 # Production waits minutes between two syncs, and a minute between two looks of autovacuum; here a
 # sync follows at once, so that autovacuum looks more often too (still less often than once a sync).

@@ -1,6 +1,7 @@
 """Tasks inside RAINBO, in a process of its own: `python -m bench.child WORD`.
 
-Each line on its input is a task in JSON, and is answered by a line in JSON. Time is measured after Python and Django have started and before RAINBO's database is reached.
+Each line on its input is a task in JSON, and is answered by a line in JSON. Time
+is measured after Python and Django have started and before RAINBO's database is reached.
 """
 
 from __future__ import annotations
@@ -93,7 +94,11 @@ def counts(record: SyncRun) -> dict[str, int]:
 
 
 def errors(record: SyncRun) -> list[str]:
-    told = RunTarget.objects.filter(run=record).exclude(error="", note="").values_list("error", "note")[:5]
+    told = (
+        RunTarget.objects.filter(run=record)
+        .exclude(error="", note="")
+        .values_list("error", "note")[:5]
+    )
     return [record.error] * bool(record.error) + [error or note for error, note in told]
 
 

@@ -10,6 +10,7 @@ from localfleet import schema
 
 DATABASE = "app"
 COLUMNS = "id, email, tenant_id, rds_instance_id, user_id, user_name, status, updated_at"
+OUT = f"COPY (SELECT {COLUMNS} FROM user_email_routing) TO STDOUT (FORMAT binary)"  # noqa: S608
 KINDS = 4  # of changes: inserts, updates, deletes, moves
 
 # Every tenth e-mail stays as it is for ever: readers look these up and must always find them.
@@ -30,7 +31,8 @@ DELETE = """
      WHERE picked.id = user_email_routing.id AND place <= {each}"""
 UPDATE = """
     UPDATE user_email_routing SET user_name = 'Renamed ' || {seed}, updated_at = now()
-      FROM picked WHERE picked.id = user_email_routing.id AND place BETWEEN {each} + 1 AND 2 * {each}"""
+      FROM picked
+     WHERE picked.id = user_email_routing.id AND place BETWEEN {each} + 1 AND 2 * {each}"""
 MOVE = """
     UPDATE user_email_routing
        SET rds_instance_id = 1 + (coalesce(rds_instance_id, 0) + 1) % 19, updated_at = now()
@@ -75,7 +77,9 @@ class Directory:
 
     def size(self) -> int:
         """Bytes of all rows as a binary COPY sends them."""
-        with self.connect() as session, session.cursor() as cursor:
-            statement = f"COPY (SELECT {COLUMNS} FROM user_email_routing) TO STDOUT (FORMAT binary)"
-            with cursor.copy(statement.encode()) as copy:
-                return sum(len(block) for block in copy)
+        with (
+            self.connect() as session,
+            session.cursor() as cursor,
+            cursor.copy(OUT.encode()) as copy,
+        ):
+            return sum(len(block) for block in copy)

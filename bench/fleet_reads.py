@@ -149,7 +149,9 @@ class Fleet:
     def _line(self, what: str, ours: list[float], theirs: list[float]) -> Line:
         return Line("RAINBO", what, Spread.of(ours), ratio(ours, theirs))
 
-    def _in_turns(self, ours: Timed, theirs: Timed, repeats: int) -> tuple[list[float], list[float]]:
+    def _in_turns(
+        self, ours: Timed, theirs: Timed, repeats: int
+    ) -> tuple[list[float], list[float]]:
         pairs = [(theirs(), ours()) for _ in range(repeats)]
         note(", ".join(f"{mine:.2f} s against {other:.1f} s" for other, mine in pairs))
         return [mine for _, mine in pairs], [other for other, _ in pairs]

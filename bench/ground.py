@@ -64,7 +64,8 @@ class Ground:
     def do(self, word: str, task: Mapping[str, Any] | None = None, **env: str) -> dict[str, Any]:
         """Let a process of RAINBO's own do a task of bench/child.py; what it answers."""
         with self.doing(word, **env) as child:
-            return child(task or {})
+            answer: dict[str, Any] = child(task or {})
+            return answer
 
     @contextmanager
     def doing(self, word: str, **env: str) -> Iterator[Callable[[Mapping[str, Any]], Any]]:

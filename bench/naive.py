@@ -13,7 +13,9 @@ TABLE = """
     CREATE TABLE naive_tenants (
         instance_id integer, remote_id bigint, name text, status text, users bigint,
         locations bigint, PRIMARY KEY (instance_id, remote_id))"""
-USERS = "SELECT count(*) FROM users WHERE tenant_id = %s AND status = 'Active' AND NOT is_ghost_admin"
+USERS = (
+    "SELECT count(*) FROM users WHERE tenant_id = %s AND status = 'Active' AND NOT is_ghost_admin"
+)
 LOCATIONS = "SELECT count(*) FROM locations WHERE tenant_id = %s"
 UPSERT = """
     INSERT INTO naive_tenants VALUES (%s, %s, %s, %s, %s, %s)

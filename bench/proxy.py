@@ -1,7 +1,7 @@
 """A proxy on loopback that counts bytes and can delay them: `python -m bench.proxy PORT [SECONDS]`.
 
-It forwards to PORT on 127.0.0.1; SECONDS is the round trip that it adds. It prints its own port, and
-then, for each line on its input, the bytes that came from the server since the last time.
+It forwards to PORT on 127.0.0.1; SECONDS is the round trip that it adds. It prints its own port,
+and then, for each line on its input, the bytes that came from the server since the last time.
 """
 
 from __future__ import annotations

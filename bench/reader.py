@@ -1,6 +1,7 @@
-"""Looks e-mails up, one after the other, as RAINBO does: `python -m bench.reader PORT PASSWORD ROWS`.
+"""Looks e-mails up, one after the other, as RAINBO does.
 
-Runs until its input is closed, then prints one JSON list of (monotonic time, seconds, found).
+`python -m bench.reader PORT PASSWORD ROWS` runs until its input is closed,
+then prints one JSON list of (monotonic time, seconds, found).
 """
 
 from __future__ import annotations
@@ -76,11 +77,21 @@ def missed(looks: list[Look]) -> int:
 
 def _main(port: int, password: str, rows: int) -> None:
     ended = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+
+    def wait() -> None:
+        sys.stdin.read()
+        ended.set()
+
+    threading.Thread(target=wait, daemon=True).start()
     looks: list[Look] = []
     with psycopg.connect(
-        host=HOST, port=port, user=OWN_DATABASE, password=password, dbname=OWN_DATABASE,
-        autocommit=True, prepare_threshold=0,
+        host=HOST,
+        port=port,
+        user=OWN_DATABASE,
+        password=password,
+        dbname=OWN_DATABASE,
+        autocommit=True,
+        prepare_threshold=0,
     ) as session:
         session.execute(LOOK_UP, ["warm@example.com"])
         print("ready", flush=True)

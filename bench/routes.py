@@ -131,7 +131,7 @@ class Routes:
         calm: list[tuple[float, float]] = []
         busy: list[tuple[float, float]] = []
         with reader.reading(self.ground, self.directory.rows) as reads:
-            for scenario in scenarios * repeats:
+            for scenario in [*scenarios] * repeats:
                 scenario.prepare()
                 started = time.monotonic()
                 time.sleep(QUIET)
@@ -168,7 +168,11 @@ def measure(ground: Ground, rows: int, repeats: int) -> tuple[Part, Directory]:
     scenarios = routes.scenarios()
     routes.take(scenarios, repeats)
     size = directory.size()
-    lines = [_baseline(routes, size), *(routes.taken[s.name].line(s.what) for s in scenarios), *lines]
+    lines = [
+        _baseline(routes, size),
+        *(routes.taken[s.name].line(s.what) for s in scenarios),
+        *lines,
+    ]
     note("look-ups during syncs")
     looks, *look_bars = routes.look_ups([s for s in scenarios if s.name != "fill"], 2)
     bars = [*_bars(routes, scenarios, size), *look_bars, *_growth(routes, compared)]
@@ -203,7 +207,9 @@ def _bars(routes: Routes, scenarios: Sequence[Scenario], size: int) -> list[Bar]
     memory = max(max(taken.memory) for taken in routes.taken.values())
     return [
         *bars,
-        Bar("bytes from the source when nothing changed", 1, 100 * nothing.wire / size, "% of data"),
+        Bar(
+            "bytes from the source when nothing changed", 1, 100 * nothing.wire / size, "% of data"
+        ),
         Bar("WAL when nothing changed", 1, Spread.of(nothing.wal).median / 1e6, "MB"),
         Bar("routes rewritten when nothing changed", 0, max(nothing.written), "rows"),
         Bar("peak memory of the process", 150, memory, "MB"),

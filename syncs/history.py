@@ -56,7 +56,7 @@ def rows_day_ago(sync: str, target: str, now: datetime) -> int | None:
 
 def rows_a_day_ago(sync: str, targets: Collection[str], now: datetime) -> dict[str, int | None]:
     """The same of many targets, in one query."""
-    facts = {"sync": sync, "targets": [*targets], "since": now - timedelta(hours=24)}
+    since = now - timedelta(hours=24)
     with connection.cursor() as cursor:
-        cursor.execute(_DAY_AGO, facts)
+        cursor.execute(_DAY_AGO, {"sync": sync, "targets": [*targets], "since": since})
         return dict(cursor.fetchall())

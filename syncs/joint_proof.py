@@ -49,9 +49,7 @@ _KEEP = (
 )
 
 
-def prove_staged(
-    stage: Stage, sent: Mapping[str, tuple[int, Hashing]]
-) -> dict[str, NotEqual]:
+def prove_staged(stage: Stage, sent: Mapping[str, tuple[int, Hashing]]) -> dict[str, NotEqual]:
     """Compare what was staged of each target with what its source sent; the targets that differ."""
     found: dict[str, tuple[int, int]] = {}
     for hashing, targets in _by_hashing({t: hashing for t, (_, hashing) in sent.items()}).items():

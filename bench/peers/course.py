@@ -68,6 +68,11 @@ class Course:
             session.execute(EMPTY.encode())
             session.execute(INDEXES.format(TABLE).encode())
 
+    def clear(self) -> None:
+        """No table at all, for a tool that makes its own."""
+        with self.session() as session:
+            session.execute(f"DROP TABLE IF EXISTS {TABLE}, user_email_routing".encode())
+
     def rows(self, table: str = TABLE) -> int:
         with self.session() as session:
             found = session.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()  # noqa: S608

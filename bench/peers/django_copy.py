@@ -6,6 +6,7 @@ Run as a program: SOURCE TARGET, both as URLs.
 from __future__ import annotations
 
 import sys
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import django
@@ -43,6 +44,7 @@ class Row(models.Model):
     user_name = models.TextField(null=True)  # noqa: DJ001
     status = models.TextField(null=True)  # noqa: DJ001
     updated_at = models.DateTimeField(null=True)
+    objects: models.Manager[Any] = models.Manager()
 
     class Meta:
         abstract = True
@@ -77,7 +79,9 @@ def copy() -> None:
             if len(batch) == BATCH:
                 store(batch)
         store(batch)
-        gone = [pk for pk in Route.objects.values_list("pk", flat=True).iterator() if pk not in seen]
+        gone = [
+            pk for pk in Route.objects.values_list("pk", flat=True).iterator() if pk not in seen
+        ]
         for first in range(0, len(gone), BATCH):
             Route.objects.filter(pk__in=gone[first : first + BATCH]).delete()
 

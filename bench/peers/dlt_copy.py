@@ -19,11 +19,11 @@ table = sql_table(
     chunk_size=100_000,
 ).with_name("routes")
 table.apply_hints(table_name="routes", primary_key="id")
-pipeline = dlt.pipeline(
-    name, destination=dlt.destinations.postgres(target), dataset_name="peer"
-)
+pipeline = dlt.pipeline(name, destination=dlt.destinations.postgres(target), dataset_name="peer")
 pipeline.run(
     table,
-    write_disposition="replace" if way == "replace" else {"disposition": "merge", "strategy": "upsert"},
+    write_disposition="replace"
+    if way == "replace"
+    else {"disposition": "merge", "strategy": "upsert"},
     loader_file_format="csv",
 )

@@ -19,7 +19,10 @@ Job = Callable[[Course], float | None]  # gives its peak memory in MB, where it 
 
 @dataclass(frozen=True)
 class Peer:
-    """again: None when it can only copy everything anew. misses: what its job leaves undone."""
+    """prepare: what the first fill finds. again: None when it can only copy everything anew.
+
+    misses: what its job leaves undone.
+    """
 
     name: str
     way: str
@@ -27,6 +30,7 @@ class Peer:
     again: Job | None = None
     misses: str = ""
     table: str = TABLE
+    prepare: Callable[[Course], object] = Course.empty
 
 
 def sling_fill(course: Course) -> float:
@@ -64,8 +68,6 @@ def _dlt(course: Course, disposition: str) -> float:
 
 
 def pgcopydb_fill(course: Course) -> float:
-    with course.session() as session:
-        session.execute(f"DROP TABLE {TABLE}; DROP TABLE IF EXISTS user_email_routing".encode())
     programs = str(tools.server_programs())
     words = ["clone", "--source", course.source, "--target", course.target, "--no-owner"]
     words += ["--no-acl", "--table-jobs", "2", "--index-jobs", "2", "--restart", "--not-consistent"]
@@ -110,13 +112,18 @@ def django(course: Course) -> float:
     return course.run(words, {})
 
 
+STALE = "rows that were deleted stay"
 PEERS = (
-    Peer("pgcopydb", "clone of the table", pgcopydb_fill, table="user_email_routing",
-         misses="with the source's own two indexes"),
+    Peer(
+        "pgcopydb",
+        "clone of the table",
+        pgcopydb_fill,
+        table="user_email_routing",
+        misses="with the source's own two indexes",
+        prepare=Course.clear,
+    ),
     Peer("postgres_fdw", "upsert where different, delete", fdw, fdw),
-    Peer("sling", "truncate and load", sling_fill),
-    Peer("sling", "upsert by key", sling_fill, sling_again, misses="leaves deleted rows there"),
-    Peer("dlt", "connectorx, then upsert by key", dlt_fill, dlt_again, table=f"peer.{TABLE}",
-         misses="leaves deleted rows there"),
+    Peer("sling", "load, then upsert by key", sling_fill, sling_again, STALE),
+    Peer("dlt", "connectorx, then upsert by key", dlt_fill, dlt_again, STALE, f"peer.{TABLE}"),
     Peer("Django", "bulk_create(update_conflicts=True), delete", django, django),
 )

@@ -10,12 +10,12 @@ from django.db import transaction
 
 from syncs import guard, held, joint_proof
 from syncs.errors import ROWS_REFUSED, RainboError, refusal
+from syncs.fleet_stage import FleetStage
 from syncs.guard import Limit
 from syncs.history import confirmed_lately, rows_a_day_ago
 from syncs.models import TargetState
 from syncs.run import Confirmed, Counts, Run
 from syncs.session import Session
-from syncs.fleet_stage import FleetStage
 from syncs.staging import Stage
 from tenants import contract, presence, tenant_merge
 from tenants.choice import as_target, chosen
@@ -133,9 +133,7 @@ def _publish(run: Run, stage: Stage, parts: Mapping[str, Part]) -> None:
     published = {target: part for target, part in good.items() if target not in failed}
     with transaction.atomic():
         for target, part in published.items():
-            run.settle(
-                target, TargetState.SUCCEEDED, seconds=part.reading.seconds, **part.counts
-            )
+            run.settle(target, TargetState.SUCCEEDED, seconds=part.reading.seconds, **part.counts)
     for target, error in failed.items():
         _fail(run, target, good[target].reading, error)
 

@@ -51,7 +51,7 @@ def register(task: Task) -> dict[str, Any]:
     for fields in task["instances"]:
         row = RdsInstance(**{name: fields[name] for name in fields if name != "password"})
         known = RdsInstance.objects.filter(pk=row.pk).first()
-        if known is not None:
+        if known is not None and known.database == row.database:  # by whatever port
             row.system_identifier, row.database_oid = known.system_identifier, known.database_oid
         row.set_password(fields["password"])
         row.save()

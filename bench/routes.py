@@ -21,6 +21,7 @@ from localfleet.state import OWN_DATABASE
 
 OURS = "RAINBO"
 QUIET = 2.0  # seconds without a sync between two that a reader lives through
+READ_ROUNDS = 2
 MILLION = 1_000_000
 
 
@@ -174,7 +175,9 @@ def measure(ground: Ground, rows: int, repeats: int) -> tuple[Part, Directory]:
         *lines,
     ]
     note("look-ups during syncs")
-    looks, *look_bars = routes.look_ups([s for s in scenarios if s.name != "fill"], 2)
+    looks, *look_bars = routes.look_ups(
+        [s for s in scenarios if s.name != "fill"], min(READ_ROUNDS, repeats)
+    )
     bars = [*_bars(routes, scenarios, size), *look_bars, *_growth(routes, compared)]
     facts = {"rows": f"{rows:,}", "size": f"{size / 1e6:.0f} MB"}
     title = f"The routing sync, {rows:,} rows"

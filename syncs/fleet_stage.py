@@ -38,3 +38,13 @@ class FleetStage(Stage):
         columns = [*(column.name for column in self.query.columns), "row_hash"]
         with copying_in(self.session, self.table, columns) as write:
             yield write
+
+    def suspects(self) -> set[str]:
+        """Targets that `check` has to look at: with a bad row, or with one id twice."""
+        rows = self.session.execute(
+            sql.SQL(
+                "SELECT target FROM {bad} UNION SELECT target FROM {table} "
+                "GROUP BY target, {id} HAVING count(*) > 1"
+            ).format(bad=self.bad, table=self.table, id=sql.Identifier(self.query.columns[0].name))
+        )
+        return {target for (target,) in rows}

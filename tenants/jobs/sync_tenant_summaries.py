@@ -56,10 +56,11 @@ def sync_tenant_summaries(run: Run) -> None:
     stage = FleetStage(run.session, "incoming_tenants", contract.query(NAME))
     readings = read_instances(run, stage, instances)
     stage.withhold(tenant_merge.UNUSABLE)
+    suspects = stage.suspects()
     usable = {
         target: reading
         for target, reading in readings.items()
-        if _usable(run, stage, target, reading)
+        if target not in suspects or _usable(run, stage, target, reading)
     }
     tenant_merge.plan(run.session, stage, usable)
     by_target = {str(instance.pk): instance for instance in instances}

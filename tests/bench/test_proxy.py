@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-
 from bench.proxy import proxy
 from localfleet.fleet import LocalFleet
 

@@ -38,7 +38,8 @@ COLUMNS = ("who", "what", "seconds", "ratio", "from the source", "WAL", "memory"
 
 
 def text(parts: Sequence[Part]) -> str:
-    return "\n".join([HEAD, *(line for part in parts for line in _part(part))])
+    told = [line for part in parts for line in _part(part)]
+    return "\n".join([HEAD, *(told or ["Nothing has been measured yet.", ""])])
 
 
 def write(page: Path = PAGE, kept: Path = KEPT) -> None:

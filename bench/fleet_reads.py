@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 import statistics
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +17,7 @@ from bench.instances import Place, Size
 from bench.proxy import proxy
 from bench.results import Bar, Line, Part
 from bench.telling import note
-from localfleet.server import HOST
+from localfleet.network import black_hole
 from localfleet.state import OWN_DATABASE
 
 ADMINS = 50
@@ -104,7 +102,7 @@ class Fleet:
     def _with_one_away(self, repeats: int, usual: Line) -> tuple[list[Line], list[Bar]]:
         """One instance takes connections and never answers."""
         note("summaries with one instance that never answers")
-        with black_hole() as port:
+        with black_hole() as (_, port):
             self._register([*self.places[:-1], self.places[-1].through(port)])
             taken = []
             for _ in range(repeats):
@@ -198,21 +196,3 @@ def _round_trip(place: Place) -> float:
             session.execute("SELECT 1")
             taken.append(time.monotonic() - started)
     return statistics.median(taken)
-
-
-@contextmanager
-def black_hole() -> Iterator[int]:
-    """The port of somebody who takes connections and never answers."""
-    taken: list[socket.socket] = []
-    with socket.create_server((HOST, 0)) as listener:
-
-        def swallow() -> None:
-            with suppress(OSError):
-                while True:
-                    taken.append(listener.accept()[0])
-
-        threading.Thread(target=swallow, daemon=True).start()
-        yield listener.getsockname()[1]
-        listener.shutdown(socket.SHUT_RDWR)
-    for connection in taken:
-        connection.close()

@@ -42,11 +42,10 @@ class Place:
     database: str
     port: int
 
-    def connect(self) -> psycopg.Connection:
+    def connect(self, **parameters: object) -> psycopg.Connection:
         """As RAINBO's limited role."""
-        return self.server.connect(
-            self.database, port=self.port, user=schema.ROLE, password=PASSWORD
-        )
+        who = {"port": self.port, "user": schema.ROLE, "password": PASSWORD}
+        return self.server.connect(self.database, **who | parameters)
 
     def through(self, port: int) -> Place:
         return Place(self.id, self.server, self.database, port)

@@ -1,13 +1,19 @@
-"""What the fleet reads are measured against: one small statement after the other."""
+"""What the fleet reads are measured against: one small statement after the other.
+
+As in the program that RAINBO replaces, each is sent and planned anew: PHP's PDO prepares a
+statement for one execution.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from bench.ground import Ground
 from bench.instances import Place
 
+ANEW: dict[str, Any] = {"prepare_threshold": None}
 TABLE = """
     DROP TABLE IF EXISTS naive_tenants;
     CREATE TABLE naive_tenants (
@@ -31,11 +37,11 @@ CREATE = """
 
 def summaries(ground: Ground, places: Sequence[Place]) -> float:
     """Two counts and an upsert per tenant, in sequence; the seconds that it took."""
-    with ground.own_session() as own:
+    with ground.own_session(**ANEW) as own:
         own.execute(TABLE.encode())
         started = time.monotonic()
         for place in places:
-            with place.connect() as remote:
+            with place.connect(**ANEW) as remote:
                 tenants = remote.execute("SELECT id, name, status FROM tenants").fetchall()
                 for pk, name, status in tenants:
                     (users,) = remote.execute(USERS, [pk]).fetchone() or (None,)
@@ -48,7 +54,7 @@ def ghosts(places: Sequence[Place], admins: Sequence[int]) -> float:
     """A select and a write per admin and instance, in sequence; the seconds that it took."""
     started = time.monotonic()
     for place in places:
-        with place.connect() as remote:
+        with place.connect(**ANEW) as remote:
             for admin in admins:
                 if remote.execute(FIND, [str(admin)]).fetchone():
                     remote.execute(WAKE, [str(admin)])

@@ -23,6 +23,8 @@ share its processor.
   into an unlogged table without indexes, on the same two servers.
 - **RAINBO** is the whole work of a sync's command: lease, reading, guard, merge, proof, publish,
   record. The start of Python, before it, is left out.
+- **One statement after the other** is how the program that RAINBO replaces reads a fleet: for each
+  tenant two counts and an upsert, for each ghost user a select and a write, each planned anew.
 - **Other tools** do the same job where they can: the same rows into a table with three indexes.
   What one leaves undone is said with it. Who knows one of them well may get more out of it.
 - **From the source** are the bytes that the source sent, counted by a proxy in a run of its own.

@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from pytest_django import Settings
 
 from syncs.models import BucketDigest, Confirmation, RunState, TargetState
 from tenants.models import RdsInstance, Tenant
@@ -95,3 +96,17 @@ def test_instances_of_several_encodings_are_proved_together(
         run = run_sync("tenant_summaries")
         assert run.state == RunState.SUCCEEDED, [p.error for p in run.targets.all()]
     assert Tenant.objects.filter(instance_id__in=(4, 5), name="Tenant eins").count() == 2
+
+
+def test_an_instance_that_never_answers_holds_nobody_else_up(
+    filled: InstanceFleet, black_hole: tuple[str, int], settings: Settings
+) -> None:
+    settings.RAINBO_CONNECT_TIMEOUT = 2
+    settings.RAINBO_FLEET_THREADS = 2
+    register(filled[2], id=9, name="hole", port=black_hole[1])
+    run = run_sync("tenant_summaries")
+    assert run.state == RunState.PARTIAL
+    assert part(run, 9).error_kind == "timeout"
+    assert [part(run, target).state for target in (1, 2, 3)] == [TargetState.SUCCEEDED] * 3
+    assert max(part(run, target).seconds or 0 for target in (1, 2, 3)) < 2
+    assert Tenant.objects.count() == 9

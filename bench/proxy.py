@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from localfleet.places import CHECKOUT
+from bench.beside import running
 
 HOST = "127.0.0.1"
 BLOCK = 256 * 1024
@@ -93,17 +93,8 @@ class Proxy:
 
 @contextmanager
 def proxy(to_port: int, round_trip: float = 0.0) -> Iterator[Proxy]:
-    with subprocess.Popen(
-        [sys.executable, "-m", "bench.proxy", str(to_port), str(round_trip)],
-        cwd=CHECKOUT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield Proxy(process)
-        finally:
-            process.kill()
+    with running("bench.proxy", str(to_port), str(round_trip)) as process:
+        yield Proxy(process)
 
 
 if __name__ == "__main__":

@@ -17,10 +17,10 @@ from contextlib import contextmanager
 
 import psycopg
 
+from bench.beside import running
 from bench.errors import BenchError
 from bench.figures import percentile
 from bench.ground import Ground
-from localfleet.places import CHECKOUT
 from localfleet.server import HOST
 from localfleet.state import OWN_DATABASE
 
@@ -46,20 +46,11 @@ class Reader:
 def reading(ground: Ground, rows: int) -> Iterator[Reader]:
     words = [str(ground.own.port), ground.own_password, str(rows)]
     reader = Reader()
-    with subprocess.Popen(
-        [sys.executable, "-m", "bench.reader", *words],
-        cwd=CHECKOUT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            if process.stdout is None or process.stdout.readline() != "ready\n":
-                raise BenchError("the reader did not start")
-            yield reader
-            reader.looks = [(at, took, found) for at, took, found in _said(process)]
-        finally:
-            process.kill()
+    with running("bench.reader", *words) as process:
+        if process.stdout is None or process.stdout.readline() != "ready\n":
+            raise BenchError("the reader did not start")
+        yield reader
+        reader.looks = [(at, took, found) for at, took, found in _said(process)]
 
 
 def _said(process: subprocess.Popen[str]) -> list[Look]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench import baseline, reader
+from bench import baseline, look_ups
 from bench.destination import watched
 from bench.directory import Directory
 from bench.errors import BenchError
@@ -15,27 +14,13 @@ from bench.figures import Spread, ratio
 from bench.ground import Ground
 from bench.instances import register
 from bench.proxy import proxy
-from bench.reader import Look
 from bench.results import Bar, Line, Part
+from bench.scenario import Scenario
 from bench.telling import note
 from localfleet.state import OWN_DATABASE
 
 OURS = "RAINBO"
-QUIET = 2.0  # seconds without a sync between two that a reader lives through
-READ_ROUNDS = 3
 MILLION = 1_000_000
-
-Span = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """prepare: makes the state that a sync meets. bar: of the ratio to A, where one was set."""
-
-    name: str
-    what: str
-    prepare: Callable[[], object]
-    bar: float | None = None
 
 
 @dataclass
@@ -130,39 +115,6 @@ class Routes:
     def _forget(self, *, rows: bool) -> None:
         self.ground.do("forget", {"id": self.directory.place.id, "rows": rows})
 
-    def look_ups(self, scenarios: Sequence[Scenario], repeats: int) -> tuple[list[Line], list[Bar]]:
-        """A reader that lives through syncs: its slowest looks, with and without each of them."""
-        calm: list[Span] = []
-        busy: dict[str, list[Span]] = {scenario.what: [] for scenario in scenarios}
-        with reader.reading(self.ground, self.directory.rows) as reads:
-            for scenario in [*scenarios] * repeats:
-                scenario.prepare()
-                started = time.monotonic()
-                time.sleep(min(QUIET, self.directory.rows / 100_000))
-                calm.append((started, time.monotonic()))
-                found = self.sync()
-                busy[scenario.what].append((found["started"], found["ended"]))
-        during = {what: reads.between(spans) for what, spans in busy.items()}
-        return _looked(during, reads.between(calm), reader.missed(reads.looks))
-
-
-def _looked(
-    during: dict[str, list[Look]], quiet: list[Look], misses: int
-) -> tuple[list[Line], list[Bar]]:
-    def told(looks: list[Look]) -> str:
-        return f"p99 {reader.p99(looks) * 1000:.2f} ms of {len(looks):,} looks"
-
-    lines = [Line("reader", "look-ups without a sync", note=told(quiet))]
-    lines += [
-        Line("reader", f"look-ups during a sync, {what}", note=told(looks))
-        for what, looks in during.items()
-    ]
-    worst = max(reader.p99(looks) for looks in during.values()) / reader.p99(quiet)
-    return lines, [
-        Bar("p99 of a look-up during the worst of these syncs, to that without", 5, worst),
-        Bar("look-ups that found nothing or failed", 0, misses, ""),
-    ]
-
 
 def measure(ground: Ground, rows: int, repeats: int) -> tuple[Part, Directory]:
     """The whole part. From ten million rows on, a million is measured before, to compare."""
@@ -187,7 +139,7 @@ def measure(ground: Ground, rows: int, repeats: int) -> tuple[Part, Directory]:
     ]
     note("look-ups during syncs")
     filled = [s for s in scenarios if s.name != "fill"]  # before the first fill is nothing to find
-    looks, look_bars = routes.look_ups(filled, min(READ_ROUNDS, repeats))
+    looks, look_bars = look_ups.measure(routes, filled, repeats)
     bars = [*_bars(routes, scenarios, size), *look_bars, *_growth(routes, compared)]
     facts = {"rows": f"{rows:,}", "size": f"{size / 1e6:.0f} MB"}
     title = f"The routing sync, {rows:,} rows"

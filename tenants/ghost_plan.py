@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
-from django.conf import settings
 from psycopg import sql
 
 from syncs import held
@@ -139,9 +138,7 @@ def carry_out(run: Run, plan: Plan, instance: RdsInstance, remote: Connection) -
 
 def _write(run: Run, plan: Plan, instance: RdsInstance, remote: Connection) -> Answer:
     at = run.now()
-    half = settings.RAINBO_LEASE_TTL * 1000 // 2
     with remote.transaction(force_rollback=run.dry_run):
-        remote.execute(verbatim(f"SET LOCAL idle_in_transaction_session_timeout = {half}"))
         rows = remote.execute(verbatim(plan.statement), plan.parameters(instance)).fetchall()
         answer = plan.judge(run, str(instance.pk), at, [Ghost.of(row) for row in rows])
         if answer.reasons:

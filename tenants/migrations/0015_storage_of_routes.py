@@ -16,7 +16,7 @@ LIKE = "user_routes_source_id_fded4036_like"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("tenants", "0003_last_examinations")]
+    dependencies = [("tenants", "0005_withheld_routes")]
     operations = [
         migrations.RunSQL(
             "ALTER TABLE user_routes SET (autovacuum_vacuum_scale_factor = 0.05)",

@@ -16,11 +16,13 @@ USED = {
     "user_routes_pkey": "source_id = '5'",
     "routes_by_email": "email_key = 'a@b.c'",
     "routes_by_tenant": "remote_instance_id = '3' AND remote_tenant_id = '7'",
+    "routes_withheld": "email_key = 'a@b.c' AND withheld_reason IS NOT NULL",
 }
 PREFIXES = {
     "user_routes_pkey": "source_id >= '5' AND source_id < '6'",
     "routes_by_email": "email_key >= 'a@' AND email_key < 'aA'",
     "routes_by_tenant": "remote_instance_id = '3'",
+    "routes_withheld": "withheld_reason IS NOT NULL",
 }
 
 

@@ -36,6 +36,9 @@ _LOCK_NOW = """
     SELECT run_id, coalesce(expires_at > clock_timestamp(), false)
       FROM syncs_lease WHERE sync = %s FOR UPDATE SKIP LOCKED"""
 _REVOKE = "UPDATE syncs_lease SET token = token + 1, expires_at = NULL WHERE sync = %s"
+_FIRM = """
+    SELECT EXISTS (SELECT FROM syncs_lease WHERE sync = %s AND token = %s
+                      AND expires_at > clock_timestamp() + make_interval(secs => %s))"""
 _RENEW = """
     UPDATE syncs_lease
        SET renewed_at = clock_timestamp(),
@@ -77,6 +80,13 @@ def renew(sync: str, token: int) -> bool:
         _be_brief(cursor, _half_ttl())
         cursor.execute(_RENEW, [settings.RAINBO_LEASE_TTL, sync, token])
         return bool(cursor.rowcount == 1)
+
+
+def is_firm(session: psycopg.Connection[Any], sync: str, token: int) -> bool:
+    """Whether the lease is held for at least half its time to live from now, by a mere look."""
+    half = settings.RAINBO_LEASE_TTL / 2
+    row = session.execute(_FIRM, [sync, token, half]).fetchone()
+    return row is not None and bool(row[0])
 
 
 def release(sync: str, token: int) -> None:

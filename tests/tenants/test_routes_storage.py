@@ -33,8 +33,8 @@ def many() -> None:
     query(
         "INSERT INTO user_routes (source_id, email, email_key, remote_instance_id, on_master, "
         "remote_tenant_id, remote_user_id, user_name, changed_at) "
-        "SELECT n::text, n || '@b.c', n || '@b.c', (n % 100)::text, false, (n % 50)::text, n::text, "
-        "'Ann ' || n, now() FROM generate_series(1, 20000) AS n"
+        "SELECT n::text, n || '@b.c', n || '@b.c', (n % 100)::text, false, (n % 50)::text, "
+        "n::text, 'Ann ' || n, now() FROM generate_series(1, 20000) AS n"
     )
     query("ANALYZE user_routes")
 

@@ -278,6 +278,9 @@ class SyncSchedule(models.Model):
     pause_reason = models.CharField(max_length=255, blank=True)
     paused_by = models.CharField(max_length=150, blank=True)
     note = models.TextField(blank=True)
+    planned_since = models.DateTimeField(
+        db_default=Now(), help_text="when its rhythm was set or it was switched on or off"
+    )
     changed_at = models.DateTimeField(auto_now=True)
     changed_by = models.CharField(max_length=150, blank=True)
 

@@ -143,7 +143,8 @@ def change(sync: str, wanted: Wanted, actor: str, seen: str) -> SyncSchedule:
         if row.cron != wanted.cron or row.repeats != repeats:
             _give_up_due_slot(sync, row)
             row.cron, row.repeats = wanted.cron, repeats
-            row.next_run = rhythm.next_slots(wanted.cron, database_now())[0]
+            kept.planned_since = database_now()
+            row.next_run = rhythm.next_slots(wanted.cron, kept.planned_since)[0]
             row.save(update_fields=["cron", "repeats", "next_run"])
         kept.options, kept.note = wanted.options, wanted.note
         kept.grace_seconds = wanted.grace_seconds

@@ -31,7 +31,7 @@ DUE = Q(not_before=None) | Q(not_before__lte=Now())
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is planned for a sync. since: when a person last changed it. rest: why it rests."""
+    """What is planned for a sync. since: since when it is so. rest: why it rests."""
 
     cron: str | None
     since: datetime | None
@@ -44,7 +44,7 @@ class _Plan:
         kept = SyncSchedule.objects.filter(sync=sync).first()
         return cls(
             cron=rows[0].cron if rows else None,
-            since=kept.changed_at if kept else None,
+            since=kept.planned_since if kept else None,
             options=kept.options if kept else {},
             rest=_pause(kept, now) or ("its schedule is switched off" if _is_off(rows) else ""),
         )

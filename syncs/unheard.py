@@ -26,7 +26,7 @@ def found() -> Iterator[tuple[str, datetime]]:
     """The latest planned time of each sync that fired and has no run.
 
     It is given a while to come by itself, and one that lies before the last change of its
-    schedule is not made up for.
+    rhythm is not made up for.
     """
     now = database_now()
     rows = Schedule.objects.filter(func=schedules.FUNCTION, sync_schedule__isnull=False)
@@ -35,7 +35,7 @@ def found() -> Iterator[tuple[str, datetime]]:
             continue
         kept = row.sync_schedule
         slot = rhythm.previous_slot(row.cron, now - timedelta(seconds=settings.RAINBO_BEAT))
-        if slot > kept.changed_at and not _has_run(kept.sync, slot):
+        if slot > kept.planned_since and not _has_run(kept.sync, slot):
             yield kept.sync, slot
 
 

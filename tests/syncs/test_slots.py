@@ -86,7 +86,7 @@ def test_slots_whose_tasks_were_lost_are_recorded(clock: Clock) -> None:
 
 
 def test_slots_before_a_change_of_the_rhythm_were_never_planned(clock: Clock) -> None:
-    plan(QUARTERS, changed_at=at("12:20"))
+    plan(QUARTERS, planned_since=at("12:20"))
     of_slot(at("12:00"))
     clock("12:45:05")
     take("12:45")

@@ -10,6 +10,7 @@ from django_q.signing import SignedPackage
 from syncs import rhythm, schedules, unheard
 from syncs.models import SyncRun, SyncSchedule, Trigger
 from syncs.queries import database_now
+from syncs.schedules import Wanted
 
 pytestmark = pytest.mark.django_db
 
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.django_db
 def slot() -> datetime:
     """The latest planned time of a sync whose schedule is a month old and fired as it should."""
     schedules.create("probe", "0 * * * *")
-    SyncSchedule.objects.update(changed_at=Now() - timedelta(days=30))
+    SyncSchedule.objects.update(planned_since=Now() - timedelta(days=30))
     return rhythm.previous_slot("0 * * * *", database_now() - timedelta(minutes=1))
 
 
@@ -40,7 +41,22 @@ def test_one_that_has_not_fired_yet_is_the_schedulers_business(slot: datetime) -
 
 
 def test_one_before_the_last_change_is_not_made_up_for(slot: datetime) -> None:
-    SyncSchedule.objects.update(changed_at=Now())
+    SyncSchedule.objects.update(planned_since=Now())
+    assert unheard.ring() == []
+
+
+def test_a_note_or_a_pause_forgets_no_planned_time(slot: datetime) -> None:
+    kept = SyncSchedule.objects.select_related("schedule").get()
+    wanted = Wanted(cron="0 * * * *", note="call Ann first")
+    schedules.change("probe", wanted, "ann", schedules.version(kept))
+    schedules.pause("probe", database_now() + timedelta(minutes=1), "a moment", "ann")
+    schedules.resume("probe", "ann")
+    assert unheard.ring() == ["probe"]
+
+
+def test_one_of_a_former_rhythm_is_not_made_up_for(slot: datetime) -> None:
+    kept = SyncSchedule.objects.select_related("schedule").get()
+    schedules.change("probe", Wanted(cron="0 */2 * * *"), "ann", schedules.version(kept))
     assert unheard.ring() == []
 
 

@@ -53,7 +53,7 @@ def test_a_new_secret_key_drops_tasks_but_no_slot(stage: Stage) -> None:
     first = stage.start("qcluster")
     until(lambda: first.role("pusher"))
     os.kill(first.role("pusher")[0], signal.SIGSTOP)
-    stage.query("UPDATE syncs_syncschedule SET changed_at = now() - interval '1 month'")
+    stage.query("UPDATE syncs_syncschedule SET planned_since = now() - interval '1 month'")
     slot = stage.make_slot_at("date_trunc('day', clock_timestamp(), 'UTC')", DAILY)
     until(lambda: stage.query("SELECT 1 FROM django_q_ormq"))
     first.end()

@@ -274,6 +274,7 @@ class SyncSchedule(models.Model):
     grace_seconds = models.PositiveIntegerField(
         null=True, blank=True, help_text="how late a run may end; empty: the usual grace"
     )
+    paused_since = models.DateTimeField(null=True, blank=True)
     paused_until = models.DateTimeField(null=True, blank=True)
     pause_reason = models.CharField(max_length=255, blank=True)
     paused_by = models.CharField(max_length=150, blank=True)
@@ -294,6 +295,12 @@ class SyncSchedule(models.Model):
     def is_paused(self, now: datetime) -> bool:
         """A pause ends by itself."""
         return self.paused_until is not None and self.paused_until > now
+
+    def rests(self, slot: datetime, now: datetime) -> bool:
+        """Whether a planned time passes without a run: one of a pause does also after its end."""
+        if self.paused_since is None or self.paused_until is None:
+            return self.is_paused(now)
+        return self.is_paused(now) or self.paused_since <= slot < self.paused_until
 
 
 class Heartbeat(models.Model):

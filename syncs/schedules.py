@@ -53,7 +53,7 @@ class Planned:
         if self.off:
             return None
         pause = self.paused(now)
-        return rhythm.next_slots(self.cron, pause.until)[0] if pause else self.next_run
+        return after(pause, self.cron) if pause else self.next_run
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,11 @@ class Wanted:
     options: dict[str, Any] = field(default_factory=dict)
     grace_seconds: int | None = None
     note: str = ""
+
+
+def after(pause: Pause, cron: str) -> datetime:
+    """The first planned time that a pause lets through: one on its very end runs."""
+    return rhythm.next_slots(cron, pause.until - timedelta(microseconds=1))[0]
 
 
 def lock_setup() -> None:
@@ -163,10 +168,13 @@ def add(sync: str, wanted: Wanted, actor: str) -> SyncSchedule:
 
 def pause(sync: str, until: datetime, reason: str, actor: str) -> SyncSchedule:
     """Let planned times pass without a run until a time that must lie ahead."""
-    if until <= database_now():
+    now = database_now()
+    if until <= now:
         raise UsageError("a pause must end in the future")
     with transaction.atomic():
         kept = _locked(sync)
+        if not kept.is_paused(now):
+            kept.paused_since = now
         kept.paused_until, kept.pause_reason, kept.paused_by = until, reason, actor
         return _saved(kept, actor)
 

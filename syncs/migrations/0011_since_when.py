@@ -18,5 +18,10 @@ class Migration(migrations.Migration):
                 db_default=Now(), help_text="when its rhythm was set or it was switched on or off"
             ),
         ),
+        migrations.AddField(
+            model_name="syncschedule",
+            name="paused_since",
+            field=models.DateTimeField(blank=True, null=True),
+        ),
         migrations.RunSQL(CARRY_OVER, migrations.RunSQL.noop),
     ]

@@ -138,6 +138,19 @@ def test_a_pause_ends_by_itself(clock: Clock) -> None:
     assert taken("12:00").slot == NOON
 
 
+def test_what_was_planned_within_a_pause_does_not_run_after_it(clock: Clock) -> None:
+    plan(QUARTERS, paused_since=at("12:10"), paused_until=at("12:20"), pause_reason="rds2 moves")
+    clock("12:21")
+    assert take("12:15") is None
+    assert SyncRun.objects.get().error == "paused until 12:20 UTC: rds2 moves"
+
+
+def test_what_was_planned_before_a_pause_runs_after_it(clock: Clock) -> None:
+    plan("0 12 * * *", paused_since=at("12:10"), paused_until=at("12:20"))
+    clock("12:21")
+    assert taken("12:00").slot == NOON
+
+
 def test_options_that_make_no_sense_fail_the_slot(clock: Clock) -> None:
     plan(QUARTERS, options={"everything": True})
     clock("12:00:05")

@@ -13,6 +13,8 @@ from syncs import rhythm, schedules
 from syncs.models import SyncRun
 from syncs.queries import database_now
 
+LONGEST = timedelta(days=1)
+
 
 def ring() -> list[str]:
     """Ring again for them. A ring too many does no harm: a slot has one run."""
@@ -26,7 +28,7 @@ def found() -> Iterator[tuple[str, datetime]]:
     """The latest planned time of each sync that fired and has no run.
 
     It is given a while to come by itself, and one that lies before the last change of its
-    rhythm is not made up for.
+    rhythm, or more than a day back, is not made up for.
     """
     now = database_now()
     rows = Schedule.objects.filter(func=schedules.FUNCTION, sync_schedule__isnull=False)
@@ -35,7 +37,7 @@ def found() -> Iterator[tuple[str, datetime]]:
             continue
         kept = row.sync_schedule
         slot = rhythm.previous_slot(row.cron, now - timedelta(seconds=settings.RAINBO_BEAT))
-        if slot > kept.planned_since and not _has_run(kept.sync, slot):
+        if slot > max(kept.planned_since, now - LONGEST) and not _has_run(kept.sync, slot):
             yield kept.sync, slot
 
 

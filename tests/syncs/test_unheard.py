@@ -54,6 +54,11 @@ def test_a_note_or_a_pause_forgets_no_planned_time(slot: datetime) -> None:
     assert unheard.ring() == ["probe"]
 
 
+def test_one_of_long_ago_is_not_made_up_for(slot: datetime) -> None:
+    Schedule.objects.update(cron=f"0 0 {slot - timedelta(days=3):%d} * *")
+    assert unheard.ring() == []
+
+
 def test_one_of_a_former_rhythm_is_not_made_up_for(slot: datetime) -> None:
     kept = SyncSchedule.objects.select_related("schedule").get()
     schedules.change("probe", Wanted(cron="0 */2 * * *"), "ann", schedules.version(kept))

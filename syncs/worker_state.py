@@ -12,8 +12,10 @@ from syncs.freshness import in_words
 
 _FACTS = """
     SELECT clock_timestamp(),
-           (SELECT max(at) FROM syncs_heartbeat WHERE worker ~ ':[0-9]+$'),
-           (SELECT max(at) FROM syncs_heartbeat WHERE worker ~ ':schedule_run$'),
+           (SELECT max(at) FROM syncs_heartbeat
+             WHERE worker ~ ':[0-9]+$' AND at <= clock_timestamp()),
+           (SELECT max(at) FROM syncs_heartbeat
+             WHERE worker ~ ':schedule_run$' AND at <= clock_timestamp()),
            (SELECT min(since) FROM (
                 SELECT lock FROM django_q_ormq WHERE lock <= clock_timestamp()
                  UNION ALL

@@ -70,6 +70,15 @@ def test_silence_of_more_than_three_minutes() -> None:
     assert "no worker has reported since" in said
 
 
+def test_a_sign_of_life_from_the_future_is_none() -> None:
+    """The database's clock stepped back; whoever lives reports again soon."""
+    beat(-60 * MINUTE)
+    code, said = health()
+    assert code == 1
+    assert "no worker has ever reported" in said
+    assert queries.worker_heartbeat() is None
+
+
 def test_a_task_that_waits_longer_than_five_minutes() -> None:
     beat()
     queued_task(4 * MINUTE)

@@ -17,7 +17,8 @@ _FACTS = """
            (SELECT max(at) FROM syncs_heartbeat
              WHERE worker ~ ':schedule_run$' AND at <= clock_timestamp()),
            (SELECT min(since) FROM (
-                SELECT lock FROM django_q_ormq WHERE lock <= clock_timestamp()
+                SELECT greatest(lock, rainbo_since) FROM django_q_ormq
+                 WHERE lock <= clock_timestamp()
                  UNION ALL
                 SELECT greatest(created_at, not_before) FROM syncs_syncrun
                  WHERE state = 'queued' AND trigger <> 'command'

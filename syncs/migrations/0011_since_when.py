@@ -1,9 +1,17 @@
-"""Since when: what a change of the note or a pause used to blur."""
+"""Since when a schedule is planned so and paused, and a task queued by the database's clock.
+
+django-q writes the time of its own server beside a task: of one whose clock is behind, every task
+would seem to have waited for long.
+"""
 
 from django.db import migrations, models
 from django.db.models.functions import Now
 
 CARRY_OVER = "UPDATE syncs_syncschedule SET planned_since = changed_at"
+QUEUED_SINCE = """
+ALTER TABLE django_q_ormq
+  ADD COLUMN rainbo_since timestamptz NOT NULL DEFAULT clock_timestamp()
+"""
 
 
 class Migration(migrations.Migration):
@@ -23,5 +31,6 @@ class Migration(migrations.Migration):
             name="paused_since",
             field=models.DateTimeField(blank=True, null=True),
         ),
+        migrations.RunSQL(QUEUED_SINCE, "ALTER TABLE django_q_ormq DROP COLUMN rainbo_since"),
         migrations.RunSQL(CARRY_OVER, migrations.RunSQL.noop),
     ]

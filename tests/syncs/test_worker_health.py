@@ -13,6 +13,7 @@ from django_q.models import OrmQ
 
 from syncs import queries
 from syncs.models import Heartbeat, Lease, RunState, SyncRun, Trigger, WorkerEvent
+from tests.caches import query
 
 pytestmark = pytest.mark.django_db(transaction=True)  # the probe asks from a thread of its own
 MINUTE = timedelta(minutes=1)
@@ -24,6 +25,7 @@ def beat(ago: timedelta = timedelta()) -> None:
 
 def queued_task(ago: timedelta) -> None:
     OrmQ.objects.create(key="rainbo", payload="x", lock=Now() - ago)
+    query("UPDATE django_q_ormq SET rainbo_since = lock")
 
 
 def run(state: RunState, trigger: Trigger = Trigger.SCHEDULE, ago: timedelta = MINUTE) -> SyncRun:
@@ -87,6 +89,12 @@ def test_a_task_that_waits_longer_than_five_minutes() -> None:
     code, said = health()
     assert code == 1
     assert "the oldest queued item has waited for 6 min" in said
+
+
+def test_a_task_of_a_server_whose_clock_is_behind_is_as_young_as_it_is() -> None:
+    beat()
+    OrmQ.objects.create(key="rainbo", payload="x", lock=Now() - 60 * MINUTE)
+    assert health()[0] == 0
 
 
 def test_a_task_that_a_worker_has_in_hand_does_not_wait() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from django.db import DatabaseError, connection
 from django_q.management.commands.qcluster import Command as Cluster
 
-from syncs import reconcile
+from syncs import reconcile, upkeep
 
 logger = logging.getLogger("rainbo.schedules")
 
@@ -22,3 +22,4 @@ class Command(Cluster):
             logger.error("could not look at the schedules: %s", str(error).partition("\n")[0])
         connection.close()  # the workers are forks: each opens its own
         super().handle(*args, **options)
+        upkeep.ask_each_beat()

@@ -73,8 +73,12 @@ def after(pause: Pause, cron: str) -> datetime:
 
 
 def lock_setup() -> None:
-    """One at a time creates or removes schedules, until its transaction ends."""
+    """One at a time creates or removes schedules, until its transaction ends.
+
+    It waits for no lock for long in that transaction: OperationalError says that it gave up.
+    """
     with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL lock_timeout = '10s'")
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_SETUP])
 
 
@@ -185,6 +189,14 @@ def resume(sync: str, actor: str) -> SyncSchedule:
         kept = _locked(sync)
         kept.paused_until, kept.pause_reason, kept.paused_by = None, "", ""
         return _saved(kept, actor)
+
+
+def move_on(row: Schedule, to: datetime) -> None:
+    """Set the next time of a row that is still as it was read; one that somebody holds is left."""
+    free = Schedule.objects.select_for_update(skip_locked=True)
+    with transaction.atomic():
+        if free.filter(pk=row.pk, next_run=row.next_run).exists():
+            Schedule.objects.filter(pk=row.pk).update(next_run=to)
 
 
 def _planned(row: Schedule) -> Planned:

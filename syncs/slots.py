@@ -110,11 +110,11 @@ def mend_next_runs() -> None:
     """Bring back a next time that a server with a wrong clock has put too far ahead."""
     now = database_now()
     on = Schedule.objects.filter(func=schedules.FUNCTION).exclude(repeats=schedules.OFF)
-    for pk, cron, next_run in on.values_list("pk", "cron", "next_run"):
-        if next_run and rhythm.is_valid(cron or ""):
-            slot = rhythm.next_slots(cron, now)[0]
-            if next_run > slot:
-                Schedule.objects.filter(pk=pk, next_run=next_run).update(next_run=slot)
+    for row in on.exclude(next_run=None):
+        if rhythm.is_valid(row.cron or ""):
+            slot = rhythm.next_slots(row.cron, now)[0]
+            if row.next_run > slot:
+                schedules.move_on(row, slot)
 
 
 def _due(sync: str, plan: _Plan, handed: datetime, now: datetime) -> datetime:

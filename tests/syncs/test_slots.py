@@ -9,6 +9,7 @@ from django_q.models import Schedule
 from syncs import rhythm, slots
 from syncs.models import RunState, SyncRun
 from syncs.queries import database_now
+from syncs.session import open_session
 from tests.syncs.conftest import Make
 from tests.syncs.plans import NOON, YEARLY, at, of_slot, outcomes, plan
 
@@ -226,6 +227,16 @@ def test_a_next_time_that_a_wrong_clock_put_ahead_is_brought_back(clock: Clock) 
     slots.mend_next_runs()
     row.refresh_from_db()
     assert row.next_run == at("12:15")
+
+
+def test_nobody_waits_for_a_row_that_somebody_holds(clock: Clock) -> None:
+    plan(QUARTERS)
+    clock("12:10")
+    Schedule.objects.update(next_run=at("13:15"))
+    with open_session("test") as idle, idle.transaction():
+        idle.execute("SELECT 1 FROM django_q_schedule FOR UPDATE")
+        slots.mend_next_runs()
+    assert Schedule.objects.get().next_run == at("13:15")
 
 
 @pytest.mark.parametrize("fields", [{"repeats": 0}, {"next_run": at("11:00")}])

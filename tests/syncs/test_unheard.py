@@ -11,6 +11,7 @@ from syncs import rhythm, schedules, unheard
 from syncs.models import SyncRun, SyncSchedule, Trigger
 from syncs.queries import database_now
 from syncs.schedules import Wanted
+from syncs.session import open_session
 
 pytestmark = pytest.mark.django_db
 
@@ -36,8 +37,32 @@ def test_one_that_has_a_run_is_left(slot: datetime) -> None:
 
 
 def test_one_that_has_not_fired_yet_is_the_schedulers_business(slot: datetime) -> None:
-    Schedule.objects.update(next_run=slot)
+    Schedule.objects.update(next_run=Now() - timedelta(seconds=100))
     assert unheard.ring() == []
+
+
+def test_one_that_no_scheduler_fired_is_rung_and_moved_on(slot: datetime) -> None:
+    Schedule.objects.update(next_run=slot - timedelta(hours=3))
+    assert unheard.ring() == ["probe"]
+    task = SignedPackage.loads(OrmQ.objects.get().payload)
+    assert task["kwargs"] == {"slot": (slot - timedelta(hours=3)).isoformat()}
+    assert Schedule.objects.get().next_run > database_now()
+    SyncRun.objects.create(sync="probe", slot=slot, trigger=Trigger.SCHEDULE)
+    assert unheard.ring() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_whose_row_somebody_holds_is_rung_and_nobody_waits(slot: datetime) -> None:
+    due = slot - timedelta(hours=3)
+    Schedule.objects.update(next_run=due)
+    with open_session("test") as idle, idle.transaction():
+        idle.execute("SELECT 1 FROM django_q_schedule FOR UPDATE")
+        assert unheard.ring() == ["probe"]
+        SyncRun.objects.create(sync="probe", slot=slot, trigger=Trigger.SCHEDULE)
+        assert unheard.ring() == []
+        assert Schedule.objects.get().next_run == due
+    assert unheard.ring() == []
+    assert Schedule.objects.get().next_run > slot
 
 
 def test_one_before_the_last_change_is_not_made_up_for(slot: datetime) -> None:

@@ -9,9 +9,9 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.models.functions import Now
 from django.test import Client
-from django_q.models import OrmQ
+from django_q.models import OrmQ, Schedule
 
-from syncs import queries
+from syncs import queries, schedules
 from syncs.models import Heartbeat, Lease, RunState, SyncRun, Trigger, WorkerEvent
 from tests.caches import query
 
@@ -94,6 +94,16 @@ def test_a_task_that_waits_longer_than_five_minutes() -> None:
 def test_a_task_of_a_server_whose_clock_is_behind_is_as_young_as_it_is() -> None:
     beat()
     OrmQ.objects.create(key="rainbo", payload="x", lock=Now() - 60 * MINUTE)
+    assert health()[0] == 0
+
+
+@pytest.mark.parametrize(("minutes", "code"), [(-1, 0), (4, 0), (6, 1)])
+def test_a_schedule_that_does_not_fire(minutes: int, code: int) -> None:
+    beat()
+    schedules.create("probe", "0 0 1 1 *")
+    Schedule.objects.update(next_run=Now() - minutes * MINUTE)
+    assert health()[0] == code
+    Schedule.objects.update(repeats=schedules.OFF)
     assert health()[0] == 0
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from django.conf import settings
 from django.db import DatabaseError, connection
 from django_q.management.commands.qcluster import Command as Cluster
 
@@ -15,6 +16,7 @@ class Command(Cluster):
     help = "Runs the workers; first makes the stored schedules agree with the syncs."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        _wait_for_no_lock_for_ever()
         try:
             for finding in reconcile.reconcile():
                 logger.warning("schedules: %s", finding)
@@ -23,3 +25,10 @@ class Command(Cluster):
         connection.close()  # the workers are forks: each opens its own
         super().handle(*args, **options)
         upkeep.ask_each_beat()
+
+
+def _wait_for_no_lock_for_ever() -> None:
+    """Else a session that sleeps with one schedule locked stops the process that guards all."""
+    chosen = connection.settings_dict["OPTIONS"]
+    if "options" in chosen:
+        chosen["options"] += f" -c lock_timeout={settings.RAINBO_BEAT * 500}"  # half a beat

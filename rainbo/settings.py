@@ -201,6 +201,9 @@ DATABASES: dict[str, dict[str, Any]] = {
         },
     }
 }
+if not DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"]:  # poolers know no such options
+    # A process of ours that stops inside a transaction does not keep its locks for ever.
+    DATABASES["default"]["OPTIONS"]["options"] = "-c idle_in_transaction_session_timeout=60s"
 if (ca := env.file("RAINBO_DB_SSLROOTCERT")) is not None:
     DATABASES["default"]["OPTIONS"]["sslrootcert"] = str(ca)
 CACHES = {

@@ -17,7 +17,7 @@ from django.db import Error, OperationalError, connection, transaction
 from django.db.models.functions import Now
 
 from syncs.errors import LeaseHeld, LeaseLost, RainboError
-from syncs.models import Lease, RunState, SyncRun, Trigger
+from syncs.models import OPEN_STATES, Lease, RunState, SyncRun, Trigger
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,8 @@ def claim(run: SyncRun) -> int:
 
     Runs of that sync that still say `running` have lost theirs and become `lost`; those of
     commands that never began become `cancelled`.
-    Raises LeaseHeld, naming the holder, while it is live or its holder is publishing.
+    Raises LeaseHeld, naming the holder, while it is live or its holder is publishing; naming the
+    run itself when that has ended: a planned time that met it would count on a run that is over.
     """
     with connection.cursor() as cursor:
         try:
@@ -64,6 +65,7 @@ def claim(run: SyncRun) -> int:
                 _refuse_if_live(cursor, run.sync)
                 cursor.execute("SELECT 1 FROM syncs_lease WHERE sync = %s FOR UPDATE", [run.sync])
                 _refuse_if_live(cursor, run.sync)
+                _refuse_if_ended(run)
                 cursor.execute(_TAKE, [run.pk, settings.RAINBO_LEASE_TTL, run.sync])
                 token = int(cursor.fetchone()[0])
                 _close_abandoned(run)
@@ -203,6 +205,11 @@ def _refuse_if_live(cursor: Any, sync: str) -> None:
     cursor.execute(_LIVE, [sync])
     if row := cursor.fetchone():
         raise LeaseHeld(row[0])
+
+
+def _refuse_if_ended(run: SyncRun) -> None:
+    if not SyncRun.objects.filter(pk=run.pk, state__in=OPEN_STATES).exists():
+        raise LeaseHeld(run.pk, "has run")
 
 
 def _holder(sync: str) -> int | None:

@@ -291,10 +291,14 @@ class SyncSchedule(models.Model):
     grace_seconds = models.PositiveIntegerField(
         null=True, blank=True, help_text="how late a run may end; empty: the usual grace"
     )
+    paused_since = models.DateTimeField(null=True, blank=True)
     paused_until = models.DateTimeField(null=True, blank=True)
     pause_reason = models.CharField(max_length=255, blank=True)
     paused_by = models.CharField(max_length=150, blank=True)
     note = models.TextField(blank=True)
+    planned_since = models.DateTimeField(
+        db_default=Now(), help_text="when its rhythm was set or it was switched on or off"
+    )
     changed_at = models.DateTimeField(auto_now=True)
     changed_by = models.CharField(max_length=150, blank=True)
 
@@ -308,6 +312,12 @@ class SyncSchedule(models.Model):
     def is_paused(self, now: datetime) -> bool:
         """A pause ends by itself."""
         return self.paused_until is not None and self.paused_until > now
+
+    def rests(self, slot: datetime, now: datetime) -> bool:
+        """Whether a planned time passes without a run: one of a pause does also after its end."""
+        if self.paused_since is None or self.paused_until is None:
+            return self.is_paused(now)
+        return self.is_paused(now) or self.paused_since <= slot < self.paused_until
 
 
 class Heartbeat(models.Model):

@@ -71,7 +71,9 @@ def execute(record: SyncRun, listener: Listener | None = None) -> SyncRun:
     try:
         token = lease.claim(record)
     except LeaseHeld as busy:
-        if busy.run_id != record.pk:  # else another delivery of this very run was faster
+        if busy.run_id == record.pk:  # another delivery of this very run was faster
+            record.refresh_from_db()
+        else:
             _skip(record, busy)
         return record
     try:

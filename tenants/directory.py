@@ -69,8 +69,11 @@ class Directory:
             rows, self.why = self._find_differences(source)
         if not self.why:
             self.is_whole = False
-            return Taken(rows, difference.pull(self.stage, source, self.cached, kinds["id"]))
+            pulled = difference.pull(self.stage, source, self.cached, kinds["id"])
+            self.stage.prove(self.target, pulled)
+            return Taken(rows, pulled)
         taken = take_all(self.stage, self.target, source, hashing)
+        self.stage.prove(self.target, taken.staged)
         self.last = {"buckets": str(buckets_for(taken.rows)), "hash": hashing.value}
         return taken
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import IO
 
-from syncs import digest, transfer
+from syncs import digest, joint_proof, transfer
 from syncs.digest import Hashing
 from syncs.errors import ROWS_REFUSED, RainboError, refusal
 from syncs.models import TargetState
@@ -92,7 +92,6 @@ def read_instances(
                 with spool:
                     spool.seek(0)
                     stage.load(key, spool, outcome.value.encoding)
-            stage.prove(key, outcome.value.taken.staged)
         except (RainboError, *ROWS_REFUSED) as error:
             stage.drop_target(key)
             run.settle(key, TargetState.FAILED, error=refusal(error), seconds=outcome.seconds)
@@ -102,9 +101,21 @@ def read_instances(
     fleet.each_instance(
         instances, read, run.record.purpose, on_done=staged, remember=not run.dry_run
     )
-    if take is None:
-        stage.session.execute(f"ANALYZE {stage.name}")
-    return readings
+    if take is not None:
+        return readings
+    stage.session.execute(f"ANALYZE {stage.name}")
+    return _proved(run, stage, readings)
+
+
+def _proved(run: Run, stage: Stage, readings: dict[str, Reading]) -> dict[str, Reading]:
+    """The readings of which all arrived as it was sent; the others are settled as failed."""
+    sent = {key: (reading.rows, reading.hashing) for key, reading in readings.items()}
+    wrong = joint_proof.prove_staged(stage, sent)
+    for key, error in wrong.items():
+        stage.drop_target(key)
+        reading = readings[key]
+        run.settle(key, TargetState.FAILED, error=error, seconds=reading.seconds)
+    return {key: reading for key, reading in readings.items() if key not in wrong}
 
 
 def take_all(stage: Stage, target: str, source: transfer.Connection, hashing: Hashing) -> Taken:

@@ -220,12 +220,13 @@ WHERE run.place <= 10
 ORDER BY run.id, part.id;
 
 INSERT INTO syncs_heldchange (run_id, target, kind, source_id, detail)
-SELECT run.id, %(first)s::text, CASE WHEN n %% 9 = 0 THEN 'moved' ELSE 'removed' END,
-    route.source_id, CASE WHEN n %% 9 = 0 THEN 'to instance ' || %(first)s ELSE route.email END
+SELECT run.id, %(first)s::text, CASE WHEN n > %(routes)s / 4 THEN 'moved' ELSE 'removed' END,
+    route.source_id,
+    CASE WHEN n > %(routes)s / 4 THEN 'to instance ' || %(first)s ELSE route.email END
 FROM (SELECT id FROM syncs_syncrun WHERE sync = 'user_routing' AND state = 'held'
         ORDER BY id DESC LIMIT 1) AS run,
     (SELECT source_id, email, row_number() OVER () AS n FROM user_routes
-        WHERE source_id LIKE '1_________' COLLATE "C" LIMIT 2000) AS route;
+        WHERE source_id LIKE '1_________' COLLATE "C" LIMIT %(routes)s / 4 + 3) AS route;
 
 UPDATE syncs_runtarget AS part SET held_counts = counted.kinds
 FROM (SELECT run_id, target, jsonb_object_agg(kind, changes) AS kinds

@@ -14,5 +14,5 @@ RETURN lower(CASE WHEN octet_length(email) = char_length(email) THEN email
 
 
 class Migration(migrations.Migration):
-    dependencies = [("tenants", "0006_withheld_routes")]
+    dependencies = [("tenants", "0007_storage_of_routes")]
     operations = [migrations.RunSQL(EMAIL_KEY, migrations.RunSQL.noop)]

@@ -103,6 +103,17 @@ def test_what_the_guard_compares_with_stays(capsys: pytest.CaptureFixture[str]) 
     assert left() == {before_a_day.pk, recent.pk}
 
 
+def test_the_newest_planned_time_stays(capsys: pytest.CaptureFixture[str]) -> None:
+    """Else it would be made up for."""
+    times = [timezone.now() - 42 * DAY, timezone.now() - 41 * DAY]
+    _, newest, other = (
+        old(slot=slot, sync=sync)
+        for slot, sync in [(times[0], "probe"), (times[1], "probe"), (times[0], "other")]
+    )
+    prune(capsys)
+    assert left() == {newest.pk, other.pk}
+
+
 def test_many_are_deleted_in_batches(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ _FORGET = """
 
 
 class Migration(migrations.Migration):
-    dependencies = [("syncs", "0009_discarded_runs")]
+    dependencies = [("syncs", "0010_since_when")]
     operations = [
         migrations.RunSQL(_FORGET, _FORGET),
         migrations.AlterField(

@@ -138,13 +138,6 @@ def test_the_locks_name_no_host_and_no_machine(name: str) -> None:
     assert not re.search(r"https?://|--index-url|--find-links|file:|(?<!\w)/\w+/", read(name))
 
 
-def test_every_picture_that_a_page_shows_is_there() -> None:
-    pages = ("README.md", *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")))
-    shown = {path for page in pages for path in re.findall(r"!\[[^]]+\]\(([^)]+)\)", read(page))}
-    assert len(shown) >= 3
-    assert [path for path in shown if not (ROOT / path).is_file()] == []
-
-
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
 def test_every_make_word_that_a_page_names_exists(page: str) -> None:
     words = set(re.findall(r"^([a-z]+):.*##", read("Makefile"), re.MULTILINE))
@@ -169,7 +162,8 @@ def test_links_between_pages_lead_somewhere(page: str) -> None:
     for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", read(page)):
         found = (ROOT / page).parent / target if target else ROOT / page
         assert found.is_file(), f"{page} links to {target}"
-        headings = re.findall(r"^#+ (.*)$", found.read_text(encoding="utf-8"), re.MULTILINE)
+        text = found.read_text(encoding="utf-8") if anchor else ""
+        headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
         assert not anchor or anchor in map(slug, headings), f"{page} links to {target}#{anchor}"
 
 

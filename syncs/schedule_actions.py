@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -17,7 +16,7 @@ from django.views.decorators.http import require_POST
 
 from activity.log import record
 from syncs import runs, schedules, tasks
-from syncs.errors import RainboError
+from syncs.errors import RainboError, UsageError
 from syncs.models import SyncSchedule, Trigger
 from syncs.options import Options
 
@@ -34,12 +33,6 @@ class PauseForm(forms.Form):
     reason = forms.CharField(
         max_length=255, error_messages={"required": "Say why: people will read it."}
     )
-
-    def clean_until(self) -> datetime:
-        until: datetime = self.cleaned_data["until"]
-        if until <= timezone.now():
-            raise forms.ValidationError("A pause must end in the future.")
-        return until
 
 
 @require_POST
@@ -62,9 +55,13 @@ def pause_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         return _back(kept)
     until, reason = form.cleaned_data["until"], form.cleaned_data["reason"]
     before = _pause_of(kept)
-    with transaction.atomic():
-        paused = schedules.pause(kept.sync, until, reason, request.user.get_username())
-        record(request, "schedule.paused", kept, before=before, after=_pause_of(paused))
+    try:
+        with transaction.atomic():
+            paused = schedules.pause(kept.sync, until, reason, request.user.get_username())
+            record(request, "schedule.paused", kept, before=before, after=_pause_of(paused))
+    except UsageError as error:
+        messages.error(request, f"It is not paused: {error}.")
+        return _back(kept)
     local = timezone.localtime(until)
     messages.success(request, f"Paused until {local:%Y-%m-%d %H:%M %Z}: {reason}")
     return _back(kept)

@@ -288,6 +288,7 @@ def test_a_pause_is_shown_and_taken_away(admin_client: Client) -> None:
     ("until", "reason", "words"),
     [
         (timedelta(hours=-1), "why", "must end in the future"),
+        (timedelta(days=367), "why", "may last a year at most"),
         (None, "why", "Say until when"),
         (timedelta(hours=1), "", "Say why"),
     ],
@@ -297,6 +298,17 @@ def test_a_pause_without_sense_is_refused(
 ) -> None:
     form = {"until": local(until) if until else "", "reason": reason}
     assert words in said(admin_client.post(way("pause"), form, follow=True))
+    assert kept().paused_until is None
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Tokyo"])
+@pytest.mark.parametrize("until", ["9999-12-31T23:59", "0001-01-01T00:00"])
+def test_a_pause_at_the_ends_of_time_is_refused(
+    admin_client: Client, settings: Any, zone: str, until: str
+) -> None:
+    settings.RAINBO_TIME_ZONE = zone
+    answer = admin_client.post(way("pause"), {"until": until, "reason": "why"}, follow=True)
+    assert "It is not paused" in said(answer)
     assert kept().paused_until is None
 
 

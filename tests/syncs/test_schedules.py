@@ -12,6 +12,7 @@ from syncs import reconcile, rhythm, schedules
 from syncs.errors import UsageError
 from syncs.models import RunState, SyncRun, SyncSchedule
 from syncs.schedules import OFF, UNLIMITED, ChangedMeanwhile, Wanted
+from tests.caches import query
 from tests.syncs.test_rhythm import NEVER_COMES, SURELY_COMES
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -106,6 +107,17 @@ def test_a_pause_is_kept_with_its_reason_and_taken_away() -> None:
 def test_a_pause_must_end_in_the_future() -> None:
     with pytest.raises(UsageError, match="future"):
         schedules.pause("user_routing", timezone.now() - MINUTE, "", "ann")
+
+
+def test_a_pause_must_end_within_a_year() -> None:
+    with pytest.raises(UsageError, match="a year at most"):
+        schedules.pause("user_routing", datetime.max.replace(tzinfo=UTC), "", "ann")
+
+
+@pytest.mark.parametrize("until", ["infinity", "-infinity", "9999-12-31 23:59+00"])
+def test_the_database_refuses_a_pause_that_no_page_could_show(until: str) -> None:
+    with pytest.raises(IntegrityError):
+        query("UPDATE syncs_syncschedule SET paused_until = %s", until)
 
 
 def test_a_pause_says_when_it_will_run_again() -> None:

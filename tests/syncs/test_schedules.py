@@ -139,6 +139,11 @@ def test_a_pause_says_when_it_will_run_again() -> None:
         {"schedule_type": "H"},
         {"intended_date_kwarg": None},
         {"cron": None},
+        {"next_run": None},
+        {"next_run": datetime(1970, 1, 1, tzinfo=UTC)},
+        {"next_run": datetime.max.replace(tzinfo=UTC)},
+        {"cluster": "elsewhere"},
+        {"repeats": 3},
     ],
 )
 def test_the_database_refuses_any_other_schedule(wrong: dict[str, object]) -> None:

@@ -92,11 +92,12 @@ def _processes() -> list[tuple[int, int, int]]:
     for entry in PROC.iterdir() if PROC.is_dir() else ():
         if not entry.name.isdecimal():
             continue
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
+            # Its name stands before the last bracket: any bytes that somebody chose.
             state, parent, _, session, *_ = (
-                (entry / "stat").read_text().rpartition(")")[2].split(maxsplit=4)
+                (entry / "stat").read_bytes().rpartition(b")")[2].split(maxsplit=4)
             )
-            if state != "Z":
+            if state != b"Z":
                 found.append((int(entry.name), int(session), int(parent)))
     return found
 

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.db import OperationalError
@@ -14,6 +15,7 @@ from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 from pytest_django import Settings
 
+from localfleet import proc
 from syncs import cluster, heartbeat, supervisor
 from syncs.cluster import Cluster
 from syncs.models import Heartbeat, Lease, RunState, SyncRun, Trigger, WorkerEvent
@@ -76,6 +78,25 @@ def test_a_lost_process_is_noticed_once(start: Callable[[list[str]], Cluster]) -
     assert not brief.has_lost_one()
     until(brief.has_lost_one)
     assert not brief.has_lost_one()
+
+
+def test_the_name_of_a_foreign_process_does_not_matter(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for folder, stat in (
+        ("7", b"7 (\xd0\xff\xfe) S 1 7 5 0"),
+        ("8", b""),
+        ("9", b"9 (a) b) S 7 9 5 0"),
+    ):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "stat").write_bytes(stat)
+    monkeypatch.setattr(cluster, "PROC", tmp_path)
+    monkeypatch.setattr(proc, "PROC", tmp_path)
+    assert sorted(cluster._processes()) == [(7, 5, 1), (9, 5, 7)]
+    assert proc.children(7) == [9]
+    assert proc.program(9) == "a) b"
+    assert proc.program(7)
+    assert proc.program(8) is None
 
 
 def test_a_main_process_that_ended_is_trouble(start: Callable[[list[str]], Cluster]) -> None:

@@ -237,6 +237,7 @@ Q_CLUSTER = {
 # Workers are watched: a sign of life goes through the queue and comes back through a worker.
 RAINBO_BEAT = env.integer("RAINBO_BEAT", 60, 1, 60 * 60)
 RAINBO_WORKER_SILENCE = env.integer("RAINBO_WORKER_SILENCE", 180, 3, DAY)
+RAINBO_CLUSTER = env.text("RAINBO_CLUSTER", "")
 RAINBO_QUEUE_PATIENCE = env.integer("RAINBO_QUEUE_PATIENCE", 300, 3, DAY)
 
 # The rhythms that syncs get when their schedules are first created, in UTC

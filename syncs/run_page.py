@@ -17,6 +17,7 @@ from syncs.errors import UsageError
 from syncs.markup import TARGET_TONES
 from syncs.models import HeldChange, RunLog, RunTarget, SyncRun, TargetState
 from syncs.options import Options
+from syncs.place import machine
 
 SHOWN_CHANGES = 200
 SHOWN_LINES = 500
@@ -124,11 +125,15 @@ def facts(record: SyncRun, link: Callable[[int], SafeString]) -> list[tuple[str,
         ("started", markup.moment(record.started_at, now, missing="not started")),
         ("ended", markup.moment(record.finished_at, now, missing="not ended")),
         ("took", markup.took(record.seconds)),
-        ("ran on", f"{record.host}, process {record.pid}" if record.host else "nowhere yet"),
+        ("ran on", _place(record)),
         ("attempt", str(record.attempt)),
         *_cancelling(record, now),
         ("other runs", related(record, link)),
     ]
+
+
+def _place(record: SyncRun) -> str:
+    return f"{machine(record.host)}, process {record.pid}" if record.host else "nowhere yet"
 
 
 def _cancelling(record: SyncRun, now: datetime) -> list[tuple[str, str]]:

@@ -99,12 +99,12 @@ class Watched:
         if self._lost:
             heartbeat.put_back()
             self._lost = False
-        sign = heartbeat.latest(self.cluster.pids())
+        sign = heartbeat.latest(self.cluster.place, self.cluster.pids())
         if sign != self._sign and sign is not None:
             self._sign, self._heard = sign, now
         if now - self._sent > settings.RAINBO_BEAT:
             self._sent = now
-            heartbeat.send(self.cluster.session)
+            heartbeat.send(self.cluster.place, self.cluster.session)
 
 
 def report(why: str) -> None:

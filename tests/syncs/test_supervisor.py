@@ -110,7 +110,7 @@ def test_silence_is_trouble_and_a_beat_ends_it(
 ) -> None:
     settings.RAINBO_WORKER_SILENCE = 0
     watched = Watched(start(SLEEP))
-    Heartbeat.objects.create(worker=f"{HOST}:{watched.cluster.session}", at=Now())
+    Heartbeat.objects.create(worker=f"{watched.cluster.place}:{watched.cluster.session}", at=Now())
     assert watched.look() == ""
     assert "no sign of life came through the workers" in watched.look()
     Heartbeat.objects.update(at=Now() + timedelta(seconds=1))
@@ -122,9 +122,25 @@ def test_the_beat_of_another_cluster_is_no_sign(
 ) -> None:
     settings.RAINBO_WORKER_SILENCE = 0
     watched = Watched(start(SLEEP))
-    Heartbeat.objects.create(worker=f"{HOST}:{os.getpid()}", at=Now())
-    Heartbeat.objects.create(worker=f"elsewhere:{watched.cluster.session}", at=Now())
+    pid, where = watched.cluster.session, watched.cluster.place
+    for other in (
+        f"{where}:{os.getpid()}",
+        f"elsewhere:{pid}",
+        f"{HOST}:{pid}",
+        f"{HOST}/1f:{pid}",
+    ):
+        Heartbeat.objects.create(worker=other, at=Now())
     assert watched.look()
+
+
+def test_each_cluster_calls_itself_by_a_name_of_its_own(
+    start: Callable[[list[str]], Cluster], tmp_path: Path
+) -> None:
+    said = [tmp_path / "first", tmp_path / "second"]
+    found = [start(["bash", "-c", f'echo "{HOST}/$RAINBO_CLUSTER" > {path}']) for path in said]
+    until(lambda: all(path.exists() and path.read_text() for path in said))
+    assert [path.read_text().strip() for path in said] == [one.place for one in found]
+    assert found[0].place != found[1].place
 
 
 def test_a_renewed_lease_is_a_sign(
@@ -136,7 +152,7 @@ def test_a_renewed_lease_is_a_sign(
         sync="probe",
         state=RunState.RUNNING,
         trigger=Trigger.SCHEDULE,
-        host=HOST,
+        host=watched.cluster.place,
         pid=watched.cluster.session,
     )
     Lease.objects.create(sync="probe", run=record, renewed_at=Now())
@@ -150,7 +166,7 @@ def test_no_cluster_is_judged_while_the_database_is_away(
     settings.RAINBO_WORKER_SILENCE = 0
     watched = Watched(start(SLEEP))
 
-    def away(_: object) -> None:
+    def away(*_: object) -> None:
         raise OperationalError("connection refused")
 
     monkeypatch.setattr(heartbeat, "latest", away)
@@ -166,7 +182,7 @@ def test_beats_go_out_at_their_pace(
     watched.look()
     task = SignedPackage.loads(OrmQ.objects.get().payload)
     assert task["func"] == heartbeat.COME_BACK
-    assert task["args"][:2] == (HOST, watched.cluster.session)
+    assert task["args"][:2] == (watched.cluster.place, watched.cluster.session)
     settings.RAINBO_BEAT = 0
     watched.look()
     assert OrmQ.objects.count() == 2

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import time
@@ -226,6 +227,21 @@ def test_a_cluster_that_ends_is_started_anew_and_told(
     assert event.host == HOST
     assert event.message.startswith("the workers' main process ended: ")
     assert event.message in caplog.text
+
+
+def test_a_stop_waits_for_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As psycopg waits: what a signal's handler raises ends it."""
+    work = Supervisor(SLEEP)
+    monkeypatch.setattr(heartbeat, "latest", lambda *_: time.sleep(60))
+    before = signal.signal(signal.SIGALRM, work.stop)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        began = time.monotonic()
+        work.run()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert time.monotonic() - began < 5
+    assert work.stopping
 
 
 def test_a_cluster_that_cannot_live_is_not_started_in_a_rush(

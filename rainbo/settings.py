@@ -214,8 +214,10 @@ CACHES = {
 # The queue only rings: every run is recorded, fenced and repeated by RAINBO itself.
 RAINBO_WORKERS = env.integer("RAINBO_WORKERS", 4, 1, 64)
 RAINBO_RUN_LIMIT = env.integer("RAINBO_RUN_LIMIT", 900, 5, 7 * DAY)
+RAINBO_RUN_LIMITS = env.limits("RAINBO_RUN_LIMITS", "ghost_users=1800", 5, 7 * DAY)
 RAINBO_RETRY_SECONDS = env.integers("RAINBO_RETRY_SECONDS", "60,300,600", 1, DAY)
-TASK_LIMIT = RAINBO_RUN_LIMIT + 60  # the run's own limit comes first: it closes the record
+# The run's own limit comes first: it closes the record.
+TASK_LIMIT = max([RAINBO_RUN_LIMIT, *RAINBO_RUN_LIMITS.values()]) + 60
 Q_CLUSTER = {
     "name": "rainbo",
     "label": "Queue",

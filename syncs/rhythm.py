@@ -58,6 +58,11 @@ def previous_slot(cron: str, before: datetime) -> datetime:
     return slot
 
 
+def comes_at(cron: str, moment: datetime) -> bool:
+    """Whether this moment is one of its planned times."""
+    return previous_slot(cron, moment + timedelta(microseconds=1)) == moment
+
+
 def period(cron: str, at: datetime) -> timedelta:
     """The time between the two planned times that follow `at`."""
     first, second = next_slots(cron, at, 2)

@@ -46,6 +46,11 @@ def test_previous_slot_is_earlier_than_the_moment() -> None:
     assert rhythm.previous_slot("0 * * * *", at("2026-11-22 12:00")) == at("2026-11-22 11:00")
 
 
+@pytest.mark.parametrize(("clock", "comes"), [("02:00", True), ("02:01", False), ("03:00", False)])
+def test_a_moment_is_a_planned_time_or_none(clock: str, comes: bool) -> None:
+    assert rhythm.comes_at("0 2 * * *", at(f"2026-11-22 {clock}")) is comes
+
+
 @pytest.mark.parametrize(
     ("cron", "seconds"), [("* * * * *", 60), ("*/15 * * * *", 900), ("0 2 * * *", 86400)]
 )

@@ -1,5 +1,7 @@
 """Refuses what no page could show, no worker could count with, and what would never fire."""
 
+from importlib import import_module
+
 from django.db import migrations
 
 # A pause that people asked for ends a year later at most; one at the end of time broke every page.
@@ -47,6 +49,22 @@ UPDATE syncs_syncschedule
 """  # noqa: S608 (no value of anybody's)
 OPTIONS = f"ALTER TABLE syncs_syncschedule ADD CONSTRAINT only_options_that_fit CHECK ({FITTING})"
 
+# As before, and rhythms on late days of a range of months, or also on a weekday, which do come.
+before = import_module("syncs.migrations.0007_rhythms_that_come")
+RANGE = (
+    "^[^ ]+ [^ ]+ [^ ]+ ([^ ]+,)?((0?[13578]|1[02])-[0-9]+|[0-9]+-(0?[13578]|1[02])"
+    "|0?2-(0?[469]|11)|0?4-(0?[69]|11)|0?6-(0?9|11)|0?9-11)(,[^ ]+)? "
+)
+WEEKDAY = "^([^ ]+ ){4}[^ *]+$"
+FORGET_RHYTHMS = "ALTER TABLE django_q_schedule DROP CONSTRAINT only_rhythms_that_come"
+RHYTHMS = f"""
+ALTER TABLE django_q_schedule ADD CONSTRAINT only_rhythms_that_come CHECK (
+    cron IS NOT NULL AND cron ~ '{before.SHAPE}'
+    AND (cron !~ '{before.LATE}' OR cron ~ '{before.HAS_31}' OR cron ~ '{before.HAS_30}'
+         OR cron ~ '{RANGE}' OR cron ~ '{WEEKDAY}')
+)
+"""
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -61,6 +79,7 @@ class Migration(migrations.Migration):
         migrations.RunSQL(
             ROWS, "ALTER TABLE django_q_schedule DROP CONSTRAINT only_rows_that_fire"
         ),
+        migrations.RunSQL([FORGET_RHYTHMS, RHYTHMS], [FORGET_RHYTHMS, before.ADD]),
         migrations.RunSQL([SWITCH_OFF, EMPTY], migrations.RunSQL.noop),
         migrations.RunSQL(
             OPTIONS, "ALTER TABLE syncs_syncschedule DROP CONSTRAINT only_options_that_fit"

@@ -58,6 +58,10 @@ def focus_script(_: HttpRequest) -> str:
     return static("rainbo/focus.js")
 
 
+def zone_script(_: HttpRequest) -> str:
+    return static("rainbo/zone.js")
+
+
 def favicon(_: HttpRequest) -> str:
     return static("rainbo/favicon.svg")
 

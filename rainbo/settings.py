@@ -291,7 +291,7 @@ UNFOLD = {
     ],
     "DASHBOARD_CALLBACK": "rainbo.now.dashboard",
     "STYLES": ["rainbo.navigation.stylesheet"],
-    "SCRIPTS": ["rainbo.navigation.focus_script"],
+    "SCRIPTS": ["rainbo.navigation.focus_script", "rainbo.navigation.zone_script"],
     "SIDEBAR": {"navigation": "rainbo.navigation.sidebar"},
     "ACCOUNT": {"navigation": "rainbo.navigation.account"},
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
 
 from django import forms
 from django.contrib import messages
@@ -48,7 +50,9 @@ def dry_run_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
 @require_POST
 def pause_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     kept = _found(request, pk, CHANGE_SCHEDULE)
-    form = PauseForm(request.POST)
+    with timezone.override(_zone_of(request)):
+        form = PauseForm(request.POST)
+        form.full_clean()
     if not form.is_valid():
         for words in (error for errors in form.errors.values() for error in errors):
             messages.error(request, f"It is not paused. {words}")
@@ -76,6 +80,12 @@ def resume_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         record(request, "schedule.resumed", kept, before=before, after=_pause_of(resumed))
     messages.success(request, "Resumed: the next planned time runs.")
     return _back(kept)
+
+
+def _zone_of(request: HttpRequest) -> tzinfo:
+    asked = request.POST.get("zone", "")
+    is_known = asked in available_timezones()
+    return ZoneInfo(asked) if is_known else timezone.get_current_timezone()
 
 
 def _ask_for_run(request: HttpRequest, kept: SyncSchedule, *, dry_run: bool) -> HttpResponse:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.contrib.auth.models import Permission
@@ -12,6 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 
+from rainbo.zone import COOKIE
 from syncs import reconcile, schedules
 from syncs.models import RunState, SyncRun, SyncSchedule, Trigger
 from syncs.schedule_actions import LOCAL
@@ -264,6 +266,20 @@ def test_a_run_is_requested_with_the_schedules_options(admin_client: Client) -> 
 def test_a_dry_run_is_one(admin_client: Client) -> None:
     admin_client.post(way("dry_run"))
     assert SyncRun.objects.get().options == {"dry_run": True}
+
+
+def test_the_zone_is_that_of_the_viewers_browser(admin_client: Client) -> None:
+    admin_client.cookies[COOKIE] = "America/New_York"
+    assert "next times in UTC in America/New_York" in text_of(admin_client.get(page("ghost_users")))
+
+
+def test_a_pause_ends_in_the_zone_that_the_page_showed(admin_client: Client) -> None:
+    """Also when the browser has told another zone meanwhile."""
+    ends = (timezone.now() + timedelta(days=2)).replace(second=0, microsecond=0)
+    tokyo = ends.astimezone(ZoneInfo("Asia/Tokyo")).strftime(LOCAL)
+    admin_client.cookies[COOKIE] = "America/New_York"
+    admin_client.post(way("pause"), {"until": tokyo, "reason": "why", "zone": "Asia/Tokyo"})
+    assert kept().paused_until == ends
 
 
 def local(delta: timedelta) -> str:

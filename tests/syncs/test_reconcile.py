@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from importlib import import_module
 from threading import Barrier
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, connection, transaction
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
 from django_q.models import OrmQ, Schedule
@@ -224,6 +225,27 @@ def test_a_row_whose_function_was_broken_keeps_what_a_person_chose(unguarded: No
         30,
     )
     assert (kept.schedule.func, kept.schedule.cron) == (schedules.FUNCTION, "7 3 * * *")
+
+
+def test_an_upgrade_mends_what_would_be_refused(unguarded: None) -> None:
+    for change in (
+        "syncs_syncschedule DROP CONSTRAINT only_pauses_that_end",
+        "syncs_syncschedule DROP CONSTRAINT only_options_that_fit",
+    ):
+        query(f"ALTER TABLE {change}")
+    query("UPDATE syncs_syncschedule SET paused_until = '-infinity', options = '[]'")
+    query("UPDATE syncs_syncschedule SET paused_until = 'infinity' WHERE sync = 'ghost_users'")
+    Schedule.objects.filter(name="user_routing").update(cluster="x", repeats=5, next_run=None)
+    Schedule.objects.filter(name="ghost_users").update(next_run=RawSQL("'infinity'", ()))
+    migration = import_module("syncs.migrations.0012_rows_that_nothing_chokes_on")
+    with transaction.atomic(), connection.cursor() as cursor:
+        for statement in (*migration.MEND, migration.PAUSES, migration.ROWS, migration.OPTIONS):
+            cursor.execute(statement)
+    assert (routes().repeats, routes().cluster) == (OFF, None)  # it would take all instances
+    kept = SyncSchedule.objects.get(sync="user_routing")
+    assert (kept.options, kept.paused_until) == ({}, None)
+    assert "Switched off: its options made no sense." in kept.note
+    assert SyncSchedule.objects.get(sync="ghost_users").is_paused(timezone.now())
 
 
 @pytest.mark.parametrize("wrong", ["[]", '{"targets": 5}', '{"targets": [5]}', '"x"'])

@@ -8,6 +8,7 @@ PYTHON ?= python3
 PORT ?= 8000
 CMD ?= help
 SEED ?=
+ROWS ?= 1000000
 ARGS ?=
 
 PY := .venv/bin/python
@@ -27,11 +28,11 @@ LINT_ENV := env RAINBO_SECRET_KEY=$(shell printf 'lint-%.0s0123456789' 1 2 3 4 5
 	RAINBO_ALLOWED_HOSTS=rainbo.example RAINBO_HTTPS=on RAINBO_DEBUG=off \
 	RAINBO_DB_HOST=127.0.0.1 RAINBO_DB_PORT=1 RAINBO_DB_PASSWORD=lint
 
-.PHONY: help venv demo test soak screenshots lint format lock manage clean
+.PHONY: help venv demo test soak bench bench-bloat screenshots lint format lock manage clean
 
 help:  ## List these words
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' \
-		| while IFS=$$'\t' read -r word text; do printf '  make %-10s %s\n' "$$word" "$$text"; done
+		| while IFS=$$'\t' read -r word text; do printf '  make %-12s %s\n' "$$word" "$$text"; done
 
 demo: venv  ## A real PostgreSQL fleet with RAINBO on this machine (PORT=8000, SEED=big)
 	@exec $(PY) -m localfleet demo --port $(PORT) --seed=$(SEED)
@@ -41,6 +42,13 @@ test: venv  ## Run the tests on real PostgreSQL servers (ARGS="-k name")
 
 soak: venv  ## What takes long: workers killed again and again, pages at full size (ARGS="-k name")
 	@mkdir -p $(CACHE); exec $(PY) -m pytest -m soak -s $(ARGS)
+
+# Ten million routes are compared with one million; other tools and the fleet are measured once.
+bench: venv  ## Measure the syncs beside a plain copy and other tools (ROWS=1000000)
+	@exec $(PY) -m bench run --rows $(ROWS) $(if $(filter 1000000,$(ROWS)),--peers --fleet) $(ARGS)
+
+bench-bloat: venv  ## Measure how the table of routes grows over 1,000 syncs
+	@exec $(PY) -m bench bloat $(ARGS)
 
 screenshots: venv  ## Take the pictures of docs/img/ anew
 	@mkdir -p $(CACHE); exec $(PY) -m pytest -m screenshots tests/console

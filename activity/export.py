@@ -18,9 +18,9 @@ BREAKS = ("\t", "\r", "\n")
 
 
 def csv_response(
-    filename: str, header: Sequence[str], rows: Iterable[Sequence[Any]], limit: int = LIMIT
+    filename: str, header: Sequence[str], rows: Iterable[Sequence[Any]], limit: int | None = LIMIT
 ) -> StreamingHttpResponse:
-    """The rows as a download, streamed; what comes after the limit is named in a last line."""
+    """The rows as a download, streamed; what comes after the limit is told in a last line."""
     response = StreamingHttpResponse(
         _lines(header, rows, limit), content_type="text/csv; charset=utf-8"
     )
@@ -38,7 +38,9 @@ def guarded(cell: Any) -> Any:
     return f"'{text}" if risky else text
 
 
-def _lines(header: Sequence[str], rows: Iterable[Sequence[Any]], limit: int) -> Iterator[str]:
+def _lines(
+    header: Sequence[str], rows: Iterable[Sequence[Any]], limit: int | None
+) -> Iterator[str]:
     writer = csv.writer(_Echo())
     yield BOM + writer.writerow(header)
     more = iter(rows)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -54,3 +56,21 @@ def wait_ready(port: int, seconds: float, alive: Callable[[], bool], log: Path) 
         if time.monotonic() > deadline:
             raise FleetError(f"The web server does not get ready: {answer.reason}. See {log}.")
         time.sleep(0.1)
+
+
+@contextmanager
+def black_hole() -> Iterator[tuple[str, int]]:
+    """Host and port of a listener that takes connections and never answers."""
+    taken: list[socket.socket] = []
+    with socket.create_server((HOST, 0)) as listener:
+
+        def swallow() -> None:
+            with suppress(OSError):
+                while True:
+                    taken.append(listener.accept()[0])
+
+        threading.Thread(target=swallow, daemon=True).start()
+        yield listener.getsockname()
+        listener.shutdown(socket.SHUT_RDWR)
+    for connection in taken:
+        connection.close()

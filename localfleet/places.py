@@ -100,5 +100,8 @@ def scratch_root(root: Path) -> Iterator[Path]:
 
 def _remove_abandoned(root: Path) -> None:
     for folder in root.glob("scratch-*"):
-        with contextlib.suppress(FleetError), locked(folder / "lock", refusal="in use"):
+        with (
+            contextlib.suppress(FleetError, FileNotFoundError),  # in use, or gone just now
+            locked(folder / "lock", refusal="in use"),
+        ):
             shutil.rmtree(folder, ignore_errors=True)

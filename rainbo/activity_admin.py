@@ -17,14 +17,13 @@ from activity.models import Activity
 from rainbo.activity_export import export_view
 from rainbo.activity_filters import (
     ActionFilter,
-    DaysFilter,
     ObjectFilter,
-    PersonFilter,
     SinceFilter,
 )
 from rainbo.activity_links import add_links
 from syncs import markup
 from syncs.console import CompletedList, ReadOnlyAdmin
+from syncs.console_filters import DaysFilter, PersonFilter
 
 
 class LinkedList(CompletedList):

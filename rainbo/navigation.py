@@ -8,9 +8,10 @@ from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse
 
-# Group → (title, model, icon of the theme's own font)
-ROOMS: dict[str, tuple[tuple[str, str, str], ...]] = {
+# Group → (title, model, icon of the theme's own font[, page when it isn't the model's list])
+ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
     "Fleet": (
+        ("Find", "tenants.userroute", "search", "find"),
         ("Instances", "tenants.rdsinstance", "dns"),
         ("Tenants", "tenants.tenant", "apartment"),
         ("Routes", "tenants.userroute", "alternate_email"),
@@ -54,6 +55,10 @@ def stylesheet(_: HttpRequest) -> str:
     return static("rainbo/console.css")
 
 
+def find_stylesheet(_: HttpRequest) -> str:
+    return static("rainbo/find.css")
+
+
 def focus_script(_: HttpRequest) -> str:
     return static("rainbo/focus.js")
 
@@ -62,12 +67,16 @@ def zone_script(_: HttpRequest) -> str:
     return static("rainbo/zone.js")
 
 
+def find_script(_: HttpRequest) -> str:
+    return static("rainbo/find.js")
+
+
 def favicon(_: HttpRequest) -> str:
     return static("rainbo/favicon.svg")
 
 
-def _item(title: str, model: str, icon: str) -> dict[str, Any]:
-    link = reverse(f"admin:{model.replace('.', '_')}_changelist")
+def _item(title: str, model: str, icon: str, page: str = "") -> dict[str, Any]:
+    link = reverse(page or f"admin:{model.replace('.', '_')}_changelist")
     return {"title": title, "icon": icon, "link": link}
 
 

@@ -20,11 +20,11 @@ from django.urls import reverse
 from rainbo import now_syncs, now_tiles, verdict
 from rainbo.verdict import Link
 from syncs import markup, queries, shell
+from syncs.console import REFRESH
 from syncs.markup import Tone
 from syncs.worker_state import WorkerState
 from tenants import tiles
 
-REFRESH = "X-Rainbo-Refresh"
 NAMED = 4  # other troubles that are named under the verdict
 EVENTS = 3
 
@@ -45,7 +45,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 
 def fragment(request: HttpRequest) -> HttpResponse:
-    """What now.js fetches again and again; a person is led to the whole page."""
+    """What live.js fetches again and again; a person is led to the whole page."""
     if REFRESH not in request.headers:
         query = request.META.get("QUERY_STRING", "")
         return HttpResponseRedirect(reverse("admin:index") + (f"?{query}" if query else ""))

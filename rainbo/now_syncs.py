@@ -15,7 +15,7 @@ from rainbo import phrases
 from syncs import markup, shell
 from syncs.errors import UsageError
 from syncs.freshness import Cause, Reason, State, in_words
-from syncs.markup import RUN_TONES, Tone
+from syncs.markup import RUN_TONES, Tone, seconds_in_words
 from syncs.models import RunState, SyncSchedule
 from syncs.options import Options
 from syncs.queries import Status, SyncStatus
@@ -156,16 +156,10 @@ def _last(sync: SyncStatus, now: datetime) -> SafeString:
 def _took(sync: SyncStatus) -> str:
     """`12 s, usually 11 s`."""
     seconds = sync.last_run.seconds if sync.last_run else None
-    usually = f"usually {_seconds(sync.usual_seconds)}" if sync.usual_seconds else ""
+    usually = f"usually {seconds_in_words(sync.usual_seconds)}" if sync.usual_seconds else ""
     if seconds is None:
         return usually
-    return ", ".join(filter(None, [_seconds(seconds), usually]))
-
-
-def _seconds(seconds: float) -> str:
-    if seconds < 1:
-        return f"{seconds * 1000:,.0f} ms"
-    return f"{seconds:,.1f} s" if seconds < 100 else f"{seconds:,.0f} s"
+    return ", ".join(filter(None, [seconds_in_words(seconds), usually]))
 
 
 def _next(sync: SyncStatus, now: datetime) -> SafeString:
@@ -196,7 +190,7 @@ def _open(run: OpenRun, sync: SyncStatus, now: datetime) -> SafeString:
 
 
 def _bar(bar: Bar) -> ShownBar:
-    took = f" in {_seconds(bar.seconds)}" if bar.seconds is not None else ""
+    took = f" in {seconds_in_words(bar.seconds)}" if bar.seconds is not None else ""
     when = f", {markup.exact(bar.at)}" if bar.at else ""
     words = f"run {bar.run} {bar.state.value}{took}{when}"
     tone = RUN_TONES[bar.state].value
@@ -206,7 +200,7 @@ def _bar(bar: Bar) -> ShownBar:
 def _scale(strip: Strip) -> str:
     if not strip.full:
         return ""
-    return f"full height: {_seconds(strip.full)}{' or more' if strip.is_cut else ''}"
+    return f"full height: {seconds_in_words(strip.full)}{' or more' if strip.is_cut else ''}"
 
 
 def _way(sync: SyncStatus, kept: SyncSchedule) -> Way:

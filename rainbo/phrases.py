@@ -39,8 +39,9 @@ class Subject:
 
 
 def sentence(words: str) -> str:
-    """With a capital and a stop."""
-    return f"{words[:1].upper()}{words[1:].removesuffix('.')}."
+    """With a capital and a stop, unless it asks something."""
+    stop = "" if words.endswith("?") else "."
+    return f"{words[:1].upper()}{words[1:].removesuffix('.')}{stop}"
 
 
 def cut(words: str, longest: int = LONGEST) -> str:

@@ -14,10 +14,10 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from activity.log import record
+from syncs.console import REFRESH
 
 Handler = Callable[[HttpRequest], HttpResponseBase]
 BEGAN, SEEN = "began_at", "seen_at"  # in the session: seconds by this server's clock
-REFRESH = "X-Rainbo-Refresh"  # a page asks by itself: no sign of a person
 NOTE_EVERY = 30  # seconds between notes of activity, so that not every request writes
 
 

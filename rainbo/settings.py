@@ -201,6 +201,9 @@ DATABASES: dict[str, dict[str, Any]] = {
         },
     }
 }
+if not DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"]:  # poolers know no such options
+    # A process of ours that stops inside a transaction does not keep its locks for ever.
+    DATABASES["default"]["OPTIONS"]["options"] = "-c idle_in_transaction_session_timeout=60s"
 if (ca := env.file("RAINBO_DB_SSLROOTCERT")) is not None:
     DATABASES["default"]["OPTIONS"]["sslrootcert"] = str(ca)
 CACHES = {
@@ -247,7 +250,7 @@ RAINBO_SCHEDULES = env.pairs("RAINBO_SCHEDULES", "user_routing=*/5 * * * *; ghos
 
 # The fleet
 RAINBO_SOURCE_SQL = env.folder("RAINBO_SOURCE_SQL")
-RAINBO_FLEET_THREADS = env.integer("RAINBO_FLEET_THREADS", 8, 1, 256)
+RAINBO_FLEET_THREADS = env.integer("RAINBO_FLEET_THREADS", 16, 1, 256)
 RAINBO_STATEMENT_TIMEOUT = env.integer("RAINBO_STATEMENT_TIMEOUT", 120, 1, DAY)
 RAINBO_INSTANCE_LIMIT = env.integer("RAINBO_INSTANCE_LIMIT", 300, 1, DAY)
 
@@ -290,8 +293,12 @@ UNFOLD = {
         {"rel": "icon", "type": "image/svg+xml", "href": "rainbo.navigation.favicon"}
     ],
     "DASHBOARD_CALLBACK": "rainbo.now.dashboard",
-    "STYLES": ["rainbo.navigation.stylesheet"],
-    "SCRIPTS": ["rainbo.navigation.focus_script", "rainbo.navigation.zone_script"],
+    "STYLES": ["rainbo.navigation.stylesheet", "rainbo.navigation.find_stylesheet"],
+    "SCRIPTS": [
+        "rainbo.navigation.focus_script",
+        "rainbo.navigation.find_script",
+        "rainbo.navigation.zone_script",
+    ],
     "SIDEBAR": {"navigation": "rainbo.navigation.sidebar"},
     "ACCOUNT": {"navigation": "rainbo.navigation.account"},
 }

@@ -33,7 +33,7 @@ class Rank(IntEnum):
 
 CAUSES = (
     *(Cause.WORKER_SILENT, Cause.INSTANCE_DOWN, Cause.HELD, Cause.FAILING, Cause.RUNNING_LONG),
-    *(Cause.OVERDUE, Cause.PAUSED, Cause.NEVER_CONFIRMED),
+    *(Cause.DISCARDED, Cause.OVERDUE, Cause.PAUSED, Cause.NEVER_CONFIRMED),
 )
 EXPLAINED = (Cause.INSTANCE_DOWN, Cause.OVERDUE, Cause.NEVER_CONFIRMED)  # by an instance down
 TONES = {State.STALE: Tone.BAD, State.LATE: Tone.WARNING, State.UNKNOWN: Tone.WARNING}

@@ -6,56 +6,72 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from syncs import markup, run_page, schedule_admin, specs  # noqa: F401 (registers its pages)
-from syncs.console import ReadOnlyAdmin
+from syncs import (
+    markup,
+    run_deciding,
+    run_export,
+    run_filters,
+    run_page,
+    run_parts,
+    schedule_admin,  # noqa: F401 (registers its pages)
+)
+from syncs.console import BoundedPaginator, ReadOnlyAdmin
 from syncs.markup import RUN_TONES
 from syncs.models import SyncRun
 from syncs.run_cancelling import cancel_view
 
 
-class SyncFilter(admin.SimpleListFilter):
-    """By the syncs that the code knows: their names are never gathered from the runs."""
+class RunPaginator(BoundedPaginator):
+    """Runs lie in the order of their days: without an index along it, all would be counted."""
 
-    title = "sync"
-    parameter_name = "sync"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(sync.name, sync.name) for sync in specs.all_syncs()]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(sync=self.value()) if self.value() else queryset
+    in_order = True
 
 
 @admin.register(SyncRun)
 class RunAdmin(ReadOnlyAdmin):
     list_display = ("run", "what", "how", "why", "started", "took", "outcome")
-    list_filter = (SyncFilter, "state", "trigger")
-    ordering = ("-id",)
+    list_filter = run_filters.ALL
+    list_filter_submit = True
+    paginator = RunPaginator
     sortable_by = ()
-    change_form_outer_before_template = "syncs/run_tools.html"
-    change_form_outer_after_template = "syncs/run_parts.html"
+    change_form_outer_before_template = "syncs/run.html"
     empty_words = "Nothing has run yet: manage.py setup_schedules plans the syncs."
-    fieldsets = ((None, {"fields": (("what", "how"), "result", "full_error", "next_steps")}),)
-    readonly_fields = ("what", "how", "result", "full_error", "next_steps")
+
+    class Media:
+        js = (Script("rainbo/live.js", defer=True),)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """A run's page is our own: nothing of it is a form's field."""
+        return ()
 
     def get_custom_urls(self) -> Any:
-        return (("<int:pk>/cancel/", "syncs_syncrun_cancel", cancel_view),)
+        return (
+            ("<int:pk>/live/", "syncs_syncrun_live", run_page.live_view),
+            ("<int:pk>/cancel/", "syncs_syncrun_cancel", cancel_view),
+            ("<int:pk>/retry/", "syncs_syncrun_retry", run_deciding.retry_view),
+            ("<int:pk>/accept/", "syncs_syncrun_accept", run_deciding.accept_view),
+            ("<int:pk>/discard/", "syncs_syncrun_discard", run_deciding.discard_view),
+            ("<int:pk>/withheld/", "syncs_syncrun_withheld", run_export.withheld_view),
+            ("<int:pk>/held/", "syncs_syncrun_held", run_export.held_view),
+        )
+
+    def get_ordering(self, request: HttpRequest) -> Sequence[str]:
+        """Newest first, by the index that serves the days when some are chosen."""
+        days = any(request.GET.get(f"{run_filters.DAYS}_{end}") for end in ("from", "to"))
+        return (f"-{run_filters.DAYS}", "-id") if days else ("-id",)
 
     def complete(self, rows: Sequence[SyncRun]) -> None:
-        run_page.add_summaries(rows)
+        run_parts.add_summaries(rows)
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        record = context["original"]
-        context |= {"course": run_page.course(record), "facts": run_page.facts(record, _link)}
+        context |= run_page.context(request, context["original"])
         response: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
         return response
 
@@ -86,21 +102,3 @@ class RunAdmin(ReadOnlyAdmin):
     @admin.display(description="outcome")
     def outcome(self, record: Any) -> SafeString:
         return markup.brief("; ".join(filter(None, [record.summary, record.error])), 160)
-
-    @admin.display(description="outcome")
-    def result(self, record: Any) -> str:
-        return record.summary or "–"
-
-    @admin.display(description="error")
-    def full_error(self, record: SyncRun) -> str:
-        return record.error or "none"
-
-    @admin.display(description="what to do")
-    def next_steps(self, record: SyncRun) -> SafeString:
-        return run_page.next_steps(record)
-
-
-def _link(pk: int) -> SafeString:
-    return format_html(
-        '<a class="link" href="{}">run {}</a>', reverse("admin:syncs_syncrun_change", args=[pk]), pk
-    )

@@ -2,30 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 from django.contrib import admin
 from django.core.paginator import Paginator
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import render
 from django.utils.functional import cached_property
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
 from activity.recorded_admin import HistoryInActivity
 
+View = Callable[..., HttpResponseBase]
+REFRESH = "X-Rainbo-Refresh"  # a page asks by itself: no sign of a person
+
+
+def pressed(view: View) -> View:
+    """A view of what a button does: any other way to it is refused in words."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.method == "POST":
+            return view(request, *args, **kwargs)
+        refusal = render(request, "405.html", status=405)
+        refusal["Allow"] = "POST"
+        return refusal
+
+    return guarded
+
 
 class BoundedPaginator(Paginator[Any]):
-    """Counts up to a limit and shows no page beyond it: whoever needs more searches."""
+    """Counts up to a limit and shows no page beyond it: whoever needs more searches.
+
+    in_order: the first rows are counted, as an index has them, not any.
+    """
 
     template_name = "console/pagination.html"
     limit = 10_000
+    in_order = False
 
     @cached_property
     def _found(self) -> int:
         rows: Any = self.object_list
-        return int(rows.order_by()[: self.limit + 1].count())
+        return int((rows if self.in_order else rows.order_by())[: self.limit + 1].count())
 
     @cached_property
     def count(self) -> int:

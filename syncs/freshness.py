@@ -32,6 +32,7 @@ class Cause(StrEnum):
     WORKER_SILENT = "worker silent"
     INSTANCE_DOWN = "instance down"
     HELD = "held"
+    DISCARDED = "discarded"
     FAILING = "failing"
     RUNNING_LONG = "running long"
     NEVER_CONFIRMED = "never confirmed"
@@ -86,6 +87,11 @@ class Failure:
     words: str
     run: int | None = None
 
+    @property
+    def is_settled(self) -> bool:
+        """A person decided about it: it explains what is late, and asks nobody any more."""
+        return self.cause is Cause.DISCARDED
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -138,7 +144,7 @@ def explain(
         return Reason(Cause.PAUSED, facts.pause.in_words(now))
     if facts.scheduled and is_silent(facts.heartbeat, facts.awaited):
         return Reason(Cause.WORKER_SILENT, _silence(facts.heartbeat, now))
-    if facts.failure is not None:
+    if facts.failure is not None and (judged.state.is_bad or not facts.failure.is_settled):
         return Reason(facts.failure.cause, facts.failure.words, facts.failure.run)
     if facts.running is not None and facts.running > timedelta(seconds=usual_seconds) + grace:
         usual = in_words(timedelta(seconds=usual_seconds))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from django.db import connection
+from django.db import connection, transaction
+from django.db.models.functions import Now
 from psycopg import sql
 
-from syncs.models import HeldChange, RunTarget, SyncRun, TargetState
+from syncs.errors import UsageError
+from syncs.models import OPEN_STATES, HeldChange, RunLog, RunTarget, SyncRun, TargetState
 from syncs.session import Session
 
 _SAME = """
@@ -32,8 +34,65 @@ def why_not_acceptable(run: SyncRun) -> str:
     if run.accepted_by_id:
         return f"run {run.pk} was accepted by run {run.accepted_by_id}"
     if run.superseded_by_id:
-        return f"run {run.pk} was superseded by run {run.superseded_by_id}: accept that one"
+        return f"run {run.pk} was superseded by run {run.superseded_by_id}: look at that one"
+    if run.discarded_at:
+        return f"run {run.pk} was discarded by {run.discarded_by}: {run.discard_reason}"
     return ""
+
+
+def acceptor_under_way(run: SyncRun) -> SyncRun | None:
+    """The run that waits, or is under way, to publish what this one holds."""
+    return (
+        SyncRun.objects.filter(sync=run.sync, state__in=OPEN_STATES)
+        .filter(options__accept_held=run.pk)
+        .exclude(options__has_key="dry_run")
+        .first()
+    )
+
+
+def take_for_decision(pk: int) -> SyncRun:
+    """The held run, kept from any other decision until the transaction ends.
+
+    Raises UsageError when a person can't decide about it, or no longer.
+    """
+    run = SyncRun.objects.select_for_update(no_key=True).filter(pk=pk).first()
+    if run is None:
+        raise UsageError(f"there is no run {pk}")
+    if run.is_open:
+        raise UsageError(f"run {pk} has not ended yet")
+    if reason := why_not_acceptable(run):
+        raise UsageError(reason)
+    if other := acceptor_under_way(run):
+        by = f", which {other.actor} asked for," if other.actor else ""
+        raise UsageError(f"run {pk} is being accepted: run {other.pk}{by} is {other.state}")
+    return run
+
+
+def discard(pk: int, actor: str, reason: str) -> SyncRun:
+    """Settle that what the run holds is not to be published. What is held stays to be read.
+
+    It says nothing of later runs: one that holds the same is held anew. Raises UsageError.
+    """
+    reason = " ".join(reason.split())
+    longest = SyncRun._meta.get_field("discard_reason").max_length or 0
+    if not reason:
+        raise UsageError("discarding a held run needs a --reason")
+    if len(reason) > longest:
+        raise UsageError(f"the reason is longer than {longest} characters")
+    with transaction.atomic():
+        run = take_for_decision(pk)
+        fields = {"discarded_by": actor, "discard_reason": reason}
+        SyncRun.objects.filter(pk=pk).update(discarded_at=Now(), **fields)
+        RunLog.objects.create(run=run, message=f"discarded by {actor}: {reason}")
+        run.refresh_from_db()
+    return run
+
+
+def discarded_in_words(run: SyncRun) -> str:
+    return (
+        f"Run {run.pk} of {run.sync} is discarded: nothing of what it holds is published. "
+        "The next run judges the source anew, and holds it again if it is still the same."
+    )
 
 
 def waiting(sync: str) -> list[SyncRun]:
@@ -44,6 +103,7 @@ def waiting(sync: str) -> list[SyncRun]:
             targets__state=TargetState.HELD,
             accepted_by=None,
             superseded_by=None,
+            discarded_at=None,
         )
         .exclude(options__has_key="dry_run")
         .distinct()
@@ -60,17 +120,20 @@ def supersede_repeats(run: SyncRun) -> None:
             HeldChange.objects.filter(run=older).delete()
 
 
-def keep(session: Session, run_id: int, target: str, changes: sql.Composable) -> None:
-    """Store a plan's removals, moves and changes for a person.
+def keep(session: Session, run_id: int, target: str, changes: sql.Composable) -> dict[str, int]:
+    """Store a plan's removals, moves and changes for a person; returns how many of each kind.
 
     changes: a query that returns (kind, source_id, detail) of one target.
     """
-    session.execute(
+    rows = session.execute(
         sql.SQL(
+            "WITH kept AS ("
             "INSERT INTO syncs_heldchange (run_id, target, kind, source_id, detail) "
-            "SELECT {run}, {target}, kind, source_id, detail FROM ({changes}) AS planned"
+            "SELECT {run}, {target}, kind, source_id, detail FROM ({changes}) AS planned "
+            "RETURNING kind) SELECT kind, count(*) FROM kept GROUP BY kind ORDER BY kind"
         ).format(changes=changes, run=sql.Literal(run_id), target=sql.Literal(target))
     )
+    return dict(rows.fetchall())
 
 
 def why_not_lifted(

@@ -17,7 +17,7 @@ from django.db import Error, OperationalError, connection, transaction
 from django.db.models.functions import Now
 
 from syncs.errors import LeaseHeld, LeaseLost, RainboError
-from syncs.models import Lease, RunState, SyncRun, Trigger
+from syncs.models import OPEN_STATES, Lease, RunState, SyncRun, Trigger
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +36,9 @@ _LOCK_NOW = """
     SELECT run_id, coalesce(expires_at > clock_timestamp(), false)
       FROM syncs_lease WHERE sync = %s FOR UPDATE SKIP LOCKED"""
 _REVOKE = "UPDATE syncs_lease SET token = token + 1, expires_at = NULL WHERE sync = %s"
+_FIRM = """
+    SELECT EXISTS (SELECT FROM syncs_lease WHERE sync = %s AND token = %s
+                      AND expires_at > clock_timestamp() + make_interval(secs => %s))"""
 _RENEW = """
     UPDATE syncs_lease
        SET renewed_at = clock_timestamp(),
@@ -48,7 +51,8 @@ def claim(run: SyncRun) -> int:
 
     Runs of that sync that still say `running` have lost theirs and become `lost`; those of
     commands that never began become `cancelled`.
-    Raises LeaseHeld, naming the holder, while it is live or its holder is publishing.
+    Raises LeaseHeld, naming the holder, while it is live or its holder is publishing; naming the
+    run itself when that has ended: a planned time that met it would count on a run that is over.
     """
     with connection.cursor() as cursor:
         try:
@@ -61,6 +65,7 @@ def claim(run: SyncRun) -> int:
                 _refuse_if_live(cursor, run.sync)
                 cursor.execute("SELECT 1 FROM syncs_lease WHERE sync = %s FOR UPDATE", [run.sync])
                 _refuse_if_live(cursor, run.sync)
+                _refuse_if_ended(run)
                 cursor.execute(_TAKE, [run.pk, settings.RAINBO_LEASE_TTL, run.sync])
                 token = int(cursor.fetchone()[0])
                 _close_abandoned(run)
@@ -77,6 +82,13 @@ def renew(sync: str, token: int) -> bool:
         _be_brief(cursor, _half_ttl())
         cursor.execute(_RENEW, [settings.RAINBO_LEASE_TTL, sync, token])
         return bool(cursor.rowcount == 1)
+
+
+def is_firm(session: psycopg.Connection[Any], sync: str, token: int) -> bool:
+    """Whether the lease is held for at least half its time to live from now, by a mere look."""
+    half = settings.RAINBO_LEASE_TTL / 2
+    row = session.execute(_FIRM, [sync, token, half]).fetchone()
+    return row is not None and bool(row[0])
 
 
 def release(sync: str, token: int) -> None:
@@ -193,6 +205,11 @@ def _refuse_if_live(cursor: Any, sync: str) -> None:
     cursor.execute(_LIVE, [sync])
     if row := cursor.fetchone():
         raise LeaseHeld(row[0])
+
+
+def _refuse_if_ended(run: SyncRun) -> None:
+    if not SyncRun.objects.filter(pk=run.pk, state__in=OPEN_STATES).exists():
+        raise LeaseHeld(run.pk, "has run")
 
 
 def _holder(sync: str) -> int | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -55,6 +56,11 @@ def quiet(word: str) -> SafeString:
     return format_html('<span class="quiet">{}</span>', word)
 
 
+def run_link(pk: int, words: str = "") -> SafeString:
+    url = reverse("admin:syncs_syncrun_change", args=[pk])
+    return format_html('<a class="link" href="{}">{}</a>', url, words or f"run {pk}")
+
+
 def age(at: datetime | None, now: datetime, missing: str = "never") -> SafeString:
     """How long ago, or in how long, with the exact time and its zone within reach."""
     if at is None:
@@ -88,6 +94,13 @@ def number(value: int | None, missing: str = "unknown") -> SafeString:
     if value is None:
         return quiet(missing)
     return format_html('<span class="number">{}</span>', f"{value:,}")
+
+
+def seconds_in_words(seconds: float) -> str:
+    """`340 ms`, `12.3 s`, `140 s`."""
+    if seconds < 1:
+        return f"{seconds * 1000:,.0f} ms"
+    return f"{seconds:,.1f} s" if seconds < 100 else f"{seconds:,.0f} s"
 
 
 def took(seconds: float | None) -> SafeString:

@@ -76,6 +76,12 @@ class SyncRun(models.Model):
     accepted_by = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="accepts"
     )
+    discarded_at = models.DateTimeField(
+        null=True, blank=True, help_text="when a person refused what it holds"
+    )
+    # By the database, too: servers of the former version insert runs while this one comes.
+    discarded_by = models.CharField(max_length=150, blank=True, default="", db_default="")
+    discard_reason = models.CharField(max_length=255, blank=True, default="", db_default="")
 
     class Meta:
         verbose_name = "run"
@@ -95,6 +101,11 @@ class SyncRun(models.Model):
                 condition=Q(state__in=["queued", "running"]),
                 name="open_runs",
             ),
+            models.Index(fields=["state", "-id"], name="runs_in_a_state"),
+            models.Index(fields=["trigger", "-id"], name="runs_by_trigger"),
+            models.Index(fields=["actor", "-id"], condition=~Q(actor=""), name="runs_of_a_person"),
+            models.Index(fields=["-created_at", "-id"], name="runs_of_a_day"),
+            models.Index(fields=["-id"], condition=Q(options__has_key="dry_run"), name="dry_runs"),
         ]
 
     def __str__(self) -> str:
@@ -143,12 +154,14 @@ class RunTarget(models.Model):
     error = models.TextField(blank=True)
     error_kind = models.CharField(max_length=16, blank=True)
     passing = models.BooleanField(default=False, help_text="an error that can pass by itself")
+    held_counts = models.JSONField(null=True, help_text="of what is held: changes of each kind")
 
     class Meta:
         ordering: ClassVar = ["run", "id"]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["run", "target"], name="one_part_per_run_and_target"),
         ]
+        indexes: ClassVar = [models.Index(fields=["target", "-run"], name="runs_of_a_target")]
 
     def __str__(self) -> str:
         return f"{self.label} in run {self.run_id}"
@@ -215,7 +228,9 @@ class WithheldRow(models.Model):
     since = models.DateTimeField(auto_now_add=True)
 
     class Meta:
-        indexes: ClassVar = [models.Index(fields=["sync", "target"], name="withheld_of_a_target")]
+        indexes: ClassVar = [
+            models.Index(fields=["sync", "target", "id"], name="withheld_of_a_target")
+        ]
 
     def __str__(self) -> str:
         return f"{self.source_id}: {self.reason}"
@@ -236,7 +251,9 @@ class HeldChange(models.Model):
     detail = models.TextField(blank=True)
 
     class Meta:
-        indexes: ClassVar = [models.Index(fields=["run", "target"], name="held_of_a_target")]
+        indexes: ClassVar = [
+            models.Index(fields=["run", "target", "kind", "id"], name="held_by_kind"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.source_id}"
@@ -274,10 +291,14 @@ class SyncSchedule(models.Model):
     grace_seconds = models.PositiveIntegerField(
         null=True, blank=True, help_text="how late a run may end; empty: the usual grace"
     )
+    paused_since = models.DateTimeField(null=True, blank=True)
     paused_until = models.DateTimeField(null=True, blank=True)
     pause_reason = models.CharField(max_length=255, blank=True)
     paused_by = models.CharField(max_length=150, blank=True)
     note = models.TextField(blank=True)
+    planned_since = models.DateTimeField(
+        db_default=Now(), help_text="when its rhythm was set or it was switched on or off"
+    )
     changed_at = models.DateTimeField(auto_now=True)
     changed_by = models.CharField(max_length=150, blank=True)
 
@@ -291,6 +312,12 @@ class SyncSchedule(models.Model):
     def is_paused(self, now: datetime) -> bool:
         """A pause ends by itself."""
         return self.paused_until is not None and self.paused_until > now
+
+    def rests(self, slot: datetime, now: datetime) -> bool:
+        """Whether a planned time passes without a run: one of a pause does also after its end."""
+        if self.paused_since is None or self.paused_until is None:
+            return self.is_paused(now)
+        return self.is_paused(now) or self.paused_since <= slot < self.paused_until
 
 
 class Heartbeat(models.Model):

@@ -30,6 +30,9 @@ _NEEDED = """
      WHERE part.state = 'succeeded' AND part.total IS NOT NULL
        AND run.finished_at <= %s
      ORDER BY run.sync, part.target, part.run_id DESC"""
+_NEWEST_SLOTS = """
+    SELECT DISTINCT ON (sync) id FROM syncs_syncrun
+     WHERE slot IS NOT NULL ORDER BY sync, slot DESC, attempt DESC"""
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,10 @@ def prune_runs(now: datetime, before: datetime) -> int:
     """Delete ended runs older than the moment; returns how many.
 
     Stay: runs that hold changes for a person, that a confirmation names, that the guard compares
-    with, and that accepted or superseded a run that stays.
+    with, that accepted or superseded a run that stays, and those of each sync's newest slot: a
+    slot without a run would be made up for.
     """
-    needed = _needed_by_guard(now)
+    needed = _needed_by_guard(now) | _of_newest_slots()
     deleted = 0
     while keys := [*_deletable(before, needed).values_list("pk", flat=True)[:BATCH]]:
         SyncRun.objects.filter(pk__in=keys).delete()
@@ -85,9 +89,15 @@ def _deletable(before: datetime, needed: set[int]) -> QuerySet[SyncRun]:
         .exclude(Exists(Confirmation.objects.filter(run=this)))
         .exclude(Exists(SyncRun.objects.filter(accepted_by=this)))
         .exclude(Exists(SyncRun.objects.filter(superseded_by=this)))
-        .exclude(Exists(holding), accepted_by=None, superseded_by=None)
+        .exclude(Exists(holding), accepted_by=None, superseded_by=None, discarded_at=None)
         .order_by("pk")
     )
+
+
+def _of_newest_slots() -> set[int]:
+    with connection.cursor() as cursor:
+        cursor.execute(_NEWEST_SLOTS)
+        return {row[0] for row in cursor.fetchall()}
 
 
 def _needed_by_guard(now: datetime) -> set[int]:

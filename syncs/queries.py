@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db.models import Max
+from django.db.models.functions import Now
 
 from syncs import freshness, rhythm, schedules, specs
 from syncs.clock import database_now as database_now
@@ -71,8 +72,9 @@ class Status:
 
 
 def worker_heartbeat() -> datetime | None:
-    """The last sign of life of any worker."""
-    last: datetime | None = Heartbeat.objects.aggregate(last=Max("at"))["last"]
+    """The last sign of life of any worker; none of a future that the clock stepped back from."""
+    past = Heartbeat.objects.filter(at__lte=Now())
+    last: datetime | None = past.aggregate(last=Max("at"))["last"]
     return last
 
 
@@ -92,6 +94,11 @@ def status(now: datetime) -> Status:
     syncs = tuple(known.status_of(sync) for sync in specs.all_syncs())
     silent = freshness.is_silent(known.heartbeat, known.awaited)
     return Status(now, known.heartbeat, silent, syncs)
+
+
+def sync_status(name: str, now: datetime) -> SyncStatus:
+    """The same of one sync."""
+    return _Known.read(now).status_of(specs.get(name))
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,8 @@ _RECENT = """
 _PARTS = """
     SELECT DISTINCT ON (run.sync, part.target)
            run.sync, part.target, run.id, run.error, part.state, part.note, part.error,
-           part.error_kind
+           part.error_kind, CASE WHEN run.discarded_at IS NULL THEN ''
+                            ELSE run.discarded_by || ' discarded it: ' || run.discard_reason END
       FROM syncs_runtarget AS part JOIN syncs_syncrun AS run ON run.id = part.run_id
      WHERE part.run_id = ANY (%(runs)s)
      ORDER BY run.sync, part.target, part.run_id DESC"""
@@ -96,8 +97,12 @@ class Part:
     note: str
     error: str
     error_kind: str
+    discarded: str
 
     def failure(self) -> Failure | None:
+        if self.state == TargetState.HELD and self.discarded:
+            words = f"run {self.run} held it ({self.note}), {self.discarded}"
+            return Failure(Cause.DISCARDED, words, self.run)
         if self.state == TargetState.HELD:
             words = f"run {self.run} waits for a person: {self.note}"
             return Failure(Cause.HELD, words, self.run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from django.urls import reverse
@@ -72,31 +73,52 @@ def closing(record: SyncRun) -> list[str]:
     ]
 
 
-def retry_command(record: SyncRun) -> str:
-    """The command that takes up what failed, with all that the run was asked for; empty when
-    nothing failed.
-    """
+def retry_options(record: SyncRun) -> Options | None:
+    """What takes up what failed, with all that the run was asked for; None when nothing failed."""
     sync = specs.get(record.sync)
     undone = any(part.state in UNDONE for part in record.targets.all())
-    if not undone and record.state not in (RunState.FAILED, RunState.LOST):
-        return ""
-    return shell.line(" ".join([sync.command, *_options_again(sync, record, undone=undone)]))
+    if record.is_open or not (undone or record.state in (RunState.FAILED, RunState.LOST)):
+        return None
+    options = _options_again(record)
+    if sync.in_parts and undone:
+        return replace(options, targets=(), failed_from=record.pk)
+    return options
 
 
-def _options_again(sync: Sync, record: SyncRun, *, undone: bool) -> Iterator[str]:
-    """The options of the run as its command takes them, now for what is undone of it."""
+def retry_command(record: SyncRun) -> str:
+    """The command that does so; empty when nothing failed."""
+    options = retry_options(record)
+    return command_line(specs.get(record.sync), options) if options else ""
+
+
+def repeat_command(record: SyncRun) -> str:
+    """The command that asks for the same again."""
+    return command_line(specs.get(record.sync), _options_again(record))
+
+
+def command_line(sync: Sync, options: Options) -> str:
+    return shell.line(" ".join([sync.command, *_words(sync, options)]))
+
+
+def _options_again(record: SyncRun) -> Options:
+    """The options of the run; without an acceptance that can serve no longer."""
     try:
         options = Options.from_json(record.options)
     except (UsageError, TypeError):
-        return  # stored by another version
-    if sync.in_parts and undone:
-        yield f"--failed-from {record.pk}"
-    elif sync.in_parts:
+        return Options()  # stored by another version
+    if options.accept_held is not None and not _waits(options.accept_held):
+        return replace(options, accept_held=None, reason="")
+    return options
+
+
+def _words(sync: Sync, options: Options) -> Iterator[str]:
+    """The options as the sync's command takes them."""
+    if sync.in_parts:
         yield from _given("--rds", options.targets)
         yield from _given("--failed-from", options.failed_from)
     for name, word in sync.flags.items():
         yield from _given(word, getattr(options, name))
-    if options.accept_held is not None and _waits(options.accept_held):
+    if options.accept_held is not None:
         reason = options.reason if PLAIN.fullmatch(options.reason) else "…"
         yield f"--accept-held {options.accept_held} --reason '{reason}'"
     yield from _given("--dry-run", options.dry_run)
@@ -120,8 +142,13 @@ def _waits(held_run: int) -> bool:
 def accept_command(record: SyncRun) -> str:
     if held.why_not_acceptable(record):
         return ""
-    command = specs.get(record.sync).command
-    return shell.line(f"{command} --accept-held {record.pk} --reason '…'")
+    return command_line(specs.get(record.sync), Options(accept_held=record.pk, reason="…"))
+
+
+def discard_command(record: SyncRun) -> str:
+    if held.why_not_acceptable(record):
+        return ""
+    return shell.line(f"discard_held {record.pk} --reason '…'")
 
 
 def page(record: SyncRun) -> str:
@@ -133,6 +160,7 @@ def _held_lines(record: SyncRun, accept: str) -> list[str]:
     return [
         f"What is held is listed in the console: {page(record)}",
         f"To accept it, after looking at it: {accept}",
+        f"To discard it: {discard_command(record)}",
     ]
 
 
@@ -163,6 +191,18 @@ def document(record: SyncRun) -> dict[str, Any]:
         "targets": [_part(part) for part in record.targets.all()],
         "retry": retry_command(record),
         "accept": accept_command(record),
+        "discard": discard_command(record),
+        "discarded": _discarded(record),
+    }
+
+
+def _discarded(record: SyncRun) -> dict[str, Any] | None:
+    if record.discarded_at is None:
+        return None
+    return {
+        "at": record.discarded_at.isoformat(),
+        "by": record.discarded_by,
+        "reason": record.discard_reason,
     }
 
 

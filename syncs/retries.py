@@ -16,21 +16,25 @@ from syncs.options import Options
 from syncs.queries import database_now
 
 FAILURES = (RunState.FAILED, RunState.PARTIAL, RunState.LOST)
+PUT_OFF = (1, 5, 10)  # beats that a slot waits for a run that does not stand for it
 
 
 def follow(run: SyncRun, *, passing: bool) -> SyncRun | None:
     """Plan the next attempt at a slot that failed; None when there is to be none.
 
     A later slot that was skipped because it met this run takes the attempt up: it counted on it.
+    It runs as a whole when this one was cancelled.
     passing: what ended the run as a whole can pass by itself. Belongs into the transaction that
     closes the run, so that no slot is left without its retry.
     """
+    heir = _last_that_met(run) or run
+    if run.state == RunState.CANCELLED and heir != run:
+        return follow(heir, passing=passing)
     options = _options(run, passing=passing)
     if options is None:
         return None
-    heir = _last_that_met(run) or run
     now = database_now()
-    at = _time(heir, now)
+    at = _time(heir, now, put_off=run.state == RunState.SKIPPED)
     if at is None or _has_newer(heir):
         return None
     retry = SyncRun(
@@ -75,12 +79,19 @@ def _options(run: SyncRun, *, passing: bool) -> Options | None:
     return replace(options, targets=again, failed_from=run.pk) if again else None
 
 
-def _time(run: SyncRun, now: datetime) -> datetime | None:
+def _time(run: SyncRun, now: datetime, *, put_off: bool) -> datetime | None:
     """When the next attempt is due; None when there are no more before the next slot."""
+    attempts = SyncRun.objects.filter(sync=run.sync, slot=run.slot)
+    skipped = attempts.filter(state=RunState.SKIPPED).count()
+    tried = max(run.attempt - skipped, 1)
     delays = settings.RAINBO_RETRY_SECONDS
-    if run.attempt > len(delays):
+    if put_off:
+        seconds = settings.RAINBO_BEAT * PUT_OFF[min(skipped, len(PUT_OFF)) - 1]
+    elif tried <= len(delays):
+        seconds = delays[tried - 1]
+    else:
         return None
-    at = now + timedelta(seconds=delays[run.attempt - 1])
+    at = now + timedelta(seconds=seconds)
     cron = _cron(run.sync)
     return at if cron and at < rhythm.next_slots(cron, now)[0] else None
 
@@ -94,11 +105,21 @@ def _cron(sync: str) -> str | None:
 
 
 def _met_in_vain(run: SyncRun) -> bool:
-    """Whether it met a run that was asked for, perhaps of one instance, or that has just failed."""
-    return run.met is not None and (run.met.slot is None or run.met.state in FAILURES)
+    """Whether the run that it met does not stand for it.
+
+    One that was asked for, perhaps dry, takes other instances, or has just ended badly.
+    """
+    met = run.met
+    return met is not None and (
+        met.slot is None
+        or met.options.get("targets") != run.options.get("targets")
+        or met.state in (*FAILURES, RunState.CANCELLED)
+    )
 
 
 def _last_that_met(run: SyncRun) -> SyncRun | None:
+    if run.slot is None:
+        return None
     met = SyncRun.objects.filter(sync=run.sync, met=run, state=RunState.SKIPPED)
     return met.filter(slot__gt=run.slot).order_by("-slot", "-attempt").first()
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -60,6 +62,24 @@ class Counts(TypedDict, total=False):
     total: int | None
 
 
+@dataclass(frozen=True)
+class Confirmed:
+    """A target that was proved equal to its source as it was at a moment."""
+
+    target: str
+    at: datetime
+    rows: int = 0
+    basis: str = ""
+
+
+_CONFIRM = """
+    INSERT INTO syncs_confirmation (sync, run_id, target, at, rows, basis)
+    VALUES (%s, %s, %s, %s, %s, %s)
+        ON CONFLICT (sync, target) DO UPDATE
+       SET at = excluded.at, run_id = excluded.run_id, rows = excluded.rows,
+           basis = excluded.basis"""
+
+
 class Run:
     """One execution under way. Made by `syncs.runs.execute` alone."""
 
@@ -72,6 +92,7 @@ class Run:
         self._listener = listener or _silent
         self._clock = Clock.read()
         self._parts: dict[str, RunTarget] = {}
+        self._checking = threading.Lock()
 
     @property
     def dry_run(self) -> bool:
@@ -85,9 +106,15 @@ class Run:
         """The run's connection to RAINBO's database, for staging and publishing."""
         return open_session(self.record.sync)
 
+    @cached_property
+    def _checks(self) -> Session:
+        """The connection by which threads ask for the lease: one for all of them."""
+        return open_session(self.record.sync)
+
     def close(self) -> None:
-        if "session" in self.__dict__:
-            self.session.close()
+        for name in ("session", "_checks"):
+            if name in self.__dict__:
+                self.__dict__[name].close()
 
     def interrupt(self) -> None:
         """Cancel what the run's session executes; called by another thread."""
@@ -100,15 +127,24 @@ class Run:
             raise self.renewal.ended
 
     def check_lease(self) -> None:
-        """Asks the database whether the run may go on.
+        """Asks the database whether the run may go on for half the lease's time to live.
 
-        Raises LeaseLost when the lease is no longer this run's, Cancelled when a person asked
-        for its end.
+        Any thread may ask. Raises LeaseLost when the lease is no longer this run's, Cancelled when
+        a person asked for its end.
         """
         self.safe_point()
+        if self._goes_on():
+            return
         if not lease.renew(self.record.sync, self.renewal.token):
             raise LeaseLost
         self._stop_if_asked()
+
+    def _goes_on(self) -> bool:
+        """What is nearly always so, at the price of a look; if not, check_lease finds out why."""
+        with self._checking:
+            return lease.is_firm(
+                self._checks, self.record.sync, self.renewal.token
+            ) and not cancelling.is_asked(self._checks, self.record.pk)
 
     def _stop_if_asked(self) -> None:
         if (asked := cancelling.request_of(self.record.pk)) is not None:
@@ -131,14 +167,13 @@ class Run:
         self, session: Session, target: str, at: datetime, *, rows: int = 0, basis: str = ""
     ) -> None:
         """Record, inside the publishing transaction, that the target equals its source."""
-        session.execute(
-            """
-            INSERT INTO syncs_confirmation (sync, target, at, run_id, rows, basis)
-            VALUES (%s, %s, %s, %s, %s, %s)
-            ON CONFLICT (sync, target) DO UPDATE
-               SET at = excluded.at, run_id = excluded.run_id, rows = excluded.rows,
-                   basis = excluded.basis""",
-            [self.record.sync, target, at, self.record.pk, rows, basis],
+        self.confirm_all(session, [Confirmed(target, at, rows, basis)])
+
+    def confirm_all(self, session: Session, confirmed: Sequence[Confirmed]) -> None:
+        """The same of many targets at once."""
+        sync, run = self.record.sync, self.record.pk
+        session.cursor().executemany(
+            _CONFIRM, [(sync, run, c.target, c.at, c.rows, c.basis) for c in confirmed]
         )
 
     def log(self, message: str, target: str = "", level: str = "info") -> None:
@@ -151,12 +186,10 @@ class Run:
 
     def expect(self, targets: Iterable[Target]) -> None:
         """Say which targets this run will settle."""
-        self._parts = {
-            target.key: RunTarget.objects.create(
-                run=self.record, target=target.key, label=target.label
-            )
-            for target in targets
-        }
+        parts = RunTarget.objects.bulk_create(
+            RunTarget(run=self.record, target=target.key, label=target.label) for target in targets
+        )
+        self._parts = {part.target: part for part in parts}
 
     def settle(
         self,
@@ -200,13 +233,18 @@ class Run:
         self.log(f"held: {'; '.join(reasons)}", target, "warning")
         if self.dry_run:
             return
+        self._parts[target].held_counts = self._keep(target, changes)
+
+    def _keep(
+        self, target: str, changes: sql.Composable | Iterable[tuple[str, str, str]]
+    ) -> dict[str, int]:
         if isinstance(changes, sql.Composable):
-            held.keep(self.session, self.record.pk, target, changes)
-            return
-        HeldChange.objects.bulk_create(
+            return held.keep(self.session, self.record.pk, target, changes)
+        kept = HeldChange.objects.bulk_create(
             HeldChange(run=self.record, target=target, kind=kind, source_id=key, detail=detail)
             for kind, key, detail in changes
         )
+        return dict(Counter(change.kind for change in kept))
 
     def reserve_acceptance(self) -> None:
         """Spend the acceptance before anything is written where no rollback reaches.
@@ -218,9 +256,11 @@ class Run:
         named = SyncRun.objects.get(pk=self.options.accept_held)
         if reason := held.why_not_acceptable(named):
             raise RainboError(reason)
-        unspent = SyncRun.objects.filter(pk=named.pk, accepted_by=None, superseded_by=None)
+        unspent = SyncRun.objects.filter(
+            pk=named.pk, accepted_by=None, superseded_by=None, discarded_at=None
+        )
         if not self.dry_run and not unspent.update(accepted_by=self.record):
-            raise RainboError(f"run {named.pk} was accepted before")
+            raise RainboError(f"run {named.pk} was accepted or discarded before")
 
     def release_acceptance(self) -> None:
         """Give a reserved acceptance back: nothing was published by its right."""
@@ -231,11 +271,11 @@ class Run:
         """Spend the acceptance inside the publishing transaction: it serves once."""
         spent = session.execute(
             "UPDATE syncs_syncrun SET accepted_by_id = %s WHERE id = %s AND "
-            "(accepted_by_id IS NULL OR accepted_by_id = %s)",
+            "discarded_at IS NULL AND (accepted_by_id IS NULL OR accepted_by_id = %s)",
             [self.record.pk, self.options.accept_held, self.record.pk],
         )
         if not spent.rowcount:
-            raise RainboError(f"run {self.options.accept_held} was accepted before")
+            raise RainboError(f"run {self.options.accept_held} was accepted or discarded before")
 
     def verdict(self) -> RunState:
         """The run's state by its targets'."""

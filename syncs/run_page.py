@@ -2,146 +2,116 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, Q, Sum
-from django.utils import timezone
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from syncs import markup, report
+from syncs import (
+    held_page,
+    markup,
+    queries,
+    recent,
+    report,
+    run_deciding,
+    run_parts,
+    shell,
+    specs,
+    withheld,
+)
+from syncs.console import REFRESH
 from syncs.errors import UsageError
-from syncs.markup import TARGET_TONES
-from syncs.models import HeldChange, RunLog, RunTarget, SyncRun, TargetState
+from syncs.freshness import in_words
+from syncs.markup import RUN_TONES, seconds_in_words
+from syncs.models import RunState, RunTarget, SyncRun
 from syncs.options import Options
 from syncs.place import machine
 
-SHOWN_CHANGES = 200
-SHOWN_LINES = 500
+SHOWN_LINES = 300
+NAMED = 3  # instances that are named on a button
 
 
 @dataclass(frozen=True)
-class Part:
-    """One instance's part, ready to be shown."""
+class Retry:
+    """The button that takes up what failed. touches: on what, in numbers; under_way: who does."""
 
     label: str
-    state: SafeString
-    counts: tuple[tuple[str, SafeString], ...]
-    seconds: SafeString
-    words: str
+    touches: str
+    command: str
+    needs_accept: bool
+    under_way: SafeString | None
 
 
-@dataclass(frozen=True)
-class Change:
-    """One change of a held set."""
-
-    label: str
-    kind: str
-    source_id: str
-    detail: str
-
-
-@dataclass(frozen=True)
-class Course:
-    columns: tuple[str, ...]
-    parts: list[Part]
-    log: list[RunLog]
-    more_log: int
-    held: list[Change]
-    more_held: int
-    held_words: str
-
-
-def course(record: SyncRun) -> Course:
-    """The run's parts, its log and what it holds, each cut to what a page can show."""
-    held = HeldChange.objects.filter(run=record)
+def context(request: HttpRequest, record: Any) -> dict[str, Any]:
+    """All that the page and its refreshed part show. The record has its summary."""
+    now = queries.database_now()
     parts = list(record.targets.all())
-    labels = {part.target: part.label for part in parts}
-    log = list(record.log.all()[:SHOWN_LINES])
-    return Course(
-        columns=report.COUNTS,
-        parts=[_part(part, dry=record.is_dry) for part in parts],
-        log=log,
-        more_log=max(0, record.log.count() - len(log)),
-        held=[
-            Change(labels.get(row.target, row.target), row.kind, row.source_id, row.detail)
-            for row in held.order_by("target", "kind", "pk")[:SHOWN_CHANGES]
-        ],
-        more_held=max(0, held.count() - SHOWN_CHANGES),
-        held_words=_held_words(record, parts),
-    )
+    lines = list(record.log.order_by("-id")[: SHOWN_LINES + 1])
+    return {
+        "original": record,
+        "refreshed": markup.exact(now).partition(" ")[2],
+        "badge": markup.badge(record.state, RUN_TONES[record.state]),
+        "sentence": _sentence(record, parts, now),
+        "progress": run_parts.progress(parts),
+        "columns": report.COUNTS,
+        "parts": run_parts.shown(record, parts),
+        "more_parts": max(0, len(parts) - run_parts.MOST_PARTS),
+        "cancel_command": shell.line(f"cancel_run {record.pk}"),
+        "held": held_page.read(record, parts),
+        "retry": _retry(record, parts),
+        "withheld": withheld.section(record, request.user.has_perm),
+        "log": lines[:SHOWN_LINES][::-1],
+        "more_log": len(lines) > SHOWN_LINES,
+        "facts": facts(record, now),
+    }
 
 
-def add_summaries(records: Sequence[Any]) -> None:
-    """Give each run its `summary`: what became of its instances, and its counts."""
-    sums = {f"sum_{name}": Sum(name) for name in report.COUNTS}
-    failed = Count("pk", filter=Q(state=TargetState.FAILED))
-    held = Count("pk", filter=Q(state=TargetState.HELD))
-    skipped = Count("pk", filter=Q(state=TargetState.SKIPPED))
-    good = Count("pk", filter=Q(state=TargetState.SUCCEEDED))
-    rows: Any = (
-        RunTarget.objects.filter(run__in=[record.pk for record in records])
-        .order_by()
-        .values("run")
-        .annotate(parts=Count("pk"), failed=failed, held=held, skipped=skipped, good=good, **sums)
-    )
-    found = {row["run"]: row for row in rows}
-    for record in records:
-        row = found.get(record.pk)
-        record.summary = _summary(row, dry=record.is_dry) if row else ""
-
-
-def next_steps(record: SyncRun) -> SafeString:
-    """The commands that take up what failed or is held."""
-    try:
-        commands = [
-            ("To accept what is held, after looking at it below", report.accept_command(record)),
-            ("To retry what failed", report.retry_command(record)),
-        ]
-    except UsageError as error:  # a sync that the code no longer knows
-        return markup.quiet(str(error))
-    lines = [(why, command) for why, command in commands if command]
-    if not lines:
-        return markup.quiet("nothing")
-    return format_html_join("", '<p>{}: <code class="command">{}</code></p>', lines)
+def live_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+    """What live.js fetches again and again; a person is led to the whole page."""
+    page = reverse("admin:syncs_syncrun_change", args=[pk])
+    pages: Any = admin.site.get_model_admin(SyncRun)
+    if not pages.has_view_or_change_permission(request):
+        raise PermissionDenied
+    record = pages.get_object(request, str(pk))
+    if record is None or REFRESH not in request.headers:
+        return HttpResponseRedirect(page)
+    return render(request, "syncs/run_page.html", context(request, record))
 
 
 def asked_by(record: SyncRun) -> str:
     return f"{record.trigger}: {record.actor}" if record.actor else record.trigger
 
 
-def facts(record: SyncRun, link: Callable[[int], SafeString]) -> list[tuple[str, str]]:
-    """Who asked for what, and when and where it went on."""
-    now = timezone.now()
+def facts(record: SyncRun, now: datetime) -> list[tuple[str, str | SafeString]]:
+    """Who asked for what, when and where it went on, and the runs around it."""
     return [
-        ("asked by", asked_by(record)),
+        ("asked by", _who(record)),
         ("options", options_in_words(record)),
+        ("to repeat it", _repeat(record)),
         ("planned for", markup.moment(record.slot, now, missing="no planned time")),
         ("requested", markup.moment(record.created_at, now)),
         *([("not before", markup.moment(record.not_before, now))] if record.not_before else []),
         ("started", markup.moment(record.started_at, now, missing="not started")),
         ("ended", markup.moment(record.finished_at, now, missing="not ended")),
-        ("took", markup.took(record.seconds)),
+        ("took", _took(record)),
         ("ran on", _place(record)),
         ("attempt", str(record.attempt)),
         *_cancelling(record, now),
-        ("other runs", related(record, link)),
+        *_discarding(record, now),
+        *_around(record),
+        ("other runs", related(record)),
     ]
 
 
 def _place(record: SyncRun) -> str:
     return f"{machine(record.host)}, process {record.pid}" if record.host else "nowhere yet"
-
-
-def _cancelling(record: SyncRun, now: datetime) -> list[tuple[str, str]]:
-    if record.cancel_requested_at is None:
-        return []
-    by = record.cancel_requested_by or "somebody"
-    asked = format_html("by {}, {}", by, markup.moment(record.cancel_requested_at, now))
-    return [("cancelling asked", asked)]
 
 
 def options_in_words(record: SyncRun) -> str:
@@ -160,62 +130,114 @@ def options_in_words(record: SyncRun) -> str:
     return "; ".join(filter(None, words))
 
 
-def related(record: SyncRun, link: Callable[[int], SafeString]) -> SafeString:
+def related(record: SyncRun) -> SafeString:
     named = [
         ("met", record.met_id),
         ("superseded by", record.superseded_by_id),
         ("accepted by", record.accepted_by_id),
+        ("accepts", record.options.get("accept_held")),
+        ("takes up what failed in", record.options.get("failed_from")),
     ]
-    lines = [(words, link(pk)) for words, pk in named if pk]
+    lines = [(words, markup.run_link(pk)) for words, pk in named if isinstance(pk, int)]
     return format_html_join(", ", "{} {}", lines) if lines else markup.quiet("none")
 
 
-def _held_words(record: SyncRun, parts: Sequence[RunTarget]) -> str:
-    """What became, or may become, of what the run holds; empty when it holds nothing."""
-    if not any(part.state == TargetState.HELD for part in parts):
-        return ""
-    refused = "A guard refused to publish these."
-    if record.is_dry:
-        return f"{refused} This was a dry run: it asks nobody."
-    if record.accepted_by_id:
-        return f"{refused} A person accepted them: run {record.accepted_by_id} took them up."
-    if record.superseded_by_id:
-        return f"{refused} Run {record.superseded_by_id} holds the same: look there."
-    return f"{refused} They wait until a person accepts them."
+def _sentence(record: Any, parts: list[RunTarget], now: datetime) -> str:
+    """`user_routing has been running for 12 s: 1 of 3 instances through`."""
+    if record.state == RunState.QUEUED:
+        if record.not_before and record.not_before > now:
+            return f"{record.sync} begins in {in_words(record.not_before - now)}."
+        return f"{record.sync} has waited for a worker for {in_words(now - record.created_at)}."
+    if record.state == RunState.RUNNING:
+        so_far = in_words(now - record.started_at) if record.started_at else "an unknown time"
+        usual = _usual(record.sync)
+        usually = f", usually {seconds_in_words(usual)}" if usual else ""
+        done = run_parts.progress(parts).words
+        return f"{record.sync} has been running for {so_far}{usually}: {done}."
+    told = record.summary or "no instance took part"
+    return f"{record.sync}: {told}."
 
 
-def _part(part: RunTarget, *, dry: bool) -> Part:
-    wished = dry or part.state == TargetState.HELD
-    return Part(
-        label=part.label,
-        state=markup.badge(part.state, TARGET_TONES[part.state]),
-        counts=tuple((n, _count(n, getattr(part, n), wished=wished)) for n in report.COUNTS),
-        seconds=markup.took(part.seconds),
-        words="; ".join(filter(None, [part.note, part.error])),
+def _retry(record: SyncRun, parts: list[RunTarget]) -> Retry | None:
+    try:
+        options, sync = report.retry_options(record), specs.get(record.sync)
+    except UsageError:  # a sync that the code no longer knows
+        return None
+    if options is None:
+        return None
+    undone = [part.label for part in parts if part.state in report.UNDONE]
+    few = bool(undone) and sync.in_parts
+    names = ", ".join(undone[:NAMED])
+    more = f" and {len(undone) - NAMED:,} more" if len(undone) > NAMED else ""
+    other = run_deciding.retry_under_way(record, options)
+    return Retry(
+        label=f"Retry the {_counted(len(undone))} that failed" if few else "Run it again",
+        touches=f"It takes {names}{more} alone." if few else "It takes all that this run took.",
+        command=report.retry_command(record),
+        needs_accept=options.accept_held is not None,
+        under_way=markup.run_link(other.pk, f"Run {other.pk}") if other else None,
     )
 
 
-def _count(name: str, count: int | None, *, wished: bool) -> SafeString:
-    number = markup.number(count, "–")
-    would = wished and count and name in report.WISHES
-    return format_html("<span>would be {}</span>", number) if would else number
+def _counted(count: int) -> str:
+    return f"{count:,} instance{'' if count == 1 else 's'}"
 
 
-def _summary(row: dict[str, Any], *, dry: bool) -> str:
-    """Counts of what was not written say `would`: those of a dry run, or with all held."""
-    wished = dry or row["held"] == row["parts"]
-    sums = {name: row[f"sum_{name}"] for name in report.COUNTS}
-    known = {name: count for name, count in sums.items() if count is not None}
-    counts = [
-        report.count_in_words(name, count, wished=wished)
-        for name, count in known.items()
-        if count or name == "read"
+def _who(record: SyncRun) -> str | SafeString:
+    if not record.actor:
+        return record.trigger
+    url = reverse("admin:syncs_syncrun_changelist", query={"actor": record.actor})
+    return format_html('{}: <a class="link" href="{}">{}</a>', record.trigger, url, record.actor)
+
+
+def _repeat(record: SyncRun) -> SafeString:
+    try:
+        return format_html('<code class="command">{}</code>', report.repeat_command(record))
+    except UsageError as error:
+        return markup.quiet(str(error))
+
+
+def _took(record: SyncRun) -> SafeString:
+    """`12.3 s, usually 11.0 s`."""
+    usual = _usual(record.sync)
+    usually = f"usually {seconds_in_words(usual)}" if usual else ""
+    took = seconds_in_words(record.seconds) if record.seconds is not None else ""
+    words = ", ".join(filter(None, [took, usually]))
+    return format_html('<span class="number">{}</span>', words) if words else markup.quiet("–")
+
+
+def _usual(sync: str) -> float:
+    return recent.usual_seconds(recent.recent_runs([sync]).get(sync, []))
+
+
+def _around(record: SyncRun) -> list[tuple[str, SafeString]]:
+    """The run of the same sync before it, and the one after it."""
+    same = SyncRun.objects.filter(sync=record.sync).values_list("pk", "state")
+    before = same.filter(pk__lt=record.pk).order_by("-pk").first()
+    after = same.filter(pk__gt=record.pk).order_by("pk").first()
+    named = (("previous run", before), ("next run", after))
+    return [
+        (
+            words,
+            format_html("{} {}", markup.run_link(run[0]), markup.badge(run[1], RUN_TONES[run[1]]))
+            if run
+            else markup.quiet("none"),
+        )
+        for words, run in named
     ]
-    if known and not any(count for name, count in known.items() if name != "read"):
-        counts.append("would change nothing" if wished else "changed nothing")
-    if not known and row["good"]:
-        counts.append(f"{row['good']} succeeded")
-    bad = [f"{row[word]} of {row['parts']} {word}" for word in ("failed", "held") if row[word]]
-    skipped = f"{row['skipped']} skipped" if row["skipped"] else ""
-    words = "; ".join(filter(None, [", ".join(bad), ", ".join(counts), skipped]))
-    return f"dry run: {words}" if dry else words
+
+
+def _cancelling(record: SyncRun, now: datetime) -> list[tuple[str, SafeString]]:
+    if record.cancel_requested_at is None:
+        return []
+    by = record.cancel_requested_by or "somebody"
+    asked = format_html("by {}, {}", by, markup.moment(record.cancel_requested_at, now))
+    return [("cancelling asked", asked)]
+
+
+def _discarding(record: SyncRun, now: datetime) -> list[tuple[str, SafeString]]:
+    if record.discarded_at is None:
+        return []
+    at = markup.moment(record.discarded_at, now)
+    words = format_html("by {}, {}: {}", record.discarded_by, at, record.discard_reason)
+    return [("discarded", words)]

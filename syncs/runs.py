@@ -51,6 +51,8 @@ def request(
     )
     try:
         with transaction.atomic():
+            if options.accept_held is not None and not options.dry_run:
+                held.take_for_decision(options.accept_held)
             record.save(force_insert=True)
     except IntegrityError:
         return SyncRun.objects.get(sync=sync, slot=slot, attempt=record.attempt)
@@ -69,7 +71,9 @@ def execute(record: SyncRun, listener: Listener | None = None) -> SyncRun:
     try:
         token = lease.claim(record)
     except LeaseHeld as busy:
-        if busy.run_id != record.pk:  # else another delivery of this very run was faster
+        if busy.run_id == record.pk:  # another delivery of this very run was faster
+            record.refresh_from_db()
+        else:
             _skip(record, busy)
         return record
     try:

@@ -155,7 +155,7 @@ class ScheduleAdmin(Recorded, ModelAdmin):
         row, pause = kept.schedule, _pause(kept)
         if row.repeats == OFF or not rhythm.is_valid(row.cron or ""):
             return markup.quiet("none")
-        at = rhythm.next_slots(row.cron, pause.until)[0] if pause else row.next_run
+        at = schedules.after(pause, row.cron) if pause else row.next_run
         return markup.moment(at, timezone.now())
 
     @admin.display(description="last run")

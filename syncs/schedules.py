@@ -54,7 +54,7 @@ class Planned:
         if self.off:
             return None
         pause = self.paused(now)
-        return rhythm.next_slots(self.cron, pause.until)[0] if pause else self.next_run
+        return after(pause, self.cron) if pause else self.next_run
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,18 @@ class Wanted:
     note: str = ""
 
 
+def after(pause: Pause, cron: str) -> datetime:
+    """The first planned time that a pause lets through: one on its very end runs."""
+    return rhythm.next_slots(cron, pause.until - timedelta(microseconds=1))[0]
+
+
 def lock_setup() -> None:
-    """One at a time creates or removes schedules, until its transaction ends."""
+    """One at a time creates or removes schedules, until its transaction ends.
+
+    It waits for no lock for long in that transaction: OperationalError says that it gave up.
+    """
     with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL lock_timeout = '10s'")
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_SETUP])
 
 
@@ -144,7 +153,8 @@ def change(sync: str, wanted: Wanted, actor: str, seen: str) -> SyncSchedule:
         if row.cron != wanted.cron or row.repeats != repeats:
             _give_up_due_slot(sync, row)
             row.cron, row.repeats = wanted.cron, repeats
-            row.next_run = rhythm.next_slots(wanted.cron, database_now())[0]
+            kept.planned_since = database_now()
+            row.next_run = rhythm.next_slots(wanted.cron, kept.planned_since)[0]
             row.save(update_fields=["cron", "repeats", "next_run"])
         kept.options, kept.note = wanted.options, wanted.note
         kept.grace_seconds = wanted.grace_seconds
@@ -170,6 +180,8 @@ def pause(sync: str, until: datetime, reason: str, actor: str) -> SyncSchedule:
         raise UsageError("a pause may last a year at most; what shall rest longer is switched off")
     with transaction.atomic():
         kept = _locked(sync)
+        if not kept.is_paused(now):
+            kept.paused_since = now
         kept.paused_until, kept.pause_reason, kept.paused_by = until, reason, actor
         return _saved(kept, actor)
 
@@ -180,6 +192,14 @@ def resume(sync: str, actor: str) -> SyncSchedule:
         kept = _locked(sync)
         kept.paused_until, kept.pause_reason, kept.paused_by = None, "", ""
         return _saved(kept, actor)
+
+
+def move_on(row: Schedule, to: datetime) -> None:
+    """Set the next time of a row that is still as it was read; one that somebody holds is left."""
+    free = Schedule.objects.select_for_update(skip_locked=True)
+    with transaction.atomic():
+        if free.filter(pk=row.pk, next_run=row.next_run).exists():
+            Schedule.objects.filter(pk=row.pk).update(next_run=to)
 
 
 def _planned(row: Schedule) -> Planned:

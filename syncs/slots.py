@@ -23,7 +23,6 @@ from syncs.freshness import Pause
 from syncs.models import RunState, SyncRun, SyncSchedule, Trigger
 from syncs.options import Options
 from syncs.queries import database_now
-from syncs.schedules import Planned
 
 MISSED_KEPT = 100  # missed planned times of a sync that are recorded at once
 DUE = Q(not_before=None) | Q(not_before__lte=Now())
@@ -31,34 +30,31 @@ DUE = Q(not_before=None) | Q(not_before__lte=Now())
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is planned for a sync. since: when a person last changed it. rest: why it rests."""
+    """What is planned for a sync. since: since when it is so."""
 
     cron: str | None
     since: datetime | None
     options: dict[str, Any]
-    rest: str
+    off: bool
+    kept: SyncSchedule | None
 
     @classmethod
-    def of(cls, sync: str, now: datetime) -> _Plan:
+    def of(cls, sync: str) -> _Plan:
         rows = schedules.planned().get(sync, [])
         kept = SyncSchedule.objects.filter(sync=sync).first()
         return cls(
             cron=rows[0].cron if rows else None,
-            since=kept.changed_at if kept else None,
+            since=kept.planned_since if kept else None,
             options=kept.options if kept else {},
-            rest=_pause(kept, now) or ("its schedule is switched off" if _is_off(rows) else ""),
+            off=bool(rows) and all(row.off for row in rows),
+            kept=kept,
         )
 
-
-def _is_off(rows: list[Planned]) -> bool:
-    return bool(rows) and all(row.off for row in rows)
-
-
-def _pause(kept: SyncSchedule | None, now: datetime) -> str:
-    """`paused until …: reason` while the schedule rests; empty otherwise."""
-    if kept is None or kept.paused_until is None or kept.paused_until <= now:
-        return ""
-    return f"paused {Pause(kept.paused_until, kept.pause_reason).in_words(now)}"
+    def rest(self, slot: datetime, now: datetime) -> str:
+        """Why this planned time passes without a run; empty when it does not."""
+        if self.kept and self.kept.paused_until and self.kept.rests(slot, now):
+            return f"paused {Pause(self.kept.paused_until, self.kept.pause_reason).in_words(now)}"
+        return "its schedule is switched off" if self.off else ""
 
 
 def take(sync: str, handed: datetime) -> SyncRun | None:
@@ -70,12 +66,12 @@ def take(sync: str, handed: datetime) -> SyncRun | None:
     """
     specs.get(sync)
     now = database_now()
-    plan = _Plan.of(sync, now)
+    plan = _Plan.of(sync)
     slot = _due(sync, plan, handed, now)
     _record_missed(sync, plan, handed, slot)
-    if plan.rest:
-        _record(sync, [slot], RunState.SKIPPED, plan.rest)
-        _put_aside(sync, slot, plan.rest)
+    if rest := plan.rest(slot, now):
+        _record(sync, [slot], RunState.SKIPPED, rest)
+        _put_aside(sync, slot, rest)
         return None
     try:
         options = Options.from_json(plan.options)
@@ -93,7 +89,7 @@ def ready(record: SyncRun) -> bool:
         return False
     if record.slot is None:
         return True
-    if rest := _Plan.of(record.sync, database_now()).rest:
+    if rest := _Plan.of(record.sync).rest(record.slot, database_now()):
         _end(SyncRun.objects.filter(pk=record.pk), rest)
         return False
     newer = SyncRun.objects.filter(sync=record.sync, slot__gt=record.slot).filter(DUE)
@@ -114,11 +110,11 @@ def mend_next_runs() -> None:
     """Bring back a next time that a server with a wrong clock has put too far ahead."""
     now = database_now()
     on = Schedule.objects.filter(func=schedules.FUNCTION).exclude(repeats=schedules.OFF)
-    for pk, cron, next_run in on.values_list("pk", "cron", "next_run"):
-        if next_run and rhythm.is_valid(cron or ""):
-            slot = rhythm.next_slots(cron, now)[0]
-            if next_run > slot:
-                Schedule.objects.filter(pk=pk, next_run=next_run).update(next_run=slot)
+    for row in on.exclude(next_run=None):
+        if rhythm.is_valid(row.cron or ""):
+            slot = rhythm.next_slots(row.cron, now)[0]
+            if row.next_run > slot:
+                schedules.move_on(row, slot)
 
 
 def _due(sync: str, plan: _Plan, handed: datetime, now: datetime) -> datetime:

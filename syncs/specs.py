@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from syncs.errors import UsageError
@@ -21,6 +22,31 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Withheld:
+    """A row of a source that readers aren't shown: of which instance, what it is, and why."""
+
+    instance: str
+    source_id: str
+    what: str
+    reason: str
+    since: datetime
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """The rows that a sync stores in a table of its own and hides from readers.
+
+    noun: what they are. rows: the first so many of them, or all, one by one. page: the console's
+    list of them. permission: what it takes to see them.
+    """
+
+    noun: str
+    rows: Callable[[int | None], Iterable[Withheld]]
+    page: Callable[[], str]
+    permission: str
+
+
+@dataclass(frozen=True)
 class Sync:
     """A named job.
 
@@ -28,6 +54,7 @@ class Sync:
     place in sync_all. in_parts: its command takes some instances alone (--rds, --failed-from).
     flags: what else its command takes: option of a run → word (`only` → `--admin`).
     limit: seconds that a run may take, when less than RAINBO_RUN_LIMIT and none are told for it.
+    hidden: what it stores and hides from readers.
     end_sessions: ends what a run, named by its purpose, left open at these targets.
     """
 
@@ -40,6 +67,7 @@ class Sync:
     in_parts: bool = True
     flags: Mapping[str, str] = field(default_factory=dict)
     limit: int | None = None
+    hidden: Hidden | None = None
     end_sessions: Callable[[str, list[str]], object] | None = None
 
     @property

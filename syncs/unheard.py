@@ -1,4 +1,4 @@
-"""Planned times whose task got lost: with a new key of the queue, or with a killed process."""
+"""Planned times that nobody has heard of: their task got lost, or nothing has rung for them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db import transaction
 from django_q.models import Schedule
 from django_q.tasks import async_task
 
@@ -13,31 +14,58 @@ from syncs import rhythm, schedules
 from syncs.models import SyncRun
 from syncs.queries import database_now
 
+LONGEST = timedelta(days=1)
+
 
 def ring() -> list[str]:
     """Ring again for them. A ring too many does no harm: a slot has one run."""
-    rung = list(found())
-    for sync, slot in rung:
+    rung = []
+    for sync, slot in found():
         async_task(schedules.FUNCTION, sync, **{schedules.SLOT: slot.isoformat()})
-    return [sync for sync, _ in rung]
+        rung.append(sync)
+    return rung
 
 
 def found() -> Iterator[tuple[str, datetime]]:
-    """The latest planned time of each sync that fired and has no run.
+    """The planned time of each sync that has no run, though it fired or should have.
 
-    It is given a while to come by itself, and one that lies before the last change of its
-    schedule is not made up for.
+    It is given a while to come by itself. A row that no scheduler has moved on (all their clocks
+    are behind, or some session holds a row that they wait for) is moved on when the caller asks
+    for the next, together with what the caller wrote.
     """
     now = database_now()
     rows = Schedule.objects.filter(func=schedules.FUNCTION, sync_schedule__isnull=False)
-    for row in rows.exclude(repeats=schedules.OFF).select_related("sync_schedule"):
-        if row.next_run is None or row.next_run <= now or not rhythm.is_valid(row.cron or ""):
-            continue
-        kept = row.sync_schedule
-        slot = rhythm.previous_slot(row.cron, now - timedelta(seconds=settings.RAINBO_BEAT))
-        if slot > kept.changed_at and not _has_run(kept.sync, slot):
-            yield kept.sync, slot
+    rows = rows.exclude(repeats=schedules.OFF).exclude(next_run=None)
+    for row in rows.select_related("sync_schedule"):
+        if rhythm.is_valid(row.cron or ""):
+            with transaction.atomic():
+                if (slot := _overdue(row, now) or _lost(row, now)) is not None:
+                    yield row.sync_schedule.sync, slot
 
 
-def _has_run(sync: str, slot: datetime) -> bool:
-    return SyncRun.objects.filter(sync=sync, slot__gte=slot).exists()
+def _overdue(row: Schedule, now: datetime) -> datetime | None:
+    """The time at which the row should have fired two beats ago or earlier."""
+    if row.next_run > now - 2 * _beat():
+        return None
+    schedules.move_on(row, rhythm.next_slots(row.cron, now)[0])
+    return None if _has_run(row, max(row.next_run, _latest(row, now))) else row.next_run
+
+
+def _lost(row: Schedule, now: datetime) -> datetime | None:
+    """The time at which it fired last, unless of a former rhythm or more than a day ago."""
+    slot = _latest(row, now)
+    if row.next_run <= now or slot <= max(row.sync_schedule.planned_since, now - LONGEST):
+        return None
+    return None if _has_run(row, slot) else slot
+
+
+def _latest(row: Schedule, now: datetime) -> datetime:
+    return rhythm.previous_slot(row.cron, now - _beat())
+
+
+def _beat() -> timedelta:
+    return timedelta(seconds=settings.RAINBO_BEAT)
+
+
+def _has_run(row: Schedule, slot: datetime) -> bool:
+    return SyncRun.objects.filter(sync=row.sync_schedule.sync, slot__gte=slot).exists()

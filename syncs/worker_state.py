@@ -8,19 +8,25 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import connection
 
+from syncs import schedules
 from syncs.freshness import in_words
 
 _FACTS = """
     SELECT clock_timestamp(),
-           (SELECT max(at) FROM syncs_heartbeat WHERE worker ~ ':[0-9]+$'),
-           (SELECT max(at) FROM syncs_heartbeat WHERE worker ~ ':schedule_run$'),
+           (SELECT max(at) FROM syncs_heartbeat
+             WHERE worker ~ ':[0-9]+$' AND at <= clock_timestamp()),
+           (SELECT max(at) FROM syncs_heartbeat
+             WHERE worker ~ ':schedule_run$' AND at <= clock_timestamp()),
            (SELECT min(since) FROM (
-                SELECT lock FROM django_q_ormq WHERE lock <= clock_timestamp()
+                SELECT greatest(lock, rainbo_since) FROM django_q_ormq
+                 WHERE lock <= clock_timestamp()
                  UNION ALL
                 SELECT greatest(created_at, not_before) FROM syncs_syncrun
                  WHERE state = 'queued' AND trigger <> 'command'
                    AND greatest(created_at, not_before) <= clock_timestamp()
             ) AS waiting (since)),
+           (SELECT min(next_run) FROM django_q_schedule
+             WHERE func = %s AND repeats <> 0 AND next_run <= clock_timestamp()),
            (SELECT run.id
               FROM syncs_lease AS lease JOIN syncs_syncrun AS run ON run.id = lease.run_id
              WHERE lease.expires_at > clock_timestamp()
@@ -49,9 +55,10 @@ class WorkerState:
 
 def read() -> WorkerState:
     with connection.cursor() as cursor:
-        cursor.execute(_FACTS)
-        now, heartbeat, schedule_run, waiting_since, busy_with = cursor.fetchone()
+        cursor.execute(_FACTS, [schedules.FUNCTION])
+        now, heartbeat, schedule_run, waiting_since, due_since, busy_with = cursor.fetchone()
     trouble = "" if busy_with else _silence(heartbeat, now) or _queue(waiting_since, now)
+    trouble = trouble or _schedules(due_since, now)
     by_crontab = not _is_past(schedule_run, now) and (
         heartbeat is None or now - heartbeat > timedelta(days=1)
     )
@@ -71,9 +78,24 @@ def _is_past(sign: datetime | None, now: datetime) -> bool:
 
 
 def _queue(since: datetime | None, now: datetime) -> str:
-    if since is None or now - since <= timedelta(seconds=settings.RAINBO_QUEUE_PATIENCE):
+    if (waited := _too_long(since, now)) is None:
         return ""
     return (
-        f"the oldest queued item has waited for {in_words(now - since)}: "
+        f"the oldest queued item has waited for {in_words(waited)}: "
         "the workers are too few, or stuck"
     )
+
+
+def _schedules(since: datetime | None, now: datetime) -> str:
+    if (waited := _too_long(since, now)) is None:
+        return ""
+    return (
+        f"a schedule has been due for {in_words(waited)} and does not fire: "
+        "a session in RAINBO's own database may hold its row"
+    )
+
+
+def _too_long(since: datetime | None, now: datetime) -> timedelta | None:
+    waited = None if since is None else now - since
+    patience = timedelta(seconds=settings.RAINBO_QUEUE_PATIENCE)
+    return waited if waited is not None and waited > patience else None

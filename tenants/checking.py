@@ -117,7 +117,8 @@ def _version(source: fleet.Connection) -> Finding:
 
 
 def _queries(instance: RdsInstance, source: fleet.Connection) -> list[Finding]:
-    names = ["sync_tenant_summaries"] + (["sync_user_routing"] if instance.is_master else [])
+    names = ["sync_tenant_summaries", "find_user"]
+    names += ["sync_user_routing"] if instance.is_master else []
     checks: dict[str, Callable[[], object]] = {
         name: lambda name=name: transfer.probe(source, contract.query(name))  # type: ignore[misc]
         for name in names

@@ -62,6 +62,14 @@ COLUMNS = {
         _count("location_count"),
         _moment("last_activity_at"),
     ),
+    "find_user": (
+        _id("id"),
+        _text("email"),
+        _id("tenant_id"),
+        _text("name"),
+        _text("status"),
+        _moment("last_login_at"),
+    ),
 }
 
 

@@ -9,11 +9,10 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
-from django.conf import settings
 from psycopg import sql
 
 from syncs import held
-from syncs.history import rows_day_ago
+from syncs.history import rows_a_day_ago
 from syncs.models import HeldChange
 from syncs.run import Run
 from syncs.transfer import Connection, verbatim
@@ -90,7 +89,7 @@ class Plan:
             statement=contract.text("sync_ghost_users"),
             installation=installation_id(),
             active={str(k): n for k, n in ghost_record.active_ghosts(run.session).items()},
-            day_ago={target: rows_day_ago(sync, target, now) for target in targets},
+            day_ago=rows_a_day_ago(sync, targets, now),
         )
 
     def parameters(self, instance: RdsInstance) -> dict[str, object]:
@@ -139,9 +138,7 @@ def carry_out(run: Run, plan: Plan, instance: RdsInstance, remote: Connection) -
 
 def _write(run: Run, plan: Plan, instance: RdsInstance, remote: Connection) -> Answer:
     at = run.now()
-    half = settings.RAINBO_LEASE_TTL * 1000 // 2
     with remote.transaction(force_rollback=run.dry_run):
-        remote.execute(verbatim(f"SET LOCAL idle_in_transaction_session_timeout = {half}"))
         rows = remote.execute(verbatim(plan.statement), plan.parameters(instance)).fetchall()
         answer = plan.judge(run, str(instance.pk), at, [Ghost.of(row) for row in rows])
         if answer.reasons:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,6 +13,8 @@ from syncs.freshness import Reason, State, in_words
 from tenants import queries
 from tenants.models import RdsInstance, RouteRemoval
 from tenants.queries import ROUTING, Route
+
+NAMED = 3  # letters that may look like others
 
 
 @dataclass(frozen=True)
@@ -50,14 +53,13 @@ def find(email: str) -> Lookup:
     withheld = tuple(route for route in routes if route.withheld_reason is not None)
     removals = queries.removals_of(key)
     cache = cache_state()
-    why = () if shown else tuple(_why(cache, withheld, removals))
+    why = () if shown else (*_why(cache, withheld, removals), *_foreign(key))
     return Lookup(email, key, cache, shown, withheld, removals, why)
 
 
 def cache_state() -> Cache:
     """How old the routes are, by the same judgement as everywhere."""
-    status = engine.status(engine.database_now())
-    sync = next(sync for sync in status.syncs if sync.name == ROUTING)
+    sync = engine.sync_status(ROUTING, engine.database_now())
     target = next(iter(sync.targets), None)
     if target is None:
         return Cache(State.UNKNOWN, None, None, sync.reason)
@@ -95,3 +97,12 @@ def _why(
         yield "the master is not active, so nothing is synced"
     if unusable := queries.unusable_routes():
         yield f"{unusable:,} rows of the directory could not be stored: it may be one of them"
+
+
+def _foreign(key: str) -> Iterator[str]:
+    """Letters that may look like others: what they are can't be seen."""
+    letters = [letter for letter in dict.fromkeys(key) if not letter.isascii()]
+    if letters:
+        names = [f"“{x}” {unicodedata.name(x, f'U+{ord(x):04X}')}" for x in letters[:NAMED]]
+        more = " and others" if len(letters) > NAMED else ""
+        yield f"look-alikes are never taken for each other, and it has {', '.join(names)}{more}"

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from syncs.printable import printable_line
+from tenants import comparing
+from tenants.comparing import Account
 from tenants.live_lookup import Live
 from tenants.lookup import Lookup
-from tenants.models import RouteRemoval
+from tenants.models import RouteRemoval, Tenant
 from tenants.queries import Route, instance_called
+from tenants.searching import Found, Matches
+
+T = TypeVar("T")
 
 
-def lines(found: Lookup, live: Live | None) -> Iterator[str]:
+def lines(found: Found, live: Live | None) -> Iterator[str]:
     """One line each, whatever names the customers gave."""
     return map(printable_line, _lines(found, live))
 
 
-def _lines(found: Lookup, live: Live | None) -> Iterator[str]:
+def _lines(found: Found, live: Live | None) -> Iterator[str]:
+    exact = found.exact
+    if found.is_email:
+        yield from _exact_lines(exact)
+    if live is not None:
+        yield from _live_lines(live, comparing.accounts(exact, live))
+    if not exact.shown:
+        yield from _like_it(found)
+
+
+def _exact_lines(found: Lookup) -> Iterator[str]:
     count = len(found.shown)
     yield f"{found.email}: {count} {'account' if count == 1 else 'accounts'} (cache {found.cache})"
     for route in found.shown:
@@ -32,13 +47,37 @@ def _lines(found: Lookup, live: Live | None) -> Iterator[str]:
         yield f"  {_removed(removal)}{back}"
     for reason in found.why:
         yield f"Why: {reason}."
-    if live is not None:
-        yield from _live_lines(live)
 
 
-def document(found: Lookup, live: Live | None, live_problem: str = "") -> dict[str, Any]:
+def _like_it(found: Found) -> Iterator[str]:
+    """What else the person may have meant."""
+    for title, matches in (
+        ("E-mails that begin so", _routes(found.begin)),
+        ("People whose names begin so", _routes(found.named)),
+        ("Tenants", _tenants(found.tenants)),
+    ):
+        if matches.rows:
+            yield f"{title}{', the first of more' if matches.more else ''}:"
+            yield from (f"  {line}" for line in matches.rows)
+
+
+def _routes(of: Matches[Route]) -> Matches[str]:
+    return Matches(tuple(f"{route.email}: {_account(route)}" for route in of.rows), of.more)
+
+
+def _tenants(of: Matches[Tenant]) -> Matches[str]:
+    lines = (f"{tenant.instance}: {_tenant(tenant)}" for tenant in of.rows)
+    return Matches(tuple(lines), of.more)
+
+
+def _tenant(tenant: Tenant) -> str:
+    gone = f", vanished {tenant.vanished_at:%Y-%m-%d}" if tenant.vanished_at else ""
+    return f"tenant {tenant.remote_id} “{tenant.name}” ({tenant.status}{gone})"
+
+
+def document(search: Found, live: Live | None) -> dict[str, Any]:
     """Times in ISO 8601, the age in seconds, unknown as null."""
-    cache = found.cache
+    found, cache = search.exact, search.exact.cache
     return {
         "email": found.email,
         "key": found.key,
@@ -63,14 +102,49 @@ def document(found: Lookup, live: Live | None, live_problem: str = "") -> dict[s
             for removal in found.removals
         ],
         "why": list(found.why),
-        "live": live
-        and {
-            "at": _iso(live.at),
-            "routes": [_fields(route) for route in live.routes],
-            "differences": list(live.differences),
-        },
-        "live_problem": live_problem,
+        "begin": _matches(search.begin, _fields),
+        "named": _matches(search.named, _fields),
+        "tenants": _matches(search.tenants, _tenant_fields),
+        "live": live and _live_document(found, live),
+        "live_problem": "; ".join(live.problems) if live else "",
     }
+
+
+def _live_document(found: Lookup, live: Live) -> dict[str, Any]:
+    accounts = comparing.accounts(found, live)
+    return {
+        "at": _iso(live.at),
+        "routes": [_fields(route) for route in live.master.rows],
+        "differences": _sentences(accounts, comparing.on_master),
+        "problem": live.master.problem,
+        "instances": {
+            name: {
+                "users": [_fields(user) for user in there.rows],
+                "differences": _sentences(_at(accounts, there.label), comparing.on_instance),
+                "problem": there.problem,
+            }
+            for name, there in live.instances.items()
+        },
+    }
+
+
+def _matches(of: Matches[T], fields: Callable[[T], dict[str, Any]]) -> dict[str, Any]:
+    return {"rows": [fields(row) for row in of.rows], "more": of.more}
+
+
+def _tenant_fields(tenant: Tenant) -> dict[str, Any]:
+    names = ("instance_id", "remote_id", "name", "status", "vanished_at")
+    return {name: _plain(getattr(tenant, name)) for name in names}
+
+
+def _sentences(
+    accounts: Iterable[Account], differences: Callable[[Account], Iterator[str]]
+) -> list[str]:
+    return [sentence for account in accounts for sentence in differences(account)]
+
+
+def _at(accounts: Iterable[Account], label: str) -> list[Account]:
+    return [account for account in accounts if account.at == label]
 
 
 def _account(route: Route) -> str:
@@ -86,19 +160,28 @@ def _removed(removal: RouteRemoval) -> str:
     )
 
 
-def _live_lines(live: Live) -> Iterator[str]:
-    yield f"On the master at {live.at:%H:%M:%S} UTC: {len(live.routes)}"
-    if not live.differences:
-        yield "  the same as in the cache"
-    for difference in live.differences:
-        yield f"  {difference}"
+def _live_lines(live: Live, accounts: tuple[Account, ...]) -> Iterator[str]:
+    at = f"{live.at:%H:%M:%S} UTC"
+    if not live.master.problem:
+        yield f"On the master at {at}: {len(live.master.rows)}"
+        yield from _said(_sentences(accounts, comparing.on_master), "the same as in the cache")
+    for there in live.instances.values():
+        if not there.problem:
+            yield f"On {there.label} at {at}: {len(there.rows)}"
+            here = _at(accounts, there.label)
+            yield from _said(_sentences(here, comparing.on_instance), "as it is known")
+
+
+def _said(differences: list[str], none: str) -> Iterator[str]:
+    yield from (f"  {sentence}" for sentence in differences or [none])
 
 
 def _fields(row: Any) -> dict[str, Any]:
-    return {
-        name: _iso(value) if isinstance(value, datetime) else value
-        for name, value in asdict(row).items()
-    }
+    return {name: _plain(value) for name, value in asdict(row).items()}
+
+
+def _plain(value: Any) -> Any:
+    return _iso(value) if isinstance(value, datetime) else value
 
 
 def _iso(moment: datetime | None) -> str | None:

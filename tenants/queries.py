@@ -13,20 +13,27 @@ from tenants.models import RouteRemoval
 
 ROUTING = "user_routing"
 
-# By equality on the key alone: the index answers it, however many routes there are.
-_ROUTES = """
+_ROWS = """
     SELECT route.source_id, route.email, route.remote_instance_id, route.remote_tenant_id,
            route.remote_user_id, route.user_name, route.status, route.source_updated_at,
            route.withheld_reason, instance.name, instance.is_active, instance.health,
-           tenant.name, tenant.status, tenant.vanished_at
+           tenant.name, tenant.status, tenant.vanished_at, instance.id, tenant.id
       FROM user_routes AS route
       LEFT JOIN rds_instances AS instance
-        ON instance.id = CASE WHEN route.remote_instance_id ~ '^(0|[1-9][0-9]{0,8})$'
+        ON instance.id = CASE WHEN route.remote_instance_id ~ '^(0|[1-9][0-9]{{0,8}})$'
                               THEN route.remote_instance_id::integer END
       LEFT JOIN tenant_master AS tenant
         ON tenant.instance_id = instance.id AND tenant.remote_id = route.remote_tenant_id
-     WHERE route.email_key = %s
-     ORDER BY route.withheld_reason IS NOT NULL, instance.id, route.source_id"""
+     WHERE {condition}
+     ORDER BY {order}"""
+# By equality on the key alone: the index answers it, however many routes there are.
+_ROUTES = _ROWS.format(
+    condition="route.email_key = %s",
+    order="route.withheld_reason IS NOT NULL, instance.id, route.source_id",
+)
+_ROUTES_BY_ID = _ROWS.format(
+    condition="route.source_id = ANY(%s)", order="array_position(%s::text[], route.source_id)"
+)
 
 
 def instance_called(remote_id: str) -> str:
@@ -53,6 +60,8 @@ class Route:
     tenant_name: str | None
     tenant_status: str | None
     tenant_vanished_at: datetime | None
+    instance_pk: int | None = None
+    tenant_pk: int | None = None
 
     @property
     def instance(self) -> str:
@@ -85,6 +94,13 @@ def routes_of(key: str) -> tuple[Route, ...]:
     """All routes of an e-mail's key, those that readers see first."""
     with connection.cursor() as cursor:
         cursor.execute(_ROUTES, [key])
+        return tuple(Route(*row) for row in cursor.fetchall())
+
+
+def routes_by_id(source_ids: list[str]) -> tuple[Route, ...]:
+    """These routes in this order."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ROUTES_BY_ID, [source_ids, source_ids])
         return tuple(Route(*row) for row in cursor.fetchall())
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import IO
 
-from syncs import transfer
+from syncs import joint_proof, transfer
 from syncs.digest import Hashing
 from syncs.errors import ROWS_REFUSED, RainboError, refusal
 from syncs.models import TargetState
@@ -73,7 +73,6 @@ def read_instances(run: Run, stage: Stage, instances: Sequence[RdsInstance]) -> 
                 with spool:
                     spool.seek(0)
                     stage.load(key, spool, outcome.value.encoding)
-            stage.prove(key, outcome.value.rows, outcome.value.hashing)
         except (RainboError, *ROWS_REFUSED) as error:
             stage.drop_target(key)
             run.settle(key, TargetState.FAILED, error=refusal(error), seconds=outcome.seconds)
@@ -86,4 +85,15 @@ def read_instances(run: Run, stage: Stage, instances: Sequence[RdsInstance]) -> 
         instances, read, run.record.purpose, on_done=staged, remember=not run.dry_run
     )
     stage.session.execute(f"ANALYZE {stage.name}")
-    return readings
+    return _proved(run, stage, readings)
+
+
+def _proved(run: Run, stage: Stage, readings: dict[str, Reading]) -> dict[str, Reading]:
+    """The readings of which all arrived as it was sent; the others are settled as failed."""
+    sent = {key: (reading.rows, reading.hashing) for key, reading in readings.items()}
+    wrong = joint_proof.prove_staged(stage, sent)
+    for key, error in wrong.items():
+        stage.drop_target(key)
+        reading = readings[key]
+        run.settle(key, TargetState.FAILED, error=error, seconds=reading.seconds)
+    return {key: reading for key, reading in readings.items() if key not in wrong}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -78,34 +78,51 @@ _REMEMBER = """
            ('name', p.changes_name, p.name_before, p.name_after),
            ('vanished', p.kind = 'removed', NULL, NULL),
            ('back', p.kind = 'back', NULL, NULL)) AS step (kind, happened, before, after)
-     WHERE p.target = %(target)s AND p.kind <> 'added' AND step.happened"""
+     WHERE p.target = ANY(%(targets)s) AND p.kind <> 'added' AND step.happened"""
 
 _VANISH = """
     UPDATE tenant_master AS t SET vanished_at = clock_timestamp()
       FROM tenant_plan AS p
-     WHERE p.target = %(target)s AND p.kind = 'removed' AND t.id = p.tenant_id"""
+     WHERE p.target = ANY(%(targets)s) AND p.kind = 'removed' AND t.id = p.tenant_id"""
 
-_REFRESH = """
+# When each target's snapshot was taken.
+_TAKEN = "unnest(%(targets)s::text[], %(ats)s::timestamptz[]) AS taken (target, at)"
+
+_REFRESH = f"""
     UPDATE tenant_master AS t
-       SET ({columns}, cache_refreshed_at, vanished_at) = ({incoming}, %(at)s, NULL)
-      FROM {stage} AS n
-     WHERE n.target = %(target)s AND t.instance_id = %(target)s::integer AND t.remote_id = n.id"""
+       SET ({{columns}}, cache_refreshed_at, vanished_at) = ({{incoming}}, n.at, NULL)
+      FROM (SELECT * FROM {{stage}} JOIN {_TAKEN} USING (target)) AS n
+     WHERE t.instance_id = n.target::integer AND t.remote_id = n.id"""  # noqa: S608 (constants)
 
-_ADD = """
-    INSERT INTO tenant_master (instance_id, remote_id, {columns}, cache_refreshed_at)
-    SELECT n.target::integer, n.id, {incoming}, %(at)s
-      FROM {stage} AS n JOIN tenant_plan AS p ON p.target = n.target AND p.source_id = n.id
-     WHERE n.target = %(target)s AND p.kind = 'added'"""
+_ADD = f"""
+    INSERT INTO tenant_master (instance_id, remote_id, {{columns}}, cache_refreshed_at)
+    SELECT n.target::integer, n.id, {{incoming}}, n.at
+      FROM (SELECT * FROM {{stage}} JOIN {_TAKEN} USING (target)) AS n
+      JOIN tenant_plan AS p ON p.target = n.target AND p.source_id = n.id
+     WHERE p.kind = 'added'"""  # noqa: S608 (constants)
 
-_COUNT_DAY = """
+_COUNT_DAY = f"""
     INSERT INTO tenant_daily_counts AS c (tenant_id, day, user_count, location_count)
-    SELECT id, (%(at)s AT TIME ZONE 'UTC')::date, user_count, location_count
-      FROM tenant_master
-     WHERE instance_id = %(target)s::integer AND vanished_at IS NULL
+    SELECT id, (taken.at AT TIME ZONE 'UTC')::date, user_count, location_count
+      FROM tenant_master JOIN {_TAKEN} ON instance_id = taken.target::integer
+     WHERE vanished_at IS NULL
         ON CONFLICT (tenant_id, day) DO UPDATE
        SET user_count = excluded.user_count, location_count = excluded.location_count
      WHERE (c.user_count, c.location_count)
-           IS DISTINCT FROM (excluded.user_count, excluded.location_count)"""
+           IS DISTINCT FROM (excluded.user_count, excluded.location_count)"""  # noqa: S608 (constants)
+
+_CHANGES = """
+    SELECT target, count(*) FILTER (WHERE kind = 'added'),
+           count(*) FILTER (WHERE kind IN ('changed', 'back')),
+           count(*) FILTER (WHERE kind = 'removed'), {flags}
+      FROM tenant_plan WHERE target = ANY(%s) GROUP BY target"""
+_TOTALS = """
+    SELECT wanted.target, coalesce(cached.tenants, 0), coalesce(staged.tenants, 0)
+      FROM unnest(%s::text[]) AS wanted (target)
+      LEFT JOIN (SELECT instance_id::text AS target, count(*) AS tenants FROM tenant_master
+                  WHERE vanished_at IS NULL GROUP BY instance_id) AS cached USING (target)
+      LEFT JOIN (SELECT target, count(*) AS tenants FROM {stage} GROUP BY target) AS staged
+          USING (target)"""
 
 
 @dataclass(frozen=True)
@@ -143,42 +160,39 @@ def plan(session: Session, stage: Stage, targets: Iterable[str]) -> None:
     session.execute("ANALYZE tenant_plan")
 
 
-def changes(session: Session, stage: Stage, target: str, day_ago: int | None) -> TenantChanges:
-    """Count the plan of one target."""
+def changes(
+    session: Session, stage: Stage, day_ago: Mapping[str, int | None]
+) -> dict[str, TenantChanges]:
+    """Count the plan of each target. day_ago: of each, its tenants 24 h ago."""
     flags = sql.SQL(", ").join(
         sql.SQL("count(*) FILTER (WHERE {} AND kind = 'changed')").format(
             sql.Identifier(f"changes_{column}")
         )
         for column in GUARDED
     )
-    added, changed, removed, *by_column = session.execute(
-        sql.SQL(
-            "SELECT count(*) FILTER (WHERE kind = 'added'), "
-            "count(*) FILTER (WHERE kind IN ('changed', 'back')), "
-            "count(*) FILTER (WHERE kind = 'removed'), {} FROM tenant_plan WHERE target = %s"
-        ).format(flags),
-        [target],
-    ).fetchone() or (0,) * (3 + len(GUARDED))
-    cached, total = session.execute(
-        sql.SQL(
-            "SELECT (SELECT count(*) FROM tenant_master WHERE instance_id = %s::integer "
-            "AND vanished_at IS NULL), (SELECT count(*) FROM {} WHERE target = %s)"
-        ).format(stage.table),
-        [target, target],
-    ).fetchone() or (0, 0)
-    return TenantChanges(
-        added,
-        changed,
-        removed,
-        total,
-        Change(
-            cached=cached,
-            read=total,
-            removed=removed,
-            by_column=dict(zip(GUARDED, by_column, strict=True)),
-            day_ago=day_ago,
-        ),
+    targets = [*day_ago]
+    planned = {
+        target: counts
+        for target, *counts in session.execute(sql.SQL(_CHANGES).format(flags=flags), [targets])
+    }
+    totals = session.execute(sql.SQL(_TOTALS).format(stage=stage.table), [targets])
+    nothing = [0] * (3 + len(GUARDED))
+    return {
+        target: _counted(planned.get(target, nothing), cached, total, day_ago[target])
+        for target, cached, total in totals
+    }
+
+
+def _counted(counts: list[int], cached: int, total: int, day_ago: int | None) -> TenantChanges:
+    added, changed, removed, *by_column = counts
+    guarded = Change(
+        cached=cached,
+        read=total,
+        removed=removed,
+        by_column=dict(zip(GUARDED, by_column, strict=True)),
+        day_ago=day_ago,
     )
+    return TenantChanges(added, changed, removed, total, guarded)
 
 
 def planned(target: str) -> sql.Composed:
@@ -191,25 +205,35 @@ def planned(target: str) -> sql.Composed:
     ).format(sql.Literal(target))
 
 
-def merge(session: Session, stage: Stage, target: str, at: datetime, run_id: int) -> None:
-    """Apply the plan of one target; every tenant that is there is stamped as refreshed."""
+def merge(session: Session, stage: Stage, taken: Mapping[str, datetime], run_id: int) -> None:
+    """Apply the plan of the targets; every tenant that is there is stamped as refreshed.
+
+    taken: when each target's snapshot opened.
+    """
     parts = {
         "stage": stage.table,
         "columns": sql.SQL(", ").join(map(sql.Identifier, COLUMNS)),
         "incoming": _names("n", COLUMNS.values()),
     }
-    facts = {"target": target, "at": at, "run": run_id}
+    facts = {"targets": [*taken], "ats": [*taken.values()], "run": run_id}
     for statement in (_REMEMBER, _VANISH, _REFRESH, _ADD, _COUNT_DAY):
         session.execute(sql.SQL(statement).format(**parts), facts)
 
 
 def source_form(target: str, hashing: Hashing) -> sql.Composed:
     """Source id and hash of every tenant there, as its source would hash it."""
+    return sql.SQL("SELECT remote_id, hash FROM ({}) AS tenants").format(
+        source_forms([target], hashing)
+    )
+
+
+def source_forms(targets: Iterable[str], hashing: Hashing) -> sql.Composed:
+    """Target, source id and hash of every tenant of the targets, as their sources would hash it."""
     values = [sql.Identifier("remote_id"), *map(sql.Identifier, COLUMNS)]
     return sql.SQL(
-        "SELECT remote_id, {} FROM tenant_master "
-        "WHERE instance_id = {}::integer AND vanished_at IS NULL"
-    ).format(row_hash(values, hashing.here), sql.Literal(target))
+        "SELECT instance_id::text, remote_id, {} AS hash FROM tenant_master "
+        "WHERE instance_id = ANY({}) AND vanished_at IS NULL"
+    ).format(row_hash(values, hashing.here), sql.Literal([int(target) for target in targets]))
 
 
 def _names(alias: str, columns: Iterable[str]) -> sql.Composed:

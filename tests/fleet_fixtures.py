@@ -45,11 +45,8 @@ the next test and undone.
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import secrets
-import socket
-import threading
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -58,7 +55,7 @@ from typing import TypeVar
 
 import pytest
 
-from localfleet import binaries, databases
+from localfleet import binaries, databases, network
 from localfleet.fleet import LocalFleet
 from localfleet.places import local_root, scratch_root
 from localfleet.server import Server
@@ -195,17 +192,5 @@ def extra_instance(extra_server: Callable[..., Server]) -> Callable[..., Instanc
 
 @pytest.fixture
 def black_hole() -> Iterator[tuple[str, int]]:
-    accepted: list[socket.socket] = []
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def swallow() -> None:
-            with contextlib.suppress(OSError):
-                while True:
-                    accepted.append(listener.accept()[0])
-
-        threading.Thread(target=swallow, daemon=True).start()
-        host, port = listener.getsockname()
-        yield host, port
-        listener.shutdown(socket.SHUT_RDWR)
-    for connection in accepted:
-        connection.close()
+    with network.black_hole() as place:
+        yield place

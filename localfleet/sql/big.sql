@@ -145,7 +145,7 @@ CREATE TEMP TABLE planned ON COMMIT DROP AS SELECT
     sync, k, began - k * every AS slot, usual * (1 + (k * 7 + 3) %% 11 / 10.0) AS seconds,
     CASE
         WHEN sync = 'instance_health' AND k < 40 THEN 'partial'
-        WHEN sync = 'user_routing' AND k IN (8, 9) THEN 'held'
+        WHEN sync = 'user_routing' AND k IN (0, 9) THEN 'held'
         WHEN sync = 'user_routing' AND k = 7 THEN 'succeeded'
         WHEN k %% 97 = 13 THEN 'failed'
         WHEN k %% 61 = 21 THEN 'partial'
@@ -220,12 +220,19 @@ WHERE run.place <= 10
 ORDER BY run.id, part.id;
 
 INSERT INTO syncs_heldchange (run_id, target, kind, source_id, detail)
-SELECT run.id, %(first)s::text, CASE WHEN n %% 9 = 0 THEN 'moved' ELSE 'removed' END,
-    route.source_id, CASE WHEN n %% 9 = 0 THEN 'to instance ' || %(first)s ELSE route.email END
+SELECT run.id, %(first)s::text, CASE WHEN n > %(routes)s / 4 THEN 'moved' ELSE 'removed' END,
+    route.source_id,
+    CASE WHEN n > %(routes)s / 4 THEN 'to instance ' || %(first)s ELSE route.email END
 FROM (SELECT id FROM syncs_syncrun WHERE sync = 'user_routing' AND state = 'held'
         ORDER BY id DESC LIMIT 1) AS run,
     (SELECT source_id, email, row_number() OVER () AS n FROM user_routes
-        WHERE source_id LIKE '1_________' COLLATE "C" LIMIT 2000) AS route;
+        WHERE source_id LIKE '1_________' COLLATE "C" LIMIT %(routes)s / 4 + 3) AS route;
+
+UPDATE syncs_runtarget AS part SET held_counts = counted.kinds
+FROM (SELECT run_id, target, jsonb_object_agg(kind, changes) AS kinds
+        FROM (SELECT run_id, target, kind, count(*) AS changes FROM syncs_heldchange
+                GROUP BY 1, 2, 3) AS found GROUP BY 1, 2) AS counted
+WHERE part.run_id = counted.run_id AND part.target = counted.target;
 
 INSERT INTO syncs_confirmation (sync, target, at, run_id, rows, basis)
 SELECT sync, fleet.id::text, run.started_at - silent * interval '1 minute', run.id,

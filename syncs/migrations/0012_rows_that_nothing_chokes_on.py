@@ -74,7 +74,7 @@ MEND = [
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("syncs", "0008_who_accepts"),
+        ("syncs", "0010_since_when"),
     ]
     operations = [
         migrations.RunSQL([*MEND], migrations.RunSQL.noop),

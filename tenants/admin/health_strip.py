@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
 
 from django.utils import timezone
 from django.utils.html import format_html
@@ -12,6 +11,7 @@ from django.utils.safestring import SafeString
 
 from syncs import markup
 from syncs.markup import Tone
+from tenants.admin.broken_lines import broken_lines
 from tenants.health_history import BUCKET, Bar, History, Outage
 from tenants.models.instance import Health
 
@@ -22,7 +22,6 @@ HEALTH_TONES: dict[str, Tone] = {
     Health.UNKNOWN: Tone.QUIET,
 }
 HEIGHTS = {Health.HEALTHY: 12, Health.DEGRADED: 22, Health.DOWN: 32, Health.UNKNOWN: 4}
-LINE_HEIGHT = 40
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def of(history: History, now: datetime) -> Strip:
         summary=summary(history, now),
         legend=_legend(history),
         latency=_latency(history),
-        lines=_lines(history.bars),
+        lines=broken_lines([bar.median_ms for bar in history.bars]),
         from_to=(_clock(begin, now), f"{_clock(last + BUCKET, now)} {_zone(now)}"),
     )
 
@@ -112,22 +111,6 @@ def _latency(history: History) -> str:
         return "Latency of the last 24 h: unknown."
     median, p95 = in_ms(history.median_ms), in_ms(history.p95_ms)
     return f"Latency of the last 24 h: median {median}, 95 % of checks within {p95}."
-
-
-def _lines(bars: tuple[Bar, ...]) -> tuple[str, ...]:
-    """The medians as points of lines, broken where nothing is known."""
-    known = [bar.median_ms for bar in bars if bar.median_ms is not None]
-    top = max(known, default=0.0) or 1.0
-    lines = []
-    for is_known, run in groupby(enumerate(bars), key=lambda item: item[1].median_ms is not None):
-        if is_known:
-            points = [f"{n},{_height(bar.median_ms or 0.0, top):.1f}" for n, bar in run]
-            lines.append(" ".join(points if len(points) > 1 else points * 2))
-    return tuple(lines)
-
-
-def _height(value: float, top: float) -> float:
-    return LINE_HEIGHT - 2 - (LINE_HEIGHT - 4) * value / top
 
 
 def _outages(history: History, now: datetime) -> str:

@@ -129,11 +129,11 @@ def _sync_lines(instance: RdsInstance, now: datetime) -> list[SyncLine]:
     for sync in status.syncs:
         target = next((target for target in sync.targets if target.key == key), None)
         if target is not None or sync.name in parts:
-            lines.append(_sync_line(sync.title, target, parts.get(sync.name), now))
+            lines.append(sync_line(sync.title, target, parts.get(sync.name), now))
     return lines
 
 
-def _sync_line(
+def sync_line(
     title: str, target: TargetStatus | None, part: RunTarget | None, now: datetime
 ) -> SyncLine:
     confirmed_at = target.confirmed_at if target else None

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Func, Max, QuerySet, TextField, Value
+from django.db.models import Max, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -20,7 +20,7 @@ from syncs.console import Nothing, ReadOnlyAdmin
 from syncs.errors import UsageError
 from syncs.markup import Tone
 from syncs.models import Confirmation
-from tenants import lookup
+from tenants import lookup, searching, withheld_routes
 from tenants.models import RdsInstance, Tenant, UserRoute
 from tenants.queries import instance_called
 
@@ -59,10 +59,25 @@ class TenantFilter(admin.SimpleListFilter):
         return queryset.filter(remote_tenant_id=value) if value else queryset
 
 
+class ReadersFilter(admin.SimpleListFilter):
+    """Those that readers aren't shown have an index of their own; the others need none."""
+
+    title = "shown to readers"
+    parameter_name = withheld_routes.FILTER
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(withheld_routes.WITHHELD, "withheld"), ("shown", "shown")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if not self.value():
+            return queryset
+        return queryset.filter(withheld_reason__isnull=self.value() != withheld_routes.WITHHELD)
+
+
 @admin.register(UserRoute)
 class RouteAdmin(ReadOnlyAdmin):
     list_display = ("mail", "where", "at", "person", "state", "synced", "hidden")
-    list_filter = (InstanceFilter, TenantFilter)
+    list_filter = (ReadersFilter, InstanceFilter, TenantFilter)
     search_fields = ("email_key",)
     empty_words = "No route has been read yet: manage.py sync_user_routing reads them."
     search_help_text = "An e-mail, or its beginning with * at the end"
@@ -78,10 +93,11 @@ class RouteAdmin(ReadOnlyAdmin):
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Only what an index serves: any other lookup in the address would read the whole table."""
-        return lookup in ("instance", "tenant")
+        return lookup in ("instance", "tenant", withheld_routes.FILTER)
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
-        if request.GET.get("instance") and not request.GET.get("q"):
+        is_few = request.GET.get(withheld_routes.FILTER) == withheld_routes.WITHHELD
+        if request.GET.get("instance") and not request.GET.get("q") and not is_few:
             return BY_TENANT
         return BY_EMAIL
 
@@ -91,13 +107,9 @@ class RouteAdmin(ReadOnlyAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        begins = term.endswith("*")
-        key = Func(
-            Value(term.removesuffix("*")[:LONGEST_KEY]),
-            function="rainbo_email_key",
-            output_field=TextField(),
-        )
-        return queryset.filter(**{"email_key__startswith" if begins else "email_key": key}), False
+        key = searching.email_key(term.removesuffix("*")[:LONGEST_KEY])
+        chosen = searching.email_begins if term.endswith("*") else searching.email_is
+        return chosen(queryset, key), False
 
     def nothing(self, term: str) -> Nothing:
         """What find_user says, and the search for e-mails that begin so."""

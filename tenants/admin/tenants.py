@@ -1,133 +1,137 @@
-"""The console's pages of tenants, as the instances last showed them."""
+"""The console's list of tenants, the worst-fresh first, and the way to each one's page."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
 from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from syncs import markup
-from syncs.console import ReadOnlyAdmin
-from syncs.markup import Tone
+from syncs.console import BoundedPaginator, CompletedList, Nothing, ReadOnlyAdmin
+from tenants import tenant_search, worst_first
+from tenants.admin import tenant_actions, tenant_markup, tenant_page
+from tenants.admin.tenant_filters import (
+    FreshnessFilter,
+    StatusFilter,
+    TrialFilter,
+    VanishedFilter,
+    freshness_of,
+)
 from tenants.models import Tenant
-from tenants.models.tenant import TenantStatus
-
-STATUS_TONES: dict[str, Tone] = {
-    TenantStatus.ACTIVE: Tone.GOOD,
-    TenantStatus.TRIAL: Tone.BUSY,
-    TenantStatus.SUSPENDED: Tone.WARNING,
-    TenantStatus.CANCELLED: Tone.QUIET,
-}
+from tenants.worst_first import InstanceByInstance
 
 
-class VanishedFilter(admin.SimpleListFilter):
-    title = "vanished at the source"
-    parameter_name = "vanished"
+class TenantList(CompletedList):
+    """The worst-fresh first, each with the freshness of its instance."""
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("yes", "Yes"), ("no", "No")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() in ("yes", "no"):
-            return queryset.filter(vanished_at__isnull=self.value() == "no")
-        return queryset
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        found = freshness_of(request)
+        place = {pk: number for number, pk in enumerate(found.order)}
+        self.result_list.sort(key=lambda row: (place.get(row.instance_id, len(place)), row.pk))
+        for row in self.result_list:
+            row.target = found.instances.get(row.instance_id)
 
 
 @admin.register(Tenant)
 class TenantAdmin(ReadOnlyAdmin):
     list_display = (
-        *("called", "remote", "at", "state", "users", "locations", "trial_end", "activity"),
-        "refreshed",
+        *("called", "fresh", "at", "remote", "state", "users", "locations"),
+        *("trial_end", "activity"),
     )
-    list_filter = ("instance", "status", VanishedFilter)
+    list_filter = (FreshnessFilter, StatusFilter, TrialFilter, VanishedFilter, "instance")
     list_select_related = ("instance",)
-    search_fields = ("name", "contact_email", "=remote_id")
+    search_fields = ("name",)  # there is a search: get_search_results does it
+    sortable_by = ()
     empty_words = "No tenant has been read yet: manage.py sync_tenant_summaries reads them."
-    search_help_text = "Name, contact e-mail or id"
-    fieldsets = (
-        (None, {"fields": ("name", "remote", "at", "state", "contact", "routes")}),
-        ("Counts", {"fields": ("users", "locations")}),
-        ("Times", {"fields": ("trial_end_at", "subscribed_at", "active_at", "refreshed_at")}),
-    )
-    readonly_fields = (
-        *("remote", "at", "state", "contact", "routes", "users", "locations"),
-        *("trial_end_at", "subscribed_at", "active_at", "refreshed_at"),
-    )
+    search_help_text = "Beginnings of words of the name or the contact e-mail, or the id"
 
-    @admin.display(description="tenant", ordering="name")
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[CompletedList]:
+        return TenantList
+
+    def get_paginator(
+        self, request: HttpRequest, queryset: QuerySet[Any], per_page: int, *_: Any, **__: Any
+    ) -> Paginator[Any]:
+        """A search finds few by its own index; everything else is read instance by instance."""
+        order = freshness_of(request).order
+        if request.GET.get("q", "").strip():
+            return BoundedPaginator(worst_first.sorted_by(queryset, order), per_page)
+        return InstanceByInstance(queryset, per_page, order)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Tenant], search_term: str
+    ) -> tuple[QuerySet[Tenant], bool]:
+        if not search_term.strip():
+            return queryset, False
+        return queryset.filter(tenant_search.matching(search_term)), False
+
+    def nothing(self, term: str) -> Nothing:
+        """How the search reads a term, and the first of several words as a wider one."""
+        words = term.split()
+        if not words:
+            return Nothing()
+        why = "Each word must begin a word of the name or the contact e-mail, or all be the id."
+        return Nothing((why,), words[0] if len(words) > 1 else "")
+
+    def get_custom_urls(self) -> Any:
+        return (
+            ("<int:pk>/live/", "tenants_tenant_live", tenant_actions.live_view),
+            ("<int:pk>/sync/", "tenants_tenant_sync", tenant_actions.sync_view),
+        )
+
+    def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
+        """A page of our own: nothing of a tenant is edited here."""
+        if request.method == "POST" or not self.has_view_permission(request):
+            raise PermissionDenied
+        tenant = self.get_object(request, object_id)
+        if tenant is None:
+            gone: HttpResponse = self._get_obj_does_not_exist_redirect(
+                request, self.opts, object_id
+            )
+            return gone
+        return tenant_page.response(request, tenant)
+
+    @admin.display(description="tenant")
     def called(self, tenant: Tenant) -> str:
-        return tenant.name
+        return tenant.name or "without a name"
 
     @admin.display(description="id there")
     def remote(self, tenant: Tenant) -> str:
         return tenant.remote_id
 
-    @admin.display(description="instance", ordering="instance")
+    @admin.display(description="instance")
     def at(self, tenant: Tenant) -> str:
-        return str(tenant.instance)
+        return f"{tenant.instance_id} {tenant.instance.name}"
 
-    @admin.display(description="status", ordering="status")
+    @admin.display(description="status")
     def state(self, tenant: Tenant) -> SafeString:
-        known = markup.badge(tenant.status, STATUS_TONES.get(tenant.status, Tone.QUIET))
-        if tenant.vanished_at is None:
-            return known
-        since = f"its source has no longer had it since {markup.exact(tenant.vanished_at)}"
-        return format_html("{} {}", known, markup.badge("vanished", Tone.BAD, since))
+        return tenant_markup.status(tenant)
 
-    @admin.display(description="users", ordering="user_count")
+    @admin.display(description="users")
     def users(self, tenant: Tenant) -> SafeString:
         return markup.number(tenant.user_count)
 
-    @admin.display(description="locations", ordering="location_count")
+    @admin.display(description="locations")
     def locations(self, tenant: Tenant) -> SafeString:
         return markup.number(tenant.location_count)
 
-    @admin.display(description="trial ends", ordering="trial_ends_at")
+    @admin.display(description="trial ends")
     def trial_end(self, tenant: Tenant) -> SafeString:
         return markup.age(tenant.trial_ends_at, timezone.now(), missing="no trial")
 
-    @admin.display(description="last activity", ordering="last_activity_at")
+    @admin.display(description="last activity")
     def activity(self, tenant: Tenant) -> SafeString:
         return markup.age(tenant.last_activity_at, timezone.now(), missing="unknown")
 
-    @admin.display(description="refreshed", ordering="cache_refreshed_at")
-    def refreshed(self, tenant: Tenant) -> SafeString:
-        return markup.age(tenant.cache_refreshed_at, timezone.now())
-
-    @admin.display(description="contact")
-    def contact(self, tenant: Tenant) -> str:
-        known = [tenant.contact_name or "", tenant.contact_email or ""]
-        return ", ".join(filter(None, known)) or "unknown"
-
-    @admin.display(description="routes")
-    def routes(self, tenant: Tenant) -> SafeString:
-        url = reverse(
-            "admin:tenants_userroute_changelist",
-            query={
-                "instance": tenant.instance_id,
-                "tenant": tenant.remote_id,
-            },
-        )
-        return format_html('<a class="link" href="{}">routes of this tenant</a>', url)
-
-    @admin.display(description="trial ends")
-    def trial_end_at(self, tenant: Tenant) -> SafeString:
-        return markup.moment(tenant.trial_ends_at, timezone.now(), missing="no trial")
-
-    @admin.display(description="subscribed since")
-    def subscribed_at(self, tenant: Tenant) -> SafeString:
-        return markup.moment(tenant.subscription_started_at, timezone.now(), missing="unknown")
-
-    @admin.display(description="last activity")
-    def active_at(self, tenant: Tenant) -> SafeString:
-        return markup.moment(tenant.last_activity_at, timezone.now(), missing="unknown")
-
-    @admin.display(description="refreshed")
-    def refreshed_at(self, tenant: Tenant) -> SafeString:
-        return markup.moment(tenant.cache_refreshed_at, timezone.now())
+    @admin.display(description="freshness")
+    def fresh(self, tenant: Any) -> SafeString:
+        target = tenant.target
+        age = markup.age(target and target.confirmed_at, timezone.now())
+        return format_html("{} {}", tenant_markup.fresh(target), age if target else "")

@@ -9,6 +9,7 @@ from tenants.jobs.sync_ghost_users import sync_ghost_users
 from tenants.jobs.sync_instance_health import sync_instance_health
 from tenants.jobs.sync_tenant_summaries import sync_tenant_summaries
 from tenants.jobs.sync_user_routing import sync_user_routing
+from tenants.withheld_routes import HIDDEN
 
 register(
     Sync(
@@ -42,6 +43,7 @@ register(
         cron="*/15 * * * *",
         order=3,
         in_parts=False,
+        hidden=HIDDEN,
         end_sessions=end_sessions,
     )
 )

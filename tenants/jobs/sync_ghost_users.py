@@ -14,12 +14,12 @@ there can't be taken back; it is given back when it let nothing through.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
 import psycopg
-from django.db import DatabaseError
+from django.db import DatabaseError, transaction
 
 from syncs.errors import Conflict, ConnectionFailed, RainboError, SourceTimeout
 from syncs.models import TargetState
@@ -57,8 +57,7 @@ def sync_ghost_users(run: Run) -> None:
         totals = _publish(run, plan, parts)
     if not run.dry_run:
         ghosts.retire_leavers()  # those who left after the admins were read
-    for part in parts:
-        _settle(run, part, totals.get(part.instance.pk))
+    _settle_all(run, parts, totals)
 
 
 @contextmanager
@@ -84,9 +83,10 @@ def _publish(run: Run, plan: Plan, parts: Sequence[Part]) -> dict[int, int]:
     """
     with run.publishing() as session:
         there = ghost_record.still_registered(session, [part.instance.pk for part in parts])
-        for part in parts:
-            if part.instance.pk in there:
-                _record(run, plan, part, session)
+        with session.pipeline():  # the answers of all instances, without waiting for each
+            for part in parts:
+                if part.instance.pk in there:
+                    _record(run, plan, part, session)
         active = ghost_record.active_ghosts(session)
     return {pk: active.get(pk, 0) for pk in there}
 
@@ -102,6 +102,22 @@ def _record(run: Run, plan: Plan, part: Part, session: Session) -> None:
     ghost_record.confirm(session, instance.pk, answer.at, answer.ghosts, plan.admins, plan.only)
     if instance.is_active and not plan.only and not ghost_words.missed(answer):
         run.confirm(session, str(instance.pk), answer.at, rows=len(answer.ghosts))
+
+
+def _settle_all(run: Run, parts: Sequence[Part], totals: Mapping[int, int]) -> None:
+    """Those that went well are recorded by one commit: a success is no safe point to stop at."""
+    well = [part for part in parts if part.instance.pk in totals and _went_well(part)]
+    with transaction.atomic():
+        for part in well:
+            _settle(run, part, totals[part.instance.pk])
+    for part in parts:
+        if part not in well:
+            _settle(run, part, totals.get(part.instance.pk))
+
+
+def _went_well(part: Part) -> bool:
+    answer = part.value
+    return answer is not None and not answer.reasons and not ghost_words.missed(answer)
 
 
 def _settle(run: Run, part: Part, active: int | None) -> None:

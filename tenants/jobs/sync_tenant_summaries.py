@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from django.conf import settings
+from django.db import transaction
 
-from syncs import guard, held, proof
+from syncs import guard, held, joint_proof
 from syncs.errors import ROWS_REFUSED, RainboError, refusal
+from syncs.fleet_stage import FleetStage
 from syncs.guard import Limit
-from syncs.history import confirmed_lately, rows_day_ago
+from syncs.history import confirmed_lately, rows_a_day_ago
 from syncs.models import TargetState
-from syncs.run import Counts, Run
+from syncs.run import Confirmed, Counts, Run
 from syncs.session import Session
 from syncs.staging import Stage
 from tenants import contract, presence, tenant_merge
@@ -51,17 +53,20 @@ def sync_tenant_summaries(run: Run) -> None:
     instances = chosen(run)
     run.expect(map(as_target, instances))
     instances = _not_fresh(run, instances)
-    stage = Stage(run.session, "incoming_tenants", contract.query(NAME))
+    stage = FleetStage(run.session, "incoming_tenants", contract.query(NAME))
     readings = read_instances(run, stage, instances)
     stage.withhold(tenant_merge.UNUSABLE)
+    suspects = stage.suspects()
     usable = {
         target: reading
         for target, reading in readings.items()
-        if _usable(run, stage, target, reading)
+        if target not in suspects or _usable(run, stage, target, reading)
     }
     tenant_merge.plan(run.session, stage, usable)
     by_target = {str(instance.pk): instance for instance in instances}
-    parts = {t: _judged(run, stage, by_target[t], r) for t, r in usable.items()}
+    day_ago = rows_a_day_ago(run.record.sync, usable, run.now())
+    changes = tenant_merge.changes(run.session, stage, day_ago)
+    parts = {t: _judged(run, by_target[t], r, changes[t]) for t, r in usable.items()}
     _publish(run, stage, _hold_if_whole(parts, len(usable)))
 
 
@@ -85,10 +90,8 @@ def _usable(run: Run, stage: Stage, target: str, reading: Reading) -> bool:
     return True
 
 
-def _judged(run: Run, stage: Stage, instance: RdsInstance, reading: Reading) -> Part:
+def _judged(run: Run, instance: RdsInstance, reading: Reading, changes: TenantChanges) -> Part:
     target = str(instance.pk)
-    day_ago = rows_day_ago(run.record.sync, target, run.now())
-    changes = tenant_merge.changes(run.session, stage, target, day_ago)
     removals = Limit(*settings.RAINBO_GUARD_TENANTS_REMOVED)
     columns = Limit(removals.floor, settings.RAINBO_GUARD_COLUMN_PERCENT)
     reasons = guard.judge(changes.guarded, removals, moves=removals, columns=columns)
@@ -124,43 +127,62 @@ def _publish(run: Run, stage: Stage, parts: Mapping[str, Part]) -> None:
     if good:
         with run.publishing() as session:
             failed.update(presence.changed(session, (part.instance for part in good.values())))
-            for target, part in good.items():
-                if target in failed:
-                    continue
-                if error := _merged(run, session, stage, target, part):
-                    failed[target] = error
-            if any(part.accepted for target, part in good.items() if target not in failed):
+            there = {target: part for target, part in good.items() if target not in failed}
+            failed.update(_merged(run, session, stage, there))
+            if any(part.accepted for target, part in there.items() if target not in failed):
                 run.use_acceptance(session)
-    for target, part in good.items():
-        if target in failed:
-            _fail(run, target, part.reading, failed[target])
-        else:
-            run.settle(
-                target,
-                TargetState.SUCCEEDED,
-                seconds=part.reading.seconds,
-                **part.counts,
-            )
+    published = {target: part for target, part in good.items() if target not in failed}
+    with transaction.atomic():
+        for target, part in published.items():
+            run.settle(target, TargetState.SUCCEEDED, seconds=part.reading.seconds, **part.counts)
+    for target, error in failed.items():
+        _fail(run, target, good[target].reading, error)
 
 
 def _merged(
-    run: Run, session: Session, stage: Stage, target: str, part: Part
+    run: Run, session: Session, stage: Stage, parts: Mapping[str, Part]
+) -> dict[str, RainboError]:
+    """Merge and prove the instances inside the publish; which of them failed, and why.
+
+    All at once; when that is refused, one after the other, so that an instance that can't be
+    proved is taken back alone.
+    """
+    error = _merged_at_once(run, session, stage, parts) if parts else None
+    if error is None:
+        return {}
+    if len(parts) == 1:
+        return dict.fromkeys(parts, error)
+    failed = {}
+    for target, part in parts.items():
+        failed.update(_merged(run, session, stage, {target: part}))
+    return failed
+
+
+def _merged_at_once(
+    run: Run, session: Session, stage: Stage, parts: Mapping[str, Part]
 ) -> RainboError | None:
-    """Merge and prove one instance inside the publish; what can't be proved is taken back."""
-    sync, reading = run.record.sync, part.reading
+    sync = run.record.sync
+    hashings = {target: part.reading.hashing for target, part in parts.items()}
+    ways = {hashing.here for hashing in hashings.values()}
+    rows = {
+        here: tenant_merge.source_forms((t for t, h in hashings.items() if h.here is here), here)
+        for here in ways
+    }
     try:
         with session.transaction():
-            tenant_merge.merge(session, stage, target, reading.at, run.record.pk)
-            proof.publish_withheld(session, sync, target, stage)
-            rows = tenant_merge.source_form(target, reading.hashing)
-            proof.prove_equal(
-                session, sync, target, stage, rows, reading.hashing, tenant_merge.BUCKETS
-            )
-            run.confirm(session, target, reading.at, rows=reading.rows, basis=_basis(reading))
+            taken = {target: part.reading.at for target, part in parts.items()}
+            tenant_merge.merge(session, stage, taken, run.record.pk)
+            joint_proof.publish_withheld(session, sync, parts, stage)
+            joint_proof.prove_equal(session, sync, hashings, stage, rows, tenant_merge.BUCKETS)
+            run.confirm_all(session, [_confirmed(*part) for part in parts.items()])
             session.execute("SET CONSTRAINTS ALL IMMEDIATE")
     except (RainboError, *ROWS_REFUSED) as error:
         return refusal(error)
     return None
+
+
+def _confirmed(target: str, part: Part) -> Confirmed:
+    return Confirmed(target, part.reading.at, part.reading.rows, _basis(part.reading))
 
 
 def _hold(run: Run, target: str, part: Part) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Collate
 
 
 class UserRoute(models.Model):
@@ -35,6 +37,16 @@ class UserRoute(models.Model):
             models.Index(fields=["email_key", "source_id"], name="routes_by_email"),
             models.Index(
                 fields=["remote_instance_id", "remote_tenant_id"], name="routes_by_tenant"
+            ),
+            models.Index(
+                fields=["email_key", "source_id"],
+                condition=Q(withheld_reason__isnull=False),
+                name="routes_withheld",
+            ),
+            # For the beginning of a person's name: see tenants/searching.py.
+            models.Index(
+                Collate(models.Func("user_name", function="rainbo_name_key"), "C"),
+                name="routes_by_name",
             ),
         ]
 

@@ -169,6 +169,15 @@ class Window:
         for key in keys:
             self.do(lambda page, key=key: page.keyboard.press(key))  # type: ignore[misc]
 
+    def let_refresh(self, part: str, milliseconds: int) -> None:
+        """On a page whose clock is installed: let its next refresh come, and be done."""
+
+        def work(page: Page) -> None:
+            with page.expect_response(part):
+                page.clock.fast_forward(milliseconds)
+
+        self.do(work)
+
     def type(self, text: str) -> None:
         self.do(lambda page: page.keyboard.type(text))
 

@@ -14,7 +14,7 @@ from tests.console import browser
 from tests.console.browser import Chromium, Window
 from tests.fleet_fixtures import needs
 
-Enter = Callable[[User | None], Window]
+Enter = Callable[..., Window]
 
 
 @pytest.fixture(scope="session")
@@ -29,8 +29,8 @@ def enter(chromium: Chromium, live_server: LiveServer) -> Iterator[Enter]:
     """Opens a window as somebody, or as nobody. What the browser complains of fails the test."""
     windows: list[Window] = []
 
-    def opened(user: User | None) -> Window:
-        window = Window(chromium, live_server.url)
+    def opened(user: User | None, *, scripts: bool = True) -> Window:
+        window = Window(chromium, live_server.url, scripts=scripts)
         windows.append(window)
         if user is not None:
             client = Client()

@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
+from urllib.parse import quote
 
 from django.contrib.auth.models import Group, User
 from django.db.models import Model, QuerySet
@@ -74,6 +76,7 @@ class Page:
                 return None
             for field in ("<path:object_id>", "<int:pk>", "<id>"):
                 address = address.replace(field, str(row.pk))
+            return address + self.query.replace("<email>", quote(getattr(row, "email", "")))
         return f"{address}{self.query}"
 
 
@@ -85,11 +88,26 @@ def _instances(health: str) -> Find:
     return lambda: RdsInstance.objects.filter(health=health).order_by("id")
 
 
+def _routes() -> QuerySet[Model]:
+    return UserRoute.objects.filter(withheld_reason=None).order_by("pk")
+
+
 def _all(model: type[Model]) -> Find:
     return lambda: model._default_manager.order_by("pk")
 
 
+_found = partial(Page, "find", queries=28, reads=15_000)  # among a million routes
 CHANGE = "<path:object_id>/change/"
+RUN_FILTERS: Mapping[str, str] = {
+    "sync": "sync=ghost_users",
+    "state": "state=lost",
+    "trigger": "trigger=api",
+    "person": "actor=nobody",
+    "instance": "instance=7",
+    "dryness": "dry=only",
+    "days": "created_at_from=2026-01-01&created_at_to=2026-01-02",
+    "all at once": "sync=user_routing&state=failed&trigger=schedule&instance=1&dry=no",
+}
 PAGES: tuple[Page, ...] = (
     Page("now", "Now", "", pictured=True),
     Page("now", "Sign in", "login/", who=Who.STRANGER, pictured=True),
@@ -115,17 +133,43 @@ PAGES: tuple[Page, ...] = (
         _instances("unknown"),
     ),
     Page("tenants", "Tenants", "tenants/tenant/", pictured=True),
+    Page("tenants", "Tenants, searched", "tenants/tenant/", query="?q=kestrel"),
+    Page("tenants", "Tenants, none found", "tenants/tenant/", query="?q=nobody&fresh=stale"),
+    Page("tenants", "Tenants whose trial ends", "tenants/tenant/", query="?trial=7"),
+    Page("tenants", "Tenants that vanished", "tenants/tenant/", query="?vanished=yes"),
+    Page("tenants", "Tenants of a status", "tenants/tenant/", query="?status=suspended"),
     Page("tenants", "Tenant", f"tenants/tenant/{CHANGE}", _all(Tenant), pictured=True),
+    _found("Find", "find/"),
+    _found("An e-mail found", "find/", _routes, "?q=<email>", pictured=True),
+    _found("An e-mail not found", "find/", query="?q=nobody%40nowhere.example"),
+    _found("Found by beginning", "find/", query="?q=malik"),
+    _found("Found by a letter", "find/", query="?q=m"),
+    _found("Found by a frequent word", "find/", query="?q=dental+c"),
+    _found("Found by a tenant's id", "find/", query="?q=7"),
+    _found("Found by instance and id", "find/", query="?q=2%3A7"),
+    _found("Nothing found", "find/", query="?q=zzz%25"),
     Page("tenants", "Routes", "tenants/userroute/"),
     Page("tenants", "Routes, searched", "tenants/userroute/", query="?q=malik"),
     Page("tenants", "Routes, none found", "tenants/userroute/", query="?q=nobody%40nowhere"),
+    Page("tenants", "Routes, withheld", "tenants/userroute/", query="?readers=withheld"),
     Page("tenants", "Route", f"tenants/userroute/{CHANGE}", _all(UserRoute)),
     Page("tenants", "Ghosts", "tenants/ghostuser/", pictured=True),
     Page("tenants", "Ghosts one by one", "tenants/ghostuser/all/"),
     Page("tenants", "Ghost", f"tenants/ghostuser/{CHANGE}", _all(GhostUser)),
     Page("syncs", "Runs", "syncs/syncrun/", pictured=True),
+    *(
+        Page("syncs", f"Runs by {by}", "syncs/syncrun/", query=f"?{query}")
+        for by, query in RUN_FILTERS.items()
+    ),
     Page("syncs", "Run", f"syncs/syncrun/{CHANGE}", _runs(RunState.SUCCEEDED)),
-    Page("syncs", "Held run", f"syncs/syncrun/{CHANGE}", _runs(RunState.HELD), pictured=True),
+    Page(
+        "syncs",
+        "Held run",
+        f"syncs/syncrun/{CHANGE}",
+        _runs(RunState.HELD),
+        pictured=True,
+        reads=1_000,
+    ),
     Page("syncs", "Partial run", f"syncs/syncrun/{CHANGE}", _runs(RunState.PARTIAL), pictured=True),
     Page("syncs", "Failed run", f"syncs/syncrun/{CHANGE}", _runs(RunState.FAILED)),
     Page("syncs", "Schedules", "syncs/syncschedule/", pictured=True),
@@ -150,7 +194,8 @@ ROOMS = tuple(dict.fromkeys(page.room for page in PAGES))
 # Addresses that show nothing of their own, and why.
 UNSEEN: Mapping[str, str] = {
     "now/": "a part of the first page",
-    "search/": "the theme's palette, as a part of a page",
+    "syncs/syncrun/<int:pk>/live/": "a part of a run's page",
+    "search/": "the theme's palette, which no page shows",
     "jsi18n/": "a script",
     "r/<path:content_type_id>/<path:object_id>/": "leads elsewhere",
     "^(?P<app_label>…)/$": "the theme's list of an app: nothing leads there",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.contrib.sessions.models import Session
@@ -20,7 +19,7 @@ from tests.rows import ended_run
 PAGE, PART = "/admin/", "**/admin/now/**"
 EVERY = 5_000  # milliseconds between refreshes
 FOCUSED = "() => document.activeElement.getAttribute('href')"
-STATUS, REFRESHED = "#now-status", "#now-refreshed"
+STATUS, REFRESHED = "#live-status", "#live-refreshed"
 FEW, MANY = 3, 40
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -37,13 +36,7 @@ def at(window: Window, instances: int = FEW) -> Window:
 
 
 def refresh(window: Window) -> None:
-    """Let the next refresh come, and be done."""
-
-    def work(page: Any) -> None:
-        with page.expect_response(PART):
-            page.clock.fast_forward(EVERY)
-
-    window.do(work)
+    window.let_refresh(PART, EVERY)
 
 
 def words(window: Window, selector: str) -> str:
@@ -92,7 +85,7 @@ def test_a_tile_that_moves_keeps_its_focus(window: Window) -> None:
     window.wait_for("() => document.querySelector('.tile .badge-bad')")
     assert window.do(lambda page: page.locator(".tile a").first.get_attribute("href")) == before
     assert window.script(FOCUSED) == before
-    assert words(window, "#now-news") == words(window, "#now-sentence")
+    assert words(window, "#live-news") == words(window, "#now-sentence")
 
 
 def test_a_search_is_answered_as_it_is_typed_and_stays(window: Window) -> None:
@@ -112,12 +105,12 @@ def test_a_search_is_answered_as_it_is_typed_and_stays(window: Window) -> None:
 
 def test_it_can_be_paused(window: Window) -> None:
     at(window)
-    window.do(lambda page: page.click("#now-pause"))
+    window.do(lambda page: page.click("#live-pause"))
     lost(2)
     window.do(lambda page: page.clock.fast_forward(3 * EVERY))
     assert "All is on time" in words(window, "#now-sentence")
     assert words(window, STATUS) == "Refreshing is paused: what you see is as of then."
-    window.do(lambda page: page.click("#now-pause"))
+    window.do(lambda page: page.click("#live-pause"))
     window.wait_for("() => document.querySelector('.verdict-bad')")
     assert words(window, STATUS) == ""
 

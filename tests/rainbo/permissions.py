@@ -37,6 +37,7 @@ class Page:
     data: Mapping[str, str] = field(default_factory=dict)
     gives: tuple[int, ...] = (200, 302)  # to who may
     acts: bool = True  # a POST changes rows of RAINBO's own database
+    row: str = ""  # the subject, when it is another than the one of its kind
 
 
 def model(
@@ -62,9 +63,9 @@ def model(
     }
 
 
-def press(needs: Needs, *, acts: bool = True, **data: str) -> Page:
+def press(needs: Needs, *, acts: bool = True, row: str = "", **data: str) -> Page:
     """A button: POST alone."""
-    return Page(NEVER, needs, data, acts=acts)
+    return Page(NEVER, needs, data, acts=acts, row=row)
 
 
 USER = {
@@ -95,6 +96,7 @@ CHANGE_INSTANCE = "tenants.change_rdsinstance"
 PAGES: dict[str, Page] = {
     # The console as a whole
     "": Page(STAFF, STAFF),
+    "find/": Page("tenants.view_userroute", "tenants.view_userroute", acts=False),
     "now/": Page(STAFF, STAFF),  # each part of it asks for its own permission
     "login/": Page(OPEN, OPEN),
     "logout/": Page(NEVER, STAFF),
@@ -138,6 +140,8 @@ PAGES: dict[str, Page] = {
     "activity/activity/export/": press("activity.view_activity", acts=False),
     # The fleet
     **model("tenants.tenant"),
+    "tenants/tenant/<int:pk>/live/": press("tenants.check_instance", acts=False),
+    "tenants/tenant/<int:pk>/sync/": press("syncs.run_sync"),
     **model("tenants.userroute"),
     **model("tenants.ghostuser"),
     "tenants/ghostuser/all/": Page("tenants.view_ghostuser", "tenants.view_ghostuser", acts=False),
@@ -155,7 +159,13 @@ PAGES: dict[str, Page] = {
     "tenants/rdsinstance/<int:pk>/disable/": Page(CHANGE_INSTANCE, CHANGE_INSTANCE),
     # Syncs
     **model("syncs.syncrun"),
+    "syncs/syncrun/<int:pk>/live/": Page("syncs.view_syncrun", "syncs.view_syncrun", acts=False),
     "syncs/syncrun/<int:pk>/cancel/": press("syncs.run_sync"),
+    "syncs/syncrun/<int:pk>/retry/": press("syncs.run_sync", row="ended run"),
+    "syncs/syncrun/<int:pk>/accept/": press("syncs.accept_held", row="ended run", reason="to see"),
+    "syncs/syncrun/<int:pk>/discard/": press("syncs.accept_held", row="ended run", reason="to see"),
+    "syncs/syncrun/<int:pk>/withheld/": press("syncs.view_syncrun", acts=False),
+    "syncs/syncrun/<int:pk>/held/": press("syncs.view_syncrun", acts=False),
     **model(
         "syncs.syncschedule",
         add=NOBODY,  # every sync has one

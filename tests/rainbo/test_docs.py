@@ -138,6 +138,13 @@ def test_the_locks_name_no_host_and_no_machine(name: str) -> None:
     assert not re.search(r"https?://|--index-url|--find-links|file:|(?<!\w)/\w+/", read(name))
 
 
+def test_every_picture_that_a_page_shows_is_there() -> None:
+    pages = ("README.md", *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")))
+    shown = {path for page in pages for path in re.findall(r"!\[[^]]+\]\(([^)]+)\)", read(page))}
+    assert len(shown) >= 3
+    assert [path for path in shown if not (ROOT / path).is_file()] == []
+
+
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
 def test_every_make_word_that_a_page_names_exists(page: str) -> None:
     words = set(re.findall(r"^([a-z]+):.*##", read("Makefile"), re.MULTILINE))

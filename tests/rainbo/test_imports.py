@@ -1,4 +1,7 @@
-"""Imports run one way: rainbo → tenants, integrations → syncs → activity; localfleet is apart."""
+"""Imports run one way: rainbo → tenants, integrations → syncs → activity; localfleet is apart.
+
+Nobody imports the benchmarks.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("rainbo", "tenants", "integrations", "syncs", "activity", "localfleet")
+ROOMS = ("rainbo", "tenants", "integrations", "syncs", "activity", "localfleet", "bench")
 ALLOWED = {
     "rainbo": {"rainbo", "tenants", "integrations", "syncs", "activity"},
     "tenants": {"tenants", "syncs", "activity"},
@@ -17,6 +20,7 @@ ALLOWED = {
     "syncs": {"syncs", "activity"},
     "activity": {"activity"},
     "localfleet": {"localfleet"},
+    "bench": {"bench", "tenants", "syncs", "localfleet"},
 }
 
 

@@ -234,7 +234,7 @@ def test_who_is_no_staff_or_not_signed_in_is_led_to_the_sign_in(client: Client) 
 def test_the_part_is_the_page_without_its_frame(admin_client: Client) -> None:
     well()
     page = part(admin_client)
-    assert page.startswith('<div id="now" data-url="/admin/now/" data-refreshed="')
+    assert page.startswith('<div id="now" data-live data-url="/admin/now/" data-every="5000" data-')
     assert "<html" not in page
     assert "csrfmiddlewaretoken" not in page  # it would differ each time
     assert "no-store" in admin_client.get(PART, headers=REFRESH)["Cache-Control"]
@@ -246,7 +246,7 @@ def test_the_part_leads_a_person_to_the_page(admin_client: Client) -> None:
 
 def test_the_page_loads_its_script_and_nothing_from_elsewhere(admin_client: Client) -> None:
     page = admin_client.get(PAGE).content.decode()
-    assert '<script src="/static/rainbo/now.js" defer></script>' in page
+    assert '<script src="/static/rainbo/live.js" defer></script>' in page
     assert not re.search(r"<script(?![^>]*\bsrc=)[^>]*>", page)
     assert not re.search(r"""(?:src|href)=["'](?:https?:)?//""", page)
 

@@ -19,11 +19,11 @@ from activity.models import Activity
 from rainbo.models import Authenticator, RecoveryCodes
 from rainbo.roles import ROLES
 from syncs import reconcile, schedules
-from syncs.models import SyncRun, SyncSchedule, Trigger
+from syncs.models import RunState, SyncRun, SyncSchedule, TargetState, Trigger
 from tenants.credentials import Sealed
 from tenants.models import GhostUser, Tenant, UserRoute
 from tests.rainbo.permissions import ACTIONS, NEVER, OPEN, PAGES, STAFF, Needs, Page
-from tests.rows import instance_row, staff
+from tests.rows import ended_run, instance_row, run_part, staff
 
 pytestmark = pytest.mark.django_db
 PEOPLE = ("nobody", "staff", *ROLES, "superuser")
@@ -72,7 +72,16 @@ def subjects() -> Subjects:
         "tenants/ghostuser": GhostUser.objects.create(admin_id=1, instance=home, wanted="active"),
         "syncs/syncrun": SyncRun.objects.create(sync="user_routing", trigger=Trigger.COMMAND),
         "syncs/syncschedule": schedule,
+        "ended run": half_done(),
     }
+
+
+def half_done() -> SyncRun:
+    """A run that failed in part, and holds something for a person."""
+    run = ended_run("tenant_summaries", RunState.PARTIAL)
+    run_part(run, "1", state=TargetState.HELD, held_counts={"removed": 1})
+    run_part(run, "2", state=TargetState.FAILED)
+    return run
 
 
 def who(name: str) -> User | None:
@@ -84,9 +93,9 @@ def who(name: str) -> User | None:
     return user
 
 
-def path(address: str, subjects: Subjects) -> str:
+def path(address: str, page: Page, subjects: Subjects) -> str:
     """An address of the pattern that leads to a row that exists."""
-    kind = "/".join(address.split("/")[:2])
+    kind = page.row or "/".join(address.split("/")[:2])
     row = subjects[kind].pk if kind in subjects else "1"
     plain = address.strip("^$").replace("(?P<app_label>…)", "tenants")
     plain = plain.replace("(?P<url>.*)", "nowhere/")
@@ -162,7 +171,7 @@ def test_every_page_answers_each_person_as_its_row_says(name: str, subjects: Sub
     visitor, before = Visitor(user), everything()
     wrong: list[str] = []
     for address, page in PAGES.items():
-        answer = visitor.get(path(address, subjects))
+        answer = visitor.get(path(address, page, subjects))
         wrong += complaints(address, page, page.get, user, answer)
     assert not wrong
     assert everything() == before, "looking changes nothing"
@@ -175,7 +184,7 @@ def test_every_post_answers_each_person_as_its_row_says_and_a_refused_one_does_n
     user, wrong = who(name), list[str]()
     visitor = Visitor(user)
     for address, page in PAGES.items():
-        answer = visitor.post(path(address, subjects), typed(page, subjects))
+        answer = visitor.post(path(address, page, subjects), typed(page, subjects))
         wrong += complaints(address, page, page.post, user, answer)
         if visitor.changed and page.post is not OPEN and (user is None or not may(page.post, user)):
             wrong.append(f"{address} was refused and changed {visitor.changed}")
@@ -198,7 +207,7 @@ def test_what_is_posted_does_something_when_it_may(subjects: Subjects) -> None:
     visitor, idle = Visitor(who("superuser")), list[str]()
     for address, page in PAGES.items():
         if page.acts and isinstance(page.post, str | tuple):
-            visitor.post(path(address, subjects), typed(page, subjects))
+            visitor.post(path(address, page, subjects), typed(page, subjects))
             idle += [] if visitor.changed else [address]
     assert not idle
 

@@ -47,6 +47,12 @@ def test_secrets_have_no_default(load: Load, name: str) -> None:
         load(**{name: ""})
 
 
+def test_a_process_that_stops_within_a_transaction_keeps_no_lock_for_ever(load: Load) -> None:
+    stored = load()["DATABASES"]["default"]["OPTIONS"]["options"]
+    assert stored == "-c idle_in_transaction_session_timeout=60s"
+    assert "options" not in load(RAINBO_DB_POOLER="on")["DATABASES"]["default"]["OPTIONS"]
+
+
 def test_without_https_cookies_and_redirect_fit_plain_http(load: Load) -> None:
     settings = load(RAINBO_HTTPS="off")
     assert settings["SECURE_SSL_REDIRECT"] is False

@@ -16,10 +16,10 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
 def plan(cron: str = YEARLY, sync: str = "probe", **fields: Any) -> Schedule:
-    """Plan a sync; a person last changed the schedule long ago unless told."""
+    """Plan a sync; it has been planned so for long unless told."""
     row = schedules.create(sync, cron)
-    changed = {"changed_at": NOON - timedelta(days=30)} | fields
-    SyncSchedule.objects.filter(sync=sync).update(**changed)
+    kept = {"planned_since": NOON - timedelta(days=30)} | fields
+    SyncSchedule.objects.filter(sync=sync).update(**kept)
     return row
 
 

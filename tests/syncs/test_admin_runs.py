@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
+
 import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
+from syncs.held_page import OF_A_KIND
 from syncs.models import HeldChange, RunLog, RunState, SyncRun, TargetState, Trigger
-from syncs.run_page import SHOWN_CHANGES
 from tests.pages import text_of
-from tests.rows import ended_run, run_part, staff
+from tests.rows import confirmation, ended_run, run_part, staff
 
 LIST = "/admin/syncs/syncrun/"
 
@@ -45,17 +48,89 @@ def test_the_list_takes_the_same_queries_for_one_run_and_for_many(
 ) -> None:
     for _ in range(30):
         run_part(ended_run())
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(10):
         admin_client.get(LIST)
 
 
 def test_runs_are_filtered_by_what_happened(admin_client: Client) -> None:
     ended_run(error="a good one")
     ended_run(state=RunState.FAILED, error="a bad one")
-    shown = text_of(admin_client.get(f"{LIST}?state__exact=failed&sync=user_routing"))
+    shown = text_of(admin_client.get(f"{LIST}?state=failed&sync=user_routing"))
     assert "a bad one" in shown
     assert "a good one" not in shown
     assert "a bad one" not in text_of(admin_client.get(f"{LIST}?sync=ghost_users"))
+
+
+def some_runs() -> dict[str, SyncRun]:
+    """Of each kind one, by what it is filtered by."""
+    day = datetime(2026, 11, 20, 12, tzinfo=UTC)
+    runs = {
+        "sync=ghost_users": ended_run("ghost_users"),
+        "state=lost": ended_run(state=RunState.LOST),
+        "trigger=api": ended_run(),
+        "actor=mia": ended_run(actor="mia"),
+        "instance=88": ended_run(),
+        "dry=only": ended_run(options={"dry_run": True}),
+        "created_at_from=2026-11-20&created_at_to=2026-11-20": ended_run(),
+    }
+    run_part(runs["instance=88"], "88")
+    SyncRun.objects.filter(pk=runs["trigger=api"].pk).update(trigger=Trigger.API)
+    SyncRun.objects.filter(pk=list(runs.values())[-1].pk).update(created_at=day)
+    return runs
+
+
+def test_each_filter_finds_its_own(admin_client: Client) -> None:
+    runs = some_runs()
+    for query, run in runs.items():
+        shown = text_of(admin_client.get(f"{LIST}?{query}"))
+        assert re.findall(r"\brun (\d+)\b", shown) == [str(run.pk)], query
+    others = text_of(admin_client.get(f"{LIST}?dry=no&instance=88&actor=%00"))
+    assert f"run {runs['instance=88'].pk} " in others
+
+
+def test_an_instance_of_old_is_offered_by_its_name(admin_client: Client) -> None:
+    run_part(ended_run(), "88", label="instance 88 (gone)")
+    assert "instance 88 (gone)" in text_of(admin_client.get(f"{LIST}?instance=88"))
+
+
+def test_the_page_leads_to_the_runs_around_it(admin_client: Client) -> None:
+    before, run, other, after = (ended_run(sync) for sync in ("a", "a", "b", "a"))
+    shown = admin_client.get(page(run)).content.decode()
+    assert page(before) in shown
+    assert page(after) in shown
+    assert page(other) not in shown
+
+
+def test_the_page_compares_with_the_usual_and_says_how_to_repeat(admin_client: Client) -> None:
+    ended_run(seconds=20)
+    run = ended_run("tenant_summaries", seconds=30, options={"targets": ["2"], "force": True})
+    ended_run("tenant_summaries", seconds=10)
+    shown = text_of(admin_client.get(page(run)))
+    assert "30.0 s, usually 20.0 s" in shown
+    assert "sync_tenant_summaries --rds 2 --force" in shown
+
+
+def test_a_held_run_that_was_mended_since_asks_nobody(admin_client: Client) -> None:
+    run = ended_run(state=RunState.HELD)
+    run_part(run, state=TargetState.HELD)
+    later = ended_run()
+    confirmation(run=later)
+    shown = text_of(admin_client.get(page(run)))
+    assert f"Run {later.pk} has published these instances since" in shown
+    assert "Accept:" not in shown
+
+
+def test_the_part_that_is_refreshed_is_that_alone(admin_client: Client) -> None:
+    run = ended_run(state=RunState.RUNNING)
+    url = f"{LIST}{run.pk}/live/"
+    assert admin_client.get(url)["Location"] == page(run)
+    part = admin_client.get(url, headers={"X-Rainbo-Refresh": "1"}).content.decode()
+    assert part.startswith('<div id="run" data-live ')
+    assert "csrfmiddlewaretoken" not in part  # it would differ each time
+    assert "data-over" not in part
+    SyncRun.objects.update(state=RunState.SUCCEEDED)
+    part = admin_client.get(url, headers={"X-Rainbo-Refresh": "1"}).content.decode()
+    assert "data-over" in part
 
 
 def test_the_page_tells_what_became_of_each_instance(admin_client: Client) -> None:
@@ -66,20 +141,25 @@ def test_the_page_tells_what_became_of_each_instance(admin_client: Client) -> No
     shown = text_of(admin_client.get(page(run)))
     for words in ("instance 1", "1.5 s", "has no database app", "gave up on it", "schedule: ann"):
         assert words in shown
-    assert "To retry what failed: python manage.py sync_user_routing " in shown
+    assert "Run it again It takes all that this run took. python manage.py sync_user" in shown
 
 
 def test_the_page_shows_what_is_held_and_how_to_accept_it(admin_client: Client) -> None:
     run = ended_run(state=RunState.HELD)
-    run_part(run, "1", state=TargetState.HELD, note="300 of 900 routes would be removed")
+    counts = {"removed": OF_A_KIND + 7, "moved": 1}
+    run_part(run, "1", state=TargetState.HELD, note="27 of 90 would go", held_counts=counts)
     HeldChange.objects.bulk_create(
         HeldChange(run=run, target="1", kind="removed", source_id=f"row-{n}", detail="ann@x.com")
-        for n in range(SHOWN_CHANGES + 7)
+        for n in range(OF_A_KIND + 7)
     )
+    HeldChange.objects.create(run=run, target="1", kind="moved", source_id="row-moved")
     shown = text_of(admin_client.get(page(run)))
-    assert "row-0 " in shown
-    assert "and 7 more" in shown
+    for words in ("row-0 ", f"row-{OF_A_KIND - 1} ", "row-moved ", "a sample of each kind"):
+        assert words in shown
+    assert f"row-{OF_A_KIND} " not in shown
+    assert f"Accept: remove {OF_A_KIND + 7} and move 1" in shown
     assert f"--accept-held {run.pk}" in shown
+    assert f"discard_held {run.pk} --reason" in shown
 
 
 def test_the_page_takes_a_bounded_number_of_queries(
@@ -128,7 +208,7 @@ def test_looking_takes_its_permission(client: Client) -> None:
 
 def test_the_empty_list_names_the_next_step(admin_client: Client) -> None:
     assert "manage.py setup_schedules" in text_of(admin_client.get(LIST))
-    for search in ("state__exact=failed", "trigger=api", "sync=ghost_users"):
+    for search in ("state=failed", "trigger=api", "sync=ghost_users", "dry=only", "actor=ann"):
         assert "Nothing matches" in text_of(admin_client.get(f"{LIST}?{search}"))
 
 
@@ -147,6 +227,21 @@ def test_what_is_held_is_a_wish(admin_client: Client) -> None:
     )
 
 
+def test_what_is_held_counts_not_as_done(admin_client: Client) -> None:
+    run = ended_run(state=RunState.PARTIAL)
+    run_part(run, "1", state=TargetState.HELD, read=500, removed=300)
+    failed = run_part(run, "2", state=TargetState.FAILED)
+    assert "1 of 2 held, read 500, would remove 300" in in_list(admin_client)
+    failed.state, failed.read, failed.added = TargetState.SUCCEEDED, 7, 2
+    failed.save()
+    assert "1 of 2 held, read 7, added 2" in in_list(admin_client)
+    assert "would remove" not in in_list(admin_client)
+
+
+def in_list(client: Client) -> str:
+    return text_of(client.get(LIST)).replace("; ", ", ")
+
+
 @pytest.mark.parametrize(
     ("state", "words"),
     [(TargetState.SKIPPED, "3 skipped"), (TargetState.SUCCEEDED, "3 succeeded")],
@@ -163,10 +258,12 @@ def test_a_run_without_counts_says_what_became_of_its_instances(
 def test_the_page_says_what_became_of_what_was_held(admin_client: Client) -> None:
     run = ended_run(state=RunState.HELD)
     run_part(run, state=TargetState.HELD)
-    assert "They wait until a person accepts them" in text_of(admin_client.get(page(run)))
+    assert "They wait until a person accepts or discards them" in text_of(
+        admin_client.get(page(run))
+    )
     SyncRun.objects.filter(pk=run.pk).update(superseded_by=(newer := ended_run()))
     assert f"Run {newer.pk} holds the same" in text_of(admin_client.get(page(run)))
     SyncRun.objects.filter(pk=run.pk).update(accepted_by=newer)
     shown = text_of(admin_client.get(page(run)))
-    assert f"A person accepted them: run {newer.pk}" in shown
+    assert f"A person accepted them: no reason is known. Run {newer.pk} published them." in shown
     assert "They wait" not in shown

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from syncs.history import rows_day_ago
+from syncs.history import rows_a_day_ago, rows_day_ago
 from syncs.models import RunTarget, SyncRun, TargetState
 
 pytestmark = pytest.mark.django_db
@@ -49,3 +49,13 @@ def test_dry_runs_and_failures_leave_no_measure() -> None:
     published(25, None)
     published(24.5, 400, TargetState.HELD)
     assert rows_day_ago("probe", "1", NOW) is None
+
+
+def test_many_targets_are_asked_for_at_once() -> None:
+    published(25, 400)
+    other = published(2, 300)
+    RunTarget.objects.create(
+        run=other, target="2", label="two", state=TargetState.SUCCEEDED, total=7
+    )
+    found = rows_a_day_ago("probe", ["1", "2", "3"], NOW)
+    assert found == {"1": 400, "2": 7, "3": None}

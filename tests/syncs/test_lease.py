@@ -37,6 +37,16 @@ def test_a_released_lease_is_free() -> None:
     assert lease.claim(new_run()) == token + 1
 
 
+def test_a_run_that_has_ended_claims_nothing() -> None:
+    """Whoever looked at it before, such as a command with a list, holds a stale record."""
+    stale = new_run()
+    SyncRun.objects.update(state=RunState.SUCCEEDED)
+    with pytest.raises(LeaseHeld) as refused:
+        lease.claim(stale)
+    assert refused.value.run_id == stale.pk
+    assert lease.claim(new_run()) == 1
+
+
 def test_leases_of_different_syncs_do_not_meet() -> None:
     lease.claim(new_run())
     assert lease.claim(SyncRun.objects.create(sync="other", trigger="command")) == 1

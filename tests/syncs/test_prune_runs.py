@@ -73,7 +73,8 @@ def test_held_runs_that_wait_for_a_person_stay(capsys: pytest.CaptureFixture[str
 def test_held_runs_that_someone_dealt_with_go(capsys: pytest.CaptureFixture[str]) -> None:
     held(accepted_by=old())
     held(superseded_by=old())
-    assert ": runs 4," in prune(capsys)
+    held(discarded_at=timezone.now())
+    assert ": runs 5," in prune(capsys)
     assert not HeldChange.objects.exists()
 
 
@@ -100,6 +101,17 @@ def test_what_the_guard_compares_with_stays(capsys: pytest.CaptureFixture[str]) 
         run_part(run, total=100)
     prune(capsys)
     assert left() == {before_a_day.pk, recent.pk}
+
+
+def test_the_newest_planned_time_stays(capsys: pytest.CaptureFixture[str]) -> None:
+    """Else it would be made up for."""
+    times = [timezone.now() - 42 * DAY, timezone.now() - 41 * DAY]
+    _, newest, other = (
+        old(slot=slot, sync=sync)
+        for slot, sync in [(times[0], "probe"), (times[1], "probe"), (times[0], "other")]
+    )
+    prune(capsys)
+    assert left() == {newest.pk, other.pk}
 
 
 def test_many_are_deleted_in_batches(

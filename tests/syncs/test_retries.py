@@ -9,8 +9,9 @@ import pytest
 from django.db import IntegrityError, OperationalError, connection, transaction
 from pytest_django import Settings
 
-from syncs import lease, retries, runs, tasks
-from syncs.errors import ConnectionFailed, ContractBroken, RainboError, SourceTimeout
+from syncs import cancelling, closing, lease, retries, runs, tasks
+from syncs.closing import Ending
+from syncs.errors import Cancelled, ConnectionFailed, ContractBroken, RainboError, SourceTimeout
 from syncs.models import RunState, SyncRun, TargetState, Trigger
 from syncs.options import Options
 from syncs.run import Run
@@ -226,11 +227,71 @@ def test_a_slot_that_met_a_persons_run_is_put_off(make_sync: Make) -> None:
     assert (again.slot, again.attempt, again.options) == (NOON, 2, {})
 
 
-def under_way() -> SyncRun:
+def under_way(**fields: object) -> SyncRun:
     """A run of the slot at noon that holds the lease."""
-    record = of_slot(NOON, RunState.RUNNING)
+    record = of_slot(NOON, RunState.RUNNING, **fields)
     lease.claim(record)
     return record
+
+
+def asked_for() -> SyncRun:
+    """A run of no slot, under way."""
+    return SyncRun.objects.create(sync="probe", trigger=Trigger.COMMAND, state=RunState.RUNNING)
+
+
+def test_a_slot_that_met_a_retry_of_some_instances_is_put_off(make_sync: Make) -> None:
+    make_sync(settling())
+    partial = under_way(attempt=3, options={"targets": ["7"], "failed_from": 1})
+    later = runs.execute(of_slot(NOON + timedelta(hours=1), RunState.QUEUED))
+    assert (later.state, later.met) == (RunState.SKIPPED, partial)
+    assert (retry().slot, retry().options) == (later.slot, {})
+
+
+def test_a_slot_that_met_a_run_of_the_same_instances_counts_on_it(make_sync: Make) -> None:
+    make_sync(settling())
+    under_way(options={"targets": ["7"]})
+    later = of_slot(NOON + timedelta(hours=1), RunState.QUEUED, options={"targets": ["7"]})
+    assert runs.execute(later).state == RunState.SKIPPED
+    assert not SyncRun.objects.filter(state=RunState.QUEUED).exists()
+
+
+def test_a_slot_is_put_off_also_where_nothing_is_retried(
+    make_sync: Make, settings: Settings
+) -> None:
+    settings.RAINBO_RETRY_SECONDS = ()
+    make_sync(settling())
+    lease.claim(asked_for())
+    runs.execute(of_slot(NOON, RunState.QUEUED))
+    assert retry().attempt == 2
+
+
+def test_a_slot_that_met_a_run_which_a_person_ends_runs_as_a_whole(make_sync: Make) -> None:
+    make_sync(settling())
+    first = under_way()
+    later = runs.execute(of_slot(NOON + timedelta(hours=1), RunState.QUEUED))
+    assert not SyncRun.objects.filter(state=RunState.QUEUED).exists(), "it counts on the first"
+    cancelling.cancel(first, "ann")
+    closing.close(first, Ending.by(first, Cancelled()), 1.0)
+    assert (retry().slot, retry().attempt, retry().options) == (later.slot, 2, {})
+
+
+def test_what_is_put_off_again_and_again_waits_longer_and_has_all_its_retries(
+    make_sync: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_sync(settling(one=ConnectionFailed("away")))
+    monkeypatch.setattr(retries, "database_now", lambda: NOON)
+    record, minutes = of_slot(NOON, RunState.QUEUED), list[float]()
+    token = lease.claim(asked_for())
+    for turn in range(7):
+        if turn == 4:
+            lease.release("probe", token)
+        runs.execute(record)
+        record = retry()
+        assert record.not_before is not None
+        minutes.append((record.not_before - NOON) / timedelta(minutes=1))
+    assert minutes == [1, 5, 10, 10, 1, 5, 10]
+    runs.execute(record)
+    assert not SyncRun.objects.filter(state=RunState.QUEUED).exists()
 
 
 def test_a_slot_that_met_a_run_which_has_just_failed_is_put_off(make_sync: Make) -> None:

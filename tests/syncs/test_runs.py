@@ -67,8 +67,10 @@ def test_a_run_is_executed_once(make_sync: Make) -> None:
     again = SyncRun.objects.get(pk=record.pk)
     runs.execute(record)
     runs.execute(record)
+    token = Lease.objects.get().token
     assert runs.execute(again).state == RunState.SUCCEEDED
     assert calls == [record.pk]
+    assert Lease.objects.get().token == token, "it took the lease for nothing"
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,26 @@ def test_a_pause_says_when_it_will_run_again() -> None:
     assert plan.next_slot(now) == datetime(now.year + 1, 5, 2, 2, 0, tzinfo=UTC)
 
 
+def test_a_planned_time_on_the_very_end_of_a_pause_is_the_next() -> None:
+    now = timezone.now()
+    until = rhythm.next_slots("*/15 * * * *", now, 2)[1]
+    schedules.pause("user_routing", until, "", "ann")
+    (plan,) = schedules.planned()["user_routing"]
+    assert plan.next_slot(now) == until
+    assert not kept().rests(until, until)
+
+
+def test_a_pause_that_is_made_longer_keeps_its_beginning() -> None:
+    now = timezone.now()
+    schedules.pause("user_routing", now + MINUTE, "", "ann")
+    began = kept().paused_since
+    schedules.pause("user_routing", now + 2 * MINUTE, "", "ann")
+    assert kept().paused_since == began
+    SyncSchedule.objects.update(paused_until=now - MINUTE)
+    schedules.pause("user_routing", now + 2 * MINUTE, "", "ann")
+    assert kept().paused_since != began
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -3,10 +3,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django_q.models import Schedule
 
 from syncs.schedules import OFF
+from syncs.session import open_session
 
 pytestmark = pytest.mark.django_db
 
@@ -59,3 +60,12 @@ def test_it_speaks_json(capsys: pytest.CaptureFixture[str]) -> None:
         "findings": [],
         "agrees": True,
     }
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_does_not_wait_for_a_session_that_sleeps(capsys: pytest.CaptureFixture[str]) -> None:
+    setup(capsys)
+    with open_session("test") as idle, idle.transaction():
+        idle.execute("SELECT 1 FROM django_q_schedule FOR UPDATE")
+        with pytest.raises(CommandError, match="holds the schedules' rows"):
+            setup(capsys, "--check")

@@ -9,6 +9,7 @@ from django_q.models import Schedule
 from syncs import rhythm, slots
 from syncs.models import RunState, SyncRun
 from syncs.queries import database_now
+from syncs.session import open_session
 from tests.syncs.conftest import Make
 from tests.syncs.plans import NOON, YEARLY, at, of_slot, outcomes, plan
 
@@ -86,7 +87,7 @@ def test_slots_whose_tasks_were_lost_are_recorded(clock: Clock) -> None:
 
 
 def test_slots_before_a_change_of_the_rhythm_were_never_planned(clock: Clock) -> None:
-    plan(QUARTERS, changed_at=at("12:20"))
+    plan(QUARTERS, planned_since=at("12:20"))
     of_slot(at("12:00"))
     clock("12:45:05")
     take("12:45")
@@ -135,6 +136,19 @@ def test_a_paused_slot_is_skipped_and_says_why(clock: Clock) -> None:
 def test_a_pause_ends_by_itself(clock: Clock) -> None:
     plan(QUARTERS, paused_until=at("12:00"))
     clock("12:00")
+    assert taken("12:00").slot == NOON
+
+
+def test_what_was_planned_within_a_pause_does_not_run_after_it(clock: Clock) -> None:
+    plan(QUARTERS, paused_since=at("12:10"), paused_until=at("12:20"), pause_reason="rds2 moves")
+    clock("12:21")
+    assert take("12:15") is None
+    assert SyncRun.objects.get().error == "paused until 12:20 UTC: rds2 moves"
+
+
+def test_what_was_planned_before_a_pause_runs_after_it(clock: Clock) -> None:
+    plan("0 12 * * *", paused_since=at("12:10"), paused_until=at("12:20"))
+    clock("12:21")
     assert taken("12:00").slot == NOON
 
 
@@ -213,6 +227,16 @@ def test_a_next_time_that_a_wrong_clock_put_ahead_is_brought_back(clock: Clock) 
     slots.mend_next_runs()
     row.refresh_from_db()
     assert row.next_run == at("12:15")
+
+
+def test_nobody_waits_for_a_row_that_somebody_holds(clock: Clock) -> None:
+    plan(QUARTERS)
+    clock("12:10")
+    Schedule.objects.update(next_run=at("13:15"))
+    with open_session("test") as idle, idle.transaction():
+        idle.execute("SELECT 1 FROM django_q_schedule FOR UPDATE")
+        slots.mend_next_runs()
+    assert Schedule.objects.get().next_run == at("13:15")
 
 
 @pytest.mark.parametrize("fields", [{"repeats": 0}, {"next_run": at("11:00")}])

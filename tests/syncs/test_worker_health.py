@@ -9,10 +9,11 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.models.functions import Now
 from django.test import Client
-from django_q.models import OrmQ
+from django_q.models import OrmQ, Schedule
 
-from syncs import queries
+from syncs import queries, schedules
 from syncs.models import Heartbeat, Lease, RunState, SyncRun, Trigger, WorkerEvent
+from tests.caches import query
 
 pytestmark = pytest.mark.django_db(transaction=True)  # the probe asks from a thread of its own
 MINUTE = timedelta(minutes=1)
@@ -24,6 +25,7 @@ def beat(ago: timedelta = timedelta()) -> None:
 
 def queued_task(ago: timedelta) -> None:
     OrmQ.objects.create(key="rainbo", payload="x", lock=Now() - ago)
+    query("UPDATE django_q_ormq SET rainbo_since = lock")
 
 
 def run(state: RunState, trigger: Trigger = Trigger.SCHEDULE, ago: timedelta = MINUTE) -> SyncRun:
@@ -70,6 +72,15 @@ def test_silence_of_more_than_three_minutes() -> None:
     assert "no worker has reported since" in said
 
 
+def test_a_sign_of_life_from_the_future_is_none() -> None:
+    """The database's clock stepped back; whoever lives reports again soon."""
+    beat(-60 * MINUTE)
+    code, said = health()
+    assert code == 1
+    assert "no worker has ever reported" in said
+    assert queries.worker_heartbeat() is None
+
+
 def test_a_task_that_waits_longer_than_five_minutes() -> None:
     beat()
     queued_task(4 * MINUTE)
@@ -78,6 +89,22 @@ def test_a_task_that_waits_longer_than_five_minutes() -> None:
     code, said = health()
     assert code == 1
     assert "the oldest queued item has waited for 6 min" in said
+
+
+def test_a_task_of_a_server_whose_clock_is_behind_is_as_young_as_it_is() -> None:
+    beat()
+    OrmQ.objects.create(key="rainbo", payload="x", lock=Now() - 60 * MINUTE)
+    assert health()[0] == 0
+
+
+@pytest.mark.parametrize(("minutes", "code"), [(-1, 0), (4, 0), (6, 1)])
+def test_a_schedule_that_does_not_fire(minutes: int, code: int) -> None:
+    beat()
+    schedules.create("probe", "0 0 1 1 *")
+    Schedule.objects.update(next_run=Now() - minutes * MINUTE)
+    assert health()[0] == code
+    Schedule.objects.update(repeats=schedules.OFF)
+    assert health()[0] == 0
 
 
 def test_a_task_that_a_worker_has_in_hand_does_not_wait() -> None:

@@ -18,7 +18,7 @@ from pytest_django import DjangoAssertNumQueries
 from syncs.console import BoundedPaginator
 from tenants.models import Tenant, UserRoute
 from tests.pages import text_of
-from tests.rows import confirmation, instance_row
+from tests.rows import confirmation, ended_run, instance_row, run_part
 
 LIST = "/admin/tenants/userroute/"
 MANY = 200_000
@@ -53,6 +53,27 @@ def route(source_id: str, email: str = "Ann@example.com", **fields: Any) -> User
 
 def search(client: Client, query: str, **more: str) -> str:
     return text_of(client.get(LIST, {"q": query, **more}))
+
+
+def test_what_readers_are_not_shown_is_found(admin_client: Client) -> None:
+    route("1", "shown@example.com")
+    route("2", "loser@example.com", withheld_reason="a later account has this e-mail")
+    shown = text_of(admin_client.get(LIST, {"readers": "withheld"}))
+    assert "loser@example.com" in shown
+    assert "shown@example.com" not in shown
+    assert "loser@example.com" not in text_of(admin_client.get(LIST, {"readers": "shown"}))
+    assert "loser@" in text_of(admin_client.get(LIST, {"readers": "withheld", "instance": "1"}))
+
+
+def test_a_routing_run_lists_the_routes_that_it_withholds(admin_client: Client) -> None:
+    run = ended_run()
+    run_part(run, withheld=1)
+    route("1", "shown@example.com")
+    route("2", "loser@example.com", withheld_reason="a later account has this e-mail")
+    page = admin_client.get(f"/admin/syncs/syncrun/{run.pk}/change/")
+    assert "loser@example.com in tenant 5" in text_of(page)
+    assert "shown@example.com" not in text_of(page)
+    assert f'href="{LIST}?readers=withheld"' in page.content.decode()
 
 
 def test_a_route_names_its_tenant_and_its_age(admin_client: Client) -> None:

@@ -156,8 +156,8 @@ def test_differences_to_the_master_are_told(directory: Instance, capsys: Capture
     _, found = look_json(capsys, MAIL, "--live")
     assert found["live"]["differences"] == [
         "row 1 of the directory: status is Active in the cache and Blocked on the master",
-        "row 5 of the directory is on the master only",
         "row 2 of the directory is in the cache only",
+        "row 5 of the directory is on the master only",
     ]
 
 

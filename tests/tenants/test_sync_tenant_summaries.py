@@ -98,6 +98,56 @@ def test_counts_are_kept_by_the_day(filled: InstanceFleet) -> None:
     assert [day.user_count for day in days] == [1]
 
 
+def test_days_without_the_tenant_are_not_counted(filled: InstanceFleet) -> None:
+    run_sync("tenant_summaries")
+    a_day_passes()
+    filled[2].execute("DELETE FROM tenants WHERE id = 3")
+    run_sync("tenant_summaries")
+    a_day_passes()
+    filled[2].add_tenant(3)
+    filled[2].add_user(1, 3, "ann@x.org")
+    run_sync("tenant_summaries")
+    assert counted_days(3) == [(0, 1), (2, 0)]
+    assert counted_days(4) == [(0, 0), (1, 0), (2, 0)]
+
+
+def test_what_is_not_published_leaves_no_history(filled: InstanceFleet) -> None:
+    run_sync("tenant_summaries")
+    a_day_passes()
+    filled[2].execute("UPDATE tenants SET name = 'New'")
+    run_sync("tenant_summaries", dry_run=True)
+    run_sync("tenant_summaries")
+    assert counted_days(1) == [(1, 0)]
+    assert not TenantChange.objects.exists()
+
+
+def a_day_passes() -> None:
+    query("UPDATE tenant_daily_counts SET day = day - 1")
+
+
+def counted_days(remote_id: int) -> list[tuple[int, int | None]]:
+    """How many days ago, and how many users."""
+    today = datetime.now(UTC).date()
+    rows = TenantDailyCount.objects.filter(tenant=tenant(2, remote_id)).order_by("-day")
+    return [((today - row.day).days, row.user_count) for row in rows]
+
+
+def test_a_sync_that_finds_nothing_new_touches_no_index(registered: InstanceFleet) -> None:
+    registered[2].execute(
+        "INSERT INTO tenants (id, name, status, primary_contact_email) "
+        "SELECT n, 'Tenant ' || n, 'active', n || '@x.org' FROM generate_series(1, 500) AS n"
+    )
+    for _ in range(3):
+        run_sync("tenant_summaries")
+    written = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = %s"
+    before = query(written, "tenant_master")[0]
+    run_sync("tenant_summaries", force=True)
+    query("SELECT pg_stat_force_next_flush()")
+    query("SELECT pg_stat_clear_snapshot()")
+    after = query(written, "tenant_master")[0]
+    assert [a - b for a, b in zip(after, before, strict=True)] == [500, 500]
+
+
 def test_a_dead_instance_leaves_the_others_published(filled: InstanceFleet) -> None:
     filled[2].server.stop()
     run = run_sync("tenant_summaries")

@@ -4,8 +4,19 @@ from collections.abc import Callable
 
 import pytest
 from django.core.management import call_command
+from django.db.models.functions import Now
 
-from syncs.models import BucketDigest, Confirmation, RunState, SyncRun, TargetState, WithheldRow
+from syncs import runs
+from syncs.models import (
+    BucketDigest,
+    Confirmation,
+    RunState,
+    SyncRun,
+    TargetState,
+    Trigger,
+    WithheldRow,
+)
+from syncs.options import Options
 from tenants.models import RdsInstance, RouteRemoval, Tenant, UserRoute
 from tests.caches import counts, part, query, register, run_sync, shown_emails, versions, withheld
 from tests.instances import Instance, InstanceFleet
@@ -267,6 +278,25 @@ def test_a_repeat_of_the_same_held_set_supersedes_the_older(master: Instance) ->
     first.refresh_from_db()
     assert first.superseded_by == second
     assert second.held_changes.count() == 34
+
+
+def test_what_was_discarded_is_held_anew_and_never_published(master: Instance) -> None:
+    fill(master, 100)
+    run_sync("user_routing")
+    master.execute("DELETE FROM user_email_routing WHERE id <= 34")
+    first = run_sync("user_routing")
+    assert part(first).held_counts == {"removed": 34}
+    acceptance = runs.request(
+        "user_routing", Options(accept_held=first.pk, reason="left"), Trigger.BUTTON
+    )
+    SyncRun.objects.filter(pk=first.pk).update(discarded_at=Now(), discarded_by="ann")
+    ended = runs.execute(acceptance)
+    assert ended.state == RunState.FAILED
+    assert part(ended).error == f"run {first.pk} was accepted or discarded before"
+    assert len(shown_emails()) == 100
+    second = run_sync("user_routing")
+    first.refresh_from_db()
+    assert (second.state, first.superseded_by) == (RunState.HELD, None)
 
 
 def test_a_wrong_master_is_held(registered: InstanceFleet) -> None:

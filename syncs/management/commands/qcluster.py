@@ -3,10 +3,11 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from django.conf import settings
 from django.db import DatabaseError, connection
 from django_q.management.commands.qcluster import Command as Cluster
 
-from syncs import reconcile
+from syncs import reconcile, upkeep
 
 logger = logging.getLogger("rainbo.schedules")
 
@@ -15,6 +16,7 @@ class Command(Cluster):
     help = "Runs the workers; first makes the stored schedules agree with the syncs."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        _wait_for_no_lock_for_ever()
         try:
             for finding in reconcile.reconcile():
                 logger.warning("schedules: %s", finding)
@@ -22,3 +24,11 @@ class Command(Cluster):
             logger.error("could not look at the schedules: %s", str(error).partition("\n")[0])
         connection.close()  # the workers are forks: each opens its own
         super().handle(*args, **options)
+        upkeep.ask_each_beat()
+
+
+def _wait_for_no_lock_for_ever() -> None:
+    """Else a session that sleeps with one schedule locked stops the process that guards all."""
+    chosen = connection.settings_dict["OPTIONS"]
+    if "options" in chosen:
+        chosen["options"] += f" -c lock_timeout={settings.RAINBO_BEAT * 500}"  # half a beat

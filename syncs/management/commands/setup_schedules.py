@@ -4,12 +4,19 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+import psycopg
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import OperationalError
 
 from syncs import reconcile, schedules, specs
 from syncs.printable import json_text, printable_line
 from syncs.reconcile import Finding
 from syncs.rhythm_words import in_words
+
+HELD = (
+    "a session in RAINBO's own database holds the schedules' rows: it is among those that "
+    "SELECT * FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' finds there"
+)
 
 
 class Command(BaseCommand):
@@ -20,7 +27,12 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
     def handle(self, **options: Any) -> None:
-        found = reconcile.reconcile(only_look=options["check"])
+        try:
+            found = reconcile.reconcile(only_look=options["check"])
+        except OperationalError as error:
+            if not isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
+                raise
+            raise CommandError(HELD) from error
         left = [finding for finding in found if options["check"] or not finding.remedy]
         if options["json"]:
             self.stdout.write(json_text(_document(found, left)))

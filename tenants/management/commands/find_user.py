@@ -6,11 +6,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from syncs.errors import RainboError, UsageError
+from syncs.errors import UsageError
 from syncs.printable import printable, printable_line
-from tenants import lookup_report
-from tenants.live_lookup import Live, ask_master
-from tenants.lookup import Lookup, find
+from tenants import live_lookup, lookup_report
+from tenants.live_lookup import Live
+from tenants.searching import Found, search
 
 UNASKED = 3
 
@@ -19,33 +19,37 @@ class Command(BaseCommand):
     help = "Tells all tenants and instances of an e-mail; exits 1 when there is none, and why."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("email")
-        parser.add_argument("--live", action="store_true", help="ask the master too and compare")
+        parser.add_argument("email", help="or its beginning, a person's or a tenant's name, an id")
+        parser.add_argument(
+            "--live", action="store_true", help="ask the master and the instances too, and compare"
+        )
+        parser.add_argument(
+            "--within",
+            type=float,
+            default=live_lookup.LIMIT,
+            metavar="SECONDS",
+            help="how long they may take together (%(default)g)",
+        )
         parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
     def handle(self, **options: Any) -> None:
-        live, problem = None, ""
         try:
-            found = find(options["email"].strip())
+            found = search(options["email"])
         except UsageError as error:
             raise CommandError(str(error), returncode=2) from error
-        if options["live"]:
-            try:
-                live = ask_master(found)
-            except RainboError as error:
-                problem = f"The master can't be asked: {error}"
-        self._show(found, live, problem, as_json=options["json"])
-        if not (found.shown or (live and live.routes)):
+        live = live_lookup.ask(found.exact, options["within"]) if options["live"] else None
+        self._show(found, live, as_json=options["json"])
+        if not (found.exact.shown or (live and live.is_found)):
             sys.exit(1)
-        if problem:
+        if live and live.problems:
             sys.exit(UNASKED)
 
-    def _show(self, found: Lookup, live: Live | None, problem: str, *, as_json: bool) -> None:
+    def _show(self, found: Found, live: Live | None, *, as_json: bool) -> None:
         if as_json:
-            document = lookup_report.document(found, live, problem)
+            document = lookup_report.document(found, live)
             self.stdout.write(printable(json.dumps(document, indent=2, ensure_ascii=False)))
         else:
             for line in lookup_report.lines(found, live):
                 self.stdout.write(line)
-        if problem:
+        for problem in live.problems if live else ():
             self.stderr.write(printable_line(problem))

@@ -54,7 +54,7 @@ def test_a_new_secret_key_drops_tasks_but_no_slot(stage: Stage) -> None:
     first = stage.start("qcluster")
     until(lambda: first.role("pusher"))
     os.kill(first.role("pusher")[0], signal.SIGSTOP)
-    stage.query("UPDATE syncs_syncschedule SET changed_at = now() - interval '1 month'")
+    stage.query("UPDATE syncs_syncschedule SET planned_since = now() - interval '1 month'")
     slot = stage.make_slot_at("date_trunc('day', clock_timestamp(), 'UTC')", DAILY)
     until(lambda: stage.query("SELECT 1 FROM django_q_ormq"))
     first.end()
@@ -62,6 +62,25 @@ def test_a_new_secret_key_drops_tasks_but_no_slot(stage: Stage) -> None:
     second = works(stage)
     until(lambda: "Failed to push task" in second.text())
     until(lambda: stage.outcome(DAILY, slot) == "succeeded", IN_TIME)
+    settle(stage)
+
+
+@pytest.mark.parametrize("hours", ["-1", "1"])
+def test_one_server_alone_whose_clock_is_wrong_runs_what_is_due(stage: Stage, hours: str) -> None:
+    stage.start("schedule_work", FAULTS_CLOCK=hours)
+    until(lambda: stage.query("SELECT 1 FROM syncs_heartbeat"))
+    complete(stage, IN_TIME)
+    assert stage.run("worker_health").returncode == 0
+
+
+def test_a_session_that_sleeps_with_a_schedule_locked_stops_no_sync(stage: Stage) -> None:
+    work = works(stage)
+    stage.make_slots("probe_b")
+    with stage.server.connect(stage.name) as idle, idle.transaction():
+        idle.execute("SELECT 1 FROM django_q_schedule WHERE name = 'probe_b' FOR UPDATE")
+        complete(stage, IN_TIME)
+        until(lambda: "due to lock timeout" in work.text())
+        until(lambda: "does not fire" in stage.run("worker_health").stderr)
     settle(stage)
 
 

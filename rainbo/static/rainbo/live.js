@@ -1,14 +1,20 @@
-/* Refreshes the first page in place. Without this file the page is whole, as of its loading. */
+/* Refreshes the part of a page that is marked data-live, in place. Without this file the page is
+   whole, as of its loading.
+
+   data-url: where the part comes from; data-every: milliseconds; data-over: words that end it.
+   Inside it: data-live-news, whose text is read out when the attribute's value changes;
+   data-live-search, a form that is answered as it is typed. */
 (() => {
   "use strict";
-  const EVERY = 5000, PATIENCE = 10000, TYPED = 300;
-  const root = document.getElementById("now");
-  if (!root) return;
-  const tools = document.getElementById("now-tools");
-  const refreshed = document.getElementById("now-refreshed");
-  const status = document.getElementById("now-status");
-  const news = document.getElementById("now-news");
-  const pause = document.getElementById("now-pause");
+  const PATIENCE = 10000, TYPED = 300;
+  const root = document.querySelector("[data-live]");
+  if (!root || root.dataset.over) return;
+  const every = Number(root.dataset.every);
+  const tools = document.getElementById("live-tools");
+  const refreshed = document.getElementById("live-refreshed");
+  const status = document.getElementById("live-status");
+  const news = document.getElementById("live-news");
+  const pause = document.getElementById("live-pause");
   let timer = 0, paused = false, ended = false, lost = false, asked = 0;
 
   const AGAIN = "The server answers again.";
@@ -19,8 +25,8 @@
     if (status.textContent !== words) status.textContent = words;
   }
 
-  const sentence = () => document.getElementById("now-sentence")?.textContent ?? "";
-  const tone = () => root.querySelector(".verdict .badge")?.textContent ?? "";
+  const sentence = () => root.querySelector("[data-live-news]")?.textContent ?? "";
+  const turn = () => root.querySelector("[data-live-news]")?.dataset.liveNews ?? "";
 
   /* Make `was` like `is`, in place: what stays keeps its focus, its scroll and what is typed. */
   function morph(was, is) {
@@ -55,17 +61,18 @@
   const alike = (was, is) => was && was.nodeName === is.nodeName && !was.dataset?.key;
 
   function show(html) {
-    const next = new DOMParser().parseFromString(html, "text/html").getElementById("now");
+    const next = new DOMParser().parseFromString(html, "text/html").getElementById(root.id);
     if (!next) throw new Error("no such part");
-    const focused = document.activeElement, before = tone();
+    const focused = document.activeElement, before = turn();
     morph(root, next);
     if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
     rove();
     refreshed.textContent = root.dataset.refreshed;
     if (lost) say(AGAIN);
     else if (status.textContent === AGAIN) say("");
-    if (tone() !== before) news.textContent = sentence();
+    if (turn() !== before) news.textContent = sentence();
     lost = false;
+    if (root.dataset.over) finish(root.dataset.over);
   }
 
   async function refresh() {
@@ -88,13 +95,17 @@
       lost = true;
       say(`The server has not answered since ${root.dataset.refreshed}: trying again.`, "lost");
     }
-    timer = setTimeout(refresh, EVERY);
+    timer = setTimeout(refresh, every);
+  }
+
+  function finish(words, state = "") {
+    ended = true;
+    pause.hidden = true;
+    say(words, state);
   }
 
   function end() {
-    ended = true;
-    pause.hidden = true;
-    say("Your session ended: nothing is refreshed any more. ", "lost");
+    finish("Your session ended: nothing is refreshed any more. ", "lost");
     const link = document.createElement("a");
     link.className = "link";
     link.href = location.pathname + location.search;
@@ -125,13 +136,13 @@
   /* A search as it is typed: the address says it, so that it can be sent to a colleague. */
   let typed = 0;
   root.addEventListener("input", (event) => {
-    const term = event.target.closest("#now-search input");
+    const term = event.target.closest("[data-live-search] input");
     if (!term) return;
     clearTimeout(typed);
     typed = setTimeout(() => {
       const query = new URLSearchParams(location.search);
-      if (term.value.trim()) query.set("instance", term.value.trim());
-      else query.delete("instance");
+      if (term.value.trim()) query.set(term.name, term.value.trim());
+      else query.delete(term.name);
       history.replaceState(null, "", `${location.pathname}${query.size ? `?${query}` : ""}`);
       refresh();
     }, TYPED);
@@ -146,6 +157,7 @@
   document.addEventListener("visibilitychange", refresh);
 
   tools.hidden = false;
+  document.getElementById("live-still")?.remove();
   rove();
-  timer = setTimeout(refresh, EVERY);
+  timer = setTimeout(refresh, every);
 })();

@@ -1,0 +1,61 @@
+"""A reader that lives through syncs: its slowest look-ups, with and without each kind of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from bench import reader
+from bench.directory import Directory
+from bench.ground import Ground
+from bench.reader import Look
+from bench.results import Bar, Line
+from bench.scenario import Scenario
+
+QUIET = 2.0  # seconds without a sync before each
+ROUNDS = 3
+
+Span = tuple[float, float]
+
+
+class Synced(Protocol):
+    ground: Ground
+    directory: Directory
+
+    def sync(self) -> dict[str, Any]: ...
+
+
+def measure(
+    routes: Synced, scenarios: Sequence[Scenario], repeats: int
+) -> tuple[list[Line], list[Bar]]:
+    calm: list[Span] = []
+    busy: dict[str, list[Span]] = {scenario.what: [] for scenario in scenarios}
+    with reader.reading(routes.ground, routes.directory.rows) as reads:
+        for scenario in [*scenarios] * min(ROUNDS, repeats):
+            scenario.prepare()
+            started = time.monotonic()
+            time.sleep(min(QUIET, routes.directory.rows / 100_000))
+            calm.append((started, time.monotonic()))
+            found = routes.sync()
+            busy[scenario.what].append((found["started"], found["ended"]))
+    during = {what: reads.between(spans) for what, spans in busy.items()}
+    return _looked(during, reads.between(calm), reader.missed(reads.looks))
+
+
+def _looked(
+    during: dict[str, list[Look]], quiet: list[Look], misses: int
+) -> tuple[list[Line], list[Bar]]:
+    def told(looks: list[Look]) -> str:
+        return f"p99 {reader.p99(looks) * 1000:.2f} ms of {len(looks):,} looks"
+
+    lines = [Line("reader", "look-ups without a sync", note=told(quiet))]
+    lines += [
+        Line("reader", f"look-ups during a sync, {what}", note=told(looks))
+        for what, looks in during.items()
+    ]
+    worst = max(reader.p99(looks) for looks in during.values()) / reader.p99(quiet)
+    return lines, [
+        Bar("p99 of a look-up during the worst of these syncs, to that without", 5, worst),
+        Bar("look-ups that found nothing or failed", 0, misses, ""),
+    ]

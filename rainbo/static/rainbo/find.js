@@ -1,0 +1,42 @@
+/* The key / goes to the one search of the console, from wherever nothing is typed. */
+(() => {
+  "use strict";
+  const TYPED = "input:not([type=checkbox], [type=radio], [type=button], [type=submit]), textarea, select, [contenteditable]:not([contenteditable=false])";
+
+  /* The theme shows a page when its own script has begun: until then nothing can be focused. */
+  function shown(act) {
+    if (!document.documentElement.hasAttribute("x-cloak")) return act();
+    document.addEventListener("alpine:initialized", () => setTimeout(act), { once: true });
+  }
+
+  /* Where the header has no room for the field there is a link to its page. */
+  function go() {
+    const field = [...document.querySelectorAll("[data-find]")].find((one) => one.checkVisibility());
+    if (!field) return document.querySelector(".find-link").click();
+    field.focus();
+    field.select();
+  }
+
+  /* Before the theme, whose lists would take the key for a search of their own. */
+  addEventListener("keydown", (event) => {
+    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+    if (event.target instanceof Element && event.target.closest(TYPED)) return;
+    if (!document.querySelector("[data-find]")) return;
+    event.preventDefault();
+    event.stopPropagation();
+    shown(go);
+  }, true);
+
+  /* A form that takes its time says so, and is sent once. */
+  addEventListener("submit", (event) => {
+    const words = event.target.dataset?.wait;
+    if (!words) return;
+    if (event.target.ariaBusy === "true") return event.preventDefault();
+    event.target.ariaBusy = "true";
+    const status = event.target.querySelector("[data-waiting]");
+    if (status) status.textContent = words;
+  });
+  addEventListener("pageshow", () => {
+    for (const form of document.querySelectorAll("form[data-wait]")) form.ariaBusy = null;
+  });
+})();

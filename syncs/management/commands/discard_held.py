@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from syncs import held, report
+from syncs.command import actor
+from syncs.printable import json_text, printable_line
+
+
+class Command(BaseCommand):
+    help = "Settles that what a guard held is not to be published. The next run judges anew."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("run", type=int, metavar="RUN", help="the run's number")
+        parser.add_argument("--reason", required=True, help="why it is discarded; kept")
+        parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+
+    def handle(self, **given: Any) -> None:
+        record = held.discard(given["run"], actor(), given["reason"])
+        if given["json"]:
+            self.stdout.write(json_text(report.document(record)))
+        else:
+            self.stdout.write(printable_line(held.discarded_in_words(record)))

@@ -1,0 +1,48 @@
+"""How fresh each instance's tenants are: one judgement for the list, its filter and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from syncs import queries
+from syncs.freshness import State
+from syncs.queries import TargetStatus
+from tenants.models import RdsInstance
+
+SUMMARIES = "tenant_summaries"
+UNUSED = "unused"  # tenants of instances that no sync takes
+
+
+@dataclass(frozen=True)
+class TenantFreshness:
+    """instances: those in use. order: all of them, the worst first, those out of use last."""
+
+    instances: Mapping[int, TargetStatus]
+    order: tuple[int, ...]
+
+    def of_state(self, state: str) -> list[int]:
+        """The instances whose tenants are so fresh; state: as the filter names it."""
+        return [pk for pk in self.order if self._state(pk) == state]
+
+    def _state(self, pk: int) -> str:
+        found = self.instances.get(pk)
+        return found.freshness.state if found else UNUSED
+
+
+def read(now: datetime) -> TenantFreshness:
+    """In one query more than the judgement itself takes."""
+    sync = next(sync for sync in queries.status(now).syncs if sync.name == SUMMARIES)
+    instances = {int(target.key): target for target in sync.targets}
+    keys = list(RdsInstance.objects.values_list("pk", flat=True))
+    order = sorted(keys, key=lambda pk: (_badness(instances.get(pk)), pk))
+    return TenantFreshness(instances, tuple(order))
+
+
+def _badness(target: TargetStatus | None) -> tuple[int, float]:
+    """Worst state first, in it the oldest."""
+    if target is None:
+        return 1, 0.0
+    at = target.confirmed_at
+    return -list(State).index(target.freshness.state), at.timestamp() if at else 0.0

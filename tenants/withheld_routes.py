@@ -1,0 +1,35 @@
+"""The routes that are stored and hidden from readers, each with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.urls import reverse
+
+from syncs.specs import Hidden, Withheld
+from tenants.models import UserRoute
+from tenants.queries import instance_called
+
+CHUNK = 2_000  # rows in memory at once
+FILTER = "readers"  # of the list of routes
+WITHHELD = "withheld"
+
+
+def _rows(limit: int | None) -> Iterator[Withheld]:
+    """In the order of the index that holds these alone."""
+    found = UserRoute.objects.exclude(withheld_reason=None).order_by("email_key", "source_id")
+    for route in found[:limit].iterator(CHUNK):
+        yield Withheld(
+            instance=instance_called(route.remote_instance_id),
+            source_id=route.source_id,
+            what=str(route),
+            reason=route.withheld_reason or "",
+            since=route.changed_at,
+        )
+
+
+def _page() -> str:
+    return reverse("admin:tenants_userroute_changelist", query={FILTER: WITHHELD})
+
+
+HIDDEN = Hidden("routes", _rows, _page, "tenants.view_userroute")

@@ -1,0 +1,53 @@
+"""The whole benchmark in small, so that it can't rot."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SMALL = ("--instances=2", "--tenants=3", "--users=4", "--fleet-repeats=1", "--repeats=1")
+
+
+def bench(out: Path, *words: str) -> dict[str, Any]:
+    """Run it as the Makefile does; the parts that it kept, by name."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *words, f"--out={out}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    parts = json.loads((out / "benchmarks.json").read_text(encoding="utf-8"))["parts"]
+    return {part["name"]: part for part in parts}
+
+
+@pytest.mark.timeout(300)
+def test_routes_and_fleet(tmp_path: Path) -> None:
+    parts = bench(tmp_path, "run", "--rows=2000", "--fleet", *SMALL)
+    assert set(parts) == {"routes-000002000", "fleet"}
+    lines = {line["what"]: line for line in parts["routes-000002000"]["lines"]}
+    assert lines["nothing changed"]["written"] == 0
+    assert lines["0.1 % changed"]["written"] == 4
+    assert lines["first fill"]["written"] == 2000
+    assert lines["first fill"]["wire"] > 2000 * 50
+    bars = {bar["what"]: bar for bar in parts["routes-000002000"]["bars"]}
+    assert bars["routes rewritten when nothing changed"]["held"]
+    assert bars["look-ups that found nothing or failed"]["found"] == 0
+    assert "tenant summaries, loopback" in {line["what"] for line in parts["fleet"]["lines"]}
+    page = (tmp_path / "benchmarks.md").read_text(encoding="utf-8")
+    assert "## The routing sync, 2,000 rows" in page
+
+
+@pytest.mark.timeout(300)
+def test_bloat(tmp_path: Path) -> None:
+    parts = bench(tmp_path, "bloat", "--rows=1000", "--syncs=3")
+    (table,) = [line for line in parts["bloat"]["lines"] if line["what"].startswith("user_routes:")]
+    assert "× fresh" in table["note"]

@@ -1,0 +1,167 @@
+"""What a person does about a run from its page, and what is refused, in words."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.test import Client
+from django.urls import reverse
+
+from activity.models import Activity
+from syncs import held, runs
+from syncs.errors import UsageError
+from syncs.models import RunState, SyncRun, TargetState, Trigger
+from syncs.options import Options
+from tests.pages import said, text_of
+from tests.rows import ended_run, run_part, staff
+
+pytestmark = pytest.mark.django_db
+
+WHY = {"reason": "looked at"}
+
+
+def held_run(**fields: Any) -> SyncRun:
+    run = ended_run("tenant_summaries", state=RunState.HELD, **fields)
+    run_part(run, state=TargetState.HELD, held_counts={"removed": 300})
+    return run
+
+
+def failed_run(**fields: Any) -> SyncRun:
+    run = ended_run("tenant_summaries", state=RunState.PARTIAL, **fields)
+    run_part(run, "1")
+    run_part(run, "2", state=TargetState.FAILED)
+    return run
+
+
+def press(client: Client, what: str, run: SyncRun, **data: str) -> str:
+    """What the person is told."""
+    url = reverse(f"admin:syncs_syncrun_{what}", args=[run.pk])
+    return said(client.post(url, data, follow=True))
+
+
+def asked() -> list[SyncRun]:
+    return list(SyncRun.objects.filter(trigger=Trigger.BUTTON))
+
+
+def signed_in(client: Client, *permissions: str) -> User:
+    user = staff("bob")
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client.force_login(user)
+    return user
+
+
+@pytest.mark.parametrize("what", ["accept", "discard", "retry", "cancel", "withheld", "held"])
+def test_looking_does_nothing_and_says_so(admin_client: Client, what: str) -> None:
+    url = reverse(f"admin:syncs_syncrun_{what}", args=[held_run().pk])
+    answer = admin_client.get(url)
+    assert (answer.status_code, answer["Allow"]) == (405, "POST")
+    assert "Nothing was done" in answer.content.decode()
+    assert not asked()
+
+
+@pytest.mark.parametrize(("what", "left"), [("accept", "accepted"), ("discard", "discarded")])
+def test_a_decision_needs_a_reason(admin_client: Client, what: str, left: str) -> None:
+    for reason in ("", "  \n", "\0"):
+        assert press(admin_client, what, held_run(), reason=reason).startswith(
+            f"It is not {left}: "
+        )
+    assert not asked()
+
+
+@pytest.mark.parametrize("what", ["accept", "discard"])
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"options": {"dry_run": True}}, "was a dry run"),
+        ({"accepted_by": True}, "was accepted by run"),
+        ({"superseded_by": True}, "was superseded by run"),
+        ({"discarded_by": "ann", "discarded_at": "2026-01-01T00:00Z"}, "was discarded by ann"),
+        ({"state": RunState.RUNNING}, "has not ended yet"),
+    ],
+)
+def test_what_waits_for_nobody_is_refused(
+    admin_client: Client, what: str, fields: dict[str, Any], words: str
+) -> None:
+    run, other = held_run(), ended_run()
+    values = {name: other if value is True else value for name, value in fields.items()}
+    SyncRun.objects.filter(pk=run.pk).update(**values)
+    assert words in press(admin_client, what, run, **WHY)
+    assert not asked()
+    assert not Activity.objects.exists()
+
+
+def test_a_run_that_holds_nothing(admin_client: Client) -> None:
+    assert "holds nothing" in press(admin_client, "accept", ended_run(), **WHY)
+
+
+def test_who_may_run_may_not_decide(client: Client) -> None:
+    signed_in(client, "view_syncrun", "run_sync")
+    run = held_run()
+    for what in ("accept", "discard"):
+        url = reverse(f"admin:syncs_syncrun_{what}", args=[run.pk])
+        assert client.post(url, WHY).status_code == 403
+    assert not asked()
+
+
+def test_of_many_who_decide_at_once_one_wins(transactional_db: None) -> None:
+    run = held_run()
+
+    def decide(number: int) -> str:
+        try:
+            if number % 2:
+                held.discard(run.pk, f"person {number}", "no")
+            else:
+                wish = Options(accept_held=run.pk, reason="yes")
+                runs.request(run.sync, wish, Trigger.BUTTON, f"person {number}")
+        except UsageError as refusal:
+            return str(refusal)
+        finally:
+            connection.close()
+        return ""
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(decide, range(8)))
+    assert answers.count("") == 1
+    assert all("discarded by" in a or "is being accepted" in a for a in answers if a)
+
+
+def test_the_failed_instances_are_retried_once(admin_client: Client) -> None:
+    run = failed_run(options={"force": True})
+    press(admin_client, "retry", run)
+    (new,) = asked()
+    assert new.options == {"force": True, "failed_from": run.pk}
+    refused = press(admin_client, "retry", run)
+    assert refused == f"It is not retried: run {new.pk} takes it up already and is queued."
+    page = text_of(admin_client.get(reverse("admin:syncs_syncrun_change", args=[run.pk])))
+    assert f"Run {new.pk} takes up what failed" in page
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [(RunState.RUNNING, "has not ended yet"), (RunState.SUCCEEDED, "nothing failed in run")],
+)
+def test_what_did_not_fail_is_not_retried(
+    admin_client: Client, state: RunState, words: str
+) -> None:
+    assert words in press(admin_client, "retry", ended_run(state=state))
+    assert not asked()
+
+
+def test_to_retry_an_acceptance_takes_the_right_to_accept(client: Client) -> None:
+    run = failed_run(options={"accept_held": held_run().pk, "reason": "yes"})
+    user = signed_in(client, "view_syncrun", "run_sync")
+    url = reverse("admin:syncs_syncrun_retry", args=[run.pk])
+    assert client.post(url).status_code == 403
+    user.user_permissions.add(Permission.objects.get(codename="accept_held"))
+    client.post(url)
+    (new,) = asked()
+    assert new.options == run.options | {"failed_from": run.pk}
+
+
+def test_a_forgotten_sync_is_refused(admin_client: Client) -> None:
+    run = ended_run("forgotten", state=RunState.FAILED)
+    assert "no sync is named 'forgotten'" in press(admin_client, "retry", run)

@@ -1,0 +1,95 @@
+"""An account in the cache, on the master and on its instance: what differs is said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from syncs.freshness import State
+from tenants import comparing
+from tenants.comparing import Account, Blank
+from tenants.live_lookup import Answer, Live, LiveRoute, LiveUser
+from tenants.lookup import Cache, Lookup
+from tenants.queries import Route
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+CACHED = Route(
+    "1", "a@b.c", "2", "7", "70", "Ann", "Active", NOW, None, "rds2", True, "healthy", None, None,
+    None,
+)  # fmt: skip
+LISTED = LiveRoute("1", "a@b.c", "7", "2", "70", "Ann", "Active", NOW)
+USER = LiveUser("70", "a@b.c", "7", "Ann", "Active", NOW)
+PLACE = Answer("instance 2 (rds2)", (USER,))
+
+
+def compared(
+    cached: tuple[Route, ...] = (CACHED,),
+    listed: tuple[LiveRoute, ...] = (LISTED,),
+    place: Answer[LiveUser] = PLACE,
+    problem: str = "",
+) -> tuple[Account, ...]:
+    cache = Cache(State.ON_TIME, NOW, None, None)
+    found = Lookup("a@b.c", "a@b.c", cache, cached, (), (), ())
+    return comparing.accounts(found, Live(NOW, Answer("rds1", listed, problem), {"2": place}))
+
+
+def said(account: Account) -> list[str]:
+    return [*comparing.on_master(account), *comparing.on_instance(account)]
+
+
+def sides(account: Account, label: str) -> tuple[Any, ...]:
+    line = next(line for line in account.lines if line.label == label)
+    return line.cached, line.master, line.there
+
+
+def test_the_same_everywhere() -> None:
+    (account,) = compared()
+    assert account.is_same
+    assert said(account) == []
+    assert sides(account, "instance") == ("2", "2", "2")
+    assert sides(account, "last sign-in") == (Blank.NOT_KEPT, Blank.NOT_KEPT, NOW)
+
+
+def test_a_field_that_differs_is_said_for_each_side() -> None:
+    (account,) = compared(
+        listed=(replace(LISTED, user_name="Anna"),),
+        place=replace(PLACE, rows=(replace(USER, user_name=None),)),
+    )
+    assert sides(account, "name") == ("Ann", "Anna", None)
+    assert not account.is_same
+    assert said(account) == [
+        "row 1 of the directory: name is Ann in the cache and Anna on the master",
+        "row 1 of the directory: name is Anna on the master and unknown on instance 2 (rds2)",
+    ]
+
+
+def test_one_that_is_missing_on_a_side() -> None:
+    (account,) = compared(listed=(), place=replace(PLACE, rows=()))
+    assert sides(account, "e-mail") == ("a@b.c", Blank.MISSING, Blank.MISSING)
+    assert said(account) == [
+        "row 1 of the directory is in the cache only",
+        "row 1 of the directory: user 70 is not on instance 2 (rds2)",
+    ]
+
+
+def test_who_did_not_answer_says_nothing_against_it() -> None:
+    (account,) = compared(listed=(), place=Answer("instance 2 (rds2)", problem="down"), problem="x")
+    assert account.is_same
+    assert said(account) == []
+    assert sides(account, "e-mail") == ("a@b.c", Blank.SILENT, Blank.SILENT)
+
+
+def test_a_user_that_the_directory_does_not_know() -> None:
+    other = replace(USER, user_id="71")
+    accounts = compared(place=replace(PLACE, rows=(USER, other)))
+    assert said(accounts[1]) == ["user 71 has this e-mail and is not in the directory"]
+    assert not accounts[1].is_same
+
+
+def test_an_account_that_moved_is_looked_for_where_the_master_has_it() -> None:
+    (account,) = compared(cached=(replace(CACHED, instance_id="1"),))
+    assert account.at == "instance 2 (rds2)"
+    assert said(account) == [
+        "row 1 of the directory: instance is 1 in the cache and 2 on the master"
+    ]

@@ -1,0 +1,178 @@
+"""What a person types finds routes and tenants, by an index each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from syncs.errors import UsageError
+from tenants import searching
+from tenants.models import Tenant, UserRoute
+from tenants.searching import Found, search
+from tests.caches import query
+from tests.rows import instance_row
+
+pytestmark = pytest.mark.django_db
+
+
+def route(source_id: str, email: str = "", name: str | None = None, **fields: Any) -> UserRoute:
+    email = email or f"{source_id}@example.com"
+    ((key,),) = query("SELECT rainbo_email_key(%s)", email)
+    known = {"remote_instance_id": "1", "on_master": True, "remote_tenant_id": "5"}
+    more = {"remote_user_id": source_id, "status": "Active", "changed_at": timezone.now()}
+    return UserRoute.objects.create(
+        source_id=source_id, email=email, email_key=key, user_name=name, **known | more | fields
+    )
+
+
+def tenant(remote_id: str, name: str, instance_id: int = 1) -> Tenant:
+    return Tenant.objects.create(
+        instance_id=instance_id, remote_id=remote_id, name=name, cache_refreshed_at=timezone.now()
+    )
+
+
+def begin(found: Found) -> list[str]:
+    return [row.source_id for row in found.begin.rows]
+
+
+def named(term: str) -> list[str]:
+    return [row.source_id for row in search(term).named.rows]
+
+
+def tenants(term: str) -> list[str]:
+    return [row.name for row in search(term).tenants.rows]
+
+
+def test_the_email_itself_comes_first_and_then_what_begins_so() -> None:
+    route("a", "Ann@example.com")
+    route("b", "ann@example.com.au")
+    route("c", "ann@example.co")
+    found = search(" ANN@example.com ")
+    assert [row.source_id for row in found.exact.shown] == ["a"]
+    assert begin(found) == ["b"]
+    assert begin(search("ann@example.c")) == ["c", "a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "typed"),
+    [
+        ("Zoë Müller", "zoe mul"),
+        ("Zoe Muller", "ZOË MÜ"),
+        ("Łukasz Ørsted", "lukasz or"),
+        ("Straße", "STRASSE"),
+        ("Sean O’Brien", "sean o'b"),
+        ("Дмитрий Иванов", "дмитрий ИВ"),
+        ("Ελένη", "ελενη"),
+        ("  Ann", "ann"),
+        ("Æsop", "aeso"),
+    ],
+)
+def test_names_are_found_without_case_and_accents(name: str, typed: str) -> None:
+    route("a", name=name)
+    route("b", name="Somebody Else")
+    assert named(typed) == ["a"]
+
+
+@pytest.mark.parametrize("typed", ["mul", "%", "_oe", "zoe%", "zo\\", "oe", "z" * 300])
+def test_other_names_are_not_found(typed: str) -> None:
+    route("a", name="Zoë Müller")
+    route("b", name=None)
+    assert named(typed) == []
+
+
+def test_the_longest_name_can_be_stored_and_found() -> None:
+    name = "\u1e9e\ufdfa" * 500  # letters that become more when they are compared
+    route("a", name=name)
+    instance_row(1)
+    tenant("1", name)
+    assert named(name[:20]) == ["a"]
+    assert tenants(name[:20]) == [name]
+
+
+def test_wildcards_and_quotes_are_letters() -> None:
+    instance_row(1)
+    route("a", "a%b_c\\d@example.com", name="100% O'Neil \\ Co_")
+    route("b", "axbxc@example.com", name="1000 ONeil")
+    tenant("1", "O'Neil & Sons | !x:* \\ 'y'")
+    assert begin(search("a%b_c\\")) == ["a"]
+    assert named("100% o'neil \\ co_") == ["a"]
+    for typed in ("o'neil", "!x:*", "'y'", "& sons"):
+        assert len(tenants(typed)) == 1, typed
+    assert tenants("!z") == tenants("\\") == []
+
+
+def test_a_tenant_is_found_by_the_beginning_of_any_words() -> None:
+    instance_row(1)
+    tenant("1", "The Beacon  Opticians")
+    tenant("2", "Bäckerei Süß")
+    assert tenants("opti") == ["The Beacon  Opticians"]
+    assert tenants("opticians bea") == ["The Beacon  Opticians"]
+    assert tenants("backerei suss") == ["Bäckerei Süß"]
+    assert tenants("ticians") == []
+
+
+def test_a_tenant_is_found_by_its_id() -> None:
+    for number in (1, 2):
+        instance_row(number)
+        tenant("7", f"Seven on {number}", number)
+    tenant("0ab-c", "By uuid", 2)
+    assert tenants("7") == ["Seven on 1", "Seven on 2"]
+    assert tenants("2:7") == ["Seven on 2"]
+    assert tenants("2:0ab-c") == ["By uuid"]
+    assert tenants("0ab-c") == ["By uuid"]
+    assert tenants("02:7") == tenants("3:7") == []
+
+
+def test_an_id_comes_before_names_and_once() -> None:
+    instance_row(1)
+    tenant("9", "7 Eleven")
+    tenant("7", "7 Dwarfs")
+    assert tenants("7") == ["7 Dwarfs", "7 Eleven"]
+
+
+def test_the_first_are_shown_of_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searching, "MOST", 2)
+    instance_row(1)
+    for letter in "abc":
+        route(letter, f"x{letter}@example.com", "X")
+        tenant(letter, "X")
+    found = search("x")
+    for matches in (found.begin, found.named, found.tenants):
+        assert (len(matches.rows), matches.more) == (2, True)
+    assert not search("xa").begin.more
+
+
+@pytest.mark.parametrize("term", ["a\0b", "a\nb", "\udcff", "", "x" * 1001, "a\u202eb"])
+def test_what_can_mean_nothing_is_refused(term: str) -> None:
+    with pytest.raises(UsageError):
+        search(term)
+
+
+def test_letters_that_look_like_others_are_named() -> None:
+    route("a", "kim@example.com")
+    found = search("\u212aim@example.com")
+    assert not found.exact.shown
+    assert "“\u212a” KELVIN SIGN" in found.exact.why[-1]
+    assert "look-alike" not in str(search("eve@example.com").exact.why)
+
+
+@pytest.mark.parametrize(
+    ("kind", "index"),
+    [("email_begins", "routes_by_email"), ("name_begins", "routes_by_name")],
+)
+def test_the_searches_of_routes_read_their_index_in_its_order(kind: str, index: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO user_routes (source_id, email, email_key, remote_instance_id, on_master, "
+            "remote_tenant_id, remote_user_id, user_name, changed_at) "
+            "SELECT n, 'u' || n, 'u' || n, '1', true, '1', n, 'User ' || n, now() "
+            "FROM generate_series(1, 5000) AS n"
+        )
+        cursor.execute("ANALYZE user_routes")
+    chosen = getattr(searching, kind)(UserRoute.objects.all(), "u")
+    plan = chosen[: searching.MOST].explain()
+    assert f"using {index}" in plan
+    assert "Sort" not in plan.replace("Sort Key", "") or "Presorted" in plan

@@ -14,8 +14,8 @@ PROC = Path("/proc")
 
 def program(pid: int) -> str | None:
     """The name of the program that a process runs; None when there is no such live process."""
-    with contextlib.suppress(OSError):
-        name, _, rest = (PROC / str(pid) / "stat").read_text().partition("(")[2].rpartition(")")
+    with contextlib.suppress(OSError, IndexError):
+        name, _, rest = _stat(pid).partition("(")[2].rpartition(")")
         return None if rest.split()[0] == "Z" else name
     return None
 
@@ -55,6 +55,11 @@ def _all() -> Iterator[int]:
 
 
 def parent(pid: int) -> int | None:
-    with contextlib.suppress(OSError):
-        return int((PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
+    with contextlib.suppress(OSError, IndexError):
+        return int(_stat(pid).rpartition(")")[2].split()[1])
     return None
+
+
+def _stat(pid: int) -> str:
+    """A process may bear any bytes as its name."""
+    return (PROC / str(pid) / "stat").read_text(errors="replace")

@@ -179,6 +179,17 @@ def _schedule_error(wrong: str, right: str) -> Error:
 
 
 @register()
+def run_limits(**_: object) -> Iterator[CheckMessage]:
+    known = [sync.name for sync in specs.all_syncs()]
+    for name in settings.RAINBO_RUN_LIMITS.keys() - set(known):
+        yield Error(
+            f"RAINBO_RUN_LIMITS names {name!r}, which is no sync.",
+            hint=f"Use: {', '.join(known)}.",
+            id="rainbo.E015",
+        )
+
+
+@register()
 def clock(**_: object) -> Iterator[CheckMessage]:
     if not settings.USE_TZ or settings.TIME_ZONE != "UTC":
         yield Error(

@@ -98,6 +98,11 @@ class Environment:
             raise _wrong(name, f"pairs with each name once, such as {example}", self.text(name, ""))
         return found
 
+    def limits(self, name: str, example: str, at_least: int, at_most: int) -> dict[str, int]:
+        """`name=60; name=600`: a whole number for each name."""
+        pairs = self.pairs(name, example)
+        return {key: _number(name, value, int, at_least, at_most) for key, value in pairs.items()}
+
     def folder(self, name: str) -> Path | None:
         return self._path(name, "a folder that exists", Path.is_dir)
 

@@ -63,6 +63,10 @@ def focus_script(_: HttpRequest) -> str:
     return static("rainbo/focus.js")
 
 
+def zone_script(_: HttpRequest) -> str:
+    return static("rainbo/zone.js")
+
+
 def find_script(_: HttpRequest) -> str:
     return static("rainbo/find.js")
 

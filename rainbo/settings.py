@@ -217,8 +217,10 @@ CACHES = {
 # The queue only rings: every run is recorded, fenced and repeated by RAINBO itself.
 RAINBO_WORKERS = env.integer("RAINBO_WORKERS", 4, 1, 64)
 RAINBO_RUN_LIMIT = env.integer("RAINBO_RUN_LIMIT", 900, 5, 7 * DAY)
+RAINBO_RUN_LIMITS = env.limits("RAINBO_RUN_LIMITS", "ghost_users=1800", 5, 7 * DAY)
 RAINBO_RETRY_SECONDS = env.integers("RAINBO_RETRY_SECONDS", "60,300,600", 1, DAY)
-TASK_LIMIT = RAINBO_RUN_LIMIT + 60  # the run's own limit comes first: it closes the record
+# The run's own limit comes first: it closes the record.
+TASK_LIMIT = max([RAINBO_RUN_LIMIT, *RAINBO_RUN_LIMITS.values()]) + 60
 Q_CLUSTER = {
     "name": "rainbo",
     "label": "Queue",
@@ -240,6 +242,7 @@ Q_CLUSTER = {
 # Workers are watched: a sign of life goes through the queue and comes back through a worker.
 RAINBO_BEAT = env.integer("RAINBO_BEAT", 60, 1, 60 * 60)
 RAINBO_WORKER_SILENCE = env.integer("RAINBO_WORKER_SILENCE", 180, 3, DAY)
+RAINBO_CLUSTER = env.text("RAINBO_CLUSTER", "")
 RAINBO_QUEUE_PATIENCE = env.integer("RAINBO_QUEUE_PATIENCE", 300, 3, DAY)
 
 # The rhythms that syncs get when their schedules are first created, in UTC
@@ -291,7 +294,11 @@ UNFOLD = {
     ],
     "DASHBOARD_CALLBACK": "rainbo.now.dashboard",
     "STYLES": ["rainbo.navigation.stylesheet", "rainbo.navigation.find_stylesheet"],
-    "SCRIPTS": ["rainbo.navigation.focus_script", "rainbo.navigation.find_script"],
+    "SCRIPTS": [
+        "rainbo.navigation.focus_script",
+        "rainbo.navigation.find_script",
+        "rainbo.navigation.zone_script",
+    ],
     "SIDEBAR": {"navigation": "rainbo.navigation.sidebar"},
     "ACCOUNT": {"navigation": "rainbo.navigation.account"},
 }

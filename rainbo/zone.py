@@ -1,22 +1,32 @@
-"""Shows times in the installation's zone; inside, they stay UTC."""
+"""Shows times in the zone of the viewer's browser; inside, they stay UTC."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from zoneinfo import ZoneInfo
+from functools import cache
+from zoneinfo import ZoneInfo, available_timezones
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
 
+COOKIE = "rainbo_zone"  # static/rainbo/zone.js sets it
+
 Handler = Callable[[HttpRequest], HttpResponseBase]
 
 
 def display_zone(get_response: Handler) -> Handler:
-    zone = ZoneInfo(settings.RAINBO_TIME_ZONE)
+    """Of a browser that tells no zone, or one that nobody knows, the installation's is taken."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
-        with timezone.override(zone):
+        told = request.COOKIES.get(COOKIE, "")
+        name = told if told in _known() else settings.RAINBO_TIME_ZONE
+        with timezone.override(ZoneInfo(name)):
             return get_response(request)
 
     return middleware
+
+
+@cache
+def _known() -> frozenset[str]:
+    return frozenset(available_timezones())

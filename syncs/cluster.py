@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from syncs import place
+
 PROC = Path("/proc")
 PR_SET_PDEATHSIG = 1
 ASKED, TOLD, GONE = 4.0, 8.0, 9.5  # seconds for a clean stop: main asked, workers told, all killed
@@ -20,11 +23,17 @@ POLL = 0.05
 
 
 class Cluster:
-    """A started cluster. Its main process leads the session in which all the others are."""
+    """A started cluster. Its main process leads the session in which all the others are.
+
+    place: what its processes call themselves, in this cluster and in no other anywhere.
+    """
 
     def __init__(self, command: Sequence[str]) -> None:
+        name = secrets.token_hex(4)
+        self.place = place.of(name)
         self._main = subprocess.Popen(
             command,
+            env=os.environ | {"RAINBO_CLUSTER": name},
             stdin=subprocess.DEVNULL,
             start_new_session=True,
             preexec_fn=partial(_end_with_parent, os.getpid()),
@@ -92,11 +101,12 @@ def _processes() -> list[tuple[int, int, int]]:
     for entry in PROC.iterdir() if PROC.is_dir() else ():
         if not entry.name.isdecimal():
             continue
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
+            # Its name stands before the last bracket: any bytes that somebody chose.
             state, parent, _, session, *_ = (
-                (entry / "stat").read_text().rpartition(")")[2].split(maxsplit=4)
+                (entry / "stat").read_bytes().rpartition(b")")[2].split(maxsplit=4)
             )
-            if state != "Z":
+            if state != b"Z":
                 found.append((int(entry.name), int(session), int(parent)))
     return found
 

@@ -6,7 +6,6 @@ All clusters share one queue, so that a worker of another one may take it: it pu
 from __future__ import annotations
 
 import os
-import socket
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -16,39 +15,40 @@ from django_q.models import OrmQ
 from django_q.tasks import async_task
 
 from syncs import tasks, unheard
+from syncs.place import here
 from syncs.queries import database_now
 
 COME_BACK = "syncs.heartbeat.come_back"
 
 _SIGNS = """
     SELECT split_part(worker, ':', 2)::int, at FROM syncs_heartbeat
-     WHERE worker ~ '^[^:]+:[0-9]+$' AND split_part(worker, ':', 1) = %(host)s
+     WHERE worker ~ '^[^:]+:[0-9]+$' AND split_part(worker, ':', 1) = %(place)s
  UNION ALL
     SELECT run.pid, lease.renewed_at
       FROM syncs_lease AS lease JOIN syncs_syncrun AS run ON run.id = lease.run_id
-     WHERE run.host = %(host)s AND run.pid IS NOT NULL AND lease.renewed_at IS NOT NULL"""
+     WHERE run.host = %(place)s AND run.pid IS NOT NULL AND lease.renewed_at IS NOT NULL"""
 
 
-def send(session: int) -> None:
-    """Ask for a sign of life of the cluster whose processes form this session, here."""
+def send(place: str, session: int) -> None:
+    """Ask for a sign of life of the cluster there whose processes form this session."""
     until = database_now() + timedelta(seconds=settings.RAINBO_BEAT)
-    async_task(COME_BACK, socket.gethostname(), session, until.isoformat())
+    async_task(COME_BACK, place, session, until.isoformat())
 
 
-def come_back(host: str, session: int, until: str) -> None:
+def come_back(place: str, session: int, until: str) -> None:
     """The task: a worker of that cluster notes it, one of another hands it on for a while."""
     tasks.tend()
-    if (host, session) == (socket.gethostname(), os.getsid(0)):
+    if (place, session) == (here(), os.getsid(0)):
         unheard.ring()
         return
     if database_now() < datetime.fromisoformat(until):
-        async_task(COME_BACK, host, session, until)
+        async_task(COME_BACK, place, session, until)
 
 
-def latest(pids: set[int]) -> datetime | None:
-    """The last sign of life of these processes of this machine: a beat, or a renewed lease."""
+def latest(place: str, pids: set[int]) -> datetime | None:
+    """The last sign of life of these processes there: a beat, or a renewed lease."""
     with connection.cursor() as cursor:
-        cursor.execute(_SIGNS, {"host": socket.gethostname()})
+        cursor.execute(_SIGNS, {"place": place})
         return max((at for pid, at in cursor.fetchall() if pid in pids), default=None)
 
 

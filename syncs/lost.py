@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from datetime import timedelta
 
 from django.conf import settings
@@ -16,6 +17,10 @@ from syncs.errors import UsageError
 from syncs.models import RunState, RunTarget, SyncRun, TargetState
 
 logger = logging.getLogger("rainbo.run")
+
+PATIENCE = 10.0  # seconds that the end of a process waits for the sessions to be ended
+
+_ending: list[threading.Thread] = []
 
 _DEAD = """
     SELECT run.id FROM syncs_syncrun AS run
@@ -37,8 +42,16 @@ def sweep(sync: str | None = None, *, taker: SyncRun | None = None) -> list[Sync
         logger.warning(
             "run %s: %s", record.pk, record.error, extra={"run": record.pk, "sync": record.sync}
         )
-        threading.Thread(target=_end_sessions, args=(record,), daemon=True).start()
+        _ending.append(threading.Thread(target=_end_sessions, args=(record,), daemon=True))
+        _ending[-1].start()
     return buried
+
+
+def wait_for_sessions() -> None:
+    """What ends sessions would end with its process: give it the time that it may need."""
+    until = time.monotonic() + PATIENCE
+    while _ending:
+        _ending.pop().join(max(0.0, until - time.monotonic()))
 
 
 def follow_up(sync: str) -> None:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django_q.models import Schedule
 
-from syncs import rhythm, schedules, specs
+from syncs import constraints, rhythm, schedules, specs
 from syncs.clock import database_now
 from syncs.models import SyncSchedule
 from syncs.rhythm_words import in_words
 from syncs.schedules import FUNCTION, OFF, SLOT, UNLIMITED
 from syncs.specs import Sync
 
-TABLE = "django_q_schedule"
-CONSTRAINTS = ("only_our_schedules", "only_rhythms_that_come")
+LONG_AGO = timedelta(days=31)
+MISSING, RESTORED = "this constraint on schedules was missing", "restored"
+
+# Times that Python can't read; _due_next_run brings each back.
+_POSTPONE = """
+    UPDATE django_q_schedule SET next_run = '2199-01-01+00'
+     WHERE next_run < '0001-01-02+00' OR next_run >= '2200-01-01+00'"""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,9 @@ def reconcile(*, only_look: bool = False) -> list[Finding]:
             schedules.lock_setup()
             found.extend(_mend_all())
             if only_look:
+                found.extend(Finding(name, MISSING, RESTORED) for name in constraints.missing())
                 raise _OnlyLooking
+            found.extend(_constraints())
     except _OnlyLooking:
         pass
     return found
@@ -56,7 +63,10 @@ def reconcile(*, only_look: bool = False) -> list[Finding]:
 
 def _mend_all() -> Iterator[Finding]:
     by_sync: dict[str, list[Schedule]] = {}
-    for row in Schedule.objects.select_for_update().order_by("pk"):
+    with connection.cursor() as cursor:
+        cursor.execute(_POSTPONE)
+    rows = Schedule.objects.select_related("sync_schedule").select_for_update(of=["self"])
+    for row in rows.order_by("pk"):
         sync = _sync_of(row)
         if sync is None:
             yield from _switch_off(row)
@@ -67,14 +77,20 @@ def _mend_all() -> Iterator[Finding]:
         rows = by_sync.get(sync.name, [])
         yield from _one_of(sync, rows)
         yield from _companion(sync, rows)
-    yield from _constraints()
 
 
 def _sync_of(row: Schedule) -> Sync | None:
-    """The sync that a row was meant for: by its arguments, or by its name when they are broken."""
+    """The sync that a row was meant for.
+
+    That of what RAINBO keeps beside it; else by its arguments, or by its name when they are
+    broken. A row that calls anything else and that RAINBO does not know is for none.
+    """
+    known = {sync.name: sync for sync in specs.all_syncs()}
+    kept = getattr(row, "sync_schedule", None)
+    if kept is not None and kept.sync in known:
+        return known[kept.sync]
     if row.func != FUNCTION:
         return None
-    known = {sync.name: sync for sync in specs.all_syncs()}
     named = schedules.sync_of(row)
     return known.get(named if named is not None else row.name or "")
 
@@ -101,6 +117,7 @@ def _repair(row: Schedule, sync: Sync) -> Iterator[Finding]:
 def _due_fields(row: Schedule, sync: Sync) -> Iterator[tuple[str, Any]]:
     """What the fields of a sync's row must be. What is already good enough stays as it is."""
     cron = row.cron if rhythm.is_valid(row.cron or "") else schedules.default_cron(sync)
+    yield "func", FUNCTION
     yield "args", repr((sync.name,))
     yield "kwargs", row.kwargs if row.kwargs in (None, "", "{}") else None
     yield "hook", row.hook if row.hook in (None, "") else None
@@ -113,9 +130,15 @@ def _due_fields(row: Schedule, sync: Sync) -> Iterator[tuple[str, Any]]:
 
 
 def _due_next_run(stored: datetime | None, cron: str) -> datetime:
-    """None would never fire, and a time after the next planned one would leave that one out."""
-    following = rhythm.next_slots(cron, database_now())[0]
-    return stored if stored is not None and stored <= following else following
+    """None would never fire, and a time after the next planned one would leave that one out.
+
+    From a time long ago django-q would count every one since, for hours and with all rows locked.
+    """
+    now = database_now()
+    following = rhythm.next_slots(cron, now)[0]
+    if stored is None or stored > following:
+        return following
+    return stored if stored > now - LONG_AGO else max(stored, rhythm.previous_slot(cron, now))
 
 
 def _one_of(sync: Sync, rows: list[Schedule]) -> Iterator[Finding]:
@@ -132,22 +155,22 @@ def _one_of(sync: Sync, rows: list[Schedule]) -> Iterator[Finding]:
 
 def _companion(sync: Sync, rows: list[Schedule]) -> Iterator[Finding]:
     """Create what is missing: the row that fires, or what RAINBO keeps beside it."""
-    kept = SyncSchedule.objects.filter(sync=sync.name).first()
     if not rows:
         cron = schedules.default_cron(sync)
-        if kept is not None:
-            kept.delete()  # it belongs to a row that can't be a schedule of this sync
         schedules.create(sync.name, cron)
         yield Finding(sync.name, "has no schedule", f"created, {in_words(cron)}")
-    elif kept is None or kept.schedule_id != rows[0].pk:
-        SyncSchedule.objects.filter(schedule=rows[0]).delete()
-        SyncSchedule.objects.update_or_create(sync=sync.name, defaults={"schedule": rows[0]})
+    elif not SyncSchedule.objects.filter(sync=sync.name).exists():
+        SyncSchedule.objects.filter(schedule=rows[0]).delete()  # of a sync that is no more
+        SyncSchedule.objects.create(sync=sync.name, schedule=rows[0])
         yield Finding(sync.name, "its schedule was not made by RAINBO", "adopted")
 
 
 def _constraints() -> Iterator[Finding]:
-    with connection.cursor() as cursor:
-        found = connection.introspection.get_constraints(cursor, TABLE)
-    for name in CONSTRAINTS:
-        if name not in found:
-            yield Finding(name, f"this constraint on {TABLE} is missing")
+    for name in constraints.missing():
+        try:
+            constraints.restore(name)
+        except DatabaseError as error:
+            why = str(error).partition("\n")[0]
+            yield Finding(name, f"{MISSING} and could not be restored: {why}")
+        else:
+            yield Finding(name, MISSING, RESTORED)

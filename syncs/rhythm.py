@@ -14,7 +14,7 @@ LONGEST = 100  # characters of a stored cron line
 MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 
-# The same is kept by a constraint on the stored rows (migration 0007).
+# The same is kept by a constraint on the stored rows (migration 0012).
 _SLOTS = (
     "[0-5]?[0-9]",
     "([01]?[0-9]|2[0-3])",
@@ -28,6 +28,12 @@ _SHAPE = re.compile("^" + " ".join(f"{part}(,{part})*" for part in _PARTS) + r"\
 _LATE = re.compile("^[^ ]+ [^ ]+ 3[01](-[0-9]+)?(/[0-9]+)?(,3[01](-[0-9]+)?(/[0-9]+)?)* ")
 _HAS_31 = re.compile(r"^[^ ]+ [^ ]+ [^ ]+ ([^ ]+,)?(\*(/[0-9]+)?|0?[13578]|10|12)(,[^ ]+)? ")
 _HAS_30 = re.compile("^[^ ]+ [^ ]+ ([^ ]+,)?30(,[^ ]+)? ([^ ]+,)?(0?[13-9]|1[0-2])(,[^ ]+)? ")
+# Of months that follow each other, one has 31 days. Given a weekday too, either will do.
+_RANGE = re.compile(
+    "^[^ ]+ [^ ]+ [^ ]+ ([^ ]+,)?((0?[13578]|1[02])-[0-9]+|[0-9]+-(0?[13578]|1[02])"
+    "|0?2-(0?[469]|11)|0?4-(0?[69]|11)|0?6-(0?9|11)|0?9-11)(,[^ ]+)? "
+)
+_WEEKDAY = re.compile("^([^ ]+ ){4}[^ *]+$")
 
 
 def normal(cron: str) -> str:
@@ -43,7 +49,8 @@ def is_valid(cron: str) -> bool:
     """Whether it is a line of five fields, in numbers, whose planned times come."""
     if len(cron) > LONGEST or not _SHAPE.match(cron) or not croniter.is_valid(cron):
         return False
-    return not _LATE.match(cron) or bool(_HAS_31.match(cron) or _HAS_30.match(cron))
+    late = _LATE.match(cron)
+    return not late or any(come.match(cron) for come in (_HAS_31, _HAS_30, _RANGE, _WEEKDAY))
 
 
 def next_slots(cron: str, after: datetime, count: int = 1) -> list[datetime]:
@@ -56,6 +63,11 @@ def previous_slot(cron: str, before: datetime) -> datetime:
     """The last planned time earlier than `before`."""
     slot: datetime = croniter(cron, before.astimezone(UTC)).get_prev(datetime)
     return slot
+
+
+def comes_at(cron: str, moment: datetime) -> bool:
+    """Whether this moment is one of its planned times."""
+    return previous_slot(cron, moment + timedelta(microseconds=1)) == moment
 
 
 def period(cron: str, at: datetime) -> timedelta:

@@ -24,9 +24,11 @@ def in_words(cron: str) -> str:
 def clock_changes(cron: str, zone: tzinfo, now: datetime) -> list[str]:
     """The changes of summer time within a year that a planned time falls into.
 
-    Only for rhythms slower than hourly: of others one time more or less is nobody's surprise.
+    Not for rhythms that are hourly or faster all day: of those one time more or less is nobody's
+    surprise.
     """
-    if rhythm.period(cron, now) <= HOUR:
+    _, longest = rhythm.gaps(cron, now)
+    if longest <= HOUR:
         return []
     found = []
     for change in _changes(zone, now):

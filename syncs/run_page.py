@@ -32,6 +32,7 @@ from syncs.freshness import in_words
 from syncs.markup import RUN_TONES, seconds_in_words
 from syncs.models import RunState, RunTarget, SyncRun
 from syncs.options import Options
+from syncs.place import machine
 
 SHOWN_LINES = 300
 NAMED = 3  # instances that are named on a button
@@ -100,13 +101,17 @@ def facts(record: SyncRun, now: datetime) -> list[tuple[str, str | SafeString]]:
         ("started", markup.moment(record.started_at, now, missing="not started")),
         ("ended", markup.moment(record.finished_at, now, missing="not ended")),
         ("took", _took(record)),
-        ("ran on", f"{record.host}, process {record.pid}" if record.host else "nowhere yet"),
+        ("ran on", _place(record)),
         ("attempt", str(record.attempt)),
         *_cancelling(record, now),
         *_discarding(record, now),
         *_around(record),
         ("other runs", related(record)),
     ]
+
+
+def _place(record: SyncRun) -> str:
+    return f"{machine(record.host)}, process {record.pid}" if record.host else "nowhere yet"
 
 
 def options_in_words(record: SyncRun) -> str:

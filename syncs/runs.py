@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -18,6 +17,7 @@ from syncs.closing import Ending
 from syncs.errors import LeaseHeld, LeaseLost, UsageError
 from syncs.models import OPEN_STATES, RunLog, RunState, SyncRun, Trigger
 from syncs.options import Options
+from syncs.place import here
 from syncs.run import Listener, Run
 from syncs.watchdog import Watchdog
 
@@ -134,7 +134,7 @@ def _start(token: int) -> dict[str, Any]:
     return {
         "token": token,
         "started_at": Now(),
-        "host": socket.gethostname(),
+        "host": here(),
         "pid": os.getpid(),
     }
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
 
 from django import forms
 from django.contrib import messages
@@ -17,7 +18,7 @@ from django.views.decorators.http import require_POST
 
 from activity.log import record
 from syncs import runs, schedules, tasks
-from syncs.errors import RainboError
+from syncs.errors import RainboError, UsageError
 from syncs.models import SyncSchedule, Trigger
 from syncs.options import Options
 
@@ -35,12 +36,6 @@ class PauseForm(forms.Form):
         max_length=255, error_messages={"required": "Say why: people will read it."}
     )
 
-    def clean_until(self) -> datetime:
-        until: datetime = self.cleaned_data["until"]
-        if until <= timezone.now():
-            raise forms.ValidationError("A pause must end in the future.")
-        return until
-
 
 @require_POST
 def run_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
@@ -55,16 +50,22 @@ def dry_run_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
 @require_POST
 def pause_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     kept = _found(request, pk, CHANGE_SCHEDULE)
-    form = PauseForm(request.POST)
+    with timezone.override(_zone_of(request)):
+        form = PauseForm(request.POST)
+        form.full_clean()
     if not form.is_valid():
         for words in (error for errors in form.errors.values() for error in errors):
             messages.error(request, f"It is not paused. {words}")
         return _back(kept)
     until, reason = form.cleaned_data["until"], form.cleaned_data["reason"]
     before = _pause_of(kept)
-    with transaction.atomic():
-        paused = schedules.pause(kept.sync, until, reason, request.user.get_username())
-        record(request, "schedule.paused", kept, before=before, after=_pause_of(paused))
+    try:
+        with transaction.atomic():
+            paused = schedules.pause(kept.sync, until, reason, request.user.get_username())
+            record(request, "schedule.paused", kept, before=before, after=_pause_of(paused))
+    except UsageError as error:
+        messages.error(request, f"It is not paused: {error}.")
+        return _back(kept)
     local = timezone.localtime(until)
     messages.success(request, f"Paused until {local:%Y-%m-%d %H:%M %Z}: {reason}")
     return _back(kept)
@@ -79,6 +80,12 @@ def resume_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         record(request, "schedule.resumed", kept, before=before, after=_pause_of(resumed))
     messages.success(request, "Resumed: the next planned time runs.")
     return _back(kept)
+
+
+def _zone_of(request: HttpRequest) -> tzinfo:
+    asked = request.POST.get("zone", "")
+    is_known = asked in available_timezones()
+    return ZoneInfo(asked) if is_known else timezone.get_current_timezone()
 
 
 def _ask_for_run(request: HttpRequest, kept: SyncSchedule, *, dry_run: bool) -> HttpResponse:

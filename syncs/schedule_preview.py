@@ -15,7 +15,7 @@ from syncs.specs import Sync
 
 SHOWN = 5  # next planned times
 HEAVY = timedelta(minutes=1)  # runs that usually take longer should not begin together
-COMPARED = 200  # planned times among which they are looked for
+COMPARED = 200  # planned times of the rarer one among which they are looked for
 
 
 @dataclass(frozen=True)
@@ -96,14 +96,23 @@ def freshness_limit(sync: Sync, now: datetime, grace_seconds: int | None = None)
 def _heavy_together(sync: Sync, cron: str, known: Known, now: datetime) -> Iterator[str]:
     if known.usual.get(sync.name, timedelta()) < HEAVY:
         return
-    own = set(rhythm.next_slots(cron, now, COMPARED))
     for other in specs.all_syncs():
         usual = known.usual.get(other.name, timedelta())
         if other.name == sync.name or other.name not in known.crons or usual < HEAVY:
             continue
-        both = own.intersection(rhythm.next_slots(known.crons[other.name], now, COMPARED))
-        if both:
+        if both := _first_together(cron, known.crons[other.name], now):
             yield (
                 f"{other.title}, which usually takes {in_words(usual)}, starts at the same time, "
-                f"next at {min(both):%Y-%m-%d %H:%M} UTC: both would be slower."
+                f"next at {both:%Y-%m-%d %H:%M} UTC: both would be slower."
             )
+
+
+def _first_together(one: str, other: str, now: datetime) -> datetime | None:
+    """The first planned time that both have, among the next of the one that comes more rarely."""
+
+    def last(cron: str) -> datetime:
+        return rhythm.next_slots(cron, now, COMPARED)[-1]
+
+    often, rarer = sorted((one, other), key=last)
+    slots = rhythm.next_slots(rarer, now, COMPARED)
+    return next((slot for slot in slots if rhythm.comes_at(often, slot)), None)

@@ -23,6 +23,7 @@ FUNCTION = "syncs.tasks.run_slot"
 SLOT = "slot"  # the argument that takes the planned time
 ARGS = r"^\('[a-z_]{1,64}',\)$"  # what a schedule hands to the function: the name of its sync
 UNLIMITED, OFF = -1, 0  # django-q's count of repeats
+LONGEST_PAUSE = timedelta(days=366)
 
 _SETUP = 5_272_416_201  # the advisory lock of those who create schedules
 
@@ -171,10 +172,12 @@ def add(sync: str, wanted: Wanted, actor: str) -> SyncSchedule:
 
 
 def pause(sync: str, until: datetime, reason: str, actor: str) -> SyncSchedule:
-    """Let planned times pass without a run until a time that must lie ahead."""
+    """Let planned times pass without a run until a time that must lie ahead, within a year."""
     now = database_now()
     if until <= now:
         raise UsageError("a pause must end in the future")
+    if until - now > LONGEST_PAUSE:
+        raise UsageError("a pause may last a year at most; what shall rest longer is switched off")
     with transaction.atomic():
         kept = _locked(sync)
         if not kept.is_paused(now):

@@ -53,7 +53,7 @@ class Sync:
     cron: the default rhythm in UTC, five fields. targets: what should be confirmed. order:
     place in sync_all. in_parts: its command takes some instances alone (--rds, --failed-from).
     flags: what else its command takes: option of a run → word (`only` → `--admin`).
-    limit: seconds that a run may take, when less than RAINBO_RUN_LIMIT.
+    limit: seconds that a run may take, when less than RAINBO_RUN_LIMIT and none are told for it.
     hidden: what it stores and hides from readers.
     end_sessions: ends what a run, named by its purpose, left open at these targets.
     """

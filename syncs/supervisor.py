@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from django.conf import settings
@@ -21,27 +22,50 @@ LOOK_EVERY = 0.5
 SLEPT = 10.0  # a supervisor that did not look for so long can't judge what it did not see
 
 
+class Told(BaseException):
+    """The supervisor was told to stop, while it looks or waits for an answer."""
+
+
 class Supervisor:
-    """One cluster at a time. `stopping` ends `run`; a signal handler may set it."""
+    """One cluster at a time, until `stop` is called."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self.command = command
         self.stopping = False
+        self._may_be_cut = False
         self._pause = 0.0
+
+    def stop(self, *_: object) -> None:
+        """For a signal's handler: it cuts short what may wait for a database that hangs."""
+        self.stopping = True
+        if self._may_be_cut:
+            self._may_be_cut = False
+            raise Told
 
     def run(self) -> None:
         """Returns once asked to stop, with no process left."""
-        while not self.stopping:
-            watched = Watched(Cluster(self.command))
-            try:
-                why = self._watch(watched)
-            finally:
-                end = watched.cluster.stop if self.stopping else watched.cluster.kill
-                end()
-            if why:
-                report(why)
-                _quietly(heartbeat.put_back)
-                self._rest(watched.age)
+        with contextlib.suppress(Told):
+            while not self.stopping:
+                watched = Watched(Cluster(self.command))
+                try:
+                    with self._cut_short():
+                        why = self._watch(watched)
+                finally:
+                    end = watched.cluster.stop if self.stopping else watched.cluster.kill
+                    end()
+                if why:
+                    with self._cut_short():
+                        report(why)
+                        _quietly(heartbeat.put_back)
+                        self._rest(watched.age)
+
+    @contextlib.contextmanager
+    def _cut_short(self) -> Iterator[None]:
+        self._may_be_cut = True
+        try:
+            yield
+        finally:
+            self._may_be_cut = False
 
     def _watch(self, watched: Watched) -> str:
         """Why the cluster has to be started anew; empty when asked to stop."""
@@ -99,12 +123,12 @@ class Watched:
         if self._lost:
             heartbeat.put_back()
             self._lost = False
-        sign = heartbeat.latest(self.cluster.pids())
+        sign = heartbeat.latest(self.cluster.place, self.cluster.pids())
         if sign != self._sign and sign is not None:
             self._sign, self._heard = sign, now
         if now - self._sent > settings.RAINBO_BEAT:
             self._sent = now
-            heartbeat.send(self.cluster.session)
+            heartbeat.send(self.cluster.place, self.cluster.session)
 
 
 def report(why: str) -> None:

@@ -7,7 +7,6 @@ is left as it is. Never: every scheduled task rings again for the runs that stil
 from __future__ import annotations
 
 import os
-import socket
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -19,6 +18,7 @@ from django_q.tasks import async_task
 from syncs import lost, runs, slots
 from syncs.models import RunState, SyncRun, Trigger
 from syncs.options import Options
+from syncs.place import here
 
 RUN_QUEUED = "syncs.tasks.run_queued"
 
@@ -83,4 +83,4 @@ def ring_for_overlooked() -> None:
 def beat(who: str = "") -> None:
     """Note, by the database's clock, that this process does its work; who: instead of its id."""
     with connection.cursor() as cursor:
-        cursor.execute(_BEAT, [f"{socket.gethostname()}:{who or os.getpid()}"])
+        cursor.execute(_BEAT, [f"{here()}:{who or os.getpid()}"])

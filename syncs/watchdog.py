@@ -58,9 +58,10 @@ class Watchdog:
 
 
 def limit_of(sync: str) -> float:
-    """Seconds that a run of the sync may take."""
+    """Seconds that a run of the sync may take: those told for it, else the code's or the usual."""
     own, of_all = specs.get(sync).limit, float(settings.RAINBO_RUN_LIMIT)
-    return of_all if own is None else min(own, of_all)
+    usual = of_all if own is None else min(own, of_all)
+    return float(settings.RAINBO_RUN_LIMITS.get(sync, usual))
 
 
 def _words(limit: float) -> str:

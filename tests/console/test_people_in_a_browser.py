@@ -56,6 +56,12 @@ def shown_by(secret: bytes) -> str:
     return f"{totp(secret, t0=0):06d}"
 
 
+def test_the_first_page_tells_the_zone_of_the_browser(stranger: Window) -> None:
+    stranger.open(SIGN_IN)
+    stranger.wait_for("() => document.cookie.includes('rainbo_zone=UTC')")
+    assert not stranger.complaints
+
+
 def test_a_wrong_password_is_told_and_the_right_one_lets_in(stranger: Window, ann: User) -> None:
     stranger.open(SIGN_IN)
     by_keyboard(stranger, "ann", "wrong")

@@ -22,6 +22,10 @@ LINES = [
 ]
 
 
+def read(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
 def test_both_units_are_there() -> None:
     assert [unit.name for unit in UNITS] == ["rainbo-web.service", "rainbo-worker.service"]
 
@@ -70,3 +74,52 @@ def test_logs_of_the_crontab_are_rotated() -> None:
     logs = {Path(log).parent for line in LINES for log in re.findall(r">>(\S+)", line)}
     assert logs == {Path("/var/log/rainbo")}
     assert (DEPLOY / "logrotate").read_text().splitlines()[1] == "/var/log/rainbo/*.log {"
+    assert "install -d -o rainbo -g rainbo -m 0750 /var/log/rainbo" in read("docs/production.md")
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("pa$$word;x", "pa$$word;x"),  # a shell would expand and end the command
+        ("*/5 * * * *; b", "*/5 * * * *; b"),
+        ("'it is $5'", "it is $5"),
+        ('"a \\"b\\" \\$c \\d"', 'a "b" $c \\d'),
+        ("a#b", "a#b"),
+        ("a\\ b\\\\c", "a b\\c"),
+        ("  spaced  ", "spaced"),
+        ("", ""),
+        ("''", ""),
+    ],
+)
+def test_the_crontab_reads_the_environment_as_systemd_does(
+    tmp_path: Path, written: str, value: str
+) -> None:
+    """As `man systemd.exec` says of EnvironmentFile=."""
+    assert all("$WITH_ENVIRONMENT" in line for line in LINES)
+    environment = tmp_path / "environment"
+    environment.write_text(f"# A=1\n;B=2\n\nRAINBO_X={written}\nno line\nRAINBO_Y=last\n")
+    show = (
+        "import os; print([(k, v) for k, v in os.environ.items() if k in 'AB' or 'RAINBO_' in k])"
+    )
+    done = subprocess.run(
+        [sys.executable, DEPLOY / "with_environment.py", environment, sys.executable, "-c", show],
+        env={},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == repr([("RAINBO_X", value), ("RAINBO_Y", "last")])
+
+
+@pytest.mark.parametrize("value", ["a b;c", "$HOME `id`", 'say "x"', "back\\slash", "#1"])
+def test_single_quotes_mean_the_same_to_a_shell(tmp_path: Path, value: str) -> None:
+    """As .env.example tells those who read the file in a shell."""
+    environment = tmp_path / "environment"
+    environment.write_text(f"RAINBO_X='{value}'\n")
+    reader = [sys.executable, str(DEPLOY / "with_environment.py"), str(environment)]
+    shell = ["sh", "-c", f'set -a; . {environment}; exec "$@"', "sh"]
+    for way in (reader, shell):
+        done = subprocess.run(
+            [*way, "printenv", "RAINBO_X"], capture_output=True, text=True, check=True
+        )
+        assert done.stdout == f"{value}\n"

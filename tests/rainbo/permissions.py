@@ -13,7 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from enum import Enum
+
+NEXT_MONTH = f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%dT%H:%M}"
 
 
 class Rule(Enum):
@@ -172,7 +175,7 @@ PAGES: dict[str, Page] = {
     "syncs/syncschedule/<int:pk>/run/": press("syncs.run_sync"),
     "syncs/syncschedule/<int:pk>/dry-run/": press("syncs.run_sync"),
     "syncs/syncschedule/<int:pk>/pause/": press(
-        "syncs.change_syncschedule", until="2036-01-01T00:00", reason="to see"
+        "syncs.change_syncschedule", until=NEXT_MONTH, reason="to see"
     ),
     "syncs/syncschedule/<int:pk>/resume/": press("syncs.change_syncschedule"),
 }

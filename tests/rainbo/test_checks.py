@@ -146,6 +146,13 @@ def test_first_rhythms_must_be_of_syncs_and_come(
     assert ids(checks.schedules()) == found
 
 
+def test_limits_of_their_own_must_be_of_syncs(settings: Settings) -> None:
+    settings.RAINBO_RUN_LIMITS = {"ghost_users": 1800}
+    assert ids(checks.run_limits()) == []
+    settings.RAINBO_RUN_LIMITS = {"ghosts": 1800}
+    assert ids(checks.run_limits()) == ["rainbo.E015"]
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     ("names", "found"),

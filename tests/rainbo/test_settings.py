@@ -76,6 +76,9 @@ def test_the_queue_follows_workers_and_limit(load: Load) -> None:
     queue = load(RAINBO_WORKERS="2", RAINBO_RUN_LIMIT="1000")["Q_CLUSTER"]
     assert (queue["workers"], queue["queue_limit"]) == (2, 2)
     assert (queue["timeout"], queue["retry"]) == (1060, 2420)
+    longest = load(RAINBO_RUN_LIMITS="ghost_users=1800; instance_health=50")
+    assert longest["RAINBO_RUN_LIMITS"] == {"ghost_users": 1800, "instance_health": 50}
+    assert (longest["Q_CLUSTER"]["timeout"], longest["Q_CLUSTER"]["retry"]) == (1860, 4020)
     assert load()["RAINBO_RETRY_SECONDS"] == (60, 300, 600)
     assert load(RAINBO_RETRY_SECONDS="none")["RAINBO_RETRY_SECONDS"] == ()
 
@@ -108,6 +111,8 @@ def test_the_own_database_takes_its_ca(load: Load, tmp_path: Path) -> None:
         ("RAINBO_EXPECTED_PERIOD", "1"),
         ("RAINBO_WITHHELD_CAP", "1%"),
         ("RAINBO_RETRY_SECONDS", "60,,600"),
+        ("RAINBO_RUN_LIMITS", "ghost_users"),
+        ("RAINBO_RUN_LIMITS", "ghost_users=1"),
     ],
 )
 def test_nonsense_is_refused_by_name(load: Load, name: str, value: str) -> None:

@@ -8,7 +8,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from rainbo.zone import display_zone
+from rainbo.zone import COOKIE, display_zone
 from tests.rows import staff
 
 
@@ -41,7 +41,18 @@ def test_the_consoles_own_pages_open(admin_client: Client, page: str) -> None:
     assert admin_client.get(f"/admin/{page}").status_code == 200
 
 
-def test_people_see_the_time_of_their_zone(settings: Settings) -> None:
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ("America/New_York", "America/New_York"),
+        (None, "Asia/Tokyo"),
+        ("Mars/Olympus", "Asia/Tokyo"),
+        ("../../etc/passwd", "Asia/Tokyo"),
+    ],
+)
+def test_people_see_the_time_of_their_zone(
+    settings: Settings, told: str | None, shown: str
+) -> None:
     settings.RAINBO_TIME_ZONE = "Asia/Tokyo"
     seen = []
 
@@ -49,8 +60,10 @@ def test_people_see_the_time_of_their_zone(settings: Settings) -> None:
         seen.append(timezone.get_current_timezone_name())
         return HttpResponse()
 
-    display_zone(view)(HttpRequest())
-    assert seen == ["Asia/Tokyo"]
+    request = HttpRequest()
+    request.COOKIES = {COOKIE: told} if told else {}
+    display_zone(view)(request)
+    assert seen == [shown]
     assert timezone.get_current_timezone_name() == "UTC"
 
 

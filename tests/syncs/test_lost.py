@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from django.core.management import call_command
 
 from syncs import lease, lost, runs, specs
 from syncs.models import RunState, RunTarget, SyncRun, Trigger
@@ -111,18 +114,41 @@ def test_a_run_that_the_takeover_itself_marked_is_tried_again(
     assert SyncRun.objects.filter(slot=NOON, attempt=2).exists()
 
 
-def test_the_sessions_of_what_was_under_way_are_ended() -> None:
-    ended, called = threading.Event(), list[tuple[str, list[str]]]()
-
-    def end_sessions(purpose: str, targets: list[str]) -> None:
-        called.append((purpose, targets))
-        ended.set()
-
-    spec = replace(specs.get("probe"), end_sessions=end_sessions)
-    specs.register(spec)
+def left_open(end_sessions: Callable[[str, list[str]], object]) -> SyncRun:
+    """A silent run that was at work on instance 2; what ends its session there."""
+    specs.register(replace(specs.get("probe"), end_sessions=end_sessions))
     record = silent()
     RunTarget.objects.create(run=record, target="1", label="one", state="succeeded")
     RunTarget.objects.create(run=record, target="2", label="two")
+    return record
+
+
+def test_the_sessions_of_what_was_under_way_are_ended() -> None:
+    called = list[tuple[str, list[str]]]()
+    record = left_open(lambda *args: called.append(args))
     lost.sweep()
-    assert ended.wait(10)
+    lost.wait_for_sessions()
     assert called == [(f"probe/{record.pk}", ["2"])]
+
+
+def test_a_process_that_ends_waits_until_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = list[str]()
+
+    def slowly(purpose: str, _: list[str]) -> None:
+        time.sleep(0.5)
+        ended.append(purpose)
+
+    record = left_open(slowly)
+    call_command("schedule_run", "--quiet")
+    assert ended == [f"probe/{record.pk}"]
+
+
+def test_it_does_not_wait_for_an_instance_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lost, "PATIENCE", 0.1)
+    let_go = threading.Event()
+    left_open(lambda *_: let_go.wait(20))
+    lost.sweep()
+    began = time.monotonic()
+    lost.wait_for_sessions()
+    assert time.monotonic() - began < 5
+    let_go.set()

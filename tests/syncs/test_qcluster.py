@@ -29,11 +29,11 @@ def start_of(workers: Child) -> str:
 def test_workers_make_the_schedules_agree_before_they_begin() -> None:
     reconcile.reconcile()
     Schedule.objects.filter(name="user_routing").delete()
-    Schedule.objects.filter(name="ghost_users").update(repeats=5)
+    Schedule.objects.filter(name="ghost_users").update(next_run="2100-01-01T00:00Z")
     with child("qcluster", RAINBO_WORKERS="1") as workers:
         said = start_of(workers)
     assert "user_routing: has no schedule: created, every 15 minutes" in said
-    assert "ghost_users: its schedule has a wrong repeats: repaired" in said
+    assert "ghost_users: its schedule has a wrong next run: repaired" in said
     assert Schedule.objects.count() == len(specs.all_syncs())
 
 

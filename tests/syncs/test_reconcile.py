@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from importlib import import_module
 from threading import Barrier
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
+from django.db.models.expressions import RawSQL
 from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 from django_q.scheduler import scheduler
 
-from syncs import reconcile, schedules, specs
+from syncs import constraints, reconcile, schedules, specs
 from syncs.models import SyncSchedule
 from syncs.schedules import OFF, UNLIMITED
 from tests.caches import query
@@ -24,13 +26,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def unguarded(transactional_db: None) -> Iterator[None]:
-    """A database whose constraints on schedules somebody took away."""
+    """Schedules that agree, in a database whose constraints on them somebody took away."""
+    reconcile.reconcile()
     kept = query(
         "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint "
         "WHERE conrelid = 'django_q_schedule'::regclass AND conname LIKE %s",
         "only_%",
     )
-    assert len(kept) == 2
+    assert len(kept) == 3
     alter = "ALTER TABLE django_q_schedule"
     with connection.cursor() as cursor:
         for name, _ in kept:
@@ -39,6 +42,7 @@ def unguarded(transactional_db: None) -> Iterator[None]:
     Schedule.objects.all().delete()
     with connection.cursor() as cursor:
         for name, definition in kept:
+            cursor.execute(f"{alter} DROP CONSTRAINT IF EXISTS {name}")
             cursor.execute(f"{alter} ADD CONSTRAINT {name} {definition}")
 
 
@@ -138,17 +142,18 @@ def test_the_schedule_of_a_sync_that_is_no_more_is_switched_off() -> None:
         ({"cluster": "elsewhere"}, {"cluster": None}),
         ({"next_run": None}, {}),
         ({"next_run": datetime.fromisoformat("2999-01-01T00:00Z")}, {}),
+        ({"next_run": datetime.fromisoformat("1970-01-01T00:00Z")}, {}),
+        ({"next_run": RawSQL("'infinity'", ())}, {}),
     ],
 )
-def test_a_row_that_would_not_fire_is_repaired(
-    broken: dict[str, Any], mended: dict[str, Any]
+def test_without_the_constraints_a_row_that_would_not_fire_is_repaired(
+    unguarded: None, broken: dict[str, Any], mended: dict[str, Any]
 ) -> None:
-    found()
     Schedule.objects.filter(name="user_routing").update(**broken)
-    (words,) = found()
+    words = found()[0]
     assert words.startswith("user_routing: its schedule has a wrong ")
     assert {name: getattr(routes(), name) for name in mended} == mended
-    assert routes().next_run < timezone.now() + timedelta(minutes=15)
+    assert abs(routes().next_run - timezone.now()) < timedelta(minutes=15)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +170,6 @@ def test_a_row_that_would_not_fire_is_repaired(
 def test_without_the_constraints_a_malformed_row_is_repaired(
     unguarded: None, broken: dict[str, Any]
 ) -> None:
-    found()
     Schedule.objects.filter(name="user_routing").update(**broken)
     words = found()
     assert words[0].startswith("user_routing: its schedule has a wrong ")
@@ -177,19 +181,81 @@ def test_without_the_constraints_a_malformed_row_is_repaired(
 
 
 def test_without_the_constraints_a_foreign_function_is_switched_off(unguarded: None) -> None:
-    found()
     row = put(func="os.system", args="'touch /tmp/x'", cron=None, schedule_type="H")
     words = found()
     assert words[0] == f"row {row.pk}: calls 'os.system': switched off"
     row.refresh_from_db()
     assert row.repeats == OFF
-    assert [line for line in words if "constraint" in line] == [
-        f"{name}: this constraint on django_q_schedule is missing" for name in reconcile.CONSTRAINTS
-    ]
+
+
+def test_constraints_that_were_taken_away_come_back(unguarded: None) -> None:
+    put(func="os.system", args="'touch /tmp/x'", cron=None, schedule_type="H")
+    names = ("only_our_schedules", "only_rhythms_that_come", "only_rows_that_fire")
+    lines = [f"{name}: this constraint on schedules was missing: restored" for name in names]
+    assert found(only_look=True)[1:] == lines
+    assert found()[1:] == lines
+    assert found() == []
+    with pytest.raises(IntegrityError):
+        put(func="os.system")
+
+
+def test_a_constraint_that_cannot_come_back_stops_no_repair(
+    unguarded: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constraints, "PATIENCE", "none")
+    routes().delete()
+    created, *others = found()
+    assert created == "user_routing: has no schedule: created, every 15 minutes"
+    assert len(others) == 3
+    assert "was missing and could not be restored: invalid value" in others[0]
+    assert routes()
+
+
+def test_a_row_whose_function_was_broken_keeps_what_a_person_chose(unguarded: None) -> None:
+    until = timezone.now() + timedelta(days=3)
+    Schedule.objects.filter(name="user_routing").update(func="os.system", args="", cron="7 3 * * *")
+    SyncSchedule.objects.filter(sync="user_routing").update(
+        options={"targets": ["1"]}, paused_until=until, grace_seconds=30
+    )
+    assert found()[0] == "user_routing: its schedule has a wrong func, args: repaired"
+    kept = SyncSchedule.objects.select_related("schedule").get(sync="user_routing")
+    assert (kept.options, kept.paused_until, kept.grace_seconds) == (
+        {"targets": ["1"]},
+        until,
+        30,
+    )
+    assert (kept.schedule.func, kept.schedule.cron) == (schedules.FUNCTION, "7 3 * * *")
+
+
+def test_an_upgrade_mends_what_would_be_refused(unguarded: None) -> None:
+    for change in (
+        "syncs_syncschedule DROP CONSTRAINT only_pauses_that_end",
+        "syncs_syncschedule DROP CONSTRAINT only_options_that_fit",
+    ):
+        query(f"ALTER TABLE {change}")
+    query("UPDATE syncs_syncschedule SET paused_until = '-infinity', options = '[]'")
+    query("UPDATE syncs_syncschedule SET paused_until = 'infinity' WHERE sync = 'ghost_users'")
+    Schedule.objects.filter(name="user_routing").update(cluster="x", repeats=5, next_run=None)
+    Schedule.objects.filter(name="ghost_users").update(next_run=RawSQL("'infinity'", ()))
+    migration = import_module("syncs.migrations.0012_rows_that_nothing_chokes_on")
+    with transaction.atomic(), connection.cursor() as cursor:
+        for statement in (*migration.MEND, migration.PAUSES, migration.ROWS, migration.OPTIONS):
+            cursor.execute(statement)
+    assert (routes().repeats, routes().cluster) == (OFF, None)  # it would take all instances
+    kept = SyncSchedule.objects.get(sync="user_routing")
+    assert (kept.options, kept.paused_until) == ({}, None)
+    assert "Switched off: its options made no sense." in kept.note
+    assert SyncSchedule.objects.get(sync="ghost_users").is_paused(timezone.now())
+
+
+@pytest.mark.parametrize("wrong", ["[]", '{"targets": 5}', '{"targets": [5]}', '"x"'])
+def test_options_that_no_run_could_take_are_refused(wrong: str) -> None:
+    found()
+    with pytest.raises(IntegrityError):
+        query("UPDATE syncs_syncschedule SET options = %s::jsonb", wrong)
 
 
 def test_a_malformed_row_stops_the_others_only_until_reconciling(unguarded: None) -> None:
-    found()
     past = timezone.now() - timedelta(minutes=1)
     Schedule.objects.filter(name="user_routing").update(next_run=past)
     put(name="ghost_users", args="('ghost", next_run=past, schedule_type="H")

@@ -46,6 +46,11 @@ def test_previous_slot_is_earlier_than_the_moment() -> None:
     assert rhythm.previous_slot("0 * * * *", at("2026-11-22 12:00")) == at("2026-11-22 11:00")
 
 
+@pytest.mark.parametrize(("clock", "comes"), [("02:00", True), ("02:01", False), ("03:00", False)])
+def test_a_moment_is_a_planned_time_or_none(clock: str, comes: bool) -> None:
+    assert rhythm.comes_at("0 2 * * *", at(f"2026-11-22 {clock}")) is comes
+
+
 @pytest.mark.parametrize(
     ("cron", "seconds"), [("* * * * *", 60), ("*/15 * * * *", 900), ("0 2 * * *", 86400)]
 )
@@ -56,10 +61,12 @@ def test_period(cron: str, seconds: int) -> None:
 NEVER_COMES = [
     *("", "* * * *", "61 * * * *", "* * * * * *", "@hourly", "x", "*/0 * * * *", "1,,2 * * * *"),
     *("0 0 30 2 *", "0 0 31 2 *", "0 0 31 4,6 *", "0 0 30-31 2 *", "0 0 31 02 *", "* * * * *\n"),
+    *("0 0 31 2-2 *", "0 0 31 4-6/2 *", "0 0 30,31 2 */2", "0 0 31 2 *,1"),
     *("0 0 0 * *", "0 24 * * *", "0 0 * 13 *", "0 0 * * 8", "H * * * *", "? * * * *"),
 ]
 SURELY_COMES = [
     *("*/15 2-4 * * 1,3", "0 0 29 2 *", "0 0 31 12 *", "0 0 30 4,6 *", "0 0 31 */2 *"),
+    *("0 2 31 1-12 *", "0 2 30 1-4 *", "0 0 31 2 1", "0 0 31 9-11 *", "0 0 30 2 1-5"),
     *("0 0 1 1 *", "59 23 28 12 7", "7,37 * * * *", "0 22-2 * * 5-6", "0 0 30,31 1 *"),
 ]
 

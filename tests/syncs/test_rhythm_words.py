@@ -49,6 +49,12 @@ def test_a_time_in_the_skipped_and_in_the_repeated_hour_is_told() -> None:
     assert repeated.endswith("02:30 CET.")
 
 
+@pytest.mark.parametrize("minute", [0, 10, 40])
+def test_it_is_told_in_whatever_minute_one_looks(minute: int) -> None:
+    now = datetime(2026, 11, 26, 1, minute, tzinfo=UTC)
+    assert len(clock_changes("0,30 1 * * *", BERLIN, now)) == 2
+
+
 @pytest.mark.parametrize(
     ("cron", "zone"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.contrib.auth.models import Permission
@@ -12,6 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 
+from rainbo.zone import COOKIE
 from syncs import reconcile, schedules
 from syncs.models import RunState, SyncRun, SyncSchedule, Trigger
 from syncs.schedule_actions import LOCAL
@@ -266,6 +268,20 @@ def test_a_dry_run_is_one(admin_client: Client) -> None:
     assert SyncRun.objects.get().options == {"dry_run": True}
 
 
+def test_the_zone_is_that_of_the_viewers_browser(admin_client: Client) -> None:
+    admin_client.cookies[COOKIE] = "America/New_York"
+    assert "next times in UTC in America/New_York" in text_of(admin_client.get(page("ghost_users")))
+
+
+def test_a_pause_ends_in_the_zone_that_the_page_showed(admin_client: Client) -> None:
+    """Also when the browser has told another zone meanwhile."""
+    ends = (timezone.now() + timedelta(days=2)).replace(second=0, microsecond=0)
+    tokyo = ends.astimezone(ZoneInfo("Asia/Tokyo")).strftime(LOCAL)
+    admin_client.cookies[COOKIE] = "America/New_York"
+    admin_client.post(way("pause"), {"until": tokyo, "reason": "why", "zone": "Asia/Tokyo"})
+    assert kept().paused_until == ends
+
+
 def local(delta: timedelta) -> str:
     return (timezone.now() + delta).strftime(LOCAL)
 
@@ -288,6 +304,7 @@ def test_a_pause_is_shown_and_taken_away(admin_client: Client) -> None:
     ("until", "reason", "words"),
     [
         (timedelta(hours=-1), "why", "must end in the future"),
+        (timedelta(days=367), "why", "may last a year at most"),
         (None, "why", "Say until when"),
         (timedelta(hours=1), "", "Say why"),
     ],
@@ -297,6 +314,17 @@ def test_a_pause_without_sense_is_refused(
 ) -> None:
     form = {"until": local(until) if until else "", "reason": reason}
     assert words in said(admin_client.post(way("pause"), form, follow=True))
+    assert kept().paused_until is None
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Tokyo"])
+@pytest.mark.parametrize("until", ["9999-12-31T23:59", "0001-01-01T00:00"])
+def test_a_pause_at_the_ends_of_time_is_refused(
+    admin_client: Client, settings: Any, zone: str, until: str
+) -> None:
+    settings.RAINBO_TIME_ZONE = zone
+    answer = admin_client.post(way("pause"), {"until": until, "reason": "why"}, follow=True)
+    assert "It is not paused" in said(answer)
     assert kept().paused_until is None
 
 

@@ -68,6 +68,17 @@ def test_two_heavy_syncs_at_the_same_time_are_told(
     assert (words in said) is is_told
 
 
+def test_a_rare_rhythm_is_compared_with_a_frequent_one_and_the_other_way_round() -> None:
+    words = "starts at the same time, next at 2026-11-23 18:00 UTC"
+    for own, other in (("0 18 * * *", "*/5 * * * *"), ("*/5 * * * *", "0 18 * * *")):
+        known = Known(
+            usual=dict.fromkeys(("user_routing", "ghost_users"), timedelta(minutes=2)),
+            crons={"ghost_users": other},
+        )
+        said = "\n".join(warnings(specs.get("user_routing"), own, known, BERLIN, NOW))
+        assert words in said
+
+
 def test_a_change_of_summer_time_is_told() -> None:
     assert "On 2027-03-28 Europe/Berlin skips an hour" in warned("30 1 * * *", "ghost_users")
 

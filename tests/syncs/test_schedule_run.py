@@ -217,7 +217,7 @@ def test_rings_without_a_worker_do_not_pile_up() -> None:
     plan()
     asked = SyncRun.objects.create(sync="probe", trigger=Trigger.BUTTON)
     tasks.ring(asked)
-    heartbeat.send(1)
+    heartbeat.send("elsewhere", 1)
     OrmQ.objects.create(key="rainbo", payload="of another key", lock=Now())
     call()
     asked.refresh_from_db()

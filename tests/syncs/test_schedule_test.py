@@ -87,3 +87,12 @@ def test_on_a_terminal_it_asks(
     monkeypatch.setattr("sys.stdin", Terminal(f"{answer}\n"))
     assert call() == 0
     assert SyncRun.objects.get().sync == "probe"
+
+
+@pytest.mark.parametrize("answer", ["²", "0", "99", ""])
+def test_an_answer_that_names_no_sync_is_wrong_usage(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: str
+) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal(f"{answer}\n"))
+    assert call() == 2
+    assert "no sync is named" in capsys.readouterr().err

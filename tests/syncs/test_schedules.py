@@ -12,6 +12,7 @@ from syncs import reconcile, rhythm, schedules
 from syncs.errors import UsageError
 from syncs.models import RunState, SyncRun, SyncSchedule
 from syncs.schedules import OFF, UNLIMITED, ChangedMeanwhile, Wanted
+from tests.caches import query
 from tests.syncs.test_rhythm import NEVER_COMES, SURELY_COMES
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -108,6 +109,17 @@ def test_a_pause_must_end_in_the_future() -> None:
         schedules.pause("user_routing", timezone.now() - MINUTE, "", "ann")
 
 
+def test_a_pause_must_end_within_a_year() -> None:
+    with pytest.raises(UsageError, match="a year at most"):
+        schedules.pause("user_routing", datetime.max.replace(tzinfo=UTC), "", "ann")
+
+
+@pytest.mark.parametrize("until", ["infinity", "-infinity", "9999-12-31 23:59+00"])
+def test_the_database_refuses_a_pause_that_no_page_could_show(until: str) -> None:
+    with pytest.raises(IntegrityError):
+        query("UPDATE syncs_syncschedule SET paused_until = %s", until)
+
+
 def test_a_pause_says_when_it_will_run_again() -> None:
     now = timezone.now()
     until = datetime(now.year + 1, 5, 1, 2, 3, tzinfo=UTC)
@@ -147,6 +159,11 @@ def test_a_pause_that_is_made_longer_keeps_its_beginning() -> None:
         {"schedule_type": "H"},
         {"intended_date_kwarg": None},
         {"cron": None},
+        {"next_run": None},
+        {"next_run": datetime(1970, 1, 1, tzinfo=UTC)},
+        {"next_run": datetime.max.replace(tzinfo=UTC)},
+        {"cluster": "elsewhere"},
+        {"repeats": 3},
     ],
 )
 def test_the_database_refuses_any_other_schedule(wrong: dict[str, object]) -> None:

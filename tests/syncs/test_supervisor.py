@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.db import OperationalError
@@ -14,6 +16,7 @@ from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 from pytest_django import Settings
 
+from localfleet import proc
 from syncs import cluster, heartbeat, supervisor
 from syncs.cluster import Cluster
 from syncs.models import Heartbeat, Lease, RunState, SyncRun, Trigger, WorkerEvent
@@ -78,6 +81,25 @@ def test_a_lost_process_is_noticed_once(start: Callable[[list[str]], Cluster]) -
     assert not brief.has_lost_one()
 
 
+def test_the_name_of_a_foreign_process_does_not_matter(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for folder, stat in (
+        ("7", b"7 (\xd0\xff\xfe) S 1 7 5 0"),
+        ("8", b""),
+        ("9", b"9 (a) b) S 7 9 5 0"),
+    ):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "stat").write_bytes(stat)
+    monkeypatch.setattr(cluster, "PROC", tmp_path)
+    monkeypatch.setattr(proc, "PROC", tmp_path)
+    assert sorted(cluster._processes()) == [(7, 5, 1), (9, 5, 7)]
+    assert proc.children(7) == [9]
+    assert proc.program(9) == "a) b"
+    assert proc.program(7)
+    assert proc.program(8) is None
+
+
 def test_a_main_process_that_ended_is_trouble(start: Callable[[list[str]], Cluster]) -> None:
     watched = Watched(start(["true"]))
     until(lambda: not watched.cluster.main_lives)
@@ -89,7 +111,7 @@ def test_silence_is_trouble_and_a_beat_ends_it(
 ) -> None:
     settings.RAINBO_WORKER_SILENCE = 0
     watched = Watched(start(SLEEP))
-    Heartbeat.objects.create(worker=f"{HOST}:{watched.cluster.session}", at=Now())
+    Heartbeat.objects.create(worker=f"{watched.cluster.place}:{watched.cluster.session}", at=Now())
     assert watched.look() == ""
     assert "no sign of life came through the workers" in watched.look()
     Heartbeat.objects.update(at=Now() + timedelta(seconds=1))
@@ -101,9 +123,25 @@ def test_the_beat_of_another_cluster_is_no_sign(
 ) -> None:
     settings.RAINBO_WORKER_SILENCE = 0
     watched = Watched(start(SLEEP))
-    Heartbeat.objects.create(worker=f"{HOST}:{os.getpid()}", at=Now())
-    Heartbeat.objects.create(worker=f"elsewhere:{watched.cluster.session}", at=Now())
+    pid, where = watched.cluster.session, watched.cluster.place
+    for other in (
+        f"{where}:{os.getpid()}",
+        f"elsewhere:{pid}",
+        f"{HOST}:{pid}",
+        f"{HOST}/1f:{pid}",
+    ):
+        Heartbeat.objects.create(worker=other, at=Now())
     assert watched.look()
+
+
+def test_each_cluster_calls_itself_by_a_name_of_its_own(
+    start: Callable[[list[str]], Cluster], tmp_path: Path
+) -> None:
+    said = [tmp_path / "first", tmp_path / "second"]
+    found = [start(["bash", "-c", f'echo "{HOST}/$RAINBO_CLUSTER" > {path}']) for path in said]
+    until(lambda: all(path.exists() and path.read_text() for path in said))
+    assert [path.read_text().strip() for path in said] == [one.place for one in found]
+    assert found[0].place != found[1].place
 
 
 def test_a_renewed_lease_is_a_sign(
@@ -115,7 +153,7 @@ def test_a_renewed_lease_is_a_sign(
         sync="probe",
         state=RunState.RUNNING,
         trigger=Trigger.SCHEDULE,
-        host=HOST,
+        host=watched.cluster.place,
         pid=watched.cluster.session,
     )
     Lease.objects.create(sync="probe", run=record, renewed_at=Now())
@@ -129,7 +167,7 @@ def test_no_cluster_is_judged_while_the_database_is_away(
     settings.RAINBO_WORKER_SILENCE = 0
     watched = Watched(start(SLEEP))
 
-    def away(_: object) -> None:
+    def away(*_: object) -> None:
         raise OperationalError("connection refused")
 
     monkeypatch.setattr(heartbeat, "latest", away)
@@ -145,7 +183,7 @@ def test_beats_go_out_at_their_pace(
     watched.look()
     task = SignedPackage.loads(OrmQ.objects.get().payload)
     assert task["func"] == heartbeat.COME_BACK
-    assert task["args"][:2] == (HOST, watched.cluster.session)
+    assert task["args"][:2] == (watched.cluster.place, watched.cluster.session)
     settings.RAINBO_BEAT = 0
     watched.look()
     assert OrmQ.objects.count() == 2
@@ -189,6 +227,21 @@ def test_a_cluster_that_ends_is_started_anew_and_told(
     assert event.host == HOST
     assert event.message.startswith("the workers' main process ended: ")
     assert event.message in caplog.text
+
+
+def test_a_stop_waits_for_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As psycopg waits: what a signal's handler raises ends it."""
+    work = Supervisor(SLEEP)
+    monkeypatch.setattr(heartbeat, "latest", lambda *_: time.sleep(60))
+    before = signal.signal(signal.SIGALRM, work.stop)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        began = time.monotonic()
+        work.run()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert time.monotonic() - began < 5
+    assert work.stopping
 
 
 def test_a_cluster_that_cannot_live_is_not_started_in_a_rush(

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from syncs import due, report, runs, specs, tasks
+from syncs import due, lost, report, runs, specs, tasks
 from syncs.command import Talk, interruptible
 from syncs.models import RunState, SyncRun
 from syncs.printable import json_text
@@ -37,6 +37,7 @@ def _run(talk: Talk) -> int:
         with interruptible():
             tasks.keep("schedule_run")
             records = due.run_due(execute, complaints.append)
+            lost.wait_for_sessions()
     except KeyboardInterrupt:
         talk.complain("Interrupted: the run is closed as failed, and retried when its time comes.")
         return report.INTERRUPTED

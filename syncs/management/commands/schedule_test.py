@@ -46,6 +46,6 @@ def _ask() -> str:
     for number, name in enumerate(names, 1):
         sys.stderr.write(f"{number}  {name}\n")
     answer = input("Which sync? ").strip()
-    if answer.isdigit() and 0 < int(answer) <= len(names):
+    if answer.isdecimal() and 0 < int(answer) <= len(names):
         return names[int(answer) - 1]
     return answer

@@ -18,6 +18,6 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         supervisor = Supervisor(QCLUSTER)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda *_: setattr(supervisor, "stopping", True))
+            signal.signal(number, supervisor.stop)
         supervisor.run()
         self.stdout.write("The workers have stopped; no process is left.")

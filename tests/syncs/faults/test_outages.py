@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import time
 
 import pytest
 
@@ -94,6 +95,24 @@ def test_a_stop_closes_the_run_under_way_within_ten_seconds(stage: Stage) -> Non
     (state, error) = stage.query("SELECT state, error FROM syncs_syncrun WHERE attempt = 1")[0]
     assert state == "failed"
     assert "the process was told to end" in error
+
+
+@pytest.mark.soak
+def test_a_stop_takes_ten_seconds_also_while_the_own_database_hangs(stage: Stage) -> None:
+    work = works(stage)
+    left = work.all()
+    sessions = "SELECT pid FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
+    hanging = [pid for (pid,) in stage.query(sessions, stage.name)]
+    for pid in hanging:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        time.sleep(2)  # until its next look hangs
+        work.ask_to_stop()
+        assert work.wait(10.5) == 0
+    finally:
+        for pid in hanging:
+            os.kill(pid, signal.SIGCONT)
+    assert not [pid for pid in left if proc.program(pid)]
 
 
 def test_a_killed_supervisor_leaves_no_process(stage: Stage) -> None:

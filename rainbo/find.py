@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from datetime import datetime
 from typing import Any
 
@@ -75,7 +74,8 @@ def _answer(found: Found, live: Live | None, viewer: Viewer) -> dict[str, Any]:
         "removals": [viewer.removal(removal, now) for removal in exact.removals],
         "why": [sentence(reason) for reason in exact.why],
         "touches": _touches(exact),
-        "live_command": shell.line(f"find_user {shlex.quote(found.term)} --live"),
+        "live_command": shell.line(f"find_user --live {shell.term(found.term)}"),
+        "json_command": shell.line(f"find_user --live --json {shell.term(found.term)}"),
         "live": find_live.shown(exact, live) if live else None,
         "kinds": kinds(found, viewer, now),
         "is_name": "@" not in found.term,

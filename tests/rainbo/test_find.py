@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
 from datetime import timedelta
+from pathlib import Path
+from subprocess import run
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ from django.test import Client
 from django.utils import timezone
 
 from activity.models import Activity
+from localfleet.management import words_of
 from syncs.models import Confirmation
 from tenants.models import RdsInstance, RouteRemoval, Tenant, UserRoute
 from tests.caches import register, run_sync
@@ -58,7 +62,7 @@ def test_every_account_is_shown_with_its_links(
         assert f'href="/admin/tenants/tenant/{tenant.pk}/change/">{tenant.name}</a>' in html
     assert 'href="/admin/tenants/rdsinstance/2/change/">instance 2 (rds2)</a>' in html
     assert 'href="/admin/syncs/syncrun/?sync=user_routing"' in html
-    assert "python manage.py find_user ANN@example.com --live" in shown
+    assert "python manage.py find_user --live ANN@example.com" in shown
     assert "Reads the master and 2 instances, and writes nothing there" in shown
 
 
@@ -156,7 +160,7 @@ def test_what_differs_comes_first_and_the_rest_is_cut(
     shown = ask(admin_client)
     assert "Row 2 of the directory differs" in shown
     assert "Row 1 of the directory" not in shown
-    assert "1 more are not shown: python manage.py find_user ann@example.com --live --json" in shown
+    assert "1 more are not shown: python manage.py find_user --live --json ann@example.com" in shown
 
 
 def test_what_only_the_fleet_has_is_found(directory: InstanceFleet, admin_client: Client) -> None:
@@ -209,6 +213,24 @@ def test_an_empty_question_says_what_can_be_asked(admin_client: Client) -> None:
 def test_hostile_questions_are_answered(admin_client: Client, query: str, said: str) -> None:
     assert said in find(admin_client, query)
     assert admin_client.post(PAGE, query_params={"q": query}).status_code == 200
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("manage", ['make manage CMD="{}"', "x python manage.py '{}'"])
+@pytest.mark.parametrize(
+    "email", ["$(touch ran)@b.c", "`touch ran`@b.c", "o'b\"r\\n$HOME@b.c", "a!b@b.c", "-rf@b.c"]
+)
+def test_the_command_is_safe_to_paste(
+    admin_client: Client, settings: Any, tmp_path: Path, manage: str, email: str
+) -> None:
+    settings.RAINBO_MANAGE = manage
+    command = admin_client.get(PAGE, {"q": email}).context["live_command"]
+    script = f'make() {{ printf %s "${{2#CMD=}}"; }}; x() {{ printf %s "$3"; }}; {command}'
+    done = run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    options = ["--"] if email.startswith("-") else []
+    assert words_of(done.stdout) == ["find_user", "--live", *options, email]
+    assert shlex.split(done.stdout)[-1] == email
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.django_db

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError, ManagementUtility, call_command
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
@@ -62,6 +62,12 @@ def test_all_accounts_of_an_email_are_told(directory: Instance, capsys: Captured
     assert "ANN@example.com: 2 accounts (cache 0 s old, on time)" in out
     assert "instance 1 (rds1), healthy: tenant 7 “Acme” (trial), user 70 “Ann”, Active\n" in out
     assert "instance 2 (rds2), not active: tenant 8 on instance 2, not yet read, user 80" in out
+
+
+def test_a_name_like_an_option_is_a_name(transactional_db: None, capsys: Captured) -> None:
+    with pytest.raises(SystemExit, match="1"):
+        ManagementUtility(["manage.py", "find_user", "--json", "--", "-rf@x.example"]).execute()
+    assert json.loads(capsys.readouterr().out)["email"] == "-rf@x.example"
 
 
 def test_json_is_one_document(directory: Instance, capsys: Captured) -> None:

@@ -22,17 +22,18 @@ from syncs import markup, shell
 from syncs.errors import UsageError
 from tenants import live_lookup
 from tenants.live_lookup import Live
+from tenants.live_slots import Busy, slot
 from tenants.lookup import Cache, Lookup
 from tenants.searching import Found, search
 
-LOOK = "tenants.view_userroute"
+LOOK, ASK = "tenants.view_userroute", "tenants.check_instance"
 MOST = 100  # accounts of one e-mail; the list of routes has the others
 
 
 @require_http_methods(["GET", "POST"])
 def view(request: HttpRequest) -> HttpResponse:
     """GET answers from the cache; POST asks the master and the instances, too."""
-    if not request.user.has_perm(LOOK):
+    if not request.user.has_perms([LOOK, ASK] if request.method == "POST" else [LOOK]):
         raise PermissionDenied
     term = request.GET.get("q", "").strip()
     context = {**admin.site.each_context(request), "title": "Find", "term": term}
@@ -42,13 +43,18 @@ def view(request: HttpRequest) -> HttpResponse:
         found = None
         context |= {"refusal": sentence(str(error)), "term": ""}
     if found is not None:
-        live = _ask(request, found.exact) if request.method == "POST" else None
+        live = None
+        try:
+            live = _ask(request, found.exact) if request.method == "POST" else None
+        except Busy as error:
+            context |= {"busy": str(error)}
         context |= _answer(found, live, Viewer.of(request))
     return TemplateResponse(request, "rainbo/find.html", context)
 
 
 def _ask(request: HttpRequest, found: Lookup) -> Live:
-    live = live_lookup.ask(found)
+    with slot():
+        live = live_lookup.ask(found)
     after = {
         "asked": ["the master", *(there.label for there in live.instances.values())],
         "accounts on the master": len(live.master.rows),

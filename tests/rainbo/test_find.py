@@ -18,6 +18,7 @@ from django.utils import timezone
 from activity.models import Activity
 from localfleet.management import words_of
 from syncs.models import Confirmation
+from tenants.live_slots import slot
 from tenants.models import RdsInstance, RouteRemoval, Tenant, UserRoute
 from tests.caches import register, run_sync
 from tests.instances import InstanceFleet
@@ -180,6 +181,18 @@ def test_an_instance_that_is_down_is_told(directory: InstanceFleet, admin_client
 
 
 @pytest.mark.django_db
+def test_few_may_wait_for_servers_at_once(admin_client: Client) -> None:
+    instance_row(1, is_master=True, host="127.0.0.1", port=1)
+    confirmation()
+    with slot(), slot():
+        shown = ask(admin_client)
+    assert "Others wait for instances just now: nothing was asked" in shown
+    assert "No account." in shown
+    assert not Activity.objects.filter(action="email.looked_up_live").exists()
+    assert "The master can't be asked" in ask(admin_client)
+
+
+@pytest.mark.django_db
 def test_looking_asks_no_server_and_is_no_action(admin_client: Client) -> None:
     instance_row(1, is_master=True, host="192.0.2.1")
     find(admin_client, MAIL)
@@ -288,17 +301,27 @@ def test_what_one_may_not_see_is_not_linked(client: Client) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("role", "may"),
-    [("support_admin", True), ("billing_admin", True), ("read_only", True), (None, False)],
+    ("role", "may", "may_ask"),
+    [
+        ("support_admin", True, True),
+        ("billing_admin", True, False),
+        ("read_only", True, False),
+        (None, False, False),
+    ],
 )
-def test_who_may_view_routes_may_find(client: Client, role: str | None, may: bool) -> None:
+def test_who_may_view_routes_may_find(
+    client: Client, role: str | None, may: bool, may_ask: bool
+) -> None:
     user = staff()
     if role:
         user.groups.add(Group.objects.get(name=role))
     client.force_login(user)
-    assert (client.get(PAGE).status_code, client.post(PAGE).status_code) == (
-        (200, 200) if may else (403, 403)
+    found = client.get(PAGE, {"q": MAIL})
+    assert (found.status_code, client.post(PAGE).status_code) == (
+        200 if may else 403,
+        200 if may_ask else 403,
     )
+    assert (b"Ask the fleet now" in found.content) == may_ask
     home = client.get("/admin/").content.decode()
     assert ('href="/admin/find/"' in home) == may
     assert ("data-find" in home) == may

@@ -35,13 +35,13 @@ def view(request: HttpRequest) -> HttpResponse:
     """GET answers from the cache; POST asks the master and the instances, too."""
     if not request.user.has_perms([LOOK, ASK] if request.method == "POST" else [LOOK]):
         raise PermissionDenied
-    term = request.GET.get("q", "").strip()
+    term = request.GET.get("q", "")
     context = {**admin.site.each_context(request), "title": "Find", "term": term}
     try:
-        found = search(term) if term else None
+        found = search(term) if term.strip() else None
     except UsageError as error:
         found = None
-        context |= {"refusal": sentence(str(error)), "term": ""}
+        context["refusal"] = sentence(str(error))
     if found is not None:
         live = None
         try:
@@ -71,6 +71,7 @@ def _answer(found: Found, live: Live | None, viewer: Viewer) -> dict[str, Any]:
     accounts = [viewer.row(route, now) for route in exact.shown[:MOST]]
     withheld = [viewer.row(route, now) for route in exact.withheld[:MOST]]
     return {
+        "term": found.term,
         "is_email": is_email,
         "verdict": _verdict(exact, live),
         "cache": _cache(exact.cache, now),

@@ -229,6 +229,19 @@ def test_hostile_questions_are_answered(admin_client: Client, query: str, said: 
 
 
 @pytest.mark.django_db
+def test_a_refusal_keeps_what_was_typed(admin_client: Client) -> None:
+    page = admin_client.get(PAGE, {"q": "ann\u200b@b.c"})
+    assert "Give an e-mail without line breaks" in text_of(page)
+    assert 'name="q" value="ann\u200b@b.c"' in page.content.decode()
+
+
+@pytest.mark.django_db
+def test_the_fleet_is_asked_for_what_was_found(admin_client: Client) -> None:
+    html = admin_client.get(PAGE, {"q": "Ann <ann@b.c>,"}).content.decode()
+    assert 'action="?q=ann%40b.c#live"' in html
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("manage", ['make manage CMD="{}"', "x python manage.py '{}'"])
 @pytest.mark.parametrize(
     "email", ["$(touch ran)@b.c", "`touch ran`@b.c", "o'b\"r\\n$HOME@b.c", "a!b@b.c", "-rf@b.c"]

@@ -130,7 +130,7 @@ def test_a_stale_cache_says_why(directory: InstanceFleet, admin_client: Client) 
 def test_the_fleet_is_asked_and_agrees(directory: InstanceFleet, admin_client: Client) -> None:
     shown = ask(admin_client)
     assert "2 accounts are the same everywhere." in shown
-    assert "Row 1 of the directory the same" in shown
+    assert "Tenant 7 “Acme” on instance 1 (rds1) the same Field by field: 8 Row 1 of" in shown
     assert "last sign-in not kept not kept unknown –" in shown
     entry = Activity.objects.get(action="email.looked_up_live")
     assert (entry.actor, entry.subject) == ("admin", MAIL)
@@ -149,6 +149,7 @@ def test_differences_stand_side_by_side(directory: InstanceFleet, admin_client: 
     assert "1 of 2 accounts differs." in shown
     assert "field in the cache on the master on instance 2 (rds2) compared" in shown
     assert "name Ann Ann Anna differs" in shown
+    assert shown.index("status Active Blocked Active differs") < shown.index("The other fields: 6")
     assert "status Active Blocked Active differs" in shown
     assert "Status is Active in the cache and Blocked on the master." in shown
 
@@ -159,8 +160,8 @@ def test_what_differs_comes_first_and_the_rest_is_cut(
     monkeypatch.setattr("rainbo.find_live.MOST", 1)
     directory[2].execute("UPDATE users SET name = 'Anna' WHERE id = 80")
     shown = ask(admin_client)
-    assert "Row 2 of the directory differs" in shown
-    assert "Row 1 of the directory" not in shown
+    assert "Tenant 8 “Beacon Opticians” on instance 2 (rds2) differs" in shown
+    assert "Tenant 7" not in shown
     assert "1 more are not shown: python manage.py find_user --live --json ann@example.com" in shown
 
 
@@ -168,7 +169,7 @@ def test_what_only_the_fleet_has_is_found(directory: InstanceFleet, admin_client
     directory.master.add_route(3, "new@example.com", 7, user_id=71)
     shown = ask(admin_client, "new@example.com")
     assert "The cache has no account, the fleet itself has." in shown
-    assert "Row 3 of the directory is on the master only." in shown
+    assert "Row 3, tenant 7 on instance 1 (rds1) is on the master only." in shown
     assert "No account there either." in ask(admin_client, "eve@example.com")
 
 

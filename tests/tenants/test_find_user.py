@@ -163,17 +163,18 @@ def test_differences_to_the_master_are_told(directory: Instance, capsys: Capture
     directory.execute("DELETE FROM user_email_routing WHERE id = 2")
     directory.add_route(5, "aNN@example.com", 11)
     _, found = look_json(capsys, MAIL, "--live")
+    here = "row 1, tenant 7 on instance 1 (rds1)"
     assert found["live"]["differences"] == [
-        "row 1 of the directory: status is Active in the cache and Blocked on the master",
-        "row 2 of the directory is in the cache only",
-        "row 5 of the directory is on the master only",
+        f"{here}: status is Active in the cache and Blocked on the master",
+        "row 2, tenant 8 on instance 2 (rds2) is in the cache only",
+        "row 5, tenant 11 on instance 1 (rds1) is on the master only",
     ]
 
 
 def test_what_only_the_master_knows_is_found(directory: Instance, capsys: Captured) -> None:
     code, out = look(capsys, MAIL, "--live")
     assert code == 0
-    assert "row 1 of the directory is on the master only" in out
+    assert "row 1, tenant 7 on instance 1 (rds1) is on the master only" in out
 
 
 def test_the_master_finds_every_unicode_form(master: Instance, capsys: Captured) -> None:

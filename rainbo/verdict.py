@@ -191,7 +191,7 @@ def _several_down(fleet: Fleet, down: tuple[Down, ...], now: datetime) -> Troubl
 
 def _last_answer(fleet: Fleet, now: datetime) -> str:
     last = max((down.since for down in fleet.down if down.since), default=None)
-    return f", the last did at {phrases.clock(last, now)}" if last else ""
+    return f", the last went silent at {phrases.clock(last, now)}" if last else ""
 
 
 def _waits(fleet: Fleet, *, all_routes: bool) -> str:

@@ -196,7 +196,7 @@ def _last_answer(fleet: Fleet, now: datetime) -> str:
 
 def _waits(fleet: Fleet, *, all_routes: bool) -> str:
     """`14 tenants and 3,120 routes wait for it`: all routes, when it is the directory's."""
-    held = phrases.waiting(fleet.waiting, fleet.all_routes if all_routes else None)
+    held = fleet.waiting.in_words(fleet.all_routes if all_routes else None)
     return f"{held} for {'it' if len(fleet.down) == 1 else 'them'}"
 
 

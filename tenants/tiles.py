@@ -8,11 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection
+from django.db.models import Q
 
 from syncs.models import Confirmation
 from tenants import downtime
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
+from tenants.words import counted
 
 CHECKS = 60  # of each instance: the last hour
 COUNTED = 10_000  # routes of one instance; more are said to be more
@@ -49,6 +51,15 @@ class Waiting:
     tenants: int | None
     routes: int | None
     more_routes: bool = False
+
+    def in_words(self, all_routes: int | None = None) -> str:
+        """`14 tenants and 3,120 routes wait`; all_routes: when the directory itself is held up."""
+        tenants = counted(self.tenants, "tenant")
+        if all_routes is not None:
+            return f"{tenants} and all {counted(all_routes, 'route')} wait"
+        if self.routes is None:
+            return f"{tenants} and their routes wait"
+        return f"{tenants} and {counted(self.routes, 'route', more=self.more_routes)} wait"
 
 
 @dataclass(frozen=True)
@@ -110,6 +121,19 @@ def read() -> Fleet:
     )
 
 
+def waits_for(instance: RdsInstance) -> str:
+    """What waits for one that is down, in words; empty when it is not."""
+    if not instance.is_active or instance.health != Health.DOWN:
+        return ""
+    rows = Confirmation.objects.filter(
+        Q(sync=SUMMARIES, target=str(instance.pk)) | Q(sync=ROUTES)
+    ).values_list("sync", "rows")
+    kept = dict(rows)
+    tenants = {instance.pk: kept[SUMMARIES]} if SUMMARIES in kept else {}
+    waiting = _waiting(instance.pk, tenants, routes_of([instance.pk]))
+    return f"{waiting.in_words(kept.get(ROUTES) if instance.is_master else None)} for it"
+
+
 def chosen(instances: Iterable[RdsInstance], term: str) -> list[RdsInstance]:
     """Those whose name has the term in it, or whose id it is."""
     wanted = term.strip().casefold()
@@ -135,13 +159,17 @@ def _down(
     tenants: dict[int, int],
     routes: dict[int, int],
 ) -> Down:
-    counted = routes.get(instance.pk)
-    waiting = Waiting(
-        tenants=tenants.get(instance.pk),
-        routes=None if counted is None else min(counted, COUNTED),
-        more_routes=counted is not None and counted > COUNTED,
-    )
+    waiting = _waiting(instance.pk, tenants, routes)
     return Down(instance.pk, str(instance), since.get(instance.pk), instance.is_master, waiting)
+
+
+def _waiting(pk: int, tenants: dict[int, int], routes: dict[int, int]) -> Waiting:
+    found = routes.get(pk)
+    return Waiting(
+        tenants=tenants.get(pk),
+        routes=None if found is None else min(found, COUNTED),
+        more_routes=found is not None and found > COUNTED,
+    )
 
 
 def _badness(instance: RdsInstance) -> tuple[bool, int, int]:

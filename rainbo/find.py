@@ -30,7 +30,7 @@ LOOK, ASK = "tenants.view_userroute", "tenants.check_instance"
 MOST = 100  # accounts of one e-mail; the list of routes has the others
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def view(request: HttpRequest) -> HttpResponse:
     """GET answers from the cache; POST asks the master and the instances, too."""
     if not request.user.has_perms([LOOK, ASK] if request.method == "POST" else [LOOK]):

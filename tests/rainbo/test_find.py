@@ -230,6 +230,16 @@ def test_hostile_questions_are_answered(admin_client: Client, query: str, said: 
 
 
 @pytest.mark.django_db
+def test_where_a_page_is_got_its_head_is_too(admin_client: Client) -> None:
+    instance_row(2)
+    switch = "/admin/tenants/rdsinstance/2/disable/"
+    for page in (PAGE, switch, "/admin/second-factor/", "/admin/second-factor/enrol/"):
+        answer = admin_client.head(page)
+        assert (answer.status_code, answer.content) == (admin_client.get(page).status_code, b"")
+    assert RdsInstance.objects.get(pk=2).is_active
+
+
+@pytest.mark.django_db
 def test_a_refusal_keeps_what_was_typed(admin_client: Client) -> None:
     page = admin_client.get(PAGE, {"q": "ann\u200b@b.c"})
     assert "Give an e-mail without line breaks" in text_of(page)

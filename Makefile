@@ -20,6 +20,8 @@ export UV_CACHE_DIR := $(CACHE)/uv
 export PYTHONUNBUFFERED := 1
 # As it is, not as make and the shell would read its quotes and dollar signs.
 export DEMO_COMMAND := $(value CMD)
+# Or make would work out its $(shell …) to hand it on.
+unexport CMD
 export PYTEST_DEBUG_TEMPROOT := $(CACHE)
 
 # Production-like values for the checks: no secret of anyone, and a database port where nobody is.

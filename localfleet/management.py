@@ -17,12 +17,16 @@ from localfleet.process import spawn
 
 MANAGE = [sys.executable, str(CHECKOUT / "manage.py")]
 
-WORD = re.compile(r"""(--[\w-]+=)?(?:"([^"]*)"|'([^']*)')(?!\S)|(\S+)""")
+WORD = re.compile(r"""(--[\w-]+=)?((?:"[^"]*"|'[^']*')+)(?!\S)|(\S+)""")
+QUOTED = re.compile(r""""([^"]*)"|'([^']*)'""")
 
 
 def words_of(line: str) -> list[str]:
     """The words of a line. Quotes hold a word together; within a word they are letters: o'brien."""
-    return ["".join(filter(None, found.groups())) for found in WORD.finditer(line)]
+    return [
+        found[3] or (found[1] or "") + QUOTED.sub(r"\1\2", found[2])
+        for found in WORD.finditer(line)
+    ]
 
 
 def run(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from datetime import datetime
 from typing import Any
 
@@ -23,33 +22,39 @@ from syncs import markup, shell
 from syncs.errors import UsageError
 from tenants import live_lookup
 from tenants.live_lookup import Live
+from tenants.live_slots import Busy, slot
 from tenants.lookup import Cache, Lookup
 from tenants.searching import Found, search
 
-LOOK = "tenants.view_userroute"
+LOOK, ASK = "tenants.view_userroute", "tenants.check_instance"
 MOST = 100  # accounts of one e-mail; the list of routes has the others
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def view(request: HttpRequest) -> HttpResponse:
     """GET answers from the cache; POST asks the master and the instances, too."""
-    if not request.user.has_perm(LOOK):
+    if not request.user.has_perms([LOOK, ASK] if request.method == "POST" else [LOOK]):
         raise PermissionDenied
-    term = request.GET.get("q", "").strip()
+    term = request.GET.get("q", "")
     context = {**admin.site.each_context(request), "title": "Find", "term": term}
     try:
-        found = search(term) if term else None
+        found = search(term) if term.strip() else None
     except UsageError as error:
         found = None
-        context |= {"refusal": sentence(str(error)), "term": ""}
+        context["refusal"] = sentence(str(error))
     if found is not None:
-        live = _ask(request, found.exact) if request.method == "POST" else None
+        live = None
+        try:
+            live = _ask(request, found.exact) if request.method == "POST" else None
+        except Busy as error:
+            context |= {"busy": str(error)}
         context |= _answer(found, live, Viewer.of(request))
     return TemplateResponse(request, "rainbo/find.html", context)
 
 
 def _ask(request: HttpRequest, found: Lookup) -> Live:
-    live = live_lookup.ask(found)
+    with slot():
+        live = live_lookup.ask(found)
     after = {
         "asked": ["the master", *(there.label for there in live.instances.values())],
         "accounts on the master": len(live.master.rows),
@@ -66,6 +71,7 @@ def _answer(found: Found, live: Live | None, viewer: Viewer) -> dict[str, Any]:
     accounts = [viewer.row(route, now) for route in exact.shown[:MOST]]
     withheld = [viewer.row(route, now) for route in exact.withheld[:MOST]]
     return {
+        "term": found.term,
         "is_email": is_email,
         "verdict": _verdict(exact, live),
         "cache": _cache(exact.cache, now),
@@ -75,7 +81,8 @@ def _answer(found: Found, live: Live | None, viewer: Viewer) -> dict[str, Any]:
         "removals": [viewer.removal(removal, now) for removal in exact.removals],
         "why": [sentence(reason) for reason in exact.why],
         "touches": _touches(exact),
-        "live_command": shell.line(f"find_user {shlex.quote(found.term)} --live"),
+        "live_command": shell.line(f"find_user --live {shell.term(found.term)}"),
+        "json_command": shell.line(f"find_user --live --json {shell.term(found.term)}"),
         "live": find_live.shown(exact, live) if live else None,
         "kinds": kinds(found, viewer, now),
         "is_name": "@" not in found.term,

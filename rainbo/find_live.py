@@ -30,11 +30,15 @@ class ShownLine:
 
 @dataclass(frozen=True)
 class ShownAccount:
+    """row: where the directory has it. others: the fields that don't differ."""
+
     title: str
+    row: str
     sides: tuple[str, ...]
     state: SafeString
     differences: tuple[str, ...]
-    lines: tuple[ShownLine, ...]
+    differing: tuple[ShownLine, ...]
+    others: tuple[ShownLine, ...]
 
 
 @dataclass(frozen=True)
@@ -79,12 +83,15 @@ def _account(account: Account, now: datetime) -> ShownAccount:
     differences = (*comparing.on_master(account), *comparing.on_instance(account))
     sides = ("in the cache", "on the master", f"on {account.at}")
     same = account.is_same
+    lines = [_line(line, sides, now) for line in account.lines]
     return ShownAccount(
-        title=sentence(account.name).removesuffix("."),
+        title=sentence(account.title).removesuffix("."),
+        row=sentence(f"{account.row} of the directory") if account.row else "",
         sides=sides,
         state=markup.badge("the same", Tone.GOOD) if same else markup.badge("differs", Tone.BAD),
         differences=tuple(sentence(d.removeprefix(f"{account.name}: ")) for d in differences),
-        lines=tuple(_line(line, sides, now) for line in account.lines),
+        differing=tuple(line for line in lines if line.differs),
+        others=tuple(line for line in lines if not line.differs),
     )
 
 

@@ -168,7 +168,7 @@ def _holds_up(down: Down | None, fleet: Fleet, now: datetime) -> str:
     """`Since 12:40 UTC 14 tenants and 3,120 routes wait for it.`"""
     if down is None:
         return ""
-    held = phrases.waiting(down.waiting, fleet.all_routes if down.is_master else None)
+    held = down.waiting.in_words(fleet.all_routes if down.is_master else None)
     since = f"{phrases.since(down.since, now).strip()} " if down.since else ""
     return phrases.sentence(f"{since}{held} for it")
 

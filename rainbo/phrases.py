@@ -8,7 +8,7 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from tenants.tiles import Waiting
+from tenants.words import counted as counted
 
 LONGEST = 200  # characters of an error inside a sentence
 
@@ -63,21 +63,3 @@ def listed(names: Sequence[str], most: int = 3) -> str:
     """The first of them, and how many more there are."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
-
-
-def waiting(of: Waiting, all_routes: int | None = None) -> str:
-    """`14 tenants and 3,120 routes wait`; all_routes: of the directory, when that is held up."""
-    tenants = counted(of.tenants, "tenant")
-    if all_routes is not None:
-        return f"{tenants} and all {counted(all_routes, 'route')} wait"
-    if of.routes is None:
-        return f"{tenants} and their routes wait"
-    return f"{tenants} and {counted(of.routes, 'route', more=of.more_routes)} wait"
-
-
-def counted(count: int | None, unit: str, *, more: bool = False) -> str:
-    """`14 tenants`; what nobody knows is said to be unknown."""
-    if count is None:
-        return f"an unknown number of {unit}s"
-    words = f"{count:,} {unit}" if count == 1 and not more else f"{count:,} {unit}s"
-    return f"more than {words}" if more else words

@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from activity.log import record
@@ -43,7 +43,7 @@ class CodeForm(forms.Form):
     )
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @sensitive_post_parameters("code")
 def code_view(request: HttpRequest) -> HttpResponse:
     """After the password: the code. Nothing else is shown until it is right."""
@@ -61,7 +61,7 @@ def code_view(request: HttpRequest) -> HttpResponse:
     return _page(request, "code", "Second factor", form=form, next=request.GET.get("next", ""))
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @sensitive_post_parameters("code", "offer")
 def enrol_view(request: HttpRequest) -> HttpResponse:
     """A secret for an authenticator app, and the proof that it was taken up."""
@@ -91,7 +91,7 @@ def enrol_view(request: HttpRequest) -> HttpResponse:
     )
 
 
-@require_http_methods(["GET"])
+@require_safe
 def own_view(request: HttpRequest) -> HttpResponse:
     """What the person has, and what they can do about it."""
     user: Any = request.user

@@ -191,12 +191,12 @@ def _several_down(fleet: Fleet, down: tuple[Down, ...], now: datetime) -> Troubl
 
 def _last_answer(fleet: Fleet, now: datetime) -> str:
     last = max((down.since for down in fleet.down if down.since), default=None)
-    return f", the last did at {phrases.clock(last, now)}" if last else ""
+    return f", the last went silent at {phrases.clock(last, now)}" if last else ""
 
 
 def _waits(fleet: Fleet, *, all_routes: bool) -> str:
     """`14 tenants and 3,120 routes wait for it`: all routes, when it is the directory's."""
-    held = phrases.waiting(fleet.waiting, fleet.all_routes if all_routes else None)
+    held = fleet.waiting.in_words(fleet.all_routes if all_routes else None)
     return f"{held} for {'it' if len(fleet.down) == 1 else 'them'}"
 
 

@@ -65,8 +65,32 @@ class Account:
 
     @property
     def name(self) -> str:
+        """What no other account is called."""
+        return f"{self.row}, {self.title}" if self.row else self.title
+
+    @property
+    def row(self) -> str:
+        """Where the directory has it, or had it."""
         known = self.listed or self.cached
-        return f"row {known.source_id} of the directory" if known else f"a user of {self.at}"
+        return f"row {known.source_id}" if known else ""
+
+    @property
+    def title(self) -> str:
+        """`tenant 7 “Acme” on instance 2 (rds2)`, where the latest word has it."""
+        known = self.listed or self.cached or self.user
+        tenant_id = known.tenant_id if known else None
+        if tenant_id is None:
+            return f"an account without tenant on {self.at}"
+        name = self.cached.tenant_name if self.cached and not self._moved else None
+        return f"tenant {tenant_id}{f' “{name}”' if name else ''} on {self.at}"
+
+    @property
+    def _moved(self) -> bool:
+        """Whether the master has it in another tenant than the cache."""
+        if self.cached is None or self.listed is None:
+            return False
+        ours = self.cached.instance_id, self.cached.tenant_id
+        return ours != (self.listed.instance_id, self.listed.tenant_id)
 
     @property
     def at(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import connection
 
+from tenants import downtime
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
 
@@ -96,7 +97,7 @@ class History:
 
 
 def last_day(instance: RdsInstance, now: datetime) -> History:
-    """In three queries, however many checks there are."""
+    """In four queries, however many checks there are."""
     first = _floor(now - SPAN)
     window = {
         "instance": instance.pk,
@@ -114,9 +115,15 @@ def last_day(instance: RdsInstance, now: datetime) -> History:
         whole=Tally(*counts),
         median_ms=median_ms,
         p95_ms=p95_ms,
-        outages=tuple(Outage(begin, end) for begin, end, _ in outages),
+        outages=tuple(_outage(instance, begin, until) for begin, until, _ in outages),
         outage_count=outages[0][2] if outages else 0,
     )
+
+
+def _outage(instance: RdsInstance, begin: datetime, until: datetime | None) -> Outage:
+    """One that lasts may have begun before the window, and began when every page says."""
+    since = downtime.since([instance.pk]) if until is None else {}
+    return Outage(since.get(instance.pk, begin), until)
 
 
 def _bar(begin: datetime, found: dict[datetime, tuple[Any, ...]]) -> Bar:

@@ -44,6 +44,10 @@ class Lookup:
     removals: tuple[RouteRemoval, ...]
     why: tuple[str, ...]
 
+    @property
+    def is_known(self) -> bool:
+        return bool(self.shown or self.withheld or self.removals)
+
 
 def find(email: str) -> Lookup:
     """Look an e-mail up by its key. Raises UsageError for what can't be an e-mail."""
@@ -96,7 +100,8 @@ def _why(
     if RdsInstance.objects.filter(is_master=True, is_active=False).exists():
         yield "the master is not active, so nothing is synced"
     if unusable := queries.unusable_routes():
-        yield f"{unusable:,} rows of the directory could not be stored: it may be one of them"
+        rows, which = ("row", "that one") if unusable == 1 else ("rows", "one of them")
+        yield f"{unusable:,} {rows} of the directory could not be stored: it may be {which}"
 
 
 def _foreign(key: str) -> Iterator[str]:

@@ -15,7 +15,7 @@ from django.db.models import Func, QuerySet, TextField, Value
 from django.db.models.functions import Collate
 
 from syncs.errors import UsageError
-from tenants import lookup, queries
+from tenants import lookup, pasted, queries
 from tenants.lookup import Lookup
 from tenants.models import RdsInstance, Tenant, UserRoute
 from tenants.queries import Route
@@ -58,9 +58,7 @@ class Found:
     @property
     def is_email(self) -> bool:
         """Whether it is about one e-mail: a known one, what looks like one, or nothing else."""
-        exact = self.exact
-        is_known = bool(exact.shown or exact.withheld or exact.removals)
-        return is_known or "@" in self.term or not self.like_it
+        return self.exact.is_known or "@" in self.term or not self.like_it
 
     @property
     def like_it(self) -> bool:
@@ -69,10 +67,10 @@ class Found:
 
 def search(term: str) -> Found:
     """Everything that the term may mean. Raises UsageError for what can mean nothing."""
-    term = term.strip()
-    if len(term) > LONGEST:
+    if len(term.strip()) > LONGEST:
         raise UsageError(f"no e-mail and no name is longer than {LONGEST:,} characters")
-    exact = lookup.find(term)
+    exact = _exact(term)
+    term = exact.email
     key = name_key(term)
     return Found(
         term=term,
@@ -81,6 +79,14 @@ def search(term: str) -> Found:
         named=_routes(name_begins(UserRoute.objects.all(), key)),
         tenants=tenants(term),
     )
+
+
+def _exact(typed: str) -> Lookup:
+    """Of the very letters typed when they are an e-mail that is known, else of those meant."""
+    term = pasted.meant(typed)
+    if term != typed and typed.isprintable() and (found := lookup.find(typed)).is_known:
+        return found
+    return lookup.find(term)
 
 
 def email_key(term: str) -> Func:

@@ -8,16 +8,19 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection
+from django.db.models import Q
 
 from syncs.models import Confirmation
+from tenants import downtime
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
+from tenants.words import counted
 
 CHECKS = 60  # of each instance: the last hour
 COUNTED = 10_000  # routes of one instance; more are said to be more
 COUNTED_INSTANCES = 6  # of those that are down
 WORST_FIRST = (Health.DOWN, Health.DEGRADED, Health.UNKNOWN, Health.HEALTHY)
-SUMMARIES, HEALTH, ROUTES = "tenant_summaries", "instance_health", "user_routing"
+SUMMARIES, ROUTES = "tenant_summaries", "user_routing"
 
 # Straight from the unique index on (instance, minute): only what is drawn is read.
 _TRENDS = """
@@ -36,7 +39,6 @@ _ROUTES_OF = """
                    WHERE remote_instance_id = wanted.id LIMIT %(most)s
                   ) AS counted)
       FROM unnest(%(instances)s::text[]) AS wanted (id)"""
-_CONFIRMED_ROWS = ("sync", "target", "at", "rows")
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,19 @@ class Waiting:
     routes: int | None
     more_routes: bool = False
 
+    def in_words(self, all_routes: int | None = None) -> str:
+        """`14 tenants and 3,120 routes wait`; all_routes: when the directory itself is held up."""
+        tenants = counted(self.tenants, "tenant")
+        if all_routes is not None:
+            return f"{tenants} and all {counted(all_routes, 'route')} wait"
+        if self.routes is None:
+            return f"{tenants} and their routes wait"
+        return f"{tenants} and {counted(self.routes, 'route', more=self.more_routes)} wait"
+
 
 @dataclass(frozen=True)
 class Down:
-    """An instance that is down. since: when it last answered; None when it never did."""
+    """An instance that is down. since: by downtime.since; None when it never answered."""
 
     pk: int
     label: str
@@ -93,20 +104,34 @@ class Fleet:
 
 
 def read() -> Fleet:
-    """The whole fleet in three queries, whatever its size."""
+    """The whole fleet in four queries, whatever its size."""
     instances = sorted(RdsInstance.objects.defer("password", "ssl_ca", "notes"), key=_badness)
     down = [i for i in instances if i.is_active and i.health == Health.DOWN]
-    rows = Confirmation.objects.filter(sync__in=(SUMMARIES, HEALTH, ROUTES))
-    kept = {(sync, target): (at, n) for sync, target, at, n in rows.values_list(*_CONFIRMED_ROWS)}
+    since = downtime.since(i.pk for i in down) if down else {}
+    rows = Confirmation.objects.filter(sync__in=(SUMMARIES, ROUTES))
+    kept = list(rows.values_list("sync", "target", "rows"))
     routes = routes_of(instance.pk for instance in down[:COUNTED_INSTANCES])
-    tenants = {int(target): n for (sync, target), (_, n) in kept.items() if sync == SUMMARIES}
-    found = [n for (sync, _), (_, n) in kept.items() if sync == ROUTES]
+    tenants = {int(target): n for sync, target, n in kept if sync == SUMMARIES}
+    found = [n for sync, _, n in kept if sync == ROUTES]
     return Fleet(
         instances=tuple(instances),
-        down=tuple(_down(instance, kept, tenants, routes) for instance in down),
+        down=tuple(_down(instance, since, tenants, routes) for instance in down),
         tenants=tenants,
         all_routes=max(found, default=None),
     )
+
+
+def waits_for(instance: RdsInstance) -> str:
+    """What waits for one that is down, in words; empty when it is not."""
+    if not instance.is_active or instance.health != Health.DOWN:
+        return ""
+    rows = Confirmation.objects.filter(
+        Q(sync=SUMMARIES, target=str(instance.pk)) | Q(sync=ROUTES)
+    ).values_list("sync", "rows")
+    kept = dict(rows)
+    tenants = {instance.pk: kept[SUMMARIES]} if SUMMARIES in kept else {}
+    waiting = _waiting(instance.pk, tenants, routes_of([instance.pk]))
+    return f"{waiting.in_words(kept.get(ROUTES) if instance.is_master else None)} for it"
 
 
 def chosen(instances: Iterable[RdsInstance], term: str) -> list[RdsInstance]:
@@ -130,18 +155,21 @@ def routes_of(instances: Iterable[int]) -> dict[int, int]:
 
 def _down(
     instance: RdsInstance,
-    kept: dict[tuple[str, str], tuple[datetime, int]],
+    since: dict[int, datetime],
     tenants: dict[int, int],
     routes: dict[int, int],
 ) -> Down:
-    since, _ = kept.get((HEALTH, str(instance.pk)), (None, 0))
-    counted = routes.get(instance.pk)
-    waiting = Waiting(
-        tenants=tenants.get(instance.pk),
-        routes=None if counted is None else min(counted, COUNTED),
-        more_routes=counted is not None and counted > COUNTED,
+    waiting = _waiting(instance.pk, tenants, routes)
+    return Down(instance.pk, str(instance), since.get(instance.pk), instance.is_master, waiting)
+
+
+def _waiting(pk: int, tenants: dict[int, int], routes: dict[int, int]) -> Waiting:
+    found = routes.get(pk)
+    return Waiting(
+        tenants=tenants.get(pk),
+        routes=None if found is None else min(found, COUNTED),
+        more_routes=found is not None and found > COUNTED,
     )
-    return Down(instance.pk, str(instance), since, instance.is_master, waiting)
 
 
 def _badness(instance: RdsInstance) -> tuple[bool, int, int]:

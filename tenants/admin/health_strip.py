@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.utils import timezone
 from django.utils.html import format_html
@@ -21,6 +21,7 @@ HEALTH_TONES: dict[str, Tone] = {
     Health.DOWN: Tone.BAD,
     Health.UNKNOWN: Tone.QUIET,
 }
+NAMED_DAYS = timedelta(days=6)
 HEIGHTS = {Health.HEALTHY: 12, Health.DEGRADED: 22, Health.DOWN: 32, Health.UNKNOWN: 4}
 
 
@@ -125,8 +126,10 @@ def _span(outage: Outage, now: datetime) -> str:
 
 
 def _clock(at: datetime, now: datetime) -> str:
-    """The time of day, with the day's name unless it is today."""
+    """The time of day; with the day's name unless it is today, with its date if long ago."""
     local = timezone.localtime(at)
+    if now - at > NAMED_DAYS:
+        return f"{local:%Y-%m-%d %H:%M}"
     same = local.date() == timezone.localtime(now).date()
     return f"{local:%H:%M}" if same else f"{local:%a %H:%M}"
 

@@ -21,6 +21,7 @@ from syncs.options import Options
 from tenants import examinations
 from tenants.checking import Checked, check_fleet
 from tenants.findings import Level
+from tenants.live_slots import Busy, slot
 from tenants.models import RdsInstance
 
 LIMIT = 8.0  # seconds for one instance, so that a page answers within ten
@@ -37,7 +38,12 @@ def tell_tests(request: HttpRequest, instances: Sequence[RdsInstance]) -> None:
     if len(instances) > most:
         messages.error(request, f"Test at most {most} instances at once: you chose more.")
         return
-    found = check_fleet(instances, LIMIT)
+    try:
+        with slot():
+            found = check_fleet(instances, LIMIT)
+    except Busy as error:
+        messages.warning(request, str(error))
+        return
     examinations.remember(found)
     for checked in found:
         level, words = _in_words(checked)

@@ -17,7 +17,7 @@ from syncs.freshness import State
 from syncs.markup import TARGET_TONES, Tone
 from syncs.models import RunTarget
 from syncs.queries import TargetStatus
-from tenants import examinations, ghost_coverage, health_history
+from tenants import examinations, ghost_coverage, health_history, tiles
 from tenants.admin import health_strip
 from tenants.admin.ghost_markup import coverage_counts
 from tenants.admin.health_strip import HEALTH_TONES
@@ -99,6 +99,7 @@ def _headline(instance: RdsInstance, now: datetime) -> dict[str, Any]:
         "use": use(instance),
         "checked": markup.moment(instance.last_check_at, now),
         "error": instance.last_error,
+        "waits": tiles.waits_for(instance),
     }
 
 

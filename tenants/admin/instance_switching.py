@@ -21,12 +21,12 @@ from tenants.switching import Holdings
 CHANGE = "tenants.change_rdsinstance"
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def enable_view(request: HttpRequest, pk: int, model_admin: Any, **_: Any) -> HttpResponse:
     return _switch(request, _found(request, pk), model_admin, active=True)
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def disable_view(request: HttpRequest, pk: int, model_admin: Any, **_: Any) -> HttpResponse:
     return _switch(request, _found(request, pk), model_admin, active=False)
 

@@ -18,6 +18,7 @@ from syncs.models import Trigger
 from syncs.options import Options
 from tenants import live_tenant
 from tenants.admin import tenant_page
+from tenants.live_slots import Busy, slot
 from tenants.models import RdsInstance, Tenant
 from tenants.tenant_freshness import SUMMARIES
 
@@ -28,7 +29,12 @@ LOOK, ASK, RUN = "tenants.view_tenant", "tenants.check_instance", "syncs.run_syn
 def live_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     """The page, with what the instance says now."""
     tenant = _found(request, pk, ASK)
-    live = live_tenant.read(tenant)
+    try:
+        with slot():
+            live = live_tenant.read(tenant)
+    except Busy as error:
+        messages.warning(request, str(error))
+        return tenant_page.response(request, tenant)
     record(request, "tenant.read_live", tenant, after={"found": live.in_words(tenant)})
     return tenant_page.response(request, tenant, live)
 

@@ -88,6 +88,7 @@ def test_the_fleet_is_asked_and_shows_what_differs(
     assert "Name is Ann on the master and Anna on instance 2 (rds2)." in text
     marked = "() => [...document.querySelectorAll('.differs th')].map(e => e.textContent.trim())"
     assert window.script(marked) == ["name"]
+    assert not window.is_shown(".compared details table")
     assert Activity.objects.filter(action="email.looked_up_live").count() == 1
     assert list(accessibility.complaints(window)) == []
 

@@ -14,6 +14,8 @@ from localfleet.management import words_of
         ('x --reason="it\'s $HOME"', ["x", "--reason=it's $HOME"]),
         ("find_user ''", ["find_user", ""]),
         ("add_instance --ssl-ca=''", ["add_instance", "--ssl-ca="]),
+        ("""find_user 'o'"'"'brien@x.example' y""", ["find_user", "o'brien@x.example", "y"]),
+        ("x '$(touch y)@z'", ["x", "$(touch y)@z"]),
         ("find_user 'half", ["find_user", "'half"]),
         ("", []),
     ],

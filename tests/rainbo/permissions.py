@@ -96,7 +96,7 @@ CHANGE_INSTANCE = "tenants.change_rdsinstance"
 PAGES: dict[str, Page] = {
     # The console as a whole
     "": Page(STAFF, STAFF),
-    "find/": Page("tenants.view_userroute", "tenants.view_userroute", acts=False),
+    "find/": Page("tenants.view_userroute", "tenants.check_instance", acts=False),
     "now/": Page(STAFF, STAFF),  # each part of it asks for its own permission
     "login/": Page(OPEN, OPEN),
     "logout/": Page(NEVER, STAFF),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
 from datetime import timedelta
+from pathlib import Path
+from subprocess import run
 from typing import Any
 
 import pytest
@@ -13,7 +16,9 @@ from django.test import Client
 from django.utils import timezone
 
 from activity.models import Activity
+from localfleet.management import words_of
 from syncs.models import Confirmation
+from tenants.live_slots import slot
 from tenants.models import RdsInstance, RouteRemoval, Tenant, UserRoute
 from tests.caches import register, run_sync
 from tests.instances import InstanceFleet
@@ -58,7 +63,7 @@ def test_every_account_is_shown_with_its_links(
         assert f'href="/admin/tenants/tenant/{tenant.pk}/change/">{tenant.name}</a>' in html
     assert 'href="/admin/tenants/rdsinstance/2/change/">instance 2 (rds2)</a>' in html
     assert 'href="/admin/syncs/syncrun/?sync=user_routing"' in html
-    assert "python manage.py find_user ANN@example.com --live" in shown
+    assert "python manage.py find_user --live ANN@example.com" in shown
     assert "Reads the master and 2 instances, and writes nothing there" in shown
 
 
@@ -125,7 +130,7 @@ def test_a_stale_cache_says_why(directory: InstanceFleet, admin_client: Client) 
 def test_the_fleet_is_asked_and_agrees(directory: InstanceFleet, admin_client: Client) -> None:
     shown = ask(admin_client)
     assert "2 accounts are the same everywhere." in shown
-    assert "Row 1 of the directory the same" in shown
+    assert "Tenant 7 “Acme” on instance 1 (rds1) the same Field by field: 8 Row 1 of" in shown
     assert "last sign-in not kept not kept unknown –" in shown
     entry = Activity.objects.get(action="email.looked_up_live")
     assert (entry.actor, entry.subject) == ("admin", MAIL)
@@ -144,6 +149,7 @@ def test_differences_stand_side_by_side(directory: InstanceFleet, admin_client: 
     assert "1 of 2 accounts differs." in shown
     assert "field in the cache on the master on instance 2 (rds2) compared" in shown
     assert "name Ann Ann Anna differs" in shown
+    assert shown.index("status Active Blocked Active differs") < shown.index("The other fields: 6")
     assert "status Active Blocked Active differs" in shown
     assert "Status is Active in the cache and Blocked on the master." in shown
 
@@ -154,16 +160,16 @@ def test_what_differs_comes_first_and_the_rest_is_cut(
     monkeypatch.setattr("rainbo.find_live.MOST", 1)
     directory[2].execute("UPDATE users SET name = 'Anna' WHERE id = 80")
     shown = ask(admin_client)
-    assert "Row 2 of the directory differs" in shown
-    assert "Row 1 of the directory" not in shown
-    assert "1 more are not shown: python manage.py find_user ann@example.com --live --json" in shown
+    assert "Tenant 8 “Beacon Opticians” on instance 2 (rds2) differs" in shown
+    assert "Tenant 7" not in shown
+    assert "1 more are not shown: python manage.py find_user --live --json ann@example.com" in shown
 
 
 def test_what_only_the_fleet_has_is_found(directory: InstanceFleet, admin_client: Client) -> None:
     directory.master.add_route(3, "new@example.com", 7, user_id=71)
     shown = ask(admin_client, "new@example.com")
     assert "The cache has no account, the fleet itself has." in shown
-    assert "Row 3 of the directory is on the master only." in shown
+    assert "Row 3, tenant 7 on instance 1 (rds1) is on the master only." in shown
     assert "No account there either." in ask(admin_client, "eve@example.com")
 
 
@@ -173,6 +179,18 @@ def test_an_instance_that_is_down_is_told(directory: InstanceFleet, admin_client
     assert "2 accounts are the same everywhere, as far as they answered." in shown
     assert "Instance 2 (rds2) can't be asked: instance 2 (rds2)" in shown
     assert "did not answer" in shown
+
+
+@pytest.mark.django_db
+def test_few_may_wait_for_servers_at_once(admin_client: Client) -> None:
+    instance_row(1, is_master=True, host="127.0.0.1", port=1)
+    confirmation()
+    with slot(), slot():
+        shown = ask(admin_client)
+    assert "Others wait for instances just now: nothing was asked" in shown
+    assert "No account." in shown
+    assert not Activity.objects.filter(action="email.looked_up_live").exists()
+    assert "The master can't be asked" in ask(admin_client)
 
 
 @pytest.mark.django_db
@@ -209,6 +227,47 @@ def test_an_empty_question_says_what_can_be_asked(admin_client: Client) -> None:
 def test_hostile_questions_are_answered(admin_client: Client, query: str, said: str) -> None:
     assert said in find(admin_client, query)
     assert admin_client.post(PAGE, query_params={"q": query}).status_code == 200
+
+
+@pytest.mark.django_db
+def test_where_a_page_is_got_its_head_is_too(admin_client: Client) -> None:
+    instance_row(2)
+    switch = "/admin/tenants/rdsinstance/2/disable/"
+    for page in (PAGE, switch, "/admin/second-factor/", "/admin/second-factor/enrol/"):
+        answer = admin_client.head(page)
+        assert (answer.status_code, answer.content) == (admin_client.get(page).status_code, b"")
+    assert RdsInstance.objects.get(pk=2).is_active
+
+
+@pytest.mark.django_db
+def test_a_refusal_keeps_what_was_typed(admin_client: Client) -> None:
+    page = admin_client.get(PAGE, {"q": "ann\u200b@b.c"})
+    assert "Give an e-mail without line breaks" in text_of(page)
+    assert 'name="q" value="ann\u200b@b.c"' in page.content.decode()
+
+
+@pytest.mark.django_db
+def test_the_fleet_is_asked_for_what_was_found(admin_client: Client) -> None:
+    html = admin_client.get(PAGE, {"q": "Ann <ann@b.c>,"}).content.decode()
+    assert 'action="?q=ann%40b.c#live"' in html
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("manage", ['make manage CMD="{}"', "x python manage.py '{}'"])
+@pytest.mark.parametrize(
+    "email", ["$(touch ran)@b.c", "`touch ran`@b.c", "o'b\"r\\n$HOME@b.c", "a!b@b.c", "-rf@b.c"]
+)
+def test_the_command_is_safe_to_paste(
+    admin_client: Client, settings: Any, tmp_path: Path, manage: str, email: str
+) -> None:
+    settings.RAINBO_MANAGE = manage
+    command = admin_client.get(PAGE, {"q": email}).context["live_command"]
+    script = f'make() {{ printf %s "${{2#CMD=}}"; }}; x() {{ printf %s "$3"; }}; {command}'
+    done = run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    options = ["--"] if email.startswith("-") else []
+    assert words_of(done.stdout) == ["find_user", "--live", *options, email]
+    assert shlex.split(done.stdout)[-1] == email
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.django_db
@@ -266,17 +325,27 @@ def test_what_one_may_not_see_is_not_linked(client: Client) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("role", "may"),
-    [("support_admin", True), ("billing_admin", True), ("read_only", True), (None, False)],
+    ("role", "may", "may_ask"),
+    [
+        ("support_admin", True, True),
+        ("billing_admin", True, False),
+        ("read_only", True, False),
+        (None, False, False),
+    ],
 )
-def test_who_may_view_routes_may_find(client: Client, role: str | None, may: bool) -> None:
+def test_who_may_view_routes_may_find(
+    client: Client, role: str | None, may: bool, may_ask: bool
+) -> None:
     user = staff()
     if role:
         user.groups.add(Group.objects.get(name=role))
     client.force_login(user)
-    assert (client.get(PAGE).status_code, client.post(PAGE).status_code) == (
-        (200, 200) if may else (403, 403)
+    found = client.get(PAGE, {"q": MAIL})
+    assert (found.status_code, client.post(PAGE).status_code) == (
+        200 if may else 403,
+        200 if may_ask else 403,
     )
+    assert (b"Ask the fleet now" in found.content) == may_ask
     home = client.get("/admin/").content.decode()
     assert ('href="/admin/find/"' in home) == may
     assert ("data-find" in home) == may

@@ -124,6 +124,8 @@ def test_a_management_command_reaches_the_demo_as_it_was_written(machine: Path) 
     shutil.copy(machine / "requirements-dev.txt", machine / ".venv")
     line = """find_user o'brien@x.example --note "a $HOME; b" """
     assert make(machine, "manage", f"CMD={line}").stdout.splitlines()[-1] == line
+    assert make(machine, "manage", "CMD=find_user $(shell touch ran)").returncode == 0
+    assert not (machine / "ran").exists()
 
 
 @pytest.fixture

@@ -316,6 +316,8 @@ def test_an_instance_that_is_down_tells_what_it_holds_up(admin_client: Client) -
     assert "wrong Instance 2 (rds2) has been down since" in shown
     assert "24 tenants and 7 routes wait for it." in shown
     assert "instance 2 (rds2) down Since" in shown
+    page = text_of(admin_client.get("/admin/tenants/rdsinstance/2/change/"))
+    assert "24 tenants and 7 routes wait for it." in page
     assert shown.index("instance 2 (rds2) down") < shown.index("instance 1 (rds1) healthy")
 
 

@@ -262,8 +262,8 @@ def test_a_silent_worker_is_named_once() -> None:
         (
             [down(1, master=True), down(2), down(3, since=SINCE)],
             (
-                "None of the 3 instances answers, the last did at 12:40 UTC: 42 tenants and all "
-                "9,400 routes wait for them."
+                "None of the 3 instances answers, the last went silent at 12:40 UTC: 42 tenants "
+                "and all 9,400 routes wait for them."
             ),
         ),
     ],

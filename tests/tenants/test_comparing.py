@@ -20,6 +20,7 @@ CACHED = Route(
 )  # fmt: skip
 LISTED = LiveRoute("1", "a@b.c", "7", "2", "70", "Ann", "Active", NOW)
 USER = LiveUser("70", "a@b.c", "7", "Ann", "Active", NOW)
+NAME = "row 1, tenant 7 on instance 2 (rds2)"
 PLACE = Answer("instance 2 (rds2)", (USER,))
 
 
@@ -51,6 +52,19 @@ def test_the_same_everywhere() -> None:
     assert sides(account, "last sign-in") == (Blank.NOT_KEPT, Blank.NOT_KEPT, NOW)
 
 
+def test_an_account_is_titled_by_its_tenant_and_instance() -> None:
+    named = replace(CACHED, tenant_name="Acme")
+    moved = replace(LISTED, tenant_id="8")
+    for cached, listed, user, title in (
+        ((named,), (LISTED,), USER, "tenant 7 “Acme” on instance 2 (rds2)"),
+        ((named,), (moved,), USER, "tenant 8 on instance 2 (rds2)"),
+        ((), (), USER, "tenant 7 on instance 2 (rds2)"),
+        ((), (), replace(USER, tenant_id=None), "an account without tenant on instance 2 (rds2)"),
+    ):
+        (account,) = compared(cached, listed, replace(PLACE, rows=(user,)))
+        assert account.title == title
+
+
 def test_a_field_that_differs_is_said_for_each_side() -> None:
     (account,) = compared(
         listed=(replace(LISTED, user_name="Anna"),),
@@ -59,8 +73,8 @@ def test_a_field_that_differs_is_said_for_each_side() -> None:
     assert sides(account, "name") == ("Ann", "Anna", None)
     assert not account.is_same
     assert said(account) == [
-        "row 1 of the directory: name is Ann in the cache and Anna on the master",
-        "row 1 of the directory: name is Anna on the master and unknown on instance 2 (rds2)",
+        f"{NAME}: name is Ann in the cache and Anna on the master",
+        f"{NAME}: name is Anna on the master and unknown on instance 2 (rds2)",
     ]
 
 
@@ -68,8 +82,8 @@ def test_one_that_is_missing_on_a_side() -> None:
     (account,) = compared(listed=(), place=replace(PLACE, rows=()))
     assert sides(account, "e-mail") == ("a@b.c", Blank.MISSING, Blank.MISSING)
     assert said(account) == [
-        "row 1 of the directory is in the cache only",
-        "row 1 of the directory: user 70 is not on instance 2 (rds2)",
+        f"{NAME} is in the cache only",
+        f"{NAME}: user 70 is not on instance 2 (rds2)",
     ]
 
 
@@ -90,6 +104,4 @@ def test_a_user_that_the_directory_does_not_know() -> None:
 def test_an_account_that_moved_is_looked_for_where_the_master_has_it() -> None:
     (account,) = compared(cached=(replace(CACHED, instance_id="1"),))
     assert account.at == "instance 2 (rds2)"
-    assert said(account) == [
-        "row 1 of the directory: instance is 1 in the cache and 2 on the master"
-    ]
+    assert said(account) == [f"{NAME}: instance is 1 in the cache and 2 on the master"]

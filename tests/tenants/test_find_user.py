@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError, call_command, load_command_class
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
@@ -62,6 +62,12 @@ def test_all_accounts_of_an_email_are_told(directory: Instance, capsys: Captured
     assert "ANN@example.com: 2 accounts (cache 0 s old, on time)" in out
     assert "instance 1 (rds1), healthy: tenant 7 “Acme” (trial), user 70 “Ann”, Active\n" in out
     assert "instance 2 (rds2), not active: tenant 8 on instance 2, not yet read, user 80" in out
+
+
+def test_a_name_like_an_option_is_a_name() -> None:
+    parser = load_command_class("tenants", "find_user").create_parser("manage.py", "find_user")
+    given = parser.parse_args(["--live", "--", "-rf@x.example"])
+    assert (given.email, given.live) == ("-rf@x.example", True)
 
 
 def test_json_is_one_document(directory: Instance, capsys: Captured) -> None:
@@ -137,7 +143,10 @@ def test_unusable_rows_may_be_it(directory: Instance, capsys: Captured) -> None:
     WithheldRow.objects.create(
         sync="user_routing", target="1", source_id="9", row_hash=1, reason="undecodable"
     )
-    assert "1 rows of the directory could not be stored" in look(capsys, "eve@example.com")[1]
+    assert (
+        "1 row of the directory could not be stored: it may be that one"
+        in look(capsys, "eve@example.com")[1]
+    )
 
 
 def test_the_master_agrees(directory: Instance, capsys: Captured) -> None:
@@ -154,17 +163,18 @@ def test_differences_to_the_master_are_told(directory: Instance, capsys: Capture
     directory.execute("DELETE FROM user_email_routing WHERE id = 2")
     directory.add_route(5, "aNN@example.com", 11)
     _, found = look_json(capsys, MAIL, "--live")
+    here = "row 1, tenant 7 on instance 1 (rds1)"
     assert found["live"]["differences"] == [
-        "row 1 of the directory: status is Active in the cache and Blocked on the master",
-        "row 2 of the directory is in the cache only",
-        "row 5 of the directory is on the master only",
+        f"{here}: status is Active in the cache and Blocked on the master",
+        "row 2, tenant 8 on instance 2 (rds2) is in the cache only",
+        "row 5, tenant 11 on instance 1 (rds1) is on the master only",
     ]
 
 
 def test_what_only_the_master_knows_is_found(directory: Instance, capsys: Captured) -> None:
     code, out = look(capsys, MAIL, "--live")
     assert code == 0
-    assert "row 1 of the directory is on the master only" in out
+    assert "row 1, tenant 7 on instance 1 (rds1) is on the master only" in out
 
 
 def test_the_master_finds_every_unicode_form(master: Instance, capsys: Captured) -> None:

@@ -15,10 +15,11 @@ from pytest_django import DjangoAssertNumQueries
 
 from activity.models import Activity
 from syncs.models import RunState, SyncRun, TargetState
-from tenants import examinations, health_history, switching
+from tenants import downtime, examinations, health_history, switching, tiles
 from tenants.admin import health_strip
 from tenants.admin.instance_page import skew_in_words
 from tenants.checking import Checked
+from tenants.health_history import Outage
 from tenants.models import GhostUser, InstanceCheck, InstanceExamination, RdsInstance, Tenant
 from tenants.models.ghost import GhostState
 from tenants.models.instance import Health
@@ -98,6 +99,24 @@ def test_an_outage_that_lasts_has_no_end(instance: RdsInstance) -> None:
     check(instance, NOON - timedelta(minutes=2), Health.DOWN)
     check(instance, NOON - timedelta(minutes=1), Health.DOWN)
     assert "33.3 % healthy, down since 11:58 UTC" in day_of(instance)
+
+
+def test_the_first_page_and_this_one_agree_since_when_it_is_down(instance: RdsInstance) -> None:
+    now = timezone.now()
+    begin = now.replace(second=0, microsecond=0) - timedelta(hours=26)
+    RdsInstance.objects.filter(pk=instance.pk).update(health=Health.DOWN)
+    confirmation("instance_health", str(instance.pk), now=begin, ago=timedelta(seconds=20))
+    check(instance, begin - timedelta(minutes=1))
+    for minute in range(0, 26 * 60, 60):
+        check(instance, begin + timedelta(minutes=minute), Health.DOWN)
+    assert [down.since for down in tiles.read().down] == [begin]
+    assert health_history.last_day(instance, now).outages[0] == Outage(begin, None)
+
+
+def test_one_that_is_down_for_long_is_so_since_its_last_answer(instance: RdsInstance) -> None:
+    at = confirmation("instance_health", str(instance.pk), ago=timedelta(days=9)).at
+    check(instance, timezone.now() - timedelta(days=6, hours=23), Health.DOWN)
+    assert downtime.since([instance.pk, 99]) == {instance.pk: at}
 
 
 def test_many_outages_are_counted(instance: RdsInstance) -> None:

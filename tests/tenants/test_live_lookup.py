@@ -136,7 +136,8 @@ def test_the_command_tells_what_the_instances_have(
     call_command("find_user", MAIL, "--live")
     out = capsys.readouterr().out
     assert "On instance 2 (rds2) at " in out
-    said = "row 2 of the directory: name is Ann on the master and Anna on instance 2 (rds2)"
+    tenant = "tenant 8 on instance 2 (rds2)"
+    said = f"row 2, {tenant}: name is Ann on the master and Anna on instance 2 (rds2)"
     assert f"  {said}\n" in out
     assert "On instance 1 (rds1) at" in out
     call_command("find_user", MAIL, "--live", "--json", "--within", "5")

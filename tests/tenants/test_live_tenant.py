@@ -11,6 +11,7 @@ from django.test import Client
 
 from activity.models import Activity
 from tenants import contract, live_tenant
+from tenants.live_slots import slot
 from tenants.models import RdsInstance, Tenant
 from tests.caches import register, run_sync
 from tests.instances import Instance, InstanceFleet
@@ -53,6 +54,16 @@ def test_the_same_is_said_to_be_the_same(there: Instance, admin_client: Client) 
     assert "active users 3 3 same" in shown
     assert "differs" not in shown
     assert found() == "same"
+
+
+def test_few_may_wait_for_servers_at_once(there: Instance, admin_client: Client) -> None:
+    with slot(), slot():
+        assert "nothing was asked, try again" in ask(admin_client)
+        admin_client.post("/admin/tenants/rdsinstance/2/test-connection/")
+        page = admin_client.get("/admin/tenants/rdsinstance/2/change/")
+    assert "nothing was asked, try again" in text_of(page)
+    assert not Activity.objects.filter(subject_kind__startswith="tenants").exists()
+    assert "All 9 fields are as they are there" in ask(admin_client)
 
 
 def test_each_field_that_differs_is_marked(there: Instance, admin_client: Client) -> None:

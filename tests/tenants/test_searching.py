@@ -151,6 +151,40 @@ def test_what_can_mean_nothing_is_refused(term: str) -> None:
         search(term)
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [
+        *(
+            "<a@b.c>",
+            "Ann B. <a@b.c>",
+            '"B, Ann" <A@b.c>;',
+            "mailto:a@b.c",
+            "MAILTO:a%40b.c?subject=x",
+        ),
+        *("<mailto:a@b.c>", "a@b.c,", "a@b.c ; ", "a@b.c.", "(a@b.c)", "'a@b.c'", "\ta@b.c\r\n"),
+        *("a@b.c\u200b", "\ufeffa@b.c", "\u202aa@b.c\u202c ", "\u200b <a@b.c>"),
+    ],
+)
+def test_an_email_is_found_as_it_is_pasted(typed: str) -> None:
+    route("a", "a@b.c")
+    found = search(typed)
+    assert [row.source_id for row in found.exact.shown] == ["a"]
+    assert found.term.lower() == "a@b.c"
+
+
+@pytest.mark.parametrize("stored", ["  spaced@b.c ", "<a@b.c>", "mailto:a@b.c", "a@b.c,"])
+def test_an_odd_email_is_found_as_it_is_stored(stored: str) -> None:
+    route("a", stored)
+    assert [row.source_id for row in search(stored).exact.shown] == ["a"]
+    assert search(stored).term == stored
+    assert not search("a@b.c").exact.shown
+
+
+def test_names_stay_as_they_are_typed() -> None:
+    assert search("  Meyer & Co. ").term == "Meyer & Co."
+    assert search("<b>, <c@d>").term == "<b>, <c@d>"
+
+
 def test_letters_that_look_like_others_are_named() -> None:
     route("a", "kim@example.com")
     found = search("\u212aim@example.com")

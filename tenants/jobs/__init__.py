@@ -43,6 +43,7 @@ register(
         cron="*/15 * * * *",
         order=3,
         in_parts=False,
+        flags={"force": "--force"},
         hidden=HIDDEN,
         end_sessions=end_sessions,
     )

@@ -10,7 +10,7 @@ from django.core.management import call_command
 from syncs import held, queries, reconcile, report, runs
 from syncs.errors import UsageError
 from syncs.freshness import Cause
-from syncs.models import Heartbeat, HeldChange, RunState, SyncRun, TargetState, Trigger
+from syncs.models import Confirmation, Heartbeat, HeldChange, RunState, SyncRun, TargetState, Trigger
 from syncs.options import Options
 from tests.rows import confirmation, ended_run, instance_row, run_part
 
@@ -114,7 +114,8 @@ def test_status_says_so_only_once_it_is_late() -> None:
     assert reason(now).cause is Cause.HELD
     held.discard(run.pk, "ann", "a wrong master")
     assert reason(now) is None
-    late = reason(now + timedelta(hours=2))
+    Confirmation.objects.update(at=now - timedelta(hours=2))
+    late = reason(now)
     assert late.cause is Cause.DISCARDED
     assert late.words == f"run {run.pk} held it (too many), ann discarded it: a wrong master"
 

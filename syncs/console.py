@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.exceptions import DisallowedModelAdminLookup
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
@@ -71,7 +72,27 @@ class Nothing:
     wider: str = ""
 
 
-class CompletedList(ChangeList):
+class SafeList(ChangeList):
+    """Narrowed by its own filters only.
+
+    Django takes any lookup of any field, and so would tell a sealed password letter by letter.
+    """
+
+    def get_filters(self, request: HttpRequest) -> Any:
+        found = super().get_filters(request)
+        if unknown := found[2]:
+            raise DisallowedModelAdminLookup(f"no filter takes {', '.join(unknown)}")
+        return found
+
+
+class SafeAddresses:
+    """Goes before ModelAdmin among the bases: an address tells nothing that its page doesn't."""
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[SafeList]:
+        return SafeList
+
+
+class CompletedList(SafeList):
     """A page of rows with what they need from elsewhere."""
 
     result_list: Any
@@ -92,7 +113,7 @@ class CompletedList(ChangeList):
         return str(self.get_query_string({"q": self.nothing.wider}, ["p"]))
 
 
-class ReadOnlyAdmin(HistoryInActivity, ModelAdmin):
+class ReadOnlyAdmin(SafeAddresses, HistoryInActivity, ModelAdmin):
     """Shows rows that only syncs write. Nobody adds, changes or deletes them by hand."""
 
     actions = None

@@ -76,7 +76,7 @@ class ActivityAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, queryset: QuerySet[Activity], search_term: str
     ) -> tuple[QuerySet[Activity], bool]:
         """By the beginning, which the indexes serve."""
-        term = search_term.strip().replace("\0", "")
+        term = search_term.strip()
         if not term:
             return queryset, False
         named = Q(actor__istartswith=term) | Q(subject__istartswith=term)

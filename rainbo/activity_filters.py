@@ -65,5 +65,5 @@ class ObjectFilter(PlainFilter):
 
 
 def _kind_and_id(value: str) -> tuple[str, str]:
-    kind, _, pk = value.replace("\0", "").partition(":")
+    kind, _, pk = value.partition(":")
     return kind, pk

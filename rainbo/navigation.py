@@ -63,6 +63,10 @@ def focus_script(_: HttpRequest) -> str:
     return static("rainbo/focus.js")
 
 
+def keyboard_script(_: HttpRequest) -> str:
+    return static("rainbo/keyboard.js")
+
+
 def zone_script(_: HttpRequest) -> str:
     return static("rainbo/zone.js")
 

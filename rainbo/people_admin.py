@@ -21,6 +21,7 @@ from rainbo import second_factor_pages
 from rainbo.backends import needs_second_factor
 from rainbo.models import Authenticator, RecoveryCodes
 from rainbo.roles import ROLES
+from syncs.console import SafeAddresses
 from tenants.ghosts import admins
 
 MARKS = ("is_active", "is_staff", "is_superuser")
@@ -41,7 +42,7 @@ class Ticked:
 
 
 @admin.register(User)
-class UserAdmin(Ticked, Recorded, DjangoUserAdmin[User], ModelAdmin):
+class UserAdmin(SafeAddresses, Ticked, Recorded, DjangoUserAdmin[User], ModelAdmin):
     filter_horizontal = ()
     thing = "user"
     switch, switched_on, switched_off = "is_active", "activated", "deactivated"
@@ -122,7 +123,7 @@ class UserAdmin(Ticked, Recorded, DjangoUserAdmin[User], ModelAdmin):
 
 
 @admin.register(Group)
-class GroupAdmin(Ticked, Recorded, DjangoGroupAdmin, ModelAdmin):
+class GroupAdmin(SafeAddresses, Ticked, Recorded, DjangoGroupAdmin, ModelAdmin):
     filter_horizontal = ()
     thing = "group"
 

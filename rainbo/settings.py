@@ -296,6 +296,7 @@ UNFOLD = {
     "STYLES": ["rainbo.navigation.stylesheet", "rainbo.navigation.find_stylesheet"],
     "SCRIPTS": [
         "rainbo.navigation.focus_script",
+        "rainbo.navigation.keyboard_script",
         "rainbo.navigation.find_script",
         "rainbo.navigation.zone_script",
     ],

@@ -7,6 +7,7 @@ from rainbo import second_factor_pages as pages
 
 inside = admin.site.admin_view
 handler403 = "rainbo.refusals.refuse"
+handler500 = "rainbo.patience.failed"
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),

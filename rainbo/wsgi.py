@@ -2,5 +2,8 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
+from rainbo.patience import limit_waiting
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rainbo.settings")
 application = get_wsgi_application()
+limit_waiting()

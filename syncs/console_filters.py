@@ -33,10 +33,6 @@ class PlainFilter(DropdownFilter):
     form_class = PlainForm
     lookup = ""
 
-    def value(self) -> str | None:
-        """No row holds the one character that PostgreSQL can't."""
-        return (super().value() or "").replace("\0", "") or None
-
     def choices(self, changelist: Any) -> Any:
         for choice in super().choices(changelist):
             field = choice["form"].fields[self.parameter_name]
@@ -83,7 +79,7 @@ class DaysFilter(RangeDateFilter):
         first, last = (form.cleaned_data[f"{self.parameter_name}_{end}"] for end in ("from", "to"))
         if first:
             queryset = queryset.filter(**{f"{self.parameter_name}__gte": _midnight(first)})
-        if last:
+        if last and last < date.max:
             end = _midnight(last + timedelta(days=1))
             queryset = queryset.filter(**{f"{self.parameter_name}__lt": end})
         return queryset

@@ -15,6 +15,7 @@ from unfold.admin import ModelAdmin
 from activity.recorded_admin import Recorded
 from syncs import markup, rhythm, rhythm_words, run_page, schedules, specs
 from syncs import schedule_actions as actions
+from syncs.console import SafeAddresses
 from syncs.freshness import Pause
 from syncs.markup import RUN_TONES, Tone
 from syncs.models import SyncRun, SyncSchedule
@@ -28,7 +29,7 @@ LISTING = ("index", "app_list")  # the pages that offer to add to every model
 
 
 @admin.register(SyncSchedule)
-class ScheduleAdmin(Recorded, ModelAdmin):
+class ScheduleAdmin(SafeAddresses, Recorded, ModelAdmin):
     thing = "schedule"
     added_as = "added"
     switch = "enabled"

@@ -19,7 +19,7 @@ from unfold.admin import ModelAdmin
 from activity.changes import Reading, reading
 from activity.recorded_admin import Recorded
 from syncs import markup
-from syncs.console import BoundedPaginator, CompletedList, Nothing
+from syncs.console import BoundedPaginator, CompletedList, Nothing, SafeAddresses
 from tenants import identity
 from tenants.admin import instance_checks, instance_page, instance_switching, instance_syncs
 from tenants.admin.health_strip import HEALTH_TONES, milliseconds
@@ -39,7 +39,7 @@ RANK = Case(
 
 
 @admin.register(RdsInstance)
-class InstanceAdmin(Recorded, ModelAdmin):
+class InstanceAdmin(SafeAddresses, Recorded, ModelAdmin):
     thing = "instance"
     added_as = "registered"
     form = InstanceForm

@@ -58,6 +58,12 @@ def press(window: Window, words: str) -> None:
     window.click(f"button:text('{words}')")
 
 
+def press_with_enter(page: Any, words: str) -> None:
+    page.focus(f"button:text('{words}')")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+
+
 def last_action() -> tuple[str, Any, Any]:
     last = Activity.objects.order_by("-id")[0]
     return last.action, last.before, last.after
@@ -132,6 +138,23 @@ def test_a_held_run_is_accepted_with_a_reason(window: Window) -> None:
     window.open(page_of(run))
     assert f"Run {new.pk} is to publish them and is queued" in window.text()
     assert not window.is_shown(REASON)
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+@pytest.mark.parametrize("button", ["Accept", "Discard"])
+def test_only_its_button_decides(
+    enter: Enter, admin_user: User, button: str, *, scripts: bool
+) -> None:
+    run = held()
+    window = enter(admin_user, scripts=scripts)
+    window.open(page_of(run))
+    window.fill(REASON, "looked at")
+    window.press("Enter")
+    window.do(lambda page: page.wait_for_timeout(500))
+    run.refresh_from_db()
+    assert (run.discarded_at, SyncRun.objects.count()) == (None, 1)
+    window.do(lambda page: press_with_enter(page, button))
+    assert last_action()[0] == f"run.{button.lower()}ed"
 
 
 def test_of_two_people_who_decide_one_wins(enter: Enter, admin_user: User) -> None:

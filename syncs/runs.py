@@ -163,8 +163,7 @@ def _check_named_runs(sync: str, options: Options) -> None:
         _run_of(sync, options.failed_from)
     if options.accept_held is not None:
         named = _run_of(sync, options.accept_held)
-        if not options.reason:
-            raise UsageError("accepting a held run needs a --reason")
+        held.check_reason(options.reason, "accepting")
         if reason := held.why_not_acceptable(named):
             raise UsageError(reason)
 

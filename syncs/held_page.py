@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from syncs import held, markup, report
@@ -17,8 +18,10 @@ from syncs.models import Confirmation, HeldChange, RunTarget, SyncRun, TargetSta
 SHOWN = 200  # changes in all
 OF_A_KIND = 10  # of one kind on one instance
 MOST_INSTANCES = 50
+LONGEST = 80  # characters of one value of a change
 VERBS = {"removed": "remove", "moved": "move", "changed": "change"}
 KINDS = tuple(VERBS)
+_BETWEEN_VALUES = re.compile("(: | → |; )")  # as plans write them: `a@x.example: name 'A' → 'B'`
 
 # The first changes of each kind, by the index held_by_kind: a held set can have millions. BETWEEN,
 # since with equalities the planner may walk through the changes of other runs by their ids.
@@ -43,6 +46,13 @@ class Change:
     kind: str
     source_id: str
     detail: str
+
+    @property
+    def shown(self) -> SafeString:
+        """The detail with each value cut and by itself: none hides, or turns, what follows it."""
+        pieces = _BETWEEN_VALUES.split(self.detail)
+        values = zip(map(_cut, pieces[::2]), [*pieces[1::2], ""], strict=True)
+        return format_html_join("", "<bdi>{}</bdi>{}", values)
 
 
 @dataclass(frozen=True)
@@ -134,6 +144,10 @@ def _sample(record: SyncRun, holding: Sequence[RunTarget]) -> list[Change]:
     with connection.cursor() as cursor:
         cursor.execute(_SAMPLE, wanted)
         return [Change(labels[target], *rest) for target, *rest in cursor.fetchall()]
+
+
+def _cut(value: str) -> str:
+    return value if len(value) <= LONGEST else f"{value[: LONGEST - 1].rstrip()}…"
 
 
 def _words(record: SyncRun, holding: Sequence[RunTarget]) -> tuple[SafeString, bool]:

@@ -10,6 +10,7 @@ from enum import IntEnum
 from rainbo import phrases
 from rainbo.phrases import Subject
 from syncs.freshness import Cause, Reason, State, in_words
+from syncs.listed import listed
 from syncs.markup import Tone
 from syncs.queries import Status, SyncStatus, TargetStatus
 from syncs.worker_state import WorkerState
@@ -185,7 +186,7 @@ def _several_down(fleet: Fleet, down: tuple[Down, ...], now: datetime) -> Troubl
     of = f"{len(down):,} of {len(fleet.active):,} instances are down"
     since = f", the first{phrases.since(first, now)}" if first else ""
     waits = _waits(replace(fleet, down=down), all_routes=False)
-    names = phrases.listed([one.label for one in down])
+    names = listed([one.label for one in down])
     return Trouble(Rank.DOWN, Tone.BAD, f"{of}{since}: {waits} ({names})", Link("fleet"))
 
 

@@ -29,6 +29,7 @@ from syncs import (
 from syncs.console import REFRESH
 from syncs.errors import UsageError
 from syncs.freshness import in_words
+from syncs.listed import listed
 from syncs.markup import RUN_TONES, seconds_in_words
 from syncs.models import RunState, RunTarget, SyncRun
 from syncs.options import Options
@@ -121,13 +122,21 @@ def options_in_words(record: SyncRun) -> str:
         return str(error)
     words = [
         f"instances {', '.join(options.targets)}" if options.targets else "all instances",
-        f"only {', '.join(options.only)}" if options.only else "",
+        f"only {_only(record.sync, options.only)}" if options.only else "",
         "forced" if options.force else "",
         "dry run: nothing is written" if options.dry_run else "",
         f"what failed in run {options.failed_from}" if options.failed_from else "",
         f"accepts run {options.accept_held}: {options.reason}" if options.accept_held else "",
     ]
     return "; ".join(filter(None, words))
+
+
+def _only(sync: str, keys: tuple[str, ...]) -> str:
+    try:
+        in_words = specs.get(sync).only_in_words
+    except UsageError:  # a sync that the code no longer knows
+        in_words = None
+    return in_words(keys) if in_words else ", ".join(keys)
 
 
 def related(record: SyncRun) -> SafeString:
@@ -167,12 +176,11 @@ def _retry(record: SyncRun, parts: list[RunTarget]) -> Retry | None:
         return None
     undone = [part.label for part in parts if part.state in report.UNDONE]
     few = bool(undone) and sync.in_parts
-    names = ", ".join(undone[:NAMED])
-    more = f" and {len(undone) - NAMED:,} more" if len(undone) > NAMED else ""
+    takes = f"{listed(undone, NAMED)} alone" if few else "all that this run took"
     other = run_deciding.retry_under_way(record, options)
     return Retry(
         label=f"Retry the {_counted(len(undone))} that failed" if few else "Run it again",
-        touches=f"It takes {names}{more} alone." if few else "It takes all that this run took.",
+        touches=f"It takes {takes}.",
         command=report.retry_command(record),
         needs_accept=options.accept_held is not None,
         under_way=markup.run_link(other.pk, f"Run {other.pk}") if other else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -54,6 +54,7 @@ class Sync:
     place in sync_all. in_parts: its command takes some instances alone (--rds, --failed-from).
     flags: what else its command takes: option of a run → word (`only` → `--admin`).
     limit: seconds that a run may take, when less than RAINBO_RUN_LIMIT and none are told for it.
+    only_in_words: names what the option `only` lists.
     hidden: what it stores and hides from readers.
     end_sessions: ends what a run, named by its purpose, left open at these targets.
     """
@@ -67,6 +68,7 @@ class Sync:
     in_parts: bool = True
     flags: Mapping[str, str] = field(default_factory=dict)
     limit: int | None = None
+    only_in_words: Callable[[Sequence[str]], str] | None = None
     hidden: Hidden | None = None
     end_sessions: Callable[[str, list[str]], object] | None = None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from syncs.specs import Sync, register
 from tenants.choice import active_targets, master_target
 from tenants.fleet_sessions import end_sessions
+from tenants.ghost_names import only_in_words
 from tenants.jobs.sync_ghost_users import sync_ghost_users
 from tenants.jobs.sync_instance_health import sync_instance_health
 from tenants.jobs.sync_tenant_summaries import sync_tenant_summaries
@@ -56,6 +57,7 @@ register(
         cron="0 2 * * *",
         order=4,
         flags={"only": "--admin"},
+        only_in_words=only_in_words,
         end_sessions=end_sessions,
     )
 )

@@ -110,6 +110,13 @@ def test_the_page_compares_with_the_usual_and_says_how_to_repeat(admin_client: C
     assert "sync_tenant_summaries --rds 2 --force" in shown
 
 
+def test_the_admins_that_a_run_keeps_to_are_named(admin_client: Client) -> None:
+    ann = staff("ann")
+    run = ended_run("ghost_users", options={"only": [str(ann.pk), "999"]})
+    shown = text_of(admin_client.get(page(run)))
+    assert f"only ann ({ann.pk}), deleted user (999)" in shown
+
+
 def test_a_held_run_that_was_mended_since_asks_nobody(admin_client: Client) -> None:
     run = ended_run(state=RunState.HELD)
     run_part(run, state=TargetState.HELD)

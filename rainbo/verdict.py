@@ -50,7 +50,10 @@ class Link:
 
 @dataclass(frozen=True)
 class Trouble:
-    """words: a sentence without capital and stop. is_felt: readers are already shown less."""
+    """words: a sentence without capital and stop. is_felt: readers are already shown less.
+
+    weight: of two held ones, the one that would take more from readers is named first.
+    """
 
     rank: Rank
     tone: Tone
@@ -58,10 +61,11 @@ class Trouble:
     link: Link
     cause: int = 0
     state: int = 0
+    weight: int = 0
 
     @property
-    def order(self) -> tuple[int, int, int]:
-        return self.rank, self.state, self.cause
+    def order(self) -> tuple[int, int, int, int]:
+        return self.rank, self.state, self.cause, -self.weight
 
     @property
     def is_felt(self) -> bool:
@@ -239,6 +243,7 @@ def _group(
         link=Link("run", str(reason.run)) if reason.run else Link("sync", sync.name),
         cause=CAUSES.index(cause),
         state=WORST.index(state),
+        weight=sum(reason.weight for _, reason in pairs),
     )
 
 

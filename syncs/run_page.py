@@ -30,7 +30,7 @@ from syncs.console import REFRESH
 from syncs.errors import UsageError
 from syncs.freshness import in_words
 from syncs.listed import listed
-from syncs.markup import RUN_TONES, seconds_in_words
+from syncs.markup import seconds_in_words
 from syncs.models import RunState, RunTarget, SyncRun
 from syncs.options import Options
 from syncs.place import machine
@@ -58,7 +58,7 @@ def context(request: HttpRequest, record: Any) -> dict[str, Any]:
     return {
         "original": record,
         "refreshed": markup.exact(now).partition(" ")[2],
-        "badge": markup.badge(record.state, RUN_TONES[record.state]),
+        "badge": markup.run_badge(record.state, discarded=record.discarded_at is not None),
         "sentence": _sentence(record, parts, now),
         "progress": run_parts.progress(parts),
         "columns": report.COUNTS,
@@ -220,19 +220,16 @@ def _usual(sync: str) -> float:
 
 def _around(record: SyncRun) -> list[tuple[str, SafeString]]:
     """The run of the same sync before it, and the one after it."""
-    same = SyncRun.objects.filter(sync=record.sync).values_list("pk", "state")
+    same = SyncRun.objects.filter(sync=record.sync).values_list("pk", "state", "discarded_at")
     before = same.filter(pk__lt=record.pk).order_by("-pk").first()
     after = same.filter(pk__gt=record.pk).order_by("pk").first()
     named = (("previous run", before), ("next run", after))
-    return [
-        (
-            words,
-            format_html("{} {}", markup.run_link(run[0]), markup.badge(run[1], RUN_TONES[run[1]]))
-            if run
-            else markup.quiet("none"),
-        )
-        for words, run in named
-    ]
+    return [(words, _beside(*run) if run else markup.quiet("none")) for words, run in named]
+
+
+def _beside(pk: int, state: str, discarded_at: datetime | None) -> SafeString:
+    badge = markup.run_badge(state, discarded=discarded_at is not None)
+    return format_html("{} {}", markup.run_link(pk), badge)
 
 
 def _cancelling(record: SyncRun, now: datetime) -> list[tuple[str, SafeString]]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from syncs.held_page import OF_A_KIND
@@ -260,6 +261,13 @@ def test_a_run_without_counts_says_what_became_of_its_instances(
     for number in "123":
         run_part(run, number, state=state)
     assert words in text_of(admin_client.get(LIST))
+
+
+def test_a_discarded_run_says_so_beside_its_state(admin_client: Client) -> None:
+    run, later = ended_run(state=RunState.HELD, discarded_at=timezone.now()), ended_run()
+    for address in (LIST, page(run), page(later)):
+        shown = admin_client.get(address).content.decode()
+        assert '>held</span> <span class="badge badge-quiet">discarded</span>' in shown, address
 
 
 def test_the_page_says_what_became_of_what_was_held(admin_client: Client) -> None:

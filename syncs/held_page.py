@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from django.db import connection
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from syncs import held, markup, report
+from syncs import held, markup, report, run_parts
 from syncs.models import Confirmation, HeldChange, RunTarget, SyncRun, TargetState
 
 SHOWN = 200  # changes in all
@@ -59,7 +59,8 @@ class Change:
 class HeldPart:
     """What one instance's part would do, in numbers, and why it is held."""
 
-    label: str
+    key: str
+    label: SafeString
     would: str
     why: str
 
@@ -79,7 +80,7 @@ class Held:
     discard_command: str
 
 
-def read(record: SyncRun, parts: Sequence[RunTarget]) -> Held | None:
+def read(record: SyncRun, parts: Sequence[RunTarget], pages: Mapping[str, str]) -> Held | None:
     """None when the run holds nothing."""
     holding = [part for part in parts if part.state == TargetState.HELD]
     if not holding:
@@ -94,7 +95,7 @@ def read(record: SyncRun, parts: Sequence[RunTarget]) -> Held | None:
         words=words,
         waits=waits,
         would=would(total) if None not in counted else "do what is listed below",
-        parts=[_part(part) for part in holding[:MOST_INSTANCES]],
+        parts=[_part(part, pages) for part in holding[:MOST_INSTANCES]],
         more_parts=max(0, len(holding) - MOST_INSTANCES),
         sample=sample,
         is_cut=sum(total.values()) > len(sample),
@@ -127,9 +128,12 @@ def changes(record: SyncRun, chunk: int) -> Iterator[Change]:
         yield Change(labels.get(row.target, row.target), row.kind, row.source_id, row.detail)
 
 
-def _part(part: RunTarget) -> HeldPart:
+def _part(part: RunTarget, pages: Mapping[str, str]) -> HeldPart:
     counts = part.held_counts
-    return HeldPart(part.label, "unknown" if counts is None else would(counts), part.note)
+    label = run_parts.linked(part, pages)
+    return HeldPart(
+        part.target, label, would(counts) if counts is not None else "unknown", part.note
+    )
 
 
 def _sample(record: SyncRun, holding: Sequence[RunTarget]) -> list[Change]:

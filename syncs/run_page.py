@@ -54,6 +54,7 @@ def context(request: HttpRequest, record: Any) -> dict[str, Any]:
     """All that the page and its refreshed part show. The record has its summary."""
     now = queries.database_now()
     parts = list(record.targets.all())
+    pages = run_parts.pages_of(record, parts, request.user.has_perm)
     lines = list(record.log.order_by("-id")[: SHOWN_LINES + 1])
     return {
         "original": record,
@@ -62,10 +63,10 @@ def context(request: HttpRequest, record: Any) -> dict[str, Any]:
         "sentence": _sentence(record, parts, now),
         "progress": run_parts.progress(parts),
         "columns": report.COUNTS,
-        "parts": run_parts.shown(record, parts),
+        "parts": run_parts.shown(record, parts, pages),
         "more_parts": max(0, len(parts) - run_parts.MOST_PARTS),
         "cancel_command": shell.line(f"cancel_run {record.pk}"),
-        "held": held_page.read(record, parts),
+        "held": held_page.read(record, parts, pages),
         "retry": _retry(record, parts),
         "withheld": withheld.section(record, request.user.has_perm),
         "log": lines[:SHOWN_LINES][::-1],

@@ -194,16 +194,16 @@ def _summary(
     """The verdict in a sentence."""
     in_use = sum(instance.is_active for instance in instances)
     whole = _whole(tallies.values())
-    shall = f"{_some(len(wanted), 'admin')} shall enter {_some(in_use, 'active instance')}"
+    should = f"{_some(len(wanted), 'admin')} should enter {_some(in_use, 'active instance')}"
     if orphans := whole.counts[Coverage.ORPHAN]:
-        return f"{shall}. {_some(orphans, 'ghost user')} of others can still enter."
+        return f"{should}. {_some(orphans, 'ghost user')} of others can still enter."
     if whole.trouble:
         wrong = "is not as it should be" if whole.trouble == 1 else "are not as they should be"
-        return f"{shall}. {_some(whole.trouble, 'ghost user')} {wrong}."
+        return f"{should}. {_some(whole.trouble, 'ghost user')} {wrong}."
     if waiting := whole.counts[Coverage.WANTED]:
         wait = "waits for its" if waiting == 1 else "wait for their"
-        return f"{shall}. {_some(waiting, 'ghost user')} {wait} first sync."
-    return f"{shall}, and nobody else can." if wanted else "Nobody may enter any instance."
+        return f"{should}. {_some(waiting, 'ghost user')} {wait} first sync."
+    return f"{should}, and nobody else can." if wanted else "Nobody may enter any instance."
 
 
 def _some(count: int, word: str) -> str:

@@ -6,6 +6,7 @@ from syncs.specs import Sync, register
 from tenants.choice import active_targets, master_target
 from tenants.fleet_sessions import end_sessions
 from tenants.ghost_names import only_in_words
+from tenants.instance_pages import INSTANCES
 from tenants.jobs.sync_ghost_users import sync_ghost_users
 from tenants.jobs.sync_instance_health import sync_instance_health
 from tenants.jobs.sync_tenant_summaries import sync_tenant_summaries
@@ -20,6 +21,7 @@ register(
         targets=active_targets,
         cron="* * * * *",
         order=1,
+        pages=INSTANCES,
         end_sessions=end_sessions,
     )
 )
@@ -32,6 +34,7 @@ register(
         cron="0 * * * *",
         order=2,
         flags={"force": "--force"},
+        pages=INSTANCES,
         end_sessions=end_sessions,
     )
 )
@@ -45,6 +48,7 @@ register(
         order=3,
         in_parts=False,
         hidden=HIDDEN,
+        pages=INSTANCES,
         end_sessions=end_sessions,
     )
 )
@@ -58,6 +62,7 @@ register(
         order=4,
         flags={"only": "--admin"},
         only_in_words=only_in_words,
+        pages=INSTANCES,
         end_sessions=end_sessions,
     )
 )

@@ -14,7 +14,7 @@ from pytest_django import DjangoAssertNumQueries
 from syncs.held_page import OF_A_KIND
 from syncs.models import HeldChange, RunLog, RunState, SyncRun, TargetState, Trigger
 from tests.pages import text_of
-from tests.rows import confirmation, ended_run, run_part, staff
+from tests.rows import confirmation, ended_run, instance_row, run_part, staff
 
 LIST = "/admin/syncs/syncrun/"
 
@@ -261,6 +261,20 @@ def test_a_run_without_counts_says_what_became_of_its_instances(
     for number in "123":
         run_part(run, number, state=state)
     assert words in text_of(admin_client.get(LIST))
+
+
+def test_the_instances_of_a_run_are_links(admin_client: Client, client: Client) -> None:
+    instance_row(1)
+    run = ended_run(state=RunState.HELD)
+    run_part(run, "1", state=TargetState.HELD)
+    run_part(run, "2")
+    shown = admin_client.get(page(run)).content.decode()
+    assert shown.count('href="/admin/tenants/rdsinstance/1/change/"') == 2
+    assert "rdsinstance/2/" not in shown, "it is not registered any more"
+    reader = staff("bob")
+    reader.user_permissions.set(Permission.objects.filter(codename="view_syncrun"))
+    client.force_login(reader)
+    assert "rdsinstance/1/" not in client.get(page(run)).content.decode()
 
 
 def test_a_discarded_run_says_so_beside_its_state(admin_client: Client) -> None:

@@ -59,6 +59,12 @@ def request(
     return record
 
 
+def waiting(sync: str, options: Options) -> SyncRun | None:
+    """A run that waits for a worker, and not for a later time, to do just that."""
+    same = SyncRun.objects.filter(sync=sync, state=RunState.QUEUED, not_before=None)
+    return same.filter(options=options.as_json()).order_by("pk").first()
+
+
 def execute(record: SyncRun, listener: Listener | None = None) -> SyncRun:
     """Run a queued run in this process and close it whatever happens.
 

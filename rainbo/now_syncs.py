@@ -208,7 +208,7 @@ def _way(sync: SyncStatus, kept: SyncSchedule) -> Way:
     options = _options(kept.options)
     count = len(options.targets) or len(sync.targets)
     verb = "writes to" if sync.name in WRITES else "reads"
-    skips = ", save what is still fresh" if sync.name in SKIPS and not options.force else ""
+    skips = ", except what is still fresh" if sync.name in SKIPS and not options.force else ""
     touches = f"{verb} {phrases.counted(count, 'instance')}{skips}"
     words = [f"sync_{sync.name}"]
     if options.targets:

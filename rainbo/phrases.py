@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -57,9 +56,3 @@ def clock(at: datetime, now: datetime) -> str:
 
 def since(at: datetime | None, now: datetime) -> str:
     return f" since {clock(at, now)}" if at else ""
-
-
-def listed(names: Sequence[str], most: int = 3) -> str:
-    """The first of them, and how many more there are."""
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

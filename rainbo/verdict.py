@@ -10,6 +10,7 @@ from enum import IntEnum
 from rainbo import phrases
 from rainbo.phrases import Subject
 from syncs.freshness import Cause, Reason, State, in_words
+from syncs.listed import listed
 from syncs.markup import Tone
 from syncs.queries import Status, SyncStatus, TargetStatus
 from syncs.worker_state import WorkerState
@@ -49,7 +50,10 @@ class Link:
 
 @dataclass(frozen=True)
 class Trouble:
-    """words: a sentence without capital and stop. is_felt: readers are already shown less."""
+    """words: a sentence without capital and stop. is_felt: readers are already shown less.
+
+    weight: of two held ones, the one that would take more from readers is named first.
+    """
 
     rank: Rank
     tone: Tone
@@ -57,10 +61,11 @@ class Trouble:
     link: Link
     cause: int = 0
     state: int = 0
+    weight: int = 0
 
     @property
-    def order(self) -> tuple[int, int, int]:
-        return self.rank, self.state, self.cause
+    def order(self) -> tuple[int, int, int, int]:
+        return self.rank, self.state, self.cause, -self.weight
 
     @property
     def is_felt(self) -> bool:
@@ -185,7 +190,7 @@ def _several_down(fleet: Fleet, down: tuple[Down, ...], now: datetime) -> Troubl
     of = f"{len(down):,} of {len(fleet.active):,} instances are down"
     since = f", the first{phrases.since(first, now)}" if first else ""
     waits = _waits(replace(fleet, down=down), all_routes=False)
-    names = phrases.listed([one.label for one in down])
+    names = listed([one.label for one in down])
     return Trouble(Rank.DOWN, Tone.BAD, f"{of}{since}: {waits} ({names})", Link("fleet"))
 
 
@@ -238,6 +243,7 @@ def _group(
         link=Link("run", str(reason.run)) if reason.run else Link("sync", sync.name),
         cause=CAUSES.index(cause),
         state=WORST.index(state),
+        weight=sum(reason.weight for _, reason in pairs),
     )
 
 

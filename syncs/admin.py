@@ -21,7 +21,6 @@ from syncs import (
     schedule_admin,  # noqa: F401 (registers its pages)
 )
 from syncs.console import BoundedPaginator, ReadOnlyAdmin
-from syncs.markup import RUN_TONES
 from syncs.models import SyncRun
 from syncs.run_cancelling import cancel_view
 
@@ -85,7 +84,7 @@ class RunAdmin(ReadOnlyAdmin):
 
     @admin.display(description="state")
     def how(self, record: SyncRun) -> SafeString:
-        return markup.badge(record.state, RUN_TONES[record.state])
+        return markup.run_badge(record.state, discarded=record.discarded_at is not None)
 
     @admin.display(description="asked by")
     def why(self, record: SyncRun) -> str:

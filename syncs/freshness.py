@@ -52,11 +52,15 @@ class Freshness:
 
 @dataclass(frozen=True)
 class Reason:
-    """Why something is not on time, or will soon not be. run: the one that said so."""
+    """Why something is not on time, or will soon not be.
+
+    run: the one that said so. weight: removals and moves that wait for a person.
+    """
 
     cause: Cause
     words: str
     run: int | None = None
+    weight: int = 0
 
     def __str__(self) -> str:
         if self.words.startswith(UNTIL):  # the sentence goes on: paused until …
@@ -81,11 +85,12 @@ class Pause:
 
 @dataclass(frozen=True)
 class Failure:
-    """What the last run that took this target says against it."""
+    """What the last run that took this target says against it. weight: as of a Reason."""
 
     cause: Cause
     words: str
     run: int | None = None
+    weight: int = 0
 
     @property
     def is_settled(self) -> bool:
@@ -145,7 +150,8 @@ def explain(
     if facts.scheduled and is_silent(facts.heartbeat, facts.awaited):
         return Reason(Cause.WORKER_SILENT, _silence(facts.heartbeat, now))
     if facts.failure is not None and (judged.state.is_bad or not facts.failure.is_settled):
-        return Reason(facts.failure.cause, facts.failure.words, facts.failure.run)
+        failure = facts.failure
+        return Reason(failure.cause, failure.words, failure.run, failure.weight)
     if facts.running is not None and facts.running > timedelta(seconds=usual_seconds) + grace:
         usual = in_words(timedelta(seconds=usual_seconds))
         words = f"under way for {in_words(facts.running)}, usually {usual}"

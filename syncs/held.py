@@ -68,17 +68,22 @@ def take_for_decision(pk: int) -> SyncRun:
     return run
 
 
+def check_reason(reason: str, deciding: str) -> None:
+    """Raises UsageError for a decision without a reason, or with one too long to be read."""
+    longest = SyncRun._meta.get_field("discard_reason").max_length or 0
+    if not reason:
+        raise UsageError(f"{deciding} a held run needs a --reason")
+    if len(reason) > longest:
+        raise UsageError(f"the reason is longer than {longest} characters")
+
+
 def discard(pk: int, actor: str, reason: str) -> SyncRun:
     """Settle that what the run holds is not to be published. What is held stays to be read.
 
     It says nothing of later runs: one that holds the same is held anew. Raises UsageError.
     """
     reason = " ".join(reason.split())
-    longest = SyncRun._meta.get_field("discard_reason").max_length or 0
-    if not reason:
-        raise UsageError("discarding a held run needs a --reason")
-    if len(reason) > longest:
-        raise UsageError(f"the reason is longer than {longest} characters")
+    check_reason(reason, "discarding")
     with transaction.atomic():
         run = take_for_decision(pk)
         fields = {"discarded_by": actor, "discard_reason": reason}

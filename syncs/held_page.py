@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from syncs import held, markup, report
+from syncs import held, markup, report, run_parts
 from syncs.models import Confirmation, HeldChange, RunTarget, SyncRun, TargetState
 
 SHOWN = 200  # changes in all
 OF_A_KIND = 10  # of one kind on one instance
 MOST_INSTANCES = 50
+LONGEST = 80  # characters of one value of a change
 VERBS = {"removed": "remove", "moved": "move", "changed": "change"}
 KINDS = tuple(VERBS)
+_BETWEEN_VALUES = re.compile("(: | → |; )")  # as plans write them: `a@x.example: name 'A' → 'B'`
 
 # The first changes of each kind, by the index held_by_kind: a held set can have millions. BETWEEN,
 # since with equalities the planner may walk through the changes of other runs by their ids.
@@ -44,12 +47,20 @@ class Change:
     source_id: str
     detail: str
 
+    @property
+    def shown(self) -> SafeString:
+        """The detail with each value cut and by itself: none hides, or turns, what follows it."""
+        pieces = _BETWEEN_VALUES.split(self.detail)
+        values = zip(map(_cut, pieces[::2]), [*pieces[1::2], ""], strict=True)
+        return format_html_join("", "<bdi>{}</bdi>{}", values)
+
 
 @dataclass(frozen=True)
 class HeldPart:
     """What one instance's part would do, in numbers, and why it is held."""
 
-    label: str
+    key: str
+    label: SafeString
     would: str
     why: str
 
@@ -69,7 +80,7 @@ class Held:
     discard_command: str
 
 
-def read(record: SyncRun, parts: Sequence[RunTarget]) -> Held | None:
+def read(record: SyncRun, parts: Sequence[RunTarget], pages: Mapping[str, str]) -> Held | None:
     """None when the run holds nothing."""
     holding = [part for part in parts if part.state == TargetState.HELD]
     if not holding:
@@ -84,7 +95,7 @@ def read(record: SyncRun, parts: Sequence[RunTarget]) -> Held | None:
         words=words,
         waits=waits,
         would=would(total) if None not in counted else "do what is listed below",
-        parts=[_part(part) for part in holding[:MOST_INSTANCES]],
+        parts=[_part(part, pages) for part in holding[:MOST_INSTANCES]],
         more_parts=max(0, len(holding) - MOST_INSTANCES),
         sample=sample,
         is_cut=sum(total.values()) > len(sample),
@@ -117,9 +128,12 @@ def changes(record: SyncRun, chunk: int) -> Iterator[Change]:
         yield Change(labels.get(row.target, row.target), row.kind, row.source_id, row.detail)
 
 
-def _part(part: RunTarget) -> HeldPart:
+def _part(part: RunTarget, pages: Mapping[str, str]) -> HeldPart:
     counts = part.held_counts
-    return HeldPart(part.label, "unknown" if counts is None else would(counts), part.note)
+    label = run_parts.linked(part, pages)
+    return HeldPart(
+        part.target, label, would(counts) if counts is not None else "unknown", part.note
+    )
 
 
 def _sample(record: SyncRun, holding: Sequence[RunTarget]) -> list[Change]:
@@ -134,6 +148,10 @@ def _sample(record: SyncRun, holding: Sequence[RunTarget]) -> list[Change]:
     with connection.cursor() as cursor:
         cursor.execute(_SAMPLE, wanted)
         return [Change(labels[target], *rest) for target, *rest in cursor.fetchall()]
+
+
+def _cut(value: str) -> str:
+    return value if len(value) <= LONGEST else f"{value[: LONGEST - 1].rstrip()}…"
 
 
 def _words(record: SyncRun, holding: Sequence[RunTarget]) -> tuple[SafeString, bool]:

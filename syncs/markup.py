@@ -51,6 +51,12 @@ def badge(word: str, tone: Tone, why: str = "") -> SafeString:
     return format_html('<span class="badge badge-{}"{}>{}</span>', tone.value, title, word)
 
 
+def run_badge(state: str, *, discarded: bool) -> SafeString:
+    """A run's state; of a held one, whether a person has decided against it."""
+    shown = badge(state, RUN_TONES[state])
+    return format_html("{} {}", shown, badge("discarded", Tone.QUIET)) if discarded else shown
+
+
 def quiet(word: str) -> SafeString:
     """What is missing or unknown, said in a word."""
     return format_html('<span class="quiet">{}</span>', word)

@@ -36,7 +36,9 @@ _PARTS = """
     SELECT DISTINCT ON (run.sync, part.target)
            run.sync, part.target, run.id, run.error, part.state, part.note, part.error,
            part.error_kind, CASE WHEN run.discarded_at IS NULL THEN ''
-                            ELSE run.discarded_by || ' discarded it: ' || run.discard_reason END
+                            ELSE run.discarded_by || ' discarded it: ' || run.discard_reason END,
+           coalesce((part.held_counts ->> 'removed')::bigint, 0)
+             + coalesce((part.held_counts ->> 'moved')::bigint, 0)
       FROM syncs_runtarget AS part JOIN syncs_syncrun AS run ON run.id = part.run_id
      WHERE part.run_id = ANY (%(runs)s)
      ORDER BY run.sync, part.target, part.run_id DESC"""
@@ -89,7 +91,7 @@ class Running:
 
 @dataclass(frozen=True)
 class Part:
-    """What the last run that took a target said of it."""
+    """What the last run that took a target said of it. held: removals and moves that it holds."""
 
     run: int
     run_error: str
@@ -98,6 +100,7 @@ class Part:
     error: str
     error_kind: str
     discarded: str
+    held: int = 0
 
     def failure(self) -> Failure | None:
         if self.state == TargetState.HELD and self.discarded:
@@ -105,7 +108,7 @@ class Part:
             return Failure(Cause.DISCARDED, words, self.run)
         if self.state == TargetState.HELD:
             words = f"run {self.run} waits for a person: {self.note}"
-            return Failure(Cause.HELD, words, self.run)
+            return Failure(Cause.HELD, words, self.run, self.held)
         if self.state == TargetState.WAITING:
             why = self.run_error or "it ended before it came to this instance"
             return Failure(Cause.FAILING, f"run {self.run}: {why}", self.run)

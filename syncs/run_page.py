@@ -29,7 +29,8 @@ from syncs import (
 from syncs.console import REFRESH
 from syncs.errors import UsageError
 from syncs.freshness import in_words
-from syncs.markup import RUN_TONES, seconds_in_words
+from syncs.listed import listed
+from syncs.markup import seconds_in_words
 from syncs.models import RunState, RunTarget, SyncRun
 from syncs.options import Options
 from syncs.place import machine
@@ -53,18 +54,19 @@ def context(request: HttpRequest, record: Any) -> dict[str, Any]:
     """All that the page and its refreshed part show. The record has its summary."""
     now = queries.database_now()
     parts = list(record.targets.all())
+    pages = run_parts.pages_of(record, parts, request.user.has_perm)
     lines = list(record.log.order_by("-id")[: SHOWN_LINES + 1])
     return {
         "original": record,
         "refreshed": markup.exact(now).partition(" ")[2],
-        "badge": markup.badge(record.state, RUN_TONES[record.state]),
+        "badge": markup.run_badge(record.state, discarded=record.discarded_at is not None),
         "sentence": _sentence(record, parts, now),
         "progress": run_parts.progress(parts),
         "columns": report.COUNTS,
-        "parts": run_parts.shown(record, parts),
+        "parts": run_parts.shown(record, parts, pages),
         "more_parts": max(0, len(parts) - run_parts.MOST_PARTS),
         "cancel_command": shell.line(f"cancel_run {record.pk}"),
-        "held": held_page.read(record, parts),
+        "held": held_page.read(record, parts, pages),
         "retry": _retry(record, parts),
         "withheld": withheld.section(record, request.user.has_perm),
         "log": lines[:SHOWN_LINES][::-1],
@@ -121,13 +123,21 @@ def options_in_words(record: SyncRun) -> str:
         return str(error)
     words = [
         f"instances {', '.join(options.targets)}" if options.targets else "all instances",
-        f"only {', '.join(options.only)}" if options.only else "",
+        f"only {_only(record.sync, options.only)}" if options.only else "",
         "forced" if options.force else "",
         "dry run: nothing is written" if options.dry_run else "",
         f"what failed in run {options.failed_from}" if options.failed_from else "",
         f"accepts run {options.accept_held}: {options.reason}" if options.accept_held else "",
     ]
     return "; ".join(filter(None, words))
+
+
+def _only(sync: str, keys: tuple[str, ...]) -> str:
+    try:
+        in_words = specs.get(sync).only_in_words
+    except UsageError:  # a sync that the code no longer knows
+        in_words = None
+    return in_words(keys) if in_words else ", ".join(keys)
 
 
 def related(record: SyncRun) -> SafeString:
@@ -167,12 +177,11 @@ def _retry(record: SyncRun, parts: list[RunTarget]) -> Retry | None:
         return None
     undone = [part.label for part in parts if part.state in report.UNDONE]
     few = bool(undone) and sync.in_parts
-    names = ", ".join(undone[:NAMED])
-    more = f" and {len(undone) - NAMED:,} more" if len(undone) > NAMED else ""
+    takes = f"{listed(undone, NAMED)} alone" if few else "all that this run took"
     other = run_deciding.retry_under_way(record, options)
     return Retry(
         label=f"Retry the {_counted(len(undone))} that failed" if few else "Run it again",
-        touches=f"It takes {names}{more} alone." if few else "It takes all that this run took.",
+        touches=f"It takes {takes}.",
         command=report.retry_command(record),
         needs_accept=options.accept_held is not None,
         under_way=markup.run_link(other.pk, f"Run {other.pk}") if other else None,
@@ -212,19 +221,16 @@ def _usual(sync: str) -> float:
 
 def _around(record: SyncRun) -> list[tuple[str, SafeString]]:
     """The run of the same sync before it, and the one after it."""
-    same = SyncRun.objects.filter(sync=record.sync).values_list("pk", "state")
+    same = SyncRun.objects.filter(sync=record.sync).values_list("pk", "state", "discarded_at")
     before = same.filter(pk__lt=record.pk).order_by("-pk").first()
     after = same.filter(pk__gt=record.pk).order_by("pk").first()
     named = (("previous run", before), ("next run", after))
-    return [
-        (
-            words,
-            format_html("{} {}", markup.run_link(run[0]), markup.badge(run[1], RUN_TONES[run[1]]))
-            if run
-            else markup.quiet("none"),
-        )
-        for words, run in named
-    ]
+    return [(words, _beside(*run) if run else markup.quiet("none")) for words, run in named]
+
+
+def _beside(pk: int, state: str, discarded_at: datetime | None) -> SafeString:
+    badge = markup.run_badge(state, discarded=discarded_at is not None)
+    return format_html("{} {}", markup.run_link(pk), badge)
 
 
 def _cancelling(record: SyncRun, now: datetime) -> list[tuple[str, SafeString]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ from django.db import connection
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from syncs import markup, report
+from syncs import markup, report, specs
+from syncs.errors import UsageError
 from syncs.markup import TARGET_TONES
 from syncs.models import RunTarget, SyncRun, TargetState
 
@@ -35,7 +36,7 @@ class Part:
     """One instance's part, ready to be shown."""
 
     key: str
-    label: str
+    label: SafeString
     is_waiting: bool
     state: SafeString
     counts: tuple[tuple[str, SafeString], ...]
@@ -65,12 +66,32 @@ class Progress:
         return f"{self.done:,} of {self.of:,} instance{'' if self.of == 1 else 's'} through"
 
 
-def shown(record: SyncRun, parts: Sequence[RunTarget]) -> list[Part]:
+def shown(record: SyncRun, parts: Sequence[RunTarget], pages: Mapping[str, str]) -> list[Part]:
     """In the order in which they were taken; once the run has ended, the gravest first."""
     rows = list(parts)
     if not record.is_open:
         rows.sort(key=lambda part: GRAVEST.index(TargetState(part.state)))
-    return [_part(part, dry=record.is_dry) for part in rows[:MOST_PARTS]]
+    return [_part(part, pages, dry=record.is_dry) for part in rows[:MOST_PARTS]]
+
+
+def pages_of(
+    record: SyncRun, parts: Sequence[RunTarget], may_see: Callable[[str], bool]
+) -> Mapping[str, str]:
+    """The addresses of the instances' own pages, of those that this person may see."""
+    try:
+        pages = specs.get(record.sync).pages
+    except UsageError:  # a sync that the code no longer knows
+        return {}
+    if pages is None or not may_see(pages.permission):
+        return {}
+    return pages.of([part.target for part in parts[:MOST_PARTS]])
+
+
+def linked(part: RunTarget, pages: Mapping[str, str]) -> SafeString:
+    """An instance by its name, isolated, and as a link where it has a page."""
+    if url := pages.get(part.target):
+        return format_html('<a class="link" href="{}"><bdi>{}</bdi></a>', url, part.label)
+    return format_html("<bdi>{}</bdi>", part.label)
 
 
 def progress(parts: Sequence[RunTarget]) -> Progress:
@@ -94,11 +115,11 @@ def add_summaries(records: Sequence[Any]) -> None:
         record.summary = "; ".join(filter(None, words))
 
 
-def _part(part: RunTarget, *, dry: bool) -> Part:
+def _part(part: RunTarget, pages: Mapping[str, str], *, dry: bool) -> Part:
     wished = dry or part.state == TargetState.HELD
     return Part(
         key=part.target,
-        label=part.label,
+        label=linked(part, pages),
         is_waiting=part.state == TargetState.WAITING,
         state=markup.badge(part.state, TARGET_TONES[part.state]),
         counts=tuple((n, _count(n, getattr(part, n), wished=wished)) for n in report.COUNTS),

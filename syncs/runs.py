@@ -59,6 +59,12 @@ def request(
     return record
 
 
+def waiting(sync: str, options: Options) -> SyncRun | None:
+    """A run that waits for a worker, and not for a later time, to do just that."""
+    same = SyncRun.objects.filter(sync=sync, state=RunState.QUEUED, not_before=None)
+    return same.filter(options=options.as_json()).order_by("pk").first()
+
+
 def execute(record: SyncRun, listener: Listener | None = None) -> SyncRun:
     """Run a queued run in this process and close it whatever happens.
 
@@ -163,8 +169,7 @@ def _check_named_runs(sync: str, options: Options) -> None:
         _run_of(sync, options.failed_from)
     if options.accept_held is not None:
         named = _run_of(sync, options.accept_held)
-        if not options.reason:
-            raise UsageError("accepting a held run needs a --reason")
+        held.check_reason(options.reason, "accepting")
         if reason := held.why_not_acceptable(named):
             raise UsageError(reason)
 

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_POST
 from activity.log import record
 from syncs import runs, schedules, tasks
 from syncs.errors import RainboError, UsageError
-from syncs.models import SyncSchedule, Trigger
+from syncs.models import SyncRun, SyncSchedule, Trigger
 from syncs.options import Options
 
 RUN = "syncs.run_sync"
@@ -93,6 +93,10 @@ def _ask_for_run(request: HttpRequest, kept: SyncSchedule, *, dry_run: bool) -> 
     try:
         stored = Options.from_json(kept.options | ({"dry_run": True} if dry_run else {}))
         with transaction.atomic():
+            SyncSchedule.objects.select_for_update(no_key=True).get(pk=kept.pk)
+            if waiting := runs.waiting(kept.sync, stored):
+                messages.warning(request, f"Run {waiting.pk} waits already, to do the same.")
+                return _run_page(waiting)
             run = runs.request(kept.sync, stored, Trigger.BUTTON, request.user.get_username())
             record(request, "run.requested", run, after={"options": run.options})
     except RainboError as error:
@@ -100,13 +104,17 @@ def _ask_for_run(request: HttpRequest, kept: SyncSchedule, *, dry_run: bool) -> 
         return _back(kept)
     tasks.ring(run)
     messages.success(request, f"Run {run.pk} was requested. A worker takes it up.")
-    return HttpResponseRedirect(reverse("admin:syncs_syncrun_change", args=[run.pk]))
+    return _run_page(run)
 
 
 def _found(request: HttpRequest, pk: int, permission: str) -> SyncSchedule:
     if not request.user.has_perm(permission):
         raise PermissionDenied
     return get_object_or_404(SyncSchedule, pk=pk)
+
+
+def _run_page(run: SyncRun) -> HttpResponse:
+    return HttpResponseRedirect(reverse("admin:syncs_syncrun_change", args=[run.pk]))
 
 
 def _pause_of(kept: SyncSchedule) -> dict[str, Any]:

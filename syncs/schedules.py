@@ -177,7 +177,7 @@ def pause(sync: str, until: datetime, reason: str, actor: str) -> SyncSchedule:
     if until <= now:
         raise UsageError("a pause must end in the future")
     if until - now > LONGEST_PAUSE:
-        raise UsageError("a pause may last a year at most; what shall rest longer is switched off")
+        raise UsageError("a pause may last a year at most; what is to rest longer is switched off")
     with transaction.atomic():
         kept = _locked(sync)
         if not kept.is_paused(now):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -33,6 +33,14 @@ class Withheld:
 
 
 @dataclass(frozen=True)
+class Pages:
+    """The console's pages of targets: their addresses by key, and what it takes to see them."""
+
+    of: Callable[[Collection[str]], Mapping[str, str]]
+    permission: str
+
+
+@dataclass(frozen=True)
 class Hidden:
     """The rows that a sync stores in a table of its own and hides from readers.
 
@@ -54,7 +62,9 @@ class Sync:
     place in sync_all. in_parts: its command takes some instances alone (--rds, --failed-from).
     flags: what else its command takes: option of a run → word (`only` → `--admin`).
     limit: seconds that a run may take, when less than RAINBO_RUN_LIMIT and none are told for it.
+    only_in_words: names what the option `only` lists.
     hidden: what it stores and hides from readers.
+    pages: where the console shows its targets.
     end_sessions: ends what a run, named by its purpose, left open at these targets.
     """
 
@@ -67,7 +77,9 @@ class Sync:
     in_parts: bool = True
     flags: Mapping[str, str] = field(default_factory=dict)
     limit: int | None = None
+    only_in_words: Callable[[Sequence[str]], str] | None = None
     hidden: Hidden | None = None
+    pages: Pages | None = None
     end_sessions: Callable[[str, list[str]], object] | None = None
 
     @property

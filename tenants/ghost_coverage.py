@@ -37,12 +37,12 @@ class Coverage(StrEnum):
 TROUBLE = (Coverage.ORPHAN, Coverage.REFUSED, Coverage.MISSING, Coverage.UNKNOWN)
 MEANINGS = {
     Coverage.CONFIRMED: "may enter, and the instance confirmed it",
-    Coverage.WANTED: "shall enter; no sync has tried yet",
-    Coverage.MISSING: "shall enter, and the instance has no active ghost user",
-    Coverage.REFUSED: "shall enter; another account there is in the way",
+    Coverage.WANTED: "should enter; no sync has tried yet",
+    Coverage.MISSING: "should enter, and the instance has no active ghost user",
+    Coverage.REFUSED: "should enter; another account there is in the way",
     Coverage.UNKNOWN: "the last sync could not find out",
-    Coverage.ORPHAN: "shall not enter any more, and still can",
-    Coverage.GONE: "shall not enter, and cannot",
+    Coverage.ORPHAN: "should not enter any more, and still can",
+    Coverage.GONE: "should not enter, and cannot",
     Coverage.UNUSED: "nobody is given a new ghost user on an inactive instance",
 }
 

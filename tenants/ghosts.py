@@ -140,12 +140,16 @@ def inactive_with_leavers(admins: Iterable[int], only: Collection[int]) -> list[
     return list(RdsInstance.objects.filter(is_active=False, pk__in=waiting.values("instance_id")))
 
 
+def is_admin_id(key: str) -> bool:
+    return key.isascii() and key.isdecimal() and len(key) < 19
+
+
 def parse_only(only: Sequence[str]) -> set[int]:
     """The admin ids of a request.
 
     Raises UsageError for what is no id, and for an id that RAINBO has never known.
     """
-    wrong = [key for key in only if not (key.isascii() and key.isdecimal() and len(key) < 19)]
+    wrong = [key for key in only if not is_admin_id(key)]
     if wrong:
         raise UsageError(f"no admin id: {', '.join(wrong)}; give the number of a user of RAINBO")
     ids = {int(key) for key in only}

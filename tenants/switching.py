@@ -28,7 +28,7 @@ class Holdings:
 
 
 def holdings(instance: RdsInstance) -> Holdings:
-    """In four queries, however much there is. admins: who shall have a ghost user."""
+    """In four queries, however much there is. admins: who should have a ghost user."""
     routes = UserRoute.objects.filter(remote_instance_id=str(instance.pk)).order_by()
     active = GhostUser.objects.filter(instance=instance, confirmed=GhostState.ACTIVE)
     return Holdings(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from django.urls import reverse
 
 from syncs.specs import Hidden, Withheld
-from tenants.models import UserRoute
+from tenants.models import RdsInstance, UserRoute
 from tenants.queries import instance_called
 
 CHUNK = 2_000  # rows in memory at once
@@ -17,10 +17,12 @@ WITHHELD = "withheld"
 
 def _rows(limit: int | None) -> Iterator[Withheld]:
     """In the order of the index that holds these alone."""
+    labels = {str(instance.pk): str(instance) for instance in RdsInstance.objects.only("name")}
     found = UserRoute.objects.exclude(withheld_reason=None).order_by("email_key", "source_id")
     for route in found[:limit].iterator(CHUNK):
+        number = route.remote_instance_id
         yield Withheld(
-            instance=instance_called(route.remote_instance_id),
+            instance=labels.get(number, instance_called(number)),
             source_id=route.source_id,
             what=str(route),
             reason=route.withheld_reason or "",

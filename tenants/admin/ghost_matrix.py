@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.core.paginator import Page, Paginator
 from django.urls import reverse
 from django.utils import timezone
@@ -16,7 +15,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from syncs import markup, shell
-from tenants import ghost_coverage, ghosts
+from tenants import ghost_coverage, ghost_names, ghosts
 from tenants.admin.ghost_markup import Counted, badge, counts_in_line, coverage_counts
 from tenants.ghost_coverage import Coverage, Tally
 from tenants.models import GhostUser, RdsInstance
@@ -77,7 +76,7 @@ def read(term: str, number: str | None) -> Matrix:
     wanted = ghost_coverage.wanted_ids()
     instances = tuple(RdsInstance.objects.only("name", "is_active", "is_master").order_by("pk"))
     tallies = ghost_coverage.by_admin(wanted, instances)
-    names = _names(tallies)
+    names = ghost_names.usernames(tallies)
     order = sorted(tallies, key=lambda pk: (-tallies[pk].trouble, names.get(pk, "~"), pk))
     page = Paginator(_matching(order, names, term), ADMINS_PER_PAGE).get_page(number)
     here = ghost_coverage.by_instance(wanted, instances)
@@ -180,11 +179,6 @@ def _of_instance(instance: RdsInstance) -> dict[str, int]:
     return {"instance__id__exact": instance.pk}
 
 
-def _names(admins: Collection[int]) -> dict[int, str]:
-    users = get_user_model().objects.filter(pk__in=[*admins])
-    return dict(users.values_list("pk", "username"))
-
-
 def _matching(admins: Sequence[int], names: Mapping[int, str], term: str) -> list[int]:
     wanted = term.strip().casefold()
     return [pk for pk in admins if wanted in names.get(pk, "").casefold() or wanted == str(pk)]
@@ -200,16 +194,16 @@ def _summary(
     """The verdict in a sentence."""
     in_use = sum(instance.is_active for instance in instances)
     whole = _whole(tallies.values())
-    shall = f"{_some(len(wanted), 'admin')} shall enter {_some(in_use, 'active instance')}"
+    should = f"{_some(len(wanted), 'admin')} should enter {_some(in_use, 'active instance')}"
     if orphans := whole.counts[Coverage.ORPHAN]:
-        return f"{shall}. {_some(orphans, 'ghost user')} of others can still enter."
+        return f"{should}. {_some(orphans, 'ghost user')} of others can still enter."
     if whole.trouble:
         wrong = "is not as it should be" if whole.trouble == 1 else "are not as they should be"
-        return f"{shall}. {_some(whole.trouble, 'ghost user')} {wrong}."
+        return f"{should}. {_some(whole.trouble, 'ghost user')} {wrong}."
     if waiting := whole.counts[Coverage.WANTED]:
         wait = "waits for its" if waiting == 1 else "wait for their"
-        return f"{shall}. {_some(waiting, 'ghost user')} {wait} first sync."
-    return f"{shall}, and nobody else can." if wanted else "Nobody may enter any instance."
+        return f"{should}. {_some(waiting, 'ghost user')} {wait} first sync."
+    return f"{should}, and nobody else can." if wanted else "Nobody may enter any instance."
 
 
 def _some(count: int, word: str) -> str:

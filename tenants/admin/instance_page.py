@@ -147,7 +147,7 @@ def sync_line(
         run=_run_link(part, now) if part else markup.quiet("not in its last runs"),
         confirmed=markup.age(confirmed_at, now) if target else markup.quiet("takes no part"),
         fresh=fresh(target) if target else markup.badge("takes no part", Tone.QUIET),
-        words="; ".join(dict.fromkeys(filter(None, [*said, reason]))),
+        words="; ".join(filter(None, [*(words for words in said if words not in reason), reason])),
     )
 
 

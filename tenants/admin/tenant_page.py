@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -85,12 +85,14 @@ def _freshness(tenant: Tenant, sync: SyncStatus, now: datetime) -> dict[str, Any
     key = str(tenant.instance_id)
     target = next((target for target in sync.targets if target.key == key), None)
     part = last_parts.last_parts_of(key, [SUMMARIES]).get(SUMMARIES)
+    reason = str(target.reason or "") if target else f"{tenant.instance} is out of use"
+    line = instance_page.sync_line(sync.title, target, part, now)
     return {
         "state": tenant_markup.fresh(target),
-        "reason": target.reason if target else f"{tenant.instance} is out of use",
+        "reason": reason,
         "refreshed": markup.moment(tenant.cache_refreshed_at, now),
         "next": markup.moment(sync.next_slot, now) if target and sync.next_slot else None,
-        "line": instance_page.sync_line(sync.title, target, part, now),
+        "line": replace(line, words="") if line.words in reason else line,
     }
 
 

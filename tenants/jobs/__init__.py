@@ -5,6 +5,8 @@ from __future__ import annotations
 from syncs.specs import Sync, register
 from tenants.choice import active_targets, master_target
 from tenants.fleet_sessions import end_sessions
+from tenants.ghost_names import only_in_words
+from tenants.instance_pages import INSTANCES
 from tenants.jobs.sync_ghost_users import sync_ghost_users
 from tenants.jobs.sync_instance_health import sync_instance_health
 from tenants.jobs.sync_tenant_summaries import sync_tenant_summaries
@@ -19,6 +21,7 @@ register(
         targets=active_targets,
         cron="* * * * *",
         order=1,
+        pages=INSTANCES,
         end_sessions=end_sessions,
     )
 )
@@ -31,6 +34,7 @@ register(
         cron="0 * * * *",
         order=2,
         flags={"force": "--force"},
+        pages=INSTANCES,
         end_sessions=end_sessions,
     )
 )
@@ -45,6 +49,7 @@ register(
         in_parts=False,
         flags={"force": "--force"},
         hidden=HIDDEN,
+        pages=INSTANCES,
         end_sessions=end_sessions,
     )
 )
@@ -57,6 +62,8 @@ register(
         cron="0 2 * * *",
         order=4,
         flags={"only": "--admin"},
+        only_in_words=only_in_words,
+        pages=INSTANCES,
         end_sessions=end_sessions,
     )
 )

@@ -25,7 +25,7 @@ from syncs.errors import Conflict, ConnectionFailed, RainboError, SourceTimeout
 from syncs.models import TargetState
 from syncs.run import Run
 from syncs.session import Session
-from tenants import fleet, ghost_record, ghost_words, ghosts
+from tenants import fleet, ghost_names, ghost_record, ghost_words, ghosts
 from tenants.choice import as_target, chosen
 from tenants.ghost_plan import Plan, carry_out
 from tenants.ghost_words import Part
@@ -108,6 +108,7 @@ def _settle_all(run: Run, parts: Sequence[Part], totals: Mapping[int, int]) -> N
     """Those that went well are recorded by one commit: a success is no safe point to stop at."""
     well = [part for part in parts if part.instance.pk in totals and _went_well(part)]
     with transaction.atomic():
+        ghost_names.tell(run, parts)
         for part in well:
             _settle(run, part, totals[part.instance.pk])
     for part in parts:

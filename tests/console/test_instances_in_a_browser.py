@@ -12,8 +12,9 @@ from tests.caches import register
 from tests.console import accessibility
 from tests.console.browser import Window
 from tests.instances import InstanceFleet
-from tests.rows import instance_row
+from tests.rows import ended_run, instance_row
 
+PLACED = "() => getComputedStyle(document.querySelector('#submit-row')).position"
 SWITCH = "#content-main form button"
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
@@ -42,6 +43,13 @@ def test_one_that_answers_is_tested_and_checked(window: Window, fleet: InstanceF
         "instance.tested",
         "run.requested",
     ]
+
+
+def test_to_delete_it_is_not_offered_over_its_health(window: Window) -> None:
+    found = instance_row(1)
+    for path in (page(found), f"/admin/syncs/syncrun/{ended_run().pk}/change/"):
+        window.open(path)
+        assert window.script(PLACED) == "static", path
 
 
 def test_one_that_does_not_answer_says_so_in_words(window: Window) -> None:

@@ -18,6 +18,8 @@ from tests.rows import ended_run, instance_row, run_part, staff
 PART = "**/live/"
 EVERY = 2_000  # milliseconds between refreshes
 REASON = "#run-reason"
+WIDER = "part => part.scrollWidth > part.clientWidth"
+HIDES = f"() => [...document.querySelectorAll('.wide')].some({WIDER})"
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -56,6 +58,12 @@ def refresh(window: Window) -> None:
 
 def press(window: Window, words: str) -> None:
     window.click(f"button:text('{words}')")
+
+
+def press_with_enter(page: Any, words: str) -> None:
+    page.focus(f"button:text('{words}')")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
 
 
 def last_action() -> tuple[str, Any, Any]:
@@ -132,6 +140,23 @@ def test_a_held_run_is_accepted_with_a_reason(window: Window) -> None:
     window.open(page_of(run))
     assert f"Run {new.pk} is to publish them and is queued" in window.text()
     assert not window.is_shown(REASON)
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+@pytest.mark.parametrize("button", ["Accept", "Discard"])
+def test_only_its_button_decides(
+    enter: Enter, admin_user: User, button: str, *, scripts: bool
+) -> None:
+    run = held()
+    window = enter(admin_user, scripts=scripts)
+    window.open(page_of(run))
+    window.fill(REASON, "looked at")
+    window.press("Enter")
+    window.do(lambda page: page.wait_for_timeout(500))
+    run.refresh_from_db()
+    assert (run.discarded_at, SyncRun.objects.count()) == (None, 1)
+    window.do(lambda page: press_with_enter(page, button))
+    assert last_action()[0] == f"run.{button.lower()}ed"
 
 
 def test_of_two_people_who_decide_one_wins(enter: Enter, admin_user: User) -> None:
@@ -211,17 +236,35 @@ def test_the_page_works_without_scripts(enter: Enter, admin_user: User) -> None:
     assert "admin asked it to end" in window.text()
 
 
+def long_words() -> SyncRun:
+    """A held run whose every value is one long word, of a hidden direction too."""
+    run = held()
+    word = "y" * 300
+    RunTarget.objects.filter(run=run).update(note=word, label=f"instance 1 ({word[:200]})")
+    SyncRun.objects.filter(pk=run.pk).update(actor=word[:150])
+    for detail in (word, f"{word}@x.example: name '\u202e{word}' → 'Bob'"):
+        HeldChange.objects.create(run=run, target="1", kind="moved", source_id=word, detail=detail)
+    return run
+
+
 def test_nothing_scrolls_sideways_on_a_phone(window: Window) -> None:
     instance_row(1)
-    run = held()
-    HeldChange.objects.create(
-        run=run, target="1", kind="moved", source_id="x" * 80, detail="y" * 300
-    )
     window.look(NARROW, DARK)
-    for path in (page_of(run), page_of(running()), "/admin/syncs/syncrun/"):
+    for path in (page_of(long_words()), page_of(running()), "/admin/syncs/syncrun/"):
         window.open(path)
-        width = window.script("() => document.scrollingElement.scrollWidth")
-        assert width <= NARROW, path
+        assert window.script("() => document.scrollingElement.scrollWidth") <= NARROW, path
+        hides = (
+            "() => [...document.querySelectorAll('.wide')].map(e => e.scrollWidth - e.clientWidth)"
+        )
+        assert not any(window.script(hides)), path
+
+
+def test_a_long_value_hides_not_what_follows_it(window: Window) -> None:
+    window.open(page_of(long_words()))
+    assert not window.script(HIDES)
+    detail = "() => [...document.querySelectorAll('[data-label=detail]')].at(-1).innerText"
+    shown = window.script(detail)
+    assert shown.endswith("…: name '\u202e" + "y" * 72 + "… → 'Bob'"), shown
 
 
 def test_a_run_under_way_is_for_everyone(window: Window) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.contrib.auth.models import Group
+from django.utils import timezone
 
 from syncs.models import RunState, SyncRun
 from tenants.models import Tenant
@@ -12,7 +13,7 @@ from tests.console import accessibility
 from tests.console.browser import DARK, NARROW, WIDE, Window
 from tests.console.conftest import Enter
 from tests.instances import InstanceFleet
-from tests.rows import staff
+from tests.rows import instance_row, staff
 from tests.tenants.conftest import registered  # noqa: F401 (a fixture)
 
 LIST = "/admin/tenants/tenant/"
@@ -35,6 +36,27 @@ def acme(registered: InstanceFleet) -> Tenant:  # noqa: F811
 def words(window: Window, selector: str) -> str:
     found: str = window.do(lambda page: page.inner_text(selector))
     return " ".join(found.split())
+
+
+CUT = """() => {
+  const row = document.querySelector('#result_list tbody tr').getBoundingClientRect();
+  return [row.right - innerWidth, document.querySelector('.field-called').clientWidth];
+}"""
+
+
+@pytest.mark.parametrize("name", ["Bakeries of the " * 12, "y" * 200])
+def test_a_long_name_cuts_no_column(window: Window, name: str) -> None:
+    times = dict.fromkeys(
+        ("cache_refreshed_at", "trial_ends_at", "last_activity_at"), timezone.now()
+    )
+    counts = {"user_count": 1_234_567, "location_count": 123}
+    Tenant.objects.create(
+        instance=instance_row(1), remote_id="123456", name=name, status="trial", **times, **counts
+    )
+    window.open(LIST)
+    beyond, width = window.script(CUT)
+    assert beyond <= 0
+    assert width >= 140
 
 
 def test_a_tenant_is_found_read_live_and_synced(

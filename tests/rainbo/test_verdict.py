@@ -32,10 +32,11 @@ def target(
     cause: Cause | None = None,
     words: str = "",
     run: int | None = None,
+    weight: int = 0,
 ) -> TargetStatus:
     age = None if minutes is None else minutes * MINUTE
     late_at = None if age is None else NOW - age + 20 * MINUTE
-    reason = Reason(cause, words, run) if cause else None
+    reason = Reason(cause, words, run, weight) if cause else None
     judged = Freshness(state, age, late_at, late_at)
     return TargetStatus(
         key, f"instance {key} (rds{key})", None if age is None else NOW - age, judged, reason
@@ -285,6 +286,15 @@ def test_what_a_down_instance_keeps_from_syncs_is_not_said_again(cause: Cause) -
     found = verdict(sync(target(), part), of=fleet(down=[down(2, since=SINCE)]))
     assert found.others == ()
     assert "refused" in verdict(sync(target(), part)).sentence  # it is up again, the sync is late
+
+
+@pytest.mark.parametrize("state", [State.ON_TIME, State.LATE])
+def test_of_two_held_runs_the_one_that_takes_more_comes_first(state: State) -> None:
+    renamed = target("1", state, 18, Cause.HELD, "run 61 waits for a person: 9 renamed", 61)
+    removed = target("1", state, 18, Cause.HELD, "run 62 waits for a person: 3,086 go", 62, 3_086)
+    found = verdict(sync(renamed, title="Tenant summaries"), sync(removed))
+    assert found.link == Link("run", "62")
+    assert found.others[0].link == Link("run", "61")
 
 
 def test_what_readers_see_comes_before_what_they_soon_will() -> None:

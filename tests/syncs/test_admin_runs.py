@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from syncs.held_page import OF_A_KIND
 from syncs.models import HeldChange, RunLog, RunState, SyncRun, TargetState, Trigger
 from tests.pages import text_of
-from tests.rows import confirmation, ended_run, run_part, staff
+from tests.rows import confirmation, ended_run, instance_row, run_part, staff
 
 LIST = "/admin/syncs/syncrun/"
 
@@ -108,6 +109,13 @@ def test_the_page_compares_with_the_usual_and_says_how_to_repeat(admin_client: C
     shown = text_of(admin_client.get(page(run)))
     assert "30.0 s, usually 20.0 s" in shown
     assert "sync_tenant_summaries --rds 2 --force" in shown
+
+
+def test_the_admins_that_a_run_keeps_to_are_named(admin_client: Client) -> None:
+    ann = staff("ann")
+    run = ended_run("ghost_users", options={"only": [str(ann.pk), "999"]})
+    shown = text_of(admin_client.get(page(run)))
+    assert f"only ann ({ann.pk}), deleted user (999)" in shown
 
 
 def test_a_held_run_that_was_mended_since_asks_nobody(admin_client: Client) -> None:
@@ -253,6 +261,27 @@ def test_a_run_without_counts_says_what_became_of_its_instances(
     for number in "123":
         run_part(run, number, state=state)
     assert words in text_of(admin_client.get(LIST))
+
+
+def test_the_instances_of_a_run_are_links(admin_client: Client, client: Client) -> None:
+    instance_row(1)
+    run = ended_run(state=RunState.HELD)
+    run_part(run, "1", state=TargetState.HELD)
+    run_part(run, "2")
+    shown = admin_client.get(page(run)).content.decode()
+    assert shown.count('href="/admin/tenants/rdsinstance/1/change/"') == 2
+    assert "rdsinstance/2/" not in shown, "it is not registered any more"
+    reader = staff("bob")
+    reader.user_permissions.set(Permission.objects.filter(codename="view_syncrun"))
+    client.force_login(reader)
+    assert "rdsinstance/1/" not in client.get(page(run)).content.decode()
+
+
+def test_a_discarded_run_says_so_beside_its_state(admin_client: Client) -> None:
+    run, later = ended_run(state=RunState.HELD, discarded_at=timezone.now()), ended_run()
+    for address in (LIST, page(run), page(later)):
+        shown = admin_client.get(address).content.decode()
+        assert '>held</span> <span class="badge badge-quiet">discarded</span>' in shown, address
 
 
 def test_the_page_says_what_became_of_what_was_held(admin_client: Client) -> None:

@@ -10,7 +10,15 @@ from django.core.management import call_command
 from syncs import held, queries, reconcile, report, runs
 from syncs.errors import UsageError
 from syncs.freshness import Cause
-from syncs.models import Confirmation, Heartbeat, HeldChange, RunState, SyncRun, TargetState, Trigger
+from syncs.models import (
+    Confirmation,
+    Heartbeat,
+    HeldChange,
+    RunState,
+    SyncRun,
+    TargetState,
+    Trigger,
+)
 from syncs.options import Options
 from tests.rows import confirmation, ended_run, instance_row, run_part
 

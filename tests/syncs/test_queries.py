@@ -167,6 +167,15 @@ def test_the_last_run_names_the_reason(part: dict[str, str], expected: Cause) ->
     assert cause() is expected
 
 
+def test_what_waits_for_a_person_has_a_weight() -> None:
+    confirmation(ago=MINUTE)
+    counts = {"removed": 300, "moved": 4, "changed": 9}
+    run_part(ended_run(state=RunState.HELD), state=TargetState.HELD, held_counts=counts)
+    (found,) = [sync for sync in queries.status(NOW).syncs if sync.name == "user_routing"]
+    assert found.reason
+    assert found.reason.weight == 304
+
+
 def test_a_later_success_lifts_the_reason() -> None:
     confirmation(ago=MINUTE)
     run_part(ended_run(state=RunState.FAILED), state=TargetState.FAILED)

@@ -73,6 +73,22 @@ def test_a_decision_needs_a_reason(admin_client: Client, what: str, left: str) -
 
 
 @pytest.mark.parametrize("what", ["accept", "discard"])
+def test_a_reason_is_short_enough_to_be_read(admin_client: Client, what: str) -> None:
+    told = press(admin_client, what, held_run(), reason="x" * 256)
+    assert told.endswith("the reason is longer than 255 characters.")
+    assert not asked()
+    assert press(admin_client, what, held_run(), reason="x" * 255)
+    assert Activity.objects.count() == 1
+
+
+def test_no_door_takes_a_longer_reason() -> None:
+    wish = Options(accept_held=held_run().pk, reason="x" * 256)
+    with pytest.raises(UsageError, match="longer than 255 characters"):
+        runs.request("tenant_summaries", wish, Trigger.COMMAND, "ann")
+    assert SyncRun.objects.count() == 1
+
+
+@pytest.mark.parametrize("what", ["accept", "discard"])
 @pytest.mark.parametrize(
     ("fields", "words"),
     [

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 
+from activity.models import Activity
 from rainbo.zone import COOKIE
 from syncs import reconcile, schedules
 from syncs.models import RunState, SyncRun, SyncSchedule, Trigger
@@ -261,6 +262,21 @@ def test_a_run_is_requested_with_the_schedules_options(admin_client: Client) -> 
     assert (run.sync, run.trigger, run.actor) == ("instance_health", Trigger.BUTTON, "admin")
     assert (run.state, run.options) == (RunState.QUEUED, {"targets": ["2"]})
     assert OrmQ.objects.count() == 1
+
+
+def test_a_run_that_waits_already_is_shown_and_not_asked_for_again(admin_client: Client) -> None:
+    admin_client.post(way("run"))
+    waiting = SyncRun.objects.get()
+    for _ in range(3):
+        answer = admin_client.post(way("run"), follow=True)
+        assert said(answer).endswith(f"Run {waiting.pk} waits already, to do the same.")
+        assert answer.redirect_chain == [(f"/admin/syncs/syncrun/{waiting.pk}/change/", 302)]
+    assert (SyncRun.objects.count(), Activity.objects.count()) == (1, 1)
+    admin_client.post(way("dry_run"))
+    assert SyncRun.objects.count() == 2, "it does something else"
+    SyncRun.objects.update(state=RunState.RUNNING)
+    admin_client.post(way("run"))
+    assert SyncRun.objects.count() == 3
 
 
 def test_a_dry_run_is_one(admin_client: Client) -> None:

@@ -45,7 +45,7 @@ def ghost(instance: RdsInstance, admin: int, confirmed: GhostState, **fields: An
 
 @pytest.fixture
 def ann() -> User:
-    """An admin who shall have a ghost user everywhere."""
+    """An admin who should have a ghost user everywhere."""
     user = staff("ann")
     user.user_permissions.set(Permission.objects.filter(codename="impersonate"))
     return user
@@ -131,7 +131,7 @@ def test_one_who_lost_the_permission_is_an_orphan(looker: Client, ann: User) -> 
 
 def test_all_well_is_said(looker: Client, ann: User) -> None:
     ghost(instance_row(1), ann.pk, ON)
-    assert shown(looker).summary == "1 admin shall enter 1 active instance, and nobody else can."
+    assert shown(looker).summary == "1 admin should enter 1 active instance, and nobody else can."
 
 
 def test_what_no_sync_tried_is_said(looker: Client, ann: User) -> None:

@@ -233,7 +233,7 @@ def test_ghost_coverage_is_counted(admin_client: Client, instance: RdsInstance) 
     GhostUser.objects.create(admin_id=ann.pk, **known)
     GhostUser.objects.create(admin_id=990, **known)
     shown = text_of(admin_client.get(page()))
-    assert "1 of the 2 admins who shall can enter" in shown
+    assert "1 of the 2 admins who should enter can" in shown
     assert "orphan 1" in shown
 
 

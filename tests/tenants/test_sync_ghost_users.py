@@ -4,7 +4,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 
-from syncs.models import Confirmation, RunState, TargetState
+from syncs.models import Confirmation, RunState, SyncRun, TargetState
 from syncs.run import Run
 from tenants.models import GhostUser, RdsInstance
 from tenants.models.installation import installation_id
@@ -85,6 +85,43 @@ def test_a_leaver_is_deactivated_and_an_admin_who_is_back_wakes(registered: Inst
     User.objects.filter(pk=ann.pk).update(is_active=True)
     assert counts(run_sync("ghost_users"), 2) == (1, 0, 1, 0, 0)
     assert set(ghosts(registered[2]).values()) == {"Active"}
+
+
+def lines(run: SyncRun, target: int) -> list[str]:
+    return list(run.log.filter(target=str(target)).values_list("message", flat=True))
+
+
+def test_whose_ghosts_were_written_is_told_by_name(registered: InstanceFleet) -> None:
+    ann, bob = admin("ann"), admin("bob")
+    assert lines(run_sync("ghost_users"), 2) == [f"added ann ({ann.pk}), bob ({bob.pk})"]
+    assert lines(run_sync("ghost_users"), 2) == []
+    carl = admin("carl")
+    leave(ann)
+    User.objects.filter(pk=bob.pk).update(first_name="Bobby")
+    words = f"added carl ({carl.pk}); changed bob ({bob.pk}); deactivated ann ({ann.pk})"
+    assert lines(run_sync("ghost_users", dry_run=True), 2) == [f"would have {words}"]
+    assert lines(run_sync("ghost_users"), 2) == [words]
+
+
+def test_of_many_the_first_are_named(registered: InstanceFleet) -> None:
+    admins(22)
+    (line,) = lines(run_sync("ghost_users"), 1)
+    assert line.endswith(" and 2 more")
+    assert line.count("admin") == 20
+
+
+def test_what_a_guard_held_is_named_as_a_wish(registered: InstanceFleet) -> None:
+    leavers = admins(4)
+    pks = [user.pk for user in leavers]
+    run_sync("ghost_users")
+    User.objects.filter(pk__in=pks[1:]).delete()
+    leave(leavers[0])
+    run = run_sync("ghost_users")
+    assert run.state == RunState.HELD, everything(run)
+    line, *_ = lines(run, 1)
+    assert line.startswith("would have deactivated ")
+    assert f"admin0 ({pks[0]})" in line
+    assert f"deleted user ({pks[3]})" in line
 
 
 def test_a_new_name_is_a_change(registered: InstanceFleet) -> None:

@@ -104,6 +104,12 @@ def test_freshness_has_its_reason_and_the_runs_that_touched_it(
     assert f"/admin/syncs/syncrun/{bad.pk}/change/" in answer.content.decode()
 
 
+def test_why_it_is_held_is_said_once(admin_client: Client, tenant: Tenant) -> None:
+    run = ended_run("tenant_summaries", state=RunState.HELD)
+    run_part(run, "2", state=TargetState.HELD, note="25 of 100 would go")
+    assert text_of(admin_client.get(page(tenant))).count("25 of 100 would go") == 1
+
+
 def test_an_instance_out_of_use_is_said(admin_client: Client, tenant: Tenant) -> None:
     RdsInstance.objects.update(is_active=False)
     answer = admin_client.get(page(tenant))
@@ -249,7 +255,7 @@ def test_a_permission_to_act_is_none_to_look(
 def test_the_door_says_whether_ones_ghost_is_there(client: Client, tenant: Tenant) -> None:
     user = sign_in(client, "view_tenant", "impersonate")
     shown = text_of(client.get(page(tenant)))
-    assert "wanted shall enter; no sync has tried yet; last seen never seen" in shown
+    assert "wanted should enter; no sync has tried yet; last seen never seen" in shown
     assert f"rainbo-admin-{user.pk}@system.internal" in shown
     GhostUser.objects.create(
         admin_id=user.pk, instance=tenant.instance, wanted="active", confirmed="active"

@@ -23,6 +23,7 @@ FUNCTION = "syncs.tasks.run_slot"
 SLOT = "slot"  # the argument that takes the planned time
 ARGS = r"^\('[a-z_]{1,64}',\)$"  # what a schedule hands to the function: the name of its sync
 UNLIMITED, OFF = -1, 0  # django-q's count of repeats
+LOCK_PATIENCE = 10_000  # milliseconds that creating or removing waits for others
 LONGEST_PAUSE = timedelta(days=366)
 
 _SETUP = 5_272_416_201  # the advisory lock of those who create schedules
@@ -79,7 +80,7 @@ def lock_setup() -> None:
     It waits for no lock for long in that transaction: OperationalError says that it gave up.
     """
     with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL lock_timeout = '10s'")
+        cursor.execute(f"SET LOCAL lock_timeout = {LOCK_PATIENCE}")
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_SETUP])
 
 

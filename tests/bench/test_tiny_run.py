@@ -29,6 +29,7 @@ def bench(out: Path, *words: str) -> dict[str, Any]:
     return {part["name"]: part for part in parts}
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(300)
 def test_routes_and_fleet(tmp_path: Path) -> None:
     parts = bench(tmp_path, "run", "--rows=2000", "--fleet", *SMALL)

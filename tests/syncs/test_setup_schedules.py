@@ -6,6 +6,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django_q.models import Schedule
 
+from syncs import schedules
 from syncs.schedules import OFF
 from syncs.session import open_session
 
@@ -63,7 +64,10 @@ def test_it_speaks_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_it_does_not_wait_for_a_session_that_sleeps(capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_does_not_wait_for_a_session_that_sleeps(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedules, "LOCK_PATIENCE", 200)
     setup(capsys)
     with open_session("test") as idle, idle.transaction():
         idle.execute("SELECT 1 FROM django_q_schedule FOR UPDATE")

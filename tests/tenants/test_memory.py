@@ -23,6 +23,7 @@ finally:
 """
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(300)
 def test_a_million_routes_need_little_memory(master: Instance) -> None:
     master.execute(

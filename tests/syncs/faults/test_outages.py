@@ -73,6 +73,7 @@ def test_one_server_alone_whose_clock_is_wrong_runs_what_is_due(stage: Stage, ho
     assert stage.run("worker_health").returncode == 0
 
 
+@pytest.mark.soak
 def test_a_session_that_sleeps_with_a_schedule_locked_stops_no_sync(stage: Stage) -> None:
     work = works(stage)
     stage.make_slots("probe_b")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.syncs.faults import slots
 from tests.syncs.faults.names import NAMES
 from tests.syncs.faults.stage import Stage, until
@@ -12,6 +14,7 @@ RETRY = """
     VALUES (%s, 'queued', 'schedule', '', '{}', now(), 2, now(), now(), '', '', '')"""
 
 
+@pytest.mark.soak
 def test_two_clusters_and_a_command_share_two_hundred_slots(stage: Stage) -> None:
     verdict = slots.share(stage, 200)
     assert verdict.is_clean, verdict

@@ -60,9 +60,9 @@ def request(
 
 
 def waiting(sync: str, options: Options) -> SyncRun | None:
-    """A run that waits for a worker, and not for a later time, to do just that."""
-    same = SyncRun.objects.filter(sync=sync, state=RunState.QUEUED, not_before=None)
-    return same.filter(options=options.as_json()).order_by("pk").first()
+    """A run that waits for a worker, and not for a later time or its command, to do just that."""
+    same = SyncRun.objects.filter(sync=sync, state=RunState.QUEUED, options=options.as_json())
+    return same.filter(not_before=None).exclude(trigger=Trigger.COMMAND).order_by("pk").first()
 
 
 def execute(record: SyncRun, listener: Listener | None = None) -> SyncRun:

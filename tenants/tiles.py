@@ -17,7 +17,7 @@ from tenants.models.instance import Health
 from tenants.words import counted
 
 CHECKS = 60  # of each instance: the last hour
-COUNTED = 10_000  # routes of one instance; more are said to be more
+COUNTED = 2_000  # routes of one instance; more are said to be more
 COUNTED_INSTANCES = 6  # of those that are down
 WORST_FIRST = (Health.DOWN, Health.DEGRADED, Health.UNKNOWN, Health.HEALTHY)
 SUMMARIES, ROUTES = "tenant_summaries", "user_routing"

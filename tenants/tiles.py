@@ -31,12 +31,13 @@ _TRENDS = """
             WHERE instance_id = wanted.id ORDER BY minute DESC LIMIT %(checks)s
            ) AS seen
      GROUP BY wanted.id"""
-# By the index routes_by_tenant, and never more than can be counted while a person waits.
+# In the order of the index routes_by_tenant, which ends with the last that is counted.
 _ROUTES_OF = """
     SELECT wanted.id, (
            SELECT count(*) FROM (
                   SELECT 1 FROM user_routes
-                   WHERE remote_instance_id = wanted.id LIMIT %(most)s
+                   WHERE remote_instance_id = wanted.id
+                   ORDER BY remote_instance_id, remote_tenant_id LIMIT %(most)s
                   ) AS counted)
       FROM unnest(%(instances)s::text[]) AS wanted (id)"""
 

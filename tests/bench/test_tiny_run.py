@@ -47,6 +47,7 @@ def test_routes_and_fleet(tmp_path: Path) -> None:
     assert "## The routing sync, 2,000 rows" in page
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(300)
 def test_bloat(tmp_path: Path) -> None:
     parts = bench(tmp_path, "bloat", "--rows=1000", "--syncs=3")

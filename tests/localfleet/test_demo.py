@@ -199,6 +199,7 @@ def test_interrupt_leaves_no_process(first: RunningDemo) -> None:
     assert _all_gone(processes, seconds=0)
 
 
+@pytest.mark.soak
 def test_killed_demo_went_on_and_leaves_no_process(again: RunningDemo) -> None:
     assert "Filling" not in again.output
     done = again.manage("rainbo_status", "--check")
@@ -208,6 +209,7 @@ def test_killed_demo_went_on_and_leaves_no_process(again: RunningDemo) -> None:
     assert _all_gone(processes, seconds=20)
 
 
+@pytest.mark.soak
 def test_demo_ends_when_its_workers_do(again: RunningDemo) -> None:
     processes = proc.descendants(again.process.pid)
     keeper = next(pid for pid in processes if "worker.lock" in _command(pid))

@@ -22,6 +22,9 @@ def main(argv: list[str]) -> None:
     name = " ".join(argv[1:2])
     try:
         execute_from_command_line(argv)
+    except BrokenPipeError:  # whoever read the output, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
     except Exception as error:
         failure = failures.explain(error)
         if failure is None or "--traceback" in argv:

@@ -106,3 +106,20 @@ def test_an_empty_own_database_says_to_migrate() -> None:
     done = run("find_user", "a@example.com")
     assert done.returncode == 1
     assert done.stderr.endswith("is not up to date: run manage.py migrate.\n")
+
+
+def test_a_reader_who_has_enough_sees_no_traceback() -> None:
+    """As `manage.py help | head -1` does, at a time when nobody reads any more."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as closed:
+        done = subprocess.run(
+            [sys.executable, "manage.py", "help"],
+            cwd=ROOT,
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "")

@@ -81,6 +81,7 @@ def test_a_tenant_is_found_read_live_and_synced(
     registered[2].server.stop()
     window.click(LIVE)
     assert "no answer" in words(window, "[role=status].answer")
+    assert "instance 2 (rds2)" in words(window, "[role=status].answer")
     assert "Acme Bakeries" in words(window, "section:has(> #tenant-fields)")
 
     window.click(SYNC)

@@ -23,7 +23,7 @@ class Synced(Protocol):
     ground: Ground
     directory: Directory
 
-    def sync(self) -> dict[str, Any]: ...
+    def sync(self, *, in_full: bool) -> dict[str, Any]: ...
 
 
 def measure(
@@ -37,7 +37,7 @@ def measure(
             started = time.monotonic()
             time.sleep(min(QUIET, routes.directory.rows / 100_000))
             calm.append((started, time.monotonic()))
-            found = routes.sync()
+            found = routes.sync(in_full=scenario.in_full)
             busy[scenario.what].append((found["started"], found["ended"]))
     during = {what: reads.between(spans) for what, spans in busy.items()}
     return _looked(during, reads.between(calm), reader.missed(reads.looks))

@@ -63,21 +63,29 @@ class Routes:
             Scenario("nothing", "nothing changed", lambda: None, 0.45),
             Scenario("0.1 %", "0.1 % changed", lambda: self.directory.change(0.001), 1.4),
             Scenario("1 %", "1 % changed", lambda: self.directory.change(0.01), 2.8),
-            Scenario("full", "nothing changed, proofs forgotten", lambda: self._forget(rows=False)),
-            Scenario("fill", "first fill", lambda: self._forget(rows=True), 5),
+            Scenario(
+                "full",
+                "nothing changed, proofs forgotten",
+                lambda: self._forget(rows=False),
+                in_full=True,
+            ),
+            Scenario("fill", "first fill", lambda: self._forget(rows=True), 5, in_full=True),
         ]
 
-    def sync(self) -> dict[str, Any]:
-        """One sync, in a process of its own; raises when it did not succeed."""
+    def sync(self, *, in_full: bool) -> dict[str, Any]:
+        """One sync, in a process of its own; raises when it failed or went the other way."""
         found = self.ground.do("sync", {"sync": "user_routing"})
         if found["state"] != "succeeded":
             raise BenchError(f"user_routing ended as {found['state']}: {found['errors']}")
+        if found["in_full"] is not in_full:
+            way = "in full" if found["in_full"] else "by difference"
+            raise BenchError(f"the directory was read {way}, the other way was to be measured")
         return found
 
     def fill(self) -> None:
         note("first sync")
         self._forget(rows=True)
-        self.sync()
+        self.sync(in_full=True)
 
     def take(self, scenarios: Sequence[Scenario], repeats: int) -> None:
         """Every scenario in every round, each after a copy of A; then once more, counted."""
@@ -91,7 +99,7 @@ class Routes:
             for scenario in scenarios:
                 scenario.prepare()
                 counting.bytes_from_server()
-                self.sync()
+                self.sync(in_full=scenario.in_full)
                 self.taken[scenario.name].wire = counting.bytes_from_server()
         register(self.ground, [self.directory.place], master=1)
 
@@ -100,7 +108,7 @@ class Routes:
         scenario.prepare()
         taken.baseline.append(baseline.copied(self.ground))
         with watched(self.ground.own, OWN_DATABASE, "user_routes") as written:
-            found = self.sync()
+            found = self.sync(in_full=scenario.in_full)
         taken.ours.append(found["seconds"])
         taken.memory.append(found["peak_mb"])
         taken.wal.append(written.wal)

@@ -8,9 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Scenario:
-    """prepare: makes the state that a sync meets. bar: of the ratio to A, where one was set."""
+    """prepare: makes the state that a sync meets. bar: of the ratio to A, where one was set.
+
+    in_full: whether the sync is to read everything, not only what differs.
+    """
 
     name: str
     what: str
     prepare: Callable[[], object]
     bar: float | None = None
+    in_full: bool = False

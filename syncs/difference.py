@@ -7,6 +7,7 @@ rows whose hash is not the one of the stored row, the row itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import log
 
@@ -29,52 +30,61 @@ _PATIENT = "SET LOCAL jit = off; SET LOCAL work_mem = '64MB'"
 class Compared:
     """A source's digests beside those of the last publish; they are in table source_digests.
 
-    unlike: a text of one 0 or 1 per bucket. filled: buckets with rows, here or there.
+    unlike: the buckets that differ. filled: how many have rows, here or there.
     """
 
     rows: int
     filled: int
-    unlike: str
-
-    @property
-    def differing(self) -> int:
-        return self.unlike.count("1")
+    unlike: list[int]
 
     @property
     def changed(self) -> float:
         """About how many rows changed, if they are spread over the buckets by chance."""
-        alike = 1 - self.differing / max(1, self.filled)
+        alike = 1 - len(self.unlike) / max(1, self.filled)
         return self.filled * -log(alike) if alike > 0 else float(self.rows)
 
 
-def compare(session: Session, source: Connection, query: Query, cached: Cached) -> Compared:
-    """Ask the source, in its snapshot, for its digests."""
+def compare(
+    session: Session,
+    source: Connection,
+    query: Query,
+    cached: Cached,
+    meanwhile: Callable[[], object],
+) -> Compared:
+    """Ask the source, in its snapshot, for its digests; call `meanwhile` while it computes them."""
     source.execute(_PATIENT)
     asked = digest.by_bucket(
         digest.placed(transfer.hashed(query, cached.hashing), cached.buckets, cached.hashing)
     )
     columns = {"bucket": "int", "rows": "bigint", "xor": "bigint", "sum": "bigint"}
-    _take(session, "source_digests", columns, source, asked)
+    transfer.ask(source, asked)
+    meanwhile()
+    _take(session, "source_digests", columns, source)
     rows, filled, unlike = session.execute(
         sql.SQL(
-            "SELECT coalesce(sum(theirs.rows), 0)::bigint, count(bucket), coalesce(string_agg("
-            "CASE WHEN (kept.rows, kept.xor, kept.sum) IS DISTINCT FROM "
-            "(theirs.rows, theirs.xor, theirs.sum) THEN '1' ELSE '0' END, '' ORDER BY n), '') "
-            "FROM generate_series(0, {}) AS n LEFT JOIN "
-            "(source_digests AS theirs FULL JOIN ({}) AS kept USING (bucket)) ON bucket = n"
-        ).format(sql.Literal(cached.buckets - 1), cached.kept)
-    ).fetchone() or (0, 0, "")
+            "SELECT coalesce(sum(theirs.rows), 0)::bigint, count(*), coalesce(array_agg(bucket) "
+            "FILTER (WHERE (kept.rows, kept.xor, kept.sum) IS DISTINCT FROM "
+            "(theirs.rows, theirs.xor, theirs.sum)), '{{}}') "
+            "FROM source_digests AS theirs FULL JOIN ({}) AS kept USING (bucket)"
+        ).format(cached.kept)
+    ).fetchone() or (0, 0, [])
     return Compared(rows, filled, unlike)
 
 
-def refine(session: Session, source: Connection, query: Query, cached: Cached, unlike: str) -> None:
-    """Find the rows that differ, in the buckets marked in `unlike`: table differing."""
-    where = sql.SQL("get_bit({}::varbit, bucket) = 1").format(sql.Literal(unlike))
+def refine(
+    session: Session, source: Connection, query: Query, cached: Cached, unlike: list[int]
+) -> None:
+    """Find the rows that differ, in these buckets: table differing."""
+    marks = bytearray(b"0" * cached.buckets)
+    for bucket in unlike:
+        marks[bucket] = ord("1")
+    where = sql.SQL("get_bit({}::varbit, bucket) = 1").format(sql.Literal(marks.decode()))
     hashed = transfer.hashed(query, cached.hashing)
     theirs = digest.placed(hashed, cached.buckets, cached.hashing, where)
     asked = sql.SQL("SELECT id, hash FROM ({}) AS hashes").format(theirs)
     columns = {"id": 'text COLLATE "C"', "hash": "bigint"}
-    _take(session, "source_hashes", columns, source, asked)
+    transfer.ask(source, asked)
+    _take(session, "source_hashes", columns, source)
     session.execute(
         sql.SQL(
             "CREATE TEMP TABLE differing AS SELECT row_number() OVER () AS number, source_id FROM "
@@ -155,13 +165,7 @@ def _ids(session: Session, first: int) -> str | None:
     return found[0] if found else None
 
 
-def _take(
-    session: Session,
-    table: str,
-    columns: dict[str, str],
-    source: Connection,
-    asked: sql.Composable,
-) -> None:
+def _take(session: Session, table: str, columns: dict[str, str], source: Connection) -> None:
     name = sql.Identifier(table)
     defined = sql.SQL(", ").join(
         sql.SQL("{} {}").format(sql.Identifier(column), transfer.verbatim(kind))
@@ -169,4 +173,4 @@ def _take(
     )
     session.execute(sql.SQL("CREATE TEMP TABLE {} ({})").format(name, defined))
     with copying_in(session, name, columns) as write:
-        transfer.copy_out(source, asked, write)
+        transfer.take(source, write)

@@ -59,7 +59,9 @@ def prove_staged(stage: Stage, sent: Mapping[str, tuple[int, Hashing]]) -> dict[
             "SELECT target, row_hash IS DISTINCT FROM {hash} AS unlike FROM {table} "
             "UNION ALL SELECT target, false FROM {bad}) AS staged "
             "WHERE target = ANY(%s) GROUP BY target"
-        ).format(hash=row_hash(values, hashing), table=stage.table, bad=stage.bad)
+        ).format(
+            hash=row_hash(values, stage.query.kinds, hashing), table=stage.table, bad=stage.bad
+        )
         rows = stage.session.execute(statement, [targets])
         found |= {target: (count, unlike) for target, count, unlike in rows}
     return {

@@ -41,6 +41,10 @@ class Query:
     sql: str
     columns: tuple[Column, ...]
 
+    @property
+    def kinds(self) -> list[str]:
+        return [column.kind for column in self.columns]
+
 
 def server_encoding(source: Connection) -> str:
     return source.info.parameter_status("server_encoding") or ""
@@ -77,7 +81,10 @@ def rows(query: Query, hashing: Hashing, where: sql.Composable = EVERY) -> sql.C
     """The query's rows, each with its hash, as their source is asked for them."""
     values = [_cast(column) for column in query.columns]
     return sql.SQL("SELECT {}, {} FROM ({}) AS source WHERE {}").format(
-        sql.SQL(", ").join(values), row_hash(values, hashing), verbatim(query.sql), where
+        sql.SQL(", ").join(values),
+        row_hash(values, query.kinds, hashing),
+        verbatim(query.sql),
+        where,
     )
 
 
@@ -85,7 +92,7 @@ def hashed(query: Query, hashing: Hashing) -> sql.Composed:
     """Source id and hash of the query's rows, as their source is asked for them."""
     values = [_cast(column) for column in query.columns]
     return sql.SQL("SELECT coalesce({}, {}), {} FROM ({}) AS source").format(
-        values[0], NO_ID, row_hash(values, hashing), verbatim(query.sql)
+        values[0], NO_ID, row_hash(values, query.kinds, hashing), verbatim(query.sql)
     )
 
 
@@ -94,8 +101,30 @@ def copy_out(source: Connection, selected: sql.Composable, write: Write) -> int:
 
     Returns the number of rows that the source says it sent. Raises psycopg errors as they are.
     """
+    ask(source, selected)
+    return take(source, write)
+
+
+def ask(source: Connection, selected: sql.Composable) -> None:
+    """Let the source begin to work on a query, whose rows `take` receives."""
     statement = sql.SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(selected)
-    return _copy_out(source, statement.as_string(source).encode(), write)
+    source.pgconn.send_query(statement.as_string(source).encode())
+
+
+def take(source: Connection, write: Write) -> int:
+    """Send the rows of what was asked to `write`: see `copy_out`."""
+    result = wire.get_result(source)
+    if result is None or result.status != pq.ExecStatus.COPY_OUT:
+        raise _failed(result)
+    gathered, size = [], 0
+    while (data := wire.get_data(source)) is not None:
+        gathered.append(bytes(data))
+        size += len(data)
+        if size >= BATCH:
+            write(b"".join(gathered))
+            gathered, size = [], 0
+    write(b"".join(gathered))
+    return _finish(source)
 
 
 def _cast(column: Column) -> sql.Composed:
@@ -110,21 +139,6 @@ def verbatim(query: str) -> sql.SQL:
     return sql.SQL(query)
 
 
-def _copy_out(source: Connection, statement: bytes, write: Write) -> int:
-    result = source.pgconn.exec_(statement)
-    if result.status != pq.ExecStatus.COPY_OUT:
-        raise psycopg.errors.lookup(_state(result))(_message(result))
-    gathered, size = [], 0
-    while (data := wire.get_data(source)) is not None:
-        gathered.append(bytes(data))
-        size += len(data)
-        if size >= BATCH:
-            write(b"".join(gathered))
-            gathered, size = [], 0
-    write(b"".join(gathered))
-    return _finish(source)
-
-
 @contextmanager
 def copying_in(
     session: Connection, table: sql.Identifier, columns: Iterable[str]
@@ -135,7 +149,7 @@ def copying_in(
     statement = copy.as_string(session)
     result = session.pgconn.exec_(statement.encode())
     if result.status != pq.ExecStatus.COPY_IN:
-        raise psycopg.errors.lookup(_state(result))(_message(result))
+        raise _failed(result)
     session.pgconn.nonblocking = 1
     try:
         yield lambda block: wire.put_data(session, block) if block else None
@@ -166,17 +180,17 @@ def _finish(connection: Connection) -> int:
         elif failed is None:
             failed = result
     if failed is not None:
-        raise psycopg.errors.lookup(_state(failed))(_message(failed))
+        raise _failed(failed)
     return rows
 
 
-def _state(result: pq.abc.PGresult) -> str:
-    return (result.error_field(pq.DiagnosticField.SQLSTATE) or b"08006").decode()
-
-
-def _message(result: pq.abc.PGresult) -> str:
-    message = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY)
-    return message.decode(errors="replace") if message else "the connection was lost"
+def _failed(result: pq.abc.PGresult | None) -> psycopg.Error:
+    state, message = (
+        (result.error_field(field) if result else None)
+        for field in (pq.DiagnosticField.SQLSTATE, pq.DiagnosticField.MESSAGE_PRIMARY)
+    )
+    words = message.decode(errors="replace") if message else "the connection was lost"
+    return psycopg.errors.lookup((state or b"08006").decode())(words)
 
 
 def _or(names: frozenset[str]) -> str:

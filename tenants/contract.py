@@ -73,6 +73,11 @@ COLUMNS = {
 }
 
 
+def kinds(name: str) -> list[str]:
+    """The types of that query's columns."""
+    return [column.kind for column in COLUMNS[name]]
+
+
 def query(name: str) -> Query:
     """The query of that name with its contract. Raises ContractBroken for an unreadable file."""
     return Query(name, text(name), COLUMNS[name])

@@ -30,6 +30,8 @@ FEWEST = 1024  # buckets
 SMALL = 1000  # rows that are not worth a thought
 LARGE_PART = 5  # reading one of so many rows costs as much as reading all
 
+NOT_PUBLISHED = "stored routes are not what was published"
+
 # Facts that the kept digests depend on, and what a change of one says.
 FACTS = {
     "instance": "another instance is the master",
@@ -116,15 +118,18 @@ class Directory:
         return route_merge.cached(self.sync, self.target, hashing, buckets, within)
 
     def _examine_kept(self) -> None:
-        """Whether there are digests, and one share of them stands against the stored rows."""
+        """Whether there are digests, and nobody doubts them."""
         if not {*FACTS, "buckets", "share", "hidden"} <= self.last.keys():
             self.why = "no digests were kept"
-            return
+        elif basis.DOUBTED in self.last:
+            self.why, self.alarming = NOT_PUBLISHED, True
+
+    def _recompute_share(self) -> None:
+        """Whether one share of the digests stands against the stored rows."""
         share = sql.SQL("bucket % {} = {}").format(
             sql.Literal(SHARES), sql.Literal(int(self.last["share"]))
         )
-        if basis.DOUBTED in self.last or proof.unlike_digests(self.session, self.cached, share):
-            self.why, self.alarming = "stored routes are not what was published", True
+        self.alarming = proof.unlike_digests(self.session, self.cached, share) > 0
 
     def _facts(self, source: transfer.Connection, hashing: Hashing) -> dict[str, str]:
         return {
@@ -147,12 +152,14 @@ class Directory:
     def _find_differences(self, source: transfer.Connection) -> tuple[int, str]:
         """The source's rows; why its differences can't serve, else they are in `differing`."""
         session, query, cached = self.session, self.stage.query, self.cached
-        found = difference.compare(session, source, query, cached)
+        found = difference.compare(session, source, query, cached, self._recompute_share)
+        if self.alarming:
+            return found.rows, NOT_PUBLISHED
         if not _in_bounds(found.rows, cached.buckets):
             return found.rows, "the directory outgrew its digests"
         if found.rows > SMALL and found.changed > found.rows / LARGE_PART:
             return found.rows, "a large part of the directory changed"
-        self.differs = bool(found.differing)
+        self.differs = bool(found.unlike)
         if not self.differs:
             difference.nothing(session)
             return found.rows, ""

@@ -12,6 +12,7 @@ from syncs.guard import Change
 from syncs.proof import Cached
 from syncs.session import Session
 from syncs.staging import Stage
+from tenants import contract
 
 NAME = "sync_user_routing"
 
@@ -59,15 +60,16 @@ _TOUCHED = """
     SELECT email_key, remote_instance_id, remote_tenant_id
       FROM user_routes JOIN differing USING (source_id)"""
 
-# One look-up per key: the planner, which takes the three columns for independent, expects one
-# row of all the keys together, and would compare everything with everything.
+# One look-up per key, by the key alone: the planner, which takes the three columns for
+# independent, would else go by the tenant, whose routes are many, or compare all with all.
 _NEIGHBOURS = """
     INSERT INTO routes_next (source_id, {columns})
     SELECT r.source_id, {kept}, NULL
-      FROM touched_keys AS k CROSS JOIN LATERAL (
-               SELECT * FROM user_routes WHERE email_key = k.email_key
-                  AND (remote_instance_id, remote_tenant_id)
-                      = (k.remote_instance_id, k.remote_tenant_id) OFFSET 0) AS r
+      FROM (SELECT DISTINCT email_key FROM touched_keys) AS k CROSS JOIN LATERAL (
+               SELECT * FROM user_routes WHERE email_key = k.email_key OFFSET 0) AS r
+      JOIN touched_keys AS t
+        ON (t.email_key, t.remote_instance_id, t.remote_tenant_id)
+           = (r.email_key, r.remote_instance_id, r.remote_tenant_id)
       LEFT JOIN differing AS d ON d.source_id = r.source_id
      WHERE d.source_id IS NULL"""
 
@@ -247,7 +249,7 @@ def cached(
         )
     ]
     rows = sql.SQL("SELECT source_id, {} FROM user_routes WHERE {}").format(
-        row_hash(values, hashing.here), within
+        row_hash(values, contract.kinds(NAME), hashing.here), within
     )
     return Cached(sync, target, rows, hashing, buckets, within)
 

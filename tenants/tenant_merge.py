@@ -13,6 +13,7 @@ from syncs.guard import Change
 from syncs.proof import Cached
 from syncs.session import Session
 from syncs.staging import Stage
+from tenants import contract
 from tenants.route_merge import step
 
 BUCKETS = 16  # of digests, per instance
@@ -234,7 +235,10 @@ def source_forms(targets: Iterable[str], hashing: Hashing) -> sql.Composed:
     return sql.SQL(
         "SELECT instance_id::text, remote_id, {} AS hash FROM tenant_master "
         "WHERE instance_id = ANY({}) AND vanished_at IS NULL"
-    ).format(row_hash(values, hashing.here), sql.Literal([int(target) for target in targets]))
+    ).format(
+        row_hash(values, contract.kinds("sync_tenant_summaries"), hashing.here),
+        sql.Literal([int(target) for target in targets]),
+    )
 
 
 def cached(sync: str, target: str, hashing: Hashing) -> Cached:

@@ -9,32 +9,43 @@ from psycopg import sql
 from syncs.digest import Hashing, bucket, row_hash
 from tests.instances import Instance, InstanceFleet
 
+Row = tuple[str | None, ...]
 Extra = Callable[..., Instance]
 TEXTS = ["a", "", "Ann", "j\u00fcrgen", "x" * 5000, "a,'b'", None]
 
 
 def hashes(connection: psycopg.Connection, hashing: Hashing) -> list[int]:
-    value = row_hash([sql.SQL("%s::text"), sql.SQL("%s::timestamptz")], hashing)
-    with connection.cursor() as cursor:
-        cursor.execute("SET timezone = 'UTC'")
-        return [
-            cursor.execute(
-                sql.SQL("SELECT {}").format(value), [text, "2026-11-22 12:00:00.123456+02"]
-            ).fetchone()[0]  # type: ignore[index]
-            for text in TEXTS
-        ]
+    moment = "2026-11-22 12:00:00.123456+02"
+    connection.execute("SET timezone = 'UTC'")
+    return hashed(connection, hashing, *(("1", text, moment) for text in TEXTS), moment=True)
+
+
+def hashed(
+    connection: psycopg.Connection, hashing: Hashing, *rows: Row, moment: bool = False
+) -> list[int]:
+    """The hashes of rows (id, text, text or moment)."""
+    kinds = ["text", "text", "timestamptz" if moment else "text"]
+    query = sql.SQL("SELECT {} FROM (VALUES (%s::text, %s::text, %s::{})) AS given (a, b, c)")
+    value = row_hash([sql.SQL(name) for name in "abc"], kinds, hashing)
+    filled = query.format(value, sql.SQL(kinds[2]))
+    return [found for row in rows for (found,) in connection.execute(filled, row)]
 
 
 def test_rows_that_run_together_differ(fleet: InstanceFleet) -> None:
-    pairs = [("ab", "c"), ("a", "bc"), (None, "abc"), ("abc", None), ("", "abc"), ("NULL", "abc")]
+    texts = [("ab", "c"), ("a", "bc"), (None, "abc"), ("abc", None), ("", "abc"), ("NULL", "abc")]
+    ids = ["1", "(no id)", None]
+    pairs = [(key, *pair) for key in ids for pair in [*texts, ("c", "ab"), (None, None)]]
     for hashing in Hashing:
-        value = row_hash([sql.SQL("%s::text"), sql.SQL("%s::text")], hashing)
         with fleet.master.connect() as connection:
-            found = {
-                connection.execute(sql.SQL("SELECT {}").format(value), pair).fetchone()
-                for pair in pairs
-            }
-        assert len(found) == len(pairs)
+            assert len({*hashed(connection, hashing, *pairs)}) == len(pairs)
+
+
+def test_two_rows_that_exchange_a_value_have_another_xor(fleet: InstanceFleet) -> None:
+    for hashing in Hashing:
+        with fleet.master.connect() as connection:
+            one, two = hashed(connection, hashing, ("1", "a", "x"), ("2", "b", "y"))
+            three, four = hashed(connection, hashing, ("1", "b", "x"), ("2", "a", "y"))
+        assert one ^ two != three ^ four
 
 
 @pytest.mark.parametrize("encoding", ["UTF8", "SQL_ASCII", "LATIN1"])

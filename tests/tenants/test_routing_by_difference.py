@@ -7,7 +7,6 @@ from django.db import connection
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from psycopg import sql
 from pytest_django import Settings
 
 from syncs import transfer
@@ -35,14 +34,14 @@ class Wire:
 
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
-    found, real = Wire(), transfer.copy_out
+    found, real = Wire(), transfer.take
 
-    def noted(source: Connection, selected: sql.Composable, write: Write) -> int:
-        rows = real(source, selected, write)
+    def noted(source: Connection, write: Write) -> int:
+        rows = real(source, write)
         found.answers.append(rows)
         return rows
 
-    monkeypatch.setattr(transfer, "copy_out", noted)
+    monkeypatch.setattr(transfer, "take", noted)
     return found
 
 

@@ -89,7 +89,7 @@ def refine(
         sql.SQL(
             "CREATE TEMP TABLE differing AS SELECT row_number() OVER () AS number, source_id FROM "
             "(SELECT DISTINCT coalesce(theirs.id, ours.id) AS source_id FROM source_hashes AS "
-            "theirs FULL JOIN ({}) AS ours ON theirs.id = ours.id AND theirs.hash = ours.hash "
+            "theirs FULL JOIN ({}) AS ours ON theirs.hash = ours.hash "  # which covers the id
             "WHERE theirs.id IS NULL OR ours.id IS NULL) AS ids"
         ).format(cached.placed(where))
     )

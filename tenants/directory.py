@@ -107,15 +107,15 @@ class Directory:
             proof.publish_digests(session, cached, cached.digests(), cached.staged(stage))
         else:
             touched = self._cached(route_merge.WITHIN)
-            difference.note(session, touched)
+            difference.note(session, self._cached(route_merge.WITHIN, route_merge.NOW))
             yield
             proof.publish_withheld(session, touched, stage)
             ours = difference.adjusted(touched)
             proof.publish_digests(session, touched, ours, difference.THEIRS)
 
-    def _cached(self, within: sql.Composable) -> Cached:
+    def _cached(self, within: sql.Composable, table: str = "user_routes") -> Cached:
         hashing, buckets = Hashing(self.last["hash"]), int(self.last["buckets"])
-        return route_merge.cached(self.sync, self.target, hashing, buckets, within)
+        return route_merge.cached(self.sync, self.target, hashing, buckets, within, table)
 
     def _examine_kept(self) -> None:
         """Whether there are digests, and nobody doubts them."""

@@ -52,19 +52,22 @@ _NEXT = """
            NULL::text AS withheld_reason
       FROM {stage}"""
 
+_NOW = """
+    CREATE TEMP TABLE routes_now AS
+    SELECT * FROM user_routes WHERE source_id IN (SELECT source_id FROM differing)"""
+
 # What is decided together: who of the accounts of one e-mail in one tenant is shown.
 _TOUCHED = """
     CREATE TEMP TABLE touched_keys AS
     SELECT email_key, remote_instance_id, remote_tenant_id FROM routes_next
      UNION
-    SELECT email_key, remote_instance_id, remote_tenant_id
-      FROM user_routes JOIN differing USING (source_id)"""
+    SELECT email_key, remote_instance_id, remote_tenant_id FROM routes_now"""
 
 # One look-up per key, by the key alone: the planner, which takes the three columns for
 # independent, would else go by the tenant, whose routes are many, or compare all with all.
 _NEIGHBOURS = """
-    INSERT INTO routes_next (source_id, {columns})
-    SELECT r.source_id, {kept}, NULL
+    INSERT INTO routes_now
+    SELECT r.*
       FROM (SELECT DISTINCT email_key FROM touched_keys) AS k CROSS JOIN LATERAL (
                SELECT * FROM user_routes WHERE email_key = k.email_key OFFSET 0) AS r
       JOIN touched_keys AS t
@@ -72,11 +75,16 @@ _NEIGHBOURS = """
            = (r.email_key, r.remote_instance_id, r.remote_tenant_id)
       LEFT JOIN differing AS d ON d.source_id = r.source_id
      WHERE d.source_id IS NULL"""
+_NEIGHBOURS_NEXT = """
+    INSERT INTO routes_next (source_id, {columns})
+    SELECT source_id, {kept}, NULL
+      FROM routes_now WHERE source_id NOT IN (SELECT source_id FROM differing)"""
 
 _SCOPE = """
     CREATE TEMP TABLE route_scope AS
-    SELECT source_id FROM differing UNION SELECT source_id FROM routes_next"""
+    SELECT source_id FROM differing UNION SELECT source_id FROM routes_now"""
 
+NOW = "routes_now"  # the stored rows of the scope, as they were when the merge was planned
 WITHIN = sql.SQL("source_id IN (SELECT source_id FROM route_scope)")
 
 # Two accounts of one tenant with one key: the later updated_at, then the higher id, is shown.
@@ -113,8 +121,8 @@ _CHANGES = """
            format('instance %s tenant %s', r.remote_instance_id, r.remote_tenant_id) AS place,
            format('instance %s tenant %s', n.remote_instance_id, n.remote_tenant_id) AS next_place,
            {flags}
-      FROM routes_next AS n FULL JOIN {cached} AS r USING (source_id)
-     WHERE (n.source_id, {next}) IS DISTINCT FROM (r.source_id, {now})"""
+      FROM routes_next AS n FULL JOIN {now} AS r USING (source_id)
+     WHERE (n.source_id, {incoming}) IS DISTINCT FROM (r.source_id, {stored})"""
 
 PLANNED = sql.SQL("""
     SELECT kind, source_id,
@@ -157,14 +165,13 @@ def plan(
         _widen(session)
     session.execute(_COLLISIONS)
     session.execute("ANALYZE routes_next")
-    cached = sql.SQL("user_routes" if whole else "(SELECT * FROM user_routes WHERE {})")
     session.execute(
         sql.SQL(_CHANGES).format(
-            cached=cached.format(WITHIN),
+            now=sql.Identifier("user_routes" if whole else NOW),
             flags=sql.SQL(", ").join(_flag(column) for column in GUARDED),
             steps=sql.SQL(", ").join(map(step, GUARDED)),
-            next=_prefixed("n"),
-            now=_prefixed("r"),
+            incoming=_prefixed("n"),
+            stored=_prefixed("r"),
         )
     )
     session.execute("ANALYZE route_changes")
@@ -173,16 +180,18 @@ def plan(
 
 def _widen(session: Session) -> None:
     """Take in what is decided together with the rows that differ."""
+    session.execute(_NOW)
     session.execute(_TOUCHED)
     session.execute("ANALYZE touched_keys")
+    session.execute(_NEIGHBOURS)
     session.execute(
-        sql.SQL(_NEIGHBOURS).format(
+        sql.SQL(_NEIGHBOURS_NEXT).format(
             columns=sql.SQL(", ").join(map(sql.Identifier, COLUMNS)),
-            kept=_prefixed("r", COLUMNS[:-1]),
+            kept=sql.SQL(", ").join(map(sql.Identifier, COLUMNS[:-1])),
         )
     )
     session.execute(_SCOPE)
-    session.execute("ANALYZE route_scope")
+    session.execute("ANALYZE routes_now, route_scope")
 
 
 def merge(session: Session, run_id: int, changes: RouteChanges) -> None:
@@ -229,9 +238,16 @@ def _remember_and_remove(session: Session, run_id: int) -> None:
 
 
 def cached(
-    sync: str, target: str, hashing: Hashing, buckets: int, within: sql.Composable = EVERY
+    sync: str,
+    target: str,
+    hashing: Hashing,
+    buckets: int,
+    within: sql.Composable = EVERY,
+    table: str = "user_routes",
 ) -> Cached:
     """The stored routes, as their source would hash them; within: a condition on source_id.
+
+    table: NOW for what they were when the merge was planned.
 
     A route with a wrong key, which a look-up would miss, hashes as what no source sent.
     """
@@ -248,8 +264,8 @@ def cached(
             "source_updated_at",
         )
     ]
-    rows = sql.SQL("SELECT source_id, {} FROM user_routes WHERE {}").format(
-        row_hash(values, contract.kinds(NAME), hashing.here), within
+    rows = sql.SQL("SELECT source_id, {} FROM {} WHERE {}").format(
+        row_hash(values, contract.kinds(NAME), hashing.here), sql.Identifier(table), within
     )
     return Cached(sync, target, rows, hashing, buckets, within)
 
@@ -271,9 +287,9 @@ def _count(session: Session, rows: int, day_ago: int | None, hidden: int | None)
         0,
     )
     if hidden is not None:
-        (before,) = session.execute(
-            sql.SQL("SELECT count(withheld_reason) FROM user_routes WHERE {}").format(WITHIN)
-        ).fetchone() or (0,)
+        (before,) = session.execute("SELECT count(withheld_reason) FROM routes_now").fetchone() or (
+            0,
+        )
         collided += hidden - before
     guarded = Change(
         cached=rows - added + removed,

@@ -63,18 +63,18 @@ _TOUCHED = """
      UNION
     SELECT email_key, remote_instance_id, remote_tenant_id FROM routes_now"""
 
-# One look-up per key, by the key alone: the planner, which takes the three columns for
-# independent, would else go by the tenant, whose routes are many, or compare all with all.
+# One look-up per key, by the key alone: the planner, which takes the columns for independent,
+# would else go by the tenant, whose routes are many, or compare all with all.
+_SAME_KEY = """
+    CREATE TEMP TABLE same_key AS
+    SELECT r.* FROM (SELECT DISTINCT email_key FROM touched_keys) AS k
+     CROSS JOIN LATERAL (SELECT * FROM user_routes WHERE email_key = k.email_key OFFSET 0) AS r"""
 _NEIGHBOURS = """
     INSERT INTO routes_now
-    SELECT r.*
-      FROM (SELECT DISTINCT email_key FROM touched_keys) AS k CROSS JOIN LATERAL (
-               SELECT * FROM user_routes WHERE email_key = k.email_key OFFSET 0) AS r
-      JOIN touched_keys AS t
-        ON (t.email_key, t.remote_instance_id, t.remote_tenant_id)
-           = (r.email_key, r.remote_instance_id, r.remote_tenant_id)
-      LEFT JOIN differing AS d ON d.source_id = r.source_id
-     WHERE d.source_id IS NULL"""
+    SELECT same_key.*
+      FROM same_key JOIN touched_keys USING (email_key, remote_instance_id, remote_tenant_id)
+      LEFT JOIN differing USING (source_id)
+     WHERE differing.source_id IS NULL"""
 _NEIGHBOURS_NEXT = """
     INSERT INTO routes_next (source_id, {columns})
     SELECT source_id, {kept}, NULL
@@ -136,7 +136,10 @@ PLANNED = sql.SQL("""
 
 @dataclass(frozen=True)
 class RouteChanges:
-    """How many rows a merge would touch; guarded: what the guard judges."""
+    """How many rows a merge would touch.
+
+    guarded: what the guard judges. stored: the table that has the touched rows as they were.
+    """
 
     added: int
     changed: int
@@ -144,6 +147,7 @@ class RouteChanges:
     withheld: int
     total: int
     guarded: Change = field(repr=False)
+    stored: str = "user_routes"
 
 
 def plan(
@@ -183,6 +187,8 @@ def _widen(session: Session) -> None:
     session.execute(_NOW)
     session.execute(_TOUCHED)
     session.execute("ANALYZE touched_keys")
+    session.execute(_SAME_KEY)
+    session.execute("ANALYZE same_key")
     session.execute(_NEIGHBOURS)
     session.execute(
         sql.SQL(_NEIGHBOURS_NEXT).format(
@@ -197,7 +203,7 @@ def _widen(session: Session) -> None:
 def merge(session: Session, run_id: int, changes: RouteChanges) -> None:
     """Apply the plan. Rows that don't differ are not written."""
     if changes.removed or changes.changed:
-        _remember_and_remove(session, run_id)
+        _remember_and_remove(session, run_id, changes.stored)
     columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
     parts = {"columns": columns, "values": _prefixed("n")}
     if changes.changed:
@@ -210,26 +216,27 @@ def merge(session: Session, run_id: int, changes: RouteChanges) -> None:
             ).format(**parts)
         )
     if changes.added:
+        some = "JOIN route_changes AS c USING (source_id) WHERE c.kind = 'added'"
         session.execute(
             sql.SQL(
                 "INSERT INTO user_routes (source_id, {columns}, changed_at) "
-                "SELECT source_id, {values}, clock_timestamp() "
-                "FROM route_changes AS c JOIN routes_next AS n USING (source_id) "
-                "WHERE c.kind = 'added' ORDER BY source_id"  # an index grows at its end
-            ).format(**parts)
+                "SELECT source_id, {values}, clock_timestamp() FROM routes_next AS n {added} "
+                "ORDER BY source_id"  # an index grows at its end
+            ).format(**parts, added=sql.SQL("" if changes.added == changes.total else some))
         )
 
 
-def _remember_and_remove(session: Session, run_id: int) -> None:
+def _remember_and_remove(session: Session, run_id: int, stored: str) -> None:
     session.execute(
-        """
-        INSERT INTO user_route_removals (source_id, email, email_key, remote_instance_id,
-                                         remote_tenant_id, removed_at, run_id)
-        SELECT source_id, r.email, email_key, remote_instance_id, remote_tenant_id,
-               clock_timestamp(), %s
-          FROM route_changes AS c JOIN user_routes AS r USING (source_id)
-         WHERE c.kind IN ('removed', 'moved') OR c.changes_email""",
-        [run_id],
+        sql.SQL(
+            """
+            INSERT INTO user_route_removals (source_id, email, email_key, remote_instance_id,
+                                             remote_tenant_id, removed_at, run_id)
+            SELECT source_id, r.email, email_key, remote_instance_id, remote_tenant_id,
+                   clock_timestamp(), {}
+              FROM route_changes AS c JOIN {} AS r USING (source_id)
+             WHERE c.kind IN ('removed', 'moved') OR c.changes_email"""
+        ).format(sql.Literal(run_id), sql.Identifier(stored))
     )
     session.execute(
         "DELETE FROM user_routes AS r USING route_changes AS c "
@@ -299,7 +306,8 @@ def _count(session: Session, rows: int, day_ago: int | None, hidden: int | None)
         by_column=dict(zip(GUARDED, by_column, strict=True)),
         day_ago=day_ago,
     )
-    return RouteChanges(added, changed, removed, collided, rows, guarded)
+    stored = "user_routes" if hidden is None else NOW
+    return RouteChanges(added, changed, removed, collided, rows, guarded, stored)
 
 
 def step(column: str, incoming: str = "") -> sql.Composed:

@@ -8,7 +8,6 @@ from django.db.models.functions import Now
 
 from syncs.errors import Cancelled
 from syncs.models import OPEN_STATES, RunState, SyncRun
-from syncs.session import Session
 
 
 class Answer(StrEnum):
@@ -41,12 +40,6 @@ def request_of(pk: int) -> Cancelled | None:
     if actor is None:
         return None
     return Cancelled(f"{_by(actor)}; nothing was published after that")
-
-
-def is_asked(session: Session, pk: int) -> bool:
-    """Whether a person asked for the end of this run, by a session of the engine's own."""
-    query = "SELECT FROM syncs_syncrun WHERE id = %s AND cancel_requested_at IS NOT NULL"
-    return session.execute(query, [pk]).rowcount > 0
 
 
 def in_words(record: SyncRun, answer: Answer) -> str:

@@ -34,9 +34,9 @@ class FleetStage(Stage):
             with super().receiving(target, encoding) as write:
                 yield write
             return
-        self.session.execute("SELECT set_config(%s, %s, false)", [_SETTING, target])
+        told = sql.SQL("SET {} = {}").format(sql.SQL(_SETTING), sql.Literal(target))
         columns = [*(column.name for column in self.query.columns), "row_hash"]
-        with copying_in(self.session, self.table, columns) as write:
+        with copying_in(self.session, self.table, columns, told) as write:
             yield write
 
     def suspects(self) -> set[str]:

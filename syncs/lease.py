@@ -36,9 +36,11 @@ _LOCK_NOW = """
     SELECT run_id, coalesce(expires_at > clock_timestamp(), false)
       FROM syncs_lease WHERE sync = %s FOR UPDATE SKIP LOCKED"""
 _REVOKE = "UPDATE syncs_lease SET token = token + 1, expires_at = NULL WHERE sync = %s"
-_FIRM = """
-    SELECT EXISTS (SELECT FROM syncs_lease WHERE sync = %s AND token = %s
-                      AND expires_at > clock_timestamp() + make_interval(secs => %s))"""
+_GOES_ON = """
+    SELECT EXISTS (SELECT FROM syncs_lease AS lease JOIN syncs_syncrun AS run ON run.id = run_id
+                    WHERE lease.sync = %s AND lease.token = %s
+                      AND expires_at > clock_timestamp() + make_interval(secs => %s)
+                      AND cancel_requested_at IS NULL)"""
 _RENEW = """
     UPDATE syncs_lease
        SET renewed_at = clock_timestamp(),
@@ -84,10 +86,13 @@ def renew(sync: str, token: int) -> bool:
         return bool(cursor.rowcount == 1)
 
 
-def is_firm(session: psycopg.Connection[Any], sync: str, token: int) -> bool:
-    """Whether the lease is held for at least half its time to live from now, by a mere look."""
+def goes_on(session: psycopg.Connection[Any], sync: str, token: int) -> bool:
+    """Whether the lease is held for at least half its time to live from now, by a mere look.
+
+    False, too, when a person asked for the end of the run that holds it.
+    """
     half = settings.RAINBO_LEASE_TTL / 2
-    row = session.execute(_FIRM, [sync, token, half]).fetchone()
+    row = session.execute(_GOES_ON, [sync, token, half]).fetchone()
     return row is not None and bool(row[0])
 
 

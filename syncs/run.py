@@ -8,12 +8,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TypedDict, Unpack
 
-from django.db import connection
+from django.db import connection, transaction
 from psycopg import sql
 
 from syncs import cancelling, held, lease
@@ -72,6 +72,19 @@ class Confirmed:
     basis: str = ""
 
 
+@dataclass(frozen=True)
+class _Gathered:
+    """What is to be recorded by one commit."""
+
+    parts: list[RunTarget] = field(default_factory=list)
+    log: list[RunLog] = field(default_factory=list)
+
+
+_SETTLED = [
+    *("state", "note", "seconds", "error", "error_kind", "passing", "held_counts"),
+    *("read", "added", "changed", "removed", "withheld", "total"),
+]
+
 _CONFIRM = """
     INSERT INTO syncs_confirmation (sync, run_id, target, at, rows, basis)
     VALUES (%s, %s, %s, %s, %s, %s)
@@ -92,6 +105,7 @@ class Run:
         self._listener = listener or _silent
         self._clock = Clock.read()
         self._parts: dict[str, RunTarget] = {}
+        self._gathered: _Gathered | None = None
         self._checking = threading.Lock()
 
     @property
@@ -142,9 +156,7 @@ class Run:
     def _goes_on(self) -> bool:
         """What is nearly always so, at the price of a look; if not, check_lease finds out why."""
         with self._checking:
-            return lease.is_firm(
-                self._checks, self.record.sync, self.renewal.token
-            ) and not cancelling.is_asked(self._checks, self.record.pk)
+            return lease.goes_on(self._checks, self.record.sync, self.renewal.token)
 
     def _stop_if_asked(self) -> None:
         if (asked := cancelling.request_of(self.record.pk)) is not None:
@@ -177,7 +189,11 @@ class Run:
         )
 
     def log(self, message: str, target: str = "", level: str = "info") -> None:
-        RunLog.objects.create(run=self.record, message=message, target=target, level=level)
+        entry = RunLog(run=self.record, message=message, target=target, level=level)
+        if self._gathered is None:
+            entry.save()
+        else:
+            self._gathered.log.append(entry)
         logger.log(
             logging.getLevelNamesMapping()[level.upper()],
             message,
@@ -215,10 +231,32 @@ class Run:
         if error is not None:
             part.error, part.error_kind, part.passing = str(error), error.kind, error.passing
             self.log(str(error), target, "error")
-        part.save()
-        self._listener(part)
+        if self._gathered is None:
+            part.save()
+            self._listener(part)
+        else:
+            self._gathered.parts.append(part)
         if state != TargetState.SUCCEEDED:
             self.safe_point()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Record what is settled and logged in the block at its end: all of it, by one commit."""
+        gathered = self._gathered = _Gathered()
+        try:
+            yield
+        finally:
+            self._gathered = None
+            with transaction.atomic():
+                RunLog.objects.bulk_create(gathered.log)
+                RunTarget.objects.bulk_create(
+                    gathered.parts,
+                    update_conflicts=True,
+                    unique_fields=["id"],
+                    update_fields=_SETTLED,
+                )
+            for part in gathered.parts:
+                self._listener(part)
 
     def hold(
         self,

@@ -59,11 +59,7 @@ def probe(source: Connection, query: Query) -> dict[str, str]:
         sql.SQL("SELECT * FROM ({}) AS source LIMIT 0").format(verbatim(query.sql))
     )
     found = {column.name: column.type_code for column in cursor.description or ()}
-    names = dict(
-        source.execute(
-            "SELECT oid::bigint, typname FROM pg_type WHERE oid = ANY(%s)", [[*found.values()]]
-        ).fetchall()
-    )
+    names = _names(source, {*found.values()})
     kinds = {name: names.get(code, "unknown") for name, code in found.items()}
     wrong = []
     for column in query.columns:
@@ -75,6 +71,17 @@ def probe(source: Connection, query: Query) -> dict[str, str]:
     if wrong:
         raise ContractBroken(f"{query.name}.sql: {'; '.join(wrong)}")
     return kinds
+
+
+def _names(source: Connection, types: set[int]) -> dict[int, str]:
+    """The names of types by their oids; a server is asked for those alone that it made itself."""
+    names = {kind: psycopg.postgres.types.get(kind) for kind in types}
+    told = {kind: info.name for kind, info in names.items() if info and info.oid == kind}
+    if made := types - told.keys():
+        told |= source.execute(
+            "SELECT oid::bigint, typname FROM pg_type WHERE oid = ANY(%s)", [[*made]]
+        ).fetchall()
+    return told
 
 
 def rows(query: Query, hashing: Hashing, where: sql.Composable = EVERY) -> sql.Composed:
@@ -141,13 +148,19 @@ def verbatim(query: str) -> sql.SQL:
 
 @contextmanager
 def copying_in(
-    session: Connection, table: sql.Identifier, columns: Iterable[str]
+    session: Connection,
+    table: sql.Identifier,
+    columns: Iterable[str],
+    first: sql.Composable | None = None,
 ) -> Iterator[Write]:
-    """Take a binary COPY stream into the columns; nothing of it stays when the block raises."""
+    """Take a binary COPY stream into the columns; nothing of it stays when the block raises.
+
+    first: a statement that goes before, in the same round trip and transaction.
+    """
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
     copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(table, names)
-    statement = copy.as_string(session)
-    result = session.pgconn.exec_(statement.encode())
+    statement = sql.SQL("{}; {}").format(first, copy) if first else copy
+    result = session.pgconn.exec_(statement.as_string(session).encode())
     if result.status != pq.ExecStatus.COPY_IN:
         raise _failed(result)
     session.pgconn.nonblocking = 1

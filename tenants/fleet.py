@@ -42,8 +42,8 @@ def connect(instance: RdsInstance, purpose: str, *, writes: bool = False) -> Ite
     An identity met for the first time is taken, and not remembered. psycopg's errors leave as
     ours.
     """
-    with reach(instance, purpose, writes=writes) as connection:
-        found = identity.read(connection)
+    with _entered(instance, purpose) as connection:
+        found = identity.read(connection, _session_settings(writes, None))
         identity.Register.load().admit(instance, found)
         identity.adopt(instance, found)
         yield connection
@@ -57,6 +57,14 @@ def reach(
 
     limit: seconds that a statement may take, when less than RAINBO_STATEMENT_TIMEOUT.
     """
+    with _entered(instance, purpose) as connection:
+        connection.execute(_session_settings(writes, limit))
+        yield connection
+
+
+@contextmanager
+def _entered(instance: RdsInstance, purpose: str) -> Iterator[Connection]:
+    """A connection whose session still has the server's settings."""
     if instance.tells_password:
         raise TlsRefused(f"{instance} was not asked: {UNENCRYPTED}")
     password = instance.reveal_password()
@@ -71,7 +79,6 @@ def reach(
                 row_factory=tuple_row,
             )
         with closing(connection), asking(instance, connection):
-            connection.execute(_session_settings(writes, limit))
             _read_ascii_as_bytes(connection)
             yield connection
 
@@ -107,11 +114,8 @@ def each_instance(
     met: dict[int, identity.Identity] = {}
 
     def work(instance: RdsInstance, watch: Watch) -> T:
-        with (
-            reach(instance, purpose, writes=writes, limit=limit) as connection,
-            watch.over(connection),
-        ):
-            found = identity.read(connection)
+        with _entered(instance, purpose) as connection, watch.over(connection):
+            found = identity.read(connection, _session_settings(writes, limit))
             register.admit(instance, found)
             if not instance.identity:
                 met[instance.pk] = found
@@ -201,6 +205,7 @@ def _session_settings(writes: bool, limit: float | None) -> sql.Composed:
         "lock_timeout": f"{min(LOCK_TIMEOUT, statement):g}s",
         "idle_in_transaction_session_timeout": f"{idle:g}s",
         "default_transaction_read_only": "off" if writes else "on",
+        "default_transaction_isolation": "read committed" if writes else "repeatable read",
         "row_security": "off",  # a policy that would hide rows is an error
         "timezone": "UTC",
         "datestyle": "ISO",

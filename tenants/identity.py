@@ -13,15 +13,17 @@ from typing import Any, Self
 
 import psycopg
 from django.db import transaction
+from psycopg import sql
 
 from syncs.errors import WrongIdentity
 from syncs.models import BucketDigest, Confirmation, WithheldRow
 from tenants.models import RdsInstance
 
-_READ = """
+NOTHING = sql.SQL("")
+_READ = sql.SQL("""
     SELECT system_identifier::text,
            (SELECT oid::bigint FROM pg_catalog.pg_database WHERE datname = current_database())
-      FROM pg_catalog.pg_control_system()"""
+      FROM pg_catalog.pg_control_system()""")
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,15 @@ class Identity:
         return f"{self.system}/{self.database}"
 
 
-def read(source: psycopg.Connection[Any]) -> Identity:
-    """Ask a server who it is. Raises psycopg errors as they are."""
-    row = source.execute(_READ).fetchone()
+def read(source: psycopg.Connection[Any], first: sql.Composable = NOTHING) -> Identity:
+    """Ask a server who it is. Raises psycopg errors as they are.
+
+    first: statements that go before, in the same round trip.
+    """
+    cursor = source.execute(sql.SQL("{};{}").format(first, _READ))
+    while cursor.nextset():
+        pass
+    row = cursor.fetchone()
     if row is None:
         raise WrongIdentity("the server does not tell who it is")
     return Identity(row[0], row[1])

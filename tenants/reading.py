@@ -13,6 +13,7 @@ from syncs.digest import Hashing
 from syncs.errors import ROWS_REFUSED, RainboError, refusal
 from syncs.models import TargetState
 from syncs.run import Run
+from syncs.session import Session
 from syncs.staging import Stage
 from tenants import fleet
 from tenants.models import RdsInstance
@@ -61,21 +62,21 @@ def read_instances(
     """
     readings: dict[str, Reading] = {}
     spools: dict[str, IO[bytes]] = {}
-    signature = digest.sign(run.session)
+    hashings = _Hashings(run.session)
 
     def read(instance: RdsInstance, source: transfer.Connection) -> Reading:
         kinds = transfer.probe(source, stage.query)
         at, encoding = run.now(), transfer.server_encoding(source)
-        hashing = digest.agreed(encoding, source, signature)
-        with fleet.snapshot(source):
-            if take is not None:
+        hashing = hashings.of(instance, source)
+        if take is not None:
+            with fleet.snapshot(source):
                 taken = take(source, hashing, kinds)
-            elif len(instances) == 1:
-                taken = take_all(stage, str(instance.pk), source, hashing)
-            else:
-                spool = spools[str(instance.pk)] = _spool()
-                rows = transfer.copy_out(source, transfer.rows(stage.query, hashing), spool.write)
-                taken = Taken(rows, rows)
+        elif len(instances) == 1:
+            taken = take_all(stage, str(instance.pk), source, hashing)
+        else:
+            spool = spools[str(instance.pk)] = _spool()
+            rows = transfer.copy_out(source, transfer.rows(stage.query, hashing), spool.write)
+            taken = Taken(rows, rows)
         return Reading(at, taken, encoding, hashing)
 
     def staged(outcome: fleet.Outcome[Reading]) -> None:
@@ -105,6 +106,21 @@ def read_instances(
         return readings
     stage.session.execute(f"ANALYZE {stage.name}")
     return _proved(run, stage, readings)
+
+
+class _Hashings:
+    """How rows are hashed by servers, each of which is asked once: its databases hash alike."""
+
+    def __init__(self, session: Session) -> None:
+        self._signature = digest.sign(session)
+        self._known: dict[tuple[str, str], Hashing] = {}
+
+    def of(self, instance: RdsInstance, source: transfer.Connection) -> Hashing:
+        encoding = transfer.server_encoding(source)
+        server = (instance.system_identifier, encoding)
+        if not instance.identity or server not in self._known:
+            self._known[server] = digest.agreed(encoding, source, self._signature)
+        return self._known[server]
 
 
 def _proved(run: Run, stage: Stage, readings: dict[str, Reading]) -> dict[str, Reading]:

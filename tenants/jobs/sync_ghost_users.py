@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from functools import partial
 
 import psycopg
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError
 
 from syncs.errors import Conflict, ConnectionFailed, RainboError, SourceTimeout
 from syncs.models import TargetState
@@ -107,7 +107,7 @@ def _record(run: Run, plan: Plan, part: Part, session: Session) -> None:
 def _settle_all(run: Run, parts: Sequence[Part], totals: Mapping[int, int]) -> None:
     """Those that went well are recorded by one commit: a success is no safe point to stop at."""
     well = [part for part in parts if part.instance.pk in totals and _went_well(part)]
-    with transaction.atomic():
+    with run.together():
         ghost_names.tell(run, parts)
         for part in well:
             _settle(run, part, totals[part.instance.pk])

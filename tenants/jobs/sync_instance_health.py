@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from syncs.models import TargetState
-from syncs.run import Run
+from syncs.run import Confirmed, Run
 from syncs.session import Session
 from tenants import contract, fleet, presence
 from tenants.choice import as_target, chosen
@@ -51,23 +52,29 @@ def sync_instance_health(run: Run) -> None:
     )
     with run.publishing() as session:
         changed = presence.changed(session, instances)
-        for outcome in outcomes:
-            target = str(outcome.instance.pk)
-            if target in changed:
-                continue
-            _write(session, outcome, run.now())
-            if outcome.value is not None:
-                run.confirm(session, target, outcome.value.at, rows=1)
+        seen = [outcome for outcome in outcomes if str(outcome.instance.pk) not in changed]
+        _write(session, seen, run.now())
+        run.confirm_all(
+            session, [Confirmed(str(o.instance.pk), o.value.at, rows=1) for o in seen if o.value]
+        )
         session.execute("DELETE FROM instance_checks WHERE minute < %s", [run.now() - KEPT])
-    for outcome in outcomes:
-        if error := changed.get(str(outcome.instance.pk)):
-            outcome = replace(outcome, value=None, error=error)
-        _settle(run, outcome)
+    with run.together():
+        for outcome in outcomes:
+            if error := changed.get(str(outcome.instance.pk)):
+                outcome = replace(outcome, value=None, error=error)
+            _settle(run, outcome)
 
 
-def _write(session: Session, outcome: fleet.Outcome[Vitals], at: datetime) -> None:
+def _write(session: Session, outcomes: Sequence[fleet.Outcome[Vitals]], at: datetime) -> None:
+    rows = [_row(outcome, at) for outcome in outcomes]
+    with session.cursor() as cursor:
+        cursor.executemany(_CHECK, rows)
+        cursor.executemany(_INSTANCE, rows)
+
+
+def _row(outcome: fleet.Outcome[Vitals], at: datetime) -> dict[str, object]:
     seen = outcome.value
-    row = {
+    return {
         "instance": outcome.instance.pk,
         "at": at,
         "health": (seen.health if seen else Health.DOWN).value,
@@ -78,8 +85,6 @@ def _write(session: Session, outcome: fleet.Outcome[Vitals], at: datetime) -> No
         "version": seen.version if seen else "",
         "error": "; ".join(seen.warnings) if seen else str(outcome.error),
     }
-    session.execute(_CHECK, row)
-    session.execute(_INSTANCE, row)
 
 
 def _settle(run: Run, outcome: fleet.Outcome[Vitals]) -> None:

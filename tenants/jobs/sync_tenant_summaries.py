@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from django.conf import settings
-from django.db import transaction
 
 from syncs import basis, digest, guard, held, joint_proof
 from syncs.errors import ROWS_REFUSED, RainboError, refusal
@@ -133,7 +132,7 @@ def _publish(run: Run, stage: Stage, parts: Mapping[str, Part]) -> None:
             if any(part.accepted for target, part in there.items() if target not in failed):
                 run.use_acceptance(session)
     published = {target: part for target, part in good.items() if target not in failed}
-    with transaction.atomic():
+    with run.together():
         for target, part in published.items():
             run.settle(target, TargetState.SUCCEEDED, seconds=part.reading.seconds, **part.counts)
     for target, error in failed.items():

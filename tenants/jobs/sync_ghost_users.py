@@ -23,7 +23,7 @@ from django.db import DatabaseError
 
 from syncs.errors import Conflict, ConnectionFailed, RainboError, SourceTimeout
 from syncs.models import TargetState
-from syncs.run import Run
+from syncs.run import Confirmed, Run
 from syncs.session import Session
 from tenants import fleet, ghost_names, ghost_record, ghost_words, ghosts
 from tenants.choice import as_target, chosen
@@ -84,24 +84,29 @@ def _publish(run: Run, plan: Plan, parts: Sequence[Part]) -> dict[int, int]:
     with run.publishing() as session:
         there = ghost_record.still_registered(session, [part.instance.pk for part in parts])
         with session.pipeline():  # the answers of all instances, without waiting for each
-            for part in parts:
-                if part.instance.pk in there:
-                    _record(run, plan, part, session)
+            confirmed = [
+                found
+                for part in parts
+                if part.instance.pk in there and (found := _record(run, plan, part, session))
+            ]
+            run.confirm_all(session, confirmed)
         active = ghost_record.active_ghosts(session)
     return {pk: active.get(pk, 0) for pk in there}
 
 
-def _record(run: Run, plan: Plan, part: Part, session: Session) -> None:
+def _record(run: Run, plan: Plan, part: Part, session: Session) -> Confirmed | None:
+    """What an instance answered; what it confirms is returned."""
     instance, answer = part.instance, part.value
     if answer is None or answer.reasons:
         why = f"held by run {run.record.pk}" if answer else str(part.error)
         ghost_record.refuse(
             session, instance.pk, why, plan.admins, plan.only, create=instance.is_active
         )
-        return
+        return None
     ghost_record.confirm(session, instance.pk, answer.at, answer.ghosts, plan.admins, plan.only)
-    if instance.is_active and not plan.only and not ghost_words.missed(answer):
-        run.confirm(session, str(instance.pk), answer.at, rows=len(answer.ghosts))
+    if not instance.is_active or plan.only or ghost_words.missed(answer):
+        return None
+    return Confirmed(str(instance.pk), answer.at, rows=len(answer.ghosts))
 
 
 def _settle_all(run: Run, parts: Sequence[Part], totals: Mapping[int, int]) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from syncs import lease, runs
 from syncs.errors import RainboError, UsageError
@@ -145,6 +147,46 @@ def test_a_run_whose_lease_was_taken_stays_lost(make_sync: Make) -> None:
     record = runs.execute(request())
     assert record.state == RunState.LOST
     assert "The lease went to another run" in record.log.get().message
+
+
+def test_what_is_settled_together_takes_no_more_statements_for_more_targets(
+    make_sync: Make,
+) -> None:
+    taken: list[int] = []
+
+    def function(run: Run) -> None:
+        targets = run.options.targets
+        run.expect(Target(key, f"instance {key}") for key in targets)
+        with CaptureQueriesContext(connection) as queries, run.together():
+            for key in targets:
+                run.log("done", key)
+                run.settle(key, TargetState.SUCCEEDED, read=int(key), total=int(key))
+        taken.append(len(queries))
+
+    make_sync(function)
+    for targets in (("1",), ("1", "2", "3")):
+        record = runs.execute(request(targets=targets))
+        assert record.state == RunState.SUCCEEDED
+        assert list(record.targets.values_list("target", "state", "read", "total")) == [
+            (key, TargetState.SUCCEEDED, int(key), int(key)) for key in targets
+        ]
+        assert record.log.count() == len(targets)
+    assert taken[0] == taken[1]
+
+
+def test_what_was_settled_together_before_an_error_is_recorded(make_sync: Make) -> None:
+    def function(run: Run) -> None:
+        run.expect(Target(key, f"instance {key}") for key in ("1", "2"))
+        with run.together():
+            run.settle("1", TargetState.FAILED, error=RainboError("broken"))
+            raise RainboError("over")
+
+    make_sync(function)
+    record = runs.execute(request())
+    assert (record.state, record.error) == (RunState.FAILED, "over")
+    states = list(record.targets.values_list("state", flat=True))
+    assert states == [TargetState.FAILED, TargetState.WAITING]
+    assert record.log.get(level="error").message == "broken"
 
 
 def test_a_dry_run_publishes_nothing(make_sync: Make) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -10,6 +12,7 @@ import pytest
 from pytest_django import Settings
 
 from syncs.models import BucketDigest, Confirmation, RunState, TargetState
+from tenants import vitals
 from tenants.models import RdsInstance, Tenant
 from tests.caches import counts, part, query, register, run_sync
 from tests.instances import InstanceFleet
@@ -83,6 +86,38 @@ def test_more_instances_are_not_published_by_more_statements(
     one = statements(monkeypatch, "tenant_summaries")
     assert three > 5
     assert three == one
+
+
+def round_trips(monkeypatch: pytest.MonkeyPatch, folder: Path, sync: str) -> list[int]:
+    """How often a run waits for each instance after the login, by libpq's own trace."""
+    traces: list[Path] = []
+    connect = psycopg.connect
+
+    def traced(*args: Any, **kwargs: Any) -> Any:
+        connection = connect(*args, **kwargs)
+        if str(kwargs.get("application_name")).startswith(f"rainbo/{sync}/"):
+            traces.append(folder / f"{sync} {len(traces)}")
+            connection.pgconn.trace(files.enter_context(traces[-1].open("wb")).fileno())
+        return connection
+
+    with ExitStack() as files, monkeypatch.context() as patched:
+        patched.setattr(psycopg, "connect", traced)
+        assert run_sync(sync).state == RunState.SUCCEEDED
+    return [trace.read_text().count("ReadyForQuery") for trace in traces]
+
+
+def test_a_visit_takes_few_round_trips(
+    filled: InstanceFleet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The first is for the session's settings and the identity."""
+    of_each = {
+        "tenant_summaries": 1 + len(("types", "hash functions", "rows")),
+        "ghost_users": 1 + len(("BEGIN", "the statement", "COMMIT")),
+        "instance_health": 1 + vitals.ROUND_TRIPS + len(("vital signs",)),
+    }
+    for sync, count in of_each.items():
+        run_sync(sync)
+        assert round_trips(monkeypatch, tmp_path, sync) == [count] * 3, sync
 
 
 def test_instances_of_several_encodings_are_proved_together(

@@ -41,6 +41,7 @@ COLUMNS = (
     "source_updated_at",
     "withheld_reason",
 )
+MUCH = 10  # a merge of one of so many rows, as autovacuum judges it
 GUARDED = ("email", "remote_tenant_id", "remote_user_id", "user_name", "status")
 
 _NEXT = """
@@ -54,7 +55,8 @@ _NEXT = """
 
 _NOW = """
     CREATE TEMP TABLE routes_now AS
-    SELECT * FROM user_routes WHERE source_id IN (SELECT source_id FROM differing)"""
+    SELECT r.* FROM differing AS d
+     CROSS JOIN LATERAL (SELECT * FROM user_routes WHERE source_id = d.source_id OFFSET 0) AS r"""
 
 # What is decided together: who of the accounts of one e-mail in one tenant is shown.
 _TOUCHED = """
@@ -224,6 +226,12 @@ def merge(session: Session, run_id: int, changes: RouteChanges) -> None:
                 "ORDER BY source_id"  # an index grows at its end
             ).format(**parts, added=sql.SQL("" if changes.added == changes.total else some))
         )
+
+
+def refresh_statistics(session: Session, changes: RouteChanges) -> None:
+    """Tell the planner of a merge that touched much: what autovacuum saw meanwhile was no row."""
+    if changes.added + changes.changed + changes.removed > changes.total / MUCH:
+        session.execute("SET default_statistics_target = 100; ANALYZE user_routes")
 
 
 def _remember_and_remove(session: Session, run_id: int, stored: str) -> None:

@@ -102,6 +102,7 @@ def _publish(
         run.confirm(session, target, reading.at, rows=reading.rows, basis=basis)
         if accepted:
             run.use_acceptance(session)
+    route_merge.refresh_statistics(session, changes)
     note = f"read in full: {directory.why}" if directory.alarming else ""
     run.settle(target, TargetState.SUCCEEDED, note=note, seconds=reading.seconds, **counts)
 

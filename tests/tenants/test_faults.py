@@ -115,7 +115,7 @@ def test_sigkill_at_publish_shows_nothing_of_it(cached: Instance) -> None:
 
 
 def test_a_run_that_slept_past_its_lease_is_refused_its_publish(cached: Instance) -> None:
-    with child("sync_user_routing", **SHORT) as sleeper:
+    with child("sync_user_routing", "--force", **SHORT) as sleeper:
         with locked_at_home("user_routes", "ACCESS EXCLUSIVE"):
             until(waits_at_home(SYNC))  # it has read the source and plans its merge
             sleeper.signal(signal.SIGSTOP)

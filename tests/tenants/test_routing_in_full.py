@@ -197,3 +197,11 @@ def test_a_sync_after_verify_cache_mends(synced: Instance, way: str) -> None:
     run_sync(SYNC)
     call_command("verify_cache")
     assert cached() == expected(synced)
+
+
+def test_the_planner_knows_a_large_merge_at_once(master: Instance) -> None:
+    fill(master, 3000)
+    query("TRUNCATE user_routes")
+    query("ANALYZE user_routes")  # as autovacuum may, while the merge is not yet committed
+    run_sync(SYNC)
+    assert query("SELECT reltuples FROM pg_class WHERE relname = 'user_routes'") == [(3000,)]

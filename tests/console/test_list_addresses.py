@@ -90,6 +90,7 @@ def parameters(pages: Pages) -> Iterator[str]:
             yield chosen.parameter_name
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(("url", "pages"), lists())
 def test_nothing_that_is_typed_breaks_a_list(admin_client: Client, url: str, pages: Pages) -> None:
     admin_client.raise_request_exception = False

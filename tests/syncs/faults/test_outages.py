@@ -65,6 +65,7 @@ def test_a_new_secret_key_drops_tasks_but_no_slot(stage: Stage) -> None:
     settle(stage)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("hours", ["-1", "1"])
 def test_one_server_alone_whose_clock_is_wrong_runs_what_is_due(stage: Stage, hours: str) -> None:
     stage.start("schedule_work", FAULTS_CLOCK=hours)

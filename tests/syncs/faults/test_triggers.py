@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from tests.syncs.faults.names import BUSY
 from tests.syncs.faults.stage import Stage, until
 from tests.syncs.faults.triggers import GATE
@@ -8,6 +10,7 @@ WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT gra
 OUTCOMES = "SELECT state, count(*)::int FROM syncs_syncrun GROUP BY 1 ORDER BY 1"
 
 
+@pytest.mark.soak
 def test_a_hundred_triggers_at_once_make_one_run(stage: Stage) -> None:
     with stage.server.connect(stage.name) as gate:
         gate.execute("SELECT pg_advisory_lock(%s)", [GATE])

@@ -21,11 +21,12 @@ django.setup()
 from django.contrib.auth.models import User  # noqa: E402
 from django.db import connection  # noqa: E402
 
-from syncs import runs  # noqa: E402
+from syncs import difference, runs, transfer  # noqa: E402
+from syncs.digest import Hashing  # noqa: E402
 from syncs.models import RunLog, RunTarget, SyncRun, TargetState, Trigger  # noqa: E402
 from syncs.options import Options  # noqa: E402
-from tenants import identity  # noqa: E402
-from tenants.models import RdsInstance  # noqa: E402
+from tenants import choice, contract, directory, fleet, identity, route_merge  # noqa: E402
+from tenants.models import RdsInstance, UserRoute  # noqa: E402
 
 Task = Mapping[str, Any]
 
@@ -79,6 +80,18 @@ def forget(task: Task) -> dict[str, Any]:
     return {}
 
 
+def digests(_: Task) -> dict[str, Any]:
+    """Let the master compute the digests of its rows, and do nothing with them."""
+    master = choice.master()
+    buckets = directory.buckets_for(UserRoute.objects.count())
+    cached = route_merge.cached("", str(master.pk), Hashing.NATIVE, buckets)
+    with fleet.connect(master, "bench") as source, fleet.snapshot(source):
+        started = time.monotonic()
+        difference.ask_digests(source, contract.query(route_merge.NAME), cached)
+        transfer.take(source, lambda _: None)
+        return {"seconds": time.monotonic() - started}
+
+
 def peak_mb() -> float:
     """The most memory that this process ever had; getrusage would count its parent's."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
@@ -108,6 +121,7 @@ TASKS: dict[str, Callable[[Task], dict[str, Any]]] = {
     "register": register,
     "admins": admins,
     "forget": forget,
+    "digests": digests,
 }
 
 

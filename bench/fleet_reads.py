@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
-from bench import instances, naive
+from bench import floors, instances, naive
 from bench.errors import BenchError
 from bench.figures import Spread, ratio
 from bench.ground import Ground
@@ -142,6 +142,7 @@ class Fleet:
                 self._line(what, ours, theirs),
                 Line(NAIVE, what, Spread.of(theirs), ratio(theirs, theirs)),
                 Line("RAINBO", "a mere visit of each (instance_health)", Spread.of(visits)),
+                floors.of_fleet(self.places, repeats),
             ],
             [Bar("ghost users, times faster", 5, ratio(theirs, ours).median, at_least=True)],
         )

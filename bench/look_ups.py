@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from bench import reader
+from bench import baseline, reader
 from bench.directory import Directory
 from bench.ground import Ground
 from bench.reader import Look
@@ -30,6 +30,7 @@ def measure(
     routes: Synced, scenarios: Sequence[Scenario], repeats: int
 ) -> tuple[list[Line], list[Bar]]:
     calm: list[Span] = []
+    copies: list[Span] = []
     busy: dict[str, list[Span]] = {scenario.what: [] for scenario in scenarios}
     with reader.reading(routes.ground, routes.directory.rows) as reads:
         for scenario in [*scenarios] * min(ROUNDS, repeats):
@@ -39,17 +40,24 @@ def measure(
             calm.append((started, time.monotonic()))
             found = routes.sync(in_full=scenario.in_full)
             busy[scenario.what].append((found["started"], found["ended"]))
+            copying = time.monotonic()
+            baseline.copied(routes.ground)
+            copies.append((copying, time.monotonic()))
     during = {what: reads.between(spans) for what, spans in busy.items()}
-    return _looked(during, reads.between(calm), reader.missed(reads.looks))
+    beside_a = reads.between(copies)
+    return _looked(during, reads.between(calm), beside_a, reader.missed(reads.looks))
 
 
 def _looked(
-    during: dict[str, list[Look]], quiet: list[Look], misses: int
+    during: dict[str, list[Look]], quiet: list[Look], beside_a: list[Look], misses: int
 ) -> tuple[list[Line], list[Bar]]:
     def told(looks: list[Look]) -> str:
         return f"p99 {reader.p99(looks) * 1000:.2f} ms of {len(looks):,} looks"
 
-    lines = [Line("reader", "look-ups without a sync", note=told(quiet))]
+    lines = [
+        Line("reader", "look-ups without a sync", note=told(quiet)),
+        Line("reader", "look-ups during A", note=told(beside_a)),
+    ]
     lines += [
         Line("reader", f"look-ups during a sync, {what}", note=told(looks))
         for what, looks in during.items()

@@ -23,6 +23,8 @@ share its processor.
   into an unlogged table without indexes, on the same two servers.
 - **RAINBO** is the whole work of a sync's command: lease, reading, guard, merge, proof, publish,
   record. The start of Python, before it, is left out.
+- **PostgreSQL alone** is one part of a sync with nothing around it: no sync that has this part can
+  take less. [What limits a sync](what-limits-a-sync.md) goes on from there.
 - **One statement after the other** is how the program that RAINBO replaces reads a fleet: for each
   tenant two counts and an upsert, for each ghost user a select and a write, each planned anew.
 - **Other tools** do the same job where they can: the same rows into a table with three indexes.

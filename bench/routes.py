@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench import baseline, look_ups
+from bench import baseline, floors, look_ups
 from bench.destination import watched
 from bench.directory import Directory
 from bench.errors import BenchError
@@ -145,6 +145,8 @@ def measure(ground: Ground, rows: int, repeats: int) -> tuple[Part, Directory]:
         *(routes.taken[s.name].line(s.what) for s in scenarios),
         *lines,
     ]
+    note("what PostgreSQL alone takes")
+    lines += floors.of_routes(ground, repeats)
     note("look-ups during syncs")
     filled = [s for s in scenarios if s.name != "fill"]  # before the first fill is nothing to find
     looks, look_bars = look_ups.measure(routes, filled, repeats)

@@ -52,12 +52,8 @@ def compare(
     meanwhile: Callable[[], object],
 ) -> Compared:
     """Ask the source, in its snapshot, for its digests; call `meanwhile` while it computes them."""
-    source.execute(_PATIENT)
-    asked = digest.by_bucket(
-        digest.placed(transfer.hashed(query, cached.hashing), cached.buckets, cached.hashing)
-    )
     columns = {"bucket": "int", "rows": "bigint", "xor": "bigint", "sum": "bigint"}
-    transfer.ask(source, asked)
+    ask_digests(source, query, cached)
     meanwhile()
     _take(session, "source_digests", columns, source)
     rows, filled, unlike = session.execute(
@@ -69,6 +65,13 @@ def compare(
         ).format(cached.kept)
     ).fetchone() or (0, 0, [])
     return Compared(rows, filled, unlike)
+
+
+def ask_digests(source: Connection, query: Query, cached: Cached) -> None:
+    """Let the source begin to compute (bucket, rows, xor, sum) of all its rows."""
+    source.execute(_PATIENT)
+    hashed = transfer.hashed(query, cached.hashing)
+    transfer.ask(source, digest.by_bucket(digest.placed(hashed, cached.buckets, cached.hashing)))
 
 
 def refine(

@@ -39,6 +39,7 @@ def test_routes_and_fleet(tmp_path: Path) -> None:
     assert lines["0.1 % changed"]["written"] == 4
     assert lines["first fill"]["written"] == 2000
     assert lines["first fill"]["wire"] > 2000 * 50
+    assert {line["who"] for line in lines.values()} >= {"RAINBO", "PostgreSQL alone", "reader"}
     bars = {bar["what"]: bar for bar in parts["routes-000002000"]["bars"]}
     assert bars["routes rewritten when nothing changed"]["held"]
     assert bars["look-ups that found nothing or failed"]["found"] == 0

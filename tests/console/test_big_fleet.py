@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
@@ -53,6 +54,7 @@ def big(
 def connect_to(name: str) -> None:
     connection.close()
     connection.settings_dict["NAME"] = name
+    ContentType.objects.clear_cache()  # each database numbers them anew
 
 
 def visitor(who: Who) -> Client:

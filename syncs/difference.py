@@ -23,7 +23,11 @@ BATCH = 50_000  # ids asked for at once
 
 THEIRS = sql.SQL("SELECT bucket, rows, xor, sum FROM source_digests")
 
-_PATIENT = "SET LOCAL jit = off; SET LOCAL work_mem = '64MB'"
+# The source's people come first: two of its processors at most.
+_PATIENT = (
+    "SET LOCAL jit = off; SET LOCAL work_mem = '64MB'; "
+    "SET LOCAL max_parallel_workers_per_gather = 1"
+)
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ def refine(
     columns = {"id": 'text COLLATE "C"', "hash": "bigint"}
     transfer.ask(source, asked)
     _take(session, "source_hashes", columns, source)
+    session.execute("ANALYZE source_hashes")  # or both sides would be sorted to be joined
     session.execute(
         sql.SQL(
             "CREATE TEMP TABLE differing AS SELECT row_number() OVER () AS number, source_id FROM "

@@ -59,7 +59,7 @@ from localfleet import binaries, databases, network
 from localfleet.fleet import LocalFleet
 from localfleet.places import local_root, scratch_root
 from localfleet.server import Server
-from tests import append_only
+from tests import emptying
 from tests.instances import Instance, InstanceFleet
 
 OWN_DATABASE = "rainbo"
@@ -126,7 +126,17 @@ def needs(found: Found | None, remedy: str) -> Found:
 
 @pytest.fixture(scope="session", autouse=True)
 def _emptied_between_tests() -> Iterator[None]:
-    with append_only.emptied_between_tests():
+    with emptying.emptied_between_tests():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_passwords() -> Iterator[None]:
+    """Django's own hash of passwords, which is there to be slow, in one round."""
+    from django.contrib.auth.hashers import PBKDF2PasswordHasher
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PBKDF2PasswordHasher, "iterations", 1)
         yield
 
 

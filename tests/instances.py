@@ -18,6 +18,10 @@ from localfleet.server import Server
 TEMPLATE = "app_template"
 FOLDER = Path(__file__).parent
 SIGNATURE = (FOLDER / "instance_signature.sql").read_text()
+END_SESSIONS = """
+    SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+     WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+COUNTED = "SELECT bool_or(last_value IS NOT NULL) FROM pg_sequences"
 RESTORE_ROLE = (FOLDER / "role_restore.sql").read_text()
 
 
@@ -106,9 +110,8 @@ class Instance:
     def reset(self) -> None:
         """Empty tables in a server as new, whatever was done to it."""
         self.server.start()
-        if not self._intact():
+        if not self._emptied():
             self._rebuild()
-        self._truncate()
 
     def _insert(self, table: str, row: Mapping[str, Any]) -> None:
         statement = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
@@ -127,28 +130,30 @@ class Instance:
         databases.drop(self.server, self.database)
         databases.create(self.server, self.database, template=TEMPLATE)
         schema.allow_entry(self.server, self.database)
-        self._pristine = self._signature()
+        with self.connect() as session:
+            self._pristine = self._signature(session)
 
-    def _intact(self) -> bool:
-        if not databases.enterable(self.server, self.database):
+    def _emptied(self) -> bool:
+        """Whether all else is as new, and the rows are gone; sessions of others are ended."""
+        try:
+            session = self.connect()
+        except psycopg.OperationalError:  # dropped, or closed to all
             return False
-        self._end_sessions()
-        return self._signature() == self._pristine
+        with session:
+            session.execute(END_SESSIONS)
+            if self._signature(session) != self._pristine:
+                return False
+            tables = ["tenants", "users", "locations", *["user_email_routing"] * self.is_master]
+            filled = " OR ".join(f"EXISTS (SELECT FROM {table})" for table in tables)
+            if session.execute(f"SELECT {filled} OR ({COUNTED})").fetchone() != (False,):
+                session.execute(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY")
+        return True
 
-    def _signature(self) -> str:
+    def _signature(self, session: psycopg.Connection) -> str:
         """Everything of the database and its role that a test may have changed, but the rows."""
         subject = {"database": self.database, "role": self.user}
-        return str(self.execute(SIGNATURE, subject)[0][0])
-
-    def _end_sessions(self) -> None:
-        self.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
-
-    def _truncate(self) -> None:
-        tables = "tenants, users, locations" + (", user_email_routing" if self.is_master else "")
-        self.execute(f"TRUNCATE {tables} RESTART IDENTITY")
+        (found,) = session.execute(SIGNATURE.encode(), subject).fetchone() or ("",)
+        return str(found)
 
 
 class InstanceFleet:

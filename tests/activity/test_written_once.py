@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
 from django.core.management import call_command
+from django.core.management.commands import flush
 from django.db import DatabaseError, connection, transaction
 
 from activity.log import record_by
 from activity.models import Activity
-from tests import append_only
+from tests import emptying
 from tests.activity.rows import entry
 
 STATEMENTS = (
@@ -63,8 +65,9 @@ def test_tests_begin_with_an_empty_record(turn: int) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_flush_outside_of_tests_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(append_only, "LIFT", "SELECT 1;")
-    monkeypatch.setattr(append_only, "RESTORE", "SELECT 1;")
+    monkeypatch.setattr(flush.Command, "handle", inspect.unwrap(flush.Command.handle))
+    monkeypatch.setattr(emptying, "LIFT", "SELECT 1")
+    monkeypatch.setattr(emptying, "RESTORE", "SELECT 1")
     one_entry()
     with pytest.raises(Exception, match="couldn't be flushed"):
         call_command("flush", interactive=False)

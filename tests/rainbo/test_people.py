@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
-from pytest_django import Settings
 
 from activity.models import Activity
 from tests.pages import text_of
@@ -15,11 +14,6 @@ from tests.rainbo.permissions import USER
 from tests.rows import staff
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def quick_passwords(settings: Settings) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture

@@ -25,11 +25,6 @@ HERE, ELSEWHERE = "192.0.2.1", "198.51.100.7"
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
 
-@pytest.fixture(autouse=True)
-def quick_passwords(settings: Settings) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 @pytest.fixture
 def ann() -> User:
     return staff("ann", password="right")

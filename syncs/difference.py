@@ -23,11 +23,11 @@ BATCH = 50_000  # ids asked for at once
 
 THEIRS = sql.SQL("SELECT bucket, rows, xor, sum FROM source_digests")
 
-# The source's people come first: two of its processors at most.
-_PATIENT = (
-    "SET LOCAL jit = off; SET LOCAL work_mem = '64MB'; "
-    "SET LOCAL max_parallel_workers_per_gather = 1"
-)
+# The source's people come first: two of its processors at most, or one where it says so.
+_PATIENT = """
+    SELECT set_config('jit', 'off', true), set_config('work_mem', '64MB', true),
+           set_config(name, least(setting::int, 1)::text, true)
+      FROM pg_settings WHERE name = 'max_parallel_workers_per_gather'"""
 
 
 @dataclass(frozen=True)

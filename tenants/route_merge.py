@@ -229,9 +229,12 @@ def merge(session: Session, run_id: int, changes: RouteChanges) -> None:
 
 
 def refresh_statistics(session: Session, changes: RouteChanges) -> None:
-    """Tell the planner of a merge that touched much: what autovacuum saw meanwhile was no row."""
+    """Tell the planner of a merge that touched much: what autovacuum saw meanwhile was no row.
+
+    Not while somebody else vacuums or alters the table: what is published has not to wait for it.
+    """
     if changes.added + changes.changed + changes.removed > changes.total / MUCH:
-        session.execute("SET default_statistics_target = 100; ANALYZE user_routes")
+        session.execute("SET default_statistics_target = 100; ANALYZE (SKIP_LOCKED) user_routes")
 
 
 def _remember_and_remove(session: Session, run_id: int, stored: str) -> None:

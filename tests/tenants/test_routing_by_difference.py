@@ -7,6 +7,7 @@ from django.db import connection
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from psycopg import sql
 from pytest_django import Settings
 
 from syncs import transfer
@@ -72,6 +73,22 @@ def test_only_rows_that_differ_travel(synced: Instance, wire: Wire) -> None:
     _, hashes, rows = wire.look()
     assert hashes < 20
     assert rows == 2
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [(0, "0"), (1, "1"), (8, "1")])
+def test_a_sync_takes_two_processors_of_its_source_at_most(
+    synced: Instance, monkeypatch: pytest.MonkeyPatch, theirs: int, ours: str
+) -> None:
+    synced.execute(f"ALTER ROLE rainbo SET max_parallel_workers_per_gather = {theirs}")
+    found, real = [], transfer.ask
+
+    def noted(source: Connection, selected: sql.Composable) -> None:
+        found.append(source.execute("SHOW max_parallel_workers_per_gather").fetchone())
+        real(source, selected)
+
+    monkeypatch.setattr(transfer, "ask", noted)
+    run_sync(SYNC)
+    assert found == [(ours,)]
 
 
 CHANGES = {
@@ -199,6 +216,8 @@ rows = st.fixed_dictionaries(
         "updated_at": st.sampled_from([None, "2026-01-01+00", "2026-01-02+00"]),
     }
 )
+History = list[list[dict[str, object] | int]]
+
 writes = st.lists(st.one_of(rows, st.integers(1, 12)), min_size=1, max_size=6)
 histories = st.lists(writes, min_size=2, max_size=5)
 
@@ -229,15 +248,29 @@ def write(source: Instance, change: dict[str, object] | int) -> None:
         source._insert("user_email_routing", change)
 
 
-@hypothesis_settings(
-    max_examples=12,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+def examples(count: int) -> hypothesis_settings:
+    return hypothesis_settings(
+        max_examples=count,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )
+
+
+@examples(12)
 @given(history=histories)
-def test_whatever_happens_the_routes_equal_their_source(
-    source: Instance, history: list[list[dict[str, object] | int]]
-) -> None:
+def test_whatever_happens_the_routes_equal_their_source(source: Instance, history: History) -> None:
+    live_through(source, history)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+@examples(200)
+@given(history=histories)
+def test_whatever_happens_two_hundred_times(source: Instance, history: History) -> None:
+    live_through(source, history)
+
+
+def live_through(source: Instance, history: History) -> None:
     latin = source.execute("SHOW server_encoding") == [("LATIN1",)]
     source.execute("TRUNCATE user_email_routing")
     source.add_route(100, "anchor@x.org")

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
 import pytest
 from django.core.management import call_command
+from django.db import connection
 from pytest_django import Settings
 
 from syncs import basis, digest
@@ -205,3 +207,12 @@ def test_the_planner_knows_a_large_merge_at_once(master: Instance) -> None:
     query("ANALYZE user_routes")  # as autovacuum may, while the merge is not yet committed
     run_sync(SYNC)
     assert query("SELECT reltuples FROM pg_class WHERE relname = 'user_routes'") == [(3000,)]
+
+
+@pytest.mark.timeout(60)
+def test_who_vacuums_or_alters_the_routes_holds_no_sync_up(master: Instance) -> None:
+    fill(master, 100)
+    with closing(connection.copy()) as other, other.cursor() as cursor:
+        cursor.execute("BEGIN; LOCK user_routes IN SHARE UPDATE EXCLUSIVE MODE")
+        run = run_sync(SYNC)
+    assert (run.state, counts(run)) == (RunState.SUCCEEDED, (100, 100, 0, 0, 0))

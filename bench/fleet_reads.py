@@ -83,7 +83,7 @@ class Fleet:
                 self._summaries, lambda: naive.summaries(self.ground, some) * scale, repeats
             )
         what = f"tenant summaries, round trip of {trip * 1000:.1f} ms"
-        told = f"measured on {len(some)} instances, times {scale:g}"
+        told = f"measured on {len(some)} instances, times {scale:.1f}"
         return (
             [
                 self._line(what, ours, theirs),

@@ -34,7 +34,7 @@ share its processor.
   table.
 - **Bars** are what RAINBO wants to hold. One that is not held is shown as such.
 
-To repeat it: `make bench` (about half an hour; `ROWS=10000000` for ten million routes, compared
+To repeat it: `make bench` (15 to 30 minutes; `ROWS=10000000` for ten million routes, compared
 with one million, without other tools and fleet) and `make bench-bloat`. The other tools are
 installed below `.cache/`, and need the registries that they come from. Nothing is left running.
 """

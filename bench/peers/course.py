@@ -97,7 +97,7 @@ class Course:
                 said, _ = process.communicate(timeout=self.seconds)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
-                raise TimeoutError(f"cut after {self.seconds:g} s") from None
+                raise TimeoutError(f"cut after {self.seconds:.0f} s") from None
         if process.returncode:
             raise BenchError(f"ended with {process.returncode}: {last_words(said)}")
         return peak.megabytes

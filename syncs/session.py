@@ -35,7 +35,8 @@ def open_session(purpose: str) -> Session:
             "options": (
                 f"-c idle_in_transaction_session_timeout={half} -c lock_timeout={half} "
                 "-c timezone=UTC -c datestyle=ISO -c work_mem=64MB -c temp_buffers=32MB "
-                "-c default_statistics_target=10"
+                "-c default_statistics_target=10 "
+                "-c random_page_cost=1.1"  # of memory and solid state, as PostgreSQL's docs advise
             ),
         }
     )

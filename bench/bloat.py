@@ -64,7 +64,7 @@ def measure(ground: Ground, rows: int, syncs: int, settings: str = "") -> Part:
 
 def _measured(ground: Ground, sync: Sync, rows: int, syncs: int) -> Part:
     directory = Directory(ground)
-    directory.grow(rows)
+    directory.fill(rows)
     register(ground, [directory.place], master=1)
     sync()
     fresh = Sizes.now(ground)

@@ -19,7 +19,7 @@ FILL = """
     SELECT n, 'user' || n || '@example' || n % 5000 || '.com', n % 5000,
            nullif(n % 20, 0), n, 'User Number ' || n, 'Active',
            timestamptz '2026-01-01' + n * interval '1 second'
-      FROM generate_series({first}, {last}) AS n"""
+      FROM generate_series(1, {last}) AS n"""
 
 PICK = """
     CREATE TEMP TABLE picked AS
@@ -60,9 +60,11 @@ class Directory:
     def connect(self) -> psycopg.Connection:
         return self.server.connect(DATABASE)
 
-    def grow(self, rows: int) -> None:
+    def fill(self, rows: int) -> None:
+        """These rows and no others: what changed before has taken ids beyond them."""
         with self.connect() as session:
-            session.execute(FILL.format(first=self.rows + 1, last=rows).encode())
+            session.execute("TRUNCATE user_email_routing")
+            session.execute(FILL.format(last=rows).encode())
             session.execute("VACUUM ANALYZE user_email_routing")
         self.rows = rows
 

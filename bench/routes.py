@@ -134,7 +134,7 @@ def measure(ground: Ground, rows: int, repeats: int) -> tuple[Part, Directory]:
         compared = _at_a_tenth(ground, directory, smaller, repeats)
         lines.append(compared.line(f"0.1 % changed, of {smaller:,} rows"))
     note(f"a directory of {rows:,} rows")
-    directory.grow(rows)
+    directory.fill(rows)
     routes = Routes(ground, directory)
     routes.fill()
     scenarios = routes.scenarios()
@@ -158,7 +158,7 @@ def measure(ground: Ground, rows: int, repeats: int) -> tuple[Part, Directory]:
 
 def _at_a_tenth(ground: Ground, directory: Directory, rows: int, repeats: int) -> Taken:
     note(f"a directory of {rows:,} rows, to compare with")
-    directory.grow(rows)
+    directory.fill(rows)
     routes = Routes(ground, directory)
     routes.fill()
     (little,) = (s for s in routes.scenarios() if s.name == "0.1 %")

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from django.conf import settings
 from django.db import connection
-from psycopg.abc import Params, Query
+from psycopg.abc import Params
 from psycopg.rows import tuple_row
 
 OWN = "on RAINBO's own database"
@@ -18,7 +18,7 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
 
     def execute(
         self,
-        query: Query,
+        query: Any,
         params: Params | None = None,
         *,
         prepare: bool | None = None,

@@ -64,6 +64,11 @@ def _in_words(record: SyncRun, error: Exception) -> str:
     if isinstance(error, DatabaseError | psycopg.Error):
         logger.error("RAINBO's own database failed: %s", str(error).partition("\n")[0], extra=ids)
         logger.debug("where it failed", exc_info=error, extra=ids)
+        if isinstance(error.__cause__ or error, psycopg.errors.LockNotAvailable):
+            return (
+                "a table or a row of RAINBO's own database stayed locked for too long: somebody "
+                "alters or changes it; nothing was published after that"
+            )
         return (
             "RAINBO's own database failed during the run; nothing was published after that. "
             "The log of the server that ran it has the details"

@@ -32,6 +32,13 @@ class ConnectionFailed(SourceError):
     passing = True
 
 
+class OwnDatabaseFailed(RainboError):
+    """RAINBO's own database failed."""
+
+    kind = "own database"
+    passing = True
+
+
 class SourceTimeout(SourceError):
     """The server did not answer in time."""
 

@@ -7,9 +7,33 @@ from typing import Any
 import psycopg
 from django.conf import settings
 from django.db import connection
+from psycopg.abc import Params
 from psycopg.rows import tuple_row
 
-Session = psycopg.Connection[tuple[Any, ...]]
+OWN = "on RAINBO's own database"
+
+
+class Session(psycopg.Connection[tuple[Any, ...]]):
+    """Its errors carry a note of whose they are: see `is_own`."""
+
+    def execute(
+        self,
+        query: Any,
+        params: Params | None = None,
+        *,
+        prepare: bool | None = None,
+        binary: bool = False,
+    ) -> psycopg.Cursor[tuple[Any, ...]]:
+        try:
+            return super().execute(query, params, prepare=prepare, binary=binary)
+        except psycopg.Error as error:
+            error.add_note(OWN)
+            raise
+
+
+def is_own(error: psycopg.Error) -> bool:
+    """Whether the engine's own session raised it, and no instance."""
+    return OWN in getattr(error, "__notes__", ())
 
 
 def open_session(purpose: str) -> Session:
@@ -22,7 +46,7 @@ def open_session(purpose: str) -> Session:
     params = connection.get_connection_params()
     for django_only in ("cursor_factory", "context", "application_name", "options"):
         params.pop(django_only, None)
-    return psycopg.connect(
+    return Session.connect(
         **params
         | {
             "autocommit": True,

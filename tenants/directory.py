@@ -13,6 +13,7 @@ from psycopg import sql
 
 from syncs import basis, difference, digest, proof, transfer
 from syncs.digest import EVERY, Hashing
+from syncs.errors import NotEqual
 from syncs.models import Confirmation
 from syncs.proof import Cached
 from syncs.run import Run
@@ -106,12 +107,25 @@ class Directory:
             proof.publish_withheld(session, cached, stage)
             proof.publish_digests(session, cached, cached.digests(), cached.staged(stage))
         else:
+            self._prove_neighbours()
             touched = self._cached(route_merge.WITHIN)
             difference.note(session, self._cached(route_merge.WITHIN, route_merge.NOW))
             yield
             proof.publish_withheld(session, touched, stage)
             ours = difference.adjusted(touched)
             proof.publish_digests(session, touched, ours, difference.THEIRS)
+
+    def _prove_neighbours(self) -> None:
+        """Raise NotEqual where a row that decides who is shown may be none of the source's."""
+        session, cached = self.session, self.cached
+        if not session.execute(route_merge.NEIGHBOURS).rowcount:
+            return
+        buckets = sql.SQL("bucket IN (SELECT {} FROM ({}) AS neighbours)").format(
+            digest.bucket(sql.Identifier("source_id"), cached.buckets, cached.hashing.here),
+            route_merge.NEIGHBOURS,
+        )
+        if proof.unlike_digests(session, cached, buckets):
+            raise NotEqual(f"{NOT_PUBLISHED}; nothing was published")
 
     def _cached(self, within: sql.Composable, table: str = "user_routes") -> Cached:
         hashing, buckets = Hashing(self.last["hash"]), int(self.last["buckets"])
@@ -124,12 +138,15 @@ class Directory:
         elif basis.DOUBTED in self.last:
             self.why, self.alarming = NOT_PUBLISHED, True
 
-    def _recompute_share(self) -> None:
-        """Whether one share of the digests stands against the stored rows."""
+    def _examine_stored(self) -> None:
+        """Whether the stored rows stand against one share of the digests, and are shown rightly."""
         share = sql.SQL("bucket % {} = {}").format(
             sql.Literal(SHARES), sql.Literal(int(self.last["share"]))
         )
-        self.alarming = proof.unlike_digests(self.session, self.cached, share) > 0
+        self.alarming = bool(
+            proof.unlike_digests(self.session, self.cached, share)
+            or route_merge.wrongly_shown(self.session, int(self.last["hidden"]))
+        )
 
     def _facts(self, source: transfer.Connection, hashing: Hashing) -> dict[str, str]:
         return {
@@ -152,7 +169,7 @@ class Directory:
     def _find_differences(self, source: transfer.Connection) -> tuple[int, str]:
         """The source's rows; why its differences can't serve, else they are in `differing`."""
         session, query, cached = self.session, self.stage.query, self.cached
-        found = difference.compare(session, source, query, cached, self._recompute_share)
+        found = difference.compare(session, source, query, cached, self._examine_stored)
         if self.alarming:
             return found.rows, NOT_PUBLISHED
         if not _in_bounds(found.rows, cached.buckets):

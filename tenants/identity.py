@@ -21,8 +21,9 @@ from tenants.models import RdsInstance
 
 NOTHING = sql.SQL("")
 _READ = sql.SQL("""
-    SELECT system_identifier::text,
-           (SELECT oid::bigint FROM pg_catalog.pg_database WHERE datname = current_database())
+    SELECT system_identifier::pg_catalog.text,
+           (SELECT oid::pg_catalog.int8 FROM pg_catalog.pg_database
+             WHERE datname = pg_catalog.current_database())
       FROM pg_catalog.pg_control_system()""")
 
 

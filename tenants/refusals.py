@@ -17,12 +17,14 @@ from syncs.errors import (
     ConnectionFailed,
     ContractBroken,
     LoginRefused,
+    OwnDatabaseFailed,
     RainboError,
     SourceError,
     SourceTimeout,
     TlsRefused,
 )
 from syncs.printable import printable_line
+from syncs.session import is_own
 from tenants.grants import grant_for, quoted
 from tenants.models import RdsInstance
 
@@ -159,10 +161,9 @@ def asking(instance: RdsInstance, source: psycopg.Connection[Any]) -> Iterator[N
     try:
         yield
     except psycopg.Error as error:
-        if _is_loss(error) and source.pgconn.status == psycopg.pq.ConnStatus.OK:
-            raise RainboError(
-                f"RAINBO's own database broke the connection while {instance} was read"
-            ) from error
+        lost = _is_loss(error) and source.pgconn.status == psycopg.pq.ConnStatus.OK
+        if lost or is_own(error):
+            raise _at_home(error, instance) from error
         raise _asking(error, instance) from error
 
 
@@ -197,6 +198,16 @@ def _connecting(error: psycopg.Error, instance: RdsInstance, secret: str) -> Sou
         if re.search(pattern, said, re.IGNORECASE):
             return kind(f"{instance} {words.format(**_facts(instance))}")
     return ConnectionFailed(f"{instance} could not be entered: {quotable(error, secret)}")
+
+
+def _at_home(error: psycopg.Error, instance: RdsInstance) -> OwnDatabaseFailed:
+    if isinstance(error, errors.LockNotAvailable):
+        words = "kept a table locked for too long: somebody alters it there"
+    elif _is_loss(error) or isinstance(error, errors.AdminShutdown):
+        words = "broke the connection"
+    else:
+        words = f"said: {quotable(error)}"
+    return OwnDatabaseFailed(f"while {instance} was read, RAINBO's own database {words}")
 
 
 def _asking(error: psycopg.Error, instance: RdsInstance) -> SourceError:

@@ -77,10 +77,13 @@ _NEIGHBOURS = """
       FROM same_key JOIN touched_keys USING (email_key, remote_instance_id, remote_tenant_id)
       LEFT JOIN differing USING (source_id)
      WHERE differing.source_id IS NULL"""
+NEIGHBOURS = sql.SQL(
+    "SELECT * FROM routes_now WHERE source_id NOT IN (SELECT source_id FROM differing)"
+)
 _NEIGHBOURS_NEXT = """
     INSERT INTO routes_next (source_id, {columns})
     SELECT source_id, {kept}, NULL
-      FROM routes_now WHERE source_id NOT IN (SELECT source_id FROM differing)"""
+      FROM ({neighbours}) AS neighbours"""
 
 _SCOPE = """
     CREATE TEMP TABLE route_scope AS
@@ -90,23 +93,37 @@ NOW = "routes_now"  # the stored rows of the scope, as they were when the merge 
 WITHIN = sql.SQL("source_id IN (SELECT source_id FROM route_scope)")
 
 # Two accounts of one tenant with one key: the later updated_at, then the higher id, is shown.
-_COLLISIONS = """
+_BEST = sql.SQL("""
+            PARTITION BY email_key, remote_instance_id, remote_tenant_id
+            ORDER BY source_updated_at DESC NULLS LAST,
+                     CASE WHEN source_id ~ '^-?[0-9]+$' THEN source_id::numeric END
+                         DESC NULLS LAST,
+                     source_id DESC""")
+_COLLISIONS = sql.SQL("""
     WITH doubled AS (
         SELECT email_key, remote_instance_id, remote_tenant_id
           FROM routes_next GROUP BY 1, 2, 3 HAVING count(*) > 1
     ), ranked AS (
         SELECT source_id, first_value(source_id) OVER best AS winner
           FROM routes_next JOIN doubled USING (email_key, remote_instance_id, remote_tenant_id)
-        WINDOW best AS (
-            PARTITION BY email_key, remote_instance_id, remote_tenant_id
-            ORDER BY source_updated_at DESC NULLS LAST,
-                     CASE WHEN source_id ~ '^-?[0-9]+$' THEN source_id::numeric END
-                         DESC NULLS LAST,
-                     source_id DESC)
+        WINDOW best AS ({best})
     )
     UPDATE routes_next AS n
        SET withheld_reason = 'account ' || winner || ' of this tenant has the same e-mail'
-      FROM ranked WHERE ranked.source_id = n.source_id AND winner <> n.source_id"""
+      FROM ranked WHERE ranked.source_id = n.source_id AND winner <> n.source_id""").format(
+    best=_BEST
+)
+
+# Of the keys of which any account is withheld: each other key is right if their number is.
+_SHOWN = sql.SQL("""
+    SELECT count(withheld_reason),
+           count(*) FILTER (WHERE (withheld_reason IS NULL) <> (source_id = winner))
+      FROM (SELECT source_id, withheld_reason, first_value(source_id) OVER best AS winner
+              FROM (SELECT r.* FROM (SELECT DISTINCT email_key FROM user_routes
+                                      WHERE withheld_reason IS NOT NULL) AS k
+                     CROSS JOIN LATERAL (SELECT * FROM user_routes
+                                          WHERE email_key = k.email_key OFFSET 0) AS r) AS same
+            WINDOW best AS ({best})) AS ranked""").format(best=_BEST)
 
 _CHANGES = """
     CREATE TEMP TABLE route_changes AS
@@ -196,6 +213,7 @@ def _widen(session: Session) -> None:
         sql.SQL(_NEIGHBOURS_NEXT).format(
             columns=sql.SQL(", ").join(map(sql.Identifier, COLUMNS)),
             kept=sql.SQL(", ").join(map(sql.Identifier, COLUMNS[:-1])),
+            neighbours=NEIGHBOURS,
         )
     )
     session.execute(_SCOPE)
@@ -255,6 +273,15 @@ def _remember_and_remove(session: Session, run_id: int, stored: str) -> None:
     )
 
 
+def wrongly_shown(session: Session, hidden: int) -> int:
+    """How many routes, at the least, readers are shown or not shown by mistake.
+
+    hidden: how many collided at the last publish. Digests don't cover it: no source knows it.
+    """
+    found, wrong = session.execute(_SHOWN).fetchone() or (0, 0)
+    return max(int(wrong), abs(int(found) - hidden))
+
+
 def cached(
     sync: str,
     target: str,
@@ -267,13 +294,15 @@ def cached(
 
     table: NOW for what they were when the merge was planned.
 
-    A route with a wrong key, which a look-up would miss, hashes as what no source sent.
+    A route with a wrong key, which a look-up would miss, hashes as what no source sent; so does
+    one of the master's own at another instance.
     """
     values = [
-        sql.SQL(expression)
+        sql.SQL(expression).format(target=sql.Literal(target))
         for expression in (
             "source_id",
-            "CASE WHEN email_key = rainbo_email_key(email) THEN email END",
+            """CASE WHEN email_key = rainbo_email_key(email)
+                     AND (NOT on_master OR remote_instance_id = {target}) THEN email END""",
             "remote_tenant_id",
             "CASE WHEN on_master THEN NULL ELSE remote_instance_id END",
             "remote_user_id",

@@ -37,10 +37,11 @@ class Proof:
     unlike_buckets: int
     buckets: int
     wrong_keys: int
+    wrongly_shown: int
 
     @property
     def is_corrupt(self) -> bool:
-        return bool(self.unlike_buckets or self.wrong_keys)
+        return bool(self.unlike_buckets or self.wrong_keys or self.wrongly_shown)
 
 
 def against_digests() -> Iterator[Proof]:
@@ -52,7 +53,7 @@ def against_digests() -> Iterator[Proof]:
         for confirmed in Confirmation.objects.filter(sync__in=FORMS).order_by("sync", "target"):
             facts = basis.read(confirmed.basis)
             if facts.get("digest") == str(digest.VERSION):  # else the next sync makes them anew
-                found = _prove(session, confirmed, FORMS[confirmed.sync](confirmed, facts))
+                found = _prove(session, confirmed, facts)
                 if found.is_corrupt and basis.DOUBTED not in facts:
                     doubted = basis.written(facts | {basis.DOUBTED: "yes"})
                     same = Confirmation.objects.filter(pk=confirmed.pk, basis=confirmed.basis)
@@ -66,7 +67,8 @@ def against_sources(actor: str) -> Iterator[SyncRun]:
         yield runs.execute(runs.request(sync, Options(dry_run=True), Trigger.COMMAND, actor))
 
 
-def _prove(session: Session, confirmed: Confirmation, cached: Cached) -> Proof:
+def _prove(session: Session, confirmed: Confirmation, facts: dict[str, str]) -> Proof:
+    cached = FORMS[confirmed.sync](confirmed, facts)
     return Proof(
         confirmed.sync,
         confirmed.target,
@@ -74,13 +76,13 @@ def _prove(session: Session, confirmed: Confirmation, cached: Cached) -> Proof:
         confirmed.rows,
         proof.unlike_digests(session, cached),
         cached.buckets,
-        _wrong_keys(session) if confirmed.sync == "user_routing" else 0,
+        *(_of_routes(session, facts) if confirmed.sync == "user_routing" else (0, 0)),
     )
 
 
-def _wrong_keys(session: Session) -> int:
-    """Routes that a look-up by e-mail would miss."""
+def _of_routes(session: Session, facts: dict[str, str]) -> tuple[int, int]:
+    """Routes that a look-up by e-mail would miss, and those shown or not shown by mistake."""
     found = session.execute(
         "SELECT count(*) FROM user_routes WHERE email_key IS DISTINCT FROM rainbo_email_key(email)"
     ).fetchone()
-    return int(found[0]) if found else 0
+    return int(found[0]) if found else 0, route_merge.wrongly_shown(session, int(facts["hidden"]))

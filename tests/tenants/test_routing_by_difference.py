@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from django.db import connection
@@ -14,7 +15,17 @@ from syncs import transfer
 from syncs.models import BucketDigest, RunState, WithheldRow
 from syncs.transfer import Connection, Write
 from tenants.models import RdsInstance, UserRoute
-from tests.caches import counts, query, register, run_sync, shown_emails, versions, withheld
+from tests.caches import (
+    counts,
+    everything,
+    part,
+    query,
+    register,
+    run_sync,
+    shown_emails,
+    versions,
+    withheld,
+)
 from tests.instances import Instance, InstanceFleet
 from tests.plain_routes import cached, expected
 from tests.tenants.test_sync_user_routing import Extra, fill, in_full
@@ -285,3 +296,26 @@ def live_through(source: Instance, history: History) -> None:
     assert counts(run_sync(SYNC), source.id)[1:4] == (0, 0, 0)
     assert shown_emails()
     assert UserRoute.objects.filter(source_id="100").exists()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("lock", "force", "words"),
+    [
+        ("LOCK user_routes IN ACCESS EXCLUSIVE MODE", False, "RAINBO's own database kept a table"),
+        ("LOCK user_routes IN ACCESS EXCLUSIVE MODE", True, "RAINBO's own database stayed locked"),
+        ("SELECT FROM user_routes WHERE source_id = '7' FOR UPDATE", False, "stayed locked"),
+    ],
+)
+def test_a_lock_at_home_is_not_told_as_the_sources(
+    synced: Instance, settings: Settings, lock: str, force: bool, words: str
+) -> None:
+    settings.RAINBO_LEASE_TTL, settings.RAINBO_LEASE_RENEWAL = 6, 1
+    synced.execute("UPDATE user_email_routing SET status = 'x' WHERE id = 7")
+    with closing(connection.copy()) as other, other.cursor() as cursor:
+        cursor.execute(f"BEGIN; {lock}")
+        run = run_sync(SYNC, force=force)
+    assert run.state == RunState.FAILED
+    assert words in f"{run.error} {part(run).error}"
+    assert "rds1) kept" not in everything(run)
+    assert counts(run_sync(SYNC)) == (1000, 0, 1, 0, 0)

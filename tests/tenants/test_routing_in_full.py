@@ -14,7 +14,7 @@ from syncs.digest import Signature
 from syncs.models import BucketDigest, Confirmation, RunState
 from tenants import directory
 from tenants.models import RdsInstance
-from tests.caches import counts, part, query, register, run_sync
+from tests.caches import counts, part, query, register, run_sync, withheld
 from tests.instances import Instance, InstanceFleet
 from tests.plain_routes import cached, expected
 from tests.tenants.test_sync_user_routing import Extra, fill, in_full
@@ -147,8 +147,25 @@ def test_force_reads_in_full(synced: Instance) -> None:
 DAMAGES = [
     "UPDATE user_routes SET user_name = 'x' WHERE source_id = '7'",
     "UPDATE user_routes SET email_key = 'x' WHERE source_id = '7'",
+    "UPDATE user_routes SET remote_instance_id = '3' WHERE source_id = '7'",
     "DELETE FROM user_routes WHERE source_id = '7'",
 ]
+COLLIDE = """
+    UPDATE user_email_routing SET (email, tenant_id) =
+        (SELECT email, tenant_id FROM user_email_routing WHERE id = 8) WHERE id = 9"""
+SHOWN = {
+    "one is hidden": "UPDATE user_routes SET withheld_reason = 'x' WHERE source_id = '7'",
+    "one is shown": "UPDATE user_routes SET withheld_reason = NULL WHERE source_id = '8'",
+    "another is shown": "UPDATE user_routes SET withheld_reason = "
+    "CASE source_id WHEN '9' THEN 'x' END WHERE source_id IN ('8', '9')",
+    "one instead of another": "UPDATE user_routes SET withheld_reason = "
+    "CASE source_id WHEN '7' THEN 'x' END WHERE source_id IN ('7', '8')",
+}
+STRANGER = """
+    INSERT INTO user_routes
+    SELECT '88888', email, email_key, remote_instance_id, on_master, remote_tenant_id, '1',
+           user_name, status, source_updated_at + interval '1 day', changed_at
+      FROM user_routes WHERE source_id = '9'"""
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -161,6 +178,32 @@ def test_damage_is_found_by_the_share_of_a_run(synced: Instance, damage: str) ->
     assert in_full(run) == CORRUPT
     assert part(run).note == f"read in full: {CORRUPT}"
     assert run.log.get(level="error").message == f"read in full: {CORRUPT}"
+    assert cached() == expected(synced)
+
+
+@pytest.mark.parametrize("damage", SHOWN)
+def test_who_is_shown_by_mistake_is_found_by_the_next_run(synced: Instance, damage: str) -> None:
+    synced.execute(COLLIDE)
+    run_sync(SYNC)
+    assert withheld().keys() == {"8"}
+    query(SHOWN[damage])
+    with pytest.raises(SystemExit):
+        call_command("verify_cache")
+    undoubted = {name: fact for name, fact in known().items() if name != basis.DOUBTED}
+    Confirmation.objects.update(basis=basis.written(undoubted))
+    run = run_sync(SYNC)
+    assert in_full(run) == CORRUPT
+    assert cached() == expected(synced)
+    call_command("verify_cache")
+
+
+def test_a_strangers_row_decides_nothing(synced: Instance) -> None:
+    query(STRANGER)
+    remember(share=95)
+    synced.execute("UPDATE user_email_routing SET status = 'x' WHERE id = 9")
+    run = run_sync(SYNC)
+    assert in_full(run) == f"{CORRUPT}; nothing was published"
+    assert run.state == RunState.SUCCEEDED
     assert cached() == expected(synced)
 
 

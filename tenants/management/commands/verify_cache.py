@@ -44,6 +44,7 @@ class Command(BaseCommand):
                     "unlike_buckets": proof.unlike_buckets,
                     "buckets": proof.buckets,
                     "wrong_keys": proof.wrong_keys,
+                    "wrongly_shown": proof.wrongly_shown,
                     "corrupt": proof.is_corrupt,
                 }
                 for proof in proofs
@@ -62,7 +63,8 @@ def _verdict(proof: Proof) -> str:
         return f"{what}: {proof.rows:,} rows stand as confirmed at {_time(proof)}."
     return (
         f"{what}: CORRUPT. {proof.unlike_buckets:,} of {proof.buckets:,} buckets differ from what "
-        f"was published at {_time(proof)}, and {proof.wrong_keys:,} routes have a wrong key. "
+        f"was published at {_time(proof)}; {proof.wrong_keys:,} routes have a wrong key, "
+        f"{proof.wrongly_shown:,} are shown or withheld by mistake. "
         f"Find out who wrote to the table; sync_{proof.sync} mends the rows."
     )
 

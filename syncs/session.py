@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -14,7 +16,7 @@ OWN = "on RAINBO's own database"
 
 
 class Session(psycopg.Connection[tuple[Any, ...]]):
-    """Its errors carry a note of whose they are: see `is_own`."""
+    """Statements that fail carry a note of whose they are: see `is_own`."""
 
     def execute(
         self,
@@ -24,11 +26,18 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
         prepare: bool | None = None,
         binary: bool = False,
     ) -> psycopg.Cursor[tuple[Any, ...]]:
-        try:
+        with at_home():
             return super().execute(query, params, prepare=prepare, binary=binary)
-        except psycopg.Error as error:
-            error.add_note(OWN)
-            raise
+
+
+@contextmanager
+def at_home() -> Iterator[None]:
+    """Mark errors of psycopg as those of the engine's own session."""
+    try:
+        yield
+    except psycopg.Error as error:
+        error.add_note(OWN)
+        raise
 
 
 def is_own(error: psycopg.Error) -> bool:

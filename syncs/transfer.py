@@ -13,6 +13,7 @@ from psycopg import pq, sql
 from syncs import wire
 from syncs.digest import EVERY, NO_ID, Hashing, row_hash
 from syncs.errors import ContractBroken
+from syncs.session import at_home
 
 Connection = psycopg.Connection[Any]
 Write = Callable[[bytes], object]
@@ -160,14 +161,22 @@ def copying_in(
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
     copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(table, names)
     statement = sql.SQL("{}; {}").format(first, copy) if first else copy
-    result = session.pgconn.exec_(statement.as_string(session).encode())
-    if result.status != pq.ExecStatus.COPY_IN:
-        raise _failed(result)
+    with at_home():
+        result = session.pgconn.exec_(statement.as_string(session).encode())
+        if result.status != pq.ExecStatus.COPY_IN:
+            raise _failed(result)
     session.pgconn.nonblocking = 1
+
+    def write(block: bytes) -> None:
+        with at_home():
+            if block:
+                wire.put_data(session, block)
+
     try:
-        yield lambda block: wire.put_data(session, block) if block else None
-        wire.end_data(session)
-        _finish(session)
+        yield write
+        with at_home():
+            wire.end_data(session)
+            _finish(session)
     except BaseException:
         _abort(session)
         raise

@@ -118,7 +118,8 @@ class Directory:
     def _prove_neighbours(self) -> None:
         """Raise NotEqual where a row that decides who is shown may be none of the source's."""
         session, cached = self.session, self.cached
-        if not session.execute(route_merge.NEIGHBOURS).rowcount:
+        some = sql.SQL("SELECT FROM ({}) AS neighbours LIMIT 1").format(route_merge.NEIGHBOURS)
+        if not session.execute(some).rowcount:
             return
         buckets = sql.SQL("bucket IN (SELECT {} FROM ({}) AS neighbours)").format(
             digest.bucket(sql.Identifier("source_id"), cached.buckets, cached.hashing.here),

@@ -174,6 +174,21 @@ def test_what_is_settled_together_takes_no_more_statements_for_more_targets(
     assert taken[0] == taken[1]
 
 
+def test_what_is_settled_together_is_announced_when_it_is_committed(make_sync: Make) -> None:
+    def function(run: Run) -> None:
+        run.expect(Target(key, f"instance {key}") for key in ("1", "2"))
+        with run.together():
+            run.settle("1", TargetState.SUCCEEDED)
+            run.settle("2", TargetState.SUCCEEDED)
+
+    announced: list[tuple[str, bool]] = []
+    make_sync(function)
+    runs.execute(
+        request(), lambda part: announced.append((part.target, connection.in_atomic_block))
+    )
+    assert announced == [("1", False), ("2", False)]
+
+
 def test_what_was_settled_together_before_an_error_is_recorded(make_sync: Make) -> None:
     def function(run: Run) -> None:
         run.expect(Target(key, f"instance {key}") for key in ("1", "2"))

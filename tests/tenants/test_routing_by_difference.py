@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from psycopg import sql
 from pytest_django import Settings
 
+from localfleet.fleet import LocalFleet
 from syncs import transfer
 from syncs.models import BucketDigest, RunState, WithheldRow
 from syncs.transfer import Connection, Write
@@ -296,6 +297,28 @@ def live_through(source: Instance, history: History) -> None:
     assert counts(run_sync(SYNC), source.id)[1:4] == (0, 0, 0)
     assert shown_emails()
     assert UserRoute.objects.filter(source_id="100").exists()
+
+
+def test_a_copy_at_home_that_is_cancelled_is_not_told_as_the_sources(
+    synced: Instance, postgres_servers: LocalFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = transfer.take
+
+    def cancelling(source: Connection, write: Write) -> int:
+        with postgres_servers["rainbo"].connect() as other:
+            other.execute(
+                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity "
+                "WHERE state = 'active' AND query LIKE 'COPY \"source_digests\"%'"
+            )
+        return real(source, write)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(transfer, "take", cancelling)
+        run = run_sync(SYNC)
+    assert run.state == RunState.FAILED
+    told = "while instance 1 (rds1) was read, RAINBO's own database said: canceling statement"
+    assert told in everything(run)
+    assert counts(run_sync(SYNC)) == (1000, 0, 0, 0, 0)
 
 
 @pytest.mark.timeout(60)

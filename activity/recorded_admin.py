@@ -7,22 +7,11 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest
 
 from activity.changes import Reading, differences
-from activity.history import page_of
 from activity.log import record
-
-
-class HistoryInActivity:
-    """Goes before ModelAdmin among the bases: Django's own history may be changed, ours not."""
-
-    model: Any
-
-    def history_view(
-        self, request: HttpRequest, object_id: str, extra_context: Any = None
-    ) -> HttpResponse:
-        return HttpResponseRedirect(page_of(self.model._meta.label_lower, object_id))
+from common.model_admin import HistoryInActivity
 
 
 class Recorded(HistoryInActivity):

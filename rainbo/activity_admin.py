@@ -12,8 +12,11 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from activity.export import LIMIT
 from activity.models import Activity
+from common import markup
+from common.admin_filters import DaysFilter, PersonFilter
+from common.csv_export import LIMIT
+from common.model_admin import CompletedList, ReadOnlyAdmin
 from rainbo.activity_export import export_view
 from rainbo.activity_filters import (
     ActionFilter,
@@ -21,9 +24,6 @@ from rainbo.activity_filters import (
     SinceFilter,
 )
 from rainbo.activity_links import add_links
-from syncs import markup
-from syncs.console import CompletedList, ReadOnlyAdmin
-from syncs.console_filters import DaysFilter, PersonFilter
 
 
 class LinkedList(CompletedList):

@@ -15,9 +15,9 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from activity.export import LIMIT, csv_response
 from activity.log import record
 from activity.models import Activity
+from common.csv_export import LIMIT, csv_response
 
 HEADER = (
     *("at (UTC)", "who", "user id", "from", "action", "in words", "on what", "kind", "id"),

@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from activity import queries
 from activity.actions import ACTIONS
-from activity.history import OF
-from syncs.console_filters import Choices, PlainFilter
+from common.admin_filters import Choices, PlainFilter
+from common.model_admin import OF
 
 
 class ActionFilter(PlainFilter):

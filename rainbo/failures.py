@@ -8,9 +8,9 @@ import psycopg
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
 
-from rainbo.redact import redact
-from syncs.errors import RainboError, UsageError
-from syncs.printable import printable
+from common.errors import RainboError, UsageError
+from common.redaction import redact
+from common.terminal import printable
 
 UNDEFINED = (
     psycopg.errors.UndefinedTable,

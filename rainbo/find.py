@@ -14,12 +14,12 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
 from activity.log import record
+from common import manage_command, markup
+from common.errors import UsageError
+from common.text import counted, sentence
 from rainbo import find_live
 from rainbo.find_rows import Kind, Viewer, kinds
 from rainbo.now_syncs import STATE_TONES, run_url
-from rainbo.phrases import counted, sentence
-from syncs import markup, shell
-from syncs.errors import UsageError
 from tenants import live_lookup
 from tenants.live_lookup import Live
 from tenants.live_slots import Busy, slot
@@ -81,8 +81,10 @@ def _answer(found: Found, live: Live | None, viewer: Viewer) -> dict[str, Any]:
         "removals": [viewer.removal(removal, now) for removal in exact.removals],
         "why": [sentence(reason) for reason in exact.why],
         "touches": _touches(exact),
-        "live_command": shell.line(f"find_user --live {shell.term(found.term)}"),
-        "json_command": shell.line(f"find_user --live --json {shell.term(found.term)}"),
+        "live_command": manage_command.line(f"find_user --live {manage_command.term(found.term)}"),
+        "json_command": manage_command.line(
+            f"find_user --live --json {manage_command.term(found.term)}"
+        ),
         "live": find_live.shown(exact, live) if live else None,
         "kinds": kinds(found, viewer, now),
         "is_name": "@" not in found.term,

@@ -7,9 +7,9 @@ from datetime import datetime
 
 from django.utils.safestring import SafeString
 
-from rainbo.phrases import counted, sentence
-from syncs import markup
-from syncs.markup import Tone
+from common import markup
+from common.markup import Tone
+from common.text import counted, sentence
 from tenants import comparing
 from tenants.comparing import Account, Blank, Line, Value
 from tenants.live_lookup import Live

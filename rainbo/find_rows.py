@@ -12,8 +12,8 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from syncs import markup
-from syncs.markup import Tone
+from common import markup
+from common.markup import Tone
 from tenants.admin import tenant_markup
 from tenants.admin.health_strip import HEALTH_TONES
 from tenants.admin.tenant_markup import STATUS_TONES

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 from pythonjsonlogger.json import JsonFormatter
 
-from rainbo.redact import redact, redact_value
-from syncs.printable import printable, printable_line
+from common.redaction import redact, redact_value
+from common.terminal import printable, printable_line
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "request"}
 _PLAIN = logging.Formatter()

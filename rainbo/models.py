@@ -13,7 +13,7 @@ from django.utils import timezone
 from django_otp.models import Device, ThrottlingMixin
 from django_otp.oath import TOTP
 
-from tenants.credentials import Binding, SealedField, seal, unseal
+from common.encryption import Binding, SealedField, seal, unseal
 
 LONGEST_WAIT = 11  # failures: 2 ** 10 seconds, 17 minutes; the wait grows no further
 DIGITS = 6

@@ -17,11 +17,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 
+from common import clock, manage_command, markup
+from common.markup import Tone
+from common.model_admin import REFRESH
 from rainbo import now_syncs, now_tiles, verdict
 from rainbo.verdict import Link
-from syncs import markup, queries, shell
-from syncs.console import REFRESH
-from syncs.markup import Tone
+from syncs import queries
 from syncs.worker_state import WorkerState
 from tenants import tiles
 
@@ -57,7 +58,7 @@ def parts(request: HttpRequest) -> dict[str, Any]:
     may = request.user.has_perm
     sees_runs = may("syncs.view_syncrun") or may("syncs.change_syncrun")
     sees_fleet = may("tenants.view_rdsinstance") or may("tenants.change_rdsinstance")
-    now = queries.database_now()
+    now = clock.database_now()
     status = queries.status(now) if sees_runs else None
     worker = queries.worker_state() if sees_runs else None
     fleet = tiles.read() if sees_fleet else None
@@ -72,7 +73,7 @@ def parts(request: HttpRequest) -> dict[str, Any]:
         "others": [Shown(t.sentence, _url(t.link)) for t in judged.others[:NAMED]],
         "more_others": max(0, len(judged.others) - NAMED),
         "fleet": fleet,
-        "add_instance": shell.line("add_instance"),
+        "add_instance": manage_command.line("add_instance"),
     }
     if status and worker:
         context["syncs"] = now_syncs.rows(status, may_run=may("syncs.run_sync"))
@@ -99,7 +100,7 @@ def _worker(state: WorkerState, now: datetime) -> dict[str, Any]:
         "events": [
             (markup.moment(e.at, now), e.host, e.message) for e in queries.worker_events(EVENTS)
         ],
-        "command": shell.line("schedule_work"),
+        "command": manage_command.line("schedule_work"),
     }
 
 

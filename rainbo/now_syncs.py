@@ -11,11 +11,12 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from rainbo import phrases
-from syncs import markup, shell
-from syncs.errors import UsageError
-from syncs.freshness import Cause, Reason, State, in_words
-from syncs.markup import RUN_TONES, Tone, seconds_in_words
+from common import manage_command, markup, text
+from common.errors import UsageError
+from common.markup import Tone, seconds_in_words
+from common.text import format_duration
+from syncs.badges import RUN_TONES
+from syncs.freshness import Cause, Reason, State
 from syncs.models import RunState, SyncSchedule
 from syncs.options import Options
 from syncs.queries import Status, SyncStatus
@@ -179,7 +180,7 @@ def _open(run: OpenRun, sync: SyncStatus, now: datetime) -> SafeString:
     link = format_html('<a class="link" href="{}">run {}</a>', run_url(run.pk), run.pk)
     if run.since > now:
         return format_html("{} {} begins {}", link, badge, markup.age(run.since, now))
-    long = in_words(now - run.since)
+    long = format_duration(now - run.since)
     silent = sync.running and sync.running.pk == run.pk and not sync.running.is_live
     if silent:
         return format_html("{} {} silent, began {} ago", link, badge, long)
@@ -209,13 +210,13 @@ def _way(sync: SyncStatus, kept: SyncSchedule) -> Way:
     count = len(options.targets) or len(sync.targets)
     verb = "writes to" if sync.name in WRITES else "reads"
     skips = ", except what is still fresh" if sync.name in SKIPS and not options.force else ""
-    touches = f"{verb} {phrases.counted(count, 'instance')}{skips}"
+    touches = f"{verb} {text.counted(count, 'instance')}{skips}"
     words = [f"sync_{sync.name}"]
     if options.targets:
         words.append(f"--rds {' '.join(options.targets)}")
     if options.force:
         words.append("--force")
-    return Way(url, touches, shell.line(" ".join(words)))
+    return Way(url, touches, manage_command.line(" ".join(words)))
 
 
 def _options(stored: dict[str, Any]) -> Options:
@@ -230,12 +231,16 @@ def _hint(
 ) -> tuple[str, str]:
     """The next step of a sync without schedule, instances or runs. of_others: others have some."""
     if kept is None:
-        return "It has no schedule. This creates what is missing:", shell.line("setup_schedules")
+        return "It has no schedule. This creates what is missing:", manage_command.line(
+            "setup_schedules"
+        )
     if not sync.targets and of_others:
         words = "No active instance is the master. This makes one the master:"
-        return words, shell.line("add_instance --update --id N --master")
+        return words, manage_command.line("add_instance --update --id N --master")
     if not sync.targets:
-        return "No active instance takes part. This registers one:", shell.line("add_instance")
+        return "No active instance takes part. This registers one:", manage_command.line(
+            "add_instance"
+        )
     if not strip.bars:
-        return "It has never run. This runs it now:", shell.line(f"sync_{sync.name}")
+        return "It has never run. This runs it now:", manage_command.line(f"sync_{sync.name}")
     return "", ""

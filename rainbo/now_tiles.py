@@ -11,10 +11,9 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from rainbo import phrases
+from common import markup, text
+from common.markup import Tone
 from rainbo.now_syncs import STATE_TONES
-from syncs import markup
-from syncs.markup import Tone
 from syncs.queries import Status
 from tenants import tiles
 from tenants.admin.health_strip import HEALTH_TONES
@@ -97,7 +96,7 @@ def drawn(fleet: Fleet, status: Status | None, term: str, now: datetime) -> Tile
             syncs=tuple(ages.get(str(instance.pk), ())),
             tenants=markup.number(tenants.get(instance.pk)),
             holds_up=_holds_up(down.get(instance.pk), fleet, now),
-            error=phrases.cut(instance.last_error) if instance.is_active else "",
+            error=text.truncate(instance.last_error) if instance.is_active else "",
         )
         for instance in shown
     )
@@ -139,9 +138,7 @@ def trend(latencies: Sequence[float | None]) -> Trend | None:
     span = (
         f"{min(known):,.2f} to {max(known):,.2f} ms, median {median(known):,.2f}" if known else ""
     )
-    words = (
-        f"Latency of the last {phrases.counted(len(latencies), 'check')}: {span or 'none'}{missed}"
-    )
+    words = f"Latency of the last {text.counted(len(latencies), 'check')}: {span or 'none'}{missed}"
     step = WIDTH / max(1, tiles.CHECKS - 1)
     start = WIDTH - step * (len(latencies) - 1)
     top = max(known, default=1.0) or 1.0
@@ -169,8 +166,8 @@ def _holds_up(down: Down | None, fleet: Fleet, now: datetime) -> str:
     if down is None:
         return ""
     held = down.waiting.in_words(fleet.all_routes if down.is_master else None)
-    since = f"{phrases.since(down.since, now).strip()} " if down.since else ""
-    return phrases.sentence(f"{since}{held} for it")
+    since = f"{text.since(down.since, now).strip()} " if down.since else ""
+    return text.sentence(f"{since}{held} for it")
 
 
 def _which(shown: int, found: int, fleet: Fleet, term: str) -> str:

@@ -17,11 +17,11 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 from activity.changes import Reading, reading
 from activity.log import record
 from activity.recorded_admin import Recorded
+from common.model_admin import SafeAddresses
 from rainbo import second_factor_pages
 from rainbo.backends import needs_second_factor
 from rainbo.models import Authenticator, RecoveryCodes
 from rainbo.roles import ROLES
-from syncs.console import SafeAddresses
 from tenants.ghosts import admins
 
 MARKS = ("is_active", "is_staff", "is_superuser")

@@ -20,10 +20,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from activity.log import record
+from common.encryption import CredentialError
 from rainbo import second_factor
 from rainbo.models import Authenticator, Factor, RecoveryCodes
 from rainbo.second_factor import Offer
-from tenants.credentials import CredentialError
 
 logger = logging.getLogger(__name__)
 OWN = "second_factor"

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 
-from rainbo import phrases
+from common import text
+from common.markup import Tone
+from common.text import format_duration, listed
 from rainbo.phrases import Subject
-from syncs.freshness import Cause, Reason, State, in_words
-from syncs.listed import listed
-from syncs.markup import Tone
+from syncs.freshness import Cause, Reason, State
 from syncs.queries import Status, SyncStatus, TargetStatus
 from syncs.worker_state import WorkerState
 from tenants.tiles import Down, Fleet
@@ -73,7 +73,7 @@ class Trouble:
 
     @property
     def sentence(self) -> str:
-        return phrases.sentence(self.words)
+        return text.sentence(self.words)
 
 
 @dataclass(frozen=True)
@@ -102,11 +102,11 @@ def judge(facts: Facts) -> Verdict:
         return _nothing_to_read(facts.fleet)
     found = sorted(_troubles(facts), key=lambda trouble: trouble.order)
     if not found:
-        return Verdict(Tone.GOOD, "all is well", phrases.sentence(_all_well(facts)))
+        return Verdict(Tone.GOOD, "all is well", text.sentence(_all_well(facts)))
     worst, *others = found
     words = worst.words if worst.is_felt else f"{_calm(facts)}, but {worst.words}"
     word = "wrong" if worst.tone is Tone.BAD else "look here"
-    return Verdict(worst.tone, word, phrases.sentence(words), worst.link, tuple(others))
+    return Verdict(worst.tone, word, text.sentence(words), worst.link, tuple(others))
 
 
 def _nothing_to_read(fleet: Fleet) -> Verdict:
@@ -140,7 +140,7 @@ def _worker(facts: Facts) -> Trouble | None:
     if heartbeat is None:
         why = "no worker has ever reported"
     elif status.worker_silent or facts.now - heartbeat > facts.silence:
-        why = f"the worker has been silent{phrases.since(heartbeat, facts.now)}"
+        why = f"the worker has been silent{text.since(heartbeat, facts.now)}"
     else:
         why = worker.trouble
     return Trouble(Rank.WORKER, Tone.BAD, _with_the_worst(status, why), Link("worker"))
@@ -158,7 +158,9 @@ def _with_the_worst(status: Status, why: str) -> str:
     late = [(t.freshness.late_at, sync) for sync in known for t in sync.targets]
     at, first = min(((at, sync) for at, sync in late if at), key=lambda pair: pair[0])
     name = Subject(first.title)
-    return f"{why}: nothing is late yet, {name.lower} will be at {phrases.clock(at, status.now)}"
+    return (
+        f"{why}: nothing is late yet, {name.lower} will be at {text.format_clock(at, status.now)}"
+    )
 
 
 def _down(fleet: Fleet, now: datetime) -> Iterator[Trouble]:
@@ -177,7 +179,7 @@ def _down(fleet: Fleet, now: datetime) -> Iterator[Trouble]:
 
 
 def _one_down(fleet: Fleet, down: Down, now: datetime) -> Trouble:
-    since = f"has been down{phrases.since(down.since, now)}" if down.since else ""
+    since = f"has been down{text.since(down.since, now)}" if down.since else ""
     role = ", the master," if down.is_master else ""
     words = f"{down.label}{role} {since or 'is down and has never answered'}"
     waits = _waits(replace(fleet, down=(down,)), all_routes=down.is_master)
@@ -188,7 +190,7 @@ def _one_down(fleet: Fleet, down: Down, now: datetime) -> Trouble:
 def _several_down(fleet: Fleet, down: tuple[Down, ...], now: datetime) -> Trouble:
     first = min((one.since for one in down if one.since), default=None)
     of = f"{len(down):,} of {len(fleet.active):,} instances are down"
-    since = f", the first{phrases.since(first, now)}" if first else ""
+    since = f", the first{text.since(first, now)}" if first else ""
     waits = _waits(replace(fleet, down=down), all_routes=False)
     names = listed([one.label for one in down])
     return Trouble(Rank.DOWN, Tone.BAD, f"{of}{since}: {waits} ({names})", Link("fleet"))
@@ -196,7 +198,7 @@ def _several_down(fleet: Fleet, down: tuple[Down, ...], now: datetime) -> Troubl
 
 def _last_answer(fleet: Fleet, now: datetime) -> str:
     last = max((down.since for down in fleet.down if down.since), default=None)
-    return f", the last went silent at {phrases.clock(last, now)}" if last else ""
+    return f", the last went silent at {text.format_clock(last, now)}" if last else ""
 
 
 def _waits(fleet: Fleet, *, all_routes: bool) -> str:
@@ -207,7 +209,7 @@ def _waits(fleet: Fleet, *, all_routes: bool) -> str:
 
 def _degraded(fleet: Fleet) -> Iterator[Trouble]:
     for instance in fleet.degraded:
-        why = f": {phrases.cut(instance.last_error)}" if instance.last_error else ""
+        why = f": {text.truncate(instance.last_error)}" if instance.last_error else ""
         link = Link("instance", str(instance.pk))
         yield Trouble(Rank.DEGRADED, Tone.WARNING, f"{instance} is degraded{why}", link)
 
@@ -253,16 +255,16 @@ def _words(
     name = _subject(sync, targets)
     if reason.cause is Cause.NEVER_CONFIRMED:
         next_time = (
-            f"the next time is {phrases.clock(sync.next_slot, now)}" if sync.next_slot else ""
+            f"the next time is {text.format_clock(sync.next_slot, now)}" if sync.next_slot else ""
         )
         return f"{_how_old(sync, targets)}: {next_time or 'no time is planned'}"
     why = str(reason) if reason.cause is Cause.PAUSED else reason.words
     if state.is_bad:
         bad = [t for t in targets if t.freshness.state is state]
-        return f"{_how_old(sync, bad)}: {phrases.cut(why)}"
+        return f"{_how_old(sync, bad)}: {text.truncate(why)}"
     if reason.cause is Cause.PAUSED:
-        return f"{name.lower} {name.be} {phrases.cut(why)}"
-    return f"{name.lower}: {phrases.cut(why)}"
+        return f"{name.lower} {name.be} {text.truncate(why)}"
+    return f"{name.lower}: {text.truncate(why)}"
 
 
 def _how_old(sync: SyncStatus, targets: Sequence[TargetStatus]) -> str:
@@ -272,7 +274,7 @@ def _how_old(sync: SyncStatus, targets: Sequence[TargetStatus]) -> str:
     if not ages:
         return f"{name.lower} {name.have} never been confirmed"
     up_to = "up to " if len(targets) > 1 else ""
-    return f"{name.lower} {name.be} {up_to}{in_words(max(ages))} old"
+    return f"{name.lower} {name.be} {up_to}{format_duration(max(ages))} old"
 
 
 def _subject(sync: SyncStatus, targets: Sequence[TargetStatus]) -> Subject:
@@ -298,4 +300,4 @@ def _ages(syncs: Iterable[SyncStatus]) -> Iterator[str]:
     for sync in syncs:
         ages = [t.freshness.age for t in sync.targets if t.freshness.age is not None]
         if ages:
-            yield f"{Subject(sync.title).lower} {in_words(max(ages))}"
+            yield f"{Subject(sync.title).lower} {format_duration(max(ages))}"

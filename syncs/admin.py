@@ -11,16 +11,9 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from syncs import (
-    markup,
-    run_deciding,
-    run_export,
-    run_filters,
-    run_page,
-    run_parts,
-    schedule_admin,  # noqa: F401 (registers its pages)
-)
-from syncs.console import BoundedPaginator, ReadOnlyAdmin
+from common import markup
+from common.model_admin import BoundedPaginator, ReadOnlyAdmin
+from syncs import badges, run_deciding, run_export, run_filters, run_page, run_parts
 from syncs.models import SyncRun
 from syncs.run_cancelling import cancel_view
 
@@ -84,7 +77,7 @@ class RunAdmin(ReadOnlyAdmin):
 
     @admin.display(description="state")
     def how(self, record: SyncRun) -> SafeString:
-        return markup.run_badge(record.state, discarded=record.discarded_at is not None)
+        return badges.run_badge(record.state, discarded=record.discarded_at is not None)
 
     @admin.display(description="asked by")
     def why(self, record: SyncRun) -> str:

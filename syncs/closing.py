@@ -9,8 +9,9 @@ import psycopg
 from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 from django.db.models.functions import Now
 
+from common.errors import RainboError
 from syncs import held, retries
-from syncs.errors import Cancelled, RainboError
+from syncs.errors import Cancelled
 from syncs.models import RunState, SyncRun
 
 logger = logging.getLogger("rainbo.run")

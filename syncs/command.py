@@ -15,11 +15,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from rich.console import Console
 
+from common.errors import UsageError
+from common.terminal import json_text, printable, printable_line
 from syncs import report, runs, specs
-from syncs.errors import UsageError
 from syncs.models import RunState, SyncRun, TargetState, Trigger
 from syncs.options import Options
-from syncs.printable import json_text, printable, printable_line
 from syncs.progress import Shown
 
 

@@ -8,10 +8,10 @@ from itertools import chain
 from django.db import transaction
 from django_q.models import Schedule
 
+from common.clock import database_now
+from common.errors import RainboError
 from syncs import rhythm, rings, schedules, slots, specs, unheard
-from syncs.errors import RainboError
 from syncs.models import SyncRun
-from syncs.queries import database_now
 
 Execute = Callable[[SyncRun], SyncRun]
 

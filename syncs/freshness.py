@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from common.text import format_duration
+
 UNTIL = "until "
 
 
@@ -153,8 +155,8 @@ def explain(
         failure = facts.failure
         return Reason(failure.cause, failure.words, failure.run, failure.weight)
     if facts.running is not None and facts.running > timedelta(seconds=usual_seconds) + grace:
-        usual = in_words(timedelta(seconds=usual_seconds))
-        words = f"under way for {in_words(facts.running)}, usually {usual}"
+        usual = format_duration(timedelta(seconds=usual_seconds))
+        words = f"under way for {format_duration(facts.running)}, usually {usual}"
         return Reason(Cause.RUNNING_LONG, words)
     if judged.state is State.UNKNOWN:
         return Reason(Cause.NEVER_CONFIRMED, "no run has confirmed it yet")
@@ -173,19 +175,7 @@ def worst(states: Iterable[State]) -> State:
     return max(states, key=list(State).index, default=State.UNKNOWN)
 
 
-def in_words(length: timedelta) -> str:
-    """`3 s`, `5 min`, `2 h 10 min`, `4 d 3 h`: the two largest units, the second if not zero."""
-    seconds = int(length.total_seconds())
-    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
-    for at, (unit, size) in enumerate(units):
-        if seconds >= size:
-            rest, name = (seconds % size, units[at + 1]) if at + 1 < len(units) else (0, ("", 1))
-            more = f" {rest // name[1]} {name[0]}" if rest // name[1] and unit != "min" else ""
-            return f"{seconds // size} {unit}{more}"
-    return "0 s"
-
-
 def _silence(heartbeat: datetime | None, now: datetime) -> str:
     if heartbeat is None:
         return "no worker has ever reported"
-    return f"the last sign of life came {in_words(now - heartbeat)} ago"
+    return f"the last sign of life came {format_duration(now - heartbeat)} ago"

@@ -14,9 +14,9 @@ from django.db.models.functions import Now
 from django_q.models import OrmQ
 from django_q.tasks import async_task
 
+from common.clock import database_now
 from syncs import tasks, unheard
 from syncs.place import here
-from syncs.queries import database_now
 
 COME_BACK = "syncs.heartbeat.come_back"
 

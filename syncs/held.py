@@ -6,7 +6,7 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 from psycopg import sql
 
-from syncs.errors import UsageError
+from common.errors import UsageError
 from syncs.models import OPEN_STATES, HeldChange, RunLog, RunTarget, SyncRun, TargetState
 from syncs.session import Session
 

@@ -12,7 +12,7 @@ from django.db import connection
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from syncs import held, markup, report, run_parts
+from syncs import badges, held, report, run_parts
 from syncs.models import Confirmation, HeldChange, RunTarget, SyncRun, TargetState
 
 SHOWN = 200  # changes in all
@@ -168,14 +168,14 @@ def _decided(record: SyncRun, holding: Sequence[RunTarget]) -> SafeString | str:
     if record.accepted_by:
         return _acceptance(record.accepted_by, "published them")
     if record.superseded_by_id:
-        link = markup.run_link(record.superseded_by_id, f"Run {record.superseded_by_id}")
+        link = badges.run_link(record.superseded_by_id, f"Run {record.superseded_by_id}")
         return format_html("{} holds the same: look there.", link)
     if record.discarded_at:
         return f"{record.discarded_by} discarded them: {record.discard_reason}"
     if other := held.acceptor_under_way(record):
         return _acceptance(other, f"is to publish them and is {other.state}")
     if since := _published_since(record, holding):
-        link = markup.run_link(since, f"Run {since}")
+        link = badges.run_link(since, f"Run {since}")
         words = "{} has published these instances since: nothing is left to decide."
         return format_html(words, link)
     return ""
@@ -184,7 +184,7 @@ def _decided(record: SyncRun, holding: Sequence[RunTarget]) -> SafeString | str:
 def _acceptance(run: SyncRun, does: str) -> SafeString:
     """`ann accepted them: tenant 88 left. Run 4720 published them.`"""
     who, why = run.actor or "A person", run.options.get("reason") or "no reason is known"
-    link = markup.run_link(run.pk, f"Run {run.pk}")
+    link = badges.run_link(run.pk, f"Run {run.pk}")
     return format_html("{} accepted them: {}. {} {}.", who, why, link, does)
 
 

@@ -16,7 +16,8 @@ from django.conf import settings
 from django.db import Error, OperationalError, connection, transaction
 from django.db.models.functions import Now
 
-from syncs.errors import LeaseHeld, LeaseLost, RainboError
+from common.errors import RainboError
+from syncs.errors import LeaseHeld, LeaseLost
 from syncs.models import OPEN_STATES, Lease, RunState, SyncRun, Trigger
 
 log = logging.getLogger(__name__)

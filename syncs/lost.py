@@ -11,9 +11,9 @@ from django.conf import settings
 from django.db import connection, connections, transaction
 from django.db.models.functions import Now
 
+from common.errors import UsageError
 from syncs import lease, retries, specs
 from syncs.cancelling import request_of
-from syncs.errors import UsageError
 from syncs.models import RunState, RunTarget, SyncRun, TargetState
 
 logger = logging.getLogger("rainbo.run")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from syncs.errors import UsageError
+from common.errors import UsageError
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from common.terminal import printable_line
 from syncs.models import RunTarget, TargetState
-from syncs.printable import printable_line
 from syncs.report import describe
 
 COLOURS = {

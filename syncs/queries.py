@@ -11,7 +11,6 @@ from django.db.models import Max
 from django.db.models.functions import Now
 
 from syncs import freshness, rhythm, schedules, specs
-from syncs.clock import database_now as database_now
 from syncs.freshness import Cause, Facts, Failure, Freshness, Pause, Reason, State
 from syncs.models import Confirmation, Heartbeat, RunState, WorkerEvent
 from syncs.recent import (

@@ -10,8 +10,8 @@ from typing import Any
 from django.db import DatabaseError, connection, transaction
 from django_q.models import Schedule
 
+from common.clock import database_now
 from syncs import constraints, rhythm, schedules, specs
-from syncs.clock import database_now
 from syncs.models import SyncSchedule
 from syncs.rhythm_words import in_words
 from syncs.schedules import FUNCTION, OFF, SLOT, UNLIMITED

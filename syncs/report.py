@@ -10,8 +10,9 @@ from typing import Any
 
 from django.urls import reverse
 
-from syncs import held, shell, specs
-from syncs.errors import UsageError
+from common import manage_command
+from common.errors import UsageError
+from syncs import held, specs
 from syncs.models import RunState, RunTarget, SyncRun, TargetState
 from syncs.options import Options
 from syncs.specs import Sync
@@ -97,7 +98,7 @@ def repeat_command(record: SyncRun) -> str:
 
 
 def command_line(sync: Sync, options: Options) -> str:
-    return shell.line(" ".join([sync.command, *_words(sync, options)]))
+    return manage_command.line(" ".join([sync.command, *_words(sync, options)]))
 
 
 def _options_again(record: SyncRun) -> Options:
@@ -148,7 +149,7 @@ def accept_command(record: SyncRun) -> str:
 def discard_command(record: SyncRun) -> str:
     if held.why_not_acceptable(record):
         return ""
-    return shell.line(f"discard_held {record.pk} --reason '…'")
+    return manage_command.line(f"discard_held {record.pk} --reason '…'")
 
 
 def page(record: SyncRun) -> str:

@@ -9,11 +9,11 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django_q.models import Schedule
 
+from common.clock import database_now
+from common.errors import UsageError
 from syncs import rhythm, schedules, specs
-from syncs.errors import UsageError
 from syncs.models import RunLog, RunState, SyncRun, TargetState
 from syncs.options import Options
-from syncs.queries import database_now
 
 FAILURES = (RunState.FAILED, RunState.PARTIAL, RunState.LOST)
 PUT_OFF = (1, 5, 10)  # beats that a slot waits for a run that does not stand for it

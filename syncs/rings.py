@@ -11,8 +11,8 @@ from django.db import transaction
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
+from common.clock import database_now
 from syncs import schedules
-from syncs.clock import database_now
 
 MOST = 1_000  # rings that one call takes over
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from typing import TypedDict, Unpack
 
-from django.db import connection, transaction
+from django.db import transaction
 from psycopg import sql
 
+from common.clock import Clock
+from common.errors import RainboError
 from syncs import cancelling, held, lease
-from syncs.errors import Cancelled, LeaseLost, OverLimit, RainboError
+from syncs.errors import Cancelled, LeaseLost, OverLimit
 from syncs.models import HeldChange, RunLog, RunState, RunTarget, SyncRun, TargetState
 from syncs.options import Options
 from syncs.session import Session, open_session
@@ -28,23 +29,6 @@ logger = logging.getLogger("rainbo.run")
 Listener = Callable[[RunTarget], None]
 
 CANCEL_PATIENCE = 5.0  # seconds for the own database to take a request to cancel
-
-
-@dataclass(frozen=True)
-class Clock:
-    """The own database's time, carried on by a monotonic clock; never ahead of it."""
-
-    anchor: datetime
-    monotonic: float
-
-    @classmethod
-    def read(cls) -> Clock:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT clock_timestamp()")
-            return cls(cursor.fetchone()[0], time.monotonic())
-
-    def now(self) -> datetime:
-        return self.anchor + timedelta(seconds=time.monotonic() - self.monotonic)
 
 
 def _silent(_: RunTarget) -> None:

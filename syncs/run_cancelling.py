@@ -12,9 +12,9 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
 from activity.log import record
+from common.model_admin import pressed
 from syncs import cancelling
 from syncs.cancelling import Answer
-from syncs.console import pressed
 from syncs.models import SyncRun
 
 

@@ -12,9 +12,9 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
 from activity.log import record
+from common.errors import RainboError, UsageError
+from common.model_admin import pressed
 from syncs import held, held_page, report, runs, tasks
-from syncs.console import pressed
-from syncs.errors import RainboError, UsageError
 from syncs.models import OPEN_STATES, SyncRun, Trigger
 from syncs.options import Options
 

@@ -10,10 +10,10 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404
 
-from activity.export import csv_response
 from activity.log import record
+from common.csv_export import csv_response
+from common.model_admin import pressed
 from syncs import held_page, withheld
-from syncs.console import pressed
 from syncs.models import SyncRun
 
 VIEW = "syncs.view_syncrun"

@@ -7,8 +7,8 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from common.admin_filters import Choices, DaysFilter, PersonFilter, PlainFilter
 from syncs import specs
-from syncs.console_filters import Choices, DaysFilter, PersonFilter, PlainFilter
 from syncs.models import RunState, RunTarget, Trigger
 
 DAYS = "created_at"

@@ -14,23 +14,21 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from common import clock, manage_command, markup
+from common.errors import UsageError
+from common.markup import seconds_in_words
+from common.model_admin import REFRESH
+from common.text import format_duration, listed
 from syncs import (
+    badges,
     held_page,
-    markup,
-    queries,
     recent,
     report,
     run_deciding,
     run_parts,
-    shell,
     specs,
     withheld,
 )
-from syncs.console import REFRESH
-from syncs.errors import UsageError
-from syncs.freshness import in_words
-from syncs.listed import listed
-from syncs.markup import seconds_in_words
 from syncs.models import RunState, RunTarget, SyncRun
 from syncs.options import Options
 from syncs.place import machine
@@ -52,20 +50,20 @@ class Retry:
 
 def context(request: HttpRequest, record: Any) -> dict[str, Any]:
     """All that the page and its refreshed part show. The record has its summary."""
-    now = queries.database_now()
+    now = clock.database_now()
     parts = list(record.targets.all())
     pages = run_parts.pages_of(record, parts, request.user.has_perm)
     lines = list(record.log.order_by("-id")[: SHOWN_LINES + 1])
     return {
         "original": record,
         "refreshed": markup.exact(now).partition(" ")[2],
-        "badge": markup.run_badge(record.state, discarded=record.discarded_at is not None),
+        "badge": badges.run_badge(record.state, discarded=record.discarded_at is not None),
         "sentence": _sentence(record, parts, now),
         "progress": run_parts.progress(parts),
         "columns": report.COUNTS,
         "parts": run_parts.shown(record, parts, pages),
         "more_parts": max(0, len(parts) - run_parts.MOST_PARTS),
-        "cancel_command": shell.line(f"cancel_run {record.pk}"),
+        "cancel_command": manage_command.line(f"cancel_run {record.pk}"),
         "held": held_page.read(record, parts, pages),
         "retry": _retry(record, parts),
         "withheld": withheld.section(record, request.user.has_perm),
@@ -148,7 +146,7 @@ def related(record: SyncRun) -> SafeString:
         ("accepts", record.options.get("accept_held")),
         ("takes up what failed in", record.options.get("failed_from")),
     ]
-    lines = [(words, markup.run_link(pk)) for words, pk in named if isinstance(pk, int)]
+    lines = [(words, badges.run_link(pk)) for words, pk in named if isinstance(pk, int)]
     return format_html_join(", ", "{} {}", lines) if lines else markup.quiet("none")
 
 
@@ -156,10 +154,14 @@ def _sentence(record: Any, parts: list[RunTarget], now: datetime) -> str:
     """`user_routing has been running for 12 s: 1 of 3 instances through`."""
     if record.state == RunState.QUEUED:
         if record.not_before and record.not_before > now:
-            return f"{record.sync} begins in {in_words(record.not_before - now)}."
-        return f"{record.sync} has waited for a worker for {in_words(now - record.created_at)}."
+            return f"{record.sync} begins in {format_duration(record.not_before - now)}."
+        return (
+            f"{record.sync} has waited for a worker for {format_duration(now - record.created_at)}."
+        )
     if record.state == RunState.RUNNING:
-        so_far = in_words(now - record.started_at) if record.started_at else "an unknown time"
+        so_far = (
+            format_duration(now - record.started_at) if record.started_at else "an unknown time"
+        )
         usual = _usual(record.sync)
         usually = f", usually {seconds_in_words(usual)}" if usual else ""
         done = run_parts.progress(parts).words
@@ -184,7 +186,7 @@ def _retry(record: SyncRun, parts: list[RunTarget]) -> Retry | None:
         touches=f"It takes {takes}.",
         command=report.retry_command(record),
         needs_accept=options.accept_held is not None,
-        under_way=markup.run_link(other.pk, f"Run {other.pk}") if other else None,
+        under_way=badges.run_link(other.pk, f"Run {other.pk}") if other else None,
     )
 
 
@@ -229,8 +231,8 @@ def _around(record: SyncRun) -> list[tuple[str, SafeString]]:
 
 
 def _beside(pk: int, state: str, discarded_at: datetime | None) -> SafeString:
-    badge = markup.run_badge(state, discarded=discarded_at is not None)
-    return format_html("{} {}", markup.run_link(pk), badge)
+    badge = badges.run_badge(state, discarded=discarded_at is not None)
+    return format_html("{} {}", badges.run_link(pk), badge)
 
 
 def _cancelling(record: SyncRun, now: datetime) -> list[tuple[str, SafeString]]:

@@ -10,9 +10,10 @@ from django.db import connection
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from syncs import markup, report, specs
-from syncs.errors import UsageError
-from syncs.markup import TARGET_TONES
+from common import markup
+from common.errors import UsageError
+from syncs import report, specs
+from syncs.badges import TARGET_TONES
 from syncs.models import RunTarget, SyncRun, TargetState
 
 MOST_PARTS = 500

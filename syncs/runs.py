@@ -12,9 +12,10 @@ from typing import Any
 from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.db.models.functions import Now
 
+from common.errors import UsageError
 from syncs import closing, held, lease, lost, retries, specs
 from syncs.closing import Ending
-from syncs.errors import LeaseHeld, LeaseLost, UsageError
+from syncs.errors import LeaseHeld, LeaseLost
 from syncs.models import OPEN_STATES, RunLog, RunState, SyncRun, Trigger
 from syncs.options import Options
 from syncs.place import here

@@ -17,8 +17,8 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from activity.log import record
+from common.errors import RainboError, UsageError
 from syncs import runs, schedules, tasks
-from syncs.errors import RainboError, UsageError
 from syncs.models import SyncRun, SyncSchedule, Trigger
 from syncs.options import Options
 

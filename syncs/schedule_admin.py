@@ -13,11 +13,13 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 
 from activity.recorded_admin import Recorded
-from syncs import markup, rhythm, rhythm_words, run_page, schedules, specs
+from common import markup
+from common.markup import Tone
+from common.model_admin import SafeAddresses
+from syncs import rhythm, rhythm_words, run_page, schedules, specs
 from syncs import schedule_actions as actions
-from syncs.console import SafeAddresses
+from syncs.badges import RUN_TONES
 from syncs.freshness import Pause
-from syncs.markup import RUN_TONES, Tone
 from syncs.models import SyncRun, SyncSchedule
 from syncs.schedule_form import ScheduleForm
 from syncs.schedules import OFF, ChangedMeanwhile

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta, tzinfo
 from django.conf import settings
 from django.utils import timezone
 
+from common.text import format_duration
 from syncs import freshness, recent, rhythm, rhythm_words, schedules, specs
-from syncs.freshness import in_words
 from syncs.specs import Sync
 
 SHOWN = 5  # next planned times
@@ -71,13 +71,14 @@ def warnings(
     limit = freshness_limit(sync, now, grace_seconds)
     if longest + usual > limit:
         yield (
-            f"Readers may see what is {in_words(longest + usual)} old: the longest wait between "
-            f"two runs and their usual duration. The freshness limit is {in_words(limit)}."
+            f"Readers may see what is {format_duration(longest + usual)} old: the longest wait "
+            "between two runs and their usual duration. "
+            f"The freshness limit is {format_duration(limit)}."
         )
     if usual > shortest:
         yield (
-            f"A run usually takes {in_words(usual)}, and the next is planned after "
-            f"{in_words(shortest)}: it would find the sync running and be skipped."
+            f"A run usually takes {format_duration(usual)}, and the next is planned after "
+            f"{format_duration(shortest)}: it would find the sync running and be skipped."
         )
     yield from _heavy_together(sync, cron, known, now)
     yield from rhythm_words.clock_changes(cron, zone, now)
@@ -102,8 +103,8 @@ def _heavy_together(sync: Sync, cron: str, known: Known, now: datetime) -> Itera
             continue
         if both := _first_together(cron, known.crons[other.name], now):
             yield (
-                f"{other.title}, which usually takes {in_words(usual)}, starts at the same time, "
-                f"next at {both:%Y-%m-%d %H:%M} UTC: both would be slower."
+                f"{other.title}, which usually takes {format_duration(usual)}, starts at the same "
+                f"time, next at {both:%Y-%m-%d %H:%M} UTC: both would be slower."
             )
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from rich.text import Text
 
+from common.terminal import printable_line
+from common.text import format_duration
 from syncs import rhythm_words
-from syncs.freshness import in_words
 from syncs.models import RunState, SyncRun
-from syncs.printable import printable_line
 from syncs.queries import Status, SyncStatus
 
 
@@ -75,7 +75,11 @@ def _last(sync: SyncStatus, now: datetime) -> str:
     run = sync.last_run
     if run is None:
         return "never run"
-    ago = f" {in_words(max(now - run.finished_at, timedelta()))} ago" if run.finished_at else ""
+    ago = (
+        f" {format_duration(max(now - run.finished_at, timedelta()))} ago"
+        if run.finished_at
+        else ""
+    )
     return f"run {run.pk} {run.state}{ago}"
 
 
@@ -84,7 +88,7 @@ def _running(sync: SyncStatus, now: datetime) -> str:
     if run is None:
         return ""
     words = "runs now, for" if run.is_live else "fell silent, began before"
-    return f"run {run.pk} {words} {in_words(max(now - run.started_at, timedelta()))}"
+    return f"run {run.pk} {words} {format_duration(max(now - run.started_at, timedelta()))}"
 
 
 def _retry(run: SyncRun | None, now: datetime) -> str:
@@ -102,7 +106,7 @@ def _next(sync: SyncStatus, now: datetime) -> str:
 
 
 def _when(at: datetime, now: datetime) -> str:
-    return f"in {in_words(at - now)}" if at > now else "now"
+    return f"in {format_duration(at - now)}" if at > now else "now"
 
 
 def _iso(moment: datetime | None) -> str | None:

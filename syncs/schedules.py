@@ -12,9 +12,9 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 from django_q.models import Schedule
 
+from common.clock import database_now
+from common.errors import RainboError, UsageError
 from syncs import rhythm
-from syncs.clock import database_now
-from syncs.errors import RainboError, UsageError
 from syncs.freshness import Pause
 from syncs.models import RunState, SyncRun, SyncSchedule, Trigger
 from syncs.specs import Sync

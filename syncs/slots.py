@@ -17,12 +17,12 @@ from django.db.models import Max, Q, QuerySet
 from django.db.models.functions import Now
 from django_q.models import Schedule
 
+from common.clock import database_now
+from common.errors import UsageError
 from syncs import rhythm, runs, schedules, specs
-from syncs.errors import UsageError
 from syncs.freshness import Pause
 from syncs.models import RunState, SyncRun, SyncSchedule, Trigger
 from syncs.options import Options
-from syncs.queries import database_now
 
 MISSED_KEPT = 100  # missed planned times of a sync that are recorded at once
 DUE = Q(not_before=None) | Q(not_before__lte=Now())

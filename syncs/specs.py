@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from syncs.errors import UsageError
+from common.errors import UsageError
 
 if TYPE_CHECKING:
     from syncs.run import Run

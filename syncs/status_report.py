@@ -8,8 +8,9 @@ from typing import Any
 
 from rich.text import Text
 
-from syncs.freshness import GRAVE, Cause, Reason, State, in_words
-from syncs.printable import printable_line
+from common.terminal import printable_line
+from common.text import format_duration
+from syncs.freshness import GRAVE, Cause, Reason, State
 from syncs.queries import Status, SyncStatus, TargetStatus
 from syncs.recent import LastRun, Running
 from syncs.schedules import Planned
@@ -100,7 +101,7 @@ def _target_line(target: TargetStatus, width: int) -> Text:
     state, age = target.freshness.state, target.freshness.age
     line = Text(f"  {printable_line(target.label):<{width}}  ")
     line.append(f"{state.label:<{STATE_WIDTH}}", COLOURS[state])
-    line.append(f"  {'never' if age is None else in_words(age) + ' old':<14}")
+    line.append(f"  {'never' if age is None else format_duration(age) + ' old':<14}")
     if target.reason:
         line.append(f"  {printable_line(str(target.reason))}")
     line.rstrip()
@@ -110,7 +111,7 @@ def _target_line(target: TargetStatus, width: int) -> Text:
 def _last_run(run: LastRun | None, now: datetime) -> str:
     if run is None:
         return "never run"
-    ago = f" {in_words(now - run.finished_at)} ago" if run.finished_at else ""
+    ago = f" {format_duration(now - run.finished_at)} ago" if run.finished_at else ""
     took = f" in {run.seconds:.1f} s" if run.seconds is not None else ""
     return f"run {run.pk} {run.state}{ago}{took}"
 
@@ -119,7 +120,7 @@ def _running(run: Running | None, now: datetime) -> str:
     if run is None:
         return ""
     words = "under way for" if run.is_live else "silent, began"
-    return f"run {run.pk} {words} {in_words(max(now - run.started_at, timedelta()))}"
+    return f"run {run.pk} {words} {format_duration(max(now - run.started_at, timedelta()))}"
 
 
 def _planned(sync: SyncStatus, now: datetime) -> str:
@@ -127,7 +128,7 @@ def _planned(sync: SyncStatus, now: datetime) -> str:
         return printable_line(f"paused {sync.pause.in_words(now)}")
     if sync.next_slot is not None:
         wait = sync.next_slot - now
-        when = f"in {in_words(wait)}" if wait > timedelta() else "now"
+        when = f"in {format_duration(wait)}" if wait > timedelta() else "now"
         return f"next {when} ({sync.next_slot:%H:%M} UTC)"
     return "switched off" if sync.planned else "no schedule"
 
@@ -135,7 +136,7 @@ def _planned(sync: SyncStatus, now: datetime) -> str:
 def _worker(status: Status) -> str:
     if status.heartbeat is None:
         return "Workers: none has ever reported"
-    ago = in_words(max(status.now - status.heartbeat, timedelta()))
+    ago = format_duration(max(status.now - status.heartbeat, timedelta()))
     silent = "silent: " if status.worker_silent else ""
     return f"Workers or schedule_run: {silent}last sign of life {ago} ago"
 

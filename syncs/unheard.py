@@ -10,9 +10,9 @@ from django.db import transaction
 from django_q.models import Schedule
 from django_q.tasks import async_task
 
+from common.clock import database_now
 from syncs import rhythm, schedules
 from syncs.models import SyncRun
-from syncs.queries import database_now
 
 LONGEST = timedelta(days=1)
 

@@ -11,9 +11,10 @@ import psycopg
 from django.conf import settings
 from django.db import transaction
 
+from common.errors import RainboError
 from syncs import cancelling, closing, lease, specs
 from syncs.closing import Ending
-from syncs.errors import OverLimit, RainboError
+from syncs.errors import OverLimit
 from syncs.models import SyncRun
 
 logger = logging.getLogger("rainbo.run")

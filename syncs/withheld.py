@@ -9,8 +9,8 @@ from typing import Any
 
 from django.db import connection
 
+from common.errors import UsageError
 from syncs import specs
-from syncs.errors import UsageError
 from syncs.models import Confirmation, RunTarget, SyncRun, WithheldRow
 from syncs.specs import Hidden, Withheld
 

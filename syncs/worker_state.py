@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import connection
 
+from common.text import format_duration
 from syncs import schedules
-from syncs.freshness import in_words
 
 _FACTS = """
     SELECT clock_timestamp(),
@@ -81,7 +81,7 @@ def _queue(since: datetime | None, now: datetime) -> str:
     if (waited := _too_long(since, now)) is None:
         return ""
     return (
-        f"the oldest queued item has waited for {in_words(waited)}: "
+        f"the oldest queued item has waited for {format_duration(waited)}: "
         "the workers are too few, or stuck"
     )
 
@@ -90,7 +90,7 @@ def _schedules(since: datetime | None, now: datetime) -> str:
     if (waited := _too_long(since, now)) is None:
         return ""
     return (
-        f"a schedule has been due for {in_words(waited)} and does not fire: "
+        f"a schedule has been due for {format_duration(waited)} and does not fire: "
         "a session in RAINBO's own database may hold its row"
     )
 

@@ -7,4 +7,8 @@ class TenantsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from common import key_rotation
         from tenants import jobs, pruning, signals  # noqa: F401 (they register themselves)
+        from tenants.models import RdsInstance
+
+        key_rotation.register(RdsInstance, "password")

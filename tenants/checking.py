@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from common.clock import Clock
+from common.errors import RainboError
 from syncs import transfer
-from syncs.errors import RainboError
-from syncs.run import Clock
 from syncs.transfer import verbatim
 from tenants import contract, fleet, rights
 from tenants.findings import Finding, Level

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from syncs.errors import UsageError
+from common.errors import UsageError
 from syncs.models import RunTarget, TargetState
 from syncs.run import Run
 from syncs.specs import Target

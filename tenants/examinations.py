@@ -8,7 +8,7 @@ from datetime import datetime
 
 from django.db import IntegrityError, transaction
 
-from syncs.clock import database_now
+from common.clock import database_now
 from tenants.checking import Checked
 from tenants.findings import Finding, Level
 from tenants.models import InstanceExamination, RdsInstance

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from syncs.errors import RainboError
+from common.errors import RainboError
 from tenants import fleet
 from tenants.models import RdsInstance
 

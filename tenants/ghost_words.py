@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from syncs.errors import RainboError
+from common.errors import RainboError
 from syncs.run import Run
 from tenants import fleet
 from tenants.ghost_plan import Answer

@@ -13,8 +13,8 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import QuerySet
 
+from common.errors import UsageError
 from syncs import runs, tasks
-from syncs.errors import UsageError
 from syncs.guard import Limit
 from syncs.models import SyncRun, Trigger
 from syncs.options import Options

@@ -13,9 +13,9 @@ from typing import Any, Generic, TypeVar
 import psycopg
 from psycopg import sql
 
-from syncs import queries as engine
+from common import clock
+from common.errors import UsageError
 from syncs import transfer
-from syncs.errors import UsageError
 from syncs.transfer import Connection, Query
 from tenants import contract, fleet, queries, visits
 from tenants.choice import master
@@ -103,7 +103,7 @@ def ask(found: Lookup, limit: float = LIMIT) -> Live:
 
     Takes `limit` seconds at the most, unless that is too little to ask anybody.
     """
-    at, began = engine.database_now(), time.monotonic()
+    at, began = clock.database_now(), time.monotonic()
     known = found.shown + found.withheld
     ids_here = [route.source_id for route in known]
     directory = ask_master(found.key, ids_here, _patience(limit * OF_MASTER))

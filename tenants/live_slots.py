@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from syncs.errors import RainboError
+from common.errors import RainboError
 
 AT_ONCE = 2  # in one web process, whatever is asked
 

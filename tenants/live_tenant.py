@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg import sql
 
-from syncs import queries as engine
+from common import clock
 from syncs import transfer
 from syncs.errors import ContractBroken
 from syncs.transfer import Query
@@ -48,7 +48,7 @@ class Live:
 
 def read(tenant: Tenant, limit: float | None = None) -> Live:
     """One tenant, by the contract's own query, within a few seconds; stores nothing."""
-    at = engine.database_now()
+    at = clock.database_now()
 
     def ask(_: RdsInstance, source: fleet.Connection) -> dict[str, Any] | None:
         query = contract.query(NAME)

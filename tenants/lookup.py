@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from common import clock
+from common.errors import UsageError
+from common.text import format_duration
 from syncs import queries as engine
-from syncs.errors import UsageError
-from syncs.freshness import Reason, State, in_words
+from syncs.freshness import Reason, State
 from tenants import queries
 from tenants.models import RdsInstance, RouteRemoval
 from tenants.queries import ROUTING, Route
@@ -29,7 +31,7 @@ class Cache:
     def __str__(self) -> str:
         if self.age is None:
             return "never synced"
-        return f"{in_words(self.age)} old, {self.state.label}"
+        return f"{format_duration(self.age)} old, {self.state.label}"
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def find(email: str) -> Lookup:
 
 def cache_state() -> Cache:
     """How old the routes are, by the same judgement as everywhere."""
-    sync = engine.sync_status(ROUTING, engine.database_now())
+    sync = engine.sync_status(ROUTING, clock.database_now())
     target = next(iter(sync.targets), None)
     if target is None:
         return Cache(State.UNKNOWN, None, None, sync.reason)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, TypeVar
 
-from syncs.printable import printable_line
+from common.terminal import printable_line
 from tenants import comparing
 from tenants.comparing import Account
 from tenants.live_lookup import Live

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import IO
 
+from common.errors import RainboError
 from syncs import digest, joint_proof, transfer
 from syncs.digest import Hashing
-from syncs.errors import ROWS_REFUSED, RainboError, refusal
+from syncs.errors import ROWS_REFUSED, refusal
 from syncs.models import TargetState
 from syncs.run import Run
 from syncs.session import Session

@@ -12,18 +12,18 @@ import psycopg
 from django.conf import settings
 from psycopg import errors
 
+from common.errors import RainboError
+from common.terminal import printable_line
 from syncs.errors import (
     Conflict,
     ConnectionFailed,
     ContractBroken,
     LoginRefused,
     OwnDatabaseFailed,
-    RainboError,
     SourceError,
     SourceTimeout,
     TlsRefused,
 )
-from syncs.printable import printable_line
 from syncs.session import is_own
 from tenants.grants import grant_for, quoted
 from tenants.models import RdsInstance

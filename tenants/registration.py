@@ -8,9 +8,9 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
-from syncs.errors import UsageError
+from common.encryption import CredentialError
+from common.errors import UsageError
 from tenants import fleet, identity
-from tenants.credentials import CredentialError
 from tenants.identity import Register
 from tenants.instance_rules import broken_rules
 from tenants.models import RdsInstance

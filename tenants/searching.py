@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from django.db.models import Func, QuerySet, TextField, Value
 from django.db.models.functions import Collate
 
-from syncs.errors import UsageError
+from common.errors import UsageError
 from tenants import lookup, pasted, queries
 from tenants.lookup import Lookup
 from tenants.models import RdsInstance, Tenant, UserRoute

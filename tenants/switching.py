@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from syncs import shell
+from common import manage_command
 from tenants import ghosts
 from tenants.models import GhostUser, RdsInstance, Tenant, UserRoute
 from tenants.models.ghost import GhostState
@@ -50,4 +50,4 @@ def switch(instance: RdsInstance, *, active: bool) -> bool:
 def command(instance: RdsInstance, *, active: bool) -> str:
     """The line for a shell that does just that: it doesn't connect either."""
     wish = "--active" if active else "--inactive"
-    return shell.line(f"add_instance --update --id {instance.pk} {wish} --no-check")
+    return manage_command.line(f"add_instance --update --id {instance.pk} {wish} --no-check")

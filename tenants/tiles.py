@@ -10,11 +10,11 @@ from typing import Any
 from django.db import connection
 from django.db.models import Q
 
+from common.text import counted
 from syncs.models import Confirmation
 from tenants import downtime
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
-from tenants.words import counted
 
 CHECKS = 60  # of each instance: the last hour
 COUNTED = 2_000  # routes of one instance; more are said to be more

@@ -17,7 +17,8 @@ from typing import Any, Generic, TypeVar
 import psycopg
 from django.db import connections
 
-from syncs.errors import RainboError, SourceTimeout
+from common.errors import RainboError
+from syncs.errors import SourceTimeout
 from tenants.models import RdsInstance
 from tenants.refusals import in_words
 

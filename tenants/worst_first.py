@@ -15,7 +15,7 @@ from django.db import connection
 from django.db.models import F, Func, QuerySet, Value
 from django.db.models.expressions import RawSQL
 
-from syncs.console import BoundedPaginator
+from common.model_admin import BoundedPaginator
 
 # The limit inside keeps the planner from joining first and sorting everything afterwards.
 _IN_ORDER = """

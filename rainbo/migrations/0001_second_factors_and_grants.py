@@ -5,7 +5,7 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
-import tenants.credentials
+import common.encryption
 
 
 class Migration(migrations.Migration):
@@ -70,7 +70,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("made_at", models.DateTimeField(default=django.utils.timezone.now)),
-                ("secret", tenants.credentials.SealedField()),
+                ("secret", common.encryption.SealedField()),
                 (
                     "last_step",
                     models.BigIntegerField(

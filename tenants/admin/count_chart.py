@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from tenants.admin.broken_lines import broken_lines
+from common.charts import broken_lines
 from tenants.tenant_history import Day
 
 

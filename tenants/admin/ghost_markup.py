@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from syncs import markup
-from syncs.markup import Tone
+from common import markup
+from common.markup import Tone
 from tenants.ghost_coverage import MEANINGS, Coverage, Tally
 
 COVERAGE_TONES: dict[Coverage, Tone] = {

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from syncs import markup, shell
+from common import manage_command, markup
 from tenants import ghost_coverage, ghost_names, ghosts
 from tenants.admin.ghost_markup import Counted, badge, counts_in_line, coverage_counts
 from tenants.ghost_coverage import Coverage, Tally
@@ -92,9 +92,9 @@ def read(term: str, number: str | None) -> Matrix:
         term=term,
         summary=_summary(wanted, instances, tallies),
         commands=(
-            ("one admin", shell.line("sync_ghost_users --admin ID")),
-            ("one instance", shell.line("sync_ghost_users --rds ID")),
-            ("all", shell.line("sync_ghost_users")),
+            ("one admin", manage_command.line("sync_ghost_users --admin ID")),
+            ("one instance", manage_command.line("sync_ghost_users --rds ID")),
+            ("all", manage_command.line("sync_ghost_users")),
         ),
     )
 

@@ -11,8 +11,8 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from activity.log import record
+from common.errors import RainboError, UsageError
 from syncs import runs, tasks
-from syncs.errors import RainboError, UsageError
 from syncs.models import Trigger
 from syncs.options import Options
 from tenants import choice, ghost_coverage, ghosts

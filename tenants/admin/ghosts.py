@@ -15,9 +15,9 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from syncs import markup, shell
-from syncs.console import ReadOnlyAdmin
-from syncs.markup import Tone
+from common import manage_command, markup
+from common.markup import Tone
+from common.model_admin import ReadOnlyAdmin
 from tenants import ghost_coverage, ghosts
 from tenants.admin import ghost_matrix, ghost_syncing
 from tenants.models import GhostUser
@@ -90,7 +90,7 @@ class GhostAdmin(ReadOnlyAdmin):
         leaving = ghosts.inactive_with_leavers(wanted, [ghost.admin_id])
         context |= {
             "may_sync": ghost.instance.is_active or ghost.instance in leaving,
-            "sync_command": shell.line(words),
+            "sync_command": manage_command.line(words),
         }
         response: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
         return response

@@ -9,9 +9,9 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from syncs import markup
-from syncs.markup import Tone
-from tenants.admin.broken_lines import broken_lines
+from common import markup
+from common.charts import broken_lines
+from common.markup import Tone
 from tenants.health_history import BUCKET, Bar, History, Outage
 from tenants.models.instance import Health
 

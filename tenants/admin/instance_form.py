@@ -11,8 +11,8 @@ from unfold.widgets import (
     UnfoldAdminURLInputWidget,
 )
 
-from syncs.errors import UsageError
-from tenants.credentials import CredentialError
+from common.encryption import CredentialError
+from common.errors import UsageError
 from tenants.instance_rules import broken_rules
 from tenants.models import RdsInstance
 

@@ -12,9 +12,11 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from syncs import last_parts, markup, queries, report, shell, specs
+from common import manage_command, markup
+from common.markup import Tone
+from syncs import last_parts, queries, report, specs
+from syncs.badges import TARGET_TONES
 from syncs.freshness import State
-from syncs.markup import TARGET_TONES, Tone
 from syncs.models import RunTarget
 from syncs.queries import TargetStatus
 from tenants import examinations, ghost_coverage, health_history, tiles
@@ -66,8 +68,8 @@ def context(instance: RdsInstance) -> dict[str, Any]:
         "tenant_counts": _tenant_counts(instance),
         "examination": _examination(examinations.last_of(instance), now),
         "commands": {
-            "test": shell.line(f"check_fleet --rds {instance.pk}"),
-            "check": shell.line(f"sync_instance_health --rds {instance.pk}"),
+            "test": manage_command.line(f"check_fleet --rds {instance.pk}"),
+            "check": manage_command.line(f"sync_instance_health --rds {instance.pk}"),
         },
     }
 

@@ -9,8 +9,9 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from syncs import markup, queries
-from syncs.markup import Tone
+from common import markup
+from common.markup import Tone
+from syncs import queries
 from syncs.models import Confirmation
 from syncs.queries import TargetStatus
 from tenants.admin.instance_page import FRESHNESS_TONES

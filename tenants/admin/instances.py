@@ -18,8 +18,8 @@ from unfold.admin import ModelAdmin
 
 from activity.changes import Reading, reading
 from activity.recorded_admin import Recorded
-from syncs import markup
-from syncs.console import BoundedPaginator, CompletedList, Nothing, SafeAddresses
+from common import markup
+from common.model_admin import BoundedPaginator, CompletedList, Nothing, SafeAddresses
 from tenants import identity
 from tenants.admin import instance_checks, instance_page, instance_switching, instance_syncs
 from tenants.admin.health_strip import HEALTH_TONES, milliseconds

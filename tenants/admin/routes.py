@@ -15,10 +15,10 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from syncs import markup
-from syncs.console import Nothing, ReadOnlyAdmin
-from syncs.errors import UsageError
-from syncs.markup import Tone
+from common import markup
+from common.errors import UsageError
+from common.markup import Tone
+from common.model_admin import Nothing, ReadOnlyAdmin
 from syncs.models import Confirmation
 from tenants import lookup, searching, withheld_routes
 from tenants.models import RdsInstance, Tenant, UserRoute

@@ -8,8 +8,8 @@ from typing import Any
 
 from django.utils.safestring import SafeString
 
-from syncs import markup
-from syncs.markup import Tone
+from common import markup
+from common.markup import Tone
 from tenants.admin.tenant_markup import STATUS_TONES
 from tenants.live_tenant import Live
 from tenants.models import Tenant

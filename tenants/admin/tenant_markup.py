@@ -5,8 +5,8 @@ from __future__ import annotations
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from syncs import markup
-from syncs.markup import Tone
+from common import markup
+from common.markup import Tone
 from syncs.queries import TargetStatus
 from tenants.admin import instance_page
 from tenants.models import Tenant

@@ -14,10 +14,10 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from activity import history as activity_history
 from activity import queries as activity
-from syncs import last_parts, markup, queries, shell
-from syncs.markup import Tone
+from common import manage_command, markup, model_admin
+from common.markup import Tone
+from syncs import last_parts, queries
 from syncs.models import Confirmation
 from syncs.queries import SyncStatus
 from tenants import ghost_coverage, ghosts, tenant_history
@@ -73,7 +73,7 @@ def response(request: HttpRequest, tenant: Tenant, live: Live | None = None) -> 
         "numbers": days[::-1],
         "charts": count_chart.charts(days),
         "entries": activity.of_row(tenant),
-        "all": activity_history.page_of(Tenant._meta.label_lower, tenant.pk),
+        "all": model_admin.activity_page(Tenant._meta.label_lower, tenant.pk),
         **tenant_people.part(request, tenant, status[ROUTING], now),
         **_changes(request, tenant, now),
         **_door(request, tenant, now),
@@ -101,7 +101,7 @@ def _sync(tenant: Tenant, sync: SyncStatus) -> dict[str, Any]:
     rows = Confirmation.objects.filter(sync=SUMMARIES, target=str(tenant.instance_id))
     return {
         "tenants": rows.values_list("rows", flat=True).first(),
-        "command": shell.line(f"sync_tenant_summaries --rds {tenant.instance_id} --force"),
+        "command": manage_command.line(f"sync_tenant_summaries --rds {tenant.instance_id} --force"),
         "running": sync.running,
     }
 

@@ -8,8 +8,8 @@ from typing import Any
 from django.http import HttpRequest
 from django.urls import reverse
 
-from syncs import markup
-from syncs.markup import Tone
+from common import markup
+from common.markup import Tone
 from syncs.queries import SyncStatus
 from tenants import tenant_users
 from tenants.admin import instance_page

@@ -13,8 +13,8 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from syncs import markup
-from syncs.console import BoundedPaginator, CompletedList, Nothing, ReadOnlyAdmin
+from common import markup
+from common.model_admin import BoundedPaginator, CompletedList, Nothing, ReadOnlyAdmin
 from tenants import tenant_search, worst_first
 from tenants.admin import tenant_actions, tenant_markup, tenant_page
 from tenants.admin.tenant_filters import (

@@ -21,7 +21,8 @@ from functools import partial
 import psycopg
 from django.db import DatabaseError
 
-from syncs.errors import Conflict, ConnectionFailed, RainboError, SourceTimeout
+from common.errors import RainboError
+from syncs.errors import Conflict, ConnectionFailed, SourceTimeout
 from syncs.models import TargetState
 from syncs.run import Confirmed, Run
 from syncs.session import Session

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 from django.conf import settings
 
+from common.errors import RainboError
 from syncs import basis, digest, guard, held, joint_proof
-from syncs.errors import ROWS_REFUSED, RainboError, refusal
+from syncs.errors import ROWS_REFUSED, refusal
 from syncs.fleet_stage import FleetStage
 from syncs.guard import Limit
 from syncs.history import confirmed_lately, rows_a_day_ago

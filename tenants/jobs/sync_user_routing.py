@@ -6,8 +6,9 @@ import psycopg
 from django.conf import settings
 from psycopg import sql
 
+from common.errors import RainboError
 from syncs import difference, guard, held
-from syncs.errors import ROWS_REFUSED, ContractBroken, NotEqual, RainboError, refusal
+from syncs.errors import ROWS_REFUSED, ContractBroken, NotEqual, refusal
 from syncs.guard import Limit
 from syncs.history import rows_day_ago
 from syncs.models import TargetState

@@ -4,7 +4,7 @@ import django.core.validators
 import django.db.models.deletion
 from django.db import migrations, models
 
-import tenants.credentials
+import common.encryption
 
 
 class Migration(migrations.Migration):
@@ -55,7 +55,7 @@ class Migration(migrations.Migration):
                 ),
                 ("database", models.CharField(max_length=63)),
                 ("user", models.CharField(max_length=63)),
-                ("password", tenants.credentials.SealedField(editable=False)),
+                ("password", common.encryption.SealedField(editable=False)),
                 (
                     "ssl_mode",
                     models.CharField(

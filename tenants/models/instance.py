@@ -8,7 +8,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Max, Q
 
-from tenants.credentials import Binding, SealedField, seal, unseal
+from common.encryption import Binding, SealedField, seal, unseal
 
 
 class SslMode(models.TextChoices):

@@ -11,7 +11,8 @@ import pytest
 from django.contrib import admin
 
 from activity.actions import ACTIONS, in_words
-from activity.recorded_admin import HistoryInActivity, Recorded
+from activity.recorded_admin import Recorded
+from common.model_admin import HistoryInActivity
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("activity", "syncs", "tenants", "rainbo")

@@ -9,7 +9,7 @@ import pytest
 from django.template.loader import render_to_string
 
 from activity import queries
-from activity.history import page_of
+from common.model_admin import activity_page
 from tests.activity.rows import entry
 from tests.rows import instance_row
 
@@ -34,7 +34,7 @@ def test_the_latest_of_one_object_come_first() -> None:
 
 def test_a_page_shows_them_in_words() -> None:
     entry(before={"is_active": True}, after={"is_active": False})
-    page = shown(entries=queries.of("tenants.rdsinstance", 3), all=page_of("a.b", 3))
+    page = shown(entries=queries.of("tenants.rdsinstance", 3), all=activity_page("a.b", 3))
     assert "ann disabled an instance: is_active: yes → no" in page
     assert 'href="/admin/activity/activity/?of=a.b%3A3"' in page
     assert "Nobody has done anything here yet." in shown(entries=[])

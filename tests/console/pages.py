@@ -17,9 +17,9 @@ from django.contrib.auth.models import Group, User
 from django.db.models import Model, QuerySet
 
 from activity.models import Activity
+from common.encryption import Sealed
 from rainbo.models import Authenticator
 from syncs.models import RunState, SyncRun, SyncSchedule
-from tenants.credentials import Sealed
 from tenants.models import GhostUser, RdsInstance, Tenant, UserRoute
 
 Find = Callable[[], "QuerySet[Model]"]

@@ -1,4 +1,4 @@
-"""Imports run one way: rainbo → tenants, integrations → syncs → activity; localfleet is apart.
+"""Imports run one way: rainbo → tenants → syncs → activity → common; localfleet is apart.
 
 Nobody imports the benchmarks.
 """
@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("rainbo", "tenants", "integrations", "syncs", "activity", "localfleet", "bench")
+ROOMS = ("rainbo", "tenants", "syncs", "activity", "common", "localfleet", "bench")
 ALLOWED = {
-    "rainbo": {"rainbo", "tenants", "integrations", "syncs", "activity"},
-    "tenants": {"tenants", "syncs", "activity"},
-    "integrations": {"integrations", "syncs", "activity"},
-    "syncs": {"syncs", "activity"},
-    "activity": {"activity"},
+    "rainbo": {"rainbo", "tenants", "syncs", "activity", "common"},
+    "tenants": {"tenants", "syncs", "activity", "common"},
+    "syncs": {"syncs", "activity", "common"},
+    "activity": {"activity", "common"},
+    "common": {"common"},
     "localfleet": {"localfleet"},
-    "bench": {"bench", "tenants", "syncs", "localfleet"},
+    "bench": {"bench", "tenants", "syncs", "common", "localfleet"},
 }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import manage
-from syncs.errors import RainboError, UsageError
+from common.errors import RainboError, UsageError
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,11 +16,11 @@ from django.urls import get_resolver
 from django.utils import timezone
 
 from activity.models import Activity
+from common.encryption import Sealed
 from rainbo.models import Authenticator, RecoveryCodes
 from rainbo.roles import ROLES
 from syncs import reconcile, schedules
 from syncs.models import RunState, SyncRun, SyncSchedule, TargetState, Trigger
-from tenants.credentials import Sealed
 from tenants.models import GhostUser, Tenant, UserRoute
 from tests.rainbo.permissions import ACTIONS, NEVER, OPEN, PAGES, STAFF, Needs, Page
 from tests.rows import ended_run, instance_row, run_part, staff

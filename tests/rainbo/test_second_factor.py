@@ -18,11 +18,11 @@ from django_otp.oath import totp
 from pytest_django import Settings
 
 from activity.models import Activity
+from common.errors import UsageError
+from common.key_rotation import rotate_all
 from rainbo import second_factor
 from rainbo.models import Authenticator, RecoveryCodes
 from rainbo.second_factor import Offer
-from syncs.errors import UsageError
-from tenants.rotation import rotate_all
 from tests.pages import said, text_of
 from tests.rows import staff
 

@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.utils import timezone
 
+from common.markup import Tone
 from rainbo.verdict import Facts, Link, Verdict, judge
 from syncs.freshness import Cause, Freshness, Reason, State
-from syncs.markup import Tone
 from syncs.queries import Status, SyncStatus, TargetStatus
 from syncs.worker_state import WorkerState
 from tenants.models import RdsInstance

@@ -10,9 +10,9 @@ from django.core.management import call_command
 from django.test import Client
 from pytest_django import Settings
 
+from common.errors import RainboError, UsageError
 from syncs import cancelling, lease, runs
 from syncs.cancelling import Answer
-from syncs.errors import RainboError, UsageError
 from syncs.models import Confirmation, RunState, SyncRun, TargetState, Trigger
 from syncs.options import Options
 from syncs.run import Run

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from common.errors import RainboError
 from syncs import runs
-from syncs.errors import LeaseLost, RainboError
+from syncs.errors import LeaseLost
 from syncs.models import Lease, RunState, SyncRun, Trigger
 from syncs.options import Options
 from syncs.run import Run

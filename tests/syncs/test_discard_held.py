@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
+from common import clock
+from common.errors import UsageError
 from syncs import held, queries, reconcile, report, runs
-from syncs.errors import UsageError
 from syncs.freshness import Cause
 from syncs.models import (
     Confirmation,
@@ -118,7 +119,7 @@ def test_status_says_so_only_once_it_is_late() -> None:
     reconcile.reconcile()
     confirmation(ago=timedelta())
     run = held_run(ago=timedelta(minutes=1))
-    now = queries.database_now()
+    now = clock.database_now()
     assert reason(now).cause is Cause.HELD
     held.discard(run.pk, "ann", "a wrong master")
     assert reason(now) is None

@@ -2,6 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from common.text import format_duration
 from syncs.freshness import (
     Cause,
     Facts,
@@ -11,7 +12,6 @@ from syncs.freshness import (
     State,
     explain,
     grace,
-    in_words,
     judge,
     worst,
 )
@@ -145,4 +145,4 @@ def test_worst() -> None:
     ],
 )
 def test_in_words(seconds: int, words: str) -> None:
-    assert in_words(timedelta(seconds=seconds)) == words
+    assert format_duration(timedelta(seconds=seconds)) == words

@@ -11,8 +11,9 @@ import pytest
 from django.db import connection
 from pytest_django import Settings
 
+from common.errors import RainboError
 from syncs import runs, specs, watchdog
-from syncs.errors import OverLimit, RainboError
+from syncs.errors import OverLimit
 from syncs.models import Confirmation, RunState, SyncRun, TargetState, Trigger
 from syncs.options import Options
 from syncs.run import Run

@@ -11,9 +11,9 @@ from django.core.management import call_command
 from django.db.models.functions import Now
 from django_q.models import Schedule
 
+from common.terminal import printable
 from syncs.errors import ConnectionFailed
 from syncs.models import RunState, SyncSchedule, TargetState, WorkerEvent
-from syncs.printable import printable
 from syncs.run import Run
 from syncs.specs import Target
 from tests.caches import query

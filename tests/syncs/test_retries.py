@@ -9,9 +9,10 @@ import pytest
 from django.db import IntegrityError, OperationalError, connection, transaction
 from pytest_django import Settings
 
+from common.errors import RainboError
 from syncs import cancelling, closing, lease, retries, runs, tasks
 from syncs.closing import Ending
-from syncs.errors import Cancelled, ConnectionFailed, ContractBroken, RainboError, SourceTimeout
+from syncs.errors import Cancelled, ConnectionFailed, ContractBroken, SourceTimeout
 from syncs.models import RunState, SyncRun, TargetState, Trigger
 from syncs.options import Options
 from syncs.run import Run

@@ -12,8 +12,8 @@ from django.test import Client
 from django.urls import reverse
 
 from activity.models import Activity
+from common.errors import UsageError
 from syncs import held, runs
-from syncs.errors import UsageError
 from syncs.models import RunState, SyncRun, TargetState, Trigger
 from syncs.options import Options
 from tests.pages import said, text_of

@@ -7,8 +7,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from common.errors import RainboError, UsageError
 from syncs import lease, runs
-from syncs.errors import RainboError, UsageError
 from syncs.models import Lease, RunState, SyncRun, TargetState, Trigger
 from syncs.options import Options
 from syncs.run import Run

@@ -9,8 +9,8 @@ from django.core.management import call_command
 from django.db.models.functions import Now
 from django_q.models import Schedule
 
+from common.clock import database_now
 from syncs.models import RunState, SyncRun, SyncSchedule
-from syncs.queries import database_now
 from tests.rows import ended_run
 from tests.syncs.conftest import Make
 from tests.syncs.plans import NOON, of_slot, plan

@@ -13,10 +13,10 @@ from django_q.models import OrmQ, Schedule
 from django_q.scheduler import scheduler
 from django_q.tasks import async_task
 
+from common.clock import database_now
 from syncs import due, heartbeat, schedules, specs, tasks
 from syncs.errors import ConnectionFailed
 from syncs.models import Heartbeat, RunState, SyncRun, TargetState, Trigger
-from syncs.queries import database_now
 from syncs.run import Run
 from syncs.specs import Sync, Target
 from tests.caches import query

@@ -8,8 +8,8 @@ from django.db import IntegrityError
 from django.utils import timezone
 from django_q.models import Schedule
 
+from common.errors import UsageError
 from syncs import reconcile, rhythm, schedules
-from syncs.errors import UsageError
 from syncs.models import RunState, SyncRun, SyncSchedule
 from syncs.schedules import OFF, UNLIMITED, ChangedMeanwhile, Wanted
 from tests.caches import query

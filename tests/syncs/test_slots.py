@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 import pytest
 from django_q.models import Schedule
 
+from common.clock import database_now
 from syncs import rhythm, slots
 from syncs.models import RunState, SyncRun
-from syncs.queries import database_now
 from syncs.session import open_session
 from tests.syncs.conftest import Make
 from tests.syncs.plans import NOON, YEARLY, at, of_slot, outcomes, plan

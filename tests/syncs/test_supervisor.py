@@ -16,11 +16,12 @@ from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 from pytest_django import Settings
 
+from common.clock import database_now
 from localfleet import proc
 from syncs import cluster, heartbeat, supervisor
 from syncs.cluster import Cluster
 from syncs.models import Heartbeat, Lease, RunState, SyncRun, Trigger, WorkerEvent
-from syncs.queries import database_now, worker_heartbeat
+from syncs.queries import worker_heartbeat
 from syncs.supervisor import Supervisor, Watched
 from tests.children import until
 

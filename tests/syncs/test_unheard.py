@@ -7,9 +7,9 @@ from django.db.models.functions import Now
 from django_q.models import OrmQ, Schedule
 from django_q.signing import SignedPackage
 
+from common.clock import database_now
 from syncs import rhythm, schedules, unheard
 from syncs.models import SyncRun, SyncSchedule, Trigger
-from syncs.queries import database_now
 from syncs.schedules import Wanted
 from syncs.session import open_session
 

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
+from common.encryption import CredentialError
+from common.errors import UsageError
 from localfleet import databases
-from syncs.errors import ConnectionFailed, LoginRefused, UsageError, WrongIdentity
+from syncs.errors import ConnectionFailed, LoginRefused, WrongIdentity
 from tenants import fleet
-from tenants.credentials import CredentialError
 from tenants.models import RdsInstance
 from tests.instances import Instance, InstanceFleet
 

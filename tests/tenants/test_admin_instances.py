@@ -19,10 +19,10 @@ from django.views.debug import ExceptionReporter
 from django_q.models import OrmQ
 from pytest_django import Settings
 
+from common.encryption import seal
 from syncs.errors import ConnectionFailed
 from syncs.models import RunState, SyncRun, Trigger
 from tenants import fleet
-from tenants.credentials import seal
 from tenants.models import InstanceCheck, RdsInstance, Tenant
 from tenants.models.instance import Health
 from tests.caches import query, register

@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from syncs.console import BoundedPaginator
+from common.model_admin import BoundedPaginator
 from tenants.models import Tenant, UserRoute
 from tests.pages import text_of
 from tests.rows import confirmation, ended_run, instance_row, run_part

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from syncs.errors import UsageError
+from common.errors import UsageError
 from tenants.models import RdsInstance
 from tests.instances import InstanceFleet
 

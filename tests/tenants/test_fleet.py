@@ -9,16 +9,10 @@ import pytest
 from psycopg.pq import Conninfo
 from pytest_django import Settings
 
+from common.errors import RainboError
 from localfleet import databases
 from syncs import transfer
-from syncs.errors import (
-    Conflict,
-    ConnectionFailed,
-    ContractBroken,
-    LoginRefused,
-    RainboError,
-    SourceTimeout,
-)
+from syncs.errors import Conflict, ConnectionFailed, ContractBroken, LoginRefused, SourceTimeout
 from tenants import contract, fleet
 from tenants.models import RdsInstance
 from tests.caches import register

@@ -13,9 +13,9 @@ from django.db import connection
 from django.db.models.functions import Now
 
 import tenants.jobs  # noqa: F401 (registers the syncs)
+from common.errors import UsageError
 from localfleet.fleet import LocalFleet
 from syncs import runs
-from syncs.errors import UsageError
 from syncs.models import RunState, SyncRun, TargetState, Trigger
 from syncs.options import Options
 from tenants.models import GhostUser, RdsInstance

@@ -5,10 +5,10 @@ from cryptography.fernet import Fernet
 from django.core.management import call_command
 from pytest_django import Settings
 
-from tenants import credentials, rotation
-from tenants.credentials import CredentialError, Sealed
+from common import encryption, key_rotation
+from common.encryption import CredentialError, Sealed
 from tenants.models import RdsInstance
-from tests.tenants.test_credentials import SECRET, stored
+from tests.common.test_encryption import SECRET, stored
 
 pytestmark = pytest.mark.django_db
 
@@ -59,7 +59,7 @@ def test_a_password_that_no_key_opens_is_named(
 def test_a_password_that_changes_meanwhile_is_not_lost(
     new_key: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rotate = credentials.rotate
+    rotate = encryption.rotate
     changed: list[bool] = []
 
     def slow(sealed: Sealed) -> Sealed:
@@ -70,8 +70,8 @@ def test_a_password_that_changes_meanwhile_is_not_lost(
             instance.save()
         return rotate(sealed)
 
-    monkeypatch.setattr(credentials, "rotate", slow)
-    assert rotation.rotate_all().renewed == 2
+    monkeypatch.setattr(encryption, "rotate", slow)
+    assert key_rotation.rotate_all().renewed == 2
     settings.RAINBO_CREDENTIAL_KEYS = [new_key]
     assert RdsInstance.objects.get(pk=1).reveal_password() == "new one"
 

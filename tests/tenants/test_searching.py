@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from syncs.errors import UsageError
+from common.errors import UsageError
 from tenants import searching
 from tenants.models import Tenant, UserRoute
 from tenants.searching import Found, search

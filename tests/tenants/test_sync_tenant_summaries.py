@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from syncs.errors import UsageError
+from common.errors import UsageError
 from syncs.models import Confirmation, RunState, SyncRun, TargetState, Trigger, WithheldRow
 from tenants import tenant_merge
 from tenants.models import RdsInstance, Tenant, TenantChange, TenantDailyCount

@@ -7,8 +7,8 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import transaction
 
 from activity.log import record_by
+from common.errors import UsageError
 from rainbo import second_factor
-from syncs.errors import UsageError
 
 
 class Command(BaseCommand):

@@ -5,12 +5,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from common.errors import UsageError
+from common.terminal import json_text, printable_line
 from syncs import cancelling, report
 from syncs.cancelling import Answer
 from syncs.command import actor
-from syncs.errors import UsageError
 from syncs.models import SyncRun
-from syncs.printable import json_text, printable_line
 
 
 class Command(BaseCommand):

@@ -4,9 +4,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from common.terminal import json_text, printable_line
 from syncs import held, report
 from syncs.command import actor
-from syncs.printable import json_text, printable_line
 
 
 class Command(BaseCommand):

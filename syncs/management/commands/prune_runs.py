@@ -5,7 +5,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from syncs import pruning, queries
+from common import clock
+from syncs import pruning
 
 
 class Command(BaseCommand):
@@ -17,7 +18,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, **options: Any) -> None:
-        done = pruning.prune(queries.database_now(), options["older_than"])
+        done = pruning.prune(clock.database_now(), options["older_than"])
         counts = ", ".join(f"{pruned.what} {pruned.count:,}" for pruned in done)
         self.stdout.write(f"Deleted what is older than {options['older_than']} days: {counts}.")
 

@@ -6,8 +6,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from rich.console import Console
 
+from common import clock
+from common.terminal import json_text
 from syncs import queries, status_report
-from syncs.printable import json_text
 
 
 class Command(BaseCommand):
@@ -23,7 +24,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
     def handle(self, **options: Any) -> None:
-        status = queries.status(queries.database_now())
+        status = queries.status(clock.database_now())
         if options["json"]:
             self.stdout.write(json_text(status_report.document(status)))
         else:

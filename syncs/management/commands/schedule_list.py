@@ -5,8 +5,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from rich.console import Console
 
+from common import clock
+from common.terminal import json_text
 from syncs import queries, schedule_report
-from syncs.printable import json_text
 
 
 class Command(BaseCommand):
@@ -16,7 +17,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
     def handle(self, **given: Any) -> None:
-        status = queries.status(queries.database_now())
+        status = queries.status(clock.database_now())
         if given["json"]:
             self.stdout.write(json_text(schedule_report.document(status)))
             return

@@ -5,10 +5,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from common.terminal import json_text
 from syncs import due, lost, report, runs, specs, tasks
 from syncs.command import Talk, interruptible
 from syncs.models import RunState, SyncRun
-from syncs.printable import json_text
 
 
 class Command(BaseCommand):

@@ -7,9 +7,9 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from common.errors import UsageError
 from syncs import runs, specs
 from syncs.command import SyncCommand, Talk, actor
-from syncs.errors import UsageError
 from syncs.models import SyncRun, SyncSchedule, Trigger
 from syncs.options import Options
 

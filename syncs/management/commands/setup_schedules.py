@@ -8,8 +8,8 @@ import psycopg
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError
 
+from common.terminal import json_text, printable_line
 from syncs import reconcile, schedules, specs
-from syncs.printable import json_text, printable_line
 from syncs.reconcile import Finding
 from syncs.rhythm_words import in_words
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from common.terminal import json_text
 from syncs import queries
-from syncs.printable import json_text
 from syncs.worker_state import WorkerState
 
 

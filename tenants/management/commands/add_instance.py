@@ -8,8 +8,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from syncs import shell
-from syncs.errors import UsageError
+from common import manage_command
+from common.errors import UsageError
 from tenants import registration
 from tenants.models.instance import AuthMethod, SslMode
 from tenants.registration import Wish
@@ -68,9 +68,8 @@ class Command(BaseCommand):
             instance = registration.add(given["id"], wish)
         did = "changed" if given["update"] else "registered"
         how = "without connecting" if given["no_check"] else "it answers"
-        self.stdout.write(
-            f"{instance} is {did} ({how}). Next: {shell.line(f'check_fleet --rds {instance.pk}')}"
-        )
+        then = manage_command.line(f"check_fleet --rds {instance.pk}")
+        self.stdout.write(f"{instance} is {did} ({how}). Next: {then}")
 
 
 def _wish(given: dict[str, Any]) -> Wish:

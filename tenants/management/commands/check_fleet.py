@@ -8,8 +8,8 @@ from django.core.management.base import BaseCommand, CommandParser
 from rich.console import Console
 from rich.text import Text
 
-from syncs.errors import UsageError
-from syncs.printable import printable_line
+from common.errors import UsageError
+from common.terminal import printable_line
 from tenants import checking, examinations
 from tenants.checking import Checked
 from tenants.command import add_rds

@@ -6,8 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from syncs.errors import UsageError
-from syncs.printable import printable, printable_line
+from common.errors import UsageError
+from common.terminal import printable, printable_line
 from tenants import live_lookup, lookup_report
 from tenants.live_lookup import Live
 from tenants.searching import Found, search

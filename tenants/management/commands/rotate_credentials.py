@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from tenants.rotation import Rotation, rotate_all
+from common.key_rotation import Rotation, rotate_all
 
 
 class Command(BaseCommand):

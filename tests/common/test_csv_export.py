@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from activity.export import csv_response, guarded
+from common.csv_export import csv_response, guarded
 
 
 def lines(response: Any) -> list[list[str]]:

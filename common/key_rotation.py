@@ -1,7 +1,4 @@
-"""Seals every stored secret anew under the newest key, while everything runs.
-
-Instances' passwords, and what other rooms have registered.
-"""
+"""Seals every stored secret anew under the newest key, while everything runs."""
 
 from __future__ import annotations
 
@@ -11,8 +8,7 @@ from typing import Any
 from cryptography.fernet import InvalidToken
 from django.db.models import QuerySet
 
-from tenants import credentials
-from tenants.models import RdsInstance
+from common import encryption
 
 
 @dataclass(frozen=True)
@@ -23,12 +19,13 @@ class Rotation:
     lost: tuple[str, ...]
 
 
-_sealed: list[tuple[Any, str]] = [(RdsInstance, "password")]
+_sealed: list[tuple[Any, str]] = []
 
 
 def register(model: Any, field: str) -> None:
-    """Let a room seal a field of its own under the same keys."""
-    _sealed.append((model, field))
+    """Take part: a room registers each field that it seals. Once more does no harm."""
+    if (model, field) not in _sealed:
+        _sealed.append((model, field))
 
 
 def rotate_all() -> Rotation:
@@ -49,7 +46,7 @@ def _rotate(rows: QuerySet[Any], field: str) -> bool:
     Raises InvalidToken when no key opens it. False when the row was deleted meanwhile.
     """
     while (stored := rows.values_list(field, flat=True).first()) is not None:
-        sealed = credentials.rotate(stored)
+        sealed = encryption.rotate(stored)
         if rows.filter(**{field: stored}).update(**{field: sealed}):
             return True
     return False

@@ -16,7 +16,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.db import models
 
-from syncs.errors import RainboError, UsageError
+from common.errors import RainboError, UsageError
 
 
 class CredentialError(RainboError):

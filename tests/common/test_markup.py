@@ -8,8 +8,9 @@ import pytest
 from django.db.models import TextChoices
 from django.utils import timezone
 
-from syncs import markup
-from syncs.markup import Tone
+from common import markup
+from common.markup import Tone
+from syncs import badges
 from syncs.models import RunState, TargetState
 
 NOW = datetime(2026, 3, 1, 12, 0, 3, tzinfo=UTC)
@@ -17,7 +18,7 @@ NOW = datetime(2026, 3, 1, 12, 0, 3, tzinfo=UTC)
 
 @pytest.mark.parametrize(
     ("states", "tones"),
-    [(RunState, markup.RUN_TONES), (TargetState, markup.TARGET_TONES)],
+    [(RunState, badges.RUN_TONES), (TargetState, badges.TARGET_TONES)],
 )
 def test_every_state_has_a_tone(states: type[TextChoices], tones: Mapping[str, Tone]) -> None:
     assert set(tones) == set(states.values)

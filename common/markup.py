@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from syncs import freshness
-from syncs.models import RunState, TargetState
+from common import text
 
 
 class Tone(StrEnum):
@@ -25,46 +22,15 @@ class Tone(StrEnum):
     QUIET = "quiet"
 
 
-RUN_TONES: Mapping[str, Tone] = {
-    RunState.QUEUED: Tone.BUSY,
-    RunState.RUNNING: Tone.BUSY,
-    RunState.SUCCEEDED: Tone.GOOD,
-    RunState.PARTIAL: Tone.WARNING,
-    RunState.HELD: Tone.WARNING,
-    RunState.FAILED: Tone.BAD,
-    RunState.LOST: Tone.BAD,
-    RunState.CANCELLED: Tone.QUIET,
-    RunState.SKIPPED: Tone.QUIET,
-}
-TARGET_TONES: Mapping[str, Tone] = {
-    TargetState.WAITING: Tone.BUSY,
-    TargetState.SUCCEEDED: Tone.GOOD,
-    TargetState.HELD: Tone.WARNING,
-    TargetState.FAILED: Tone.BAD,
-    TargetState.SKIPPED: Tone.QUIET,
-}
-
-
 def badge(word: str, tone: Tone, why: str = "") -> SafeString:
     """A state as a word with a colour and a shape; why: what a pointer over it tells."""
     title = format_html(' title="{}"', why) if why else ""
     return format_html('<span class="badge badge-{}"{}>{}</span>', tone.value, title, word)
 
 
-def run_badge(state: str, *, discarded: bool) -> SafeString:
-    """A run's state; of a held one, whether a person has decided against it."""
-    shown = badge(state, RUN_TONES[state])
-    return format_html("{} {}", shown, badge("discarded", Tone.QUIET)) if discarded else shown
-
-
 def quiet(word: str) -> SafeString:
     """What is missing or unknown, said in a word."""
     return format_html('<span class="quiet">{}</span>', word)
-
-
-def run_link(pk: int, words: str = "") -> SafeString:
-    url = reverse("admin:syncs_syncrun_change", args=[pk])
-    return format_html('<a class="link" href="{}">{}</a>', url, words or f"run {pk}")
 
 
 def age(at: datetime | None, now: datetime, missing: str = "never") -> SafeString:
@@ -91,8 +57,8 @@ def exact(at: datetime) -> str:
 
 def distance(at: datetime, now: datetime) -> str:
     if at > now:
-        return f"in {freshness.in_words(at - now)}"
-    return f"{freshness.in_words(now - at)} ago"
+        return f"in {text.format_duration(at - now)}"
+    return f"{text.format_duration(now - at)} ago"
 
 
 def number(value: int | None, missing: str = "unknown") -> SafeString:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from cryptography.fernet import Fernet
 
-from rainbo.redact import redact, redact_value
+from common.redaction import redact, redact_value
 
 SECRET = "hunter2-Zz"
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from syncs.printable import printable, printable_line
+from common.terminal import printable, printable_line
 
 
 @pytest.mark.parametrize(

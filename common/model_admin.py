@@ -10,15 +10,15 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.exceptions import DisallowedModelAdminLookup
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponseBase, QueryDict
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, QueryDict
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils.functional import cached_property
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
-from activity.recorded_admin import HistoryInActivity
-
 View = Callable[..., HttpResponseBase]
+OF = "of"  # a list's parameter: app.model:id
 REFRESH = "X-Rainbo-Refresh"  # a page asks by itself: no sign of a person
 
 
@@ -129,6 +129,22 @@ class CompletedList(SafeList):
 
     def wider_link(self) -> str:
         return str(self.get_query_string({"q": self.nothing.wider}, ["p"]))
+
+
+def activity_page(kind: str, pk: object) -> str:
+    """The list of what was done to one object. kind: app.model."""
+    return reverse("admin:activity_activity_changelist", query={OF: f"{kind}:{pk}"})
+
+
+class HistoryInActivity:
+    """Goes before ModelAdmin among the bases: Django's own history may be changed, ours not."""
+
+    model: Any
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: Any = None
+    ) -> HttpResponse:
+        return HttpResponseRedirect(activity_page(self.model._meta.label_lower, object_id))
 
 
 class ReadOnlyAdmin(SafeAddresses, HistoryInActivity, ModelAdmin):

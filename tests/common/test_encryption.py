@@ -8,8 +8,8 @@ from django.core import serializers
 from django.db import connection
 from pytest_django import Settings
 
-from syncs.errors import UsageError
-from tenants.credentials import CredentialError, Sealed
+from common.encryption import CredentialError, Sealed
+from common.errors import UsageError
 from tenants.models import RdsInstance
 
 SECRET = "correct horse"

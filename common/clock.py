@@ -1,0 +1,34 @@
+"""The time by which everything is judged: servers whose clocks differ agree on it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import connection
+
+
+def database_now() -> datetime:
+    """The clock of RAINBO's own database."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        now: datetime = cursor.fetchone()[0]
+        return now
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The own database's time, carried on by a monotonic clock; never ahead of it."""
+
+    anchor: datetime
+    monotonic: float
+
+    @classmethod
+    def read(cls) -> Clock:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT clock_timestamp()")
+            return cls(cursor.fetchone()[0], time.monotonic())
+
+    def now(self) -> datetime:
+        return self.anchor + timedelta(seconds=time.monotonic() - self.monotonic)

@@ -1,0 +1,57 @@
+"""How pages, messages and reports put things into words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+LONGEST = 200  # characters of an error inside a sentence
+
+
+def counted(count: int | None, unit: str, *, more: bool = False) -> str:
+    """`14 tenants`; what nobody knows is said to be unknown."""
+    if count is None:
+        return f"an unknown number of {unit}s"
+    words = f"{count:,} {unit}" if count == 1 and not more else f"{count:,} {unit}s"
+    return f"more than {words}" if more else words
+
+
+def sentence(words: str) -> str:
+    """With a capital and a stop, unless it asks something."""
+    stop = "" if words.endswith("?") else "."
+    return f"{words[:1].upper()}{words[1:].removesuffix('.')}{stop}"
+
+
+def truncate(words: str, longest: int = LONGEST) -> str:
+    words = " ".join(words.split())
+    return words if len(words) <= longest else f"{words[: longest - 1].rstrip()}…"
+
+
+def format_clock(at: datetime, now: datetime) -> str:
+    """`13:05 UTC` in the viewer's zone, with the day unless it is today."""
+    local, today = timezone.localtime(at), timezone.localtime(now).date()
+    return f"{local:%H:%M %Z}" if local.date() == today else f"{local:%Y-%m-%d %H:%M %Z}"
+
+
+def since(at: datetime | None, now: datetime) -> str:
+    return f" since {format_clock(at, now)}" if at else ""
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """The first of them, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def format_duration(length: timedelta) -> str:
+    """`3 s`, `5 min`, `2 h 10 min`, `4 d 3 h`: the two largest units, the second if not zero."""
+    seconds = int(length.total_seconds())
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    for at, (unit, size) in enumerate(units):
+        if seconds >= size:
+            rest, name = (seconds % size, units[at + 1]) if at + 1 < len(units) else (0, ("", 1))
+            more = f" {rest // name[1]} {name[0]}" if rest // name[1] and unit != "min" else ""
+            return f"{seconds // size} {unit}{more}"
+    return "0 s"

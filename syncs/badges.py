@@ -1,0 +1,42 @@
+"""How pages show states, ages and numbers: one way for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from common.markup import Tone, badge
+from syncs.models import RunState, TargetState
+
+RUN_TONES: Mapping[str, Tone] = {
+    RunState.QUEUED: Tone.BUSY,
+    RunState.RUNNING: Tone.BUSY,
+    RunState.SUCCEEDED: Tone.GOOD,
+    RunState.PARTIAL: Tone.WARNING,
+    RunState.HELD: Tone.WARNING,
+    RunState.FAILED: Tone.BAD,
+    RunState.LOST: Tone.BAD,
+    RunState.CANCELLED: Tone.QUIET,
+    RunState.SKIPPED: Tone.QUIET,
+}
+TARGET_TONES: Mapping[str, Tone] = {
+    TargetState.WAITING: Tone.BUSY,
+    TargetState.SUCCEEDED: Tone.GOOD,
+    TargetState.HELD: Tone.WARNING,
+    TargetState.FAILED: Tone.BAD,
+    TargetState.SKIPPED: Tone.QUIET,
+}
+
+
+def run_badge(state: str, *, discarded: bool) -> SafeString:
+    """A run's state; of a held one, whether a person has decided against it."""
+    shown = badge(state, RUN_TONES[state])
+    return format_html("{} {}", shown, badge("discarded", Tone.QUIET)) if discarded else shown
+
+
+def run_link(pk: int, words: str = "") -> SafeString:
+    url = reverse("admin:syncs_syncrun_change", args=[pk])
+    return format_html('<a class="link" href="{}">{}</a>', url, words or f"run {pk}")

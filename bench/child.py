@@ -21,10 +21,11 @@ django.setup()
 from django.contrib.auth.models import User  # noqa: E402
 from django.db import connection  # noqa: E402
 
-from syncs import difference, runs, transfer  # noqa: E402
-from syncs.digest import Hashing  # noqa: E402
+from syncs.engine import runs  # noqa: E402
+from syncs.engine.options import Options  # noqa: E402
 from syncs.models import RunLog, RunTarget, SyncRun, TargetState, Trigger  # noqa: E402
-from syncs.options import Options  # noqa: E402
+from syncs.transfer import copy_stream, difference  # noqa: E402
+from syncs.transfer.digest import Hashing  # noqa: E402
 from tenants import choice, contract, directory, fleet, identity, route_merge  # noqa: E402
 from tenants.models import RdsInstance, UserRoute  # noqa: E402
 
@@ -88,7 +89,7 @@ def digests(_: Task) -> dict[str, Any]:
     with fleet.connect(master, "bench") as source, fleet.snapshot(source):
         started = time.monotonic()
         difference.ask_digests(source, contract.query(route_merge.NAME), cached)
-        transfer.take(source, lambda _: None)
+        copy_stream.take(source, lambda _: None)
         return {"seconds": time.monotonic() - started}
 
 

@@ -16,7 +16,8 @@ from django.db import connection, connections
 
 from rainbo import roles
 from rainbo.backends import EVERYBODY
-from syncs import rhythm, specs
+from syncs.engine import registry
+from syncs.schedules import crontab
 
 OLDEST_LIBPQ = 16
 UTF8 = "UTF8"
@@ -165,11 +166,11 @@ def fleet_limits(**_: object) -> Iterator[CheckMessage]:
 
 @register()
 def schedules(**_: object) -> Iterator[CheckMessage]:
-    known = [sync.name for sync in specs.all_syncs()]
+    known = [sync.name for sync in registry.all_syncs()]
     for name, cron in settings.RAINBO_SCHEDULES.items():
         if name not in known:
             yield _schedule_error(f"names {name!r}, which is no sync", ", ".join(known))
-        if not rhythm.is_valid(rhythm.normal(cron)):
+        if not crontab.is_valid(crontab.normal(cron)):
             wrong = f"gives {name} {cron!r}, which has no planned times"
             yield _schedule_error(wrong, "five fields of cron, such as */15 * * * *")
 
@@ -180,7 +181,7 @@ def _schedule_error(wrong: str, right: str) -> Error:
 
 @register()
 def run_limits(**_: object) -> Iterator[CheckMessage]:
-    known = [sync.name for sync in specs.all_syncs()]
+    known = [sync.name for sync in registry.all_syncs()]
     for name in settings.RAINBO_RUN_LIMITS.keys() - set(known):
         yield Error(
             f"RAINBO_RUN_LIMITS names {name!r}, which is no sync.",

@@ -22,8 +22,8 @@ from common.markup import Tone
 from common.model_admin import REFRESH
 from rainbo import now_syncs, now_tiles, verdict
 from rainbo.verdict import Link
-from syncs import queries
-from syncs.worker_state import WorkerState
+from syncs.status import queries
+from syncs.status.workers import WorkerState
 from tenants import tiles
 
 NAMED = 4  # other troubles that are named under the verdict

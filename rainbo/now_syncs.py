@@ -15,12 +15,12 @@ from common import manage_command, markup, text
 from common.errors import UsageError
 from common.markup import Tone, seconds_in_words
 from common.text import format_duration
-from syncs.badges import RUN_TONES
-from syncs.freshness import Cause, Reason, State
+from syncs.admin.badges import RUN_TONES
+from syncs.engine.options import Options
 from syncs.models import RunState, SyncSchedule
-from syncs.options import Options
-from syncs.queries import Status, SyncStatus
-from syncs.strips import Bar, OpenRun, Strip, last_runs, open_runs
+from syncs.status.freshness import Cause, Reason, State
+from syncs.status.queries import Status, SyncStatus
+from syncs.status.run_history import Bar, OpenRun, Strip, last_runs, open_runs
 
 STATE_TONES: Mapping[State, Tone] = {
     State.ON_TIME: Tone.GOOD,

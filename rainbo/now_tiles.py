@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from common import markup, text
 from common.markup import Tone
 from rainbo.now_syncs import STATE_TONES
-from syncs.queries import Status
+from syncs.status.queries import Status
 from tenants import tiles
 from tenants.admin.health_strip import HEALTH_TONES
 from tenants.models import RdsInstance

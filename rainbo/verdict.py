@@ -11,9 +11,9 @@ from common import text
 from common.markup import Tone
 from common.text import format_duration, listed
 from rainbo.phrases import Subject
-from syncs.freshness import Cause, Reason, State
-from syncs.queries import Status, SyncStatus, TargetStatus
-from syncs.worker_state import WorkerState
+from syncs.status.freshness import Cause, Reason, State
+from syncs.status.queries import Status, SyncStatus, TargetStatus
+from syncs.status.workers import WorkerState
 from tenants.tiles import Down, Fleet
 
 SILENCE = timedelta(minutes=3)

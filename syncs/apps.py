@@ -7,4 +7,4 @@ class SyncsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from syncs import worker_signals  # noqa: F401 (listens to the queue's signals)
+        from syncs.workers import signals  # noqa: F401 (listens to the queue's signals)

@@ -15,12 +15,16 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django_q.tasks import async_task
 
-from syncs import lost, runs, slots
+from common.clock import database_now
+from syncs.dispatch import lost_triggers, slots
+from syncs.engine import lost_runs, runs
+from syncs.engine.host import here
+from syncs.engine.options import Options
 from syncs.models import RunState, SyncRun, Trigger
-from syncs.options import Options
-from syncs.place import here
 
 RUN_QUEUED = "syncs.tasks.run_queued"
+ANSWER_HEARTBEAT = "syncs.tasks.answer_heartbeat"
+MAINTAIN = "syncs.tasks.maintain"
 
 _BEAT = """
     INSERT INTO syncs_heartbeat (worker, at) VALUES (%s, clock_timestamp())
@@ -29,7 +33,8 @@ _BEAT = """
 
 def run_slot(sync: str, slot: str | None = None) -> None:
     """A schedule's task: run what is due of the sync. slot: the planned time in ISO format."""
-    tend()
+    keep()
+    ring_for_overlooked()
     if slot is None:
         runs.execute(runs.request(sync, Options(), Trigger.SCHEDULE))
         return
@@ -50,16 +55,28 @@ def run_queued(pk: int) -> None:
         runs.request(record.sync, Options.from_json(record.options), Trigger.SIGNAL, record.actor)
 
 
-def tend() -> None:
-    """What every minute's task does beside its own: so that nothing waits for ever."""
+def answer_heartbeat(place: str, session: int, until: str) -> None:
+    """The task: a worker of that cluster notes it, one of another hands it on for a while."""
+    if (place, session) == (here(), os.getsid(0)):
+        maintain()
+        return
     keep()
     ring_for_overlooked()
+    if database_now() < datetime.fromisoformat(until):
+        async_task(ANSWER_HEARTBEAT, place, session, until)
+
+
+def maintain() -> None:
+    """What no planned time brings about: retries, lost runs, lost rings. Any worker does it."""
+    keep()
+    ring_for_overlooked()
+    lost_triggers.retrigger()
 
 
 def keep(who: str = "") -> None:
     """Note that this process works, bury lost runs, and keep the planned times in order."""
     beat(who)
-    lost.sweep()
+    lost_runs.sweep()
     slots.mend_next_runs()
 
 

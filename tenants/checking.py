@@ -8,8 +8,8 @@ from datetime import datetime
 
 from common.clock import Clock
 from common.errors import RainboError
-from syncs import transfer
-from syncs.transfer import verbatim
+from syncs.transfer import copy_stream
+from syncs.transfer.copy_stream import verbatim
 from tenants import contract, fleet, rights
 from tenants.findings import Finding, Level
 from tenants.models import RdsInstance
@@ -120,7 +120,7 @@ def _queries(instance: RdsInstance, source: fleet.Connection) -> list[Finding]:
     names = ["sync_tenant_summaries", "find_user"]
     names += ["sync_user_routing"] if instance.is_master else []
     checks: dict[str, Callable[[], object]] = {
-        name: lambda name=name: transfer.probe(source, contract.query(name))  # type: ignore[misc]
+        name: lambda name=name: copy_stream.probe(source, contract.query(name))  # type: ignore[misc]
         for name in names
     }
     checks["sync_ghost_users"] = lambda: source.execute(

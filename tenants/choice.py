@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from common.errors import UsageError
+from syncs.engine.run import Run
+from syncs.engine.targets import Target
 from syncs.models import RunTarget, TargetState
-from syncs.run import Run
-from syncs.specs import Target
 from tenants.models import RdsInstance
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from syncs.command import SyncCommand
-from syncs.options import Options
+from syncs.engine.options import Options
+from syncs.management.base import SyncCommand
 from tenants.choice import check_ids
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from django.conf import settings
 
 from syncs.errors import ContractBroken
-from syncs.transfer import Column, Query
+from syncs.transfer.copy_stream import Column, Query
 
 SHIPPED = Path(__file__).parent / "jobs"
 

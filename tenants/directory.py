@@ -11,13 +11,13 @@ from math import log2
 
 from psycopg import sql
 
-from syncs import basis, difference, digest, proof, transfer
-from syncs.digest import EVERY, Hashing
+from syncs.engine.run import Run
 from syncs.errors import NotEqual
 from syncs.models import Confirmation
-from syncs.proof import Cached
-from syncs.run import Run
-from syncs.staging import Stage
+from syncs.transfer import copy_stream, difference, digest, proof
+from syncs.transfer.digest import EVERY, Hashing
+from syncs.transfer.proof import Cached
+from syncs.transfer.staging import Stage
 from tenants import contract, route_merge
 from tenants.models import RdsInstance
 from tenants.reading import Taken, take_all
@@ -56,7 +56,7 @@ class Directory:
         self.session, self.sync = run.session, run.record.sync
         self.source, self.target, self.stage = source, str(source.pk), stage
         last = Confirmation.objects.filter(sync=self.sync, target=self.target).first()
-        self.last = basis.read(last.basis) if last else {}
+        self.last = digest.parse_basis(last.basis) if last else {}
         self.facts: dict[str, str] = {}
         self.is_whole, self.differs = True, True
         self.why, self.alarming = alarm, bool(alarm)
@@ -65,7 +65,9 @@ class Directory:
         if not self.why:
             self._examine_kept()
 
-    def take(self, source: transfer.Connection, hashing: Hashing, kinds: dict[str, str]) -> Taken:
+    def take(
+        self, source: copy_stream.Connection, hashing: Hashing, kinds: dict[str, str]
+    ) -> Taken:
         self.facts = self._facts(source, hashing)
         self.why = self.why or self._why_unlike(hashing)
         if not self.why:
@@ -89,7 +91,7 @@ class Directory:
         """What the digests of this publish are computed from, and which share is next."""
         share = (int(self.last.get("share", -1)) + 1) % SHARES
         kept = {"buckets": self.last["buckets"], "share": share, "hidden": hidden}
-        return basis.written(self.facts | kept)
+        return digest.format_basis(self.facts | kept)
 
     @property
     def cached(self) -> Cached:
@@ -136,7 +138,7 @@ class Directory:
         """Whether there are digests, and nobody doubts them."""
         if not {*FACTS, "buckets", "share", "hidden"} <= self.last.keys():
             self.why = "no digests were kept"
-        elif basis.DOUBTED in self.last:
+        elif digest.DOUBTED in self.last:
             self.why, self.alarming = NOT_PUBLISHED, True
 
     def _examine_stored(self) -> None:
@@ -149,7 +151,7 @@ class Directory:
             or route_merge.wrongly_shown(self.session, int(self.last["hidden"]))
         )
 
-    def _facts(self, source: transfer.Connection, hashing: Hashing) -> dict[str, str]:
+    def _facts(self, source: copy_stream.Connection, hashing: Hashing) -> dict[str, str]:
         return {
             "instance": self.target,
             "identity": self.source.identity,
@@ -167,7 +169,7 @@ class Directory:
         changed = (what for name, what in FACTS.items() if self.last[name] != self.facts[name])
         return next(changed, "")
 
-    def _find_differences(self, source: transfer.Connection) -> tuple[int, str]:
+    def _find_differences(self, source: copy_stream.Connection) -> tuple[int, str]:
         """The source's rows; why its differences can't serve, else they are in `differing`."""
         session, query, cached = self.session, self.stage.query, self.cached
         found = difference.compare(session, source, query, cached, self._examine_stored)

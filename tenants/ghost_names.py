@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from django.contrib.auth.models import User
 
 from common.text import listed
-from syncs.run import Run
+from syncs.engine.run import Run
 from tenants.ghost_words import Part
 from tenants.ghosts import Ghost, Outcome, is_admin_id
 

@@ -11,11 +11,11 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from syncs import held
-from syncs.history import rows_a_day_ago
+from syncs.engine import held
+from syncs.engine.baseline import rows_a_day_ago
+from syncs.engine.run import Run
 from syncs.models import HeldChange
-from syncs.run import Run
-from syncs.transfer import Connection, verbatim
+from syncs.transfer.copy_stream import Connection, verbatim
 from tenants import contract, ghost_record, ghosts
 from tenants.ghosts import Admin, Ghost, Outcome
 from tenants.models import RdsInstance

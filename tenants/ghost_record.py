@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from syncs.session import Session
+from syncs.transfer.session import Session
 from tenants.ghosts import CONFIRMED, GONE, Ghost, Outcome
 from tenants.models.ghost import GhostState
 

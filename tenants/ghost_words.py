@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from common.errors import RainboError
-from syncs.run import Run
+from syncs.engine.run import Run
 from tenants import fleet
 from tenants.ghost_plan import Answer
 from tenants.ghosts import PLAIN, Outcome

@@ -14,10 +14,11 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from common.errors import UsageError
-from syncs import runs, tasks
-from syncs.guard import Limit
+from syncs import tasks
+from syncs.engine import runs
+from syncs.engine.guard import Limit
+from syncs.engine.options import Options
 from syncs.models import SyncRun, Trigger
-from syncs.options import Options
 from tenants.models import GhostUser, RdsInstance
 from tenants.models.ghost import GhostState
 

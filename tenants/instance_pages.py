@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from django.urls import reverse
 
-from syncs.specs import Pages
+from syncs.engine.targets import Pages
 from tenants.models import RdsInstance
 
 

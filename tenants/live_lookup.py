@@ -15,8 +15,8 @@ from psycopg import sql
 
 from common import clock
 from common.errors import UsageError
-from syncs import transfer
-from syncs.transfer import Connection, Query
+from syncs.transfer import copy_stream
+from syncs.transfer.copy_stream import Connection, Query
 from tenants import contract, fleet, queries, visits
 from tenants.choice import master
 from tenants.lookup import Lookup
@@ -173,19 +173,19 @@ def _each(
     limit: float,
 ) -> list[fleet.Outcome[list[Row]]]:
     def read(instance: RdsInstance, connection: Connection) -> list[Row]:
-        transfer.probe(connection, query)
+        copy_stream.probe(connection, query)
         return _read(connection, query, key, ids[instance.pk])
 
     return fleet.each_instance(instances, read, "find_user", remember=False, limit=limit)
 
 
 def _read(connection: Connection, query: Query, key: str, ids: Sequence[str]) -> list[Row]:
-    in_utf8 = transfer.server_encoding(connection) == "UTF8"
+    in_utf8 = copy_stream.server_encoding(connection) == "UTF8"
     statement = sql.SQL(
         "SELECT {} FROM ({}) AS source WHERE ({}) = %s OR source.id::text = ANY(%s)"
     ).format(
         sql.SQL(", ").join(_column(column) for column in query.columns),
-        transfer.verbatim(query.sql.replace("%", "%%")),
+        copy_stream.verbatim(query.sql.replace("%", "%%")),
         _key(in_utf8=in_utf8, is_ascii=key.isascii()),
     )
     rows: dict[str, Row] = {}
@@ -209,9 +209,9 @@ def _key(*, in_utf8: bool, is_ascii: bool) -> sql.Composable:
     ).format(UTF8_KEY)
 
 
-def _column(column: transfer.Column) -> sql.Composed:
+def _column(column: copy_stream.Column) -> sql.Composed:
     return sql.SQL("source.{}::{}").format(
-        sql.Identifier(column.name), transfer.verbatim(column.kind)
+        sql.Identifier(column.name), copy_stream.verbatim(column.kind)
     )
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from psycopg import sql
 
 from common import clock
-from syncs import transfer
 from syncs.errors import ContractBroken
-from syncs.transfer import Query
+from syncs.transfer import copy_stream
+from syncs.transfer.copy_stream import Query
 from tenants import contract, fleet
 from tenants.models import RdsInstance, Tenant
 from tenants.tenant_merge import COLUMNS
@@ -52,7 +52,7 @@ def read(tenant: Tenant, limit: float | None = None) -> Live:
 
     def ask(_: RdsInstance, source: fleet.Connection) -> dict[str, Any] | None:
         query = contract.query(NAME)
-        transfer.probe(source, query)
+        copy_stream.probe(source, query)
         return _row(source, query, tenant.remote_id)
 
     (outcome,) = fleet.each_instance(
@@ -71,11 +71,11 @@ def _row(source: fleet.Connection, query: Query, remote_id: str) -> dict[str, An
     ).format(
         values=sql.SQL(", ").join(
             sql.SQL("source.{}::{}").format(
-                sql.Identifier(column.name), transfer.verbatim(column.kind)
+                sql.Identifier(column.name), copy_stream.verbatim(column.kind)
             )
             for column in query.columns
         ),
-        query=transfer.verbatim(query.sql.replace("%", "%%")),
+        query=copy_stream.verbatim(query.sql.replace("%", "%%")),
         key=key,
     )
     rows = source.execute(statement, [remote_id, remote_id]).fetchall()

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from common import clock
 from common.errors import UsageError
 from common.text import format_duration
-from syncs import queries as engine
-from syncs.freshness import Reason, State
+from syncs.status import queries as engine
+from syncs.status.freshness import Reason, State
 from tenants import queries
 from tenants.models import RdsInstance, RouteRemoval
 from tenants.queries import ROUTING, Route

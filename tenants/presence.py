@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from syncs.errors import SourceError
-from syncs.session import Session
+from syncs.transfer.session import Session
 from tenants.models import RdsInstance
 
 _NOW = """

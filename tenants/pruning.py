@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from syncs import pruning
+from syncs.engine import pruning
 from tenants.models import RouteRemoval
 
 

@@ -9,13 +9,13 @@ from datetime import datetime
 from typing import IO
 
 from common.errors import RainboError
-from syncs import digest, joint_proof, transfer
-from syncs.digest import Hashing
+from syncs.engine.run import Run
 from syncs.errors import ROWS_REFUSED, refusal
 from syncs.models import TargetState
-from syncs.run import Run
-from syncs.session import Session
-from syncs.staging import Stage
+from syncs.transfer import copy_stream, digest, joint_proof
+from syncs.transfer.digest import Hashing
+from syncs.transfer.session import Session
+from syncs.transfer.staging import Stage
 from tenants import fleet
 from tenants.models import RdsInstance
 
@@ -46,7 +46,7 @@ class Reading:
 
 
 # Given the source, how its rows are hashed, and its own types of the columns.
-Take = Callable[[transfer.Connection, Hashing, dict[str, str]], Taken]
+Take = Callable[[copy_stream.Connection, Hashing, dict[str, str]], Taken]
 
 
 def _spool() -> IO[bytes]:
@@ -65,9 +65,9 @@ def read_instances(
     spools: dict[str, IO[bytes]] = {}
     hashings = _Hashings(run.session)
 
-    def read(instance: RdsInstance, source: transfer.Connection) -> Reading:
-        kinds = transfer.probe(source, stage.query)
-        at, encoding = run.now(), transfer.server_encoding(source)
+    def read(instance: RdsInstance, source: copy_stream.Connection) -> Reading:
+        kinds = copy_stream.probe(source, stage.query)
+        at, encoding = run.now(), copy_stream.server_encoding(source)
         hashing = hashings.of(instance, source)
         if take is not None:
             with fleet.snapshot(source):
@@ -76,7 +76,7 @@ def read_instances(
             taken = take_all(stage, str(instance.pk), source, hashing)
         else:
             spool = spools[str(instance.pk)] = _spool()
-            rows = transfer.copy_out(source, transfer.rows(stage.query, hashing), spool.write)
+            rows = copy_stream.copy_out(source, copy_stream.rows(stage.query, hashing), spool.write)
             taken = Taken(rows, rows)
         return Reading(at, taken, encoding, hashing)
 
@@ -116,8 +116,8 @@ class _Hashings:
         self._signature = digest.sign(session)
         self._known: dict[tuple[str, str], Hashing] = {}
 
-    def of(self, instance: RdsInstance, source: transfer.Connection) -> Hashing:
-        encoding = transfer.server_encoding(source)
+    def of(self, instance: RdsInstance, source: copy_stream.Connection) -> Hashing:
+        encoding = copy_stream.server_encoding(source)
         server = (instance.system_identifier, encoding)
         if not instance.identity or server not in self._known:
             self._known[server] = digest.agreed(encoding, source, self._signature)
@@ -135,8 +135,8 @@ def _proved(run: Run, stage: Stage, readings: dict[str, Reading]) -> dict[str, R
     return {key: reading for key, reading in readings.items() if key not in wrong}
 
 
-def take_all(stage: Stage, target: str, source: transfer.Connection, hashing: Hashing) -> Taken:
+def take_all(stage: Stage, target: str, source: copy_stream.Connection, hashing: Hashing) -> Taken:
     """Pipe all rows of a source straight into the stage."""
-    with stage.receiving(target, transfer.server_encoding(source)) as write:
-        rows = transfer.copy_out(source, transfer.rows(stage.query, hashing), write)
+    with stage.receiving(target, copy_stream.server_encoding(source)) as write:
+        rows = copy_stream.copy_out(source, copy_stream.rows(stage.query, hashing), write)
     return Taken(rows, rows)

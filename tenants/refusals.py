@@ -24,7 +24,7 @@ from syncs.errors import (
     SourceTimeout,
     TlsRefused,
 )
-from syncs.session import is_own
+from syncs.transfer.session import is_own
 from tenants.grants import grant_for, quoted
 from tenants.models import RdsInstance
 

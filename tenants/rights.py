@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from syncs.transfer import verbatim
+from syncs.transfer.copy_stream import verbatim
 from tenants import fleet, grants
 from tenants.findings import Finding, Level
 from tenants.models import RdsInstance

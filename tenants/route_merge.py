@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from psycopg import sql
 
-from syncs.digest import EVERY, Hashing, row_hash
-from syncs.guard import Change
-from syncs.proof import Cached
-from syncs.session import Session
-from syncs.staging import Stage
+from syncs.engine.guard import Change
+from syncs.transfer.digest import EVERY, Hashing, row_hash
+from syncs.transfer.proof import Cached
+from syncs.transfer.session import Session
+from syncs.transfer.staging import Stage
 from tenants import contract
 
 NAME = "sync_user_routing"

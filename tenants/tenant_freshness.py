@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from syncs import queries
-from syncs.freshness import State
-from syncs.queries import TargetStatus
+from syncs.status import queries
+from syncs.status.freshness import State
+from syncs.status.queries import TargetStatus
 from tenants.models import RdsInstance
 
 SUMMARIES = "tenant_summaries"

@@ -8,11 +8,11 @@ from datetime import datetime
 
 from psycopg import sql
 
-from syncs.digest import Hashing, row_hash
-from syncs.guard import Change
-from syncs.proof import Cached
-from syncs.session import Session
-from syncs.staging import Stage
+from syncs.engine.guard import Change
+from syncs.transfer.digest import Hashing, row_hash
+from syncs.transfer.proof import Cached
+from syncs.transfer.session import Session
+from syncs.transfer.staging import Stage
 from tenants import contract
 from tenants.route_merge import step
 

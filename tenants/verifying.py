@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from syncs import basis, digest, proof, runs
-from syncs.digest import Hashing
+from syncs.engine import runs
+from syncs.engine.options import Options
 from syncs.models import Confirmation, SyncRun, Trigger
-from syncs.options import Options
-from syncs.proof import Cached
-from syncs.session import Session, open_session
+from syncs.transfer import digest, proof
+from syncs.transfer.digest import Hashing
+from syncs.transfer.proof import Cached
+from syncs.transfer.session import Session, open_session
 from tenants import route_merge, tenant_merge
 
 Form = Callable[[Confirmation, dict[str, str]], Cached]
@@ -51,11 +52,11 @@ def against_digests() -> Iterator[Proof]:
     """
     with open_session("verify_cache") as session:
         for confirmed in Confirmation.objects.filter(sync__in=FORMS).order_by("sync", "target"):
-            facts = basis.read(confirmed.basis)
+            facts = digest.parse_basis(confirmed.basis)
             if facts.get("digest") == str(digest.VERSION):  # else the next sync makes them anew
                 found = _prove(session, confirmed, facts)
-                if found.is_corrupt and basis.DOUBTED not in facts:
-                    doubted = basis.written(facts | {basis.DOUBTED: "yes"})
+                if found.is_corrupt and digest.DOUBTED not in facts:
+                    doubted = digest.format_basis(facts | {digest.DOUBTED: "yes"})
                     same = Confirmation.objects.filter(pk=confirmed.pk, basis=confirmed.basis)
                     same.update(basis=doubted)
                 yield found

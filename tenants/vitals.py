@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import class_row
 
-from syncs.transfer import verbatim
+from syncs.transfer.copy_stream import verbatim
 from tenants.models.instance import Health
 
 ROUND_TRIPS = 5

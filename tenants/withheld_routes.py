@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from django.urls import reverse
 
-from syncs.specs import Hidden, Withheld
+from syncs.engine.targets import Hidden, Withheld
 from tenants.models import RdsInstance, UserRoute
 from tenants.queries import instance_called
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from django.db import connection
 
-from syncs import runs
+from syncs.engine import runs
+from syncs.engine.options import Options
 from syncs.models import RunTarget, SyncRun, Trigger
-from syncs.options import Options
 from tenants.models import RdsInstance, UserRoute
 from tests.instances import Instance
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from django.db import connection
 
-from syncs.session import open_session
+from syncs.transfer.session import open_session
 from tests.caches import query
 from tests.instances import Instance
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from localfleet import big
 from localfleet.big import Size
-from syncs import reconcile
+from syncs.dispatch import reconcile
 from syncs.models import Heartbeat
 from tests.rows import instance_row
 

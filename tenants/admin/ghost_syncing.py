@@ -12,9 +12,10 @@ from django.views.decorators.http import require_POST
 
 from activity.log import record
 from common.errors import RainboError, UsageError
-from syncs import runs, tasks
+from syncs import tasks
+from syncs.engine import runs
+from syncs.engine.options import Options
 from syncs.models import Trigger
-from syncs.options import Options
 from tenants import choice, ghost_coverage, ghosts
 
 RUN = "syncs.run_sync"

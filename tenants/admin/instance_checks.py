@@ -15,9 +15,10 @@ from django.utils.html import format_html
 from django.views.decorators.http import require_POST
 
 from activity.log import record
-from syncs import runs, tasks
+from syncs import tasks
+from syncs.engine import runs
+from syncs.engine.options import Options
 from syncs.models import Trigger
-from syncs.options import Options
 from tenants import examinations
 from tenants.checking import Checked, check_fleet
 from tenants.findings import Level

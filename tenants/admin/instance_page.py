@@ -14,11 +14,13 @@ from django.utils.safestring import SafeString
 
 from common import manage_command, markup
 from common.markup import Tone
-from syncs import last_parts, queries, report, specs
-from syncs.badges import TARGET_TONES
-from syncs.freshness import State
+from syncs.admin.badges import TARGET_TONES
+from syncs.engine import registry
 from syncs.models import RunTarget
-from syncs.queries import TargetStatus
+from syncs.reports import run_report
+from syncs.status import queries, recent
+from syncs.status.freshness import State
+from syncs.status.queries import TargetStatus
 from tenants import examinations, ghost_coverage, health_history, tiles
 from tenants.admin import health_strip
 from tenants.admin.ghost_markup import coverage_counts
@@ -127,7 +129,7 @@ def _sync_lines(instance: RdsInstance, now: datetime) -> list[SyncLine]:
     """Of the syncs that take this instance, and of those that once took it."""
     key = str(instance.pk)
     status = queries.status(now)
-    parts = last_parts.last_parts_of(key, [sync.name for sync in specs.all_syncs()])
+    parts = recent.last_parts_of(key, [sync.name for sync in registry.all_syncs()])
     lines = []
     for sync in status.syncs:
         target = next((target for target in sync.targets if target.key == key), None)
@@ -155,8 +157,8 @@ def sync_line(
 
 def _counts(part: RunTarget) -> str:
     wished = part.state == "held"
-    known = [(name, getattr(part, name)) for name in report.COUNTS]
-    counts = [report.count_in_words(n, c, wished=wished) for n, c in known if c is not None]
+    known = [(name, getattr(part, name)) for name in run_report.COUNTS]
+    counts = [run_report.count_in_words(n, c, wished=wished) for n, c in known if c is not None]
     return ", ".join(counts)
 
 

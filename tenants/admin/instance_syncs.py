@@ -11,9 +11,9 @@ from django.utils.safestring import SafeString
 
 from common import markup
 from common.markup import Tone
-from syncs import queries
 from syncs.models import Confirmation
-from syncs.queries import TargetStatus
+from syncs.status import queries
+from syncs.status.queries import TargetStatus
 from tenants.admin.instance_page import FRESHNESS_TONES
 
 SUMMARIES = "tenant_summaries"

@@ -13,9 +13,10 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from activity.log import record
-from syncs import runs, tasks
+from syncs import tasks
+from syncs.engine import runs
+from syncs.engine.options import Options
 from syncs.models import Trigger
-from syncs.options import Options
 from tenants import live_tenant
 from tenants.admin import tenant_page
 from tenants.live_slots import Busy, slot

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from syncs.freshness import State
+from syncs.status.freshness import State
 from tenants import tenant_freshness, tenant_search
 from tenants.models.tenant import TenantStatus
 from tenants.tenant_freshness import UNUSED, TenantFreshness

@@ -7,7 +7,7 @@ from django.utils.safestring import SafeString
 
 from common import markup
 from common.markup import Tone
-from syncs.queries import TargetStatus
+from syncs.status.queries import TargetStatus
 from tenants.admin import instance_page
 from tenants.models import Tenant
 from tenants.models.tenant import TenantStatus

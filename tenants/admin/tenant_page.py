@@ -17,9 +17,9 @@ from django.utils.safestring import SafeString
 from activity import queries as activity
 from common import manage_command, markup, model_admin
 from common.markup import Tone
-from syncs import last_parts, queries
 from syncs.models import Confirmation
-from syncs.queries import SyncStatus
+from syncs.status import queries, recent
+from syncs.status.queries import SyncStatus
 from tenants import ghost_coverage, ghosts, tenant_history
 from tenants.admin import (
     count_chart,
@@ -84,7 +84,7 @@ def response(request: HttpRequest, tenant: Tenant, live: Live | None = None) -> 
 def _freshness(tenant: Tenant, sync: SyncStatus, now: datetime) -> dict[str, Any]:
     key = str(tenant.instance_id)
     target = next((target for target in sync.targets if target.key == key), None)
-    part = last_parts.last_parts_of(key, [SUMMARIES]).get(SUMMARIES)
+    part = recent.last_parts_of(key, [SUMMARIES]).get(SUMMARIES)
     reason = str(target.reason or "") if target else f"{tenant.instance} is out of use"
     line = instance_page.sync_line(sync.title, target, part, now)
     return {

@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from common import markup
 from common.markup import Tone
-from syncs.queries import SyncStatus
+from syncs.status.queries import SyncStatus
 from tenants import tenant_users
 from tenants.admin import instance_page
 from tenants.models import Tenant, UserRoute

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from syncs.specs import Sync, register
+from syncs.engine.registry import Sync, register
 from tenants.choice import active_targets, master_target
 from tenants.fleet_sessions import end_sessions
 from tenants.ghost_names import only_in_words

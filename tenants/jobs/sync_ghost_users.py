@@ -22,10 +22,10 @@ import psycopg
 from django.db import DatabaseError
 
 from common.errors import RainboError
+from syncs.engine.run import Confirmed, Run
 from syncs.errors import Conflict, ConnectionFailed, SourceTimeout
 from syncs.models import TargetState
-from syncs.run import Confirmed, Run
-from syncs.session import Session
+from syncs.transfer.session import Session
 from tenants import fleet, ghost_names, ghost_record, ghost_words, ghosts
 from tenants.choice import as_target, chosen
 from tenants.ghost_plan import Plan, carry_out

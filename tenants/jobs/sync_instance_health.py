@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from syncs.engine.run import Confirmed, Run
 from syncs.models import TargetState
-from syncs.run import Confirmed, Run
-from syncs.session import Session
+from syncs.transfer.session import Session
 from tenants import contract, fleet, presence
 from tenants.choice import as_target, chosen
 from tenants.models import RdsInstance

@@ -8,15 +8,16 @@ from dataclasses import dataclass, replace
 from django.conf import settings
 
 from common.errors import RainboError
-from syncs import basis, digest, guard, held, joint_proof
+from syncs.engine import guard, held
+from syncs.engine.baseline import confirmed_lately, rows_a_day_ago
+from syncs.engine.guard import Limit
+from syncs.engine.run import Confirmed, Counts, Run
 from syncs.errors import ROWS_REFUSED, refusal
-from syncs.fleet_stage import FleetStage
-from syncs.guard import Limit
-from syncs.history import confirmed_lately, rows_a_day_ago
 from syncs.models import TargetState
-from syncs.run import Confirmed, Counts, Run
-from syncs.session import Session
-from syncs.staging import Stage
+from syncs.transfer import digest, joint_proof
+from syncs.transfer.fleet_staging import FleetStage
+from syncs.transfer.session import Session
+from syncs.transfer.staging import Stage
 from tenants import contract, presence, tenant_merge
 from tenants.choice import as_target, chosen
 from tenants.models import RdsInstance
@@ -203,7 +204,7 @@ def _fail(run: Run, target: str, reading: Reading, error: RainboError) -> None:
 
 def _basis(reading: Reading) -> str:
     """What the stored digests were computed from."""
-    return basis.written(
+    return digest.format_basis(
         {
             "sql": contract.fingerprint(NAME),
             "digest": digest.VERSION,

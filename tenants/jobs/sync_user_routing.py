@@ -7,14 +7,15 @@ from django.conf import settings
 from psycopg import sql
 
 from common.errors import RainboError
-from syncs import difference, guard, held
+from syncs.engine import guard, held
+from syncs.engine.baseline import rows_day_ago
+from syncs.engine.guard import Limit
+from syncs.engine.run import Counts, Run
 from syncs.errors import ROWS_REFUSED, ContractBroken, NotEqual, refusal
-from syncs.guard import Limit
-from syncs.history import rows_day_ago
 from syncs.models import TargetState
-from syncs.run import Counts, Run
-from syncs.session import Session
-from syncs.staging import Stage
+from syncs.transfer import difference
+from syncs.transfer.session import Session
+from syncs.transfer.staging import Stage
 from tenants import contract, presence, route_merge
 from tenants.choice import as_target, master
 from tenants.directory import Directory

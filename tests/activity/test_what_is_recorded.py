@@ -12,10 +12,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from activity.models import Activity
-from syncs import reconcile, runs, schedules
+from syncs.admin.schedule_actions import LOCAL
+from syncs.dispatch import reconcile
+from syncs.engine import runs
+from syncs.engine.options import Options
 from syncs.models import RunState, SyncRun, SyncSchedule, Trigger
-from syncs.options import Options
-from syncs.schedule_actions import LOCAL
+from syncs.schedules import store
 from tests.rows import instance_row, staff
 
 pytestmark = pytest.mark.django_db
@@ -42,7 +44,7 @@ def way(name: str, schedule: SyncSchedule) -> str:
 
 
 def save(client: Client, schedule: SyncSchedule, **fields: Any) -> Any:
-    shown = {"enabled": "on", "kind": "15", "seen": schedules.version(schedule)}
+    shown = {"enabled": "on", "kind": "15", "seen": store.version(schedule)}
     wanted = {name: value for name, value in (shown | fields).items() if value is not None}
     return client.post(f"{SCHEDULES}{schedule.pk}/change/", wanted, follow=True)
 
@@ -93,7 +95,7 @@ def test_nothing_is_done_that_can_not_be_recorded(
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("syncs.schedule_actions.record", fail)
+    monkeypatch.setattr("syncs.admin.schedule_actions.record", fail)
     until = (timezone.now() + timedelta(hours=2)).strftime(LOCAL)
     admin_client.raise_request_exception = False
     for name in ("pause", "run"):

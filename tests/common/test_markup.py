@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from common import markup
 from common.markup import Tone
-from syncs import badges
+from syncs.admin import badges
 from syncs.models import RunState, TargetState
 
 NOW = datetime(2026, 3, 1, 12, 0, 3, tzinfo=UTC)

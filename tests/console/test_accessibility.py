@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from syncs import reconcile
+from syncs.dispatch import reconcile
 from tests import seeds
 from tests.console import accessibility
 from tests.console.conftest import Enter

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from activity.models import Activity
-from syncs import reconcile
+from syncs.dispatch import reconcile
 from syncs.models import SyncRun
 from tenants.models import RdsInstance
 from tests.caches import register

@@ -8,7 +8,7 @@ import pytest
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
-from syncs import reconcile
+from syncs.dispatch import reconcile
 from syncs.models import Heartbeat, RunState, SyncRun
 from tenants.models import RdsInstance
 from tenants.models.instance import Health

@@ -8,9 +8,9 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
-from syncs import reconcile
+from syncs.admin.schedule_actions import LOCAL
+from syncs.dispatch import reconcile
 from syncs.models import SyncRun, SyncSchedule
-from syncs.schedule_actions import LOCAL
 from tests.console.browser import Window
 from tests.console.conftest import Enter
 from tests.rows import instance_row, staff

@@ -90,7 +90,7 @@ def test_the_worker_probe_tells_no_secret_of_a_broken_database(
     def broken() -> None:
         raise OperationalError("password=hunter2")
 
-    monkeypatch.setattr("syncs.queries.worker_state", broken)
+    monkeypatch.setattr("syncs.status.queries.worker_state", broken)
     response = client.get("/health/worker")
     assert response.status_code == 503
     assert response.json()["reason"] == health.NO_DATABASE

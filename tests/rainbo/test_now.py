@@ -15,8 +15,9 @@ from django.utils import timezone
 from django_q.models import Schedule
 
 from rainbo import now_tiles
-from syncs import reconcile, strips
+from syncs.dispatch import reconcile
 from syncs.models import Heartbeat, Lease, RunState, SyncRun, SyncSchedule, Trigger, WorkerEvent
+from syncs.status import run_history
 from tenants import tiles
 from tenants.models import InstanceCheck, RdsInstance, UserRoute
 from tenants.models.instance import Health
@@ -83,7 +84,7 @@ def test_the_strip_tells_every_run_and_leads_to_it(admin_client: Client) -> None
     runs.append(ended_run(state=RunState.FAILED, seconds=5))
     page = part(admin_client)
     bars = re.findall(r'<a class="bar bar-(\w+)" href="([^"]+)" title="([^"]+)"', page)
-    assert len(bars) == strips.SHOWN
+    assert len(bars) == run_history.SHOWN
     assert [tone for tone, _, _ in bars[-3:]] == ["good", "warning", "bad"]
     assert bars[-1][1] == f"/admin/syncs/syncrun/{runs[-1].pk}/change/"
     assert bars[-1][2].startswith(f"run {runs[-1].pk} failed in 5.0 s, 2")
@@ -96,7 +97,9 @@ def test_the_strip_tells_every_run_and_leads_to_it(admin_client: Client) -> None
 def test_dry_runs_and_those_under_way_have_no_bar(fields: dict[str, Any]) -> None:
     run = ended_run()
     ended_run(**fields)
-    assert [bar.run for bar in strips.last_runs(["user_routing"])["user_routing"].bars] == [run.pk]
+    assert [bar.run for bar in run_history.last_runs(["user_routing"])["user_routing"].bars] == [
+        run.pk
+    ]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +115,7 @@ def test_dry_runs_and_those_under_way_have_no_bar(fields: dict[str, Any]) -> Non
 def test_a_bar_is_as_high_as_its_run_was_long(
     seconds: list[float | None], heights: list[float], full: float, is_cut: bool
 ) -> None:
-    made = strips.strip([(n, RunState.SUCCEEDED, None, s) for n, s in enumerate(seconds)])
+    made = run_history.strip([(n, RunState.SUCCEEDED, None, s) for n, s in enumerate(seconds)])
     assert [bar.height for bar in made.bars] == heights
     assert (made.full, made.is_cut) == (full, is_cut)
 
@@ -421,7 +424,7 @@ def test_the_number_of_queries_does_not_depend_on_the_fleet(admin_client: Client
     with CaptureQueriesContext(connection) as many:
         admin_client.get(PAGE)
     assert len(many) == len(few) <= QUERIES
-    plan = "\n".join(_plan(strips.LAST_RUNS, {"syncs": [*fleets.SYNCS], "limit": 30}))
+    plan = "\n".join(_plan(run_history.LAST_RUNS, {"syncs": [*fleets.SYNCS], "limit": 30}))
     assert "runs_of_a_sync" in plan
     assert "Seq Scan on syncs_syncrun" not in plan
 

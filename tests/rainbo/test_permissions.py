@@ -19,8 +19,9 @@ from activity.models import Activity
 from common.encryption import Sealed
 from rainbo.models import Authenticator, RecoveryCodes
 from rainbo.roles import ROLES
-from syncs import reconcile, schedules
+from syncs.dispatch import reconcile
 from syncs.models import RunState, SyncRun, SyncSchedule, TargetState, Trigger
+from syncs.schedules import store
 from tenants.models import GhostUser, Tenant, UserRoute
 from tests.rainbo.permissions import ACTIONS, NEVER, OPEN, PAGES, STAFF, Needs, Page
 from tests.rows import ended_run, instance_row, run_part, staff
@@ -103,7 +104,7 @@ def path(address: str, page: Page, subjects: Subjects) -> str:
 
 
 def typed(page: Page, subjects: Subjects) -> dict[str, str]:
-    seen = schedules.version(subjects["syncs/syncschedule"])
+    seen = store.version(subjects["syncs/syncschedule"])
     return {name: value.format(seen=seen) for name, value in page.data.items()}
 
 

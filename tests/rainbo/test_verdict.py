@@ -12,9 +12,9 @@ from django.utils import timezone
 
 from common.markup import Tone
 from rainbo.verdict import Facts, Link, Verdict, judge
-from syncs.freshness import Cause, Freshness, Reason, State
-from syncs.queries import Status, SyncStatus, TargetStatus
-from syncs.worker_state import WorkerState
+from syncs.status.freshness import Cause, Freshness, Reason, State
+from syncs.status.queries import Status, SyncStatus, TargetStatus
+from syncs.status.workers import WorkerState
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
 from tenants.tiles import Down, Fleet, Waiting

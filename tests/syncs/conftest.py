@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from syncs import specs
-from syncs.run import Run
-from syncs.specs import Sync, Target
+from syncs.engine import registry
+from syncs.engine.registry import Sync
+from syncs.engine.run import Run
+from syncs.engine.targets import Target
 
 Make = Callable[[Callable[[Run], None]], Sync]
 
@@ -14,10 +15,10 @@ Make = Callable[[Callable[[Run], None]], Sync]
 @pytest.fixture
 def make_sync(monkeypatch: pytest.MonkeyPatch) -> Make:
     """Registers a sync named `probe` that runs the given function, for this test alone."""
-    monkeypatch.setattr(specs, "_registry", dict(specs._registry))
+    monkeypatch.setattr(registry, "_registry", dict(registry._registry))
 
     def make(function: Callable[[Run], None]) -> Sync:
-        return specs.register(
+        return registry.register(
             Sync(
                 name="probe",
                 title="Probe",

@@ -8,8 +8,8 @@ from typing import Any
 from django.db.models import F
 from django_q.models import Schedule
 
-from syncs import schedules
 from syncs.models import RunState, SyncRun, SyncSchedule, Trigger
+from syncs.schedules import store
 
 YEARLY = "0 0 1 1 *"  # no other slot comes during a test
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -17,7 +17,7 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 def plan(cron: str = YEARLY, sync: str = "probe", **fields: Any) -> Schedule:
     """Plan a sync; it has been planned so for long unless told."""
-    row = schedules.create(sync, cron)
+    row = store.create(sync, cron)
     kept = {"planned_since": NOON - timedelta(days=30)} | fields
     SyncSchedule.objects.filter(sync=sync).update(**kept)
     return row

@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from syncs.held_page import OF_A_KIND
+from syncs.admin.held_changes import OF_A_KIND
 from syncs.models import HeldChange, RunLog, RunState, SyncRun, TargetState, Trigger
 from tests.pages import text_of
 from tests.rows import confirmation, ended_run, instance_row, run_part, staff

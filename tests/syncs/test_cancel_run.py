@@ -11,12 +11,12 @@ from django.test import Client
 from pytest_django import Settings
 
 from common.errors import RainboError, UsageError
-from syncs import cancelling, lease, runs
-from syncs.cancelling import Answer
+from syncs.engine import cancellation, lease, runs
+from syncs.engine.cancellation import Answer
+from syncs.engine.options import Options
+from syncs.engine.run import Run
+from syncs.engine.targets import Target
 from syncs.models import Confirmation, RunState, SyncRun, TargetState, Trigger
-from syncs.options import Options
-from syncs.run import Run
-from syncs.specs import Target
 from tests.pages import said, text_of
 from tests.rows import ended_run, staff
 from tests.syncs.conftest import Make
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def asked(record: SyncRun) -> Answer:
-    return cancelling.cancel(SyncRun.objects.get(pk=record.pk), "ann")
+    return cancellation.cancel(SyncRun.objects.get(pk=record.pk), "ann")
 
 
 def run_slot() -> SyncRun:

@@ -10,11 +10,11 @@ import pytest
 from django.db import connection
 
 from common.errors import RainboError
-from syncs import runs
+from syncs.engine import runs
+from syncs.engine.options import Options
+from syncs.engine.run import Run
 from syncs.errors import LeaseLost
 from syncs.models import Lease, RunState, SyncRun, Trigger
-from syncs.options import Options
-from syncs.run import Run
 from tests.caches import query
 from tests.syncs.conftest import Make
 

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from django.core.management import call_command, get_commands, load_command_class
 
-from syncs import lease, specs
-from syncs.command import SyncCommand
+from syncs.engine import lease, registry
+from syncs.engine.registry import Sync
+from syncs.engine.run import Run
+from syncs.engine.targets import Target
 from syncs.errors import ConnectionFailed
+from syncs.management.base import SyncCommand
 from syncs.models import SyncRun, TargetState
-from syncs.run import Run
-from syncs.specs import Sync, Target
 from tests.syncs.conftest import Make
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -188,7 +189,7 @@ def test_a_run_that_skipped_all_says_that_nothing_was_due(
     assert "nothing was due. Run" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("sync", specs.all_syncs(), ids=lambda sync: sync.name)
+@pytest.mark.parametrize("sync", registry.all_syncs(), ids=lambda sync: sync.name)
 def test_only_what_a_command_offers_is_told(sync: Sync) -> None:
     command = load_command_class(get_commands()[sync.command], sync.command)
     assert isinstance(command, SyncCommand)

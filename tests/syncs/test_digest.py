@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from syncs.digest import Hashing, bucket, row_hash
+from syncs.transfer.digest import Hashing, bucket, row_hash
 from tests.instances import Instance, InstanceFleet
 
 Row = tuple[str | None, ...]

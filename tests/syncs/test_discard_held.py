@@ -9,8 +9,9 @@ from django.core.management import call_command
 
 from common import clock
 from common.errors import UsageError
-from syncs import held, queries, reconcile, report, runs
-from syncs.freshness import Cause
+from syncs.dispatch import reconcile
+from syncs.engine import held, runs
+from syncs.engine.options import Options
 from syncs.models import (
     Confirmation,
     Heartbeat,
@@ -20,7 +21,9 @@ from syncs.models import (
     TargetState,
     Trigger,
 )
-from syncs.options import Options
+from syncs.reports import run_report
+from syncs.status import queries
+from syncs.status.freshness import Cause
 from tests.rows import confirmation, ended_run, instance_row, run_part
 
 pytestmark = pytest.mark.django_db
@@ -111,7 +114,7 @@ def test_a_repeat_after_a_discard_asks_anew() -> None:
     older.refresh_from_db()
     assert older.superseded_by is None
     assert held.waiting("user_routing") == [newer]
-    assert report.accept_command(newer)
+    assert run_report.accept_command(newer)
 
 
 def test_status_says_so_only_once_it_is_late() -> None:

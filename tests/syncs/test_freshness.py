@@ -3,12 +3,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from common.text import format_duration
-from syncs.freshness import (
+from syncs.schedules.pause import Pause
+from syncs.status.freshness import (
     Cause,
     Facts,
     Failure,
     Freshness,
-    Pause,
     State,
     explain,
     grace,

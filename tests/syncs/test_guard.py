@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from syncs.guard import Change, Limit, judge, judge_whole
+from syncs.engine.guard import Change, Limit, judge, judge_whole
 
 LIMIT = Limit(20, 10)
 

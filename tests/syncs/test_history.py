@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from syncs.history import rows_a_day_ago, rows_day_ago
+from syncs.engine.baseline import rows_a_day_ago, rows_day_ago
 from syncs.models import RunTarget, SyncRun, TargetState
 
 pytestmark = pytest.mark.django_db

@@ -7,10 +7,10 @@ import pytest
 from django.db import connection, transaction
 from pytest_django import Settings
 
-from syncs import lease
+from syncs.engine import lease
 from syncs.errors import LeaseHeld, LeaseLost
 from syncs.models import Lease, RunState, SyncRun
-from syncs.session import open_session
+from syncs.transfer.session import open_session
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -12,12 +12,12 @@ from django.db import connection
 from pytest_django import Settings
 
 from common.errors import RainboError
-from syncs import runs, specs, watchdog
+from syncs.engine import registry, runs, watchdog
+from syncs.engine.options import Options
+from syncs.engine.run import Run
+from syncs.engine.targets import Target
 from syncs.errors import OverLimit
 from syncs.models import Confirmation, RunState, SyncRun, TargetState, Trigger
-from syncs.options import Options
-from syncs.run import Run
-from syncs.specs import Target
 from tests.children import until
 from tests.syncs.conftest import Make
 from tests.syncs.plans import NOON, plan
@@ -49,7 +49,7 @@ def deaf(run: Run) -> None:
     with suppress(RainboError), run.publishing() as session:
         run.confirm(session, "1", run.now())
     with run.session.transaction():  # not even past its own refusal
-        from syncs import lease
+        from syncs.engine import lease
 
         lease.fence(run.session, "probe", run.renewal.token)
         run.confirm(run.session, "1", run.now())
@@ -126,7 +126,7 @@ def test_a_sync_may_have_a_shorter_limit(
     make_sync: Make, settings: Settings, own: int | None, limit: float
 ) -> None:
     settings.RAINBO_RUN_LIMIT = 900
-    specs.register(specs.Sync("short", "Short", patient, list, "0 0 1 1 *", 9, limit=own))
+    registry.register(registry.Sync("short", "Short", patient, list, "0 0 1 1 *", 9, limit=own))
     make_sync(patient)
     assert watchdog.limit_of("short") == limit
 

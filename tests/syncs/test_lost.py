@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from django.core.management import call_command
 
-from syncs import lease, lost, runs, specs
+from syncs.engine import lease, lost_runs, registry, runs
+from syncs.engine.options import Options
 from syncs.models import RunState, RunTarget, SyncRun, Trigger
-from syncs.options import Options
-from syncs.session import open_session
+from syncs.transfer.session import open_session
 from tests.caches import query
 from tests.syncs.conftest import Make
 from tests.syncs.plans import NOON, plan
@@ -48,7 +48,7 @@ def probe(make_sync: Make) -> None:
 def test_a_run_whose_lease_ran_out_is_lost_and_tried_again() -> None:
     record = silent()
     token = record.token or 0
-    assert lost.sweep() == [record]
+    assert lost_runs.sweep() == [record]
     assert state_of(record) == RunState.LOST
     assert record.error.startswith("its lease ran out: its process died")
     assert SyncRun.objects.get(state=RunState.QUEUED).attempt == 2
@@ -58,22 +58,22 @@ def test_a_run_whose_lease_ran_out_is_lost_and_tried_again() -> None:
 def test_a_run_without_any_lease_is_lost() -> None:
     record = under_way()
     lease.release("probe", record.token or 0)
-    assert lost.sweep() == [record]
+    assert lost_runs.sweep() == [record]
 
 
 def test_a_living_run_is_left_alone() -> None:
     record = under_way()
-    assert lost.sweep() == []
+    assert lost_runs.sweep() == []
     assert state_of(record) == RunState.RUNNING
 
 
 def test_one_that_renewed_its_lease_after_the_look_is_left_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(lost, "_DEAD", "SELECT id FROM syncs_syncrun WHERE %s IS NULL")
+    monkeypatch.setattr(lost_runs, "_DEAD", "SELECT id FROM syncs_syncrun WHERE %s IS NULL")
     record = under_way()
     token = record.token or 0
-    assert lost.sweep() == []
+    assert lost_runs.sweep() == []
     assert state_of(record) == RunState.RUNNING
     assert lease.renew("probe", token)
 
@@ -82,14 +82,14 @@ def test_a_run_that_still_publishes_is_left_alone() -> None:
     record = silent()
     with open_session("test") as session, session.transaction():
         lease.fence(session, "probe", record.token or 0)
-        assert lost.sweep() == []
-    assert lost.sweep() == [record]
+        assert lost_runs.sweep() == []
+    assert lost_runs.sweep() == [record]
 
 
 def test_a_run_that_was_asked_to_end_is_cancelled_and_not_retried() -> None:
     record = silent()
     query("UPDATE syncs_syncrun SET cancel_requested_at = now(), cancel_requested_by = 'ann'")
-    lost.sweep()
+    lost_runs.sweep()
     assert state_of(record) == RunState.CANCELLED
     assert record.error.startswith("cancelled by ann")
     assert SyncRun.objects.count() == 1
@@ -107,7 +107,9 @@ def test_the_next_run_takes_over() -> None:
 def test_a_run_that_the_takeover_itself_marked_is_tried_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(lost, "_DEAD", "SELECT 1 WHERE %s IS NULL")  # it dies just after the sweep
+    monkeypatch.setattr(
+        lost_runs, "_DEAD", "SELECT 1 WHERE %s IS NULL"
+    )  # it dies just after the sweep
     record = silent()
     runs.execute(runs.request("probe", Options(), Trigger.COMMAND))
     assert state_of(record) == RunState.LOST
@@ -116,7 +118,7 @@ def test_a_run_that_the_takeover_itself_marked_is_tried_again(
 
 def left_open(end_sessions: Callable[[str, list[str]], object]) -> SyncRun:
     """A silent run that was at work on instance 2; what ends its session there."""
-    specs.register(replace(specs.get("probe"), end_sessions=end_sessions))
+    registry.register(replace(registry.get("probe"), end_sessions=end_sessions))
     record = silent()
     RunTarget.objects.create(run=record, target="1", label="one", state="succeeded")
     RunTarget.objects.create(run=record, target="2", label="two")
@@ -126,8 +128,8 @@ def left_open(end_sessions: Callable[[str, list[str]], object]) -> SyncRun:
 def test_the_sessions_of_what_was_under_way_are_ended() -> None:
     called = list[tuple[str, list[str]]]()
     record = left_open(lambda *args: called.append(args))
-    lost.sweep()
-    lost.wait_for_sessions()
+    lost_runs.sweep()
+    lost_runs.wait_for_sessions()
     assert called == [(f"probe/{record.pk}", ["2"])]
 
 
@@ -144,11 +146,11 @@ def test_a_process_that_ends_waits_until_they_are(monkeypatch: pytest.MonkeyPatc
 
 
 def test_it_does_not_wait_for_an_instance_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lost, "PATIENCE", 0.1)
+    monkeypatch.setattr(lost_runs, "PATIENCE", 0.1)
     let_go = threading.Event()
     left_open(lambda *_: let_go.wait(20))
-    lost.sweep()
+    lost_runs.sweep()
     began = time.monotonic()
-    lost.wait_for_sessions()
+    lost_runs.wait_for_sessions()
     assert time.monotonic() - began < 5
     let_go.set()

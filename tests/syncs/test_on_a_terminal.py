@@ -12,10 +12,10 @@ from django.db.models.functions import Now
 from django_q.models import Schedule
 
 from common.terminal import printable
+from syncs.engine.run import Run
+from syncs.engine.targets import Target
 from syncs.errors import ConnectionFailed
 from syncs.models import RunState, SyncSchedule, TargetState, WorkerEvent
-from syncs.run import Run
-from syncs.specs import Target
 from tests.caches import query
 from tests.rows import ended_run
 from tests.syncs.conftest import Make

@@ -7,7 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from syncs import pruning
+from syncs.engine import pruning
 from syncs.models import (
     Heartbeat,
     HeldChange,

@@ -11,8 +11,7 @@ from django.utils import timezone
 from django_q.models import Schedule
 
 from common import clock
-from syncs import queries, reconcile, schedules
-from syncs.freshness import Cause, State
+from syncs.dispatch import reconcile
 from syncs.models import (
     Confirmation,
     Heartbeat,
@@ -23,7 +22,10 @@ from syncs.models import (
     TargetState,
     Trigger,
 )
-from syncs.queries import SyncStatus, TargetStatus
+from syncs.schedules import store
+from syncs.status import queries
+from syncs.status.freshness import Cause, State
+from syncs.status.queries import SyncStatus, TargetStatus
 from tenants.models import RdsInstance
 from tests import rows
 from tests.rows import instance_row, run_part
@@ -86,14 +88,14 @@ def test_a_slower_schedule_makes_it_late_later() -> None:
 
 def test_of_several_schedules_the_active_ones_count() -> None:
     confirmation(ago=40 * MINUTE)
-    Schedule.objects.filter(name="user_routing").update(repeats=schedules.OFF)
-    schedules.create("user_routing", "0 0 1 1 *")
+    Schedule.objects.filter(name="user_routing").update(repeats=store.OFF)
+    store.create("user_routing", "0 0 1 1 *")
     assert (target().freshness.state, cause()) == (State.ON_TIME, None)
 
 
 def test_a_schedule_that_is_switched_off_is_the_reason() -> None:
     confirmation(ago=40 * MINUTE)
-    Schedule.objects.filter(name="user_routing").update(repeats=schedules.OFF)
+    Schedule.objects.filter(name="user_routing").update(repeats=store.OFF)
     assert (target().freshness.state, cause()) == (State.STALE, Cause.PAUSED)
     assert routes().next_slot is None
 

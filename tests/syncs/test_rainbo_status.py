@@ -11,8 +11,10 @@ import pytest
 from django.core.management import call_command
 from django_q.models import Schedule
 
-from syncs import reconcile, schedules, tasks
+from syncs import tasks
+from syncs.dispatch import reconcile
 from syncs.models import Confirmation, RunState, TargetState
+from syncs.schedules import store
 from tests.rows import confirmation, ended_run, instance_row, run_part
 
 pytestmark = pytest.mark.django_db
@@ -147,5 +149,5 @@ def test_check_fails_on_trouble_before_anything_is_late(
 
 
 def test_a_pause_is_told_and_no_alarm(well: None, capsys: pytest.CaptureFixture[str]) -> None:
-    Schedule.objects.filter(name="ghost_users").update(repeats=schedules.OFF)
+    Schedule.objects.filter(name="ghost_users").update(repeats=store.OFF)
     assert status(capsys, "--check") == (0, "All is on time, but ghost_users is paused.\n")

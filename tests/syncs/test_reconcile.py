@@ -16,9 +16,11 @@ from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 from django_q.scheduler import scheduler
 
-from syncs import constraints, reconcile, schedules, specs
+from syncs.dispatch import constraints, reconcile
+from syncs.engine import registry
 from syncs.models import SyncSchedule
-from syncs.schedules import OFF, UNLIMITED
+from syncs.schedules import store
+from syncs.schedules.store import OFF, UNLIMITED
 from tests.caches import query
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -56,7 +58,7 @@ def routes() -> Schedule:
 
 def put(**fields: Any) -> Schedule:
     """A row as somebody might write it straight into the table."""
-    whole = {"func": schedules.FUNCTION, "schedule_type": "C", "cron": "0 4 * * *"} | fields
+    whole = {"func": store.FUNCTION, "schedule_type": "C", "cron": "0 4 * * *"} | fields
     return Schedule.objects.create(**whole)
 
 
@@ -69,7 +71,7 @@ def test_what_is_missing_is_created_once() -> None:
     ]
     assert found() == []
     assert set(SyncSchedule.objects.values_list("sync", flat=True)) == {
-        sync.name for sync in specs.all_syncs()
+        sync.name for sync in registry.all_syncs()
     }
 
 
@@ -224,7 +226,7 @@ def test_a_row_whose_function_was_broken_keeps_what_a_person_chose(unguarded: No
         until,
         30,
     )
-    assert (kept.schedule.func, kept.schedule.cron) == (schedules.FUNCTION, "7 3 * * *")
+    assert (kept.schedule.func, kept.schedule.cron) == (store.FUNCTION, "7 3 * * *")
 
 
 def test_an_upgrade_mends_what_would_be_refused(unguarded: None) -> None:
@@ -281,4 +283,4 @@ def test_many_at_once_make_no_doubles() -> None:
     with ThreadPoolExecutor(4) as threads:
         for done in [threads.submit(create) for _ in range(4)]:
             done.result()
-    assert Schedule.objects.count() == len(specs.all_syncs())
+    assert Schedule.objects.count() == len(registry.all_syncs())

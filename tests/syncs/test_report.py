@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from django.core.management import get_commands, load_command_class
 
-from syncs import report, specs
+from syncs.engine import registry
 from syncs.models import HeldChange, RunState, RunTarget, SyncRun, TargetState, Trigger
+from syncs.reports import run_report
 from tests.syncs.conftest import Make
 
 pytestmark = pytest.mark.django_db
@@ -17,7 +18,7 @@ COMMAND = "python manage.py sync_probe"
 @pytest.fixture(autouse=True)
 def probe(make_sync: Make) -> None:
     spec = make_sync(lambda run: None)
-    specs.register(replace(spec, flags={"only": "--admin", "force": "--force"}))
+    registry.register(replace(spec, flags={"only": "--admin", "force": "--force"}))
 
 
 def run(state: RunState = RunState.FAILED, **options: Any) -> SyncRun:
@@ -45,17 +46,17 @@ def with_part(record: SyncRun, state: TargetState) -> SyncRun:
 def test_a_run_that_took_nothing_up_is_repeated_as_it_was(
     options: dict[str, Any], words: str
 ) -> None:
-    assert report.retry_command(run(**options)) == COMMAND + words
+    assert run_report.retry_command(run(**options)) == COMMAND + words
 
 
 def test_what_failed_is_taken_up_with_the_rest_of_the_options() -> None:
     record = with_part(run(targets=["1", "2"], only=["5"]), TargetState.FAILED)
-    assert report.retry_command(record) == f"{COMMAND} --failed-from {record.pk} --admin 5"
+    assert run_report.retry_command(record) == f"{COMMAND} --failed-from {record.pk} --admin 5"
 
 
 def test_a_sync_that_is_one_piece_is_repeated_whole() -> None:
-    specs.register(replace(specs.get("probe"), in_parts=False, flags={}))
-    assert report.retry_command(with_part(run(), TargetState.FAILED)) == COMMAND
+    registry.register(replace(registry.get("probe"), in_parts=False, flags={}))
+    assert run_report.retry_command(with_part(run(), TargetState.FAILED)) == COMMAND
 
 
 @pytest.mark.parametrize(
@@ -66,13 +67,13 @@ def test_an_acceptance_that_was_not_used_is_repeated(reason: str, shown: str | N
     HeldChange.objects.create(run=holding, target="1", kind="removed", source_id="7")
     record = run(accept_held=holding.pk, reason=reason)
     words = f"--accept-held {holding.pk} --reason '{shown or reason}'"
-    assert report.retry_command(record) == f"{COMMAND} {words}"
+    assert run_report.retry_command(record) == f"{COMMAND} {words}"
     SyncRun.objects.filter(pk=holding.pk).update(accepted_by=record)
-    assert report.retry_command(record) == COMMAND
+    assert run_report.retry_command(record) == COMMAND
 
 
 def test_what_is_repeated_is_what_the_commands_take() -> None:
-    for sync in specs.all_syncs():
+    for sync in registry.all_syncs():
         if sync.command not in get_commands():
             continue
         command: Any = load_command_class(get_commands()[sync.command], sync.command)

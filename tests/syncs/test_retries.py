@@ -10,13 +10,14 @@ from django.db import IntegrityError, OperationalError, connection, transaction
 from pytest_django import Settings
 
 from common.errors import RainboError
-from syncs import cancelling, closing, lease, retries, runs, tasks
-from syncs.closing import Ending
+from syncs import tasks
+from syncs.engine import cancellation, closing, lease, retries, runs
+from syncs.engine.closing import Ending
+from syncs.engine.options import Options
+from syncs.engine.run import Run
+from syncs.engine.targets import Target
 from syncs.errors import Cancelled, ConnectionFailed, ContractBroken, SourceTimeout
 from syncs.models import RunState, SyncRun, TargetState, Trigger
-from syncs.options import Options
-from syncs.run import Run
-from syncs.specs import Target
 from tests.caches import query
 from tests.syncs.conftest import Make
 from tests.syncs.plans import NOON, YEARLY, at, let_pass, of_slot, plan
@@ -271,7 +272,7 @@ def test_a_slot_that_met_a_run_which_a_person_ends_runs_as_a_whole(make_sync: Ma
     first = under_way()
     later = runs.execute(of_slot(NOON + timedelta(hours=1), RunState.QUEUED))
     assert not SyncRun.objects.filter(state=RunState.QUEUED).exists(), "it counts on the first"
-    cancelling.cancel(first, "ann")
+    cancellation.cancel(first, "ann")
     closing.close(first, Ending.by(first, Cancelled()), 1.0)
     assert (retry().slot, retry().attempt, retry().options) == (later.slot, 2, {})
 

@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from syncs import rhythm
+from syncs.schedules import crontab
 
 
 def at(text: str) -> datetime:
@@ -11,7 +11,7 @@ def at(text: str) -> datetime:
 
 def test_next_slots_are_later_than_the_moment() -> None:
     noon = at("2026-11-22 12:00")
-    assert rhythm.next_slots("*/15 * * * *", noon, 2) == [
+    assert crontab.next_slots("*/15 * * * *", noon, 2) == [
         at("2026-11-22 12:15"),
         at("2026-11-22 12:30"),
     ]
@@ -30,32 +30,32 @@ def test_each_minute_has_its_own_next_slot(
     clock: tuple[int, int, int], slot: tuple[int, int]
 ) -> None:
     after = datetime(2026, 11, 22, *clock, tzinfo=UTC)
-    found = rhythm.next_slots("*/15 * * * *", after)
+    found = crontab.next_slots("*/15 * * * *", after)
     assert found == [datetime(2026, 11, 22, *slot, tzinfo=UTC)]
 
 
 def test_slots_are_utc_whatever_the_zone_of_the_moment() -> None:
     kolkata = timezone(timedelta(hours=5, minutes=30))
     moment = datetime(2026, 11, 22, 7, 0, tzinfo=kolkata)
-    slot = rhythm.next_slots("0 2 * * *", moment)[0]
+    slot = crontab.next_slots("0 2 * * *", moment)[0]
     assert slot == at("2026-11-22 02:00")
     assert slot.utcoffset() == timedelta()
 
 
 def test_previous_slot_is_earlier_than_the_moment() -> None:
-    assert rhythm.previous_slot("0 * * * *", at("2026-11-22 12:00")) == at("2026-11-22 11:00")
+    assert crontab.previous_slot("0 * * * *", at("2026-11-22 12:00")) == at("2026-11-22 11:00")
 
 
 @pytest.mark.parametrize(("clock", "comes"), [("02:00", True), ("02:01", False), ("03:00", False)])
 def test_a_moment_is_a_planned_time_or_none(clock: str, comes: bool) -> None:
-    assert rhythm.comes_at("0 2 * * *", at(f"2026-11-22 {clock}")) is comes
+    assert crontab.comes_at("0 2 * * *", at(f"2026-11-22 {clock}")) is comes
 
 
 @pytest.mark.parametrize(
     ("cron", "seconds"), [("* * * * *", 60), ("*/15 * * * *", 900), ("0 2 * * *", 86400)]
 )
 def test_period(cron: str, seconds: int) -> None:
-    assert rhythm.period(cron, at("2026-11-22 12:07")).total_seconds() == seconds
+    assert crontab.period(cron, at("2026-11-22 12:07")).total_seconds() == seconds
 
 
 NEVER_COMES = [
@@ -73,13 +73,13 @@ SURELY_COMES = [
 
 @pytest.mark.parametrize("cron", NEVER_COMES)
 def test_what_has_no_planned_times_is_refused(cron: str) -> None:
-    assert not rhythm.is_valid(cron)
+    assert not crontab.is_valid(cron)
 
 
 @pytest.mark.parametrize("cron", SURELY_COMES)
 def test_a_line_of_five_fields_is_taken(cron: str) -> None:
-    assert rhythm.is_valid(cron)
-    assert rhythm.next_slots(cron, at("2026-11-22 12:00"))
+    assert crontab.is_valid(cron)
+    assert crontab.next_slots(cron, at("2026-11-22 12:00"))
 
 
 @pytest.mark.parametrize(
@@ -91,5 +91,5 @@ def test_a_line_of_five_fields_is_taken(cron: str) -> None:
     ],
 )
 def test_a_line_is_stored_in_one_way(written: str, stored: str) -> None:
-    assert rhythm.normal(written) == stored
-    assert rhythm.is_valid(stored)
+    assert crontab.normal(written) == stored
+    assert crontab.is_valid(stored)

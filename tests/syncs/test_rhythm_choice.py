@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncs import rhythm
-from syncs.rhythm_choice import HOURS, LAST_DAY, Choice, Kind, from_cron
+from syncs.schedules import crontab
+from syncs.schedules.presets import HOURS, LAST_DAY, Choice, Kind, from_cron
 
 CHOICES = st.builds(
     Choice,
@@ -23,8 +23,8 @@ CHOICES = st.builds(
 @given(CHOICES)
 def test_every_choice_has_planned_times_and_is_known_again(choice: Choice) -> None:
     cron = choice.as_cron()
-    assert rhythm.is_valid(cron)
-    assert rhythm.normal(cron) == cron
+    assert crontab.is_valid(cron)
+    assert crontab.normal(cron) == cron
     found = from_cron(cron)
     assert found.kind is choice.kind
     assert found.as_cron() == cron

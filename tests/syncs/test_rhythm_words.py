@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from syncs import rhythm
-from syncs.rhythm_words import clock_changes, in_words
+from syncs.schedules import crontab
+from syncs.schedules.descriptions import clock_changes, in_words
 
 NOW = datetime(2026, 11, 22, 20, 0, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -74,8 +74,8 @@ def test_other_times_are_not(cron: str, zone: str) -> None:
 def test_over_a_year_with_both_changes_no_slot_comes_twice_and_none_is_missing(
     cron: str, zone: str
 ) -> None:
-    step = rhythm.period(cron, NOW)
+    step = crontab.period(cron, NOW)
     count = int(timedelta(days=366) / step)
-    slots = rhythm.next_slots(cron, NOW.astimezone(ZoneInfo(zone)), count)
+    slots = crontab.next_slots(cron, NOW.astimezone(ZoneInfo(zone)), count)
     assert len(set(slots)) == count
     assert {later - earlier for earlier, later in pairwise(slots)} == {step}

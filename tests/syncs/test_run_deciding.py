@@ -13,9 +13,9 @@ from django.urls import reverse
 
 from activity.models import Activity
 from common.errors import UsageError
-from syncs import held, runs
+from syncs.engine import held, runs
+from syncs.engine.options import Options
 from syncs.models import RunState, SyncRun, TargetState, Trigger
-from syncs.options import Options
 from tests.pages import said, text_of
 from tests.rows import ended_run, run_part, staff
 

@@ -13,9 +13,10 @@ from django.test import Client
 from django.utils import timezone
 
 from activity.models import Activity
-from syncs import specs, withheld
+from syncs.admin import withheld_rows
+from syncs.engine import registry
+from syncs.engine.targets import Hidden, Withheld
 from syncs.models import HeldChange, RunState, SyncRun, TargetState, WithheldRow
-from syncs.specs import Hidden, Withheld
 from tests.pages import text_of
 from tests.rows import ended_run, run_part, staff
 from tests.syncs.conftest import Make
@@ -35,7 +36,7 @@ def hidden(count: int) -> Hidden:
 @pytest.fixture
 def run(make_sync: Make) -> SyncRun:
     spec = make_sync(lambda run: None)
-    specs.register(replace(spec, hidden=hidden(MANY)))
+    registry.register(replace(spec, hidden=hidden(MANY)))
     run = ended_run("probe")
     run_part(run, withheld=3)
     for sync, target in (("probe", "1"), ("probe", "2"), ("user_routing", "1")):
@@ -65,7 +66,7 @@ def test_the_page_shows_the_first_and_where_the_others_are(
     assert "probe 1" in shown
     assert "probe 2" not in shown, "an instance that the run did not take"
     assert "user_routing 1" not in shown
-    assert f"These are the first {withheld.SHOWN}." in shown
+    assert f"These are the first {withheld_rows.SHOWN}." in shown
     assert "The withheld rows" in shown
 
 
@@ -97,11 +98,11 @@ def test_of_many_rows_the_page_reads_the_first(admin_client: Client, run: SyncRu
     run_part(run, "2")
     WithheldRow.objects.bulk_create(
         WithheldRow(sync="probe", target="1", source_id=f"more {n}", row_hash=n, reason="")
-        for n in range(withheld.SHOWN)
+        for n in range(withheld_rows.SHOWN)
     )
     shown = page(admin_client, run)
-    assert f"more {withheld.SHOWN - 2}" in shown
-    assert f"more {withheld.SHOWN - 1}" not in shown
+    assert f"more {withheld_rows.SHOWN - 2}" in shown
+    assert f"more {withheld_rows.SHOWN - 1}" not in shown
     assert "probe 2" not in shown
     assert "probe 2" in [row[1] for row in taken(admin_client, run, "withheld")]
 

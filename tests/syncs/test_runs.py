@@ -8,11 +8,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from common.errors import RainboError, UsageError
-from syncs import lease, runs
+from syncs.engine import lease, runs
+from syncs.engine.options import Options
+from syncs.engine.run import Run
+from syncs.engine.targets import Target
 from syncs.models import Lease, RunState, SyncRun, TargetState, Trigger
-from syncs.options import Options
-from syncs.run import Run
-from syncs.specs import Target
 from tests.syncs.conftest import Make
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -15,10 +15,11 @@ from django_q.models import OrmQ, Schedule
 
 from activity.models import Activity
 from rainbo.zone import COOKIE
-from syncs import reconcile, schedules
+from syncs.admin.schedule_actions import LOCAL
+from syncs.dispatch import reconcile
 from syncs.models import RunState, SyncRun, SyncSchedule, Trigger
-from syncs.schedule_actions import LOCAL
-from syncs.schedules import OFF
+from syncs.schedules import store
+from syncs.schedules.store import OFF
 from tests.pages import said, text_of
 from tests.rows import ended_run, instance_row, staff
 
@@ -49,7 +50,7 @@ def way(name: str, sync: str = "user_routing") -> str:
 
 def typed(sync: str = "user_routing", **fields: Any) -> dict[str, Any]:
     """What the form sends for a daily rhythm, which the routes warn of."""
-    shown = {"enabled": "on", "kind": "15", "at": "02:00", "seen": schedules.version(kept(sync))}
+    shown = {"enabled": "on", "kind": "15", "at": "02:00", "seen": store.version(kept(sync))}
     return {name: value for name, value in (shown | fields).items() if value is not None}
 
 
@@ -127,9 +128,9 @@ def test_every_rhythm_is_stored(admin_client: Client, fields: dict[str, str], cr
 def test_what_makes_no_sense_is_refused(
     admin_client: Client, fields: dict[str, Any], words: str
 ) -> None:
-    before = schedules.version(kept())
+    before = store.version(kept())
     assert words in text_of(save(admin_client, **fields))
-    assert schedules.version(kept()) == before
+    assert store.version(kept()) == before
 
 
 def test_what_another_rhythm_needs_does_not_matter(admin_client: Client) -> None:
@@ -191,7 +192,7 @@ def test_a_hostile_post_changes_neither_function_nor_arguments(admin_client: Cli
     admin_client.post(page(), typed(kind="5") | hostile)
     found = kept()
     row = found.schedule
-    assert (row.func, row.args) == (schedules.FUNCTION, "('user_routing',)")
+    assert (row.func, row.args) == (store.FUNCTION, "('user_routing',)")
     assert (row.kwargs, row.hook, row.repeats) == (None, None, -1)
     assert (row.cron, found.sync, found.options) == ("*/5 * * * *", "user_routing", {})
     assert row.next_run > timezone.now()
@@ -388,7 +389,7 @@ def test_the_row_of_a_sync_that_exists_cannot_vanish(admin_client: Client) -> No
 
 
 def test_the_row_of_a_sync_that_is_no_more_can_be_removed(admin_client: Client) -> None:
-    schedules.create("forgotten", "0 4 * * *")
+    store.create("forgotten", "0 4 * * *")
     url = f"{LIST}{kept('forgotten').pk}"
     assert "forgotten" in text_of(admin_client.get(f"{url}/change/"))
     admin_client.post(f"{url}/delete/", {"post": "yes"})

@@ -6,8 +6,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from syncs import reconcile, specs
-from syncs.schedule_preview import Known, freshness_limit, preview, warnings
+from syncs.admin.schedule_preview import Known, freshness_limit, preview, warnings
+from syncs.dispatch import reconcile
+from syncs.engine import registry
 from tests.rows import ended_run
 
 NOW = datetime(2026, 11, 22, 20, 0, tzinfo=UTC)
@@ -19,7 +20,7 @@ def warned(cron: str, sync: str = "user_routing", **usual_minutes: float) -> str
         usual={name: timedelta(minutes=minutes) for name, minutes in usual_minutes.items()},
         crons={"tenant_summaries": "0 * * * *", "user_routing": "*/15 * * * *"},
     )
-    return "\n".join(warnings(specs.get(sync), cron, known, BERLIN, NOW))
+    return "\n".join(warnings(registry.get(sync), cron, known, BERLIN, NOW))
 
 
 def test_the_usual_rhythm_warns_of_nothing() -> None:
@@ -42,8 +43,8 @@ def test_what_would_get_too_old_is_told(cron: str, minutes: float, is_told: bool
 
 def test_the_expected_period_sets_the_limit(settings: Any) -> None:
     settings.RAINBO_EXPECTED_PERIOD = 7200
-    assert freshness_limit(specs.get("user_routing"), NOW) == timedelta(minutes=132)
-    assert freshness_limit(specs.get("user_routing"), NOW, 60) == timedelta(minutes=121)
+    assert freshness_limit(registry.get("user_routing"), NOW) == timedelta(minutes=132)
+    assert freshness_limit(registry.get("user_routing"), NOW, 60) == timedelta(minutes=121)
 
 
 def test_runs_that_would_meet_themselves_are_told() -> None:
@@ -75,7 +76,7 @@ def test_a_rare_rhythm_is_compared_with_a_frequent_one_and_the_other_way_round()
             usual=dict.fromkeys(("user_routing", "ghost_users"), timedelta(minutes=2)),
             crons={"ghost_users": other},
         )
-        said = "\n".join(warnings(specs.get("user_routing"), own, known, BERLIN, NOW))
+        said = "\n".join(warnings(registry.get("user_routing"), own, known, BERLIN, NOW))
         assert words in said
 
 
@@ -88,7 +89,7 @@ def test_a_preview_reads_what_is_usual_and_what_is_planned() -> None:
     reconcile.reconcile()
     for sync in ("user_routing", "tenant_summaries"):
         ended_run(sync, seconds=90)
-    shown = preview(specs.get("user_routing"), "0 * * * *")
+    shown = preview(registry.get("user_routing"), "0 * * * *")
     assert shown.words == "every hour at minute 0"
     assert len(shown.times) == 5
     assert any("Tenant summaries, which usually takes 1 min" in text for text in shown.warnings)

@@ -14,11 +14,16 @@ from django_q.scheduler import scheduler
 from django_q.tasks import async_task
 
 from common.clock import database_now
-from syncs import due, heartbeat, schedules, specs, tasks
+from syncs import tasks
+from syncs.dispatch import due
+from syncs.engine import registry
+from syncs.engine.registry import Sync
+from syncs.engine.run import Run
+from syncs.engine.targets import Target
 from syncs.errors import ConnectionFailed
 from syncs.models import Heartbeat, RunState, SyncRun, TargetState, Trigger
-from syncs.run import Run
-from syncs.specs import Sync, Target
+from syncs.schedules import store
+from syncs.workers import heartbeat
 from tests.caches import query
 from tests.syncs.conftest import Make
 from tests.syncs.plans import NOON, YEARLY, let_pass, of_slot, plan
@@ -153,7 +158,7 @@ def test_it_is_a_sign_of_life_of_its_own() -> None:
 
 
 def test_a_malformed_row_is_told_and_stops_no_other(capsys: pytest.CaptureFixture[str]) -> None:
-    specs.register(Sync("other", "Other", settling, list, YEARLY, order=8))
+    registry.register(Sync("other", "Other", settling, list, YEARLY, order=8))
     plan()
     plan(sync="other")
     make_due()
@@ -210,7 +215,7 @@ def rung_long_ago() -> None:
 
 
 def ring_for(slot: datetime) -> None:
-    async_task(schedules.FUNCTION, "probe", **{schedules.SLOT: slot.isoformat()})
+    async_task(store.FUNCTION, "probe", **{store.SLOT: slot.isoformat()})
 
 
 def test_rings_without_a_worker_do_not_pile_up() -> None:
@@ -267,6 +272,6 @@ def test_a_planned_time_that_is_due_and_was_rung_for_runs_once(
 
 
 def test_a_ring_for_a_sync_that_is_no_more_is_told_once() -> None:
-    async_task(schedules.FUNCTION, "gone", **{schedules.SLOT: NOON.isoformat()})
+    async_task(store.FUNCTION, "gone", **{store.SLOT: NOON.isoformat()})
     rung_long_ago()
     assert (call(), call()) == (1, 0)

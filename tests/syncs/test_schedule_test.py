@@ -6,10 +6,10 @@ import json
 import pytest
 from django.core.management import call_command
 
+from syncs.engine.run import Run
+from syncs.engine.targets import Target
 from syncs.errors import ConnectionFailed
 from syncs.models import RunState, SyncRun, TargetState, Trigger
-from syncs.run import Run
-from syncs.specs import Target
 from tests.syncs.conftest import Make
 from tests.syncs.plans import plan
 

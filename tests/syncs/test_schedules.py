@@ -9,9 +9,10 @@ from django.utils import timezone
 from django_q.models import Schedule
 
 from common.errors import UsageError
-from syncs import reconcile, rhythm, schedules
+from syncs.dispatch import reconcile
 from syncs.models import RunState, SyncRun, SyncSchedule
-from syncs.schedules import OFF, UNLIMITED, ChangedMeanwhile, Wanted
+from syncs.schedules import crontab, store
+from syncs.schedules.store import OFF, UNLIMITED, ChangedMeanwhile, Wanted
 from tests.caches import query
 from tests.syncs.test_rhythm import NEVER_COMES, SURELY_COMES
 
@@ -37,15 +38,16 @@ def rewind(by: timedelta) -> datetime:
 
 
 def change(cron: str = "*/15 * * * *", **wanted: Any) -> SyncSchedule:
-    return schedules.change(
-        "user_routing", Wanted(cron, **wanted), "ann", schedules.version(kept())
-    )
+    return store.change("user_routing", Wanted(cron, **wanted), "ann", store.version(kept()))
 
 
 def test_a_changed_rhythm_moves_the_next_run() -> None:
     change("0 3 * * *")
     row = kept().schedule
-    assert (row.cron, row.next_run) == ("0 3 * * *", rhythm.next_slots(row.cron, timezone.now())[0])
+    assert (row.cron, row.next_run) == (
+        "0 3 * * *",
+        crontab.next_slots(row.cron, timezone.now())[0],
+    )
 
 
 def test_an_unchanged_rhythm_leaves_the_next_run_as_it_is() -> None:
@@ -79,39 +81,39 @@ def test_a_planned_time_that_was_due_gets_its_outcome(wanted: dict[str, Any]) ->
 
 
 def test_a_form_that_was_opened_before_a_change_is_refused() -> None:
-    seen = schedules.version(kept())
+    seen = store.version(kept())
     change("0 3 * * *")
     with pytest.raises(ChangedMeanwhile, match=r"was changed by ann at \d\d:\d\d:\d\d UTC"):
-        schedules.change("user_routing", Wanted("* * * * *"), "bob", seen)
+        store.change("user_routing", Wanted("* * * * *"), "bob", seen)
     assert kept().schedule.cron == "0 3 * * *"
 
 
 def test_a_change_behind_the_form_is_noticed_too() -> None:
-    seen = schedules.version(kept())
+    seen = store.version(kept())
     Schedule.objects.filter(name="user_routing").update(cron="0 3 * * *")
     with pytest.raises(ChangedMeanwhile):
-        schedules.change("user_routing", Wanted("* * * * *"), "bob", seen)
+        store.change("user_routing", Wanted("* * * * *"), "bob", seen)
 
 
 def test_a_pause_is_kept_with_its_reason_and_taken_away() -> None:
     until = timezone.now() + 60 * MINUTE
-    schedules.pause("user_routing", until, "moving rds1", "ann")
-    (plan,) = schedules.planned()["user_routing"]
+    store.pause("user_routing", until, "moving rds1", "ann")
+    (plan,) = store.planned()["user_routing"]
     pause = plan.paused(timezone.now())
     assert pause is not None
     assert (pause.until, pause.reason, kept().paused_by) == (until, "moving rds1", "ann")
-    schedules.resume("user_routing", "bob")
-    assert schedules.planned()["user_routing"][0].pause is None
+    store.resume("user_routing", "bob")
+    assert store.planned()["user_routing"][0].pause is None
 
 
 def test_a_pause_must_end_in_the_future() -> None:
     with pytest.raises(UsageError, match="future"):
-        schedules.pause("user_routing", timezone.now() - MINUTE, "", "ann")
+        store.pause("user_routing", timezone.now() - MINUTE, "", "ann")
 
 
 def test_a_pause_must_end_within_a_year() -> None:
     with pytest.raises(UsageError, match="a year at most"):
-        schedules.pause("user_routing", datetime.max.replace(tzinfo=UTC), "", "ann")
+        store.pause("user_routing", datetime.max.replace(tzinfo=UTC), "", "ann")
 
 
 @pytest.mark.parametrize("until", ["infinity", "-infinity", "9999-12-31 23:59+00"])
@@ -123,28 +125,28 @@ def test_the_database_refuses_a_pause_that_no_page_could_show(until: str) -> Non
 def test_a_pause_says_when_it_will_run_again() -> None:
     now = timezone.now()
     until = datetime(now.year + 1, 5, 1, 2, 3, tzinfo=UTC)
-    schedules.pause("ghost_users", until, "", "ann")
-    (plan,) = schedules.planned()["ghost_users"]
+    store.pause("ghost_users", until, "", "ann")
+    (plan,) = store.planned()["ghost_users"]
     assert plan.next_slot(now) == datetime(now.year + 1, 5, 2, 2, 0, tzinfo=UTC)
 
 
 def test_a_planned_time_on_the_very_end_of_a_pause_is_the_next() -> None:
     now = timezone.now()
-    until = rhythm.next_slots("*/15 * * * *", now, 2)[1]
-    schedules.pause("user_routing", until, "", "ann")
-    (plan,) = schedules.planned()["user_routing"]
+    until = crontab.next_slots("*/15 * * * *", now, 2)[1]
+    store.pause("user_routing", until, "", "ann")
+    (plan,) = store.planned()["user_routing"]
     assert plan.next_slot(now) == until
     assert not kept().rests(until, until)
 
 
 def test_a_pause_that_is_made_longer_keeps_its_beginning() -> None:
     now = timezone.now()
-    schedules.pause("user_routing", now + MINUTE, "", "ann")
+    store.pause("user_routing", now + MINUTE, "", "ann")
     began = kept().paused_since
-    schedules.pause("user_routing", now + 2 * MINUTE, "", "ann")
+    store.pause("user_routing", now + 2 * MINUTE, "", "ann")
     assert kept().paused_since == began
     SyncSchedule.objects.update(paused_until=now - MINUTE)
-    schedules.pause("user_routing", now + 2 * MINUTE, "", "ann")
+    store.pause("user_routing", now + 2 * MINUTE, "", "ann")
     assert kept().paused_since != began
 
 

@@ -6,9 +6,9 @@ import pytest
 from django.core.management import CommandError, call_command
 from django_q.models import Schedule
 
-from syncs import schedules
-from syncs.schedules import OFF
-from syncs.session import open_session
+from syncs.schedules import store
+from syncs.schedules.store import OFF
+from syncs.transfer.session import open_session
 
 pytestmark = pytest.mark.django_db
 
@@ -67,7 +67,7 @@ def test_it_speaks_json(capsys: pytest.CaptureFixture[str]) -> None:
 def test_it_does_not_wait_for_a_session_that_sleeps(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schedules, "LOCK_PATIENCE", 200)
+    monkeypatch.setattr(store, "LOCK_PATIENCE", 200)
     setup(capsys)
     with open_session("test") as idle, idle.transaction():
         idle.execute("SELECT 1 FROM django_q_schedule FOR UPDATE")

@@ -7,9 +7,10 @@ import pytest
 from django_q.models import Schedule
 
 from common.clock import database_now
-from syncs import rhythm, slots
+from syncs.dispatch import slots
 from syncs.models import RunState, SyncRun
-from syncs.session import open_session
+from syncs.schedules import crontab
+from syncs.transfer.session import open_session
 from tests.syncs.conftest import Make
 from tests.syncs.plans import NOON, YEARLY, at, of_slot, outcomes, plan
 
@@ -171,7 +172,7 @@ def test_a_server_an_hour_ahead_runs_the_slot_that_is_due(clock: Clock) -> None:
 def test_a_slot_that_is_handed_over_too_early_waits_for_its_time() -> None:
     plan(QUARTERS)
     now = database_now()
-    of_slot(rhythm.previous_slot(QUARTERS, now))
+    of_slot(crontab.previous_slot(QUARTERS, now))
     early = now + timedelta(minutes=5)
     assert slots.take("probe", early) is None
     record = SyncRun.objects.get(slot=early)

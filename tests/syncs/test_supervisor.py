@@ -18,11 +18,12 @@ from pytest_django import Settings
 
 from common.clock import database_now
 from localfleet import proc
-from syncs import cluster, heartbeat, supervisor
-from syncs.cluster import Cluster
+from syncs import tasks
 from syncs.models import Heartbeat, Lease, RunState, SyncRun, Trigger, WorkerEvent
-from syncs.queries import worker_heartbeat
-from syncs.supervisor import Supervisor, Watched
+from syncs.status.queries import worker_heartbeat
+from syncs.workers import cluster, heartbeat, supervisor
+from syncs.workers.cluster import Cluster
+from syncs.workers.supervisor import Supervisor, Watched
 from tests.children import until
 
 pytestmark = pytest.mark.django_db
@@ -183,7 +184,7 @@ def test_beats_go_out_at_their_pace(
     watched.look()
     watched.look()
     task = SignedPackage.loads(OrmQ.objects.get().payload)
-    assert task["func"] == heartbeat.COME_BACK
+    assert task["func"] == tasks.ANSWER_HEARTBEAT
     assert task["args"][:2] == (watched.cluster.place, watched.cluster.session)
     settings.RAINBO_BEAT = 0
     watched.look()
@@ -195,15 +196,15 @@ def soon() -> str:
 
 
 def test_a_beat_that_came_back_goes_no_further() -> None:
-    heartbeat.come_back(HOST, os.getsid(0), soon())
+    tasks.answer_heartbeat(HOST, os.getsid(0), soon())
     assert worker_heartbeat()
     assert not OrmQ.objects.exists()
 
 
 def test_a_beat_of_another_cluster_is_handed_on_for_a_while() -> None:
-    heartbeat.come_back(HOST, 1, soon())
+    tasks.answer_heartbeat(HOST, 1, soon())
     assert OrmQ.objects.count() == 1
-    heartbeat.come_back(HOST, 1, (database_now() - timedelta(seconds=1)).isoformat())
+    tasks.answer_heartbeat(HOST, 1, (database_now() - timedelta(seconds=1)).isoformat())
     assert OrmQ.objects.count() == 1
 
 

@@ -8,12 +8,14 @@ from django_q.models import OrmQ, Schedule
 from django_q.scheduler import scheduler
 from django_q.signing import SignedPackage
 
-from syncs import runs, schedules, specs, tasks
+from syncs import tasks
+from syncs.engine import registry, runs
+from syncs.engine.options import Options
+from syncs.engine.registry import Sync
+from syncs.engine.run import Run
 from syncs.models import Heartbeat, RunState, SyncRun, Trigger
-from syncs.options import Options
-from syncs.queries import worker_heartbeat
-from syncs.run import Run
-from syncs.specs import Sync
+from syncs.schedules import store
+from syncs.status.queries import worker_heartbeat
 from tests.caches import query
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -30,7 +32,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         made.append(run.record.pk)
 
     sync = Sync("small", "Small", small, targets=list, cron="0 2 * * *", order=9)
-    monkeypatch.setitem(specs._registry, "small", sync)
+    monkeypatch.setitem(registry._registry, "small", sync)
     return made
 
 
@@ -151,12 +153,12 @@ def test_an_unknown_sync_is_refused(ran: list[int]) -> None:
 
 
 def test_a_due_schedule_hands_its_planned_time_to_the_task(ran: list[int]) -> None:
-    schedules.create("small", "0 0 1 1 *")
+    store.create("small", "0 0 1 1 *")
     planned = datetime(2026, 11, 21, 2, tzinfo=UTC)
     Schedule.objects.update(next_run=planned)
     scheduler()
     task = SignedPackage.loads(OrmQ.objects.get().payload)
-    assert task["func"] == schedules.FUNCTION
+    assert task["func"] == store.FUNCTION
     getattr(tasks, task["func"].rpartition(".")[2])(*task["args"], **task["kwargs"])
     assert SyncRun.objects.get().slot == planned
     assert ran
@@ -165,7 +167,7 @@ def test_a_due_schedule_hands_its_planned_time_to_the_task(ran: list[int]) -> No
 def test_a_retry_whose_time_has_come_is_rung_for(ran: list[int]) -> None:
     now = datetime.now(UTC)
     retry = queued(Trigger.SCHEDULE, attempt=2, not_before=now - timedelta(seconds=1))
-    tasks.tend()
+    tasks.maintain()
     assert rung() == [retry.pk]
 
 

@@ -12,7 +12,7 @@ import pytest
 from psycopg.pq import DiagnosticField
 from psycopg.pq.abc import PGresult
 
-from syncs import wire
+from syncs.transfer import libpq_io
 from tests.instances import InstanceFleet
 
 ROWS = b"COPY (SELECT repeat('x', 9999) FROM generate_series(1, 9999)) TO STDOUT"
@@ -20,10 +20,10 @@ ROWS = b"COPY (SELECT repeat('x', 9999) FROM generate_series(1, 9999)) TO STDOUT
 
 def drain(source: psycopg.Connection) -> list[PGresult]:
     """Read a COPY to its end and return its closing results."""
-    while wire.get_data(source) is not None:
+    while libpq_io.get_data(source) is not None:
         pass
     results = []
-    while result := wire.get_result(source):
+    while result := libpq_io.get_result(source):
         results.append(result)
     return results
 

@@ -11,8 +11,9 @@ from django.db.models.functions import Now
 from django.test import Client
 from django_q.models import OrmQ, Schedule
 
-from syncs import queries, schedules
 from syncs.models import Heartbeat, Lease, RunState, SyncRun, Trigger, WorkerEvent
+from syncs.schedules import store
+from syncs.status import queries
 from tests.caches import query
 
 pytestmark = pytest.mark.django_db(transaction=True)  # the probe asks from a thread of its own
@@ -100,10 +101,10 @@ def test_a_task_of_a_server_whose_clock_is_behind_is_as_young_as_it_is() -> None
 @pytest.mark.parametrize(("minutes", "code"), [(-1, 0), (4, 0), (6, 1)])
 def test_a_schedule_that_does_not_fire(minutes: int, code: int) -> None:
     beat()
-    schedules.create("probe", "0 0 1 1 *")
+    store.create("probe", "0 0 1 1 *")
     Schedule.objects.update(next_run=Now() - minutes * MINUTE)
     assert health()[0] == code
-    Schedule.objects.update(repeats=schedules.OFF)
+    Schedule.objects.update(repeats=store.OFF)
     assert health()[0] == 0
 
 

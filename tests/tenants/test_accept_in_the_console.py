@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.test import Client
 
-from syncs import runs
+from syncs.engine import runs
 from syncs.models import RunState, SyncRun, Trigger
 from tests.caches import counts, run_sync, shown_emails
 from tests.instances import Instance

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from syncs.freshness import State
+from syncs.status.freshness import State
 from tenants import comparing
 from tenants.comparing import Account, Blank
 from tenants.live_lookup import Answer, Live, LiveRoute, LiveUser

@@ -6,8 +6,8 @@ import psycopg
 import pytest
 from pytest_django import Settings
 
-from syncs import transfer
 from syncs.errors import ContractBroken
+from syncs.transfer import copy_stream
 from tenants import contract
 from tests.instances import InstanceFleet
 
@@ -25,7 +25,7 @@ def own_sql(settings: Settings, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_shipped_queries_keep_the_contract(fleet: InstanceFleet, name: str) -> None:
     with fleet.master.connect_as_rainbo() as source:
-        transfer.probe(source, contract.query(name))
+        copy_stream.probe(source, contract.query(name))
 
 
 def test_a_file_of_this_installation_wins(own_sql: Path) -> None:
@@ -38,7 +38,7 @@ def test_a_comment_at_the_end_swallows_nothing(fleet: InstanceFleet, own_sql: Pa
     shipped = contract.text("sync_user_routing")
     (own_sql / "sync_user_routing.sql").write_text(f"{shipped}-- the end")
     with fleet.master.connect_as_rainbo() as source:
-        transfer.probe(source, contract.query("sync_user_routing"))
+        copy_stream.probe(source, contract.query("sync_user_routing"))
 
 
 def test_the_fingerprint_follows_the_sql(own_sql: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_file_that_is_no_text_is_named(own_sql: Path) -> None:
 def test_a_wrong_column_is_named(fleet: InstanceFleet, damage: str, words: str) -> None:
     fleet.master.execute(f"ALTER TABLE user_email_routing {damage}")
     with fleet.master.connect_as_rainbo() as source, pytest.raises(REFUSALS) as raised:
-        transfer.probe(source, contract.query("sync_user_routing"))
+        copy_stream.probe(source, contract.query("sync_user_routing"))
     assert words in str(raised.value)
 
 
@@ -77,4 +77,4 @@ def test_a_wrong_column_is_named(fleet: InstanceFleet, damage: str, words: str) 
 def test_ids_may_have_many_types(fleet: InstanceFleet, kind: str) -> None:
     fleet.master.execute(f"ALTER TABLE user_email_routing ALTER user_id TYPE {kind} USING NULL")
     with fleet.master.connect_as_rainbo() as source:
-        transfer.probe(source, contract.query("sync_user_routing"))
+        copy_stream.probe(source, contract.query("sync_user_routing"))

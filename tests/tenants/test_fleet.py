@@ -11,8 +11,8 @@ from pytest_django import Settings
 
 from common.errors import RainboError
 from localfleet import databases
-from syncs import transfer
 from syncs.errors import Conflict, ConnectionFailed, ContractBroken, LoginRefused, SourceTimeout
+from syncs.transfer import copy_stream
 from tenants import contract, fleet
 from tenants.models import RdsInstance
 from tests.caches import register
@@ -253,5 +253,5 @@ def test_a_sql_ascii_server_is_asked_for_its_bytes(
     ascii_instance.execute("UPDATE tenants SET name = convert_from('\\xff61', 'SQL_ASCII')")
     with fleet.connect(known(4), "test") as source:
         assert source.execute("SELECT name FROM tenants").fetchone() == ("\\xffa",)
-        assert transfer.server_encoding(source) == "SQL_ASCII"
-        transfer.probe(source, contract.query("sync_tenant_summaries"))
+        assert copy_stream.server_encoding(source) == "SQL_ASCII"
+        copy_stream.probe(source, contract.query("sync_tenant_summaries"))

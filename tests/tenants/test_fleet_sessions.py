@@ -3,7 +3,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from syncs import lost
+from syncs.engine import lost_runs
 from syncs.models import RunState, RunTarget, SyncRun, Trigger
 from tenants import fleet
 from tenants.fleet_sessions import end_sessions
@@ -50,5 +50,5 @@ def test_what_a_lost_run_left_on_an_instance_is_ended(registered: InstanceFleet)
     instance = registered[2]
     with instance.connect_as_rainbo() as left:
         left.execute(f"SET application_name = 'rainbo/tenant_summaries/{record.pk}'")
-        lost.sweep()
+        lost_runs.sweep()
         until(lambda: not is_open(left))

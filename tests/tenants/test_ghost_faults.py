@@ -15,9 +15,9 @@ from django.db.models.functions import Now
 import tenants.jobs  # noqa: F401 (registers the syncs)
 from common.errors import UsageError
 from localfleet.fleet import LocalFleet
-from syncs import runs
+from syncs.engine import runs
+from syncs.engine.options import Options
 from syncs.models import RunState, SyncRun, TargetState, Trigger
-from syncs.options import Options
 from tenants.models import GhostUser, RdsInstance
 from tests.caches import counts, everything, part, query, register, run_sync
 from tests.children import child, locked_at_home, until, waits_at_home

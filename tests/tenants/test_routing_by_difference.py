@@ -12,9 +12,9 @@ from psycopg import sql
 from pytest_django import Settings
 
 from localfleet.fleet import LocalFleet
-from syncs import transfer
 from syncs.models import BucketDigest, RunState, WithheldRow
-from syncs.transfer import Connection, Write
+from syncs.transfer import copy_stream
+from syncs.transfer.copy_stream import Connection, Write
 from tenants.models import RdsInstance, UserRoute
 from tests.caches import (
     counts,
@@ -47,14 +47,14 @@ class Wire:
 
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
-    found, real = Wire(), transfer.take
+    found, real = Wire(), copy_stream.take
 
     def noted(source: Connection, write: Write) -> int:
         rows = real(source, write)
         found.answers.append(rows)
         return rows
 
-    monkeypatch.setattr(transfer, "take", noted)
+    monkeypatch.setattr(copy_stream, "take", noted)
     return found
 
 
@@ -92,13 +92,13 @@ def test_a_sync_takes_two_processors_of_its_source_at_most(
     synced: Instance, monkeypatch: pytest.MonkeyPatch, theirs: int, ours: str
 ) -> None:
     synced.execute(f"ALTER ROLE rainbo SET max_parallel_workers_per_gather = {theirs}")
-    found, real = [], transfer.ask
+    found, real = [], copy_stream.ask
 
     def noted(source: Connection, selected: sql.Composable) -> None:
         found.append(source.execute("SHOW max_parallel_workers_per_gather").fetchone())
         real(source, selected)
 
-    monkeypatch.setattr(transfer, "ask", noted)
+    monkeypatch.setattr(copy_stream, "ask", noted)
     run_sync(SYNC)
     assert found == [(ours,)]
 
@@ -302,7 +302,7 @@ def live_through(source: Instance, history: History) -> None:
 def test_a_copy_at_home_that_is_cancelled_is_not_told_as_the_sources(
     synced: Instance, postgres_servers: LocalFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = transfer.take
+    real = copy_stream.take
 
     def cancelling(source: Connection, write: Write) -> int:
         with postgres_servers["rainbo"].connect() as other:
@@ -313,7 +313,7 @@ def test_a_copy_at_home_that_is_cancelled_is_not_told_as_the_sources(
         return real(source, write)
 
     with monkeypatch.context() as patch:
-        patch.setattr(transfer, "take", cancelling)
+        patch.setattr(copy_stream, "take", cancelling)
         run = run_sync(SYNC)
     assert run.state == RunState.FAILED
     told = "while instance 1 (rds1) was read, RAINBO's own database said: canceling statement"

@@ -9,9 +9,9 @@ from django.core.management import call_command
 from django.db import connection
 from pytest_django import Settings
 
-from syncs import basis, digest
-from syncs.digest import Signature
 from syncs.models import BucketDigest, Confirmation, RunState
+from syncs.transfer import digest
+from syncs.transfer.digest import Signature
 from tenants import directory
 from tenants.models import RdsInstance
 from tests.caches import counts, part, query, register, run_sync, withheld
@@ -31,11 +31,11 @@ def synced(master: Instance) -> Instance:
 
 
 def known() -> dict[str, str]:
-    return basis.read(Confirmation.objects.get(sync=SYNC).basis)
+    return digest.parse_basis(Confirmation.objects.get(sync=SYNC).basis)
 
 
 def remember(**facts: object) -> None:
-    Confirmation.objects.update(basis=basis.written(known() | facts))
+    Confirmation.objects.update(basis=digest.format_basis(known() | facts))
 
 
 def test_the_first_fill_says_why(master: Instance) -> None:
@@ -189,8 +189,8 @@ def test_who_is_shown_by_mistake_is_found_by_the_next_run(synced: Instance, dama
     query(SHOWN[damage])
     with pytest.raises(SystemExit):
         call_command("verify_cache")
-    undoubted = {name: fact for name, fact in known().items() if name != basis.DOUBTED}
-    Confirmation.objects.update(basis=basis.written(undoubted))
+    undoubted = {name: fact for name, fact in known().items() if name != digest.DOUBTED}
+    Confirmation.objects.update(basis=digest.format_basis(undoubted))
     run = run_sync(SYNC)
     assert in_full(run) == CORRUPT
     assert cached() == expected(synced)

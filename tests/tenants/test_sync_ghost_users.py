@@ -4,8 +4,8 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 
+from syncs.engine.run import Run
 from syncs.models import Confirmation, RunState, SyncRun, TargetState
-from syncs.run import Run
 from tenants.models import GhostUser, RdsInstance
 from tenants.models.installation import installation_id
 from tests.caches import counts, everything, part, query, run_sync

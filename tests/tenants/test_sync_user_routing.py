@@ -6,7 +6,8 @@ import pytest
 from django.core.management import call_command
 from django.db.models.functions import Now
 
-from syncs import runs
+from syncs.engine import runs
+from syncs.engine.options import Options
 from syncs.models import (
     BucketDigest,
     Confirmation,
@@ -16,7 +17,6 @@ from syncs.models import (
     Trigger,
     WithheldRow,
 )
-from syncs.options import Options
 from tenants.models import RdsInstance, RouteRemoval, Tenant, UserRoute
 from tests.caches import counts, part, query, register, run_sync, shown_emails, versions, withheld
 from tests.instances import Instance, InstanceFleet

@@ -10,12 +10,12 @@ import pytest
 from psycopg import sql
 from pytest_django import Settings
 
-from syncs import transfer
-from syncs.digest import Hashing
 from syncs.errors import (
     ConnectionFailed,
     SourceTimeout,
 )
+from syncs.transfer import copy_stream
+from syncs.transfer.digest import Hashing
 from tenants import contract, fleet
 from tenants.models import RdsInstance
 from tests.instances import InstanceFleet
@@ -44,7 +44,7 @@ def test_a_session_that_is_ended_in_the_middle_of_a_copy(registered: InstanceFle
                 registered.master.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
                 ended.set()
 
-        return transfer.copy_out(source, everything(), write)
+        return copy_stream.copy_out(source, everything(), write)
 
     (outcome,) = fleet.each_instance([known()], act, "test")
     assert isinstance(outcome.error, ConnectionFailed)
@@ -62,7 +62,7 @@ STOPPED: list[int] = []
 
 
 def everything() -> sql.Composed:
-    return transfer.rows(contract.query("sync_user_routing"), Hashing.NATIVE)
+    return copy_stream.rows(contract.query("sync_user_routing"), Hashing.NATIVE)
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_a_server_that_stops_in_the_middle_of_a_copy(
                 STOPPED.append(source.info.backend_pid)
                 os.kill(source.info.backend_pid, signal.SIGSTOP)
 
-        return transfer.copy_out(source, everything(), write)
+        return copy_stream.copy_out(source, everything(), write)
 
     (outcome,) = fleet.each_instance([known()], act, "test", limit=1)
     assert isinstance(outcome.error, SourceTimeout)

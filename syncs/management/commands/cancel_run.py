@@ -7,10 +7,11 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from common.errors import UsageError
 from common.terminal import json_text, printable_line
-from syncs import cancelling, report
-from syncs.cancelling import Answer
-from syncs.command import actor
+from syncs.engine import cancellation
+from syncs.engine.cancellation import Answer
+from syncs.management.base import actor
 from syncs.models import SyncRun
+from syncs.reports import run_report
 
 
 class Command(BaseCommand):
@@ -24,12 +25,12 @@ class Command(BaseCommand):
         record = SyncRun.objects.filter(pk=given["run"]).first()
         if record is None:
             raise UsageError(f"there is no run {given['run']}")
-        answer = cancelling.cancel(record, actor())
-        words = cancelling.in_words(record, answer)
+        answer = cancellation.cancel(record, actor())
+        words = cancellation.in_words(record, answer)
         if given["json"]:
-            document = report.document(record) | {"answer": answer, "words": words}
+            document = run_report.document(record) | {"answer": answer, "words": words}
             self.stdout.write(json_text(document))
         else:
             (self.stderr if answer is Answer.ENDED else self.stdout).write(printable_line(words))
         if answer is Answer.ENDED:
-            sys.exit(report.FAILED)
+            sys.exit(run_report.FAILED)

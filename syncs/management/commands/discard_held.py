@@ -5,8 +5,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from common.terminal import json_text, printable_line
-from syncs import held, report
-from syncs.command import actor
+from syncs.engine import held
+from syncs.management.base import actor
+from syncs.reports import run_report
 
 
 class Command(BaseCommand):
@@ -20,6 +21,6 @@ class Command(BaseCommand):
     def handle(self, **given: Any) -> None:
         record = held.discard(given["run"], actor(), given["reason"])
         if given["json"]:
-            self.stdout.write(json_text(report.document(record)))
+            self.stdout.write(json_text(run_report.document(record)))
         else:
             self.stdout.write(printable_line(held.discarded_in_words(record)))

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from common import clock
-from syncs import pruning
+from syncs.engine import pruning
 
 
 class Command(BaseCommand):

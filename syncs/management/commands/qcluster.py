@@ -7,7 +7,8 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django_q.management.commands.qcluster import Command as Cluster
 
-from syncs import reconcile, upkeep
+from syncs.dispatch import reconcile
+from syncs.workers import heartbeat
 
 logger = logging.getLogger("rainbo.schedules")
 
@@ -24,7 +25,7 @@ class Command(Cluster):
             logger.error("could not look at the schedules: %s", str(error).partition("\n")[0])
         connection.close()  # the workers are forks: each opens its own
         super().handle(*args, **options)
-        upkeep.ask_each_beat()
+        heartbeat.request_maintenance_each_interval()
 
 
 def _wait_for_no_lock_for_ever() -> None:

@@ -8,7 +8,8 @@ from rich.console import Console
 
 from common import clock
 from common.terminal import json_text
-from syncs import queries, status_report
+from syncs.reports import status_report
+from syncs.status import queries
 
 
 class Command(BaseCommand):

@@ -7,7 +7,8 @@ from rich.console import Console
 
 from common import clock
 from common.terminal import json_text
-from syncs import queries, schedule_report
+from syncs.reports import schedule_report
+from syncs.status import queries
 
 
 class Command(BaseCommand):

@@ -6,9 +6,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from common.terminal import json_text
-from syncs import due, lost, report, runs, specs, tasks
-from syncs.command import Talk, interruptible
+from syncs import tasks
+from syncs.dispatch import due
+from syncs.engine import lost_runs, registry, runs
+from syncs.management.base import Talk, interruptible
 from syncs.models import RunState, SyncRun
+from syncs.reports import run_report
 
 
 class Command(BaseCommand):
@@ -27,7 +30,7 @@ def _run(talk: Talk) -> int:
     complaints: list[str] = []
 
     def execute(record: SyncRun) -> SyncRun:
-        with talk.progress(specs.get(record.sync).title) as shown:
+        with talk.progress(registry.get(record.sync).title) as shown:
             record = runs.execute(record, shown)
         if not record.is_open and (record.state != RunState.SKIPPED or not talk.quiet):
             talk.close(record)
@@ -37,20 +40,20 @@ def _run(talk: Talk) -> int:
         with interruptible():
             tasks.keep("schedule_run")
             records = due.run_due(execute, complaints.append)
-            lost.wait_for_sessions()
+            lost_runs.wait_for_sessions()
     except KeyboardInterrupt:
         talk.complain("Interrupted: the run is closed as failed, and retried when its time comes.")
-        return report.INTERRUPTED
+        return run_report.INTERRUPTED
     for complaint in complaints:
         talk.complain(complaint)
     if talk.as_json:
-        document = {"runs": [report.document(record) for record in records]}
+        document = {"runs": [run_report.document(record) for record in records]}
         sys.stdout.write(json_text(document) + "\n")
     elif not records and not talk.quiet:
         talk.say("Nothing was due.")
-    return report.FAILED if complaints else _exit_code(records)
+    return run_report.FAILED if complaints else _exit_code(records)
 
 
 def _exit_code(records: list[SyncRun]) -> int:
     """A planned time that met a run under way is no failure: that run stands for it."""
-    return report.exit_code([record for record in records if record.state != RunState.SKIPPED])
+    return run_report.exit_code([record for record in records if record.state != RunState.SKIPPED])

@@ -8,10 +8,10 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from common.errors import UsageError
-from syncs import runs, specs
-from syncs.command import SyncCommand, Talk, actor
+from syncs.engine import registry, runs
+from syncs.engine.options import Options
+from syncs.management.base import SyncCommand, Talk, actor
 from syncs.models import SyncRun, SyncSchedule, Trigger
-from syncs.options import Options
 
 
 class Command(SyncCommand):
@@ -25,7 +25,7 @@ class Command(SyncCommand):
 
     def chosen(self, given: dict[str, Any]) -> Sequence[str]:
         given["name"] = given["name"] or _ask()
-        return (specs.get(given["name"]).name,)
+        return (registry.get(given["name"]).name,)
 
     def options(self, given: dict[str, Any]) -> Options:
         kept = SyncSchedule.objects.filter(sync=given["name"]).first()
@@ -40,7 +40,7 @@ class Command(SyncCommand):
 
 def _ask() -> str:
     """The sync that a person chooses on the terminal. Raises UsageError without one."""
-    names = [sync.name for sync in specs.all_syncs()]
+    names = [sync.name for sync in registry.all_syncs()]
     if not sys.stdin.isatty():
         raise UsageError(f"name the sync: {', '.join(names)}")
     for number, name in enumerate(names, 1):

@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from syncs.supervisor import Supervisor
+from syncs.workers.supervisor import Supervisor
 
 QCLUSTER = [sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster"]
 

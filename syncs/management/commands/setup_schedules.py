@@ -9,9 +9,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError
 
 from common.terminal import json_text, printable_line
-from syncs import reconcile, schedules, specs
-from syncs.reconcile import Finding
-from syncs.rhythm_words import in_words
+from syncs.dispatch import reconcile
+from syncs.dispatch.reconcile import Finding
+from syncs.engine import registry
+from syncs.schedules import store
+from syncs.schedules.descriptions import in_words
 
 HELD = (
     "a session in RAINBO's own database holds the schedules' rows: it is among those that "
@@ -49,10 +51,10 @@ class Command(BaseCommand):
 def _closing(found: list[Finding], *, only_look: bool) -> str:
     if only_look and found:
         return f"{len(found)} to mend: setup_schedules without --check does it."
-    planned = schedules.planned()
+    planned = store.planned()
     lines = [
         f"{sync.name} {in_words(plan.cron)}" + (" (switched off)" if plan.off else "")
-        for sync in specs.all_syncs()
+        for sync in registry.all_syncs()
         for plan in planned.get(sync.name, [])
     ]
     return "\n".join(["Schedules fire while manage.py qcluster runs:", *lines])

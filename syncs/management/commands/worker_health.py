@@ -6,8 +6,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from common.terminal import json_text
-from syncs import queries
-from syncs.worker_state import WorkerState
+from syncs.status import queries
+from syncs.status.workers import WorkerState
 
 
 class Command(BaseCommand):

@@ -3,7 +3,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from syncs.options import Options
+from syncs.engine.options import Options
 from tenants.command import InstanceSyncCommand
 from tenants.ghosts import parse_only
 

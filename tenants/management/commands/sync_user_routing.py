@@ -1,4 +1,4 @@
-from syncs.command import SyncCommand
+from syncs.management.base import SyncCommand
 
 
 class Command(SyncCommand):

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from common.terminal import printable_line
-from syncs.command import actor
+from syncs.management.base import actor
 from syncs.models import RunState, SyncRun
 from tenants import verifying
 from tenants.verifying import Proof

@@ -12,12 +12,12 @@ class FaultsConfig(AppConfig):
     label = "faults"
 
     def ready(self) -> None:
-        from syncs import specs
+        from syncs.engine import registry
         from tests.syncs.faults.probes import PROBES
 
-        specs._registry.clear()
+        registry._registry.clear()
         for sync in PROBES:
-            specs.register(sync)
+            registry.register(sync)
         if hours := float(os.environ.get("FAULTS_CLOCK", "0")):
             there = datetime.now(UTC) + timedelta(hours=hours)
             time_machine.travel(there, tick=True).start()

@@ -6,9 +6,10 @@ import os
 import signal
 import time
 
+from syncs.engine.registry import Sync
+from syncs.engine.run import Run
+from syncs.engine.targets import Target
 from syncs.models import TargetState
-from syncs.run import Run
-from syncs.specs import Sync, Target
 from tests.syncs.faults.names import BUSY, CRONS, DEADLY
 
 TARGET = Target("1", "one")

@@ -20,7 +20,7 @@ from typing import Any
 from localfleet import databases, proc
 from localfleet.places import local_root, scratch_root
 from localfleet.server import Server
-from syncs.cluster import PROC
+from syncs.workers.cluster import PROC
 from tests.syncs.faults.names import CRONS
 
 ROOT = Path(__file__).parents[3]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from localfleet import proc
-from syncs.cluster import PROC
+from syncs.workers.cluster import PROC
 from tests.syncs.faults.names import BUSY, DEADLY
 from tests.syncs.faults.stage import Process, Stage, until
 

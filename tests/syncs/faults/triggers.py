@@ -13,9 +13,9 @@ GATE = 4711
 def main(sync: str, threads: int) -> None:
     from django.db import connection
 
-    from syncs import runs
+    from syncs.engine import runs
+    from syncs.engine.options import Options
     from syncs.models import Trigger
-    from syncs.options import Options
 
     start = threading.Barrier(threads)
     with connection.cursor() as cursor:  # until the test lets all processes go at once

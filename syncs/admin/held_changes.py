@@ -1,0 +1,200 @@
+"""What a run holds, as a person decides about it: in numbers, by samples, and what can be done."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from syncs.admin import badges, run_targets
+from syncs.engine import held
+from syncs.models import Confirmation, HeldChange, RunTarget, SyncRun, TargetState
+from syncs.reports import run_report
+
+SHOWN = 200  # changes in all
+OF_A_KIND = 10  # of one kind on one instance
+MOST_INSTANCES = 50
+LONGEST = 80  # characters of one value of a change
+VERBS = {"removed": "remove", "moved": "move", "changed": "change"}
+KINDS = tuple(VERBS)
+_BETWEEN_VALUES = re.compile("(: | → |; )")  # as plans write them: `a@x.example: name 'A' → 'B'`
+
+# The first changes of each kind, by the index held_by_kind: a held set can have millions. BETWEEN,
+# since with equalities the planner may walk through the changes of other runs by their ids.
+_SAMPLE = """
+    SELECT sample.target, sample.kind, sample.source_id, sample.detail
+      FROM unnest(%(targets)s::text[]) WITH ORDINALITY AS part (target, place)
+     CROSS JOIN unnest(%(kinds)s::text[]) WITH ORDINALITY AS wanted (kind, rank)
+     CROSS JOIN LATERAL (
+           SELECT * FROM syncs_heldchange AS change
+            WHERE change.run_id = %(run)s
+              AND change.target BETWEEN part.target AND part.target
+              AND change.kind BETWEEN wanted.kind AND wanted.kind
+            ORDER BY change.target, change.kind, change.id LIMIT %(most)s) AS sample
+     ORDER BY part.place, wanted.rank, sample.id LIMIT %(shown)s"""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of a held set."""
+
+    label: str
+    kind: str
+    source_id: str
+    detail: str
+
+    @property
+    def shown(self) -> SafeString:
+        """The detail with each value cut and by itself: none hides, or turns, what follows it."""
+        pieces = _BETWEEN_VALUES.split(self.detail)
+        values = zip(map(_cut, pieces[::2]), [*pieces[1::2], ""], strict=True)
+        return format_html_join("", "<bdi>{}</bdi>{}", values)
+
+
+@dataclass(frozen=True)
+class HeldPart:
+    """What one instance's part would do, in numbers, and why it is held."""
+
+    key: str
+    label: SafeString
+    would: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Held:
+    """waits: a person can decide. would: what an acceptance does, in numbers, of all instances."""
+
+    words: SafeString
+    waits: bool
+    would: str
+    parts: list[HeldPart]
+    more_parts: int
+    sample: list[Change]
+    is_cut: bool
+    accept_command: str
+    discard_command: str
+
+
+def read(record: SyncRun, parts: Sequence[RunTarget], pages: Mapping[str, str]) -> Held | None:
+    """None when the run holds nothing."""
+    holding = [part for part in parts if part.state == TargetState.HELD]
+    if not holding:
+        return None
+    words, waits = _words(record, holding)
+    sample = _sample(record, holding[:MOST_INSTANCES])
+    counted = [part.held_counts for part in holding]
+    total: Counter[str] = Counter()
+    for counts in counted:
+        total.update(counts or {})
+    return Held(
+        words=words,
+        waits=waits,
+        would=would(total) if None not in counted else "do what is listed below",
+        parts=[_part(part, pages) for part in holding[:MOST_INSTANCES]],
+        more_parts=max(0, len(holding) - MOST_INSTANCES),
+        sample=sample,
+        is_cut=sum(total.values()) > len(sample),
+        accept_command=run_report.accept_command(record) if waits else "",
+        discard_command=run_report.discard_command(record) if waits else "",
+    )
+
+
+def would(counts: dict[str, int]) -> str:
+    """`remove 300 and move 4`; of none, that nothing is removed or moved."""
+    words = [f"{VERBS[kind]} {counts[kind]:,}" for kind in KINDS if counts.get(kind)]
+    if len(words) > 1:
+        words[-2:] = [" and ".join(words[-2:])]
+    return ", ".join(words) or "remove and move nothing"
+
+
+def counts_of(record: SyncRun) -> dict[str, int]:
+    """How many changes of each kind the run holds."""
+    total: Counter[str] = Counter()
+    for part in record.targets.filter(state=TargetState.HELD):
+        total.update(part.held_counts or {})
+    return dict(total)
+
+
+def changes(record: SyncRun, chunk: int) -> Iterator[Change]:
+    """All of them, one by one."""
+    labels = dict(record.targets.values_list("target", "label"))
+    rows = HeldChange.objects.filter(run=record).order_by("run", "target", "kind", "id")
+    for row in rows.iterator(chunk):
+        yield Change(labels.get(row.target, row.target), row.kind, row.source_id, row.detail)
+
+
+def _part(part: RunTarget, pages: Mapping[str, str]) -> HeldPart:
+    counts = part.held_counts
+    label = run_targets.linked(part, pages)
+    return HeldPart(
+        part.target, label, would(counts) if counts is not None else "unknown", part.note
+    )
+
+
+def _sample(record: SyncRun, holding: Sequence[RunTarget]) -> list[Change]:
+    labels = {part.target: part.label for part in holding}
+    wanted: dict[str, Any] = {
+        "run": record.pk,
+        "targets": [*labels],
+        "kinds": [*KINDS],
+        "most": OF_A_KIND,
+        "shown": SHOWN,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_SAMPLE, wanted)
+        return [Change(labels[target], *rest) for target, *rest in cursor.fetchall()]
+
+
+def _cut(value: str) -> str:
+    return value if len(value) <= LONGEST else f"{value[: LONGEST - 1].rstrip()}…"
+
+
+def _words(record: SyncRun, holding: Sequence[RunTarget]) -> tuple[SafeString, bool]:
+    """What became, or may become, of what the run holds; whether it waits for a person."""
+    decided = _decided(record, holding)
+    more = decided or "They wait until a person accepts or discards them."
+    return format_html("A guard refused to publish these. {}", more), not decided
+
+
+def _decided(record: SyncRun, holding: Sequence[RunTarget]) -> SafeString | str:
+    """Why nobody is asked, or no longer; empty while a person can decide."""
+    if record.is_dry:
+        return "This was a dry run: it asks nobody."
+    if record.accepted_by:
+        return _acceptance(record.accepted_by, "published them")
+    if record.superseded_by_id:
+        link = badges.run_link(record.superseded_by_id, f"Run {record.superseded_by_id}")
+        return format_html("{} holds the same: look there.", link)
+    if record.discarded_at:
+        return f"{record.discarded_by} discarded them: {record.discard_reason}"
+    if other := held.acceptor_under_way(record):
+        return _acceptance(other, f"is to publish them and is {other.state}")
+    if since := _published_since(record, holding):
+        link = badges.run_link(since, f"Run {since}")
+        words = "{} has published these instances since: nothing is left to decide."
+        return format_html(words, link)
+    return ""
+
+
+def _acceptance(run: SyncRun, does: str) -> SafeString:
+    """`ann accepted them: tenant 88 left. Run 4720 published them.`"""
+    who, why = run.actor or "A person", run.options.get("reason") or "no reason is known"
+    link = badges.run_link(run.pk, f"Run {run.pk}")
+    return format_html("{} accepted them: {}. {} {}.", who, why, link, does)
+
+
+def _published_since(record: SyncRun, holding: Sequence[RunTarget]) -> int | None:
+    """A later run that confirmed all that this one holds: the source was repaired."""
+    targets = [part.target for part in holding]
+    later = Confirmation.objects.filter(
+        sync=record.sync, target__in=targets, run__gt=record.pk
+    ).values_list("run", flat=True)
+    runs = list(later)
+    return max(runs) if len(runs) == len(targets) else None

@@ -1,0 +1,178 @@
+"""What became of a run's instances: each of them, and all in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from common import markup
+from common.errors import UsageError
+from syncs.admin.badges import TARGET_TONES
+from syncs.engine import registry
+from syncs.models import RunTarget, SyncRun, TargetState
+from syncs.reports import run_report
+
+MOST_PARTS = 500
+GRAVEST = (
+    *(TargetState.FAILED, TargetState.HELD, TargetState.WAITING),
+    *(TargetState.SKIPPED, TargetState.SUCCEEDED),
+)
+
+# One run after the other, by the index of its parts: together they would be read from the whole.
+_SUMS = """
+    SELECT wanted.run, summed.*
+      FROM unnest(%(runs)s::bigint[]) AS wanted (run)
+     CROSS JOIN LATERAL (
+           SELECT state, count(*) AS parts, sum(read) AS read, sum(added) AS added,
+                  sum(changed) AS changed, sum(removed) AS removed, sum(withheld) AS withheld
+             FROM syncs_runtarget WHERE run_id = wanted.run GROUP BY state) AS summed"""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One instance's part, ready to be shown."""
+
+    key: str
+    label: SafeString
+    is_waiting: bool
+    state: SafeString
+    counts: tuple[tuple[str, SafeString], ...]
+    seconds: SafeString
+    words: str
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Of the parts in one state: how many they are, and their counts where known."""
+
+    parts: int
+    counts: dict[str, int | None]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How many of the instances are through."""
+
+    done: int
+    of: int
+
+    @property
+    def words(self) -> str:
+        if not self.of:
+            return "its instances are not known yet"
+        return f"{self.done:,} of {self.of:,} instance{'' if self.of == 1 else 's'} through"
+
+
+def shown(record: SyncRun, parts: Sequence[RunTarget], pages: Mapping[str, str]) -> list[Part]:
+    """In the order in which they were taken; once the run has ended, the gravest first."""
+    rows = list(parts)
+    if not record.is_open:
+        rows.sort(key=lambda part: GRAVEST.index(TargetState(part.state)))
+    return [_part(part, pages, dry=record.is_dry) for part in rows[:MOST_PARTS]]
+
+
+def pages_of(
+    record: SyncRun, parts: Sequence[RunTarget], may_see: Callable[[str], bool]
+) -> Mapping[str, str]:
+    """The addresses of the instances' own pages, of those that this person may see."""
+    try:
+        pages = registry.get(record.sync).pages
+    except UsageError:  # a sync that the code no longer knows
+        return {}
+    if pages is None or not may_see(pages.permission):
+        return {}
+    return pages.of([part.target for part in parts[:MOST_PARTS]])
+
+
+def linked(part: RunTarget, pages: Mapping[str, str]) -> SafeString:
+    """An instance by its name, isolated, and as a link where it has a page."""
+    if url := pages.get(part.target):
+        return format_html('<a class="link" href="{}"><bdi>{}</bdi></a>', url, part.label)
+    return format_html("<bdi>{}</bdi>", part.label)
+
+
+def progress(parts: Sequence[RunTarget]) -> Progress:
+    return Progress(sum(part.state != TargetState.WAITING for part in parts), len(parts))
+
+
+def add_summaries(records: Sequence[Any]) -> None:
+    """Give each run its `summary`: what became of its instances, and its counts."""
+    with connection.cursor() as cursor:
+        cursor.execute(_SUMS, {"runs": [record.pk for record in records]})
+        rows = cursor.fetchall()
+    found: dict[int, dict[str, Sums]] = {}
+    for run, state, count, *sums in rows:
+        found.setdefault(run, {})[state] = Sums(
+            count, dict(zip(run_report.COUNTS, sums, strict=True))
+        )
+    for record in records:
+        words = [_summary(found.get(record.pk, {}), dry=record.is_dry)]
+        if record.accepted_by_id:
+            words.append(f"accepted by run {record.accepted_by_id}")
+        elif record.discarded_at:
+            words.append(f"discarded by {record.discarded_by}")
+        record.summary = "; ".join(filter(None, words))
+
+
+def _part(part: RunTarget, pages: Mapping[str, str], *, dry: bool) -> Part:
+    wished = dry or part.state == TargetState.HELD
+    return Part(
+        key=part.target,
+        label=linked(part, pages),
+        is_waiting=part.state == TargetState.WAITING,
+        state=markup.badge(part.state, TARGET_TONES[part.state]),
+        counts=tuple((n, _count(n, getattr(part, n), wished=wished)) for n in run_report.COUNTS),
+        seconds=markup.took(part.seconds),
+        words="; ".join(filter(None, [part.note, part.error])),
+    )
+
+
+def _count(name: str, count: int | None, *, wished: bool) -> SafeString:
+    number = markup.number(count, "–")
+    would = wished and count and name in run_report.WISHES
+    return format_html("<span>would be {}</span>", number) if would else number
+
+
+def _summary(sums: dict[str, Sums], *, dry: bool) -> str:
+    """Counts of what was not written say `would`: those of a dry run, or when only held ones are.
+
+    Where some were published, the counts are of these alone.
+    """
+    if not sums:
+        return ""
+    parts = sum(each.parts for each in sums.values())
+    only_held = TargetState.HELD in sums and TargetState.SUCCEEDED not in sums
+    told = TargetState.HELD if only_held else TargetState.SUCCEEDED
+    known = {
+        name: count
+        for name in run_report.COUNTS
+        if told in sums and (count := sums[told].counts[name]) is not None
+    }
+    counts = _counts(known, wished=dry or only_held)
+    if not known and not only_held and told in sums:
+        counts.append(f"{sums[told].parts} {told}")
+    few = [
+        f"{sums[state].parts} of {parts} {state}"
+        for state in (TargetState.FAILED, TargetState.HELD)
+        if state in sums
+    ]
+    skipped = sums.get(TargetState.SKIPPED)
+    words = [", ".join(few), ", ".join(counts), f"{skipped.parts} skipped" if skipped else ""]
+    told_all = "; ".join(filter(None, words))
+    return f"dry run: {told_all}" if dry else told_all
+
+
+def _counts(known: dict[str, int], *, wished: bool) -> list[str]:
+    words = [
+        run_report.count_in_words(name, count, wished=wished)
+        for name, count in known.items()
+        if count or name == "read"
+    ]
+    if known and not any(count for name, count in known.items() if name != "read"):
+        words.append("would change nothing" if wished else "changed nothing")
+    return words

@@ -1,0 +1,127 @@
+"""Running, pausing and resuming a sync from its schedule's page: by POST, by those who may."""
+
+from __future__ import annotations
+
+from datetime import tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST
+
+from activity.log import record
+from common.errors import RainboError, UsageError
+from syncs import tasks
+from syncs.engine import runs
+from syncs.engine.options import Options
+from syncs.models import SyncRun, SyncSchedule, Trigger
+from syncs.schedules import store
+
+RUN = "syncs.run_sync"
+CHANGE_SCHEDULE = "syncs.change_syncschedule"
+LOCAL = "%Y-%m-%dT%H:%M"  # as browsers send a datetime-local
+
+
+class PauseForm(forms.Form):
+    until = forms.DateTimeField(
+        input_formats=[LOCAL],
+        error_messages={"required": "Say until when.", "invalid": "That is no date and time."},
+    )
+    reason = forms.CharField(
+        max_length=255, error_messages={"required": "Say why: people will read it."}
+    )
+
+
+@require_POST
+def run_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+    return _ask_for_run(request, _found(request, pk, RUN), dry_run=False)
+
+
+@require_POST
+def dry_run_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+    return _ask_for_run(request, _found(request, pk, RUN), dry_run=True)
+
+
+@require_POST
+def pause_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+    kept = _found(request, pk, CHANGE_SCHEDULE)
+    with timezone.override(_zone_of(request)):
+        form = PauseForm(request.POST)
+        form.full_clean()
+    if not form.is_valid():
+        for words in (error for errors in form.errors.values() for error in errors):
+            messages.error(request, f"It is not paused. {words}")
+        return _back(kept)
+    until, reason = form.cleaned_data["until"], form.cleaned_data["reason"]
+    before = _pause_of(kept)
+    try:
+        with transaction.atomic():
+            paused = store.pause(kept.sync, until, reason, request.user.get_username())
+            record(request, "schedule.paused", kept, before=before, after=_pause_of(paused))
+    except UsageError as error:
+        messages.error(request, f"It is not paused: {error}.")
+        return _back(kept)
+    local = timezone.localtime(until)
+    messages.success(request, f"Paused until {local:%Y-%m-%d %H:%M %Z}: {reason}")
+    return _back(kept)
+
+
+@require_POST
+def resume_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+    kept = _found(request, pk, CHANGE_SCHEDULE)
+    before = _pause_of(kept)
+    with transaction.atomic():
+        resumed = store.resume(kept.sync, request.user.get_username())
+        record(request, "schedule.resumed", kept, before=before, after=_pause_of(resumed))
+    messages.success(request, "Resumed: the next planned time runs.")
+    return _back(kept)
+
+
+def _zone_of(request: HttpRequest) -> tzinfo:
+    asked = request.POST.get("zone", "")
+    is_known = asked in available_timezones()
+    return ZoneInfo(asked) if is_known else timezone.get_current_timezone()
+
+
+def _ask_for_run(request: HttpRequest, kept: SyncSchedule, *, dry_run: bool) -> HttpResponse:
+    """Request a run with the schedule's options; a worker executes it."""
+    try:
+        stored = Options.from_json(kept.options | ({"dry_run": True} if dry_run else {}))
+        with transaction.atomic():
+            SyncSchedule.objects.select_for_update(no_key=True).get(pk=kept.pk)
+            if waiting := runs.waiting(kept.sync, stored):
+                messages.warning(request, f"Run {waiting.pk} waits already, to do the same.")
+                return _run_page(waiting)
+            run = runs.request(kept.sync, stored, Trigger.BUTTON, request.user.get_username())
+            record(request, "run.requested", run, after={"options": run.options})
+    except RainboError as error:
+        messages.error(request, str(error))
+        return _back(kept)
+    tasks.ring(run)
+    messages.success(request, f"Run {run.pk} was requested. A worker takes it up.")
+    return _run_page(run)
+
+
+def _found(request: HttpRequest, pk: int, permission: str) -> SyncSchedule:
+    if not request.user.has_perm(permission):
+        raise PermissionDenied
+    return get_object_or_404(SyncSchedule, pk=pk)
+
+
+def _run_page(run: SyncRun) -> HttpResponse:
+    return HttpResponseRedirect(reverse("admin:syncs_syncrun_change", args=[run.pk]))
+
+
+def _pause_of(kept: SyncSchedule) -> dict[str, Any]:
+    return {"paused_until": kept.paused_until, "pause_reason": kept.pause_reason}
+
+
+def _back(kept: SyncSchedule) -> HttpResponse:
+    return HttpResponseRedirect(reverse("admin:syncs_syncschedule_change", args=[kept.pk]))

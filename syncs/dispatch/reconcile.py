@@ -1,0 +1,185 @@
+"""Makes the stored schedules agree with the syncs that the code knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, connection, transaction
+from django_q.models import Schedule
+
+from common.clock import database_now
+from syncs.dispatch import constraints
+from syncs.engine import registry
+from syncs.engine.registry import Sync
+from syncs.models import SyncSchedule
+from syncs.schedules import crontab, store
+from syncs.schedules.descriptions import in_words
+from syncs.schedules.store import FUNCTION, OFF, SLOT, UNLIMITED
+
+LONG_AGO = timedelta(days=31)
+MISSING, RESTORED = "this constraint on schedules was missing", "restored"
+
+# Times that Python can't read; _due_next_run brings each back.
+_POSTPONE = """
+    UPDATE django_q_schedule SET next_run = '2199-01-01+00'
+     WHERE next_run < '0001-01-02+00' OR next_run >= '2200-01-01+00'"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What does not agree, and what reconciling does about it; nothing when a person must."""
+
+    subject: str
+    wrong: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return ": ".join(filter(None, [self.subject, self.wrong, self.remedy]))
+
+
+class _OnlyLooking(Exception):
+    """Ends the transaction of a look without leaving anything behind."""
+
+
+def reconcile(*, only_look: bool = False) -> list[Finding]:
+    """Mend what does not agree, and tell it; only_look: tell what would be mended.
+
+    One at a time, whoever calls it: others wait. What a person chose stays.
+    """
+    found: list[Finding] = []
+    try:
+        with transaction.atomic():
+            store.lock_setup()
+            found.extend(_mend_all())
+            if only_look:
+                found.extend(Finding(name, MISSING, RESTORED) for name in constraints.missing())
+                raise _OnlyLooking
+            found.extend(_constraints())
+    except _OnlyLooking:
+        pass
+    return found
+
+
+def _mend_all() -> Iterator[Finding]:
+    by_sync: dict[str, list[Schedule]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(_POSTPONE)
+    rows = Schedule.objects.select_related("sync_schedule").select_for_update(of=["self"])
+    for row in rows.order_by("pk"):
+        sync = _sync_of(row)
+        if sync is None:
+            yield from _switch_off(row)
+        else:
+            yield from _repair(row, sync)
+            by_sync.setdefault(sync.name, []).append(row)
+    for sync in registry.all_syncs():
+        rows = by_sync.get(sync.name, [])
+        yield from _one_of(sync, rows)
+        yield from _companion(sync, rows)
+
+
+def _sync_of(row: Schedule) -> Sync | None:
+    """The sync that a row was meant for.
+
+    That of what RAINBO keeps beside it; else by its arguments, or by its name when they are
+    broken. A row that calls anything else and that RAINBO does not know is for none.
+    """
+    known = {sync.name: sync for sync in registry.all_syncs()}
+    kept = getattr(row, "sync_schedule", None)
+    if kept is not None and kept.sync in known:
+        return known[kept.sync]
+    if row.func != FUNCTION:
+        return None
+    named = store.sync_of(row)
+    return known.get(named if named is not None else row.name or "")
+
+
+def _switch_off(row: Schedule) -> Iterator[Finding]:
+    if row.repeats == OFF:
+        return
+    Schedule.objects.filter(pk=row.pk).update(repeats=OFF)
+    what = f"calls {row.func!r}" if row.func != FUNCTION else f"names no sync ({row.args})"
+    yield Finding(f"row {row.pk}", what, "switched off")
+
+
+def _repair(row: Schedule, sync: Sync) -> Iterator[Finding]:
+    broken = {name: value for name, value in _due_fields(row, sync) if getattr(row, name) != value}
+    if not broken:
+        return
+    for name, value in broken.items():
+        setattr(row, name, value)
+    row.save(update_fields=list(broken))
+    what = ", ".join(name.replace("_", " ") for name in broken)
+    yield Finding(sync.name, f"its schedule has a wrong {what}", "repaired")
+
+
+def _due_fields(row: Schedule, sync: Sync) -> Iterator[tuple[str, Any]]:
+    """What the fields of a sync's row must be. What is already good enough stays as it is."""
+    cron = row.cron if crontab.is_valid(row.cron or "") else default_cron(sync)
+    yield "func", FUNCTION
+    yield "args", repr((sync.name,))
+    yield "kwargs", row.kwargs if row.kwargs in (None, "", "{}") else None
+    yield "hook", row.hook if row.hook in (None, "") else None
+    yield "schedule_type", Schedule.CRON
+    yield "intended_date_kwarg", SLOT
+    yield "cluster", None
+    yield "repeats", OFF if row.repeats == OFF else UNLIMITED
+    yield "cron", cron
+    yield "next_run", _due_next_run(row.next_run, cron)
+
+
+def _due_next_run(stored: datetime | None, cron: str) -> datetime:
+    """None would never fire, and a time after the next planned one would leave that one out.
+
+    From a time long ago django-q would count every one since, for hours and with all rows locked.
+    """
+    now = database_now()
+    following = crontab.next_slots(cron, now)[0]
+    if stored is None or stored > following:
+        return following
+    return stored if stored > now - LONG_AGO else max(stored, crontab.previous_slot(cron, now))
+
+
+def _one_of(sync: Sync, rows: list[Schedule]) -> Iterator[Finding]:
+    """Of several rows one stays: the one that people edit, or else the first that is on."""
+    if len(rows) < 2:
+        return
+    kept = SyncSchedule.objects.filter(sync=sync.name).values_list("schedule", flat=True).first()
+    best = min(rows, key=lambda row: (row.pk != kept, row.repeats == OFF, row.pk))
+    doubles = [row for row in rows if row is not best]
+    Schedule.objects.filter(pk__in=[row.pk for row in doubles]).delete()
+    rows[:] = [best]
+    yield Finding(sync.name, f"has {len(doubles) + 1} schedules", f"removed {len(doubles)}")
+
+
+def _companion(sync: Sync, rows: list[Schedule]) -> Iterator[Finding]:
+    """Create what is missing: the row that fires, or what RAINBO keeps beside it."""
+    if not rows:
+        cron = default_cron(sync)
+        store.create(sync.name, cron)
+        yield Finding(sync.name, "has no schedule", f"created, {in_words(cron)}")
+    elif not SyncSchedule.objects.filter(sync=sync.name).exists():
+        SyncSchedule.objects.filter(schedule=rows[0]).delete()  # of a sync that is no more
+        SyncSchedule.objects.create(sync=sync.name, schedule=rows[0])
+        yield Finding(sync.name, "its schedule was not made by RAINBO", "adopted")
+
+
+def _constraints() -> Iterator[Finding]:
+    for name in constraints.missing():
+        try:
+            constraints.restore(name)
+        except DatabaseError as error:
+            why = str(error).partition("\n")[0]
+            yield Finding(name, f"{MISSING} and could not be restored: {why}")
+        else:
+            yield Finding(name, MISSING, RESTORED)
+
+
+def default_cron(sync: Sync) -> str:
+    """The rhythm that a new schedule gets, in this installation."""
+    stored: dict[str, str] = settings.RAINBO_SCHEDULES
+    return crontab.normal(stored.get(sync.name, sync.cron))

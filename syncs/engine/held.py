@@ -1,0 +1,175 @@
+"""Held sets of changes: when a person may accept one, and when a newer one replaces it."""
+
+from __future__ import annotations
+
+from django.db import connection, transaction
+from django.db.models.functions import Now
+from psycopg import sql
+
+from common.errors import UsageError
+from syncs.models import OPEN_STATES, HeldChange, RunLog, RunTarget, SyncRun, TargetState
+from syncs.transfer.session import Session
+
+_SAME = """
+    WITH grave AS (SELECT bool_or(kind <> 'changed') AS is_grave
+                     FROM syncs_heldchange WHERE run_id = %(one)s),
+         held_a AS (SELECT target, kind, source_id, detail FROM syncs_heldchange, grave
+                     WHERE run_id = %(one)s AND NOT (is_grave AND kind = 'changed')),
+         held_b AS (SELECT target, kind, source_id, detail FROM syncs_heldchange, grave
+                     WHERE run_id = %(other)s AND NOT (is_grave AND kind = 'changed'))
+    SELECT NOT EXISTS (
+        (TABLE held_a EXCEPT TABLE held_b) UNION ALL (TABLE held_b EXCEPT TABLE held_a))"""
+
+
+def has_held(run: SyncRun) -> bool:
+    return run.targets.filter(state=TargetState.HELD).exists()
+
+
+def why_not_acceptable(run: SyncRun) -> str:
+    """Why a person can't accept what this run holds; empty when they can."""
+    if run.is_dry:
+        return f"run {run.pk} was a dry run: only what a real run holds can be accepted"
+    if not has_held(run):
+        return f"run {run.pk} holds nothing"
+    if run.accepted_by_id:
+        return f"run {run.pk} was accepted by run {run.accepted_by_id}"
+    if run.superseded_by_id:
+        return f"run {run.pk} was superseded by run {run.superseded_by_id}: look at that one"
+    if run.discarded_at:
+        return f"run {run.pk} was discarded by {run.discarded_by}: {run.discard_reason}"
+    return ""
+
+
+def acceptor_under_way(run: SyncRun) -> SyncRun | None:
+    """The run that waits, or is under way, to publish what this one holds."""
+    return (
+        SyncRun.objects.filter(sync=run.sync, state__in=OPEN_STATES)
+        .filter(options__accept_held=run.pk)
+        .exclude(options__has_key="dry_run")
+        .first()
+    )
+
+
+def take_for_decision(pk: int) -> SyncRun:
+    """The held run, kept from any other decision until the transaction ends.
+
+    Raises UsageError when a person can't decide about it, or no longer.
+    """
+    run = SyncRun.objects.select_for_update(no_key=True).filter(pk=pk).first()
+    if run is None:
+        raise UsageError(f"there is no run {pk}")
+    if run.is_open:
+        raise UsageError(f"run {pk} has not ended yet")
+    if reason := why_not_acceptable(run):
+        raise UsageError(reason)
+    if other := acceptor_under_way(run):
+        by = f", which {other.actor} asked for," if other.actor else ""
+        raise UsageError(f"run {pk} is being accepted: run {other.pk}{by} is {other.state}")
+    return run
+
+
+def check_reason(reason: str, deciding: str) -> None:
+    """Raises UsageError for a decision without a reason, or with one too long to be read."""
+    longest = SyncRun._meta.get_field("discard_reason").max_length or 0
+    if not reason:
+        raise UsageError(f"{deciding} a held run needs a --reason")
+    if len(reason) > longest:
+        raise UsageError(f"the reason is longer than {longest} characters")
+
+
+def discard(pk: int, actor: str, reason: str) -> SyncRun:
+    """Settle that what the run holds is not to be published. What is held stays to be read.
+
+    It says nothing of later runs: one that holds the same is held anew. Raises UsageError.
+    """
+    reason = " ".join(reason.split())
+    check_reason(reason, "discarding")
+    with transaction.atomic():
+        run = take_for_decision(pk)
+        fields = {"discarded_by": actor, "discard_reason": reason}
+        SyncRun.objects.filter(pk=pk).update(discarded_at=Now(), **fields)
+        RunLog.objects.create(run=run, message=f"discarded by {actor}: {reason}")
+        run.refresh_from_db()
+    return run
+
+
+def discarded_in_words(run: SyncRun) -> str:
+    return (
+        f"Run {run.pk} of {run.sync} is discarded: nothing of what it holds is published. "
+        "The next run judges the source anew, and holds it again if it is still the same."
+    )
+
+
+def waiting(sync: str) -> list[SyncRun]:
+    """Runs of a sync whose held changes wait for a person, newest first."""
+    return list(
+        SyncRun.objects.filter(
+            sync=sync,
+            targets__state=TargetState.HELD,
+            accepted_by=None,
+            superseded_by=None,
+            discarded_at=None,
+        )
+        .exclude(options__has_key="dry_run")
+        .distinct()
+    )
+
+
+def supersede_repeats(run: SyncRun) -> None:
+    """Where this run holds the same set as an older one, it stands for both."""
+    if not has_held(run):
+        return
+    for older in waiting(run.sync):
+        if older.pk < run.pk and _same_set(older, run):
+            SyncRun.objects.filter(pk=older.pk).update(superseded_by=run)
+            HeldChange.objects.filter(run=older).delete()
+
+
+def keep(session: Session, run_id: int, target: str, changes: sql.Composable) -> dict[str, int]:
+    """Store a plan's removals, moves and changes for a person; returns how many of each kind.
+
+    changes: a query that returns (kind, source_id, detail) of one target.
+    """
+    rows = session.execute(
+        sql.SQL(
+            "WITH kept AS ("
+            "INSERT INTO syncs_heldchange (run_id, target, kind, source_id, detail) "
+            "SELECT {run}, {target}, kind, source_id, detail FROM ({changes}) AS planned "
+            "RETURNING kind) SELECT kind, count(*) FROM kept GROUP BY kind ORDER BY kind"
+        ).format(changes=changes, run=sql.Literal(run_id), target=sql.Literal(target))
+    )
+    return dict(rows.fetchall())
+
+
+def why_not_lifted(
+    session: Session, held_run: int, target: str, changes: sql.Composable, *, columns: bool
+) -> str:
+    """Why the acceptance of a held run does not cover a plan; empty when it does.
+
+    Every removal and move must be in the set that was accepted; columns: every change of a
+    guarded column too, since too many of them are a reason to hold.
+    """
+    if not RunTarget.objects.filter(run=held_run, target=target, state=TargetState.HELD).exists():
+        return f"run {held_run} held nothing of this instance"
+    row = session.execute(
+        sql.SQL(
+            "SELECT count(*) FROM (SELECT kind, source_id, detail FROM ({changes}) AS planned "
+            "WHERE {columns} OR kind <> 'changed' "
+            "EXCEPT SELECT kind, source_id, detail FROM syncs_heldchange "
+            "WHERE run_id = {run} AND target = {target}) AS beyond"
+        ).format(
+            changes=changes,
+            columns=sql.Literal(columns),
+            run=sql.Literal(held_run),
+            target=sql.Literal(target),
+        )
+    ).fetchone()
+    beyond = row[0] if row else 0
+    return f"{beyond:,} of the changes were not accepted" if beyond else ""
+
+
+def _same_set(one: SyncRun, other: SyncRun) -> bool:
+    """Whether both hold the same removals and moves; where there are none, the same changes."""
+    with connection.cursor() as cursor:
+        cursor.execute(_SAME, {"one": one.pk, "other": other.pk})
+        return bool(cursor.fetchone()[0])

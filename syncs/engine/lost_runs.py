@@ -1,0 +1,97 @@
+"""Runs whose process died, stopped or lost RAINBO's database: found by their lease."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import connection, connections, transaction
+from django.db.models.functions import Now
+
+from common.errors import UsageError
+from syncs.engine import lease, registry, retries
+from syncs.engine.cancellation import request_of
+from syncs.models import RunState, RunTarget, SyncRun, TargetState
+
+logger = logging.getLogger("rainbo.run")
+
+PATIENCE = 10.0  # seconds that the end of a process waits for the sessions to be ended
+
+_ending: list[threading.Thread] = []
+
+_DEAD = """
+    SELECT run.id FROM syncs_syncrun AS run
+      LEFT JOIN syncs_lease AS lease ON lease.sync = run.sync AND lease.run_id = run.id
+     WHERE run.state = 'running' AND run.sync = coalesce(%s, run.sync)
+       AND coalesce(lease.expires_at <= clock_timestamp(), true)"""
+
+
+def sweep(sync: str | None = None, *, taker: SyncRun | None = None) -> list[SyncRun]:
+    """Close what has lost its lease, plan the retries and end the sessions left on instances.
+
+    taker: the run that takes over. A run that still publishes is left alone.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_DEAD, [sync])
+        found = [pk for (pk,) in cursor.fetchall()]
+    buried = [record for pk in found if (record := _bury(pk, taker))]
+    for record in buried:
+        logger.warning(
+            "run %s: %s", record.pk, record.error, extra={"run": record.pk, "sync": record.sync}
+        )
+        _ending.append(threading.Thread(target=_end_sessions, args=(record,), daemon=True))
+        _ending[-1].start()
+    return buried
+
+
+def wait_for_sessions() -> None:
+    """What ends sessions would end with its process: give it the time that it may need."""
+    until = time.monotonic() + PATIENCE
+    while _ending:
+        _ending.pop().join(max(0.0, until - time.monotonic()))
+
+
+def follow_up(sync: str) -> None:
+    """Plan the retries of runs that a takeover itself has just marked as lost."""
+    lately = Now() - timedelta(seconds=settings.RAINBO_LEASE_TTL)
+    for record in SyncRun.objects.filter(sync=sync, state=RunState.LOST, finished_at__gt=lately):
+        retries.follow(record, passing=True)
+
+
+def _bury(pk: int, taker: SyncRun | None) -> SyncRun | None:
+    with transaction.atomic():
+        record = SyncRun.objects.get(pk=pk)
+        if not lease.revoke(record.sync, pk, expired=True):
+            return None
+        state, words = _verdict(record, taker)
+        closed = record.move(state, expect=(RunState.RUNNING,), error=words, finished_at=Now())
+        if closed:
+            retries.follow(record, passing=True)
+    return record if closed else None
+
+
+def _verdict(record: SyncRun, taker: SyncRun | None) -> tuple[RunState, str]:
+    if (asked := request_of(record.pk)) is not None:
+        return RunState.CANCELLED, f"{asked}; its process no longer answered"
+    if taker is not None:
+        return RunState.LOST, f"its lease ran out; run {taker.pk} took over"
+    return RunState.LOST, "its lease ran out: its process died, stopped or lost RAINBO's database"
+
+
+def _end_sessions(record: SyncRun) -> None:
+    """Best effort: a server that doesn't answer ends them by its own time limits."""
+    try:
+        sync = registry.get(record.sync)
+        waiting = RunTarget.objects.filter(run=record, state=TargetState.WAITING)
+        targets = list(waiting.values_list("target", flat=True))
+        if sync.end_sessions is not None and targets:
+            sync.end_sessions(record.purpose, targets)
+    except UsageError:
+        return  # a sync that the code no longer knows
+    except Exception:  # the thread's boundary: nothing waits for it
+        logger.warning("could not end the sessions of run %s", record.pk, exc_info=True)
+    finally:
+        connections.close_all()

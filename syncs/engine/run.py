@@ -1,0 +1,309 @@
+"""The handle that a sync's function gets: its options, its targets, its right to publish."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import TypedDict, Unpack
+
+from django.db import transaction
+from psycopg import sql
+
+from common.clock import Clock
+from common.errors import RainboError
+from syncs.engine import cancellation, held, lease
+from syncs.engine.options import Options
+from syncs.engine.targets import Target
+from syncs.errors import Cancelled, LeaseLost, OverLimit
+from syncs.models import HeldChange, RunLog, RunState, RunTarget, SyncRun, TargetState
+from syncs.transfer.session import Session, open_session
+
+logger = logging.getLogger("rainbo.run")
+
+Listener = Callable[[RunTarget], None]
+
+CANCEL_PATIENCE = 5.0  # seconds for the own database to take a request to cancel
+
+
+def _silent(_: RunTarget) -> None:
+    pass
+
+
+class Counts(TypedDict, total=False):
+    """Rows of a target's source and of what a run did; null where unknown."""
+
+    read: int | None
+    added: int | None
+    changed: int | None
+    removed: int | None
+    withheld: int | None
+    total: int | None
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """A target that was proved equal to its source as it was at a moment."""
+
+    target: str
+    at: datetime
+    rows: int = 0
+    basis: str = ""
+
+
+@dataclass(frozen=True)
+class _Gathered:
+    """What is to be recorded by one commit."""
+
+    parts: list[RunTarget] = field(default_factory=list)
+    log: list[RunLog] = field(default_factory=list)
+
+
+_SETTLED = [
+    *("state", "note", "seconds", "error", "error_kind", "passing", "held_counts"),
+    *("read", "added", "changed", "removed", "withheld", "total"),
+]
+
+_CONFIRM = """
+    INSERT INTO syncs_confirmation (sync, run_id, target, at, rows, basis)
+    VALUES (%s, %s, %s, %s, %s, %s)
+        ON CONFLICT (sync, target) DO UPDATE
+       SET at = excluded.at, run_id = excluded.run_id, rows = excluded.rows,
+           basis = excluded.basis"""
+
+
+class Run:
+    """One execution under way. Made by `syncs.engine.runs.execute` alone."""
+
+    def __init__(
+        self, record: SyncRun, renewal: lease.Renewal, listener: Listener | None = None
+    ) -> None:
+        self.record = record
+        self.options = Options.from_json(record.options)
+        self.renewal = renewal
+        self._listener = listener or _silent
+        self._clock = Clock.read()
+        self._parts: dict[str, RunTarget] = {}
+        self._gathered: _Gathered | None = None
+        self._checking = threading.Lock()
+
+    @property
+    def dry_run(self) -> bool:
+        return self.options.dry_run
+
+    def now(self) -> datetime:
+        return self._clock.now()
+
+    @cached_property
+    def session(self) -> Session:
+        """The run's connection to RAINBO's database, for staging and publishing."""
+        return open_session(self.record.sync)
+
+    @cached_property
+    def _checks(self) -> Session:
+        """The connection by which threads ask for the lease: one for all of them."""
+        return open_session(self.record.sync)
+
+    def close(self) -> None:
+        for name in ("session", "_checks"):
+            if name in self.__dict__:
+                self.__dict__[name].close()
+
+    def interrupt(self) -> None:
+        """Cancel what the run's session executes; called by another thread."""
+        if "session" in self.__dict__:
+            self.session.cancel_safe(timeout=CANCEL_PATIENCE)
+
+    def safe_point(self) -> None:
+        """Raises what ends the run here, if it is known: Cancelled, OverLimit or LeaseLost."""
+        if self.renewal.ended is not None:
+            raise self.renewal.ended
+
+    def check_lease(self) -> None:
+        """Asks the database whether the run may go on for half the lease's time to live.
+
+        Any thread may ask. Raises LeaseLost when the lease is no longer this run's, Cancelled when
+        a person asked for its end.
+        """
+        self.safe_point()
+        if self._goes_on():
+            return
+        if not lease.renew(self.record.sync, self.renewal.token):
+            raise LeaseLost
+        self._stop_if_asked()
+
+    def _goes_on(self) -> bool:
+        """What is nearly always so, at the price of a look; if not, check_lease finds out why."""
+        with self._checking:
+            return lease.goes_on(self._checks, self.record.sync, self.renewal.token)
+
+    def _stop_if_asked(self) -> None:
+        if (asked := cancellation.request_of(self.record.pk)) is not None:
+            raise asked
+
+    @contextmanager
+    def publishing(self) -> Iterator[Session]:
+        """The one transaction after which readers see the new state.
+
+        Raises LeaseLost, and changes nothing, when another run took the lease; Cancelled when a
+        person asked for its end.
+        """
+        self.safe_point()
+        with self.session.transaction(force_rollback=self.dry_run):
+            lease.fence(self.session, self.record.sync, self.renewal.token)
+            self._stop_if_asked()
+            yield self.session
+
+    def confirm(
+        self, session: Session, target: str, at: datetime, *, rows: int = 0, basis: str = ""
+    ) -> None:
+        """Record, inside the publishing transaction, that the target equals its source."""
+        self.confirm_all(session, [Confirmed(target, at, rows, basis)])
+
+    def confirm_all(self, session: Session, confirmed: Sequence[Confirmed]) -> None:
+        """The same of many targets at once."""
+        sync, run = self.record.sync, self.record.pk
+        session.cursor().executemany(
+            _CONFIRM, [(sync, run, c.target, c.at, c.rows, c.basis) for c in confirmed]
+        )
+
+    def log(self, message: str, target: str = "", level: str = "info") -> None:
+        entry = RunLog(run=self.record, message=message, target=target, level=level)
+        if self._gathered is None:
+            entry.save()
+        else:
+            self._gathered.log.append(entry)
+        logger.log(
+            logging.getLevelNamesMapping()[level.upper()],
+            message,
+            extra={"run": self.record.pk, "sync": self.record.sync, "target": target},
+        )
+
+    def expect(self, targets: Iterable[Target]) -> None:
+        """Say which targets this run will settle."""
+        parts = RunTarget.objects.bulk_create(
+            RunTarget(run=self.record, target=target.key, label=target.label) for target in targets
+        )
+        self._parts = {part.target: part for part in parts}
+
+    def settle(
+        self,
+        target: str,
+        state: TargetState,
+        *,
+        note: str = "",
+        error: RainboError | None = None,
+        seconds: float | None = None,
+        **counts: Unpack[Counts],
+    ) -> None:
+        """Record a target's outcome. A safe point, unless the target was published.
+
+        A dry run leaves no total behind: the guard compares with what was published.
+        """
+        if isinstance(error, Cancelled | OverLimit):
+            raise error  # not the target's failure
+        part = self._parts[target]
+        part.state, part.note, part.seconds = state, note, seconds
+        for name, count in counts.items():
+            if name != "total" or not self.dry_run:
+                setattr(part, name, count)
+        if error is not None:
+            part.error, part.error_kind, part.passing = str(error), error.kind, error.passing
+            self.log(str(error), target, "error")
+        if self._gathered is None:
+            part.save()
+            self._listener(part)
+        else:
+            self._gathered.parts.append(part)
+        if state != TargetState.SUCCEEDED:
+            self.safe_point()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Record what is settled and logged in the block at its end: all of it, by one commit."""
+        gathered = self._gathered = _Gathered()
+        try:
+            yield
+        finally:
+            self._gathered = None
+            with transaction.atomic():
+                RunLog.objects.bulk_create(gathered.log)
+                RunTarget.objects.bulk_create(
+                    gathered.parts,
+                    update_conflicts=True,
+                    unique_fields=["id"],
+                    update_fields=_SETTLED,
+                )
+            for part in gathered.parts:
+                self._listener(part)
+
+    def hold(
+        self,
+        target: str,
+        reasons: list[str],
+        changes: sql.Composable | Iterable[tuple[str, str, str]],
+    ) -> None:
+        """Keep a target back for a person, with what would change.
+
+        changes: (kind, source id, detail) of each, or a query on the session that returns them.
+        """
+        self.log(f"held: {'; '.join(reasons)}", target, "warning")
+        if self.dry_run:
+            return
+        self._parts[target].held_counts = self._keep(target, changes)
+
+    def _keep(
+        self, target: str, changes: sql.Composable | Iterable[tuple[str, str, str]]
+    ) -> dict[str, int]:
+        if isinstance(changes, sql.Composable):
+            return held.keep(self.session, self.record.pk, target, changes)
+        kept = HeldChange.objects.bulk_create(
+            HeldChange(run=self.record, target=target, kind=kind, source_id=key, detail=detail)
+            for kind, key, detail in changes
+        )
+        return dict(Counter(change.kind for change in kept))
+
+    def reserve_acceptance(self) -> None:
+        """Spend the acceptance before anything is written where no rollback reaches.
+
+        Raises RainboError when it can't serve, or no longer. A dry run leaves it unspent.
+        """
+        if self.options.accept_held is None:
+            return
+        named = SyncRun.objects.get(pk=self.options.accept_held)
+        if reason := held.why_not_acceptable(named):
+            raise RainboError(reason)
+        unspent = SyncRun.objects.filter(
+            pk=named.pk, accepted_by=None, superseded_by=None, discarded_at=None
+        )
+        if not self.dry_run and not unspent.update(accepted_by=self.record):
+            raise RainboError(f"run {named.pk} was accepted or discarded before")
+
+    def release_acceptance(self) -> None:
+        """Give a reserved acceptance back: nothing was published by its right."""
+        if self.options.accept_held is not None:
+            SyncRun.objects.filter(accepted_by=self.record).update(accepted_by=None)
+
+    def use_acceptance(self, session: Session) -> None:
+        """Spend the acceptance inside the publishing transaction: it serves once."""
+        spent = session.execute(
+            "UPDATE syncs_syncrun SET accepted_by_id = %s WHERE id = %s AND "
+            "discarded_at IS NULL AND (accepted_by_id IS NULL OR accepted_by_id = %s)",
+            [self.record.pk, self.options.accept_held, self.record.pk],
+        )
+        if not spent.rowcount:
+            raise RainboError(f"run {self.options.accept_held} was accepted or discarded before")
+
+    def verdict(self) -> RunState:
+        """The run's state by its targets'."""
+        states = {part.state for part in self._parts.values()} - {TargetState.SKIPPED}
+        if states <= {TargetState.SUCCEEDED}:
+            return RunState.SUCCEEDED
+        if TargetState.SUCCEEDED in states or len(states) > 1:
+            return RunState.PARTIAL
+        return RunState.HELD if states == {TargetState.HELD} else RunState.FAILED

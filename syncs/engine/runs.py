@@ -1,0 +1,184 @@
+"""The one way in and the one way through: request a run, execute it, close it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
+from django.db.models.functions import Now
+
+from common.errors import UsageError
+from syncs.engine import closing, held, lease, lost_runs, registry, retries
+from syncs.engine.closing import Ending
+from syncs.engine.host import here
+from syncs.engine.options import Options
+from syncs.engine.run import Listener, Run
+from syncs.engine.watchdog import Watchdog
+from syncs.errors import LeaseHeld, LeaseLost
+from syncs.models import OPEN_STATES, RunLog, RunState, SyncRun, Trigger
+
+logger = logging.getLogger("rainbo.run")
+
+CLOSING_PATIENCE = 20.0  # seconds that an own database may be away while a run is closed
+
+
+def request(
+    sync: str,
+    options: Options,
+    trigger: Trigger,
+    actor: str = "",
+    *,
+    slot: datetime | None = None,
+    not_before: datetime | None = None,
+) -> SyncRun:
+    """Insert a queued run; for a slot that has one already, return that one.
+
+    Raises UsageError for an unknown sync, or when the run that the options name can't serve.
+    """
+    registry.get(sync)
+    _check_named_runs(sync, options)
+    record = SyncRun(
+        sync=sync,
+        options=options.as_json(),
+        trigger=trigger,
+        actor=actor,
+        slot=slot,
+        not_before=not_before,
+    )
+    try:
+        with transaction.atomic():
+            if options.accept_held is not None and not options.dry_run:
+                held.take_for_decision(options.accept_held)
+            record.save(force_insert=True)
+    except IntegrityError:
+        return SyncRun.objects.get(sync=sync, slot=slot, attempt=record.attempt)
+    return record
+
+
+def waiting(sync: str, options: Options) -> SyncRun | None:
+    """A run that waits for a worker, and not for a later time or its command, to do just that."""
+    same = SyncRun.objects.filter(sync=sync, state=RunState.QUEUED, options=options.as_json())
+    return same.filter(not_before=None).exclude(trigger=Trigger.COMMAND).order_by("pk").first()
+
+
+def execute(record: SyncRun, listener: Listener | None = None) -> SyncRun:
+    """Run a queued run in this process and close it whatever happens.
+
+    Returns the run as it ended; `skipped` when its sync was running. A run that isn't queued
+    is returned untouched. SystemExit and KeyboardInterrupt are raised again after closing.
+    """
+    if record.state != RunState.QUEUED:
+        return record
+    lost_runs.sweep(record.sync, taker=record)
+    try:
+        token = lease.claim(record)
+    except LeaseHeld as busy:
+        if busy.run_id == record.pk:  # another delivery of this very run was faster
+            record.refresh_from_db()
+        else:
+            _skip(record, busy)
+        return record
+    try:
+        lost_runs.follow_up(record.sync)
+        if record.move(RunState.RUNNING, expect=(RunState.QUEUED,), **_start(token)):
+            _run_and_close(record, token, listener)
+    finally:
+        _patiently(lambda: lease.release(record.sync, token))
+    return record
+
+
+def _skip(record: SyncRun, busy: LeaseHeld) -> None:
+    with transaction.atomic():
+        # A run that closes right now comes first or sees this one: either plans what follows.
+        met = [] if busy.run_id is None else [busy.run_id]
+        list(SyncRun.objects.select_for_update(no_key=True).filter(pk__in=met))
+        if record.move(
+            RunState.SKIPPED,
+            expect=(RunState.QUEUED,),
+            met_id=busy.run_id,
+            error=str(busy),
+            finished_at=Now(),
+        ):
+            retries.follow(record, passing=True)
+
+
+def _run_and_close(record: SyncRun, token: int, listener: Listener | None) -> None:
+    started = time.monotonic()
+    ending = Ending()
+    watchdog = Watchdog(record)
+    try:
+        with lease.Renewal(record.sync, token, watchdog) as renewal:
+            run = Run(record, renewal, listener)
+            watchdog.interrupt = run.interrupt
+            try:
+                registry.get(record.sync).function(run)
+                ending = Ending(run.verdict())
+            except Exception as error:
+                if renewal.ended is not None:
+                    raise renewal.ended from error
+                raise
+            finally:
+                run.close()
+    except Exception as error:  # noqa: BLE001 (the boundary: the run's record says what came)
+        ending = Ending.by(record, error)
+        if isinstance(error, LeaseLost):
+            words = str(error)
+            _patiently(lambda: _note_refusal(record, words))
+    except BaseException as stop:
+        ending = Ending.by(record, stop)
+        raise
+    finally:
+        seconds = time.monotonic() - started
+        _patiently(lambda: closing.close(record, ending, seconds))
+
+
+def _start(token: int) -> dict[str, Any]:
+    return {
+        "token": token,
+        "started_at": Now(),
+        "host": here(),
+        "pid": os.getpid(),
+    }
+
+
+def _note_refusal(record: SyncRun, error: str) -> None:
+    RunLog.objects.create(run=record, level="error", message=error)
+
+
+def _patiently(act: Callable[[], object]) -> None:
+    """Do it, waiting for an own database that is away. What stays open becomes `lost`."""
+    deadline = time.monotonic() + CLOSING_PATIENCE
+    while True:
+        try:
+            act()
+            return
+        except (InterfaceError, OperationalError):
+            connection.close()
+            if time.monotonic() > deadline:
+                logger.error("could not close a run: its lease will run out")
+                return
+            time.sleep(0.5)
+
+
+def _check_named_runs(sync: str, options: Options) -> None:
+    if options.failed_from is not None:
+        _run_of(sync, options.failed_from)
+    if options.accept_held is not None:
+        named = _run_of(sync, options.accept_held)
+        held.check_reason(options.reason, "accepting")
+        if reason := held.why_not_acceptable(named):
+            raise UsageError(reason)
+
+
+def _run_of(sync: str, pk: int) -> SyncRun:
+    named = SyncRun.objects.filter(pk=pk, sync=sync).first()
+    if named is None:
+        raise UsageError(f"{sync} has no run {pk}")
+    if named.state in OPEN_STATES:
+        raise UsageError(f"run {pk} has not ended yet")
+    return named

@@ -1,0 +1,72 @@
+"""What ends a run from outside: a person who cancels it, or its limit."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+
+import psycopg
+from django.conf import settings
+from django.db import transaction
+
+from common.errors import RainboError
+from syncs.engine import cancellation, closing, lease, registry
+from syncs.engine.closing import Ending
+from syncs.errors import OverLimit
+from syncs.models import SyncRun
+
+logger = logging.getLogger("rainbo.run")
+
+IMPATIENT = 0.5  # seconds between two tries to close a run that is over its limit
+
+
+class Watchdog:
+    """Looks after one run from the thread that renews its lease.
+
+    A run over its limit is told first; one that goes on loses its lease and is closed here,
+    whatever its function does. interrupt: cancels what the run's own session executes.
+    """
+
+    def __init__(self, record: SyncRun) -> None:
+        self.interrupt: Callable[[], None] = lambda: None
+        self._pk = record.pk
+        self._limit = limit_of(record.sync)
+        self._started = time.monotonic()
+        self._told: OverLimit | None = None
+
+    def pause(self) -> float:
+        return max(IMPATIENT, self._started + self._limit - time.monotonic())
+
+    def look(self) -> RainboError | None:
+        if self._told is not None:
+            self._stop(self._told)
+        elif time.monotonic() - self._started > self._limit:
+            self._told = OverLimit(_words(self._limit))
+        return self._told or cancellation.request_of(self._pk)
+
+    def _stop(self, why: OverLimit) -> None:
+        """Fence the run and close it; what it publishes right now is interrupted first."""
+        record = SyncRun.objects.get(pk=self._pk)
+        with transaction.atomic():
+            if lease.revoke(record.sync, record.pk):
+                seconds = time.monotonic() - self._started
+                closing.close(record, Ending.by(record, why), seconds)
+        logger.error(str(why), extra={"run": record.pk, "sync": record.sync})
+        with contextlib.suppress(psycopg.Error):
+            self.interrupt()
+
+
+def limit_of(sync: str) -> float:
+    """Seconds that a run of the sync may take: those told for it, else the code's or the usual."""
+    own, of_all = registry.get(sync).limit, float(settings.RAINBO_RUN_LIMIT)
+    usual = of_all if own is None else min(own, of_all)
+    return float(settings.RAINBO_RUN_LIMITS.get(sync, usual))
+
+
+def _words(limit: float) -> str:
+    return (
+        f"it was not done within its limit of {limit:g} s and was stopped; "
+        "nothing was published after that"
+    )

@@ -1,0 +1,183 @@
+"""What the commands of all syncs share: options, progress, the closing line, exit codes."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+from rich.console import Console
+
+from common.errors import UsageError
+from common.terminal import json_text, printable, printable_line
+from syncs.engine import registry, runs
+from syncs.engine.options import Options
+from syncs.management.progress import Shown
+from syncs.models import RunState, SyncRun, TargetState, Trigger
+from syncs.reports import run_report
+
+
+class SyncCommand(BaseCommand):
+    """Runs syncs in this process, one after the other, and ends with the gravest exit code.
+
+    Subclasses name the syncs and what they offer beyond --dry-run, --json and --quiet.
+    """
+
+    syncs: ClassVar[Sequence[str]] = ()
+    offers: ClassVar[frozenset[str]] = frozenset()
+    force: ClassVar[str] = ""  # what --force does; without a word it isn't offered
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--dry-run", action="store_true", help="show what would change")
+        parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+        parser.add_argument("--quiet", action="store_true", help="silent unless something is wrong")
+        if "failed_from" in self.offers:
+            parser.add_argument(
+                "--failed-from", type=int, metavar="RUN", help="take only what failed in that run"
+            )
+        if "accept_held" in self.offers:
+            parser.add_argument(
+                "--accept-held", type=int, metavar="RUN", help="publish what that run holds"
+            )
+            parser.add_argument("--reason", default="", help="why it is accepted; kept")
+        if self.force:
+            parser.add_argument("--force", action="store_true", help=self.force)
+
+    def handle(self, *_: object, **given: Any) -> None:
+        code = self.run_syncs(given)
+        if code:
+            sys.exit(code)
+
+    def run_syncs(self, given: dict[str, Any]) -> int:
+        """Run what was asked for, tell how it went, and return the exit code."""
+        talk = Talk(as_json=given["json"], quiet=given["quiet"])
+        try:
+            names = self.chosen(given)
+            options = self.options(given)
+            with interruptible():
+                records = [self._run(name, options, talk) for name in names]
+        except UsageError as error:
+            talk.complain(str(error))
+            return run_report.USAGE
+        except KeyboardInterrupt:
+            talk.complain(
+                "Interrupted: the run is closed as failed. What was published stays; "
+                "nothing else was."
+            )
+            return run_report.INTERRUPTED
+        talk.sum_up(records)
+        return run_report.exit_code(records)
+
+    def chosen(self, given: dict[str, Any]) -> Sequence[str]:  # noqa: ARG002 (for subclasses)
+        """The syncs to run."""
+        return self.syncs
+
+    def options(self, given: dict[str, Any]) -> Options:
+        """The run's options. Raises UsageError for what makes no sense."""
+        return Options(
+            dry_run=given["dry_run"],
+            force=given.get("force", False),
+            accept_held=given.get("accept_held"),
+            reason=given.get("reason") or "",
+            failed_from=given.get("failed_from"),
+        )
+
+    def _run(self, name: str, options: Options, talk: Talk) -> SyncRun:
+        return self.follow(runs.request(name, options, Trigger.COMMAND, actor()), talk)
+
+    def follow(self, record: SyncRun, talk: Talk) -> SyncRun:
+        """Execute a run here and tell how it goes on."""
+        with talk.progress(registry.get(record.sync).title) as shown, told_once():
+            record = runs.execute(record, shown)
+        talk.close(record)
+        return record
+
+
+class Talk:
+    """What a command says, and where: results on stdout, trouble on stderr."""
+
+    def __init__(self, *, as_json: bool, quiet: bool) -> None:
+        self.as_json = as_json
+        self.quiet = quiet
+        self._out = Console(soft_wrap=True, highlight=False, markup=False)
+        self._err = Console(soft_wrap=True, highlight=False, markup=False, stderr=True)
+
+    def complain(self, sentence: str) -> None:
+        self._err.print(printable(sentence))
+
+    def say(self, sentence: str) -> None:
+        self._out.print(printable(sentence))
+
+    def progress(self, title: str) -> Shown:
+        return Shown(self._err if self.as_json else self._out, title, quiet=self.quiet)
+
+    def close(self, record: SyncRun) -> None:
+        """How one run went; nothing when all is well and quiet is asked for."""
+        wrong = record.state != RunState.SUCCEEDED
+        if self.quiet and not wrong:
+            return
+        lines = run_report.closing(record)
+        if self.quiet:
+            parts = record.targets.exclude(state=TargetState.SUCCEEDED)
+            lines = [*map(run_report.describe, parts), *lines]
+        for line in lines:
+            (self._err if wrong or self.as_json else self._out).print(printable_line(line))
+
+    def sum_up(self, records: list[SyncRun]) -> None:
+        if self.as_json:
+            documents = [run_report.document(record) for record in records]
+            shown = documents[0] if len(documents) == 1 else {"runs": documents}
+            sys.stdout.write(json_text(shown) + "\n")
+        unwell = [record.sync for record in records if record.state != RunState.SUCCEEDED]
+        if unwell and len(records) > 1:
+            names = ", ".join(unwell)
+            self.complain(f"{len(unwell)} of {len(records)} syncs did not succeed: {names}.")
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a run the way Ctrl-C does, so that it closes its record."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {
+        number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def told_once() -> Iterator[None]:
+    """Keep out of a log for people what the results say of an instance anyway."""
+
+    def is_news(line: logging.LogRecord) -> bool:
+        said = line.levelno >= logging.ERROR or line.getMessage().startswith("held: ")
+        return not (said and line.__dict__.get("target"))
+
+    log, for_people = logging.getLogger("rainbo.run"), settings.RAINBO_LOG_FORMAT == "text"
+    if for_people:
+        log.addFilter(is_news)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_news)
+
+
+def actor() -> str:
+    """Who runs this process; a number where the system knows no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"

@@ -1,0 +1,212 @@
+"""A run in words, as a document, and as an exit code."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from django.urls import reverse
+
+from common import manage_command
+from common.errors import UsageError
+from syncs.engine import held, registry
+from syncs.engine.options import Options
+from syncs.engine.registry import Sync
+from syncs.models import RunState, RunTarget, SyncRun, TargetState
+
+EXIT_CODES = {
+    RunState.SUCCEEDED: 0,
+    RunState.PARTIAL: 3,
+    RunState.HELD: 3,
+    RunState.SKIPPED: 75,
+}
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+COUNTS = ("read", "added", "changed", "removed", "withheld")
+WISHES = {
+    "added": "would add",
+    "changed": "would change",
+    "removed": "would remove",
+    "withheld": "would withhold",
+}
+PLAIN = re.compile(r"[\w ,.:;()/+-]+")  # text that any shell, and make, takes as it is
+UNDONE = (TargetState.FAILED, TargetState.WAITING)
+
+
+def exit_code(records: list[SyncRun]) -> int:
+    """The gravest of the runs' codes: failed, then partial or held, then already running."""
+    codes = {EXIT_CODES.get(RunState(record.state), FAILED) for record in records}
+    return next((code for code in (FAILED, 3, 75) if code in codes), 0)
+
+
+def describe(part: RunTarget) -> str:
+    """One target's outcome in a line; counts that are unknown are left out."""
+    wished = part.run.is_dry or part.state == TargetState.HELD
+    counts = [
+        count_in_words(name, count, wished=wished)
+        for name in COUNTS
+        if (count := getattr(part, name)) is not None
+    ]
+    words = [f"{part.label}: {part.state}", *([", ".join(counts)] if counts else [])]
+    if part.seconds is not None:
+        words[-1] += f" in {part.seconds:.1f} s"
+    return "; ".join(filter(None, [*words, part.note, part.error]))
+
+
+def count_in_words(name: str, count: int, *, wished: bool) -> str:
+    """wished: it was not written, since the run was dry or a guard held it."""
+    return f"{WISHES.get(name, name) if wished else name} {count:,}"
+
+
+def closing(record: SyncRun) -> list[str]:
+    """What a person needs at the end: how it went, the run's id, and what to do next."""
+    dry = " (dry run: nothing was written)" if record.options.get("dry_run") else ""
+    took = f" in {record.seconds:.1f} s" if record.seconds is not None else ""
+    why = f": {record.error or _nothing_due(record)}".removesuffix(": ")
+    retry = retry_command(record)
+    accept = accept_command(record)
+    return [
+        *(_held_lines(record, accept) if accept else []),
+        f"{record.sync} {record.state}{took}{dry}{why}. Run {record.pk}."
+        + (f" To retry what failed: {retry}" if retry else ""),
+    ]
+
+
+def retry_options(record: SyncRun) -> Options | None:
+    """What takes up what failed, with all that the run was asked for; None when nothing failed."""
+    sync = registry.get(record.sync)
+    undone = any(part.state in UNDONE for part in record.targets.all())
+    if record.is_open or not (undone or record.state in (RunState.FAILED, RunState.LOST)):
+        return None
+    options = _options_again(record)
+    if sync.in_parts and undone:
+        return replace(options, targets=(), failed_from=record.pk)
+    return options
+
+
+def retry_command(record: SyncRun) -> str:
+    """The command that does so; empty when nothing failed."""
+    options = retry_options(record)
+    return command_line(registry.get(record.sync), options) if options else ""
+
+
+def repeat_command(record: SyncRun) -> str:
+    """The command that asks for the same again."""
+    return command_line(registry.get(record.sync), _options_again(record))
+
+
+def command_line(sync: Sync, options: Options) -> str:
+    return manage_command.line(" ".join([sync.command, *_words(sync, options)]))
+
+
+def _options_again(record: SyncRun) -> Options:
+    """The options of the run; without an acceptance that can serve no longer."""
+    try:
+        options = Options.from_json(record.options)
+    except (UsageError, TypeError):
+        return Options()  # stored by another version
+    if options.accept_held is not None and not _waits(options.accept_held):
+        return replace(options, accept_held=None, reason="")
+    return options
+
+
+def _words(sync: Sync, options: Options) -> Iterator[str]:
+    """The options as the sync's command takes them."""
+    if sync.in_parts:
+        yield from _given("--rds", options.targets)
+        yield from _given("--failed-from", options.failed_from)
+    for name, word in sync.flags.items():
+        yield from _given(word, getattr(options, name))
+    if options.accept_held is not None:
+        reason = options.reason if PLAIN.fullmatch(options.reason) else "…"
+        yield f"--accept-held {options.accept_held} --reason '{reason}'"
+    yield from _given("--dry-run", options.dry_run)
+
+
+def _given(word: str, value: bool | int | str | Sequence[str] | None) -> Iterator[str]:
+    if value is True:
+        yield word
+    elif value and isinstance(value, int | str):
+        yield f"{word} {shlex.quote(str(value))}"
+    elif value and not isinstance(value, int):
+        yield f"{word} {shlex.join(map(str, value))}"
+
+
+def _waits(held_run: int) -> bool:
+    """Whether what that run holds can still be accepted."""
+    named = SyncRun.objects.filter(pk=held_run).first()
+    return named is not None and not held.why_not_acceptable(named)
+
+
+def accept_command(record: SyncRun) -> str:
+    if held.why_not_acceptable(record):
+        return ""
+    return command_line(registry.get(record.sync), Options(accept_held=record.pk, reason="…"))
+
+
+def discard_command(record: SyncRun) -> str:
+    if held.why_not_acceptable(record):
+        return ""
+    return manage_command.line(f"discard_held {record.pk} --reason '…'")
+
+
+def page(record: SyncRun) -> str:
+    """The path of its page in the console."""
+    return reverse("admin:syncs_syncrun_change", args=[record.pk])
+
+
+def _held_lines(record: SyncRun, accept: str) -> list[str]:
+    return [
+        f"What is held is listed in the console: {page(record)}",
+        f"To accept it, after looking at it: {accept}",
+        f"To discard it: {discard_command(record)}",
+    ]
+
+
+def _nothing_due(record: SyncRun) -> str:
+    states = {part.state for part in record.targets.all()}
+    return "nothing was due" if states == {TargetState.SKIPPED} else ""
+
+
+def document(record: SyncRun) -> dict[str, Any]:
+    """The run for programs: times in ISO 8601, unknown counts as null."""
+    return {
+        "run": record.pk,
+        "sync": record.sync,
+        "state": record.state,
+        "trigger": record.trigger,
+        "actor": record.actor,
+        "options": record.options,
+        "slot": record.slot and record.slot.isoformat(),
+        "attempt": record.attempt,
+        "not_before": record.not_before and record.not_before.isoformat(),
+        "cancel_requested_at": record.cancel_requested_at
+        and record.cancel_requested_at.isoformat(),
+        "started_at": record.started_at and record.started_at.isoformat(),
+        "finished_at": record.finished_at and record.finished_at.isoformat(),
+        "seconds": record.seconds,
+        "error": record.error,
+        "met_run": record.met_id,
+        "targets": [_part(part) for part in record.targets.all()],
+        "retry": retry_command(record),
+        "accept": accept_command(record),
+        "discard": discard_command(record),
+        "discarded": _discarded(record),
+    }
+
+
+def _discarded(record: SyncRun) -> dict[str, Any] | None:
+    if record.discarded_at is None:
+        return None
+    return {
+        "at": record.discarded_at.isoformat(),
+        "by": record.discarded_by,
+        "reason": record.discard_reason,
+    }
+
+
+def _part(part: RunTarget) -> dict[str, Any]:
+    fields = ("target", "label", "state", *COUNTS, "seconds", "note", "error")
+    return {name: getattr(part, name) for name in fields}

@@ -1,0 +1,188 @@
+"""The status of all syncs in lines for people and as a document for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from rich.text import Text
+
+from common.terminal import printable_line
+from common.text import format_duration
+from syncs.schedules.store import Planned
+from syncs.status.freshness import GRAVE, Cause, Reason, State
+from syncs.status.queries import Status, SyncStatus, TargetStatus
+from syncs.status.recent import LastRun, Running
+
+COLOURS = {
+    State.ON_TIME: "green",
+    State.LATE: "yellow",
+    State.STALE: "red",
+    State.UNKNOWN: "magenta",
+}
+IN_SHORT = {
+    Cause.PAUSED: "{sync} is paused",
+    Cause.WORKER_SILENT: "the workers are silent",
+    Cause.INSTANCE_DOWN: "{target} is down",
+    Cause.HELD: "run {run} waits for a person",
+    Cause.FAILING: "{sync} fails on {target}",
+    Cause.RUNNING_LONG: "{sync} takes longer than usual",
+}
+STATE_WIDTH = max(len(state.label) for state in State)
+
+
+def lines(status: Status, *, only_bad: bool = False) -> Iterator[Text]:
+    """A line per sync, one per instance under it, and what follows from all."""
+    width = max((len(t.label) for sync in status.syncs for t in sync.targets), default=0)
+    for sync in status.syncs:
+        if only_bad and not (sync.state.is_bad or any(map(_is_unwell, sync.targets))):
+            continue
+        yield _sync_line(sync, status.now)
+        for target in sync.targets:
+            if _is_unwell(target) or not only_bad:
+                yield _target_line(target, width)
+        if not sync.targets and sync.reason:
+            yield Text(f"  {printable_line(str(sync.reason))}")
+    yield Text(_worker(status))
+    yield Text(summary(status))
+
+
+def summary(status: Status) -> str:
+    """One line for all."""
+    found = [target for sync in status.syncs for target in sync.targets]
+    bad = sum(target.freshness.state.is_bad for target in found)
+    empty = [sync.title for sync in status.syncs if not sync.targets]
+    if bad:
+        return f"{bad} of {len(found)} are {State.LATE.label} or worse."
+    if empty:
+        return f"Nothing is known of: {', '.join(empty)}."
+    if troubles := _troubles(status):
+        return f"All is on time, but {'; '.join(troubles)}."
+    return f"All is on time: {len(status.syncs)} syncs, {len(found)} confirmations."
+
+
+def _troubles(status: Status) -> list[str]:
+    """What keeps from confirming, though nothing is late yet: each once."""
+    found = [
+        IN_SHORT[reason.cause].format(sync=sync.name, target=target.label, run=reason.run)
+        for sync in status.syncs
+        for target in sync.targets
+        if (reason := target.reason) and reason.cause in IN_SHORT
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _is_unwell(target: TargetStatus) -> bool:
+    grave = target.reason is not None and target.reason.cause in GRAVE
+    return grave or target.freshness.state.is_bad
+
+
+def document(status: Status) -> dict[str, Any]:
+    """Times in ISO 8601, ages in seconds, unknown as null."""
+    return {
+        "now": status.now.isoformat(),
+        "state": status.state,
+        "summary": summary(status),
+        "worker": {"last_heartbeat": _iso(status.heartbeat), "silent": status.worker_silent},
+        "syncs": [_sync_document(sync, status.now) for sync in status.syncs],
+    }
+
+
+def _sync_line(sync: SyncStatus, now: datetime) -> Text:
+    parts = [_last_run(sync.last_run, now), _running(sync.running, now), _planned(sync, now)]
+    line = Text(f"{sync.title} ({sync.name}): ", style="bold")
+    line.append(sync.state.label, COLOURS[sync.state])
+    line.append("; " + "; ".join(filter(None, parts)), "not bold")
+    return line
+
+
+def _target_line(target: TargetStatus, width: int) -> Text:
+    state, age = target.freshness.state, target.freshness.age
+    line = Text(f"  {printable_line(target.label):<{width}}  ")
+    line.append(f"{state.label:<{STATE_WIDTH}}", COLOURS[state])
+    line.append(f"  {'never' if age is None else format_duration(age) + ' old':<14}")
+    if target.reason:
+        line.append(f"  {printable_line(str(target.reason))}")
+    line.rstrip()
+    return line
+
+
+def _last_run(run: LastRun | None, now: datetime) -> str:
+    if run is None:
+        return "never run"
+    ago = f" {format_duration(now - run.finished_at)} ago" if run.finished_at else ""
+    took = f" in {run.seconds:.1f} s" if run.seconds is not None else ""
+    return f"run {run.pk} {run.state}{ago}{took}"
+
+
+def _running(run: Running | None, now: datetime) -> str:
+    if run is None:
+        return ""
+    words = "under way for" if run.is_live else "silent, began"
+    return f"run {run.pk} {words} {format_duration(max(now - run.started_at, timedelta()))}"
+
+
+def _planned(sync: SyncStatus, now: datetime) -> str:
+    if sync.pause is not None:
+        return printable_line(f"paused {sync.pause.in_words(now)}")
+    if sync.next_slot is not None:
+        wait = sync.next_slot - now
+        when = f"in {format_duration(wait)}" if wait > timedelta() else "now"
+        return f"next {when} ({sync.next_slot:%H:%M} UTC)"
+    return "switched off" if sync.planned else "no schedule"
+
+
+def _worker(status: Status) -> str:
+    if status.heartbeat is None:
+        return "Workers: none has ever reported"
+    ago = format_duration(max(status.now - status.heartbeat, timedelta()))
+    silent = "silent: " if status.worker_silent else ""
+    return f"Workers or schedule_run: {silent}last sign of life {ago} ago"
+
+
+def _sync_document(sync: SyncStatus, now: datetime) -> dict[str, Any]:
+    return {
+        "sync": sync.name,
+        "title": sync.title,
+        "state": sync.state,
+        "reason": _reason(sync.reason),
+        "schedules": [_schedule_document(plan, now) for plan in sync.planned],
+        "next_slot": _iso(sync.next_slot),
+        "usual_seconds": sync.usual_seconds,
+        "last_run": sync.last_run and sync.last_run.document(),
+        "running": sync.running and sync.running.document(),
+        "targets": [_target_document(target) for target in sync.targets],
+    }
+
+
+def _schedule_document(plan: Planned, now: datetime) -> dict[str, Any]:
+    pause = plan.paused(now)
+    return {
+        "cron": plan.cron,
+        "off": plan.off,
+        "paused_until": _iso(pause.until) if pause else None,
+        "pause_reason": pause.reason if pause else "",
+    }
+
+
+def _target_document(target: TargetStatus) -> dict[str, Any]:
+    judged = target.freshness
+    return {
+        "target": target.key,
+        "label": target.label,
+        "state": judged.state,
+        "confirmed_at": _iso(target.confirmed_at),
+        "age_seconds": None if judged.age is None else round(judged.age.total_seconds(), 3),
+        "late_at": _iso(judged.late_at),
+        "stale_at": _iso(judged.stale_at),
+        "reason": _reason(target.reason),
+    }
+
+
+def _reason(reason: Reason | None) -> dict[str, str] | None:
+    return None if reason is None else {"cause": reason.cause, "words": reason.words}
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()

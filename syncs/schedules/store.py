@@ -1,0 +1,239 @@
+"""The planned times of syncs: rows of django-q that fire, and what RAINBO keeps beside them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models.functions import Now
+from django_q.models import Schedule
+
+from common.clock import database_now
+from common.errors import RainboError, UsageError
+from syncs.models import RunState, SyncRun, SyncSchedule, Trigger
+from syncs.schedules import crontab
+from syncs.schedules.pause import Pause
+
+FUNCTION = "syncs.tasks.run_slot"
+SLOT = "slot"  # the argument that takes the planned time
+ARGS = r"^\('[a-z_]{1,64}',\)$"  # what a schedule hands to the function: the name of its sync
+UNLIMITED, OFF = -1, 0  # django-q's count of repeats
+LOCK_PATIENCE = 10_000  # milliseconds that creating or removing waits for others
+LONGEST_PAUSE = timedelta(days=366)
+
+_SETUP = 5_272_416_201  # the advisory lock of those who create schedules
+
+
+class ChangedMeanwhile(RainboError):
+    """Somebody else changed this schedule: look at it again. Nothing was saved."""
+
+    kind = "changed"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One schedule of a sync. off: it was switched off; a pause ends by itself."""
+
+    sync: str
+    cron: str
+    off: bool
+    next_run: datetime
+    grace: timedelta | None = None
+    pause: Pause | None = None
+
+    def paused(self, now: datetime) -> Pause | None:
+        """The pause that lasts, if any."""
+        return self.pause if self.pause and self.pause.until > now else None
+
+    def next_slot(self, now: datetime) -> datetime | None:
+        """The next planned time at which it will really run."""
+        if self.off:
+            return None
+        pause = self.paused(now)
+        return after(pause, self.cron) if pause else self.next_run
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a person wants of a sync's schedule. options: as runs store them."""
+
+    cron: str
+    enabled: bool = True
+    options: dict[str, Any] = field(default_factory=dict)
+    grace_seconds: int | None = None
+    note: str = ""
+
+
+def after(pause: Pause, cron: str) -> datetime:
+    """The first planned time that a pause lets through: one on its very end runs."""
+    return crontab.next_slots(cron, pause.until - timedelta(microseconds=1))[0]
+
+
+def lock_setup() -> None:
+    """One at a time creates or removes schedules, until its transaction ends.
+
+    It waits for no lock for long in that transaction: OperationalError says that it gave up.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL lock_timeout = {LOCK_PATIENCE}")
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_SETUP])
+
+
+def planned() -> dict[str, list[Planned]]:
+    """Every schedule by its sync. What is no cron line of ours is left out."""
+    found: dict[str, list[Planned]] = {}
+    rows = Schedule.objects.filter(func=FUNCTION, schedule_type=Schedule.CRON, args__regex=ARGS)
+    rows = rows.exclude(cron=None).exclude(next_run=None).select_related("sync_schedule")
+    for row in rows.order_by("pk"):
+        if crontab.is_valid(row.cron):
+            plan = _planned(row)
+            found.setdefault(plan.sync, []).append(plan)
+    return found
+
+
+def sync_of(row: Schedule) -> str | None:
+    """The sync that a row of django-q names, if it is written as ours are."""
+    match = re.match(r"^\('([a-z_]{1,64})',\)$", row.args or "")
+    return match[1] if match else None
+
+
+def create(sync: str, cron: str, actor: str = "") -> Schedule:
+    """Plan a sync; its first time is the next one that the cron line names, in UTC."""
+    with transaction.atomic():
+        row: Schedule = Schedule.objects.create(
+            name=sync,
+            func=FUNCTION,
+            args=repr((sync,)),
+            schedule_type=Schedule.CRON,
+            cron=cron,
+            intended_date_kwarg=SLOT,
+            repeats=UNLIMITED,
+        )
+        row.next_run = crontab.next_slots(cron, database_now())[0]  # django-q took its own clock
+        row.save(update_fields=["next_run"])
+        SyncSchedule.objects.get_or_create(
+            sync=sync, defaults={"schedule": row, "changed_by": actor}
+        )
+    return row
+
+
+def version(kept: SyncSchedule) -> str:
+    """What changes whenever the schedule does: a form that was opened before is refused by it."""
+    return f"{kept.changed_at.isoformat()} {kept.schedule.cron} {kept.schedule.repeats}"
+
+
+def change(sync: str, wanted: Wanted, actor: str, seen: str) -> SyncSchedule:
+    """Change a schedule that still is as `seen`. It never makes a run begin.
+
+    Its next time is computed anew only when the rhythm changed or it is switched on.
+    Raises ChangedMeanwhile.
+    """
+    with transaction.atomic():
+        kept = _locked(sync)
+        if version(kept) != seen:
+            raise ChangedMeanwhile(_by_whom(kept))
+        row = kept.schedule
+        repeats = UNLIMITED if wanted.enabled else OFF
+        if row.cron != wanted.cron or row.repeats != repeats:
+            _give_up_due_slot(sync, row)
+            row.cron, row.repeats = wanted.cron, repeats
+            kept.planned_since = database_now()
+            row.next_run = crontab.next_slots(wanted.cron, kept.planned_since)[0]
+            row.save(update_fields=["cron", "repeats", "next_run"])
+        kept.options, kept.note = wanted.options, wanted.note
+        kept.grace_seconds = wanted.grace_seconds
+        return _saved(kept, actor)
+
+
+def add(sync: str, wanted: Wanted, actor: str) -> SyncSchedule:
+    """Plan a sync that has no schedule. Raises ChangedMeanwhile when it got one meanwhile."""
+    with transaction.atomic():
+        lock_setup()
+        if SyncSchedule.objects.filter(sync=sync).exists():
+            raise ChangedMeanwhile(f"{sync} got its schedule meanwhile. Nothing was saved.")
+        create(sync, wanted.cron, actor)
+        return change(sync, wanted, actor, version(_locked(sync)))
+
+
+def pause(sync: str, until: datetime, reason: str, actor: str) -> SyncSchedule:
+    """Let planned times pass without a run until a time that must lie ahead, within a year."""
+    now = database_now()
+    if until <= now:
+        raise UsageError("a pause must end in the future")
+    if until - now > LONGEST_PAUSE:
+        raise UsageError("a pause may last a year at most; what is to rest longer is switched off")
+    with transaction.atomic():
+        kept = _locked(sync)
+        if not kept.is_paused(now):
+            kept.paused_since = now
+        kept.paused_until, kept.pause_reason, kept.paused_by = until, reason, actor
+        return _saved(kept, actor)
+
+
+def resume(sync: str, actor: str) -> SyncSchedule:
+    """End a pause now; the next planned time runs."""
+    with transaction.atomic():
+        kept = _locked(sync)
+        kept.paused_until, kept.pause_reason, kept.paused_by = None, "", ""
+        return _saved(kept, actor)
+
+
+def move_on(row: Schedule, to: datetime) -> None:
+    """Set the next time of a row that is still as it was read; one that somebody holds is left."""
+    free = Schedule.objects.select_for_update(skip_locked=True)
+    with transaction.atomic():
+        if free.filter(pk=row.pk, next_run=row.next_run).exists():
+            Schedule.objects.filter(pk=row.pk).update(next_run=to)
+
+
+def _planned(row: Schedule) -> Planned:
+    kept = getattr(row, "sync_schedule", None)
+    seconds = kept.grace_seconds if kept else None
+    until = kept.paused_until if kept else None
+    return Planned(
+        sync=sync_of(row) or "",
+        cron=row.cron,
+        off=row.repeats == OFF,
+        next_run=row.next_run,
+        grace=None if seconds is None else timedelta(seconds=seconds),
+        pause=Pause(until, kept.pause_reason) if kept and until else None,
+    )
+
+
+def _locked(sync: str) -> SyncSchedule:
+    rows = SyncSchedule.objects.select_related("schedule").select_for_update()
+    return rows.get(sync=sync)
+
+
+def _saved(kept: SyncSchedule, actor: str) -> SyncSchedule:
+    kept.changed_by = actor
+    kept.save()
+    return kept
+
+
+def _by_whom(kept: SyncSchedule) -> str:
+    who = kept.changed_by or "a command"
+    return (
+        f"The schedule of {kept.sync} was changed by {who} at {kept.changed_at:%H:%M:%S} UTC, "
+        "after you opened it: look at it again. Nothing was saved."
+    )
+
+
+def _give_up_due_slot(sync: str, row: Schedule) -> None:
+    """A planned time that is due and has not begun gets its outcome: it would be forgotten."""
+    if row.repeats == OFF or row.next_run is None or row.next_run > database_now():
+        return
+    SyncRun.objects.get_or_create(
+        sync=sync,
+        slot=row.next_run,
+        attempt=1,
+        defaults={
+            "trigger": Trigger.SCHEDULE,
+            "state": RunState.SKIPPED,
+            "error": "missed: the schedule was changed before it began",
+            "finished_at": Now(),
+        },
+    )

@@ -1,0 +1,253 @@
+"""What the pages, the probes and the commands read about syncs: so they can never disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db.models import Max
+from django.db.models.functions import Now
+
+from syncs.engine import registry
+from syncs.engine.registry import Sync
+from syncs.engine.targets import Target
+from syncs.models import Confirmation, Heartbeat, RunState, WorkerEvent
+from syncs.schedules import crontab, store
+from syncs.schedules.pause import Pause
+from syncs.schedules.store import Planned
+from syncs.status import freshness
+from syncs.status.freshness import Cause, Facts, Failure, Freshness, Reason, State
+from syncs.status.recent import (
+    LastRun,
+    Part,
+    Running,
+    last_parts,
+    recent_runs,
+    runs_under_way,
+    usual_seconds,
+)
+from syncs.status.workers import WorkerState
+from syncs.status.workers import read as read_worker_state
+
+
+@dataclass(frozen=True)
+class TargetStatus:
+    key: str
+    label: str
+    confirmed_at: datetime | None
+    freshness: Freshness
+    reason: Reason | None
+
+
+@dataclass(frozen=True)
+class SyncStatus:
+    name: str
+    title: str
+    state: State
+    reason: Reason | None
+    targets: tuple[TargetStatus, ...]
+    planned: tuple[Planned, ...]
+    pause: Pause | None
+    next_slot: datetime | None
+    usual_seconds: float
+    last_run: LastRun | None
+    running: Running | None
+
+
+@dataclass(frozen=True)
+class Status:
+    now: datetime
+    heartbeat: datetime | None
+    worker_silent: bool
+    syncs: tuple[SyncStatus, ...]
+
+    @property
+    def state(self) -> State:
+        return freshness.worst(sync.state for sync in self.syncs)
+
+    @property
+    def needs_attention(self) -> bool:
+        """Something is late or worse, or will be: an instance is down, a run held or failing."""
+        reasons = [target.reason for sync in self.syncs for target in sync.targets]
+        return self.state.is_bad or any(r.cause in freshness.GRAVE for r in reasons if r)
+
+
+def worker_heartbeat() -> datetime | None:
+    """The last sign of life of any worker; none of a future that the clock stepped back from."""
+    past = Heartbeat.objects.filter(at__lte=Now())
+    last: datetime | None = past.aggregate(last=Max("at"))["last"]
+    return last
+
+
+def worker_state() -> WorkerState:
+    """Whether the workers work: the probe and the command say the same."""
+    return read_worker_state()
+
+
+def worker_events(limit: int = 5) -> list[WorkerEvent]:
+    """The last times at which workers had to be started anew."""
+    return list(WorkerEvent.objects.all()[:limit])
+
+
+def status(now: datetime) -> Status:
+    """How fresh every sync's targets are, and why. Takes a fixed number of queries per sync."""
+    known = _Known.read(now)
+    syncs = tuple(known.status_of(sync) for sync in registry.all_syncs())
+    silent = freshness.is_silent(known.heartbeat, known.awaited)
+    return Status(now, known.heartbeat, silent, syncs)
+
+
+def sync_status(name: str, now: datetime) -> SyncStatus:
+    """The same of one sync."""
+    return _Known.read(now).status_of(registry.get(name))
+
+
+@dataclass(frozen=True)
+class _Known:
+    """All that is known of all syncs, read once."""
+
+    now: datetime
+    planned: dict[str, list[Planned]]
+    heartbeat: datetime | None
+    awaited: datetime | None
+    confirmed: dict[tuple[str, str], datetime]
+    runs: dict[str, list[LastRun]]
+    parts: dict[tuple[str, str], Part]
+    running: dict[str, Running]
+
+    @classmethod
+    def read(cls, now: datetime) -> _Known:
+        planned = store.planned()
+        runs = recent_runs([sync.name for sync in registry.all_syncs()])
+        rows = Confirmation.objects.values_list("sync", "target", "at")
+        return cls(
+            now=now,
+            planned=planned,
+            heartbeat=worker_heartbeat(),
+            awaited=_awaited(planned, now),
+            confirmed={(sync, target): at for sync, target, at in rows},
+            runs=runs,
+            parts=last_parts(runs),
+            running=runs_under_way(),
+        )
+
+    def status_of(self, sync: Sync) -> SyncStatus:
+        usual = usual_seconds(self.runs.get(sync.name, []))
+        targets = tuple(self._target(sync, target, usual) for target in sync.targets())
+        state = freshness.worst(target.freshness.state for target in targets)
+        planned = tuple(self.planned.get(sync.name, ()))
+        slots = [slot for plan in planned if (slot := plan.next_slot(self.now))]
+        return SyncStatus(
+            name=sync.name,
+            title=sync.title,
+            state=state,
+            reason=self._reason(sync, targets, state, usual),
+            targets=targets,
+            planned=planned,
+            pause=self._pause(sync),
+            next_slot=min(slots, default=None),
+            usual_seconds=usual,
+            last_run=next(iter(self.runs.get(sync.name, [])), None),
+            running=self.running.get(sync.name),
+        )
+
+    def _target(self, sync: Sync, target: Target, usual: float) -> TargetStatus:
+        at = self.confirmed.get((sync.name, target.key))
+        grace = self._grace(sync)
+        slots = self._slots(sync, at) if at else None
+        judged = freshness.judge(at, slots, usual, grace, self.now)
+        facts = self._facts(sync, self._failure(sync, target))
+        reason = freshness.explain(judged, facts, usual, grace, self.now)
+        return TargetStatus(target.key, target.label, at, judged, reason)
+
+    def _reason(
+        self, sync: Sync, targets: Iterable[TargetStatus], state: State, usual: float
+    ) -> Reason | None:
+        """That of the first target which is as bad as the whole; the sync's own without any."""
+        targets = list(targets)
+        if targets:
+            worst = [target for target in targets if target.freshness.state is state]
+            return next((target.reason for target in worst if target.reason), None)
+        facts = self._facts(sync, self._run_failure(sync, after=0))
+        unknown = Freshness(State.UNKNOWN)
+        reason = freshness.explain(unknown, facts, usual, self._grace(sync), self.now)
+        if reason is not None and reason.cause is Cause.NEVER_CONFIRMED:
+            return Reason(Cause.NEVER_CONFIRMED, "no instance takes part in it")
+        return reason
+
+    def _facts(self, sync: Sync, failure: Failure | None) -> Facts:
+        planned = self.planned.get(sync.name, [])
+        running = self.running.get(sync.name)
+        under_way = running and running.is_live
+        return Facts(
+            scheduled=bool(planned),
+            off=bool(planned) and all(plan.off for plan in planned),
+            pause=self._pause(sync),
+            heartbeat=self.heartbeat,
+            awaited=self.awaited,
+            failure=failure,
+            running=self.now - running.started_at if running and under_way else None,
+        )
+
+    def _failure(self, sync: Sync, target: Target) -> Failure | None:
+        part = self.parts.get((sync.name, target.key))
+        failure = self._run_failure(sync, after=part.run if part else 0)
+        return failure or (part.failure() if part else None)
+
+    def _run_failure(self, sync: Sync, after: int) -> Failure | None:
+        """A failure of the whole, later than a target's last part.
+
+        A run that failed without an error of its own failed on targets, which say so themselves.
+        """
+        running = self.running.get(sync.name)
+        if running and not running.is_live:
+            words = f"run {running.pk} fell silent: its process died or lost RAINBO's database"
+            return Failure(Cause.FAILING, words, running.pk)
+        last = next(iter(self.runs.get(sync.name, [])), None)
+        if last is None or last.pk <= after or last.state not in (RunState.FAILED, RunState.LOST):
+            return None
+        if last.state == RunState.FAILED and not last.error:
+            return None
+        return Failure(Cause.FAILING, f"run {last.pk}: {last.error or last.state}", last.pk)
+
+    def _slots(self, sync: Sync, confirmed_at: datetime) -> tuple[datetime, datetime]:
+        """The two planned times that follow a confirmation."""
+        crons = self._crons(sync)
+        if not crons:
+            period = _expected_period(sync, confirmed_at)
+            return confirmed_at + period, confirmed_at + 2 * period
+        slots = {slot for cron in crons for slot in crontab.next_slots(cron, confirmed_at, 2)}
+        first, second = sorted(slots)[:2]
+        return first, second
+
+    def _grace(self, sync: Sync) -> timedelta:
+        own = [plan.grace for plan in self.planned.get(sync.name, []) if plan.grace is not None]
+        if own:
+            return max(own)
+        crons = self._crons(sync)
+        periods = [crontab.period(cron, self.now) for cron in crons]
+        period = min(periods, default=_expected_period(sync, self.now))
+        return freshness.grace(period, settings.RAINBO_GRACE_SECONDS, settings.RAINBO_GRACE_PERCENT)
+
+    def _pause(self, sync: Sync) -> Pause | None:
+        pauses = [plan.paused(self.now) for plan in self.planned.get(sync.name, [])]
+        return next(filter(None, pauses), None)
+
+    def _crons(self, sync: Sync) -> list[str]:
+        """The rhythm in force; that of the schedules that are off when all are."""
+        planned = self.planned.get(sync.name, [])
+        return [p.cron for p in planned if not p.off] or [p.cron for p in planned]
+
+
+def _awaited(planned: dict[str, list[Planned]], now: datetime) -> datetime | None:
+    due = now - timedelta(seconds=settings.RAINBO_WORKER_SILENCE)
+    crons = {plan.cron for plans in planned.values() for plan in plans if not plan.off}
+    return max((crontab.previous_slot(cron, due) for cron in crons), default=None)
+
+
+def _expected_period(sync: Sync, at: datetime) -> timedelta:
+    if settings.RAINBO_EXPECTED_PERIOD:
+        return timedelta(seconds=settings.RAINBO_EXPECTED_PERIOD)
+    return crontab.period(sync.cron, at)

@@ -1,0 +1,175 @@
+"""What the last runs of each sync say of it and of its targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from statistics import median
+from typing import Any
+
+from django.db import connection
+
+from syncs.models import RunState, RunTarget, TargetState
+from syncs.status.freshness import Cause, Failure
+
+DURATIONS = 20  # runs whose median is the usual duration
+LOOK_BACK = 50  # runs of a sync among which they, or the last part of one target, are looked for
+PARTS_FROM = 10  # runs of a sync among which each target's last part is looked for
+
+# BETWEEN, for the index runs_of_a_sync: an equality would let the planner walk back through all
+# runs of the sync of each minute to find those of the nightly one. NOT ?, which it takes to be
+# common; IS NULL it takes to be rare, and sorts all runs.
+_RECENT = """
+    SELECT recent.id, recent.sync, recent.state, recent.started_at, recent.finished_at,
+           recent.seconds, recent.error
+      FROM unnest(%(syncs)s::text[]) AS wanted (sync)
+     CROSS JOIN LATERAL (
+           SELECT * FROM syncs_syncrun AS run
+            WHERE run.sync BETWEEN wanted.sync AND wanted.sync
+              AND run.state NOT IN ('queued', 'running', 'skipped', 'cancelled')
+              AND NOT run.options ? 'dry_run'
+            ORDER BY run.sync, run.id DESC LIMIT %(limit)s
+           ) AS recent
+     ORDER BY recent.id DESC"""
+_PARTS = """
+    SELECT DISTINCT ON (run.sync, part.target)
+           run.sync, part.target, run.id, run.error, part.state, part.note, part.error,
+           part.error_kind, CASE WHEN run.discarded_at IS NULL THEN ''
+                            ELSE run.discarded_by || ' discarded it: ' || run.discard_reason END,
+           coalesce((part.held_counts ->> 'removed')::bigint, 0)
+             + coalesce((part.held_counts ->> 'moved')::bigint, 0)
+      FROM syncs_runtarget AS part JOIN syncs_syncrun AS run ON run.id = part.run_id
+     WHERE part.run_id = ANY (%(runs)s)
+     ORDER BY run.sync, part.target, part.run_id DESC"""
+_RUNNING = """
+    SELECT run.id, run.sync, run.started_at,
+           coalesce(lease.expires_at > clock_timestamp(), false) AS is_live
+      FROM syncs_syncrun AS run
+      LEFT JOIN syncs_lease AS lease ON lease.sync = run.sync AND lease.run_id = run.id
+     WHERE run.state = 'running' AND run.started_at IS NOT NULL"""
+
+
+_LAST = """
+    SELECT last.id
+      FROM unnest(%(syncs)s::text[]) AS wanted (sync)
+     CROSS JOIN LATERAL (
+           SELECT part.id
+             FROM (SELECT run.id, run.options FROM syncs_syncrun AS run
+                    WHERE run.sync = wanted.sync
+                    ORDER BY run.id DESC LIMIT %(limit)s) AS recent
+             JOIN syncs_runtarget AS part
+               ON part.run_id = recent.id AND part.target = %(target)s
+            WHERE NOT recent.options ? 'dry_run'
+            ORDER BY part.run_id DESC LIMIT 1
+           ) AS last"""
+
+
+@dataclass(frozen=True)
+class LastRun:
+    pk: int
+    sync: str
+    state: RunState
+    started_at: datetime | None
+    finished_at: datetime | None
+    seconds: float | None
+    error: str
+
+    def document(self) -> dict[str, Any]:
+        """For programs: times in ISO 8601."""
+        return {
+            "run": self.pk,
+            "state": self.state,
+            "finished_at": self.finished_at and self.finished_at.isoformat(),
+            "seconds": self.seconds,
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True)
+class Running:
+    """A run under way. is_live: it holds its lease; otherwise its process has fallen silent."""
+
+    pk: int
+    sync: str
+    started_at: datetime
+    is_live: bool
+
+    def document(self) -> dict[str, Any]:
+        """For programs: times in ISO 8601."""
+        return {
+            "run": self.pk,
+            "started_at": self.started_at.isoformat(),
+            "holds_lease": self.is_live,
+        }
+
+
+@dataclass(frozen=True)
+class Part:
+    """What the last run that took a target said of it. held: removals and moves that it holds."""
+
+    run: int
+    run_error: str
+    state: str
+    note: str
+    error: str
+    error_kind: str
+    discarded: str
+    held: int = 0
+
+    def failure(self) -> Failure | None:
+        if self.state == TargetState.HELD and self.discarded:
+            words = f"run {self.run} held it ({self.note}), {self.discarded}"
+            return Failure(Cause.DISCARDED, words, self.run)
+        if self.state == TargetState.HELD:
+            words = f"run {self.run} waits for a person: {self.note}"
+            return Failure(Cause.HELD, words, self.run, self.held)
+        if self.state == TargetState.WAITING:
+            why = self.run_error or "it ended before it came to this instance"
+            return Failure(Cause.FAILING, f"run {self.run}: {why}", self.run)
+        if self.state != TargetState.FAILED:
+            return None
+        down = self.error_kind in ("connection", "timeout")
+        return Failure(Cause.INSTANCE_DOWN if down else Cause.FAILING, self.error, self.run)
+
+
+def usual_seconds(runs: Iterable[LastRun]) -> float:
+    """The median duration of the last runs that came to their end; 0 without any."""
+    ended = (RunState.SUCCEEDED, RunState.PARTIAL)
+    seconds = [run.seconds for run in runs if run.state in ended and run.seconds is not None]
+    return median(seconds[:DURATIONS]) if seconds else 0.0
+
+
+def recent_runs(syncs: list[str]) -> dict[str, list[LastRun]]:
+    """The last ended runs of each sync, newest first."""
+    found: dict[str, list[LastRun]] = {}
+    for pk, sync, state, *rest in _rows(_RECENT, {"syncs": syncs, "limit": LOOK_BACK}):
+        found.setdefault(sync, []).append(LastRun(pk, sync, RunState(state), *rest))
+    return found
+
+
+def last_parts(runs: dict[str, list[LastRun]]) -> dict[tuple[str, str], Part]:
+    """What the latest of the recent runs said of each sync's targets."""
+    recent = [run.pk for of_sync in runs.values() for run in of_sync[:PARTS_FROM]]
+    rows = _rows(_PARTS, {"runs": recent})
+    return {(sync, target): Part(*rest) for sync, target, *rest in rows}
+
+
+def last_parts_of(target: str, syncs: Sequence[str]) -> dict[str, RunTarget]:
+    """Its part in the latest of each sync's recent runs that took it, with the run."""
+    given: dict[str, Any] = {"syncs": [*syncs], "target": target, "limit": LOOK_BACK}
+    with connection.cursor() as cursor:
+        cursor.execute(_LAST, given)
+        ids = [pk for (pk,) in cursor.fetchall()]
+    parts = RunTarget.objects.filter(pk__in=ids).select_related("run")
+    return {part.run.sync: part for part in parts}
+
+
+def runs_under_way() -> dict[str, Running]:
+    return {row[1]: Running(*row) for row in _rows(_RUNNING, {})}
+
+
+def _rows(statement: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return list(cursor.fetchall())

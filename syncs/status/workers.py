@@ -1,0 +1,101 @@
+"""Do the workers work? Judged by the clock of RAINBO's own database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import connection
+
+from common.text import format_duration
+from syncs.schedules import store
+
+_FACTS = """
+    SELECT clock_timestamp(),
+           (SELECT max(at) FROM syncs_heartbeat
+             WHERE worker ~ ':[0-9]+$' AND at <= clock_timestamp()),
+           (SELECT max(at) FROM syncs_heartbeat
+             WHERE worker ~ ':schedule_run$' AND at <= clock_timestamp()),
+           (SELECT min(since) FROM (
+                SELECT greatest(lock, rainbo_since) FROM django_q_ormq
+                 WHERE lock <= clock_timestamp()
+                 UNION ALL
+                SELECT greatest(created_at, not_before) FROM syncs_syncrun
+                 WHERE state = 'queued' AND trigger <> 'command'
+                   AND greatest(created_at, not_before) <= clock_timestamp()
+            ) AS waiting (since)),
+           (SELECT min(next_run) FROM django_q_schedule
+             WHERE func = %s AND repeats <> 0 AND next_run <= clock_timestamp()),
+           (SELECT run.id
+              FROM syncs_lease AS lease JOIN syncs_syncrun AS run ON run.id = lease.run_id
+             WHERE lease.expires_at > clock_timestamp()
+               AND run.state = 'running' AND run.trigger <> 'command'
+               AND EXISTS (SELECT 1 FROM syncs_heartbeat
+                            WHERE worker = run.host || ':' || run.pid)
+             ORDER BY run.started_at LIMIT 1)"""
+
+
+@dataclass(frozen=True)
+class WorkerState:
+    """heartbeat: the last sign of life of a worker. waiting_since: when the oldest queued item
+    was due. by_crontab: `schedule_run` does the work, and no worker has been here for a day.
+
+    busy_with: a run that a worker has in hand, its lease renewed; nothing is expected of
+    workers meanwhile. A run that `schedule_run` has in hand excuses no worker.
+    trouble: what is wrong, in words; empty when all is well.
+    """
+
+    heartbeat: datetime | None
+    waiting_since: datetime | None
+    busy_with: int | None
+    trouble: str
+    by_crontab: bool = False
+
+
+def read() -> WorkerState:
+    with connection.cursor() as cursor:
+        cursor.execute(_FACTS, [store.FUNCTION])
+        now, heartbeat, schedule_run, waiting_since, due_since, busy_with = cursor.fetchone()
+    trouble = "" if busy_with else _silence(heartbeat, now) or _queue(waiting_since, now)
+    trouble = trouble or _schedules(due_since, now)
+    by_crontab = not _is_past(schedule_run, now) and (
+        heartbeat is None or now - heartbeat > timedelta(days=1)
+    )
+    return WorkerState(heartbeat, waiting_since, busy_with, trouble, by_crontab)
+
+
+def _silence(heartbeat: datetime | None, now: datetime) -> str:
+    if heartbeat is None:
+        return "no worker has ever reported: start manage.py schedule_work"
+    if _is_past(heartbeat, now):
+        return f"no worker has reported since {heartbeat:%Y-%m-%d %H:%M:%S} UTC"
+    return ""
+
+
+def _is_past(sign: datetime | None, now: datetime) -> bool:
+    return sign is None or now - sign > timedelta(seconds=settings.RAINBO_WORKER_SILENCE)
+
+
+def _queue(since: datetime | None, now: datetime) -> str:
+    if (waited := _too_long(since, now)) is None:
+        return ""
+    return (
+        f"the oldest queued item has waited for {format_duration(waited)}: "
+        "the workers are too few, or stuck"
+    )
+
+
+def _schedules(since: datetime | None, now: datetime) -> str:
+    if (waited := _too_long(since, now)) is None:
+        return ""
+    return (
+        f"a schedule has been due for {format_duration(waited)} and does not fire: "
+        "a session in RAINBO's own database may hold its row"
+    )
+
+
+def _too_long(since: datetime | None, now: datetime) -> timedelta | None:
+    waited = None if since is None else now - since
+    patience = timedelta(seconds=settings.RAINBO_QUEUE_PATIENCE)
+    return waited if waited is not None and waited > patience else None

@@ -1,0 +1,219 @@
+"""Moves rows between servers: COPY to COPY in binary, over raw libpq buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import pq, sql
+
+from syncs.errors import ContractBroken
+from syncs.transfer import libpq_io
+from syncs.transfer.digest import EVERY, NO_ID, Hashing, row_hash
+from syncs.transfer.session import at_home
+
+Connection = psycopg.Connection[Any]
+Write = Callable[[bytes], object]
+
+BATCH = 256 * 1024  # bytes gathered before they are handed on
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a contract: its name, the type it is cast to, the source types it accepts.
+
+    advice: what to do about another type.
+    """
+
+    name: str
+    kind: str
+    accepts: frozenset[str]
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class Query:
+    """A contract's query. The first column is the source id."""
+
+    name: str
+    sql: str
+    columns: tuple[Column, ...]
+
+    @property
+    def kinds(self) -> list[str]:
+        return [column.kind for column in self.columns]
+
+
+def server_encoding(source: Connection) -> str:
+    return source.info.parameter_status("server_encoding") or ""
+
+
+def probe(source: Connection, query: Query) -> dict[str, str]:
+    """Check the query's columns and types without reading rows. Raises ContractBroken.
+
+    Returns the source's type of each column.
+    """
+    cursor = source.execute(
+        sql.SQL("SELECT * FROM ({}) AS source LIMIT 0").format(verbatim(query.sql))
+    )
+    found = {column.name: column.type_code for column in cursor.description or ()}
+    names = _names(source, {*found.values()})
+    kinds = {name: names.get(code, "unknown") for name, code in found.items()}
+    wrong = []
+    for column in query.columns:
+        if column.name not in kinds:
+            wrong.append(f"column {column.name} is missing")
+        elif (kind := kinds[column.name]) not in column.accepts:
+            advice = f" ({column.advice})" if column.advice else ""
+            wrong.append(f"column {column.name} is {kind}, not {_or(column.accepts)}{advice}")
+    if wrong:
+        raise ContractBroken(f"{query.name}.sql: {'; '.join(wrong)}")
+    return kinds
+
+
+def _names(source: Connection, types: set[int]) -> dict[int, str]:
+    """The names of types by their oids; a server is asked for those alone that it made itself."""
+    names = {kind: psycopg.postgres.types.get(kind) for kind in types}
+    told = {kind: info.name for kind, info in names.items() if info and info.oid == kind}
+    if made := types - told.keys():
+        told |= source.execute(
+            "SELECT oid::bigint, typname FROM pg_type WHERE oid = ANY(%s)", [[*made]]
+        ).fetchall()
+    return told
+
+
+def rows(query: Query, hashing: Hashing, where: sql.Composable = EVERY) -> sql.Composed:
+    """The query's rows, each with its hash, as their source is asked for them."""
+    values = [_cast(column) for column in query.columns]
+    return sql.SQL("SELECT {}, {} FROM ({}) AS source WHERE {}").format(
+        sql.SQL(", ").join(values),
+        row_hash(values, query.kinds, hashing),
+        verbatim(query.sql),
+        where,
+    )
+
+
+def hashed(query: Query, hashing: Hashing) -> sql.Composed:
+    """Source id and hash of the query's rows, as their source is asked for them."""
+    values = [_cast(column) for column in query.columns]
+    return sql.SQL("SELECT coalesce({}, {}), {} FROM ({}) AS source").format(
+        values[0], NO_ID, row_hash(values, query.kinds, hashing), verbatim(query.sql)
+    )
+
+
+def copy_out(source: Connection, selected: sql.Composable, write: Write) -> int:
+    """Send a query's rows to `write`, as a binary COPY stream.
+
+    Returns the number of rows that the source says it sent. Raises psycopg errors as they are.
+    """
+    ask(source, selected)
+    return take(source, write)
+
+
+def ask(source: Connection, selected: sql.Composable) -> None:
+    """Let the source begin to work on a query, whose rows `take` receives."""
+    statement = sql.SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(selected)
+    source.pgconn.send_query(statement.as_string(source).encode())
+
+
+def take(source: Connection, write: Write) -> int:
+    """Send the rows of what was asked to `write`: see `copy_out`."""
+    result = libpq_io.get_result(source)
+    if result is None or result.status != pq.ExecStatus.COPY_OUT:
+        raise _failed(result)
+    gathered, size = [], 0
+    while (data := libpq_io.get_data(source)) is not None:
+        gathered.append(bytes(data))
+        size += len(data)
+        if size >= BATCH:
+            write(b"".join(gathered))
+            gathered, size = [], 0
+    write(b"".join(gathered))
+    return _finish(source)
+
+
+def _cast(column: Column) -> sql.Composed:
+    value = sql.SQL("(source.{})").format(sql.Identifier(column.name))
+    if column.kind == "text":
+        return sql.SQL('{}::text COLLATE "C"').format(value)
+    return sql.SQL("{}::{}").format(value, verbatim(column.kind))
+
+
+def verbatim(query: str) -> sql.SQL:
+    """The contract's SQL as it stands: it comes from files of this installation."""
+    return sql.SQL(query)
+
+
+@contextmanager
+def copying_in(
+    session: Connection,
+    table: sql.Identifier,
+    columns: Iterable[str],
+    first: sql.Composable | None = None,
+) -> Iterator[Write]:
+    """Take a binary COPY stream into the columns; nothing of it stays when the block raises.
+
+    first: a statement that goes before, in the same round trip and transaction.
+    """
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(table, names)
+    statement = sql.SQL("{}; {}").format(first, copy) if first else copy
+    with at_home():
+        result = session.pgconn.exec_(statement.as_string(session).encode())
+        if result.status != pq.ExecStatus.COPY_IN:
+            raise _failed(result)
+    session.pgconn.nonblocking = 1
+
+    def write(block: bytes) -> None:
+        with at_home():
+            if block:
+                libpq_io.put_data(session, block)
+
+    try:
+        yield write
+        with at_home():
+            libpq_io.end_data(session)
+            _finish(session)
+    except BaseException:
+        _abort(session)
+        raise
+    finally:
+        session.pgconn.nonblocking = 0
+
+
+def _abort(session: Connection) -> None:
+    """Leave a COPY that was not ended; a connection that is gone has left it."""
+    with suppress(psycopg.Error):
+        if session.info.transaction_status == pq.TransactionStatus.ACTIVE:
+            libpq_io.end_data(session, b"the source was not read to its end")
+            while libpq_io.get_result(session):
+                pass
+
+
+def _finish(connection: Connection) -> int:
+    """Take a COPY's closing result and return its row count."""
+    rows, failed = 0, None
+    while result := libpq_io.get_result(connection):
+        if result.status == pq.ExecStatus.COMMAND_OK:
+            rows = result.command_tuples or 0
+        elif failed is None:
+            failed = result
+    if failed is not None:
+        raise _failed(failed)
+    return rows
+
+
+def _failed(result: pq.abc.PGresult | None) -> psycopg.Error:
+    state, message = (
+        (result.error_field(field) if result else None)
+        for field in (pq.DiagnosticField.SQLSTATE, pq.DiagnosticField.MESSAGE_PRIMARY)
+    )
+    words = message.decode(errors="replace") if message else "the connection was lost"
+    return psycopg.errors.lookup((state or b"08006").decode())(words)
+
+
+def _or(names: frozenset[str]) -> str:
+    return " or ".join(sorted(names))

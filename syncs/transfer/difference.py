@@ -1,0 +1,184 @@
+"""What differs between a source and what was published of it: digests, then hashes, then rows.
+
+The source computes the digests of all its rows, and answers with one per bucket. Of the buckets
+whose digest is not the one kept at the last publish it sends the hash of each row, and of the
+rows whose hash is not the one of the stored row, the row itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import log
+
+from psycopg import sql
+
+from syncs.transfer import copy_stream, digest
+from syncs.transfer.copy_stream import Connection, Query, copying_in
+from syncs.transfer.proof import Cached
+from syncs.transfer.session import Session
+from syncs.transfer.staging import Stage
+
+BATCH = 50_000  # ids asked for at once
+
+THEIRS = sql.SQL("SELECT bucket, rows, xor, sum FROM source_digests")
+
+# The source's people come first: two of its processors at most, or one where it says so.
+_PATIENT = """
+    SELECT set_config('jit', 'off', true), set_config('work_mem', '64MB', true),
+           set_config(name, least(setting::int, 1)::text, true)
+      FROM pg_settings WHERE name = 'max_parallel_workers_per_gather'"""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A source's digests beside those of the last publish; they are in table source_digests.
+
+    unlike: the buckets that differ. filled: how many have rows, here or there.
+    """
+
+    rows: int
+    filled: int
+    unlike: list[int]
+
+    @property
+    def changed(self) -> float:
+        """About how many rows changed, if they are spread over the buckets by chance."""
+        alike = 1 - len(self.unlike) / max(1, self.filled)
+        return self.filled * -log(alike) if alike > 0 else float(self.rows)
+
+
+def compare(
+    session: Session,
+    source: Connection,
+    query: Query,
+    cached: Cached,
+    meanwhile: Callable[[], object],
+) -> Compared:
+    """Ask the source, in its snapshot, for its digests; call `meanwhile` while it computes them."""
+    columns = {"bucket": "int", "rows": "bigint", "xor": "bigint", "sum": "bigint"}
+    ask_digests(source, query, cached)
+    meanwhile()
+    _take(session, "source_digests", columns, source)
+    rows, filled, unlike = session.execute(
+        sql.SQL(
+            "SELECT coalesce(sum(theirs.rows), 0)::bigint, count(*), coalesce(array_agg(bucket) "
+            "FILTER (WHERE (kept.rows, kept.xor, kept.sum) IS DISTINCT FROM "
+            "(theirs.rows, theirs.xor, theirs.sum)), '{{}}') "
+            "FROM source_digests AS theirs FULL JOIN ({}) AS kept USING (bucket)"
+        ).format(cached.kept)
+    ).fetchone() or (0, 0, [])
+    return Compared(rows, filled, unlike)
+
+
+def ask_digests(source: Connection, query: Query, cached: Cached) -> None:
+    """Let the source begin to compute (bucket, rows, xor, sum) of all its rows."""
+    source.execute(_PATIENT)
+    hashed = copy_stream.hashed(query, cached.hashing)
+    copy_stream.ask(source, digest.by_bucket(digest.placed(hashed, cached.buckets, cached.hashing)))
+
+
+def refine(
+    session: Session, source: Connection, query: Query, cached: Cached, unlike: list[int]
+) -> None:
+    """Find the rows that differ, in these buckets: table differing."""
+    marks = bytearray(b"0" * cached.buckets)
+    for bucket in unlike:
+        marks[bucket] = ord("1")
+    where = sql.SQL("get_bit({}::varbit, bucket) = 1").format(sql.Literal(marks.decode()))
+    hashed = copy_stream.hashed(query, cached.hashing)
+    theirs = digest.placed(hashed, cached.buckets, cached.hashing, where)
+    asked = sql.SQL("SELECT id, hash FROM ({}) AS hashes").format(theirs)
+    columns = {"id": 'text COLLATE "C"', "hash": "bigint"}
+    copy_stream.ask(source, asked)
+    _take(session, "source_hashes", columns, source)
+    session.execute("ANALYZE source_hashes")  # or both sides would be sorted to be joined
+    session.execute(
+        sql.SQL(
+            "CREATE TEMP TABLE differing AS SELECT row_number() OVER () AS number, source_id FROM "
+            "(SELECT DISTINCT coalesce(theirs.id, ours.id) AS source_id FROM source_hashes AS "
+            "theirs FULL JOIN ({}) AS ours ON theirs.hash = ours.hash "  # which covers the id
+            "WHERE theirs.id IS NULL OR ours.id IS NULL) AS ids"
+        ).format(cached.placed(where))
+    )
+    session.execute("ANALYZE differing")
+
+
+def nothing(session: Session) -> None:
+    """Say that no row differs."""
+    session.execute("CREATE TEMP TABLE differing (number bigint, source_id text)")
+    session.execute("ANALYZE differing")
+
+
+def withheld_before(session: Session, cached: Cached) -> int:
+    """Rows that were withheld at the last publish and don't differ."""
+    found = session.execute(
+        sql.SQL(
+            "SELECT count(*) FROM ({}) AS withheld "
+            "WHERE source_id NOT IN (SELECT source_id FROM differing)"
+        ).format(cached.withheld)
+    ).fetchone()
+    return int(found[0]) if found else 0
+
+
+def has_no_id(session: Session) -> bool:
+    """Whether rows without an id are among those that differ: they can't be asked for by it."""
+    return (
+        session.execute(
+            sql.SQL("SELECT FROM differing WHERE source_id = {}").format(digest.NO_ID)
+        ).rowcount
+        > 0
+    )
+
+
+def pull(stage: Stage, source: Connection, cached: Cached, id_type: str) -> int:
+    """Stage the source's rows that differ; returns how many there are.
+
+    id_type: the source's own type of the id, so that it can use its index.
+    """
+    pulled, first = 0, 1
+    while ids := _ids(stage.session, first):
+        where = sql.SQL("source.{} = ANY ({}::{}[])").format(
+            sql.Identifier(stage.query.columns[0].name), sql.Literal(ids), sql.Identifier(id_type)
+        )
+        rows = copy_stream.rows(stage.query, cached.hashing, where)
+        with stage.receiving(cached.target, "UTF8") as write:
+            pulled += copy_stream.copy_out(source, rows, write)
+        first += BATCH
+    return pulled
+
+
+def note(session: Session, touched: Cached) -> None:
+    """Keep, until the publish ends, the digests of the rows that it may touch, as they are."""
+    session.execute(
+        sql.SQL("CREATE TEMP TABLE digests_before ON COMMIT DROP AS {}").format(touched.digests())
+    )
+
+
+def adjusted(touched: Cached) -> sql.Composed:
+    """The digests of the last publish, with the touched rows as they are now, not as they were."""
+    return sql.SQL(
+        "SELECT bucket, sum(rows)::bigint AS rows, bit_xor(xor) AS xor, sum(sum)::bigint AS sum "
+        "FROM ({} UNION ALL SELECT bucket, -rows, xor, -sum FROM digests_before UNION ALL {}) "
+        "AS parts GROUP BY bucket HAVING sum(rows) <> 0"
+    ).format(touched.kept, touched.digests())
+
+
+def _ids(session: Session, first: int) -> str | None:
+    """A batch of the ids that differ, as an array's text."""
+    found = session.execute(
+        "SELECT array_agg(source_id)::text FROM differing WHERE number BETWEEN %s AND %s",
+        [first, first + BATCH - 1],
+    ).fetchone()
+    return found[0] if found else None
+
+
+def _take(session: Session, table: str, columns: dict[str, str], source: Connection) -> None:
+    name = sql.Identifier(table)
+    defined = sql.SQL(", ").join(
+        sql.SQL("{} {}").format(sql.Identifier(column), copy_stream.verbatim(kind))
+        for column, kind in columns.items()
+    )
+    session.execute(sql.SQL("CREATE TEMP TABLE {} ({})").format(name, defined))
+    with copying_in(session, name, columns) as write:
+        copy_stream.take(source, write)

@@ -1,0 +1,59 @@
+"""A sign of life that goes through the queue and comes back through a worker of one cluster.
+
+All clusters share one queue, so that a worker of another one may take it: it puts it back.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import Error, connection
+from django.db.models.functions import Now
+from django_q.models import OrmQ
+from django_q.tasks import async_task
+
+from common.clock import database_now
+from syncs.tasks import ANSWER_HEARTBEAT, MAINTAIN
+
+_SIGNS = """
+    SELECT split_part(worker, ':', 2)::int, at FROM syncs_heartbeat
+     WHERE worker ~ '^[^:]+:[0-9]+$' AND split_part(worker, ':', 1) = %(place)s
+ UNION ALL
+    SELECT run.pid, lease.renewed_at
+      FROM syncs_lease AS lease JOIN syncs_syncrun AS run ON run.id = lease.run_id
+     WHERE run.host = %(place)s AND run.pid IS NOT NULL AND lease.renewed_at IS NOT NULL"""
+
+
+def send(place: str, session: int) -> None:
+    """Ask for a sign of life of the cluster there whose processes form this session."""
+    until = database_now() + timedelta(seconds=settings.RAINBO_BEAT)
+    async_task(ANSWER_HEARTBEAT, place, session, until.isoformat())
+
+
+def latest(place: str, pids: set[int]) -> datetime | None:
+    """The last sign of life of these processes there: a beat, or a renewed lease."""
+    with connection.cursor() as cursor:
+        cursor.execute(_SIGNS, {"place": place})
+        return max((at for pid, at in cursor.fetchall() if pid in pids), default=None)
+
+
+def put_back() -> int:
+    """Give out anew what was fetched and not yet done, since its worker may have died.
+
+    What a living worker has in hand is delivered twice, which does no harm: a slot has one run,
+    and a run that isn't queued is left as it is.
+    """
+    return int(OrmQ.objects.filter(lock__gt=Now()).update(lock=Now()))
+
+
+def request_maintenance_each_interval() -> None:
+    """In the main process of a started cluster: ask for it until the cluster has ended."""
+    for cluster in multiprocessing.active_children():
+        while cluster.is_alive():
+            try:
+                async_task(MAINTAIN)
+            except Error:  # RAINBO's own database is away: the workers wait for it too
+                connection.close()
+            cluster.join(settings.RAINBO_BEAT)

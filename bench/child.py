@@ -26,8 +26,9 @@ from syncs.engine.options import Options  # noqa: E402
 from syncs.models import RunLog, RunTarget, SyncRun, TargetState, Trigger  # noqa: E402
 from syncs.transfer import copy_stream, difference  # noqa: E402
 from syncs.transfer.digest import Hashing  # noqa: E402
-from tenants import choice, contract, directory, fleet, identity, route_merge  # noqa: E402
+from tenants.fleet import connections, contract, identity, targets  # noqa: E402
 from tenants.models import RdsInstance, UserRoute  # noqa: E402
+from tenants.routes import directory, merge  # noqa: E402
 
 Task = Mapping[str, Any]
 
@@ -83,12 +84,12 @@ def forget(task: Task) -> dict[str, Any]:
 
 def digests(_: Task) -> dict[str, Any]:
     """Let the master compute the digests of its rows, and do nothing with them."""
-    master = choice.master()
+    master = targets.master()
     buckets = directory.buckets_for(UserRoute.objects.count())
-    cached = route_merge.cached("", str(master.pk), Hashing.NATIVE, buckets)
-    with fleet.connect(master, "bench") as source, fleet.snapshot(source):
+    cached = merge.cached_routes("", str(master.pk), Hashing.NATIVE, buckets)
+    with connections.connect(master, "bench") as source, connections.snapshot(source):
         started = time.monotonic()
-        difference.ask_digests(source, contract.query(route_merge.NAME), cached)
+        difference.ask_digests(source, contract.query(merge.NAME), cached)
         copy_stream.take(source, lambda _: None)
         return {"seconds": time.monotonic() - started}
 

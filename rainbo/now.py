@@ -24,7 +24,7 @@ from rainbo import now_syncs, now_tiles, verdict
 from rainbo.verdict import Link
 from syncs.status import queries
 from syncs.status.workers import WorkerState
-from tenants import tiles
+from tenants.health import overview
 
 NAMED = 4  # other troubles that are named under the verdict
 EVENTS = 3
@@ -61,7 +61,7 @@ def parts(request: HttpRequest) -> dict[str, Any]:
     now = clock.database_now()
     status = queries.status(now) if sees_runs else None
     worker = queries.worker_state() if sees_runs else None
-    fleet = tiles.read() if sees_fleet else None
+    fleet = overview.read() if sees_fleet else None
     silence = timedelta(seconds=settings.RAINBO_WORKER_SILENCE)
     judged = verdict.judge(verdict.Facts(now, status, worker, fleet, silence))
     context: dict[str, Any] = {

@@ -15,11 +15,11 @@ from common import markup, text
 from common.markup import Tone
 from rainbo.now_syncs import STATE_TONES
 from syncs.status.queries import Status
-from tenants import tiles
-from tenants.admin.health_strip import HEALTH_TONES
+from tenants.admin.instance.health_chart import HEALTH_TONES
+from tenants.health import overview
+from tenants.health.overview import Down, Fleet
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
-from tenants.tiles import Down, Fleet
 
 TILES = 24  # shown as tiles; a bigger fleet is a list that can be searched
 LISTED = 50  # rows of that list: the worst first
@@ -77,9 +77,9 @@ def drawn(fleet: Fleet, status: Status | None, term: str, now: datetime) -> Tile
     """In one more query. A fleet that fits is shown whole: there is nothing to search for."""
     total = len(fleet.instances)
     term = term.strip() if total > TILES else ""
-    found = tiles.chosen(fleet.instances, term) if term else list(fleet.instances)
+    found = overview.chosen(fleet.instances, term) if term else list(fleet.instances)
     shown = found[: LISTED if total > TILES else TILES]
-    trends = tiles.trends(shown)
+    trends = overview.trends(shown)
     ages = _ages(status, now)
     down = {one.pk: one for one in fleet.down}
     tenants = fleet.tenants or {}
@@ -139,7 +139,7 @@ def trend(latencies: Sequence[float | None]) -> Trend | None:
         f"{min(known):,.2f} to {max(known):,.2f} ms, median {median(known):,.2f}" if known else ""
     )
     words = f"Latency of the last {text.counted(len(latencies), 'check')}: {span or 'none'}{missed}"
-    step = WIDTH / max(1, tiles.CHECKS - 1)
+    step = WIDTH / max(1, overview.CHECKS - 1)
     start = WIDTH - step * (len(latencies) - 1)
     top = max(known, default=1.0) or 1.0
     points = [

@@ -22,7 +22,7 @@ from rainbo import second_factor_pages
 from rainbo.backends import needs_second_factor
 from rainbo.models import Authenticator, RecoveryCodes
 from rainbo.roles import ROLES
-from tenants.ghosts import admins
+from tenants.ghosts.policy import admins
 
 MARKS = ("is_active", "is_staff", "is_superuser")
 VALUES = ("username", "email", "first_name", "last_name", *MARKS)

@@ -2,8 +2,9 @@ from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
 
-from rainbo import find, now, own_password
+from rainbo import now, own_password
 from rainbo import second_factor_pages as pages
+from tenants.admin.find import views
 
 inside = admin.site.admin_view
 handler403 = "rainbo.refusals.refuse"
@@ -17,7 +18,7 @@ urlpatterns = [
     path("admin/second-factor/enrol/", inside(pages.enrol_view), name="second_factor_enrol"),
     path("admin/second-factor/codes/", inside(pages.codes_view), name="second_factor_codes"),
     path("admin/second-factor/remove/", inside(pages.remove_view), name="second_factor_remove"),
-    path("admin/find/", inside(find.view), name="find"),
+    path("admin/find/", inside(views.view), name="find"),
     path("admin/now/", inside(now.fragment), name="now"),
     path("admin/", admin.site.urls),
 ]

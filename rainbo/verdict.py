@@ -14,7 +14,7 @@ from rainbo.phrases import Subject
 from syncs.status.freshness import Cause, Reason, State
 from syncs.status.queries import Status, SyncStatus, TargetStatus
 from syncs.status.workers import WorkerState
-from tenants.tiles import Down, Fleet
+from tenants.health.overview import Down, Fleet
 
 SILENCE = timedelta(minutes=3)
 WORST = (State.STALE, State.UNKNOWN, State.LATE, State.ON_TIME)

@@ -14,8 +14,8 @@ from django.contrib.auth.models import Group, Permission
 from django.db import transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete
 
-from tenants import identity
-from tenants.ghosts import retire_leavers
+from tenants.fleet import identity
+from tenants.ghosts.policy import retire_leavers
 from tenants.models import RdsInstance
 
 User = get_user_model()

@@ -185,3 +185,10 @@ class Stage:
             "DROP TABLE {raw}",
         ):
             self.session.execute(sql.SQL(statement).format(**parts))
+
+
+def step(column: str, incoming: str = "") -> sql.Composed:
+    """What changes in a column, from r to n, in words; null when nothing does."""
+    return sql.SQL(
+        "CASE WHEN n.{1} IS DISTINCT FROM r.{0} THEN format('%s %L → %L', {2}, r.{0}, n.{1}) END"
+    ).format(sql.Identifier(column), sql.Identifier(incoming or column), sql.Literal(column))

@@ -18,8 +18,8 @@ from django.utils.safestring import SafeString
 from common import manage_command, markup
 from common.markup import Tone
 from common.model_admin import ReadOnlyAdmin
-from tenants import ghost_coverage, ghosts
-from tenants.admin import ghost_matrix, ghost_syncing
+from tenants.admin.ghost import actions, matrix
+from tenants.ghosts import coverage, policy
 from tenants.models import GhostUser
 from tenants.models.ghost import GhostState
 
@@ -56,7 +56,7 @@ class GhostAdmin(ReadOnlyAdmin):
     def get_custom_urls(self) -> Any:
         return (
             ("all/", "tenants_ghostuser_all", self.all_view),
-            ("sync/", "tenants_ghostuser_sync", ghost_syncing.sync_view),
+            ("sync/", "tenants_ghostuser_sync", actions.sync_view),
         )
 
     def changelist_view(
@@ -72,8 +72,8 @@ class GhostAdmin(ReadOnlyAdmin):
             **admin.site.each_context(request),
             "title": "Who can enter which instance?",
             "opts": self.opts,
-            "matrix": ghost_matrix.read(request.GET.get("q", ""), request.GET.get("p")),
-            "may_run": request.user.has_perm(ghost_syncing.RUN),
+            "matrix": matrix.read(request.GET.get("q", ""), request.GET.get("p")),
+            "may_run": request.user.has_perm(actions.RUN),
         }
         return TemplateResponse(request, "tenants/ghost_matrix.html", context)
 
@@ -86,8 +86,8 @@ class GhostAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         ghost = context["original"]
         words = f"sync_ghost_users --rds {ghost.instance_id} --admin {ghost.admin_id}"
-        wanted = ghost_coverage.wanted_ids()
-        leaving = ghosts.inactive_with_leavers(wanted, [ghost.admin_id])
+        wanted = coverage.wanted_ids()
+        leaving = policy.inactive_with_leavers(wanted, [ghost.admin_id])
         context |= {
             "may_sync": ghost.instance.is_active or ghost.instance in leaving,
             "sync_command": manage_command.line(words),

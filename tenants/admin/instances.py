@@ -20,10 +20,10 @@ from activity.changes import Reading, reading
 from activity.recorded_admin import Recorded
 from common import markup
 from common.model_admin import BoundedPaginator, CompletedList, Nothing, SafeAddresses
-from tenants import identity
-from tenants.admin import instance_checks, instance_page, instance_switching, instance_syncs
-from tenants.admin.health_strip import HEALTH_TONES, milliseconds
-from tenants.admin.instance_form import InstanceForm
+from tenants.admin.instance import activation, checks, page, syncs
+from tenants.admin.instance.form import InstanceForm
+from tenants.admin.instance.health_chart import HEALTH_TONES, milliseconds
+from tenants.fleet import identity
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
 
@@ -64,7 +64,7 @@ class InstanceAdmin(SafeAddresses, Recorded, ModelAdmin):
         ("Security", {"fields": (("ssl_mode", "require_auth"), "ssl_ca")}),
         ("About", {"fields": ("app_url", "notes")}),
     )
-    complete = staticmethod(instance_syncs.complete)
+    complete = staticmethod(syncs.complete)
 
     def get_ordering(self, request: HttpRequest) -> Sequence[Any]:
         return (RANK, "pk")
@@ -93,10 +93,10 @@ class InstanceAdmin(SafeAddresses, Recorded, ModelAdmin):
 
     def get_custom_urls(self) -> Any:
         return (
-            ("<int:pk>/test-connection/", "tenants_rdsinstance_test", instance_checks.test_view),
-            ("<int:pk>/check-now/", "tenants_rdsinstance_check", instance_checks.check_view),
-            ("<int:pk>/enable/", "tenants_rdsinstance_enable", instance_switching.enable_view),
-            ("<int:pk>/disable/", "tenants_rdsinstance_disable", instance_switching.disable_view),
+            ("<int:pk>/test-connection/", "tenants_rdsinstance_test", checks.test_view),
+            ("<int:pk>/check-now/", "tenants_rdsinstance_check", checks.check_view),
+            ("<int:pk>/enable/", "tenants_rdsinstance_enable", activation.enable_view),
+            ("<int:pk>/disable/", "tenants_rdsinstance_disable", activation.disable_view),
         )
 
     def render_change_form(
@@ -104,7 +104,7 @@ class InstanceAdmin(SafeAddresses, Recorded, ModelAdmin):
     ) -> HttpResponse:
         """With all that is known of it, unless a person has to mend what was entered."""
         if (instance := context["original"]) and not context["errors"]:
-            context |= {"page": instance_page.context(instance)}
+            context |= {"page": page.context(instance)}
         response: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
         return response
 
@@ -147,7 +147,7 @@ class InstanceAdmin(SafeAddresses, Recorded, ModelAdmin):
         return names, {"instances": len(names), "health checks": count}, set(), []
 
     def has_check_permission(self, request: HttpRequest) -> bool:
-        return instance_checks.may_check(request)
+        return checks.may_check(request)
 
     def _refuse_deletion(
         self, request: HttpRequest, instance: RdsInstance, reason: str
@@ -160,11 +160,11 @@ class InstanceAdmin(SafeAddresses, Recorded, ModelAdmin):
 
     @admin.action(description="Test connection", permissions=["check"])
     def test_connections(self, request: HttpRequest, queryset: QuerySet[RdsInstance]) -> None:
-        instance_checks.tell_tests(request, list(queryset))
+        checks.tell_tests(request, list(queryset))
 
     @admin.action(description="Check now", permissions=["check"])
     def check_now(self, request: HttpRequest, queryset: QuerySet[RdsInstance]) -> None:
-        instance_checks.ask_for_check(request, list(queryset))
+        checks.ask_for_check(request, list(queryset))
 
     @admin.display(description="instance", ordering="pk")
     def called(self, instance: RdsInstance) -> str:
@@ -180,7 +180,7 @@ class InstanceAdmin(SafeAddresses, Recorded, ModelAdmin):
 
     @admin.display(description="use", ordering="is_active")
     def part(self, instance: RdsInstance) -> SafeString:
-        return instance_page.use(instance)
+        return page.use(instance)
 
     @admin.display(description="latency", ordering="latency_ms")
     def latency(self, instance: RdsInstance) -> SafeString:
@@ -196,7 +196,7 @@ class InstanceAdmin(SafeAddresses, Recorded, ModelAdmin):
 
     @admin.display(description="last confirmed")
     def last_syncs(self, instance: Any) -> SafeString:
-        return instance_syncs.in_line(instance.statuses)
+        return syncs.in_line(instance.statuses)
 
     @admin.display(description="tenants")
     def tenants(self, instance: Any) -> SafeString:

@@ -20,9 +20,10 @@ from common.errors import UsageError
 from common.markup import Tone
 from common.model_admin import Nothing, ReadOnlyAdmin
 from syncs.models import Confirmation
-from tenants import lookup, searching, withheld_routes
+from tenants.find import lookup, search
 from tenants.models import RdsInstance, Tenant, UserRoute
-from tenants.queries import instance_called
+from tenants.routes import withheld
+from tenants.routes.queries import instance_called
 
 BY_EMAIL = ("email_key", "source_id")
 BY_TENANT = ("remote_instance_id", "remote_tenant_id", *BY_EMAIL)  # begins like its index
@@ -63,15 +64,15 @@ class ReadersFilter(admin.SimpleListFilter):
     """Those that readers aren't shown have an index of their own; the others need none."""
 
     title = "shown to readers"
-    parameter_name = withheld_routes.FILTER
+    parameter_name = withheld.FILTER
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(withheld_routes.WITHHELD, "withheld"), ("shown", "shown")]
+        return [(withheld.WITHHELD, "withheld"), ("shown", "shown")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if not self.value():
             return queryset
-        return queryset.filter(withheld_reason__isnull=self.value() != withheld_routes.WITHHELD)
+        return queryset.filter(withheld_reason__isnull=self.value() != withheld.WITHHELD)
 
 
 @admin.register(UserRoute)
@@ -92,7 +93,7 @@ class RouteAdmin(ReadOnlyAdmin):
     )
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
-        is_few = request.GET.get(withheld_routes.FILTER) == withheld_routes.WITHHELD
+        is_few = request.GET.get(withheld.FILTER) == withheld.WITHHELD
         if request.GET.get("instance") and not request.GET.get("q") and not is_few:
             return BY_TENANT
         return BY_EMAIL
@@ -103,8 +104,8 @@ class RouteAdmin(ReadOnlyAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        key = searching.email_key(term.removesuffix("*")[:LONGEST_KEY])
-        chosen = searching.email_begins if term.endswith("*") else searching.email_is
+        key = search.email_key(term.removesuffix("*")[:LONGEST_KEY])
+        chosen = search.email_begins if term.endswith("*") else search.email_is
         return chosen(queryset, key), False
 
     def nothing(self, term: str) -> Nothing:

@@ -15,17 +15,17 @@ from django.utils.safestring import SafeString
 
 from common import markup
 from common.model_admin import BoundedPaginator, CompletedList, Nothing, ReadOnlyAdmin
-from tenants import tenant_search, worst_first
-from tenants.admin import tenant_actions, tenant_markup, tenant_page
-from tenants.admin.tenant_filters import (
+from tenants.admin.tenant import actions, badges, ordered_paginator, page
+from tenants.admin.tenant.filters import (
     FreshnessFilter,
     StatusFilter,
     TrialFilter,
     VanishedFilter,
     freshness_of,
 )
+from tenants.admin.tenant.ordered_paginator import InstanceByInstance
 from tenants.models import Tenant
-from tenants.worst_first import InstanceByInstance
+from tenants.summaries import search
 
 
 class TenantList(CompletedList):
@@ -62,7 +62,7 @@ class TenantAdmin(ReadOnlyAdmin):
         """A search finds few by its own index; everything else is read instance by instance."""
         order = freshness_of(request).order
         if request.GET.get("q", "").strip():
-            return BoundedPaginator(worst_first.sorted_by(queryset, order), per_page)
+            return BoundedPaginator(ordered_paginator.sorted_by(queryset, order), per_page)
         return InstanceByInstance(queryset, per_page, order)
 
     def get_search_results(
@@ -70,7 +70,7 @@ class TenantAdmin(ReadOnlyAdmin):
     ) -> tuple[QuerySet[Tenant], bool]:
         if not search_term.strip():
             return queryset, False
-        return queryset.filter(tenant_search.matching(search_term)), False
+        return queryset.filter(search.matching(search_term)), False
 
     def nothing(self, term: str) -> Nothing:
         """How the search reads a term, and the first of several words as a wider one."""
@@ -82,8 +82,8 @@ class TenantAdmin(ReadOnlyAdmin):
 
     def get_custom_urls(self) -> Any:
         return (
-            ("<int:pk>/live/", "tenants_tenant_live", tenant_actions.live_view),
-            ("<int:pk>/sync/", "tenants_tenant_sync", tenant_actions.sync_view),
+            ("<int:pk>/live/", "tenants_tenant_live", actions.live_view),
+            ("<int:pk>/sync/", "tenants_tenant_sync", actions.sync_view),
         )
 
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
@@ -96,7 +96,7 @@ class TenantAdmin(ReadOnlyAdmin):
                 request, self.opts, object_id
             )
             return gone
-        return tenant_page.response(request, tenant)
+        return page.response(request, tenant)
 
     @admin.display(description="tenant")
     def called(self, tenant: Tenant) -> str:
@@ -112,7 +112,7 @@ class TenantAdmin(ReadOnlyAdmin):
 
     @admin.display(description="status")
     def state(self, tenant: Tenant) -> SafeString:
-        return tenant_markup.status(tenant)
+        return badges.status_badge(tenant)
 
     @admin.display(description="users")
     def users(self, tenant: Tenant) -> SafeString:
@@ -134,4 +134,4 @@ class TenantAdmin(ReadOnlyAdmin):
     def fresh(self, tenant: Any) -> SafeString:
         target = tenant.target
         age = markup.age(target and target.confirmed_at, timezone.now())
-        return format_html("{} {}", tenant_markup.fresh(target), age if target else "")
+        return format_html("{} {}", badges.freshness_badge(target), age if target else "")

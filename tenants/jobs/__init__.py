@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from syncs.engine.registry import Sync, register
-from tenants.choice import active_targets, master_target
-from tenants.fleet_sessions import end_sessions
-from tenants.ghost_names import only_in_words
-from tenants.instance_pages import INSTANCES
+from tenants.fleet.sessions import end_sessions
+from tenants.fleet.targets import INSTANCES, active_targets, master_target
+from tenants.ghosts.run_log import only_in_words
 from tenants.jobs.sync_ghost_users import sync_ghost_users
 from tenants.jobs.sync_instance_health import sync_instance_health
 from tenants.jobs.sync_tenant_summaries import sync_tenant_summaries
 from tenants.jobs.sync_user_routing import sync_user_routing
-from tenants.withheld_routes import HIDDEN
+from tenants.routes.withheld import HIDDEN
 
 register(
     Sync(

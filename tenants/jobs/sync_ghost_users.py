@@ -26,10 +26,11 @@ from syncs.engine.run import Confirmed, Run
 from syncs.errors import Conflict, ConnectionFailed, SourceTimeout
 from syncs.models import TargetState
 from syncs.transfer.session import Session
-from tenants import fleet, ghost_names, ghost_record, ghost_words, ghosts
-from tenants.choice import as_target, chosen
-from tenants.ghost_plan import Plan, carry_out
-from tenants.ghost_words import Part
+from tenants.fleet import connections
+from tenants.fleet.targets import as_target, chosen
+from tenants.ghosts import policy, record, run_log
+from tenants.ghosts.plan import Plan, carry_out
+from tenants.ghosts.run_log import Part
 
 AWAY = (ConnectionFailed, SourceTimeout)
 
@@ -39,13 +40,13 @@ def sync_ghost_users(run: Run) -> None:
 
     Leavers are looked for on every registered instance until it is known that none is left.
     """
-    only = frozenset(ghosts.parse_only(run.options.only))
-    admins = ghosts.wanted_admins()
-    instances = chosen(run, also=ghosts.inactive_with_leavers(admins, only))
+    only = frozenset(policy.parse_only(run.options.only))
+    admins = policy.wanted_admins()
+    instances = chosen(run, also=policy.inactive_with_leavers(admins, only))
     run.expect(map(as_target, instances))
     plan = Plan.make(run, instances, admins, only)
     run.reserve_acceptance()
-    parts = fleet.each_instance(
+    parts = connections.each_instance(
         instances,
         partial(carry_out, run, plan),
         run.record.purpose,
@@ -57,20 +58,20 @@ def sync_ghost_users(run: Run) -> None:
             run.release_acceptance()
         totals = _publish(run, plan, parts)
     if not run.dry_run:
-        ghosts.retire_leavers()  # those who left after the admins were read
+        policy.retire_leavers()  # those who left after the admins were read
     _settle_all(run, parts, totals)
 
 
 @contextmanager
 def _telling(run: Run, parts: Sequence[Part]) -> Iterator[None]:
     """What the instances committed is told when it could not be recorded."""
-    words = "" if run.dry_run else ghost_words.unrecorded(parts)
+    words = "" if run.dry_run else run_log.unrecorded(parts)
     try:
         yield
     except (DatabaseError, psycopg.Error) as error:
         if not words:
             raise
-        raise ghost_words.Unrecorded(f"RAINBO's own database failed: {words}") from error
+        raise run_log.Unrecorded(f"RAINBO's own database failed: {words}") from error
     except RainboError:
         if words:
             run.log(words, level="warning")
@@ -83,7 +84,7 @@ def _publish(run: Run, plan: Plan, parts: Sequence[Part]) -> dict[int, int]:
     Returns the active ghosts of each instance; one that was deleted meanwhile is left out.
     """
     with run.publishing() as session:
-        there = ghost_record.still_registered(session, [part.instance.pk for part in parts])
+        there = record.still_registered(session, [part.instance.pk for part in parts])
         with session.pipeline():  # the answers of all instances, without waiting for each
             confirmed = [
                 found
@@ -91,7 +92,7 @@ def _publish(run: Run, plan: Plan, parts: Sequence[Part]) -> dict[int, int]:
                 if part.instance.pk in there and (found := _record(run, plan, part, session))
             ]
             run.confirm_all(session, confirmed)
-        active = ghost_record.active_ghosts(session)
+        active = record.active_ghosts(session)
     return {pk: active.get(pk, 0) for pk in there}
 
 
@@ -100,12 +101,10 @@ def _record(run: Run, plan: Plan, part: Part, session: Session) -> Confirmed | N
     instance, answer = part.instance, part.value
     if answer is None or answer.reasons:
         why = f"held by run {run.record.pk}" if answer else str(part.error)
-        ghost_record.refuse(
-            session, instance.pk, why, plan.admins, plan.only, create=instance.is_active
-        )
+        record.refuse(session, instance.pk, why, plan.admins, plan.only, create=instance.is_active)
         return None
-    ghost_record.confirm(session, instance.pk, answer.at, answer.ghosts, plan.admins, plan.only)
-    if not instance.is_active or plan.only or ghost_words.missed(answer):
+    record.confirm(session, instance.pk, answer.at, answer.ghosts, plan.admins, plan.only)
+    if not instance.is_active or plan.only or run_log.missed(answer):
         return None
     return Confirmed(str(instance.pk), answer.at, rows=len(answer.ghosts))
 
@@ -114,7 +113,7 @@ def _settle_all(run: Run, parts: Sequence[Part], totals: Mapping[int, int]) -> N
     """Those that went well are recorded by one commit: a success is no safe point to stop at."""
     well = [part for part in parts if part.instance.pk in totals and _went_well(part)]
     with run.together():
-        ghost_names.tell(run, parts)
+        run_log.tell(run, parts)
         for part in well:
             _settle(run, part, totals[part.instance.pk])
     for part in parts:
@@ -124,14 +123,14 @@ def _settle_all(run: Run, parts: Sequence[Part], totals: Mapping[int, int]) -> N
 
 def _went_well(part: Part) -> bool:
     answer = part.value
-    return answer is not None and not answer.reasons and not ghost_words.missed(answer)
+    return answer is not None and not answer.reasons and not run_log.missed(answer)
 
 
 def _settle(run: Run, part: Part, active: int | None) -> None:
     """active: the instance's active ghosts; None when it was deleted from RAINBO meanwhile."""
     key, answer = str(part.instance.pk), part.value
     if active is None:
-        note = ghost_words.deleted(part)
+        note = run_log.deleted(part)
         run.log(note, key, "warning")
         run.settle(key, TargetState.SKIPPED, note=note, seconds=part.seconds)
     elif answer is None:
@@ -140,11 +139,11 @@ def _settle(run: Run, part: Part, active: int | None) -> None:
         run.hold(key, answer.reasons, answer.removals)
         note = "; ".join(answer.reasons)
         run.settle(key, TargetState.HELD, note=note, seconds=part.seconds, **answer.counts)
-    elif missed := ghost_words.missed(answer):
+    elif missed := run_log.missed(answer):
         error = Conflict(f"{part.instance}: {missed}; another run can mend it")
         run.settle(key, TargetState.FAILED, error=error, seconds=part.seconds, **answer.counts)
     else:
-        note = ghost_words.told(run, key, answer)
+        note = run_log.told(run, key, answer)
         run.settle(
             key,
             TargetState.SUCCEEDED,

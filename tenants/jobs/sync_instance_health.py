@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from syncs.engine.run import Confirmed, Run
 from syncs.models import TargetState
 from syncs.transfer.session import Session
-from tenants import contract, fleet, presence
-from tenants.choice import as_target, chosen
+from tenants.fleet import change_check, connections, contract
+from tenants.fleet.targets import as_target, chosen
+from tenants.health.probe import Vitals, measure
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
-from tenants.vitals import Vitals, measure
 
 NAME = "sync_instance_health"
 LIMIT = 10.0  # seconds for the whole check of one instance
@@ -44,14 +44,14 @@ def sync_instance_health(run: Run) -> None:
     instances = chosen(run)
     run.expect(map(as_target, instances))
 
-    def check(_: RdsInstance, source: fleet.Connection) -> Vitals:
+    def check(_: RdsInstance, source: connections.Connection) -> Vitals:
         return measure(source, contract.text(NAME), run.now)
 
-    outcomes = fleet.each_instance(
+    outcomes = connections.each_instance(
         instances, check, run.record.purpose, remember=not run.dry_run, limit=LIMIT
     )
     with run.publishing() as session:
-        changed = presence.changed(session, instances)
+        changed = change_check.changed(session, instances)
         seen = [outcome for outcome in outcomes if str(outcome.instance.pk) not in changed]
         _write(session, seen, run.now())
         run.confirm_all(
@@ -65,14 +65,14 @@ def sync_instance_health(run: Run) -> None:
             _settle(run, outcome)
 
 
-def _write(session: Session, outcomes: Sequence[fleet.Outcome[Vitals]], at: datetime) -> None:
+def _write(session: Session, outcomes: Sequence[connections.Outcome[Vitals]], at: datetime) -> None:
     rows = [_row(outcome, at) for outcome in outcomes]
     with session.cursor() as cursor:
         cursor.executemany(_CHECK, rows)
         cursor.executemany(_INSTANCE, rows)
 
 
-def _row(outcome: fleet.Outcome[Vitals], at: datetime) -> dict[str, object]:
+def _row(outcome: connections.Outcome[Vitals], at: datetime) -> dict[str, object]:
     seen = outcome.value
     return {
         "instance": outcome.instance.pk,
@@ -87,7 +87,7 @@ def _row(outcome: fleet.Outcome[Vitals], at: datetime) -> dict[str, object]:
     }
 
 
-def _settle(run: Run, outcome: fleet.Outcome[Vitals]) -> None:
+def _settle(run: Run, outcome: connections.Outcome[Vitals]) -> None:
     key, seen = str(outcome.instance.pk), outcome.value
     if seen is None:
         run.settle(key, TargetState.FAILED, error=outcome.error, seconds=outcome.seconds)

@@ -18,11 +18,12 @@ from syncs.transfer import digest, joint_proof
 from syncs.transfer.fleet_staging import FleetStage
 from syncs.transfer.session import Session
 from syncs.transfer.staging import Stage
-from tenants import contract, presence, tenant_merge
-from tenants.choice import as_target, chosen
+from tenants.fleet import change_check, contract
+from tenants.fleet.reader import Reading, read_instances
+from tenants.fleet.targets import as_target, chosen
 from tenants.models import RdsInstance
-from tenants.reading import Reading, read_instances
-from tenants.tenant_merge import TenantChanges
+from tenants.summaries import merge
+from tenants.summaries.merge import TenantChanges
 
 NAME = "sync_tenant_summaries"
 
@@ -56,17 +57,17 @@ def sync_tenant_summaries(run: Run) -> None:
     instances = _not_fresh(run, instances)
     stage = FleetStage(run.session, "incoming_tenants", contract.query(NAME))
     readings = read_instances(run, stage, instances)
-    stage.withhold(tenant_merge.UNUSABLE)
+    stage.withhold(merge.UNUSABLE)
     suspects = stage.suspects()
     usable = {
         target: reading
         for target, reading in readings.items()
         if target not in suspects or _usable(run, stage, target, reading)
     }
-    tenant_merge.plan(run.session, stage, usable)
+    merge.plan(run.session, stage, usable)
     by_target = {str(instance.pk): instance for instance in instances}
     day_ago = rows_a_day_ago(run.record.sync, usable, run.now())
-    changes = tenant_merge.changes(run.session, stage, day_ago)
+    changes = merge.changes(run.session, stage, day_ago)
     parts = {t: _judged(run, by_target[t], r, changes[t]) for t, r in usable.items()}
     _publish(run, stage, _hold_if_whole(parts, len(usable)))
 
@@ -103,7 +104,7 @@ def _judged(run: Run, instance: RdsInstance, reading: Reading, changes: TenantCh
             run.session,
             run.options.accept_held,
             target,
-            tenant_merge.planned(target),
+            merge.planned(target),
             columns=bool(guard.judge_columns(changes.guarded, columns)),
         )
         reasons, accepted = ([*reasons, beyond], False) if beyond else ([], True)
@@ -128,7 +129,7 @@ def _publish(run: Run, stage: Stage, parts: Mapping[str, Part]) -> None:
     failed: dict[str, RainboError] = {}
     if good:
         with run.publishing() as session:
-            failed.update(presence.changed(session, (part.instance for part in good.values())))
+            failed.update(change_check.changed(session, (part.instance for part in good.values())))
             there = {target: part for target, part in good.items() if target not in failed}
             failed.update(_merged(run, session, stage, there))
             if any(part.accepted for target, part in there.items() if target not in failed):
@@ -167,15 +168,15 @@ def _merged_at_once(
     hashings = {target: part.reading.hashing for target, part in parts.items()}
     ways = {hashing.here for hashing in hashings.values()}
     rows = {
-        here: tenant_merge.source_forms((t for t, h in hashings.items() if h.here is here), here)
+        here: merge.source_forms((t for t, h in hashings.items() if h.here is here), here)
         for here in ways
     }
     try:
         with session.transaction():
             taken = {target: part.reading.at for target, part in parts.items()}
-            tenant_merge.merge(session, stage, taken, run.record.pk)
+            merge.merge(session, stage, taken, run.record.pk)
             joint_proof.publish_withheld(session, sync, parts, stage)
-            joint_proof.prove_equal(session, sync, hashings, stage, rows, tenant_merge.BUCKETS)
+            joint_proof.prove_equal(session, sync, hashings, stage, rows, merge.BUCKETS)
             run.confirm_all(session, [_confirmed(*part) for part in parts.items()])
             session.execute("SET CONSTRAINTS ALL IMMEDIATE")
     except (RainboError, *ROWS_REFUSED) as error:
@@ -188,7 +189,7 @@ def _confirmed(target: str, part: Part) -> Confirmed:
 
 
 def _hold(run: Run, target: str, part: Part) -> None:
-    run.hold(target, part.reasons, tenant_merge.planned(target))
+    run.hold(target, part.reasons, merge.planned(target))
     run.settle(
         target,
         TargetState.HELD,

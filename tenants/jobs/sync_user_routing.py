@@ -16,12 +16,13 @@ from syncs.models import TargetState
 from syncs.transfer import difference
 from syncs.transfer.session import Session
 from syncs.transfer.staging import Stage
-from tenants import contract, presence, route_merge
-from tenants.choice import as_target, master
-from tenants.directory import Directory
+from tenants.fleet import change_check, contract
+from tenants.fleet.reader import Reading, read_instances
+from tenants.fleet.targets import as_target, master
 from tenants.models import RdsInstance
-from tenants.reading import Reading, read_instances
-from tenants.route_merge import NAME
+from tenants.routes import merge
+from tenants.routes.directory import Directory
+from tenants.routes.merge import NAME
 
 
 def sync_user_routing(run: Run) -> None:
@@ -74,12 +75,10 @@ def _publish(
 ) -> None:
     target, session = str(source.pk), run.session
     known_bad = 0 if directory.is_whole else difference.withheld_before(session, directory.cached)
-    stage.withhold(route_merge.UNUSABLE)
+    stage.withhold(merge.UNUSABLE)
     bad = stage.check(target, reading.rows, settings.RAINBO_WITHHELD_CAP, known_bad)
     day_ago = rows_day_ago(run.record.sync, target, run.now())
-    changes = route_merge.plan(
-        session, stage, target, reading.rows - bad, day_ago, directory.hidden
-    )
+    changes = merge.plan(session, stage, target, reading.rows - bad, day_ago, directory.hidden)
     counts: Counts = {
         "read": reading.rows,
         "added": changes.added,
@@ -90,27 +89,27 @@ def _publish(
     }
     reasons, accepted = _judge(run, session, target, changes)
     if reasons:
-        run.hold(target, reasons, route_merge.PLANNED)
+        run.hold(target, reasons, merge.PLANNED)
         note = "; ".join(reasons)
         run.settle(target, TargetState.HELD, note=note, seconds=reading.seconds, **counts)
         return
     with run.publishing():
-        if error := presence.changed(session, [source]).get(target):
+        if error := change_check.changed(session, [source]).get(target):
             raise error
         with directory.proving():
-            route_merge.merge(session, run.record.pk, changes)
+            merge.merge(session, run.record.pk, changes)
             _forget_other_masters(session, run.record.sync, target)
         basis = directory.basis(changes.withheld)
         run.confirm(session, target, reading.at, rows=reading.rows, basis=basis)
         if accepted:
             run.use_acceptance(session)
-    route_merge.refresh_statistics(session, changes)
+    merge.refresh_statistics(session, changes)
     note = f"read in full: {directory.why}" if directory.alarming else ""
     run.settle(target, TargetState.SUCCEEDED, note=note, seconds=reading.seconds, **counts)
 
 
 def _judge(
-    run: Run, session: Session, target: str, changes: route_merge.RouteChanges
+    run: Run, session: Session, target: str, changes: merge.RouteChanges
 ) -> tuple[list[str], bool]:
     """Reasons to hold, and whether a person's acceptance lifts them."""
     removals = Limit(*settings.RAINBO_GUARD_ROUTES_REMOVED)
@@ -123,7 +122,7 @@ def _judge(
         session,
         run.options.accept_held,
         target,
-        route_merge.PLANNED,
+        merge.PLANNED,
         columns=bool(guard.judge_columns(changes.guarded, columns)),
     )
     return ([*reasons, beyond], False) if beyond else ([], True)

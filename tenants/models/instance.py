@@ -171,7 +171,7 @@ class InstanceCheck(models.Model):
 class InstanceExamination(models.Model):
     """What check_fleet, or the console's test, last found on an instance: each replaces the last.
 
-    findings: pairs of a level and its words, as `tenants.findings` has them.
+    findings: pairs of a level and its words, as `tenants.health.findings` has them.
     """
 
     instance = models.OneToOneField(

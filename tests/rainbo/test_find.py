@@ -18,7 +18,7 @@ from django.utils import timezone
 from activity.models import Activity
 from localfleet.management import words_of
 from syncs.models import Confirmation
-from tenants.live_slots import slot
+from tenants.fleet.live_limit import slot
 from tenants.models import RdsInstance, RouteRemoval, Tenant, UserRoute
 from tests.caches import register, run_sync
 from tests.instances import InstanceFleet
@@ -157,7 +157,7 @@ def test_differences_stand_side_by_side(directory: InstanceFleet, admin_client: 
 def test_what_differs_comes_first_and_the_rest_is_cut(
     directory: InstanceFleet, admin_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rainbo.find_live.MOST", 1)
+    monkeypatch.setattr("tenants.admin.find.live_view.MOST", 1)
     directory[2].execute("UPDATE users SET name = 'Anna' WHERE id = 80")
     shown = ask(admin_client)
     assert "Tenant 8 “Beacon Opticians” on instance 2 (rds2) differs" in shown
@@ -355,7 +355,7 @@ def test_who_may_view_routes_may_find(
 def test_an_email_with_very_many_accounts_is_cut(
     admin_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rainbo.find.MOST", 2)
+    monkeypatch.setattr("tenants.admin.find.views.MOST", 2)
     for number in range(3):
         UserRoute.objects.create(
             source_id=str(number),

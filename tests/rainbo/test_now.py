@@ -18,7 +18,7 @@ from rainbo import now_tiles
 from syncs.dispatch import reconcile
 from syncs.models import Heartbeat, Lease, RunState, SyncRun, SyncSchedule, Trigger, WorkerEvent
 from syncs.status import run_history
-from tenants import tiles
+from tenants.health import overview
 from tenants.models import InstanceCheck, RdsInstance, UserRoute
 from tenants.models.instance import Health
 from tests.pages import text_of
@@ -330,7 +330,7 @@ def test_routes_are_counted_up_to_a_bound(
     well()
     lost(2)
     routes(2, 7)
-    monkeypatch.setattr(tiles, "COUNTED", 5)
+    monkeypatch.setattr(overview, "COUNTED", 5)
     assert "24 tenants and more than 5 routes wait for it." in text_of(admin_client.get(PAGE))
 
 
@@ -341,7 +341,7 @@ def test_of_many_that_are_down_the_routes_of_some_are_counted(
     lost(2)
     lost(3)
     routes(2, 7)
-    monkeypatch.setattr(tiles, "COUNTED_INSTANCES", 1)
+    monkeypatch.setattr(overview, "COUNTED_INSTANCES", 1)
     shown = text_of(admin_client.get(PAGE))
     assert "2 of 3 instances are down" in shown
     assert "48 tenants and more than 7 routes wait for them" in shown
@@ -367,8 +367,8 @@ def test_a_trend_shows_the_last_hour_with_its_gaps() -> None:
     well(1)
     checks = InstanceCheck.objects.order_by("-minute")
     InstanceCheck.objects.filter(pk=checks[0].pk).update(latency_ms=None, health=Health.DOWN)
-    found = tiles.trends([*RdsInstance.objects.all()])[1]
-    assert len(found) == tiles.CHECKS
+    found = overview.trends([*RdsInstance.objects.all()])[1]
+    assert len(found) == overview.CHECKS
     assert found[-1] is None
     trend = now_tiles.trend([2.0, None, 4.0, 4.0])
     assert trend is not None

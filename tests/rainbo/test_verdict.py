@@ -15,9 +15,9 @@ from rainbo.verdict import Facts, Link, Verdict, judge
 from syncs.status.freshness import Cause, Freshness, Reason, State
 from syncs.status.queries import Status, SyncStatus, TargetStatus
 from syncs.status.workers import WorkerState
+from tenants.health.overview import Down, Fleet, Waiting
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
-from tenants.tiles import Down, Fleet, Waiting
 
 NOW = datetime(2026, 11, 22, 13, 45, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

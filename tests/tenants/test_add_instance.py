@@ -12,7 +12,7 @@ from common.encryption import CredentialError
 from common.errors import UsageError
 from localfleet import databases
 from syncs.errors import ConnectionFailed, LoginRefused, WrongIdentity
-from tenants import fleet
+from tenants.fleet import connections
 from tenants.models import RdsInstance
 from tests.instances import Instance, InstanceFleet
 
@@ -219,7 +219,7 @@ def test_a_rebuilt_server_must_be_accepted(rds: Instance) -> None:
         update("--name=new")
     update("--accept-rebuilt")
     assert known().identity not in ("", before)
-    with fleet.connect(known(), "test"):
+    with connections.connect(known(), "test"):
         pass
 
 

@@ -22,7 +22,7 @@ from pytest_django import Settings
 from common.encryption import seal
 from syncs.errors import ConnectionFailed
 from syncs.models import RunState, SyncRun, Trigger
-from tenants import fleet
+from tenants.fleet import connections
 from tenants.models import InstanceCheck, RdsInstance, Tenant
 from tenants.models.instance import Health
 from tests.caches import query, register
@@ -457,7 +457,7 @@ def test_a_report_of_a_failed_connection_has_no_password(registered: InstanceFle
     registered[2].server.stop()
     with (
         pytest.raises(ConnectionFailed) as raised,
-        fleet.connect(RdsInstance.objects.get(pk=2), "test"),
+        connections.connect(RdsInstance.objects.get(pk=2), "test"),
     ):
         pass
     reporter = ExceptionReporter(None, raised.type, raised.value, raised.tb)

@@ -10,11 +10,11 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from tenants import tenant_search
-from tenants.admin.tenant_markup import STATUS_TONES
+from tenants.admin.tenant.badges import STATUS_TONES
 from tenants.admin.tenants import TenantAdmin
 from tenants.models import RdsInstance, Tenant
 from tenants.models.tenant import TenantStatus
+from tenants.summaries import search
 from tests.pages import text_of
 from tests.rows import confirmation, instance_row
 
@@ -167,7 +167,7 @@ def test_statuses_of_another_fleet_can_be_chosen(
 ) -> None:
     for n, status in enumerate(["frozen", "active", "frozen", "warm"]):
         tenant(instance, str(n), status=status)
-    assert tenant_search.statuses() == ["active", "frozen", "warm"]
+    assert search.statuses() == ["active", "frozen", "warm"]
     rows = admin_client.get(LIST, {"status": "frozen"}).context["cl"].result_list
     assert [row.remote_id for row in rows] == ["0", "2"]
 

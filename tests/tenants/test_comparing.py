@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from syncs.status.freshness import State
-from tenants import comparing
-from tenants.comparing import Account, Blank
-from tenants.live_lookup import Answer, Live, LiveRoute, LiveUser
-from tenants.lookup import Cache, Lookup
-from tenants.queries import Route
+from tenants.find import comparison
+from tenants.find.comparison import Account, Blank
+from tenants.find.live_lookup import Answer, Live, LiveRoute, LiveUser
+from tenants.find.lookup import Cache, Lookup
+from tenants.routes.queries import Route
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CACHED = Route(
@@ -32,11 +32,11 @@ def compared(
 ) -> tuple[Account, ...]:
     cache = Cache(State.ON_TIME, NOW, None, None)
     found = Lookup("a@b.c", "a@b.c", cache, cached, (), (), ())
-    return comparing.accounts(found, Live(NOW, Answer("rds1", listed, problem), {"2": place}))
+    return comparison.accounts(found, Live(NOW, Answer("rds1", listed, problem), {"2": place}))
 
 
 def said(account: Account) -> list[str]:
-    return [*comparing.on_master(account), *comparing.on_instance(account)]
+    return [*comparison.on_master(account), *comparison.on_instance(account)]
 
 
 def sides(account: Account, label: str) -> tuple[Any, ...]:

@@ -8,7 +8,7 @@ from pytest_django import Settings
 
 from syncs.errors import ContractBroken
 from syncs.transfer import copy_stream
-from tenants import contract
+from tenants.fleet import contract
 from tests.instances import InstanceFleet
 
 REFUSALS = (ContractBroken, psycopg.errors.UndefinedColumn)

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
-from tenants.live_lookup import UTF8_KEY
+from tenants.find.live_lookup import UTF8_KEY
 from tests.caches import query
 
 pytestmark = pytest.mark.django_db

@@ -12,9 +12,9 @@ from django.test import Client
 from django.utils import timezone
 
 from syncs.models import Confirmation, WithheldRow
-from tenants import queries
-from tenants.lookup import find
+from tenants.find.lookup import find
 from tenants.models import RdsInstance, RouteRemoval, Tenant, UserRoute
+from tenants.routes import queries
 from tests.caches import query, register, run_sync
 from tests.instances import Instance, InstanceFleet
 from tests.pages import text_of

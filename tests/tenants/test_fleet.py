@@ -13,7 +13,7 @@ from common.errors import RainboError
 from localfleet import databases
 from syncs.errors import Conflict, ConnectionFailed, ContractBroken, LoginRefused, SourceTimeout
 from syncs.transfer import copy_stream
-from tenants import contract, fleet
+from tenants.fleet import connections, contract
 from tenants.models import RdsInstance
 from tests.caches import register
 from tests.instances import Instance, InstanceFleet
@@ -24,7 +24,7 @@ def known(number: int = 1) -> RdsInstance:
 
 
 def one(setting: str, **kwargs: bool) -> str:
-    with fleet.connect(known(), "test", **kwargs) as source:
+    with connections.connect(known(), "test", **kwargs) as source:
         row = source.execute("SELECT current_setting(%s)", [setting]).fetchone()
     assert row is not None
     return str(row[0])
@@ -40,7 +40,7 @@ def failure(act: Callable[[], object]) -> RainboError:
 
 
 def ask(statement: str = "SELECT 1") -> None:
-    with fleet.connect(known(), "test") as source:
+    with connections.connect(known(), "test") as source:
         source.execute(statement.encode())
 
 
@@ -116,15 +116,15 @@ def test_a_service_file_is_refused(
 
 
 def test_a_snapshot_sees_one_moment(registered: InstanceFleet) -> None:
-    with fleet.connect(known(), "test") as source, fleet.snapshot(source):
+    with connections.connect(known(), "test") as source, connections.snapshot(source):
         before = source.execute("SELECT count(*) FROM tenants").fetchone()
         registered.master.add_tenant(1)
         assert source.execute("SELECT count(*) FROM tenants").fetchone() == before
 
 
 def test_a_snapshot_ends_when_its_block_fails(registered: InstanceFleet) -> None:
-    with fleet.connect(known(), "test") as source:
-        with pytest.raises(psycopg.errors.DivisionByZero), fleet.snapshot(source):
+    with connections.connect(known(), "test") as source:
+        with pytest.raises(psycopg.errors.DivisionByZero), connections.snapshot(source):
             source.execute("SELECT 1 / 0")
         assert source.execute("SELECT 1").fetchone() == (1,)
 
@@ -142,7 +142,7 @@ def test_a_server_that_accepts_and_never_answers(
     settings.RAINBO_CONNECT_TIMEOUT = 2
     hole = register(registered[2], id=9, name="hole", port=black_hole[1])
     started = time.monotonic()
-    (outcome,) = fleet.each_instance([hole], lambda *_: None, "test")
+    (outcome,) = connections.each_instance([hole], lambda *_: None, "test")
     assert isinstance(outcome.error, SourceTimeout)
     assert "did not answer" in str(outcome.error)
     assert time.monotonic() - started < 3
@@ -150,7 +150,7 @@ def test_a_server_that_accepts_and_never_answers(
 
 def test_a_host_name_that_does_not_exist(registered: InstanceFleet) -> None:
     lost = register(registered.master, id=9, name="lost", is_master=False, host="nowhere.invalid")
-    (outcome,) = fleet.each_instance([lost], lambda *_: None, "test")
+    (outcome,) = connections.each_instance([lost], lambda *_: None, "test")
     assert isinstance(outcome.error, ConnectionFailed)
     assert "can't be resolved: nowhere.invalid" in str(outcome.error)
 
@@ -231,7 +231,7 @@ def test_a_slow_query_is_stopped(registered: InstanceFleet, settings: Settings) 
 def test_a_locked_table_is_not_waited_for(
     registered: InstanceFleet, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fleet, "LOCK_TIMEOUT", 1)
+    monkeypatch.setattr(connections, "LOCK_TIMEOUT", 1)
     with registered.master.connect(autocommit=False) as holder:
         holder.execute("LOCK TABLE tenants")
         error = failure(lambda: ask("SELECT * FROM tenants"))
@@ -251,7 +251,7 @@ def test_a_sql_ascii_server_is_asked_for_its_bytes(
     register(ascii_instance)
     ascii_instance.add_tenant(1, "good")
     ascii_instance.execute("UPDATE tenants SET name = convert_from('\\xff61', 'SQL_ASCII')")
-    with fleet.connect(known(4), "test") as source:
+    with connections.connect(known(4), "test") as source:
         assert source.execute("SELECT name FROM tenants").fetchone() == ("\\xffa",)
         assert copy_stream.server_encoding(source) == "SQL_ASCII"
         copy_stream.probe(source, contract.query("sync_tenant_summaries"))

@@ -12,7 +12,7 @@ import pytest
 from pytest_django import Settings
 
 from syncs.models import BucketDigest, Confirmation, RunState, TargetState
-from tenants import vitals
+from tenants.health import probe
 from tenants.models import RdsInstance, Tenant
 from tests.caches import counts, part, query, register, run_sync
 from tests.instances import InstanceFleet
@@ -113,7 +113,7 @@ def test_a_visit_takes_few_round_trips(
     of_each = {
         "tenant_summaries": 1 + len(("types", "hash functions", "rows")),
         "ghost_users": 1 + len(("BEGIN", "the statement", "COMMIT")),
-        "instance_health": 1 + vitals.ROUND_TRIPS + len(("vital signs",)),
+        "instance_health": 1 + probe.ROUND_TRIPS + len(("vital signs",)),
     }
     for sync, count in of_each.items():
         run_sync(sync)

@@ -5,8 +5,8 @@ import pytest
 
 from syncs.engine import lost_runs
 from syncs.models import RunState, RunTarget, SyncRun, Trigger
-from tenants import fleet
-from tenants.fleet_sessions import end_sessions
+from tenants.fleet import connections
+from tenants.fleet.sessions import end_sessions
 from tenants.models import RdsInstance
 from tests.children import until
 from tests.instances import InstanceFleet
@@ -33,7 +33,7 @@ def test_the_sessions_of_a_run_are_ended_and_no_others(registered: InstanceFleet
 
 def test_sessions_are_named_after_their_run(registered: InstanceFleet) -> None:
     record = SyncRun(sync="probe", pk=7)
-    with fleet.reach(RdsInstance.objects.get(pk=2), record.purpose) as connection:
+    with connections.reach(RdsInstance.objects.get(pk=2), record.purpose) as connection:
         assert connection.execute("SHOW application_name").fetchone() == ("rainbo/probe/7",)
 
 

@@ -14,9 +14,9 @@ from pytest_django import DjangoAssertNumQueries
 
 from activity.models import Activity
 from syncs.models import SyncRun, Trigger
-from tenants import ghost_coverage
-from tenants.admin.ghost_markup import COVERAGE_TONES
-from tenants.ghost_coverage import MEANINGS, Coverage, judge
+from tenants.admin.ghost.badges import COVERAGE_TONES
+from tenants.ghosts import coverage
+from tenants.ghosts.coverage import MEANINGS, Coverage, judge
 from tenants.models import GhostUser, RdsInstance
 from tenants.models.ghost import GhostState
 from tests.caches import query
@@ -155,9 +155,9 @@ def test_both_ways_of_counting_agree(ann: User) -> None:
         ghost(instances[n], ann.pk, confirmed)
         ghost(instances[n], 990, confirmed)
     ghost(instances[2], bob.pk, ON)
-    wanted = ghost_coverage.wanted_ids()
-    by_admin = ghost_coverage.by_admin(wanted, instances)
-    by_instance = ghost_coverage.by_instance(wanted, instances)
+    wanted = coverage.wanted_ids()
+    by_admin = coverage.by_admin(wanted, instances)
+    by_instance = coverage.by_instance(wanted, instances)
     for state in Coverage:
         assert sum(t.counts[state] for t in by_admin.values()) == sum(
             t.counts[state] for t in by_instance.values()
@@ -170,9 +170,9 @@ def test_what_is_named_as_trouble_is_what_is_counted(ann: User) -> None:
     for n, instance in enumerate(instances):
         for admin in (ann.pk, 990):
             ghost(instance, admin, states[n // 2])
-    wanted = ghost_coverage.wanted_ids()
-    rows = ghost_coverage.trouble([ann.pk, 990], wanted, each=99)
-    counted = ghost_coverage.by_admin(wanted, instances)
+    wanted = coverage.wanted_ids()
+    rows = coverage.trouble([ann.pk, 990], wanted, each=99)
+    counted = coverage.by_admin(wanted, instances)
     for admin in (ann.pk, 990):
         assert sum(row.admin_id == admin for row in rows) == counted[admin].trouble
 

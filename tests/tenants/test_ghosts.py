@@ -6,8 +6,8 @@ from django.contrib.auth.models import Group, Permission
 from django_q.models import OrmQ
 
 from syncs.models import RunState, SyncRun, Trigger
-from tenants import ghosts
-from tenants.ghosts import Ghost, Outcome
+from tenants.ghosts import policy
+from tenants.ghosts.policy import Ghost, Outcome
 from tenants.models import GhostUser, RdsInstance
 from tests.rows import instance_row, staff
 
@@ -32,7 +32,7 @@ def test_staff_with_the_permission_are_wanted_by_user_or_group_and_superusers_co
     member.groups.add(group)
     root = staff("root", is_superuser=True)
     staff("without")
-    wanted = ghosts.wanted_admins()
+    wanted = policy.wanted_admins()
     assert set(wanted) == {direct.pk, member.pk, root.pk}
     assert (wanted[direct.pk].name, wanted[root.pk].name) == ("Di Rect", "root")
     assert wanted[root.pk].email == f"rainbo-admin-{root.pk}@system.internal"
@@ -42,19 +42,19 @@ def test_who_is_inactive_or_no_staff_is_not_wanted() -> None:
     staff("gone", is_superuser=True, is_active=False)
     outsider = get_user_model().objects.create_user("outsider")
     outsider.user_permissions.add(permission())
-    assert not ghosts.wanted_admins()
+    assert not policy.wanted_admins()
 
 
 def test_leavers_are_those_with_a_wanted_ghost_and_no_right_to_it() -> None:
     at = instance_row()
     ghost(staff("root", is_superuser=True).pk, at)
     ghost(4711, at)
-    assert ghosts.leavers() == {4711}
+    assert policy.leavers() == {4711}
 
 
 def test_leavers_are_retired_at_once_by_one_queued_run() -> None:
     ghost(4711, instance_row())
-    record = ghosts.retire_leavers()
+    record = policy.retire_leavers()
     assert record is not None
     stored = SyncRun.objects.get()
     assert (stored.sync, stored.state, stored.trigger) == (
@@ -65,7 +65,7 @@ def test_leavers_are_retired_at_once_by_one_queued_run() -> None:
     assert stored.options == {"only": ["4711"]}
     assert GhostUser.objects.get().wanted == "inactive"
     assert OrmQ.objects.count() == 1
-    assert ghosts.retire_leavers() is None
+    assert policy.retire_leavers() is None
 
 
 def test_instances_out_of_use_matter_while_a_leavers_ghost_may_be_there() -> None:
@@ -74,16 +74,16 @@ def test_instances_out_of_use_matter_while_a_leavers_ghost_may_be_there() -> Non
     ghost(4711, away, "unknown")
     ghost(4711, clean, "inactive")
     ghost(4711, used)
-    assert ghosts.inactive_with_leavers([], ()) == [old, away]
-    assert ghosts.inactive_with_leavers([4711], ()) == []
-    assert ghosts.inactive_with_leavers([], {1}) == []
+    assert policy.inactive_with_leavers([], ()) == [old, away]
+    assert policy.inactive_with_leavers([4711], ()) == []
+    assert policy.inactive_with_leavers([], {1}) == []
 
 
 def test_an_id_is_known_by_its_user_or_its_ghost() -> None:
     ghost(4711, instance_row())
     root = staff("root")
-    assert ghosts.parse_only([str(root.pk), "4711"]) == {root.pk, 4711}
-    assert ghosts.parse_only([]) == set()
+    assert policy.parse_only([str(root.pk), "4711"]) == {root.pk, 4711}
+    assert policy.parse_only([]) == set()
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_an_id_is_known_by_its_user_or_its_ghost() -> None:
 def test_the_guard_judges_against_now_and_a_day_ago(
     going: int, active: int, day_ago: int | None, held: bool
 ) -> None:
-    assert bool(ghosts.why_held(going, active, day_ago)) is held
+    assert bool(policy.why_held(going, active, day_ago)) is held
 
 
 def test_a_ghost_in_words() -> None:

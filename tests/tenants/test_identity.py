@@ -10,7 +10,7 @@ from localfleet import databases
 from localfleet.server import Server
 from syncs.errors import WrongIdentity
 from syncs.models import RunState
-from tenants import fleet, identity
+from tenants.fleet import connections, identity
 from tenants.models import RdsInstance
 from tests.caches import part, register, run_sync
 from tests.instances import Instance, InstanceFleet
@@ -22,7 +22,7 @@ def known(number: int) -> RdsInstance:
 
 def visit(*numbers: int, remember: bool = True) -> list[str | None]:
     """The error of each instance, None where it was entered."""
-    outcomes = fleet.each_instance(
+    outcomes = connections.each_instance(
         [known(number) for number in numbers], lambda *_: "in", "test", remember=remember
     )
     return [str(outcome.error) if outcome.error else None for outcome in outcomes]
@@ -72,7 +72,7 @@ def test_another_server_under_the_same_endpoint_is_refused(registered: InstanceF
     assert error is not None
     assert "instance 1 (rds1) is not the server it was" in error
     assert "add_instance --update --id 1 --accept-rebuilt" in error
-    with pytest.raises(WrongIdentity), fleet.connect(known(1), "test"):
+    with pytest.raises(WrongIdentity), connections.connect(known(1), "test"):
         pass
 
 

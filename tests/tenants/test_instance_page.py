@@ -15,11 +15,11 @@ from pytest_django import DjangoAssertNumQueries
 
 from activity.models import Activity
 from syncs.models import RunState, SyncRun, TargetState
-from tenants import downtime, examinations, health_history, switching, tiles
-from tenants.admin import health_strip
-from tenants.admin.instance_page import skew_in_words
-from tenants.checking import Checked
-from tenants.health_history import Outage
+from tenants.admin.instance import activation, health_chart
+from tenants.admin.instance.page import skew_in_words
+from tenants.health import history, last_checks, overview
+from tenants.health.checks import Checked
+from tenants.health.history import Outage
 from tenants.models import GhostUser, InstanceCheck, InstanceExamination, RdsInstance, Tenant
 from tenants.models.ghost import GhostState
 from tenants.models.instance import Health
@@ -79,7 +79,7 @@ def person(client: Client) -> Callable[..., User]:
 
 
 def day_of(instance: RdsInstance) -> str:
-    return health_strip.summary(health_history.last_day(instance, NOON), NOON)
+    return health_chart.summary(history.last_day(instance, NOON), NOON)
 
 
 def test_a_day_without_checks_is_unknown(instance: RdsInstance) -> None:
@@ -109,14 +109,14 @@ def test_the_first_page_and_this_one_agree_since_when_it_is_down(instance: RdsIn
     check(instance, begin - timedelta(minutes=1))
     for minute in range(0, 26 * 60, 60):
         check(instance, begin + timedelta(minutes=minute), Health.DOWN)
-    assert [down.since for down in tiles.read().down] == [begin]
-    assert health_history.last_day(instance, now).outages[0] == Outage(begin, None)
+    assert [down.since for down in overview.read().down] == [begin]
+    assert history.last_day(instance, now).outages[0] == Outage(begin, None)
 
 
 def test_one_that_is_down_for_long_is_so_since_its_last_answer(instance: RdsInstance) -> None:
     at = confirmation("instance_health", str(instance.pk), ago=timedelta(days=9)).at
     check(instance, timezone.now() - timedelta(days=6, hours=23), Health.DOWN)
-    assert downtime.since([instance.pk, 99]) == {instance.pk: at}
+    assert history.down_since([instance.pk, 99]) == {instance.pk: at}
 
 
 def test_many_outages_are_counted(instance: RdsInstance) -> None:
@@ -140,7 +140,7 @@ def test_other_instances_and_older_checks_are_left_out(instance: RdsInstance) ->
 def test_a_bar_shows_its_worst_check(instance: RdsInstance) -> None:
     check(instance, NOON - timedelta(minutes=1))
     check(instance, NOON - timedelta(minutes=2), Health.DEGRADED)
-    strip = health_strip.of(health_history.last_day(instance, NOON), NOON)
+    strip = health_chart.of(history.last_day(instance, NOON), NOON)
     assert strip.columns[-2].title == "11:45–12:00: degraded, 2 checks"
     assert strip.columns[0].title.endswith("no check")
 
@@ -148,7 +148,7 @@ def test_a_bar_shows_its_worst_check(instance: RdsInstance) -> None:
 def test_latency_is_a_median_and_a_percentile(instance: RdsInstance) -> None:
     for minute in range(100):
         check(instance, NOON - timedelta(minutes=minute), latency_ms=10 + minute)
-    strip = health_strip.of(health_history.last_day(instance, NOON), NOON)
+    strip = health_chart.of(history.last_day(instance, NOON), NOON)
     assert "median 60 ms, 95 % of checks within 104 ms" in strip.latency
 
 
@@ -156,7 +156,7 @@ def test_the_line_breaks_where_nothing_is_known(instance: RdsInstance) -> None:
     for hours in (0, 1, 2):
         known = None if hours == 1 else 5.0
         check(instance, NOON - timedelta(hours=hours), latency_ms=known)
-    assert len(health_strip.of(health_history.last_day(instance, NOON), NOON).lines) == 2
+    assert len(health_chart.of(history.last_day(instance, NOON), NOON).lines) == 2
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_an_instance_deleted_during_its_test_leaves_nothing(
 ) -> None:
     row = RdsInstance.objects.get(pk=2)
     RdsInstance.objects.filter(pk=2).delete()
-    examinations.remember([Checked(row, ())])
+    last_checks.remember([Checked(row, ())])
     assert not InstanceExamination.objects.exists()
 
 
@@ -322,7 +322,7 @@ def test_the_switch_is_recorded(admin_client: Client, active: bool) -> None:
 
 
 def test_the_line_shown_does_the_same(instance: RdsInstance) -> None:
-    line = switching.command(instance, active=False)
+    line = activation.command(instance, active=False)
     call_command(*line.split("manage.py ")[1].split())
     instance.refresh_from_db()
     assert not instance.is_active
@@ -343,7 +343,7 @@ def test_the_master_stays_in_use(admin_client: Client) -> None:
 
 def test_what_became_the_master_meanwhile_stays_in_use(instance: RdsInstance) -> None:
     RdsInstance.objects.filter(pk=2).update(is_master=True)
-    assert not switching.switch(instance, active=False)
+    assert not activation.switch(instance, active=False)
 
 
 def test_who_was_second_is_told(admin_client: Client) -> None:
@@ -377,9 +377,9 @@ def test_the_form_leaves_the_use_alone(admin_client: Client, instance: RdsInstan
 def test_many_routes_are_not_counted_to_the_end(
     instance: RdsInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(switching, "MOST_ROUTES", 10)
+    monkeypatch.setattr(activation, "MOST_ROUTES", 10)
     routes(2, 12)
-    assert switching.holdings(instance).routes_in_words == "more than 10"
+    assert activation.holdings(instance).routes_in_words == "more than 10"
 
 
 def fleet_of(count: int, checks: int = 0) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from tenants import live_lookup
-from tenants.live_lookup import Live, ask
-from tenants.lookup import find
+from tenants.find import live_lookup
+from tenants.find.live_lookup import Live, ask
+from tenants.find.lookup import find
 from tenants.models import RdsInstance
 from tests.caches import register, run_sync
 from tests.instances import Instance, InstanceFleet

@@ -10,9 +10,10 @@ import pytest
 from django.test import Client
 
 from activity.models import Activity
-from tenants import contract, live_tenant
-from tenants.live_slots import slot
+from tenants.fleet import contract
+from tenants.fleet.live_limit import slot
 from tenants.models import RdsInstance, Tenant
+from tenants.summaries import live_tenant
 from tests.caches import register, run_sync
 from tests.instances import Instance, InstanceFleet
 from tests.pages import text_of

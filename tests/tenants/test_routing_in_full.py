@@ -12,8 +12,8 @@ from pytest_django import Settings
 from syncs.models import BucketDigest, Confirmation, RunState
 from syncs.transfer import digest
 from syncs.transfer.digest import Signature
-from tenants import directory
 from tenants.models import RdsInstance
+from tenants.routes import directory
 from tests.caches import counts, part, query, register, run_sync, withheld
 from tests.instances import Instance, InstanceFleet
 from tests.plain_routes import cached, expected

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from common.errors import UsageError
-from tenants import searching
+from tenants.find.search import MOST, Found, email_begins, name_begins, search
 from tenants.models import Tenant, UserRoute
-from tenants.searching import Found, search
 from tests.caches import query
 from tests.rows import instance_row
 
@@ -134,7 +135,7 @@ def test_an_id_comes_before_names_and_once() -> None:
 
 
 def test_the_first_are_shown_of_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(searching, "MOST", 2)
+    monkeypatch.setattr("tenants.find.search.MOST", 2)
     instance_row(1)
     for letter in "abc":
         route(letter, f"x{letter}@example.com", "X")
@@ -194,10 +195,12 @@ def test_letters_that_look_like_others_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "index"),
-    [("email_begins", "routes_by_email"), ("name_begins", "routes_by_name")],
+    ("narrowed", "index"),
+    [(email_begins, "routes_by_email"), (name_begins, "routes_by_name")],
 )
-def test_the_searches_of_routes_read_their_index_in_its_order(kind: str, index: str) -> None:
+def test_the_searches_of_routes_read_their_index_in_its_order(
+    narrowed: Callable[[QuerySet[UserRoute], str], QuerySet[UserRoute]], index: str
+) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO user_routes (source_id, email, email_key, remote_instance_id, on_master, "
@@ -206,7 +209,7 @@ def test_the_searches_of_routes_read_their_index_in_its_order(kind: str, index: 
             "FROM generate_series(1, 5000) AS n"
         )
         cursor.execute("ANALYZE user_routes")
-    chosen = getattr(searching, kind)(UserRoute.objects.all(), "u")
-    plan = chosen[: searching.MOST].explain()
+    chosen = narrowed(UserRoute.objects.all(), "u")
+    plan = chosen[:MOST].explain()
     assert f"using {index}" in plan
     assert "Sort" not in plan.replace("Sort Key", "") or "Presorted" in plan

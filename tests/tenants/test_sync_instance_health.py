@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from syncs.models import Confirmation, RunState, TargetState
+from tenants.health.probe import Vitals
 from tenants.jobs.sync_instance_health import KEPT
 from tenants.models import InstanceCheck, RdsInstance
-from tenants.vitals import Vitals
 from tests.caches import everything, part, register, run_sync
 from tests.instances import InstanceFleet
 
@@ -91,7 +91,7 @@ def test_what_vital_signs_mean(seen: Vitals, health: str, words: list[str]) -> N
 def test_a_degraded_instance_says_why(
     registered: InstanceFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tenants.vitals.SLOW_MS", 0)
+    monkeypatch.setattr("tenants.health.probe.SLOW_MS", 0)
     run = run_sync("instance_health")
     assert run.state == RunState.SUCCEEDED
     assert known().health == "degraded"

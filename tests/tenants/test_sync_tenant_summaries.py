@@ -10,8 +10,8 @@ from django.core.management import call_command
 
 from common.errors import UsageError
 from syncs.models import Confirmation, RunState, SyncRun, TargetState, Trigger, WithheldRow
-from tenants import tenant_merge
 from tenants.models import RdsInstance, Tenant, TenantChange, TenantDailyCount
+from tenants.summaries import merge
 from tests.caches import counts, part, query, register, run_sync
 from tests.instances import Instance, InstanceFleet
 
@@ -365,13 +365,13 @@ def test_a_row_without_id_and_with_undecodable_text_is_withheld(
 def test_an_instance_changed_while_it_is_read_is_not_published(
     filled: InstanceFleet, monkeypatch: pytest.MonkeyPatch, change: dict[str, object]
 ) -> None:
-    plan = tenant_merge.plan
+    plan = merge.plan
 
     def changing(*args: Any) -> None:
         plan(*args)
         RdsInstance.objects.filter(pk=3).update(**change)
 
-    monkeypatch.setattr(tenant_merge, "plan", changing)
+    monkeypatch.setattr(merge, "plan", changing)
     run = run_sync("tenant_summaries")
     assert run.state == RunState.PARTIAL
     assert "was changed or removed while it was read" in part(run, 3).error
@@ -382,13 +382,13 @@ def test_an_instance_changed_while_it_is_read_is_not_published(
 def test_an_instance_deleted_while_it_is_read_takes_no_other_with_it(
     filled: InstanceFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = tenant_merge.plan
+    plan = merge.plan
 
     def deleting(*args: Any) -> None:
         plan(*args)
         RdsInstance.objects.filter(pk=3).delete()
 
-    monkeypatch.setattr(tenant_merge, "plan", deleting)
+    monkeypatch.setattr(merge, "plan", deleting)
     run = run_sync("tenant_summaries")
     assert part(run, 3).state == TargetState.FAILED
     assert set(Tenant.objects.values_list("instance_id", flat=True)) == {1, 2}

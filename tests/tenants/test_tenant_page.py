@@ -13,8 +13,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from activity.models import Activity
 from syncs.models import RunState, SyncRun, TargetState
-from tenants import tenant_history, tenant_users
-from tenants.admin import count_chart
+from tenants.admin.tenant import count_chart
 from tenants.models import (
     GhostUser,
     RdsInstance,
@@ -23,6 +22,8 @@ from tenants.models import (
     TenantDailyCount,
     UserRoute,
 )
+from tenants.routes import of_tenant
+from tenants.summaries import history
 from tests.pages import said, text_of
 from tests.rows import confirmation, ended_run, instance_row, run_part, staff
 
@@ -123,14 +124,14 @@ def test_its_users_come_page_by_page(tenant: Tenant) -> None:
         route(number)
     route(8, "user003@example.com")  # the same key, another account
     route(9, remote_tenant_id="18")
-    pages, seen = [tenant_users.page(tenant, size=3)], []
+    pages, seen = [of_tenant.page(tenant, size=3)], []
     while pages[-1].after:
-        pages.append(tenant_users.page(tenant, after=pages[-1].after, size=3))
+        pages.append(of_tenant.page(tenant, after=pages[-1].after, size=3))
     seen = [[row.pk for row in one.rows] for one in pages]
     assert seen == [["1", "2", "3"], ["8", "4", "5"], ["6", "7"]]
-    back = tenant_users.page(tenant, before=pages[-1].before, size=3)
+    back = of_tenant.page(tenant, before=pages[-1].before, size=3)
     assert [row.pk for row in back.rows] == ["8", "4", "5"]
-    first = tenant_users.page(tenant, before=back.before, size=3)
+    first = of_tenant.page(tenant, before=back.before, size=3)
     assert ([row.pk for row in first.rows], first.before) == (["1", "2", "3"], "")
     assert pages[0].count == 8
 
@@ -161,7 +162,7 @@ def test_a_place_that_is_gone_leads_to_the_beginning(
 def test_days_without_a_count_are_gaps(tenant: Tenant) -> None:
     for ago, users in {9: 5, 8: 6, 7: None, 3: 8, 1: 7, 200: 1}.items():
         day(tenant, ago, users)
-    days = tenant_history.daily_counts(tenant, NOON)
+    days = history.daily_counts(tenant, NOON)
     assert [one.users for one in days] == [5, 6, None, None, None, None, 8, None, 7, None]
     drawn = count_chart.charts(days)[0]
     assert len(drawn.lines) == 3
@@ -172,7 +173,7 @@ def test_days_without_a_count_are_gaps(tenant: Tenant) -> None:
 
 def test_counts_that_were_never_known_draw_nothing(tenant: Tenant) -> None:
     day(tenant, 0, 3, None)
-    drawn = count_chart.charts(tenant_history.daily_counts(tenant, NOON))
+    drawn = count_chart.charts(history.daily_counts(tenant, NOON))
     words = ["Users: 3 on 2026-05-04.", "Locations: no count on 1 of 1 day."]
     assert [(chart.words, chart.lines) for chart in drawn] == [(said, ()) for said in words]
 
@@ -208,10 +209,10 @@ def test_its_history_survives_pruned_runs(admin_client: Client, tenant: Tenant) 
 
 
 def test_a_long_history_is_cut(tenant: Tenant) -> None:
-    for number in range(tenant_history.CHANGES + 1):
+    for number in range(history.CHANGES + 1):
         change(tenant, KINDS.NAME, number)
-    found, more = tenant_history.changes(tenant)
-    assert (len(found), more) == (tenant_history.CHANGES, True)
+    found, more = history.changes(tenant)
+    assert (len(found), more) == (history.CHANGES, True)
 
 
 def test_its_instance_alone_is_synced(client: Client, tenant: Tenant) -> None:

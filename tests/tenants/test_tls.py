@@ -10,7 +10,8 @@ import pytest
 
 from localfleet.server import Server
 from syncs.errors import LoginRefused, SourceError, TlsRefused
-from tenants import checking, fleet
+from tenants.fleet import connections
+from tenants.health import checks
 from tenants.models import RdsInstance
 from tests.caches import register
 from tests.certificates import Authority
@@ -46,7 +47,7 @@ def secure(
 def enter(instance: Instance, **fields: str) -> bool:
     """Whether the connection is encrypted; raises what RAINBO says when it is refused."""
     row = register(instance, **({"ssl_mode": "verify-full", "ssl_ca": OURS.pem} | fields))
-    with fleet.connect(row, "test") as source:
+    with connections.connect(row, "test") as source:
         return bool(source.pgconn.ssl_in_use)
 
 
@@ -114,7 +115,7 @@ def test_the_file_of_the_ca_is_private_and_goes(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     row = register(secure("127.0.0.1"), ssl_mode="verify-full", ssl_ca=OURS.pem)
-    with fleet.connect(row, "test"):
+    with connections.connect(row, "test"):
         (file,) = tmp_path.iterdir()
         assert file.stat().st_mode & 0o777 == 0o600
     assert list(tmp_path.iterdir()) == []
@@ -122,7 +123,7 @@ def test_the_file_of_the_ca_is_private_and_goes(
 
 def test_check_fleet_has_nothing_to_warn_of(secure: Callable[[str], Instance]) -> None:
     row = register(secure("127.0.0.1"), ssl_mode="verify-full", ssl_ca=OURS.pem)
-    (checked,) = checking.check_fleet([row])
+    (checked,) = checks.check_fleet([row])
     assert {finding.level for finding in checked.findings} == {"ok"}
     assert checked.findings[0].text == "reached, encrypted (ssl mode verify-full)"
 

@@ -10,9 +10,9 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from common import manage_command
 from common.errors import UsageError
-from tenants import registration
+from tenants.fleet import registration
+from tenants.fleet.registration import Wish
 from tenants.models.instance import AuthMethod, SslMode
-from tenants.registration import Wish
 
 PLAIN = (
     ("name", "what people call it"),

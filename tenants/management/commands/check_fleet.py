@@ -10,10 +10,10 @@ from rich.text import Text
 
 from common.errors import UsageError
 from common.terminal import printable_line
-from tenants import checking, examinations
-from tenants.checking import Checked
-from tenants.command import add_rds
-from tenants.findings import Finding, Level
+from tenants.health import checks, last_checks
+from tenants.health.checks import Checked
+from tenants.health.findings import Finding, Level
+from tenants.management.base import add_rds
 from tenants.models import RdsInstance
 
 COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "bold red"}
@@ -27,9 +27,9 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
     def handle(self, *args: object, **given: Any) -> None:
-        checked = checking.check_fleet(_instances(given["rds"]))
-        examinations.remember(checked)
-        master = [] if given["rds"] else checking.check_master()
+        checked = checks.check_fleet(_instances(given["rds"]))
+        last_checks.remember(checked)
+        master = [] if given["rds"] else checks.check_master()
         if given["json"]:
             self.stdout.write(json.dumps(_document(checked, master), indent=2))
         else:

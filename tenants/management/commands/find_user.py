@@ -8,9 +8,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from common.errors import UsageError
 from common.terminal import printable, printable_line
-from tenants import live_lookup, lookup_report
-from tenants.live_lookup import Live
-from tenants.searching import Found, search
+from tenants.find import live_lookup, report
+from tenants.find.live_lookup import Live
+from tenants.find.search import Found, search
 
 UNASKED = 3
 
@@ -46,10 +46,10 @@ class Command(BaseCommand):
 
     def _show(self, found: Found, live: Live | None, *, as_json: bool) -> None:
         if as_json:
-            document = lookup_report.document(found, live)
+            document = report.document(found, live)
             self.stdout.write(printable(json.dumps(document, indent=2, ensure_ascii=False)))
         else:
-            for line in lookup_report.lines(found, live):
+            for line in report.lines(found, live):
                 self.stdout.write(line)
         for problem in live.problems if live else ():
             self.stderr.write(printable_line(problem))

@@ -4,8 +4,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from syncs.engine.options import Options
-from tenants.command import InstanceSyncCommand
-from tenants.ghosts import parse_only
+from tenants.ghosts.policy import parse_only
+from tenants.management.base import InstanceSyncCommand
 
 
 class Command(InstanceSyncCommand):

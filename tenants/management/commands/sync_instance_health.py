@@ -1,4 +1,4 @@
-from tenants.command import InstanceSyncCommand
+from tenants.management.base import InstanceSyncCommand
 
 
 class Command(InstanceSyncCommand):

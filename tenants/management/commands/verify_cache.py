@@ -7,8 +7,8 @@ from django.core.management.base import BaseCommand, CommandParser
 from common.terminal import printable_line
 from syncs.management.base import actor
 from syncs.models import RunState, SyncRun
-from tenants import verifying
-from tenants.verifying import Proof
+from tenants.jobs import verify_cache
+from tenants.jobs.verify_cache import Proof
 
 CORRUPT, UNASKED = 1, 3
 ANSWERED = (RunState.SUCCEEDED, RunState.HELD)
@@ -21,8 +21,8 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
     def handle(self, *args: object, **given: Any) -> None:
-        proofs = list(verifying.against_digests())
-        asked = list(verifying.against_sources(actor()))
+        proofs = list(verify_cache.against_digests())
+        asked = list(verify_cache.against_sources(actor()))
         if given["json"]:
             self._document(proofs, asked)
         else:

@@ -1,0 +1,114 @@
+"""An e-mail's accounts side by side, as the page shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils.safestring import SafeString
+
+from common import markup
+from common.markup import Tone
+from common.text import counted, sentence
+from tenants.find import comparison
+from tenants.find.comparison import Account, Blank, Line, Value
+from tenants.find.live_lookup import Live
+from tenants.find.lookup import Lookup
+
+MOST = 50  # accounts, those that differ first
+
+
+@dataclass(frozen=True)
+class ShownLine:
+    """A field. cells: what each side has, by the side's name."""
+
+    label: str
+    cells: tuple[tuple[str, SafeString | str], ...]
+    state: SafeString | str
+    differs: bool
+
+
+@dataclass(frozen=True)
+class ShownAccount:
+    """row: where the directory has it. others: the fields that don't differ."""
+
+    title: str
+    row: str
+    sides: tuple[str, ...]
+    state: SafeString
+    differences: tuple[str, ...]
+    differing: tuple[ShownLine, ...]
+    others: tuple[ShownLine, ...]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """summary: what came of it in a sentence. more: accounts that are not shown."""
+
+    at: SafeString
+    summary: str
+    problems: tuple[str, ...]
+    accounts: tuple[ShownAccount, ...]
+    more: int
+
+
+def shown(found: Lookup, live: Live) -> Shown:
+    accounts = comparison.accounts(found, live)
+    differing_first = sorted(accounts, key=lambda account: account.is_same)
+    return Shown(
+        at=markup.moment(live.at, live.at),
+        summary=_summary(accounts, live),
+        problems=tuple(map(sentence, live.problems)),
+        accounts=tuple(_account(account, live.at) for account in differing_first[:MOST]),
+        more=max(0, len(accounts) - MOST),
+    )
+
+
+def _summary(accounts: tuple[Account, ...], live: Live) -> str:
+    answered = [not live.master.problem, *(not one.problem for one in live.instances.values())]
+    if not any(answered):
+        return "Nobody answered: what the cache has is above."
+    if not accounts:
+        return "No account there either."
+    different = sum(not account.is_same for account in accounts)
+    partly = "" if all(answered) else ", as far as they answered"
+    if not different:
+        be = "is" if len(accounts) == 1 else "are"
+        return f"{counted(len(accounts), 'account')} {be} the same everywhere{partly}."
+    verb = "differs" if different == 1 else "differ"
+    return f"{different:,} of {counted(len(accounts), 'account')} {verb}{partly}."
+
+
+def _account(account: Account, now: datetime) -> ShownAccount:
+    differences = (*comparison.on_master(account), *comparison.on_instance(account))
+    sides = ("in the cache", "on the master", f"on {account.at}")
+    same = account.is_same
+    lines = [_line(line, sides, now) for line in account.lines]
+    return ShownAccount(
+        title=sentence(account.title).removesuffix("."),
+        row=sentence(f"{account.row} of the directory") if account.row else "",
+        sides=sides,
+        state=markup.badge("the same", Tone.GOOD) if same else markup.badge("differs", Tone.BAD),
+        differences=tuple(sentence(d.removeprefix(f"{account.name}: ")) for d in differences),
+        differing=tuple(line for line in lines if line.differs),
+        others=tuple(line for line in lines if not line.differs),
+    )
+
+
+def _line(line: Line, sides: tuple[str, ...], now: datetime) -> ShownLine:
+    values = (line.cached, line.master, line.there)
+    word = markup.quiet("same" if len(line.known) > 1 else "–")
+    return ShownLine(
+        label=line.label,
+        cells=tuple((side, _cell(v, now)) for side, v in zip(sides, values, strict=True)),
+        state=markup.badge("differs", Tone.BAD) if line.differs else word,
+        differs=line.differs,
+    )
+
+
+def _cell(value: Value, now: datetime) -> SafeString | str:
+    if isinstance(value, Blank):
+        return markup.quiet(value.value)
+    if isinstance(value, datetime):
+        return markup.moment(value, now)
+    return markup.quiet("unknown") if value is None else str(value)

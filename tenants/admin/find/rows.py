@@ -1,0 +1,161 @@
+"""What was found, as rows of tables: each with the links that its reader may follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self, TypeVar
+
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from common import markup
+from common.markup import Tone
+from tenants.admin.instance.health_chart import HEALTH_TONES
+from tenants.admin.tenant import badges
+from tenants.admin.tenant.badges import STATUS_TONES
+from tenants.find.search import Found, Matches
+from tenants.models import RouteRemoval, Tenant
+from tenants.routes.queries import Route, instance_called
+
+T = TypeVar("T")
+Cells = tuple[tuple[str, SafeString | str], ...]  # a column's name and what stands in it
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A list of what a term may also mean. key: names it in the page. names: of its columns."""
+
+    key: str
+    title: str
+    rows: tuple[Cells, ...]
+    more: bool = False
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _ in self.rows[0]]
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Who looks, and so which pages lead on."""
+
+    tenants: bool
+    instances: bool
+    runs: bool
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> Self:
+        may = request.user.has_perm
+        return cls(
+            may("tenants.view_tenant"), may("tenants.view_rdsinstance"), may("syncs.view_syncrun")
+        )
+
+    def row(self, route: Route, now: datetime) -> Cells:
+        """An account of the e-mail that was asked for."""
+        hidden = route.withheld_reason
+        return (
+            ("tenant", self._tenant(route)),
+            ("instance", self._instance(route)),
+            *_person(route),
+            ("changed there", markup.age(route.source_updated_at, now, missing="unknown")),
+            *([("why it is hidden", markup.brief(hidden))] if hidden else ()),
+        )
+
+    def like_it(self, route: Route) -> Cells:
+        """An account of another e-mail."""
+        url = reverse("find", query={"q": route.email})
+        link = _link(url, route.email)
+        hidden = markup.badge("withheld", Tone.WARNING, route.withheld_reason or "")
+        mail = format_html("{} {}", link, hidden) if route.withheld_reason else link
+        return (
+            ("e-mail", mail),
+            ("tenant", self._tenant(route)),
+            ("instance", self._instance(route)),
+            *_person(route),
+        )
+
+    def tenant(self, tenant: Tenant, now: datetime) -> Cells:
+        url = reverse("admin:tenants_tenant_change", args=[tenant.pk])
+        named = {"instance": tenant.instance_id, "tenant": tenant.remote_id}
+        routes = reverse("admin:tenants_userroute_changelist", query=named)
+        return (
+            ("tenant", _link(url, tenant.name)),
+            ("id", f"{tenant.instance_id}:{tenant.remote_id}"),
+            ("instance", self._place(tenant.instance_id, str(tenant.instance))),
+            ("status", badges.status_badge(tenant)),
+            ("users", markup.number(tenant.user_count)),
+            ("routes", _link(routes, "its routes")),
+            ("refreshed", markup.age(tenant.cache_refreshed_at, now)),
+        )
+
+    def removal(self, removal: RouteRemoval, now: datetime) -> SafeString:
+        """`removed … from tenant 7 on instance 2 (run 12)`"""
+        run = f"run {removal.run_id}"
+        url = reverse("admin:syncs_syncrun_change", args=[removal.run_id])
+        return format_html(
+            "Removed {} from tenant {} on {} ({}).",
+            markup.moment(removal.removed_at, now),
+            removal.remote_tenant_id,
+            instance_called(removal.remote_instance_id),
+            _link(url, run) if self.runs else run,
+        )
+
+    def _tenant(self, route: Route) -> SafeString | str:
+        if route.tenant_pk is None:
+            return markup.quiet(f"tenant {route.tenant_id}, not yet read")
+        name = f"{route.tenant_name}"
+        url = reverse("admin:tenants_tenant_change", args=[route.tenant_pk])
+        status = str(route.tenant_status)
+        state = markup.badge(status, STATUS_TONES.get(status, Tone.QUIET))
+        gone = markup.badge("vanished", Tone.BAD) if route.tenant_vanished_at else ""
+        return format_html("{} {} {}", _link(url, name) if self.tenants else name, state, gone)
+
+    def _instance(self, route: Route) -> SafeString | str:
+        if route.instance_pk is None:
+            return markup.quiet(f"{instance_called(route.instance_id)}, not registered")
+        name = f"instance {route.instance_pk} ({route.instance_name})"
+        health = str(route.instance_health)
+        state = markup.badge(health, HEALTH_TONES[health]) if self.instances else ""
+        if not route.instance_active:
+            state = markup.badge("not active", Tone.QUIET)
+        return format_html("{} {}", self._place(route.instance_pk, name), state)
+
+    def _place(self, pk: int, name: str) -> SafeString | str:
+        url = reverse("admin:tenants_rdsinstance_change", args=[pk])
+        return _link(url, name) if self.instances else name
+
+
+def kinds(found: Found, viewer: Viewer, now: datetime) -> list[Kind]:
+    """What else the term may mean, as far as the viewer may see it."""
+
+    def tenant(row: Tenant) -> Cells:
+        return viewer.tenant(row, now)
+
+    made = [
+        _kind("begin", "E-mails that begin so", found.begin, viewer.like_it),
+        _kind("named", "People whose names begin so", found.named, viewer.like_it),
+    ]
+    if viewer.tenants:
+        made.append(_kind("tenants", "Tenants", found.tenants, tenant))
+    return [kind for kind in made if kind.rows]
+
+
+def _kind(key: str, title: str, found: Matches[T], shown: Callable[[T], Cells]) -> Kind:
+    return Kind(key, title, tuple(map(shown, found.rows)), found.more)
+
+
+def _person(route: Route) -> Iterator[tuple[str, Any]]:
+    yield "user", route.user_name or markup.quiet("name unknown")
+    yield "user's id", route.user_id
+    status = route.status
+    active = bool(status) and str(status).lower() == "active"
+    tone = Tone.GOOD if active else Tone.QUIET
+    yield "status", markup.badge(status, tone) if status else markup.quiet("unknown")
+
+
+def _link(url: str, words: str) -> SafeString:
+    return format_html('<a class="link" href="{}">{}</a>', url, words)

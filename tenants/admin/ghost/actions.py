@@ -1,0 +1,60 @@
+"""Syncing the ghost users of one admin, or of one instance, from the console: by POST only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.views.decorators.http import require_POST
+
+from activity.log import record
+from common.errors import RainboError, UsageError
+from syncs import tasks
+from syncs.engine import runs
+from syncs.engine.options import Options
+from syncs.models import Trigger
+from tenants.fleet import targets
+from tenants.ghosts import coverage, policy
+
+RUN = "syncs.run_sync"
+SYNC = "ghost_users"
+
+
+@require_POST
+def sync_view(request: HttpRequest, **_: Any) -> HttpResponse:
+    """Request a run for the admin, the instance, or the one on the other; a worker executes it."""
+    if not request.user.has_perm(RUN):
+        raise PermissionDenied
+    try:
+        options = wish(request.POST.get("admin", ""), request.POST.get("instance", ""))
+        run = runs.request(SYNC, options, Trigger.BUTTON, request.user.get_username())
+    except RainboError as error:
+        messages.error(request, str(error))
+        return HttpResponseRedirect(reverse("admin:tenants_ghostuser_changelist"))
+    record(request, "run.requested", run, after={"options": run.options})
+    tasks.ring(run)
+    messages.success(request, f"Run {run.pk} was requested. A worker takes it up.")
+    return HttpResponseRedirect(reverse("admin:syncs_syncrun_change", args=[run.pk]))
+
+
+def wish(admin: str, instance: str) -> Options:
+    """Raises UsageError for an admin or an instance that no run could take."""
+    if not admin and not instance:
+        raise UsageError("say whose ghost users, or on which instance")
+    only = (admin,) if admin else ()
+    chosen = policy.parse_only(only)
+    if instance:
+        _check_instance(instance, chosen)
+    return Options(only=only, targets=(instance,) if instance else ())
+
+
+def _check_instance(instance: str, only: set[int]) -> None:
+    """In use, or with a leaver's ghost user that a run may still take away."""
+    if not (instance.isascii() and instance.isdecimal() and len(instance) < 10):
+        raise UsageError(f"no instance id: {instance}")
+    leaving = policy.inactive_with_leavers(coverage.wanted_ids(), only)
+    if int(instance) not in {row.pk for row in leaving}:
+        targets.check_ids([int(instance)])

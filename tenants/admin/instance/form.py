@@ -1,0 +1,102 @@
+"""The form of an instance. Its password goes in and never comes out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from unfold.widgets import (
+    UnfoldAdminPasswordWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminURLInputWidget,
+)
+
+from common.encryption import CredentialError
+from common.errors import UsageError
+from tenants.fleet.validation import broken_rules
+from tenants.models import RdsInstance
+
+NEVER_SHOWN = (
+    "It is never shown. Leave it empty to keep the stored one; enter it again when host, port, "
+    "user, CA or the way to log in change, or the ssl mode becomes weaker."
+)
+
+
+class PemField(forms.CharField):
+    """Text of several lines, the same to us whatever line ends a browser sends."""
+
+    def to_python(self, value: Any) -> str:
+        return "\n".join(str(super().to_python(value)).splitlines())
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return self.to_python(initial) != self.to_python(data)
+
+
+class InstanceForm(forms.ModelForm[RdsInstance]):
+    new_password = forms.CharField(
+        label="Password",
+        required=False,
+        strip=False,
+        max_length=1024,
+        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
+    )
+    app_url = forms.URLField(
+        label="App URL",
+        required=False,
+        max_length=200,
+        assume_scheme="https",
+        help_text="where the tenants of this instance sign in",
+        widget=UnfoldAdminURLInputWidget,
+    )
+    ssl_ca = PemField(
+        label="CA certificates (PEM)",
+        required=False,
+        help_text="empty: the system's own",
+        widget=UnfoldAdminTextareaWidget,
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.is_new = self.instance.pk is None
+        self.sealed = False  # whether the password was sealed anew
+        if "new_password" not in self.fields:  # a person who may only look
+            return
+        if self.is_new:
+            self.fields["new_password"].required = True
+            self.fields["id"].initial = RdsInstance.next_id()
+        else:
+            self.fields["new_password"].help_text = NEVER_SHOWN
+
+    def clean_is_master(self) -> bool:
+        wanted = bool(self.cleaned_data["is_master"])
+        others = RdsInstance.objects.filter(is_master=True).exclude(pk=self.instance.pk)
+        if wanted and (other := others.first()):
+            raise forms.ValidationError(
+                f"{other} is the master, and there is only one: take the mark from it first"
+            )
+        return wanted
+
+    def clean_ssl_ca(self) -> str:
+        """The stored text where only its line ends differ: the password is bound to it."""
+        if "ssl_ca" in self.changed_data:
+            return str(self.cleaned_data["ssl_ca"])
+        return self.instance.ssl_ca
+
+    def _post_clean(self) -> None:
+        """Seal the password for the settings as they are now, or see whether the old one fits."""
+        before = None if self.is_new else self.instance.binding
+        super()._post_clean()  # type: ignore[misc]  # Django's own hook, untyped
+        if not self.errors:
+            for name, words in broken_rules(self.instance).items():
+                self.add_error(name, words)
+        if self.errors:
+            return
+        password = self.cleaned_data.get("new_password")
+        self.sealed = bool(password) or self.instance.binding != before
+        try:
+            if password:
+                self.instance.set_password(password)
+            elif self.sealed:
+                self.instance.reseal()
+        except (CredentialError, UsageError) as error:
+            self.add_error("new_password", str(error))

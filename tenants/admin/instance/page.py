@@ -1,0 +1,232 @@
+"""What an instance's page tells, read in a fixed number of queries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Count, Q
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from common import manage_command, markup
+from common.markup import Tone
+from syncs.admin.badges import TARGET_TONES
+from syncs.engine import registry
+from syncs.models import RunTarget
+from syncs.reports import run_report
+from syncs.status import queries, recent
+from syncs.status.freshness import State
+from syncs.status.queries import TargetStatus
+from tenants.admin.ghost.badges import coverage_counts
+from tenants.admin.instance import health_chart
+from tenants.admin.instance.health_chart import HEALTH_TONES
+from tenants.ghosts import coverage
+from tenants.health import history, last_checks, overview
+from tenants.health.findings import Level
+from tenants.health.last_checks import Examined
+from tenants.models import InstanceCheck, RdsInstance, Tenant
+
+FRESHNESS_TONES: dict[State, Tone] = {
+    State.ON_TIME: Tone.GOOD,
+    State.LATE: Tone.WARNING,
+    State.STALE: Tone.BAD,
+    State.UNKNOWN: Tone.QUIET,
+}
+LEVEL_TONES: dict[Level, Tone] = {
+    Level.OK: Tone.GOOD,
+    Level.WARNING: Tone.WARNING,
+    Level.ERROR: Tone.BAD,
+}
+Pairs = list[tuple[str, Any]]
+
+
+@dataclass(frozen=True)
+class SyncLine:
+    """What one sync last did with the instance."""
+
+    title: str
+    state: SafeString
+    counts: str
+    run: SafeString
+    confirmed: SafeString
+    fresh: SafeString
+    words: str
+
+
+def context(instance: RdsInstance) -> dict[str, Any]:
+    """What the page's templates show beside the form."""
+    now = timezone.now()
+    last = InstanceCheck.objects.filter(instance=instance).order_by("-minute").first()
+    last_day = history.last_day(instance, now)
+    return {
+        "headline": _headline(instance, now),
+        "health": health_chart.of(last_day, now),
+        "check_facts": _check_facts(instance, last, now),
+        "sync_lines": _sync_lines(instance, now),
+        "coverage": _coverage(instance),
+        "tenant_counts": _tenant_counts(instance),
+        "examination": _examination(last_checks.last_of(instance), now),
+        "commands": {
+            "test": manage_command.line(f"check_fleet --rds {instance.pk}"),
+            "check": manage_command.line(f"sync_instance_health --rds {instance.pk}"),
+        },
+    }
+
+
+def use(instance: RdsInstance) -> SafeString:
+    """Whether it is in use, and whether it is the master."""
+    words, tone = ("active", Tone.GOOD) if instance.is_active else ("inactive", Tone.QUIET)
+    master = markup.badge("master", Tone.BUSY) if instance.is_master else ""
+    return format_html("{} {}", markup.badge(words, tone), master)
+
+
+def fresh(target: TargetStatus) -> SafeString:
+    why = target.reason.words if target.reason else ""
+    state = target.freshness.state
+    return markup.badge(state.label, FRESHNESS_TONES[state], why)
+
+
+def skew_in_words(skew_ms: float | None) -> str:
+    """Its clock beside ours: the sign is said in a word."""
+    if skew_ms is None:
+        return ""
+    side = "ahead of" if skew_ms > 0 else "behind"
+    return f"{abs(skew_ms):,.0f} ms {side} ours"
+
+
+def _headline(instance: RdsInstance, now: datetime) -> dict[str, Any]:
+    return {
+        "health": markup.badge(instance.health, HEALTH_TONES[instance.health]),
+        "use": use(instance),
+        "checked": markup.moment(instance.last_check_at, now),
+        "error": instance.last_error,
+        "waits": overview.waits_for(instance),
+    }
+
+
+def _check_facts(instance: RdsInstance, last: InstanceCheck | None, now: datetime) -> Pairs:
+    unknown = markup.quiet("unknown")
+    in_use = unknown
+    if last is not None and last.connections is not None:
+        most = f"{last.max_connections:,}" if last.max_connections is not None else "?"
+        in_use = format_html('<span class="number">{} of {}</span>', f"{last.connections:,}", most)
+    return [
+        ("server version", instance.server_version or unknown),
+        ("latency", health_chart.milliseconds(last.latency_ms if last else None)),
+        ("clock", skew_in_words(last.skew_ms if last else None) or unknown),
+        ("connections in use", in_use),
+        ("last check", markup.moment(instance.last_check_at, now)),
+        ("address", f"{instance.host}:{instance.port}/{instance.database}"),
+        ("identity", instance.identity or markup.quiet("not met yet")),
+        ("restored from a copy of", instance.copy_of or markup.quiet("no other instance")),
+    ]
+
+
+def _sync_lines(instance: RdsInstance, now: datetime) -> list[SyncLine]:
+    """Of the syncs that take this instance, and of those that once took it."""
+    key = str(instance.pk)
+    status = queries.status(now)
+    parts = recent.last_parts_of(key, [sync.name for sync in registry.all_syncs()])
+    lines = []
+    for sync in status.syncs:
+        target = next((target for target in sync.targets if target.key == key), None)
+        if target is not None or sync.name in parts:
+            lines.append(sync_line(sync.title, target, parts.get(sync.name), now))
+    return lines
+
+
+def sync_line(
+    title: str, target: TargetStatus | None, part: RunTarget | None, now: datetime
+) -> SyncLine:
+    confirmed_at = target.confirmed_at if target else None
+    reason = target.reason.words if target and target.reason else ""
+    said = [part.note, part.error] if part else []
+    return SyncLine(
+        title=title,
+        state=markup.badge(part.state, TARGET_TONES[part.state]) if part else markup.quiet("none"),
+        counts=_counts(part) if part else "",
+        run=_run_link(part, now) if part else markup.quiet("not in its last runs"),
+        confirmed=markup.age(confirmed_at, now) if target else markup.quiet("takes no part"),
+        fresh=fresh(target) if target else markup.badge("takes no part", Tone.QUIET),
+        words="; ".join(filter(None, [*(words for words in said if words not in reason), reason])),
+    )
+
+
+def _counts(part: RunTarget) -> str:
+    wished = part.state == "held"
+    known = [(name, getattr(part, name)) for name in run_report.COUNTS]
+    counts = [run_report.count_in_words(n, c, wished=wished) for n, c in known if c is not None]
+    return ", ".join(counts)
+
+
+def _run_link(part: RunTarget, now: datetime) -> SafeString:
+    url = reverse("admin:syncs_syncrun_change", args=[part.run_id])
+    ended = part.run.finished_at
+    when = markup.age(ended, now) if ended else markup.quiet("under way")
+    return format_html('<a class="link" href="{}">run {}</a>, {}', url, part.run_id, when)
+
+
+def _coverage(instance: RdsInstance) -> dict[str, Any]:
+    wanted = coverage.wanted_ids()
+    tally = coverage.by_instance(wanted, [instance])[instance.pk]
+    named = {"instance__id__exact": instance.pk}
+    return {
+        "counts": coverage_counts(tally),
+        "wanted": f"{len(wanted):,}",
+        "confirmed": f"{tally.counts[coverage.Coverage.CONFIRMED]:,}",
+        "trouble": _trouble(tally.trouble),
+        "url": reverse("admin:tenants_ghostuser_all", query=named),
+    }
+
+
+def _trouble(count: int) -> str:
+    if not count:
+        return ""
+    return f"{count:,} {'is not as it' if count == 1 else 'are not as they'} should be"
+
+
+def _tenant_counts(instance: RdsInstance) -> dict[str, Any]:
+    rows: Any = Tenant.objects.filter(instance=instance).order_by().values("status")
+    present, vanished = Count("pk", filter=Q(vanished_at=None)), Count("vanished_at")
+    counted = rows.annotate(present=present, vanished=vanished)
+    here = {row["status"]: row["present"] for row in counted if row["present"]}
+    gone = sum(row["vanished"] for row in counted)
+    named = {"instance__id__exact": instance.pk}
+    return {
+        "by_status": [(status, markup.number(here[status])) for status in sorted(here)],
+        "any": bool(counted),
+        "all": markup.number(sum(here.values())),
+        "vanished": markup.number(gone) if gone else "",
+        "url": reverse("admin:tenants_tenant_changelist", query=named),
+    }
+
+
+def _examination(found: Examined | None, now: datetime) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "at": markup.moment(found.at, now),
+        "summary": _gravity(found),
+        "findings": [
+            (markup.badge(finding.level, LEVEL_TONES[finding.level]), finding.text)
+            for finding in found.findings
+        ],
+    }
+
+
+def _gravity(found: Examined) -> str:
+    errors, warnings = found.count(Level.ERROR), found.count(Level.WARNING)
+    words = [
+        _some(errors, "error"),
+        _some(warnings, "warning"),
+        f"{found.count(Level.OK)} as it should be",
+    ]
+    return ", ".join(filter(None, words))
+
+
+def _some(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}" if count else ""

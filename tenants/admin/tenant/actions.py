@@ -1,0 +1,68 @@
+"""Reading a tenant live and syncing its instance, from its page: by POST, by those who may."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.views.decorators.http import require_POST
+
+from activity.log import record
+from syncs import tasks
+from syncs.engine import runs
+from syncs.engine.options import Options
+from syncs.models import Trigger
+from tenants.admin.tenant import page
+from tenants.fleet.live_limit import Busy, slot
+from tenants.models import RdsInstance, Tenant
+from tenants.summaries import live_tenant
+from tenants.summaries.freshness import SUMMARIES
+
+LOOK, ASK, RUN = "tenants.view_tenant", "tenants.check_instance", "syncs.run_sync"
+
+
+@require_POST
+def live_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+    """The page, with what the instance says now."""
+    tenant = _found(request, pk, ASK)
+    try:
+        with slot():
+            live = live_tenant.read(tenant)
+    except Busy as error:
+        messages.warning(request, str(error))
+        return page.response(request, tenant)
+    record(request, "tenant.read_live", tenant, after={"found": live.in_words(tenant)})
+    return page.response(request, tenant, live)
+
+
+@require_POST
+def sync_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+    """Request a run for its instance alone; a worker executes it."""
+    tenant = _found(request, pk, RUN)
+    if not tenant.instance.is_active:
+        messages.error(request, f"{tenant.instance} is out of use: no sync takes it.")
+        url = reverse("admin:tenants_tenant_change", args=[pk])
+        return HttpResponseRedirect(url)
+    actor = request.user.get_username()
+    with transaction.atomic():
+        run = runs.request(SUMMARIES, wish(tenant.instance), Trigger.BUTTON, actor)
+        record(request, "run.requested", run, after={"options": run.options})
+    tasks.ring(run)
+    messages.success(request, f"Run {run.pk} was requested. A worker takes it up.")
+    return HttpResponseRedirect(reverse("admin:syncs_syncrun_change", args=[run.pk]))
+
+
+def wish(instance: RdsInstance) -> Options:
+    """Forced: who presses the button wants it read, however fresh it is."""
+    return Options(targets=(str(instance.pk),), force=True)
+
+
+def _found(request: HttpRequest, pk: int, permission: str) -> Tenant:
+    if not request.user.has_perms([LOOK, permission]):
+        raise PermissionDenied
+    return get_object_or_404(Tenant.objects.select_related("instance"), pk=pk)

@@ -1,0 +1,105 @@
+"""What is cached of a tenant beside what its instance says now, field by field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.utils.safestring import SafeString
+
+from common import markup
+from common.markup import Tone
+from tenants.admin.tenant.badges import STATUS_TONES
+from tenants.models import Tenant
+from tenants.summaries.live_tenant import Live
+from tenants.summaries.merge import COLUMNS
+
+LABELS = {
+    "name": "name",
+    "status": "status",
+    "contact_name": "contact",
+    "contact_email": "contact e-mail",
+    "trial_ends_at": "trial ends",
+    "subscription_started_at": "subscribed since",
+    "user_count": "active users",
+    "location_count": "locations",
+    "last_activity_at": "last activity",
+}
+MISSING = {"trial_ends_at": "no trial", "subscription_started_at": "no subscription"}
+
+
+@dataclass(frozen=True)
+class Field:
+    """live and verdict: None unless the instance answered with the tenant."""
+
+    label: str
+    cached: SafeString
+    live: SafeString | None = None
+    verdict: SafeString | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of asking the instance, at a glance."""
+
+    state: SafeString
+    words: str
+    at: SafeString
+    has_fields: bool
+
+
+def fields(tenant: Tenant, live: Live | None, now: datetime) -> list[Field]:
+    row = live.row if live else None
+    differ = live.differences(tenant) if live else []
+    return [
+        Field(
+            LABELS[name],
+            _shown(name, getattr(tenant, name), now),
+            _shown(name, row[name], now) if row else None,
+            _verdict(differs=name in differ) if row else None,
+        )
+        for name in COLUMNS
+    ]
+
+
+def answer(tenant: Tenant, live: Live, now: datetime) -> Answer:
+    state, words = _judged(tenant, live)
+    return Answer(state, words, markup.moment(live.at, now), live.row is not None)
+
+
+def _judged(tenant: Tenant, live: Live) -> tuple[SafeString, str]:
+    there = str(tenant.instance)
+    if live.error:
+        return markup.badge("no answer", Tone.BAD), live.error
+    if live.row is None:
+        gone = f"{there} has no tenant {tenant.remote_id} now"
+        if tenant.vanished_at:
+            return markup.badge("gone there", Tone.QUIET), f"{gone}, as the cache has it."
+        words = f"{gone}: the next sync marks it as vanished."
+        return markup.badge("gone there", Tone.BAD), words
+    if tenant.vanished_at:
+        words = f"{there} has it again: the next sync brings it back."
+        return markup.badge("back there", Tone.WARNING), words
+    count = len(live.differences(tenant))
+    if count:
+        verb = "differs" if count == 1 else "differ"
+        words = f"{count} of {len(COLUMNS)} fields {verb}: the next sync brings what is there."
+        return markup.badge("differs", Tone.WARNING), words
+    return markup.badge("same", Tone.GOOD), f"All {len(COLUMNS)} fields are as they are there."
+
+
+def _verdict(*, differs: bool) -> SafeString:
+    return markup.badge("differs", Tone.WARNING) if differs else markup.badge("same", Tone.GOOD)
+
+
+def _shown(name: str, value: Any, now: datetime) -> SafeString:
+    if value is None:
+        return markup.quiet(MISSING.get(name, "unknown"))
+    if name == "status":
+        return markup.badge(value, STATUS_TONES.get(value, Tone.QUIET))
+    if isinstance(value, datetime):
+        return markup.moment(value, now)
+    if isinstance(value, int):
+        return markup.number(value)
+    return markup.brief(value, 200) if value else markup.quiet("empty")

@@ -1,0 +1,82 @@
+"""By what the list of tenants is narrowed; an index serves each within an instance."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from syncs.status.freshness import State
+from tenants.models.tenant import TenantStatus
+from tenants.summaries import freshness, search
+from tenants.summaries.freshness import UNUSED, TenantFreshness
+
+Choices = list[tuple[str, str]]
+TRIAL_DAYS = (7, 14, 30)
+STATES = (State.STALE, State.LATE, State.UNKNOWN, State.ON_TIME)
+
+
+def freshness_of(request: HttpRequest) -> TenantFreshness:
+    """Judged once for a page: its filter, its order and its rows agree."""
+    found: TenantFreshness | None = getattr(request, "tenant_freshness", None)
+    if found is None:
+        found = freshness.read(timezone.now())
+        request.tenant_freshness = found  # type: ignore[attr-defined]
+    return found
+
+
+class FreshnessFilter(admin.SimpleListFilter):
+    title = "freshness"
+    parameter_name = "fresh"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        return [*((state.value, state.label) for state in STATES), (UNUSED, "not synced")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if (state := self.value()) is None:
+            return queryset
+        return queryset.filter(instance_id__in=freshness_of(request).of_state(state))
+
+
+class StatusFilter(admin.SimpleListFilter):
+    title = "status"
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        return [(status, status) for status in search.statuses()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(status=self.value()) if self.value() else queryset
+
+
+class TrialFilter(admin.SimpleListFilter):
+    title = "trial ends"
+    parameter_name = "trial"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        return [(str(days), f"within {days} days") for days in TRIAL_DAYS]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        days = next((days for days in TRIAL_DAYS if str(days) == self.value()), None)
+        if days is None:
+            return queryset
+        now = timezone.now()
+        ends = (now, now + timedelta(days=days))
+        return queryset.filter(status=TenantStatus.TRIAL, trial_ends_at__range=ends)
+
+
+class VanishedFilter(admin.SimpleListFilter):
+    title = "vanished at the source"
+    parameter_name = "vanished"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        return [("yes", "Yes"), ("no", "No")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() in ("yes", "no"):
+            return queryset.filter(vanished_at__isnull=self.value() == "no")
+        return queryset

@@ -1,0 +1,188 @@
+"""A look-up in lines for people and as a document for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, TypeVar
+
+from common.terminal import printable_line
+from tenants.find import comparison
+from tenants.find.comparison import Account
+from tenants.find.live_lookup import Live
+from tenants.find.lookup import Lookup
+from tenants.find.search import Found, Matches
+from tenants.models import RouteRemoval, Tenant
+from tenants.routes.queries import Route, instance_called
+
+T = TypeVar("T")
+
+
+def lines(found: Found, live: Live | None) -> Iterator[str]:
+    """One line each, whatever names the customers gave."""
+    return map(printable_line, _lines(found, live))
+
+
+def _lines(found: Found, live: Live | None) -> Iterator[str]:
+    exact = found.exact
+    if found.is_email:
+        yield from _exact_lines(exact)
+    if live is not None:
+        yield from _live_lines(live, comparison.accounts(exact, live))
+    if not exact.shown:
+        yield from _like_it(found)
+
+
+def _exact_lines(found: Lookup) -> Iterator[str]:
+    count = len(found.shown)
+    yield f"{found.email}: {count} {'account' if count == 1 else 'accounts'} (cache {found.cache})"
+    for route in found.shown:
+        yield f"  {_account(route)}"
+    for route in found.withheld:
+        yield f"  withheld: {_account(route)}: {route.withheld_reason}"
+    here = {route.source_id for route in found.shown + found.withheld}
+    for removal in found.removals:
+        back = "; it came back" if removal.source_id in here else ""
+        yield f"  {_removed(removal)}{back}"
+    for reason in found.why:
+        yield f"Why: {reason}."
+
+
+def _like_it(found: Found) -> Iterator[str]:
+    """What else the person may have meant."""
+    for title, matches in (
+        ("E-mails that begin so", _routes(found.begin)),
+        ("People whose names begin so", _routes(found.named)),
+        ("Tenants", _tenants(found.tenants)),
+    ):
+        if matches.rows:
+            yield f"{title}{', the first of more' if matches.more else ''}:"
+            yield from (f"  {line}" for line in matches.rows)
+
+
+def _routes(of: Matches[Route]) -> Matches[str]:
+    return Matches(tuple(f"{route.email}: {_account(route)}" for route in of.rows), of.more)
+
+
+def _tenants(of: Matches[Tenant]) -> Matches[str]:
+    lines = (f"{tenant.instance}: {_tenant(tenant)}" for tenant in of.rows)
+    return Matches(tuple(lines), of.more)
+
+
+def _tenant(tenant: Tenant) -> str:
+    gone = f", vanished {tenant.vanished_at:%Y-%m-%d}" if tenant.vanished_at else ""
+    return f"tenant {tenant.remote_id} “{tenant.name}” ({tenant.status}{gone})"
+
+
+def document(search: Found, live: Live | None) -> dict[str, Any]:
+    """Times in ISO 8601, the age in seconds, unknown as null."""
+    found, cache = search.exact, search.exact.cache
+    return {
+        "email": found.email,
+        "key": found.key,
+        "found": bool(found.shown),
+        "cache": {
+            "state": cache.state,
+            "synced_at": _iso(cache.synced_at),
+            "age_seconds": cache.age and round(cache.age.total_seconds(), 3),
+            "reason": cache.reason and str(cache.reason),
+        },
+        "routes": [_fields(route) for route in found.shown],
+        "withheld": [_fields(route) for route in found.withheld],
+        "removals": [
+            {
+                "source_id": removal.source_id,
+                "email": removal.email,
+                "instance_id": removal.remote_instance_id,
+                "tenant_id": removal.remote_tenant_id,
+                "removed_at": _iso(removal.removed_at),
+                "run": removal.run_id,
+            }
+            for removal in found.removals
+        ],
+        "why": list(found.why),
+        "begin": _matches(search.begin, _fields),
+        "named": _matches(search.named, _fields),
+        "tenants": _matches(search.tenants, _tenant_fields),
+        "live": live and _live_document(found, live),
+        "live_problem": "; ".join(live.problems) if live else "",
+    }
+
+
+def _live_document(found: Lookup, live: Live) -> dict[str, Any]:
+    accounts = comparison.accounts(found, live)
+    return {
+        "at": _iso(live.at),
+        "routes": [_fields(route) for route in live.master.rows],
+        "differences": _sentences(accounts, comparison.on_master),
+        "problem": live.master.problem,
+        "instances": {
+            name: {
+                "users": [_fields(user) for user in there.rows],
+                "differences": _sentences(_at(accounts, there.label), comparison.on_instance),
+                "problem": there.problem,
+            }
+            for name, there in live.instances.items()
+        },
+    }
+
+
+def _matches(of: Matches[T], fields: Callable[[T], dict[str, Any]]) -> dict[str, Any]:
+    return {"rows": [fields(row) for row in of.rows], "more": of.more}
+
+
+def _tenant_fields(tenant: Tenant) -> dict[str, Any]:
+    names = ("instance_id", "remote_id", "name", "status", "vanished_at")
+    return {name: _plain(getattr(tenant, name)) for name in names}
+
+
+def _sentences(
+    accounts: Iterable[Account], differences: Callable[[Account], Iterator[str]]
+) -> list[str]:
+    return [sentence for account in accounts for sentence in differences(account)]
+
+
+def _at(accounts: Iterable[Account], label: str) -> list[Account]:
+    return [account for account in accounts if account.at == label]
+
+
+def _account(route: Route) -> str:
+    name = f" “{route.user_name}”" if route.user_name else ""
+    status = route.status or "status unknown"
+    return f"{route.instance}: {route.tenant}, user {route.user_id}{name}, {status}"
+
+
+def _removed(removal: RouteRemoval) -> str:
+    return (
+        f"removed at {removal.removed_at:%Y-%m-%d %H:%M} UTC: tenant "
+        f"{removal.remote_tenant_id} on {instance_called(removal.remote_instance_id)}"
+    )
+
+
+def _live_lines(live: Live, accounts: tuple[Account, ...]) -> Iterator[str]:
+    at = f"{live.at:%H:%M:%S} UTC"
+    if not live.master.problem:
+        yield f"On the master at {at}: {len(live.master.rows)}"
+        yield from _said(_sentences(accounts, comparison.on_master), "the same as in the cache")
+    for there in live.instances.values():
+        if not there.problem:
+            yield f"On {there.label} at {at}: {len(there.rows)}"
+            here = _at(accounts, there.label)
+            yield from _said(_sentences(here, comparison.on_instance), "as it is known")
+
+
+def _said(differences: list[str], none: str) -> Iterator[str]:
+    yield from (f"  {sentence}" for sentence in differences or [none])
+
+
+def _fields(row: Any) -> dict[str, Any]:
+    return {name: _plain(value) for name, value in asdict(row).items()}
+
+
+def _plain(value: Any) -> Any:
+    return _iso(value) if isinstance(value, datetime) else value
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()

@@ -1,0 +1,245 @@
+"""Connections to instances: the only place that opens them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Any, TypeVar
+
+import psycopg
+from django.conf import settings
+from psycopg import sql
+from psycopg.abc import Buffer
+from psycopg.rows import tuple_row
+from psycopg.types.string import TextLoader
+
+from syncs.errors import TlsRefused, WrongIdentity
+from tenants.fleet import identity
+from tenants.fleet.parallel import Outcome, Watch, visit_all
+from tenants.fleet.server_errors import asking, connecting
+from tenants.fleet.validation import UNENCRYPTED
+from tenants.models import RdsInstance
+from tenants.models.instance import SslMode
+
+__all__ = ["Connection", "Outcome", "connect", "each_instance", "reach", "snapshot"]
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+T = TypeVar("T")
+
+LOCK_TIMEOUT = 30  # seconds that a query waits for a table that somebody alters
+NOWHERE = "/dev/null/none"  # a path that never exists: no file of the user's home is taken
+
+
+_Status = psycopg.pq.TransactionStatus
+
+
+@contextmanager
+def connect(instance: RdsInstance, purpose: str, *, writes: bool = False) -> Iterator[Connection]:
+    """An autocommit connection to an instance that proved to be who it was.
+
+    An identity met for the first time is taken, and not remembered. psycopg's errors leave as
+    ours.
+    """
+    with _entered(instance, purpose) as connection:
+        found = identity.read(connection, _session_settings(writes, None))
+        identity.Register.load().admit(instance, found)
+        identity.adopt(instance, found)
+        yield connection
+
+
+@contextmanager
+def reach(
+    instance: RdsInstance, purpose: str, *, writes: bool = False, limit: float | None = None
+) -> Iterator[Connection]:
+    """A connection whose server did not prove who it is: for checks alone.
+
+    limit: seconds that a statement may take, when less than RAINBO_STATEMENT_TIMEOUT.
+    """
+    with _entered(instance, purpose) as connection:
+        connection.execute(_session_settings(writes, limit))
+        yield connection
+
+
+@contextmanager
+def _entered(instance: RdsInstance, purpose: str) -> Iterator[Connection]:
+    """A connection whose session still has the server's settings."""
+    if instance.tells_password:
+        raise TlsRefused(f"{instance} was not asked: {UNENCRYPTED}")
+    password = instance.reveal_password()
+    with _ca_file(instance) as ca:
+        with connecting(instance, password):
+            connection = psycopg.connect(
+                **_where_and_who(instance, password, ca),
+                **_PATIENCE,
+                connect_timeout=settings.RAINBO_CONNECT_TIMEOUT,
+                application_name=f"rainbo/{purpose}",
+                autocommit=True,
+                row_factory=tuple_row,
+            )
+        with closing(connection), asking(instance, connection):
+            _read_ascii_as_bytes(connection)
+            yield connection
+
+
+@contextmanager
+def snapshot(source: psycopg.Connection[Any]) -> Iterator[None]:
+    """One REPEATABLE READ READ ONLY transaction: every query in it sees the same moment."""
+    source.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    try:
+        yield
+    finally:
+        if source.info.transaction_status in (_Status.INTRANS, _Status.INERROR):
+            source.execute("ROLLBACK")
+
+
+def each_instance(
+    instances: Sequence[RdsInstance],
+    act: Callable[[RdsInstance, Connection], T],
+    purpose: str,
+    on_done: Callable[[Outcome[T]], object] | None = None,
+    *,
+    writes: bool = False,
+    remember: bool = True,
+    limit: float | None = None,
+) -> list[Outcome[T]]:
+    """Let `act` work on every instance, several at once, and tell how each ended.
+
+    `act` runs in threads, on an autocommit connection to a server that proved its identity.
+    on_done is called in the caller's thread as each ends. remember: store identities that are
+    met for the first time. limit: seconds per instance, RAINBO_INSTANCE_LIMIT unless told.
+    """
+    register = identity.Register.load()
+    met: dict[int, identity.Identity] = {}
+
+    def work(instance: RdsInstance, watch: Watch) -> T:
+        with _entered(instance, purpose) as connection, watch.over(connection):
+            found = identity.read(connection, _session_settings(writes, limit))
+            register.admit(instance, found)
+            if not instance.identity:
+                met[instance.pk] = found
+            identity.adopt(instance, found)
+            return act(instance, connection)
+
+    def ended(outcome: Outcome[T]) -> Outcome[T]:
+        found = met.get(outcome.instance.pk)
+        if remember and found is not None:
+            outcome = _remembered(outcome, found)
+        if on_done is not None:
+            on_done(outcome)
+        return outcome
+
+    return visit_all(
+        instances,
+        work,
+        ended,
+        threads=settings.RAINBO_FLEET_THREADS,
+        limit=limit or settings.RAINBO_INSTANCE_LIMIT,
+    )
+
+
+def _remembered(outcome: Outcome[T], found: identity.Identity) -> Outcome[T]:
+    try:
+        identity.remember(outcome.instance, found)
+    except WrongIdentity as error:
+        return Outcome(outcome.instance, None, error, outcome.seconds)
+    return outcome
+
+
+_PATIENCE: dict[str, Any] = {
+    "keepalives": 1,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+
+
+def _where_and_who(instance: RdsInstance, password: str, ca: str) -> dict[str, Any]:
+    """libpq's keywords, with those of `reach`: all that the environment or a home folder could set.
+
+    A service file alone can't be named away: PGSERVICE makes the connection fail, in words.
+    """
+    return {
+        "host": instance.host,
+        "hostaddr": "",
+        "port": instance.port,
+        "dbname": instance.database,
+        "user": instance.user,
+        "password": password,
+        "passfile": "/dev/null",
+        "require_auth": instance.require_auth,
+        "gssencmode": "disable",
+        "gssdelegation": "0",
+        "gsslib": "",
+        "krbsrvname": "postgres",
+        "requirepeer": "",
+        "sslmode": instance.ssl_mode,
+        "sslrootcert": ca,
+        "sslcertmode": "disable",
+        "sslcert": NOWHERE,
+        "sslkey": NOWHERE,
+        "sslcrl": NOWHERE,
+        "sslcrldir": "",
+        "sslsni": "1",
+        "sslcompression": "0",
+        "ssl_min_protocol_version": "TLSv1.2",
+        "ssl_max_protocol_version": "",
+        "min_protocol_version": "3.0",
+        "max_protocol_version": "3.0",
+        "sslnegotiation": "postgres",
+        "channel_binding": "prefer",
+        "target_session_attrs": "any",
+        "load_balance_hosts": "disable",
+        "client_encoding": "UTF8",
+        "options": "",
+    }
+
+
+def _session_settings(writes: bool, limit: float | None) -> sql.Composed:
+    statement = min(settings.RAINBO_STATEMENT_TIMEOUT, limit or settings.RAINBO_STATEMENT_TIMEOUT)
+    idle = settings.RAINBO_LEASE_TTL / 2 if writes else settings.RAINBO_INSTANCE_LIMIT
+    values = {
+        "statement_timeout": f"{statement:g}s",
+        "lock_timeout": f"{min(LOCK_TIMEOUT, statement):g}s",
+        "idle_in_transaction_session_timeout": f"{idle:g}s",
+        "default_transaction_read_only": "off" if writes else "on",
+        "default_transaction_isolation": "read committed" if writes else "repeatable read",
+        "row_security": "off",  # a policy that would hide rows is an error
+        "timezone": "UTC",
+        "datestyle": "ISO",
+    }
+    return sql.SQL("; ").join(
+        sql.SQL("SET {} = {}").format(sql.Identifier(name), sql.Literal(value))
+        for name, value in values.items()
+    )
+
+
+@contextmanager
+def _ca_file(instance: RdsInstance) -> Iterator[str]:
+    """The instance's CA certificates in a private file; libpq takes no other form."""
+    if not instance.ssl_ca:
+        if instance.ssl_mode == SslMode.VERIFY_CA:
+            raise TlsRefused(f"{instance} has ssl mode verify-ca and no CA: give it one (--ssl-ca)")
+        yield "system" if instance.ssl_mode == SslMode.VERIFY_FULL else NOWHERE
+        return
+    with tempfile.NamedTemporaryFile("w", prefix="rainbo-ca-", suffix=".pem") as file:
+        file.write(instance.ssl_ca)
+        file.flush()
+        yield file.name
+
+
+class _Forgiving(TextLoader):
+    """Text of a SQL_ASCII server, where any byte may stand."""
+
+    def load(self, data: Buffer) -> str:
+        return bytes(data).decode("utf-8", errors="backslashreplace")
+
+
+def _read_ascii_as_bytes(connection: Connection) -> None:
+    """Ask a SQL_ASCII server for its bytes as they are: as UTF8 one bad row fails them all."""
+    if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+        connection.execute("SET client_encoding = 'SQL_ASCII'")
+        for name in ("text", "varchar", "bpchar", "name"):
+            connection.adapters.register_loader(name, _Forgiving)

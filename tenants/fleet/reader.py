@@ -1,0 +1,142 @@
+"""Reads one query from many instances at once into a staging table."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import IO
+
+from common.errors import RainboError
+from syncs.engine.run import Run
+from syncs.errors import ROWS_REFUSED, refusal
+from syncs.models import TargetState
+from syncs.transfer import copy_stream, digest, joint_proof
+from syncs.transfer.digest import Hashing
+from syncs.transfer.session import Session
+from syncs.transfer.staging import Stage
+from tenants.fleet import connections
+from tenants.models import RdsInstance
+
+SPOOL = 4 * 1024 * 1024  # bytes of one instance's answer kept in memory
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a source sent. rows: how many it has. staged: how many of them came."""
+
+    rows: int
+    staged: int
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One instance's rows, staged. `at`: just before their snapshot opened."""
+
+    at: datetime
+    taken: Taken
+    encoding: str
+    hashing: Hashing
+    seconds: float = 0.0
+
+    @property
+    def rows(self) -> int:
+        return self.taken.rows
+
+
+# Given the source, how its rows are hashed, and its own types of the columns.
+Take = Callable[[copy_stream.Connection, Hashing, dict[str, str]], Taken]
+
+
+def _spool() -> IO[bytes]:
+    return tempfile.SpooledTemporaryFile(SPOOL)
+
+
+def read_instances(
+    run: Run, stage: Stage, instances: Sequence[RdsInstance], take: Take | None = None
+) -> dict[str, Reading]:
+    """Stage every instance's rows; what fails is settled as failed and left out.
+
+    A single instance is piped straight into the stage. Several are read in parallel and
+    staged one after the other as they end. take: reads the single one in another way.
+    """
+    readings: dict[str, Reading] = {}
+    spools: dict[str, IO[bytes]] = {}
+    hashings = _Hashings(run.session)
+
+    def read(instance: RdsInstance, source: copy_stream.Connection) -> Reading:
+        kinds = copy_stream.probe(source, stage.query)
+        at, encoding = run.now(), copy_stream.server_encoding(source)
+        hashing = hashings.of(instance, source)
+        if take is not None:
+            with connections.snapshot(source):
+                taken = take(source, hashing, kinds)
+        elif len(instances) == 1:
+            taken = take_all(stage, str(instance.pk), source, hashing)
+        else:
+            spool = spools[str(instance.pk)] = _spool()
+            rows = copy_stream.copy_out(source, copy_stream.rows(stage.query, hashing), spool.write)
+            taken = Taken(rows, rows)
+        return Reading(at, taken, encoding, hashing)
+
+    def staged(outcome: connections.Outcome[Reading]) -> None:
+        run.safe_point()
+        key = str(outcome.instance.pk)
+        spool = spools.pop(key, None)
+        if outcome.value is None:
+            if spool is not None:
+                spool.close()
+            run.settle(key, TargetState.FAILED, error=outcome.error, seconds=outcome.seconds)
+            return
+        try:
+            if spool is not None:
+                with spool:
+                    spool.seek(0)
+                    stage.load(key, spool, outcome.value.encoding)
+        except (RainboError, *ROWS_REFUSED) as error:
+            stage.drop_target(key)
+            run.settle(key, TargetState.FAILED, error=refusal(error), seconds=outcome.seconds)
+            return
+        readings[key] = replace(outcome.value, seconds=outcome.seconds)
+
+    connections.each_instance(
+        instances, read, run.record.purpose, on_done=staged, remember=not run.dry_run
+    )
+    if take is not None:
+        return readings
+    stage.session.execute(f"ANALYZE {stage.name}")
+    return _proved(run, stage, readings)
+
+
+class _Hashings:
+    """How rows are hashed by servers, each of which is asked once: its databases hash alike."""
+
+    def __init__(self, session: Session) -> None:
+        self._signature = digest.sign(session)
+        self._known: dict[tuple[str, str], Hashing] = {}
+
+    def of(self, instance: RdsInstance, source: copy_stream.Connection) -> Hashing:
+        encoding = copy_stream.server_encoding(source)
+        server = (instance.system_identifier, encoding)
+        if not instance.identity or server not in self._known:
+            self._known[server] = digest.agreed(encoding, source, self._signature)
+        return self._known[server]
+
+
+def _proved(run: Run, stage: Stage, readings: dict[str, Reading]) -> dict[str, Reading]:
+    """The readings of which all arrived as it was sent; the others are settled as failed."""
+    sent = {key: (reading.rows, reading.hashing) for key, reading in readings.items()}
+    wrong = joint_proof.prove_staged(stage, sent)
+    for key, error in wrong.items():
+        stage.drop_target(key)
+        reading = readings[key]
+        run.settle(key, TargetState.FAILED, error=error, seconds=reading.seconds)
+    return {key: reading for key, reading in readings.items() if key not in wrong}
+
+
+def take_all(stage: Stage, target: str, source: copy_stream.Connection, hashing: Hashing) -> Taken:
+    """Pipe all rows of a source straight into the stage."""
+    with stage.receiving(target, copy_stream.server_encoding(source)) as write:
+        rows = copy_stream.copy_out(source, copy_stream.rows(stage.query, hashing), write)
+    return Taken(rows, rows)

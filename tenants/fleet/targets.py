@@ -1,0 +1,79 @@
+"""Which instances a run takes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from django.urls import reverse
+
+from common.errors import UsageError
+from syncs.engine.run import Run
+from syncs.engine.targets import Pages, Target
+from syncs.models import RunTarget, TargetState
+from tenants.models import RdsInstance
+
+
+def master() -> RdsInstance:
+    """The active master. Raises UsageError, saying what to do, when there is none."""
+    found = RdsInstance.objects.filter(is_master=True).first()
+    if found is None:
+        raise UsageError(
+            "no instance is the master: mark the one that holds the directory of e-mails "
+            "(add_instance --update --id N --master)"
+        )
+    if not found.is_active:
+        raise UsageError(f"{found} is the master but is not active: activate it")
+    return found
+
+
+def chosen(run: Run, also: Sequence[RdsInstance] = ()) -> list[RdsInstance]:
+    """The active instances that the run's options name; all active ones when they name none.
+
+    also: instances out of use that this run may take like active ones.
+    Raises UsageError for an id that is not registered or not active.
+    """
+    keys = {int(key) for key in run.options.targets}
+    if run.options.failed_from is not None:
+        failed = _failed_in(run.options.failed_from)
+        keys = failed & keys if keys else failed
+        if not keys:
+            raise UsageError(f"nothing failed in run {run.options.failed_from}")
+    check_ids(keys - {instance.pk for instance in also})
+    usable = [*RdsInstance.objects.filter(is_active=True), *also]
+    found = [instance for instance in usable if not keys or instance.pk in keys]
+    if not found:
+        raise UsageError("no instance is active: register one with add_instance")
+    return found
+
+
+def check_ids(ids: Iterable[int]) -> None:
+    """Raises UsageError for an id of no active instance."""
+    active = set(RdsInstance.objects.filter(is_active=True).values_list("pk", flat=True))
+    if missing := sorted(set(ids) - active):
+        raise UsageError(f"no active instance has the id {', '.join(map(str, missing))}")
+
+
+def as_target(instance: RdsInstance) -> Target:
+    return Target(str(instance.pk), str(instance))
+
+
+def active_targets() -> list[Target]:
+    return [as_target(instance) for instance in RdsInstance.objects.filter(is_active=True)]
+
+
+def master_target() -> list[Target]:
+    return [as_target(i) for i in RdsInstance.objects.filter(is_master=True, is_active=True)]
+
+
+def _failed_in(run: int) -> set[int]:
+    parts = RunTarget.objects.filter(run=run, state__in=[TargetState.FAILED, TargetState.WAITING])
+    return {int(key) for key in parts.values_list("target", flat=True)}
+
+
+def _addresses(keys: Collection[str]) -> dict[str, str]:
+    """Of those that are registered still."""
+    known = RdsInstance.objects.filter(pk__in=keys).values_list("pk", flat=True)
+    return {str(pk): reverse("admin:tenants_rdsinstance_change", args=[pk]) for pk in known}
+
+
+INSTANCES = Pages(_addresses, "tenants.view_rdsinstance")

@@ -1,0 +1,160 @@
+"""Who can enter which instance: what is wanted of each ghost user, beside what is known of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from django.db.models import Case, Count, Min, Q, QuerySet, Value, When, Window
+from django.db.models.functions import RowNumber
+
+from tenants.ghosts import policy
+from tenants.models import GhostUser, RdsInstance
+from tenants.models.ghost import GhostState
+
+
+class Coverage(StrEnum):
+    """What one admin's ghost user on one instance comes to."""
+
+    CONFIRMED = "confirmed"
+    WANTED = "wanted"
+    MISSING = "missing"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+    ORPHAN = "orphan"
+    GONE = "gone"
+    UNUSED = "out of use"
+
+    @property
+    def is_trouble(self) -> bool:
+        return self in TROUBLE
+
+
+TROUBLE = (Coverage.ORPHAN, Coverage.REFUSED, Coverage.MISSING, Coverage.UNKNOWN)
+MEANINGS = {
+    Coverage.CONFIRMED: "may enter, and the instance confirmed it",
+    Coverage.WANTED: "should enter; no sync has tried yet",
+    Coverage.MISSING: "should enter, and the instance has no active ghost user",
+    Coverage.REFUSED: "should enter; another account there is in the way",
+    Coverage.UNKNOWN: "the last sync could not find out",
+    Coverage.ORPHAN: "should not enter any more, and still can",
+    Coverage.GONE: "should not enter, and cannot",
+    Coverage.UNUSED: "nobody is given a new ghost user on an inactive instance",
+}
+
+
+@dataclass
+class Tally:
+    """Of one admin or one instance: how many ghost users come to what.
+
+    seen: when the oldest of what is known was seen. left_behind: of a leaver, how many are not
+    known to be gone from instances out of use: syncs go there for them.
+    """
+
+    counts: Counter[Coverage] = field(default_factory=Counter)
+    seen: datetime | None = None
+    left_behind: int = 0
+
+    def add(self, coverage: Coverage, count: int, seen: datetime | None) -> None:
+        self.counts[coverage] += count
+        self.seen = min(filter(None, (self.seen, seen)), default=None)
+
+    @property
+    def trouble(self) -> int:
+        return sum(self.counts[coverage] for coverage in TROUBLE)
+
+
+def judge(confirmed: str | None, *, wanted: bool, active: bool) -> Coverage:
+    """confirmed: what the instance last said, None without a row. wanted: the admin may
+    impersonate. active: the instance is in use."""
+    match confirmed:
+        case GhostState.ACTIVE:
+            return Coverage.CONFIRMED if wanted else Coverage.ORPHAN
+        case GhostState.UNKNOWN:
+            return Coverage.UNKNOWN
+        case GhostState.REFUSED if wanted:
+            return Coverage.REFUSED
+    if not wanted:
+        return Coverage.GONE
+    if not active:
+        return Coverage.UNUSED
+    return Coverage.WANTED if confirmed is None else Coverage.MISSING
+
+
+def wanted_ids() -> frozenset[int]:
+    return frozenset(policy.admins().values_list("pk", flat=True))
+
+
+def by_admin(wanted: Collection[int], instances: Iterable[RdsInstance]) -> dict[int, Tally]:
+    """Of every admin that is wanted or known, in one query."""
+    in_use = sum(instance.is_active for instance in instances)
+    groups: Any = _grouped(GhostUser.objects.all(), "admin_id", "instance__is_active", "confirmed")
+    found: dict[int, Tally] = {pk: Tally() for pk in wanted}
+    known: Counter[int] = Counter()
+    for row in groups:
+        pk, active = row["admin_id"], row["instance__is_active"]
+        coverage = judge(row["confirmed"], wanted=pk in wanted, active=active)
+        found.setdefault(pk, Tally()).add(coverage, row["count"], row["seen"])
+        known[pk] += row["count"] if active else 0
+        if not active and pk not in wanted and row["confirmed"] not in policy.GONE:
+            found[pk].left_behind += row["count"]
+    for pk in wanted:
+        if left := in_use - known[pk]:
+            found[pk].add(Coverage.WANTED, left, None)
+    return found
+
+
+def by_instance(wanted: Collection[int], instances: Iterable[RdsInstance]) -> dict[int, Tally]:
+    """Of each of these instances, in one query."""
+    instances = list(instances)
+    rows = GhostUser.objects.filter(instance__in=[instance.pk for instance in instances])
+    is_wanted = Case(When(admin_id__in=[*wanted], then=Value(True)), default=Value(False))
+    groups: Any = _grouped(rows.annotate(is_wanted=is_wanted), "instance", "is_wanted", "confirmed")
+    active = {instance.pk: instance.is_active for instance in instances}
+    found = {pk: Tally() for pk in active}
+    known: Counter[int] = Counter()
+    for row in groups:
+        pk, is_meant = row["instance"], row["is_wanted"]
+        coverage = judge(row["confirmed"], wanted=is_meant, active=active[pk])
+        found[pk].add(coverage, row["count"], row["seen"])
+        known[pk] += row["count"] if is_meant else 0
+    for pk, tally in found.items():
+        if active[pk] and (left := len(wanted) - known[pk]):
+            tally.add(Coverage.WANTED, left, None)
+    return found
+
+
+def cells(
+    admins: Collection[int], instances: Collection[RdsInstance]
+) -> dict[tuple[int, int], Any]:
+    """The rows of these admins on these instances, by both."""
+    rows = GhostUser.objects.filter(admin_id__in=admins, instance__in=[i.pk for i in instances])
+    return {(row.admin_id, row.instance_id): row for row in rows}
+
+
+def trouble(admins: Collection[int], wanted: Collection[int], each: int) -> list[GhostUser]:
+    """Rows that are not as they should be, at most `each` of an admin."""
+    is_wanted, is_lost = Q(admin_id__in=[*wanted]), Q(confirmed__in=policy.GONE)
+    not_there = Q(confirmed=GhostState.REFUSED) | is_lost & Q(instance__is_active=True)
+    wrong = (
+        Q(confirmed=GhostState.UNKNOWN)
+        | is_wanted & not_there
+        | ~is_wanted & Q(confirmed=GhostState.ACTIVE)
+    )
+    place = Window(RowNumber(), partition_by=["admin_id"], order_by=["instance_id"])
+    rows = (
+        GhostUser.objects.filter(wrong, admin_id__in=admins)
+        .annotate(place=place)
+        .filter(place__lte=each)
+        .select_related("instance")
+        .only("admin_id", "confirmed", "last_error", "instance__name", "instance__is_active")
+    )
+    return list(rows.order_by("admin_id", "instance_id"))
+
+
+def _grouped(rows: QuerySet[GhostUser], *keys: str) -> Any:
+    return rows.order_by().values(*keys).annotate(count=Count("pk"), seen=Min("confirmed_at"))

@@ -1,0 +1,163 @@
+"""How one instance did lately, by its health checks: counted by the database, in a fixed shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection
+
+from tenants.models import RdsInstance
+from tenants.models.instance import Health
+
+SPAN = timedelta(hours=24)
+BUCKET = timedelta(minutes=15)
+RECENT = timedelta(days=6)  # the checks of each minute are kept a little longer
+OUTAGES = 3  # times of trouble that are named
+
+_WINDOW = "instance_id = %(instance)s AND minute > %(since)s AND minute <= %(until)s"
+_BARS = f"""
+    SELECT date_bin(%(bucket)s, minute, %(first)s) AS begin, count(*),
+           count(*) FILTER (WHERE health = 'down'),
+           count(*) FILTER (WHERE health = 'degraded'),
+           count(*) FILTER (WHERE health = 'healthy'),
+           percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_ms)
+      FROM instance_checks WHERE {_WINDOW} GROUP BY 1 ORDER BY 1"""  # noqa: S608 (constants)
+_WHOLE = f"""
+    SELECT count(*), count(*) FILTER (WHERE health = 'down'),
+           count(*) FILTER (WHERE health = 'degraded'),
+           count(*) FILTER (WHERE health = 'healthy'),
+           percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_ms),
+           percentile_cont(0.95) WITHIN GROUP (ORDER BY latency_ms)
+      FROM instance_checks WHERE {_WINDOW}"""  # noqa: S608
+# Neighbouring checks that were down make one outage; it ends with the first that was not.
+_OUTAGES = f"""
+    SELECT min(minute), CASE WHEN bool_and(next IS NOT NULL) THEN max(next) END,
+           count(*) OVER ()
+      FROM (SELECT minute, health, lead(minute) OVER (ORDER BY minute) AS next,
+                   row_number() OVER (ORDER BY minute)
+                   - row_number() OVER (PARTITION BY health ORDER BY minute) AS island
+              FROM instance_checks WHERE {_WINDOW}) AS seen
+     WHERE health = 'down' GROUP BY island ORDER BY 1 DESC LIMIT %(outages)s"""  # noqa: S608
+# The first check that failed after the last answer: a row or two of the unique index each. Where
+# it is no longer kept, the last answer itself is the nearest that is known.
+_SINCE = """
+    SELECT wanted.id, coalesce(failed.minute, answer.at)
+      FROM unnest(%(instances)s::bigint[]) AS wanted (id)
+      JOIN syncs_confirmation AS answer
+        ON answer.sync = 'instance_health' AND answer.target = wanted.id::text
+      LEFT JOIN LATERAL (
+           SELECT minute FROM instance_checks
+            WHERE instance_id = wanted.id AND minute >= date_trunc('minute', answer.at)
+              AND health = 'down' AND answer.at > statement_timestamp() - %(recent)s
+            ORDER BY minute LIMIT 1
+           ) AS failed ON true"""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Checks of a time, by what they saw."""
+
+    checks: int = 0
+    down: int = 0
+    degraded: int = 0
+    healthy: int = 0
+
+    @property
+    def worst(self) -> Health:
+        """Unknown without any check."""
+        if self.down:
+            return Health.DOWN
+        if self.degraded:
+            return Health.DEGRADED
+        return Health.HEALTHY if self.healthy else Health.UNKNOWN
+
+
+@dataclass(frozen=True)
+class Bar:
+    begin: datetime
+    tally: Tally
+    median_ms: float | None
+
+
+@dataclass(frozen=True)
+class Outage:
+    """until: the first check that it answered again; None while it is down."""
+
+    begin: datetime
+    until: datetime | None
+
+
+@dataclass(frozen=True)
+class History:
+    """The last 24 hours, to the minute; the bars are whole quarter-hours.
+
+    outages: the latest first, of `outage_count` in all.
+    """
+
+    bars: tuple[Bar, ...]
+    whole: Tally
+    median_ms: float | None
+    p95_ms: float | None
+    outages: tuple[Outage, ...] = field(default=())
+    outage_count: int = 0
+
+    @property
+    def unseen(self) -> int:
+        """Bars without any check."""
+        return sum(not bar.tally.checks for bar in self.bars)
+
+
+def last_day(instance: RdsInstance, now: datetime) -> History:
+    """In four queries, however many checks there are."""
+    first = _floor(now - SPAN)
+    window = {
+        "instance": instance.pk,
+        "since": now - SPAN,
+        "until": now,
+        "first": first,
+        "bucket": BUCKET,
+        "outages": OUTAGES,
+    }
+    found = {row[0]: row[1:] for row in _rows(_BARS, window)}
+    *counts, median_ms, p95_ms = _rows(_WHOLE, window)[0]
+    outages = _rows(_OUTAGES, window) if counts[1] else []
+    return History(
+        bars=tuple(_bar(first + n * BUCKET, found) for n in range(1 + (now - first) // BUCKET)),
+        whole=Tally(*counts),
+        median_ms=median_ms,
+        p95_ms=p95_ms,
+        outages=tuple(_outage(instance, begin, until) for begin, until, _ in outages),
+        outage_count=outages[0][2] if outages else 0,
+    )
+
+
+def down_since(instances: Iterable[int]) -> dict[int, datetime]:
+    """Of instances that are down, since when; without those that have never answered."""
+    wanted: dict[str, Any] = {"instances": list(instances), "recent": RECENT}
+    with connection.cursor() as cursor:
+        cursor.execute(_SINCE, wanted)
+        return dict(cursor.fetchall())
+
+
+def _outage(instance: RdsInstance, begin: datetime, until: datetime | None) -> Outage:
+    """One that lasts may have begun before the window, and began when every page says."""
+    since = down_since([instance.pk]) if until is None else {}
+    return Outage(since.get(instance.pk, begin), until)
+
+
+def _bar(begin: datetime, found: dict[datetime, tuple[Any, ...]]) -> Bar:
+    *counts, median_ms = found.get(begin, (None,))
+    return Bar(begin, Tally(*counts), median_ms)
+
+
+def _floor(at: datetime) -> datetime:
+    return at - timedelta(seconds=at.timestamp() % BUCKET.total_seconds())
+
+
+def _rows(statement: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return list(cursor.fetchall())

@@ -1,0 +1,199 @@
+"""The master's directory, as one run reads it and proves that the routes equal it.
+
+Read is what differs from the last publish or, where that can't be told, all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import log2
+
+from psycopg import sql
+
+from syncs.engine.run import Run
+from syncs.errors import NotEqual
+from syncs.models import Confirmation
+from syncs.transfer import copy_stream, difference, digest, proof
+from syncs.transfer.digest import EVERY, Hashing
+from syncs.transfer.proof import Cached
+from syncs.transfer.staging import Stage
+from tenants.fleet import contract
+from tenants.fleet.reader import Taken, take_all
+from tenants.models import RdsInstance
+from tenants.routes import merge
+
+KEY_VERSION = 1  # of rainbo_email_key
+
+SHARES = 96  # of the digests, one of which each run recomputes from the stored rows
+ROWS_PER_BUCKET = 64
+BOUNDS = (16, 256)  # of rows per bucket, beyond which the digests are cut anew
+FEWEST = 1024  # buckets
+SMALL = 1000  # rows that are not worth a thought
+LARGE_PART = 5  # reading one of so many rows costs as much as reading all
+
+NOT_PUBLISHED = "stored routes are not what was published"
+
+# Facts that the kept digests depend on, and what a change of one says.
+FACTS = {
+    "instance": "another instance is the master",
+    "identity": "the master is another server",
+    "server": "the master runs another version of PostgreSQL",
+    "sql": f"{merge.NAME}.sql changed",
+    "key": "RAINBO makes another key of an e-mail",
+    "digest": "RAINBO computes digests in another way",
+    "hash": "the master's rows are hashed in another way",
+}
+
+
+class Directory:
+    """The stage's rows of one run. `take` decides, inside the source's snapshot, which they are.
+
+    is_whole: all of them, not only those that differ; why: why all. alarming: the stored routes
+    were not what was published. differs: whether anything may differ from the last publish.
+    """
+
+    def __init__(self, run: Run, source: RdsInstance, stage: Stage, alarm: str = "") -> None:
+        self.session, self.sync = run.session, run.record.sync
+        self.source, self.target, self.stage = source, str(source.pk), stage
+        last = Confirmation.objects.filter(sync=self.sync, target=self.target).first()
+        self.last = digest.parse_basis(last.basis) if last else {}
+        self.facts: dict[str, str] = {}
+        self.is_whole, self.differs = True, True
+        self.why, self.alarming = alarm, bool(alarm)
+        if run.options.force:
+            self.why = self.why or "it was asked for by --force"
+        if not self.why:
+            self._examine_kept()
+
+    def take(
+        self, source: copy_stream.Connection, hashing: Hashing, kinds: dict[str, str]
+    ) -> Taken:
+        self.facts = self._facts(source, hashing)
+        self.why = self.why or self._why_unlike(hashing)
+        if not self.why:
+            rows, self.why = self._find_differences(source)
+        if not self.why:
+            self.is_whole = False
+            pulled = difference.pull(self.stage, source, self.cached, kinds["id"])
+            self.stage.prove(self.target, pulled)
+            return Taken(rows, pulled)
+        taken = take_all(self.stage, self.target, source, hashing)
+        self.stage.prove(self.target, taken.staged)
+        self.last = {"buckets": str(buckets_for(taken.rows)), "hash": hashing.value}
+        return taken
+
+    @property
+    def hidden(self) -> int | None:
+        """Routes that collided at the last publish; None when every row is judged anew."""
+        return None if self.is_whole else int(self.last["hidden"])
+
+    def basis(self, hidden: int) -> str:
+        """What the digests of this publish are computed from, and which share is next."""
+        share = (int(self.last.get("share", -1)) + 1) % SHARES
+        kept = {"buckets": self.last["buckets"], "share": share, "hidden": hidden}
+        return digest.format_basis(self.facts | kept)
+
+    @property
+    def cached(self) -> Cached:
+        return self._cached(EVERY)
+
+    @contextmanager
+    def proving(self) -> Iterator[None]:
+        """What is merged in the block makes the routes equal to their source, or NotEqual."""
+        session, stage = self.session, self.stage
+        if not self.differs:  # no digest does, and no row is touched
+            yield
+        elif self.is_whole:
+            yield
+            cached = self.cached
+            proof.publish_withheld(session, cached, stage)
+            proof.publish_digests(session, cached, cached.digests(), cached.staged(stage))
+        else:
+            self._prove_neighbours()
+            touched = self._cached(merge.WITHIN)
+            difference.note(session, self._cached(merge.WITHIN, merge.NOW))
+            yield
+            proof.publish_withheld(session, touched, stage)
+            ours = difference.adjusted(touched)
+            proof.publish_digests(session, touched, ours, difference.THEIRS)
+
+    def _prove_neighbours(self) -> None:
+        """Raise NotEqual where a row that decides who is shown may be none of the source's."""
+        session, cached = self.session, self.cached
+        some = sql.SQL("SELECT FROM ({}) AS neighbours LIMIT 1").format(merge.NEIGHBOURS)
+        if not session.execute(some).rowcount:
+            return
+        buckets = sql.SQL("bucket IN (SELECT {} FROM ({}) AS neighbours)").format(
+            digest.bucket(sql.Identifier("source_id"), cached.buckets, cached.hashing.here),
+            merge.NEIGHBOURS,
+        )
+        if proof.unlike_digests(session, cached, buckets):
+            raise NotEqual(f"{NOT_PUBLISHED}; nothing was published")
+
+    def _cached(self, within: sql.Composable, table: str = "user_routes") -> Cached:
+        hashing, buckets = Hashing(self.last["hash"]), int(self.last["buckets"])
+        return merge.cached_routes(self.sync, self.target, hashing, buckets, within, table)
+
+    def _examine_kept(self) -> None:
+        """Whether there are digests, and nobody doubts them."""
+        if not {*FACTS, "buckets", "share", "hidden"} <= self.last.keys():
+            self.why = "no digests were kept"
+        elif digest.DOUBTED in self.last:
+            self.why, self.alarming = NOT_PUBLISHED, True
+
+    def _examine_stored(self) -> None:
+        """Whether the stored rows stand against one share of the digests, and are shown rightly."""
+        share = sql.SQL("bucket % {} = {}").format(
+            sql.Literal(SHARES), sql.Literal(int(self.last["share"]))
+        )
+        self.alarming = bool(
+            proof.unlike_digests(self.session, self.cached, share)
+            or merge.wrongly_shown(self.session, int(self.last["hidden"]))
+        )
+
+    def _facts(self, source: copy_stream.Connection, hashing: Hashing) -> dict[str, str]:
+        return {
+            "instance": self.target,
+            "identity": self.source.identity,
+            "server": str(source.info.server_version // 10_000),
+            "sql": contract.fingerprint(merge.NAME),
+            "key": str(KEY_VERSION),
+            "digest": str(digest.VERSION),
+            "hash": hashing.value,
+        }
+
+    def _why_unlike(self, hashing: Hashing) -> str:
+        """What the kept digests were computed from that is another now, in words."""
+        if hashing is Hashing.MD5_BYTES:
+            return "the master's texts have no encoding"
+        changed = (what for name, what in FACTS.items() if self.last[name] != self.facts[name])
+        return next(changed, "")
+
+    def _find_differences(self, source: copy_stream.Connection) -> tuple[int, str]:
+        """The source's rows; why its differences can't serve, else they are in `differing`."""
+        session, query, cached = self.session, self.stage.query, self.cached
+        found = difference.compare(session, source, query, cached, self._examine_stored)
+        if self.alarming:
+            return found.rows, NOT_PUBLISHED
+        if not _in_bounds(found.rows, cached.buckets):
+            return found.rows, "the directory outgrew its digests"
+        if found.rows > SMALL and found.changed > found.rows / LARGE_PART:
+            return found.rows, "a large part of the directory changed"
+        self.differs = bool(found.unlike)
+        if not self.differs:
+            difference.nothing(session)
+            return found.rows, ""
+        difference.refine(session, source, query, cached, found.unlike)
+        if difference.has_no_id(session):
+            return found.rows, "rows without an id changed"
+        return found.rows, ""
+
+
+def buckets_for(rows: int) -> int:
+    """A power of two."""
+    return max(FEWEST, 1 << round(log2(max(1, rows) / ROWS_PER_BUCKET))) if rows > 64 else FEWEST
+
+
+def _in_bounds(rows: int, buckets: int) -> bool:
+    return rows <= buckets * BOUNDS[1] and (buckets == FEWEST or rows >= buckets * BOUNDS[0])

@@ -7,7 +7,7 @@ import sys
 
 from django.core.management import execute_from_command_line
 
-from rainbo import failures
+from rainbo import command_errors
 
 logger = logging.getLogger("rainbo.manage")
 
@@ -26,7 +26,7 @@ def main(argv: list[str]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except Exception as error:
-        failure = failures.explain(error)
+        failure = command_errors.explain(error)
         if failure is None or "--traceback" in argv:
             logger.exception("the command %s failed", name)
             raise

@@ -6,7 +6,7 @@ from django.apps import apps
 from django.contrib import admin
 from django_q import admin as queue_admin  # noqa: F401 (registers what is taken back here)
 
-from rainbo import activity_admin, people_admin  # noqa: F401 (each registers its pages)
+from rainbo.auth.admin import GroupAdmin, UserAdmin  # noqa: F401 (register their pages)
 
 # In the queue's pages a person could make a worker call any function of any module.
 admin.site.unregister(

@@ -10,10 +10,11 @@ class RainboConfig(AppConfig):
 
     def ready(self) -> None:
         from common import key_rotation
-        from rainbo import checks, roles, sessions, sign_in_record  # noqa: F401 (checks register)
+        from rainbo import checks  # noqa: F401 (they register themselves)
+        from rainbo.auth import roles, sessions, sign_in_log
         from rainbo.models import Authenticator
 
         key_rotation.register(Authenticator, "secret")
         sessions.connect()
-        sign_in_record.connect()
+        sign_in_log.connect()
         post_migrate.connect(roles.after_migrate, sender=self, dispatch_uid="roles")

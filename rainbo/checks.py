@@ -14,8 +14,8 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connection, connections
 
-from rainbo import roles
-from rainbo.backends import EVERYBODY
+from rainbo.auth import roles
+from rainbo.auth.backends import EVERYBODY
 from syncs.engine import registry
 from syncs.schedules import crontab
 

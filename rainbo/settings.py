@@ -95,10 +95,10 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "rainbo.sessions.limit",
-    "rainbo.second_factor_gate.ask",
+    "rainbo.auth.sessions.limit",
+    "rainbo.auth.second_factor_middleware.ask",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "rainbo.zone.display_zone",
+    "rainbo.time_zone.display_zone",
     "axes.middleware.AxesMiddleware",
 ]
 TEMPLATES = [
@@ -129,16 +129,19 @@ AUTH_PASSWORD_VALIDATORS = [
 RAINBO_LOGIN_TRIES = env.integer("RAINBO_LOGIN_TRIES", 5, 1, 100)
 RAINBO_LOGIN_LOCK_MINUTES = env.integer("RAINBO_LOGIN_LOCK_MINUTES", 15, 1, 24 * 60)
 RAINBO_REQUIRE_MFA = env.names("RAINBO_REQUIRE_MFA")
-AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "rainbo.backends.PeopleBackend"]
-AXES_HANDLER = "rainbo.lockout.LockHandler"
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "rainbo.auth.backends.PeopleBackend",
+]
+AXES_HANDLER = "rainbo.auth.lockout.LockHandler"
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"], ["ip_address"]]
 AXES_FAILURE_LIMIT = RAINBO_LOGIN_TRIES
 AXES_COOLOFF_TIME = timedelta(minutes=RAINBO_LOGIN_LOCK_MINUTES)
 AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
-AXES_CLIENT_IP_CALLABLE = "rainbo.lockout.counted_address"
-AXES_USERNAME_CALLABLE = "rainbo.lockout.counted_name"
-AXES_LOCKOUT_CALLABLE = "rainbo.lockout.refuse"
+AXES_CLIENT_IP_CALLABLE = "rainbo.auth.lockout.counted_address"
+AXES_USERNAME_CALLABLE = "rainbo.auth.lockout.counted_name"
+AXES_LOCKOUT_CALLABLE = "rainbo.auth.lockout.refuse"
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
@@ -272,7 +275,7 @@ RAINBO_GUARD_MOVED_PERCENT = env.percent("RAINBO_GUARD_MOVED_PERCENT", 30)
 RAINBO_GUARD_COLUMN_PERCENT = env.percent("RAINBO_GUARD_COLUMN_PERCENT", 30)
 RAINBO_WITHHELD_CAP = env.rows_and_percent("RAINBO_WITHHELD_CAP", 100, 1)
 
-DEFAULT_EXCEPTION_REPORTER_FILTER = "rainbo.reports.WithoutValues"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "rainbo.exception_filter.WithoutValues"
 RAINBO_LOG_FORMAT = env.choice("RAINBO_LOG_FORMAT", logs.usual_style(), ("json", "text"))
 LOGGING = logs.config(
     style=RAINBO_LOG_FORMAT,
@@ -292,7 +295,7 @@ UNFOLD = {
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": "rainbo.navigation.favicon"}
     ],
-    "DASHBOARD_CALLBACK": "rainbo.now.dashboard",
+    "DASHBOARD_CALLBACK": "rainbo.dashboard.views.dashboard",
     "STYLES": ["rainbo.navigation.stylesheet", "rainbo.navigation.find_stylesheet"],
     "SCRIPTS": [
         "rainbo.navigation.focus_script",

@@ -2,7 +2,7 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
-from rainbo.patience import limit_waiting
+from rainbo.database_timeouts import limit_waiting
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rainbo.settings")
 application = get_wsgi_application()

@@ -12,7 +12,7 @@ from django.contrib.admin import FieldListFilter
 from django.test import Client, RequestFactory
 from django.urls import reverse
 
-from rainbo.zone import COOKIE
+from rainbo.time_zone import COOKIE
 from tests.activity.rows import entry
 from tests.rows import ended_run, instance_row, staff
 

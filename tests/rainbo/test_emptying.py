@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.contrib.auth.models import Group, Permission
 
-from rainbo.roles import ROLES
+from rainbo.auth.roles import ROLES
 from tests.caches import query
 from tests.emptying import contents
 from tests.rows import instance_row

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_q.models import Schedule
 
-from rainbo import now_tiles
+from rainbo.dashboard import instance_cards
 from syncs.dispatch import reconcile
 from syncs.models import Heartbeat, Lease, RunState, SyncRun, SyncSchedule, Trigger, WorkerEvent
 from syncs.status import run_history
@@ -370,13 +370,13 @@ def test_a_trend_shows_the_last_hour_with_its_gaps() -> None:
     found = overview.trends([*RdsInstance.objects.all()])[1]
     assert len(found) == overview.CHECKS
     assert found[-1] is None
-    trend = now_tiles.trend([2.0, None, 4.0, 4.0])
+    trend = instance_cards.trend([2.0, None, 4.0, 4.0])
     assert trend is not None
     assert (len(trend.lines), len(trend.gaps)) == (2, 1)
     assert trend.words == (
         "Latency of the last 4 checks: 2.00 to 4.00 ms, median 4.00; 1 without an answer"
     )
-    assert now_tiles.trend([]) is None
+    assert instance_cards.trend([]) is None
 
 
 def test_a_fleet_of_24_needs_no_search(admin_client: Client) -> None:
@@ -390,7 +390,7 @@ def test_a_bigger_fleet_is_a_list_that_can_be_searched(admin_client: Client) -> 
     well(60)
     lost(58)
     page = part(admin_client)
-    assert page.count('<li class="tile"') == now_tiles.LISTED
+    assert page.count('<li class="tile"') == instance_cards.LISTED
     assert page.index("instance 58 (rds58)</a>") < page.index("instance 1 (rds1)</a>")
     shown = text_of(admin_client.get(PAGE))
     assert "50 of 60 instances, the worst first. 59 of 60 active ones are healthy." in shown

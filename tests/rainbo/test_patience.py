@@ -10,7 +10,7 @@ from django.db import connection, connections
 from django.test import Client
 
 from localfleet.fleet import LocalFleet
-from rainbo import patience
+from rainbo import database_timeouts
 from tests.rows import staff
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -31,8 +31,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     options = connection.settings_dict["OPTIONS"]
     monkeypatch.setitem(options, "options", options["options"])
     monkeypatch.setitem(connections.settings["default"], "OPTIONS", options)
-    monkeypatch.setattr(patience, "STATEMENT", 1)
-    patience.limit_waiting()
+    monkeypatch.setattr(database_timeouts, "STATEMENT", 1)
+    database_timeouts.limit_waiting()
     connection.close()
     yield
     connection.close()

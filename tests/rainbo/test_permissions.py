@@ -17,8 +17,8 @@ from django.utils import timezone
 
 from activity.models import Activity
 from common.encryption import Sealed
+from rainbo.auth.roles import ROLES
 from rainbo.models import Authenticator, RecoveryCodes
-from rainbo.roles import ROLES
 from syncs.dispatch import reconcile
 from syncs.models import RunState, SyncRun, SyncSchedule, TargetState, Trigger
 from syncs.schedules import store

@@ -7,8 +7,8 @@ from django.contrib.auth.models import Group, Permission
 from django.core.management import call_command
 from django.test import Client
 
+from rainbo.auth.roles import CONSOLE, ROLES, after_migrate
 from rainbo.models import RoleGrant
-from rainbo.roles import CONSOLE, ROLES, after_migrate
 from tests.rows import staff
 
 pytestmark = pytest.mark.django_db

@@ -20,9 +20,9 @@ from pytest_django import Settings
 from activity.models import Activity
 from common.errors import UsageError
 from common.key_rotation import rotate_all
-from rainbo import second_factor
+from rainbo.auth import second_factor
+from rainbo.auth.second_factor import Offer
 from rainbo.models import Authenticator, RecoveryCodes
-from rainbo.second_factor import Offer
 from tests.pages import said, text_of
 from tests.rows import staff
 

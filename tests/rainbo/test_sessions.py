@@ -14,7 +14,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from activity.models import Activity
-from rainbo.sessions import BEGAN
+from rainbo.auth.sessions import BEGAN
 from tests.pages import text_of
 from tests.rows import staff
 

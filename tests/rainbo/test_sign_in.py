@@ -14,7 +14,7 @@ from django.test import Client, RequestFactory
 from pytest_django import Settings
 
 from activity.models import Activity
-from rainbo.lockout import counted_address
+from rainbo.auth.lockout import counted_address
 from tests.pages import text_of
 from tests.rows import staff
 

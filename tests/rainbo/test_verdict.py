@@ -11,7 +11,7 @@ import pytest
 from django.utils import timezone
 
 from common.markup import Tone
-from rainbo.verdict import Facts, Link, Verdict, judge
+from rainbo.dashboard.verdict import Facts, Link, Verdict, judge
 from syncs.status.freshness import Cause, Freshness, Reason, State
 from syncs.status.queries import Status, SyncStatus, TargetStatus
 from syncs.status.workers import WorkerState

@@ -8,7 +8,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from rainbo.zone import COOKIE, display_zone
+from rainbo.time_zone import COOKIE, display_zone
 from tests.rows import staff
 
 

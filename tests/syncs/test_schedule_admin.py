@@ -14,7 +14,7 @@ from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 
 from activity.models import Activity
-from rainbo.zone import COOKIE
+from rainbo.time_zone import COOKIE
 from syncs.admin.schedule_actions import LOCAL
 from syncs.dispatch import reconcile
 from syncs.models import RunState, SyncRun, SyncSchedule, Trigger

@@ -8,7 +8,7 @@ from django.db import transaction
 
 from activity.log import record_by
 from common.errors import UsageError
-from rainbo import second_factor
+from rainbo.auth import second_factor
 
 
 class Command(BaseCommand):

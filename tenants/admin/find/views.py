@@ -17,7 +17,7 @@ from activity.log import record
 from common import manage_command, markup
 from common.errors import UsageError
 from common.text import counted, sentence
-from rainbo.now_syncs import STATE_TONES, run_url
+from rainbo.dashboard.sync_rows import STATE_TONES, run_url
 from tenants.admin.find import live_view
 from tenants.admin.find.rows import Kind, Viewer, kinds
 from tenants.find import live_lookup

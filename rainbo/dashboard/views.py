@@ -20,8 +20,8 @@ from django.urls import reverse
 from common import clock, manage_command, markup
 from common.markup import Tone
 from common.model_admin import REFRESH
-from rainbo import now_syncs, now_tiles, verdict
-from rainbo.verdict import Link
+from rainbo.dashboard import instance_cards, sync_rows, verdict
+from rainbo.dashboard.verdict import Link
 from syncs.status import queries
 from syncs.status.workers import WorkerState
 from tenants.health import overview
@@ -76,10 +76,10 @@ def parts(request: HttpRequest) -> dict[str, Any]:
         "add_instance": manage_command.line("add_instance"),
     }
     if status and worker:
-        context["syncs"] = now_syncs.rows(status, may_run=may("syncs.run_sync"))
+        context["syncs"] = sync_rows.rows(status, may_run=may("syncs.run_sync"))
         context["worker"] = _worker(worker, now)
     if fleet and fleet.instances:
-        context["tiles"] = now_tiles.drawn(fleet, status, request.GET.get("instance", ""), now)
+        context["tiles"] = instance_cards.drawn(fleet, status, request.GET.get("instance", ""), now)
     return context
 
 
@@ -95,7 +95,7 @@ def _worker(state: WorkerState, now: datetime) -> dict[str, Any]:
         "trouble": "" if state.by_crontab else state.trouble,
         "by_crontab": state.by_crontab,
         "busy_with": state.busy_with,
-        "busy_url": now_syncs.run_url(state.busy_with) if state.busy_with else "",
+        "busy_url": sync_rows.run_url(state.busy_with) if state.busy_with else "",
         "waiting": state.waiting_since and markup.age(state.waiting_since, now),
         "events": [
             (markup.moment(e.at, now), e.host, e.message) for e in queries.worker_events(EVENTS)

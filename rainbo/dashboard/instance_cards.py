@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 
 from common import markup, text
 from common.markup import Tone
-from rainbo.now_syncs import STATE_TONES
+from rainbo.dashboard.sync_rows import STATE_TONES
 from syncs.status.queries import Status
 from tenants.admin.instance.health_chart import HEALTH_TONES
 from tenants.health import overview

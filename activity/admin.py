@@ -12,18 +12,14 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from activity.admin_export import export_view
+from activity.admin_filters import ActionFilter, ObjectFilter, SinceFilter
+from activity.admin_links import add_links
 from activity.models import Activity
 from common import markup
 from common.admin_filters import DaysFilter, PersonFilter
 from common.csv_export import LIMIT
 from common.model_admin import CompletedList, ReadOnlyAdmin
-from rainbo.activity_export import export_view
-from rainbo.activity_filters import (
-    ActionFilter,
-    ObjectFilter,
-    SinceFilter,
-)
-from rainbo.activity_links import add_links
 
 
 class LinkedList(CompletedList):

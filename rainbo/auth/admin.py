@@ -18,10 +18,10 @@ from activity.changes import Reading, reading
 from activity.log import record
 from activity.recorded_admin import Recorded
 from common.model_admin import SafeAddresses
-from rainbo import second_factor_pages
-from rainbo.backends import needs_second_factor
+from rainbo.auth import second_factor_views
+from rainbo.auth.backends import needs_second_factor
+from rainbo.auth.roles import ROLES
 from rainbo.models import Authenticator, RecoveryCodes
-from rainbo.roles import ROLES
 from tenants.ghosts.policy import admins
 
 MARKS = ("is_active", "is_staff", "is_superuser")
@@ -79,7 +79,7 @@ class UserAdmin(SafeAddresses, Ticked, Recorded, DjangoUserAdmin[User], ModelAdm
         return found
 
     def get_custom_urls(self) -> Any:
-        view = second_factor_pages.reset_view
+        view = second_factor_views.reset_view
         return (("<int:pk>/reset-second-factor/", "auth_user_reset_second_factor", view),)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -103,7 +103,7 @@ class UserAdmin(SafeAddresses, Ticked, Recorded, DjangoUserAdmin[User], ModelAdm
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         user = kwargs.get("obj")
-        if user is not None and second_factor_pages.may_reset(request, user):
+        if user is not None and second_factor_views.may_reset(request, user):
             codes = RecoveryCodes.of(user)
             context |= {
                 "resettable": user.has_second_factor,

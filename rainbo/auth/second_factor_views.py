@@ -21,9 +21,9 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from activity.log import record
 from common.encryption import CredentialError
-from rainbo import second_factor
+from rainbo.auth import second_factor
+from rainbo.auth.second_factor import Offer
 from rainbo.models import Authenticator, Factor, RecoveryCodes
-from rainbo.second_factor import Offer
 
 logger = logging.getLogger(__name__)
 OWN = "second_factor"

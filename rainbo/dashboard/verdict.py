@@ -10,7 +10,6 @@ from enum import IntEnum
 from common import text
 from common.markup import Tone
 from common.text import format_duration, listed
-from rainbo.phrases import Subject
 from syncs.status.freshness import Cause, Reason, State
 from syncs.status.queries import Status, SyncStatus, TargetStatus
 from syncs.status.workers import WorkerState
@@ -301,3 +300,28 @@ def _ages(syncs: Iterable[SyncStatus]) -> Iterator[str]:
         ages = [t.freshness.age for t in sync.targets if t.freshness.age is not None]
         if ages:
             yield f"{Subject(sync.title).lower} {format_duration(max(ages))}"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a sentence is about: a sync's title, and the instances that it is true of."""
+
+    title: str
+    where: str = ""
+
+    @property
+    def lower(self) -> str:
+        name = self.title[:1].lower() + self.title[1:]
+        return f"{name} of {self.where}" if self.where else name
+
+    @property
+    def be(self) -> str:
+        return "are" if self._is_many else "is"
+
+    @property
+    def have(self) -> str:
+        return "have" if self._is_many else "has"
+
+    @property
+    def _is_many(self) -> bool:
+        return self.title.endswith("s")

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 
 from activity.address import address_of
 from activity.log import record, record_by
-from rainbo.lockout import known_name
+from rainbo.auth.lockout import known_name
 
 UNKNOWN = "unknown user"
 

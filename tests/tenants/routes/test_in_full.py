@@ -17,7 +17,7 @@ from tenants.routes import directory
 from tests.caches import counts, part, query, register, run_sync, withheld
 from tests.instances import Instance, InstanceFleet
 from tests.plain_routes import cached, expected
-from tests.tenants.test_sync_user_routing import Extra, fill, in_full
+from tests.tenants.jobs.test_sync_user_routing import Extra, fill, in_full
 
 SYNC = "user_routing"
 CORRUPT = "stored routes are not what was published"

@@ -7,7 +7,7 @@ import pytest
 from syncs.models import RunState, TargetState
 from tests.caches import part, query, run_sync, shown_emails
 from tests.instances import Instance
-from tests.tenants.test_sync_user_routing import fill
+from tests.tenants.jobs.test_sync_user_routing import fill
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from django.core.management import call_command
 
 from tests.caches import query, run_sync
 from tests.instances import Instance, InstanceFleet
-from tests.tenants.test_sync_user_routing import fill
+from tests.tenants.jobs.test_sync_user_routing import fill
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tenants.models import GhostUser, RdsInstance
 from tests.caches import counts, everything, part, query, register, run_sync
 from tests.children import child, locked_at_home, until, waits_at_home
 from tests.instances import Instance, InstanceFleet
-from tests.tenants.test_sync_ghost_users import admin, admins, ghosts, leave, versions
+from tests.tenants.jobs.test_sync_ghost_users import admin, admins, ghosts, leave, versions
 
 job = sys.modules["tenants.jobs.sync_ghost_users"]
 

@@ -14,7 +14,7 @@ from syncs.models import RunState, SyncRun, SyncSchedule
 from syncs.schedules import crontab, store
 from syncs.schedules.store import OFF, UNLIMITED, ChangedMeanwhile, Wanted
 from tests.caches import query
-from tests.syncs.test_rhythm import NEVER_COMES, SURELY_COMES
+from tests.syncs.schedules.test_crontab import NEVER_COMES, SURELY_COMES
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -24,7 +24,7 @@ from tests.children import (
     waits_at_source,
 )
 from tests.instances import Instance, InstanceFleet
-from tests.tenants.test_sync_user_routing import fill
+from tests.tenants.jobs.test_sync_user_routing import fill
 
 SYNC = "user_routing"
 SHORT = {"RAINBO_LEASE_TTL": "6", "RAINBO_LEASE_RENEWAL": "1"}

@@ -10,7 +10,7 @@ import pytest
 from tests.caches import query
 
 pytestmark = pytest.mark.django_db
-PAGE = Path(__file__).parents[2] / "docs" / "how-a-sync-works.md"
+PAGE = Path(__file__).parents[3] / "docs" / "how-a-sync-works.md"
 
 USED = {
     "user_routes_pkey": "source_id = '5'",

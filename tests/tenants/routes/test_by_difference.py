@@ -29,7 +29,7 @@ from tests.caches import (
 )
 from tests.instances import Instance, InstanceFleet
 from tests.plain_routes import cached, expected
-from tests.tenants.test_sync_user_routing import Extra, fill, in_full
+from tests.tenants.jobs.test_sync_user_routing import Extra, fill, in_full
 
 SYNC = "user_routing"
 

@@ -49,6 +49,6 @@ ACTIONS: dict[str, str] = {
 }
 
 
-def in_words(action: str) -> str:
+def describe(action: str) -> str:
     """The action as a person says it; one that the code no longer knows, as it was recorded."""
     return ACTIONS.get(action, action)

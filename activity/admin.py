@@ -19,10 +19,10 @@ from activity.models import Activity
 from common import markup
 from common.admin_filters import DaysFilter, PersonFilter
 from common.csv_export import LIMIT
-from common.model_admin import CompletedList, ReadOnlyAdmin
+from common.model_admin import DecoratedChangeList, ReadOnlyAdmin
 
 
-class LinkedList(CompletedList):
+class LinkedList(DecoratedChangeList):
     """A page of entries with the links that the person may follow."""
 
     def get_results(self, request: HttpRequest) -> None:

@@ -13,7 +13,7 @@ from activity import actions, wording
 
 
 @dataclass(frozen=True)
-class Change:
+class FieldChange:
     """One value that an action changed. None where there was, or is, none."""
 
     name: str
@@ -62,14 +62,14 @@ class Activity(models.Model):
     @property
     def what(self) -> str:
         """The action in words."""
-        return actions.in_words(self.action)
+        return actions.describe(self.action)
 
     @property
-    def changes(self) -> list[Change]:
+    def changes(self) -> list[FieldChange]:
         """What it changed, value by value."""
         before, after = self.before or {}, self.after or {}
         return [
-            Change(name, _text(before, name), _text(after, name))
+            FieldChange(name, _text(before, name), _text(after, name))
             for name in dict.fromkeys([*before, *after])
         ]
 

@@ -34,7 +34,7 @@ class Binding:
     strength: int
 
 
-class Sealed:
+class Encrypted:
     """Ciphertext that shows itself to nobody by accident."""
 
     __slots__ = ("token",)
@@ -48,13 +48,13 @@ class Sealed:
     __str__ = __repr__
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sealed) and self.token == other.token
+        return isinstance(other, Encrypted) and self.token == other.token
 
     def __hash__(self) -> int:
         return hash(self.token)
 
 
-def seal(password: str, binding: Binding) -> Sealed:
+def encrypt(password: str, binding: Binding) -> Encrypted:
     """Raises UsageError for a password that no server takes."""
     if "\0" in password or any("\ud800" <= character <= "\udfff" for character in password):
         raise UsageError(
@@ -67,12 +67,12 @@ def seal(password: str, binding: Binding) -> Sealed:
         "strength": binding.strength,
         "password": password,
     }
-    return Sealed(_fernet().encrypt(json.dumps(content).encode()).decode())
+    return Encrypted(_fernet().encrypt(json.dumps(content).encode()).decode())
 
 
-def unseal(sealed: object, binding: Binding, owner: str) -> str:
+def decrypt(sealed: object, binding: Binding, owner: str) -> str:
     """Open a sealed password; `owner` names the row in errors. Raises CredentialError."""
-    if not isinstance(sealed, Sealed) or not sealed.token:
+    if not isinstance(sealed, Encrypted) or not sealed.token:
         raise CredentialError(f"{owner} has no password: enter it")
     try:
         content = json.loads(_fernet().decrypt(sealed.token.encode()))
@@ -93,19 +93,19 @@ def unseal(sealed: object, binding: Binding, owner: str) -> str:
     return str(content["password"])
 
 
-def rotate(sealed: Sealed) -> Sealed:
+def rotate(sealed: Encrypted) -> Encrypted:
     """The same secret under the newest key. Raises InvalidToken when no key opens it."""
-    return Sealed(_fernet().rotate(sealed.token.encode()).decode())
+    return Encrypted(_fernet().rotate(sealed.token.encode()).decode())
 
 
-class SealedField(models.TextField[Any, Any]):
+class EncryptedField(models.TextField[Any, Any]):
     """Stores a `Sealed`; refuses anything else, so that no clear text can reach the table."""
 
-    def from_db_value(self, value: str | None, *_: object) -> Sealed | None:
-        return None if value is None else Sealed(value)
+    def from_db_value(self, value: str | None, *_: object) -> Encrypted | None:
+        return None if value is None else Encrypted(value)
 
-    def to_python(self, value: object) -> Sealed | None:
-        if value is None or isinstance(value, Sealed):
+    def to_python(self, value: object) -> Encrypted | None:
+        if value is None or isinstance(value, Encrypted):
             return value
         raise TypeError("a sealed field takes a Sealed: use set_password()")
 

@@ -22,7 +22,7 @@ OF = "of"  # a list's parameter: app.model:id
 REFRESH = "X-Rainbo-Refresh"  # a page asks by itself: no sign of a person
 
 
-def pressed(view: View) -> View:
+def post_only(view: View) -> View:
     """A view of what a button does: any other way to it is refused in words."""
 
     @wraps(view)
@@ -65,14 +65,14 @@ class BoundedPaginator(Paginator[Any]):
 
 
 @dataclass(frozen=True)
-class Nothing:
+class EmptyResult:
     """What a search that found nothing says: why, and a wider search to try."""
 
     words: tuple[str, ...] = ()
     wider: str = ""
 
 
-class SafeList(ChangeList):
+class StrictChangeList(ChangeList):
     """Narrowed by its own filters only, and asked for nothing that PostgreSQL can't hold.
 
     Django takes any lookup of any field, and so would tell a sealed password letter by letter.
@@ -89,12 +89,12 @@ class SafeList(ChangeList):
         return found
 
 
-class SafeAddresses:
+class StrictUrls:
     """Goes before ModelAdmin among the bases: an address tells nothing that its page doesn't,
     and breaks none."""
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[SafeList]:
-        return SafeList
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[StrictChangeList]:
+        return StrictChangeList
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
         if "\0" in object_id:
@@ -110,7 +110,7 @@ def _without_nul(asked: QueryDict) -> QueryDict:
     return clean
 
 
-class CompletedList(SafeList):
+class DecoratedChangeList(StrictChangeList):
     """A page of rows with what they need from elsewhere."""
 
     result_list: Any
@@ -123,8 +123,8 @@ class CompletedList(SafeList):
         self.model_admin.complete(self.result_list)
 
     @cached_property
-    def nothing(self) -> Nothing:
-        found: Nothing = self.model_admin.nothing(self.query)
+    def nothing(self) -> EmptyResult:
+        found: EmptyResult = self.model_admin.nothing(self.query)
         return found
 
     def wider_link(self) -> str:
@@ -147,7 +147,7 @@ class HistoryInActivity:
         return HttpResponseRedirect(activity_page(self.model._meta.label_lower, object_id))
 
 
-class ReadOnlyAdmin(SafeAddresses, HistoryInActivity, ModelAdmin):
+class ReadOnlyAdmin(StrictUrls, HistoryInActivity, ModelAdmin):
     """Shows rows that only syncs write. Nobody adds, changes or deletes them by hand."""
 
     actions = None
@@ -161,12 +161,12 @@ class ReadOnlyAdmin(SafeAddresses, HistoryInActivity, ModelAdmin):
     def complete(self, rows: Sequence[Any]) -> None:
         """Read what rows need from other tables, in a fixed number of queries."""
 
-    def nothing(self, term: str) -> Nothing:
+    def nothing(self, term: str) -> EmptyResult:
         """Why a search for this term found nothing, as far as is known."""
-        return Nothing()
+        return EmptyResult()
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[CompletedList]:
-        return CompletedList
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[DecoratedChangeList]:
+        return DecoratedChangeList
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
         found = super().get_object(request, object_id, from_field)

@@ -170,7 +170,7 @@ def schedules(**_: object) -> Iterator[CheckMessage]:
     for name, cron in settings.RAINBO_SCHEDULES.items():
         if name not in known:
             yield _schedule_error(f"names {name!r}, which is no sync", ", ".join(known))
-        if not crontab.is_valid(crontab.normal(cron)):
+        if not crontab.is_valid(crontab.normalize(cron)):
             wrong = f"gives {name} {cron!r}, which has no planned times"
             yield _schedule_error(wrong, "five fields of cron, such as */15 * * * *")
 

@@ -20,17 +20,17 @@ UNDEFINED = (
 
 
 @dataclass(frozen=True)
-class Failure:
+class CommandFailure:
     sentence: str
     exit_code: int = 1
 
 
-def explain(error: BaseException) -> Failure | None:
+def explain(error: BaseException) -> CommandFailure | None:
     """None for what nobody foresaw: only a traceback helps there."""
     if isinstance(error, UsageError):
-        return Failure(_told(error), exit_code=2)
+        return CommandFailure(_told(error), exit_code=2)
     if isinstance(error, RainboError | ImproperlyConfigured):
-        return Failure(_told(error))
+        return CommandFailure(_told(error))
     if isinstance(error, DatabaseError | InterfaceError):
         return _own_database(error)
     return None
@@ -40,13 +40,15 @@ def _told(error: Exception) -> str:
     return printable(redact(str(error)))
 
 
-def _own_database(error: DatabaseError | InterfaceError) -> Failure | None:
+def _own_database(error: DatabaseError | InterfaceError) -> CommandFailure | None:
     cause = error.__cause__
     if isinstance(cause, UNDEFINED):
-        return Failure(f"{_name()} is not up to date: run manage.py migrate.")
+        return CommandFailure(f"{_name()} is not up to date: run manage.py migrate.")
     if isinstance(error, OperationalError | InterfaceError):
         reason = redact(str(error).strip().partition("\n")[0])
-        return Failure(f"{_name()} cannot be used: {reason}. Is it up, and is RAINBO_DB_* right?")
+        return CommandFailure(
+            f"{_name()} cannot be used: {reason}. Is it up, and is RAINBO_DB_* right?"
+        )
     return None
 
 

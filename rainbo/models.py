@@ -13,7 +13,7 @@ from django.utils import timezone
 from django_otp.models import Device, ThrottlingMixin
 from django_otp.oath import TOTP
 
-from common.encryption import Binding, SealedField, seal, unseal
+from common.encryption import Binding, EncryptedField, decrypt, encrypt
 
 LONGEST_WAIT = 11  # failures: 2 ** 10 seconds, 17 minutes; the wait grows no further
 DIGITS = 6
@@ -81,7 +81,7 @@ class Factor(ThrottlingMixin, Device):
 class Authenticator(Factor):
     """An app that shows a new code every 30 seconds (TOTP, RFC 6238). Its secret is sealed."""
 
-    secret = SealedField()
+    secret = EncryptedField()
     last_step = models.BigIntegerField(default=-1, help_text="of the last code that was accepted")
 
     class Meta:
@@ -98,12 +98,12 @@ class Authenticator(Factor):
         return Binding(f"authenticator of user {self.user_id}", (), 0)
 
     def set_secret(self, secret: bytes) -> None:
-        self.secret = seal(secret.hex(), self.binding)
+        self.secret = encrypt(secret.hex(), self.binding)
 
     def takes(self, token: str) -> bool:
         if not (token.isascii() and token.isdecimal() and len(token) == DIGITS):
             return False
-        totp = TOTP(bytes.fromhex(unseal(self.secret, self.binding, str(self))), digits=DIGITS)
+        totp = TOTP(bytes.fromhex(decrypt(self.secret, self.binding, str(self))), digits=DIGITS)
         totp.time = time.time()
         right: bool = totp.verify(int(token), TOLERANCE, self.last_step + 1)
         if right:

@@ -33,21 +33,21 @@ _BEAT = """
 
 def run_slot(sync: str, slot: str | None = None) -> None:
     """A schedule's task: run what is due of the sync. slot: the planned time in ISO format."""
-    keep()
-    ring_for_overlooked()
+    housekeep()
+    enqueue_overdue()
     if slot is None:
         runs.execute(runs.request(sync, Options(), Trigger.SCHEDULE))
         return
-    record = slots.take(sync, datetime.fromisoformat(slot))
+    record = slots.claim_due(sync, datetime.fromisoformat(slot))
     if record is not None:
         runs.execute(record)
 
 
 def run_queued(pk: int) -> None:
     """The task of a run that waits: a retry, or what a page, the API or a signal requested."""
-    beat()
+    record_heartbeat()
     record = SyncRun.objects.filter(pk=pk).first()
-    if record is None or not slots.ready(record):
+    if record is None or not slots.should_run(record):
         return
     record = runs.execute(record)
     if record.state == RunState.SKIPPED and record.trigger == Trigger.SIGNAL:
@@ -60,32 +60,32 @@ def answer_heartbeat(place: str, session: int, until: str) -> None:
     if (place, session) == (here(), os.getsid(0)):
         maintain()
         return
-    keep()
-    ring_for_overlooked()
+    housekeep()
+    enqueue_overdue()
     if database_now() < datetime.fromisoformat(until):
         async_task(ANSWER_HEARTBEAT, place, session, until)
 
 
 def maintain() -> None:
     """What no planned time brings about: retries, lost runs, lost rings. Any worker does it."""
-    keep()
-    ring_for_overlooked()
+    housekeep()
+    enqueue_overdue()
     lost_triggers.retrigger()
 
 
-def keep(who: str = "") -> None:
+def housekeep(who: str = "") -> None:
     """Note that this process works, bury lost runs, and keep the planned times in order."""
-    beat(who)
-    lost_runs.sweep()
-    slots.mend_next_runs()
+    record_heartbeat(who)
+    lost_runs.close_lost_runs()
+    slots.repair_next_runs()
 
 
-def ring(record: SyncRun) -> None:
+def enqueue(record: SyncRun) -> None:
     """Tell the workers that a run waits. In a transaction, they hear of it at its commit."""
     async_task(RUN_QUEUED, record.pk)
 
 
-def ring_for_overlooked() -> None:
+def enqueue_overdue() -> None:
     """Ring for runs whose time has come, and for those whose task was lost.
 
     Runs of commands are left out: their own process executes them.
@@ -94,10 +94,10 @@ def ring_for_overlooked() -> None:
     queued = SyncRun.objects.filter(state=RunState.QUEUED).exclude(trigger=Trigger.COMMAND)
     due = Q(not_before=None, created_at__lt=overlooked) | Q(not_before__lte=Now())
     for record in queued.filter(due).order_by("pk"):
-        ring(record)
+        enqueue(record)
 
 
-def beat(who: str = "") -> None:
+def record_heartbeat(who: str = "") -> None:
     """Note, by the database's clock, that this process does its work; who: instead of its id."""
     with connection.cursor() as cursor:
         cursor.execute(_BEAT, [f"{here()}:{who or os.getpid()}"])

@@ -17,7 +17,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 from activity.changes import Reading, reading
 from activity.log import record
 from activity.recorded_admin import Recorded
-from common.model_admin import SafeAddresses
+from common.model_admin import StrictUrls
 from rainbo.auth import second_factor_views
 from rainbo.auth.backends import needs_second_factor
 from rainbo.auth.roles import ROLES
@@ -42,7 +42,7 @@ class Ticked:
 
 
 @admin.register(User)
-class UserAdmin(SafeAddresses, Ticked, Recorded, DjangoUserAdmin[User], ModelAdmin):
+class UserAdmin(StrictUrls, Ticked, Recorded, DjangoUserAdmin[User], ModelAdmin):
     filter_horizontal = ()
     thing = "user"
     switch, switched_on, switched_off = "is_active", "activated", "deactivated"
@@ -123,7 +123,7 @@ class UserAdmin(SafeAddresses, Ticked, Recorded, DjangoUserAdmin[User], ModelAdm
 
 
 @admin.register(Group)
-class GroupAdmin(SafeAddresses, Ticked, Recorded, DjangoGroupAdmin, ModelAdmin):
+class GroupAdmin(StrictUrls, Ticked, Recorded, DjangoGroupAdmin, ModelAdmin):
     filter_horizontal = ()
     thing = "group"
 

@@ -12,8 +12,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from common import markup, text
+from common.charts import polylines, scaled
 from common.markup import Tone
-from rainbo.dashboard.sync_rows import STATE_TONES
+from syncs.admin.badges import FRESHNESS_TONES
 from syncs.status.queries import Status
 from tenants.admin.instance.health_chart import HEALTH_TONES
 from tenants.health import overview
@@ -110,7 +111,7 @@ def _ages(status: Status | None, now: datetime) -> dict[str, list[SyncAge]]:
         for target in sync.targets:
             state = target.freshness.state
             why = str(target.reason) if target.reason else ""
-            badge = markup.badge(state.label, STATE_TONES[state], why)
+            badge = markup.badge(state.label, FRESHNESS_TONES[state], why)
             age = SyncAge(sync.title, badge, markup.age(target.confirmed_at, now))
             found.setdefault(target.key, []).append(age)
     return found
@@ -143,22 +144,10 @@ def trend(latencies: Sequence[float | None]) -> Trend | None:
     start = WIDTH - step * (len(latencies) - 1)
     top = max(known, default=1.0) or 1.0
     points = [
-        (start + n * step, None if ms is None else HEIGHT - 2 - (HEIGHT - 4) * ms / top)
+        (start + n * step, None if ms is None else scaled(ms, top, HEIGHT))
         for n, ms in enumerate(latencies)
     ]
-    return Trend(_lines(points), tuple(round(x, 1) for x, y in points if y is None), words)
-
-
-def _lines(points: Sequence[tuple[float, float | None]]) -> tuple[str, ...]:
-    """A line for each stretch of checks that were answered."""
-    stretches: list[list[str]] = [[]]
-    for x, y in points:
-        if y is None:
-            stretches.append([])
-        else:
-            stretches[-1].append(f"{x:.1f},{y:.1f}")
-    # One point alone is no line: it becomes a short one.
-    return tuple(" ".join(s if len(s) > 1 else s * 2) for s in stretches if s)
+    return Trend(polylines(points), tuple(round(x, 1) for x, y in points if y is None), words)
 
 
 def _holds_up(down: Down | None, fleet: Fleet, now: datetime) -> str:

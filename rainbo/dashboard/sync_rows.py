@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,19 +14,13 @@ from common import manage_command, markup, text
 from common.errors import UsageError
 from common.markup import Tone, seconds_in_words
 from common.text import format_duration
-from syncs.admin.badges import RUN_TONES
+from syncs.admin.badges import FRESHNESS_TONES, RUN_TONES, run_url
 from syncs.engine.options import Options
 from syncs.models import RunState, SyncSchedule
-from syncs.status.freshness import Cause, Reason, State
+from syncs.status.freshness import Cause, Reason
 from syncs.status.queries import Status, SyncStatus
-from syncs.status.run_history import Bar, OpenRun, Strip, last_runs, open_runs
+from syncs.status.run_history import OpenRun, RunBar, RunHistory, last_runs, open_runs
 
-STATE_TONES: Mapping[State, Tone] = {
-    State.ON_TIME: Tone.GOOD,
-    State.LATE: Tone.WARNING,
-    State.STALE: Tone.BAD,
-    State.UNKNOWN: Tone.QUIET,
-}
 WRITES = ("ghost_users",)  # what their runs touch is written to, not only read
 SKIPS = ("tenant_summaries",)  # unless forced, a person's run leaves out what is fresh
 
@@ -95,7 +88,7 @@ def rows(status: Status, *, may_run: bool) -> list[SyncRow]:
 def _row(
     sync: SyncStatus,
     now: datetime,
-    strip: Strip,
+    strip: RunHistory,
     waiting: list[OpenRun],
     kept: SyncSchedule | None,
     *,
@@ -108,7 +101,7 @@ def _row(
         name=sync.name,
         title=sync.title,
         url=f"{reverse('admin:syncs_syncrun_changelist')}?sync={sync.name}",
-        state=markup.badge(sync.state.label, STATE_TONES[sync.state]),
+        state=markup.badge(sync.state.label, FRESHNESS_TONES[sync.state]),
         age=_age(sync, now),
         why=str(why) if why else "",
         why_url=run_url(why.run) if why and why.run else "",
@@ -123,10 +116,6 @@ def _row(
         hint=hint,
         hint_command=command,
     )
-
-
-def run_url(pk: int) -> str:
-    return reverse("admin:syncs_syncrun_change", args=[pk])
 
 
 def _why(sync: SyncStatus) -> Reason | None:
@@ -190,7 +179,7 @@ def _open(run: OpenRun, sync: SyncStatus, now: datetime) -> SafeString:
     return format_html("{} {} for {}{}", link, badge, long, done)
 
 
-def _bar(bar: Bar) -> ShownBar:
+def _bar(bar: RunBar) -> ShownBar:
     took = f" in {seconds_in_words(bar.seconds)}" if bar.seconds is not None else ""
     when = f", {markup.exact(bar.at)}" if bar.at else ""
     words = f"run {bar.run} {bar.state.value}{took}{when}"
@@ -198,7 +187,7 @@ def _bar(bar: Bar) -> ShownBar:
     return ShownBar(bar.run, run_url(bar.run), words, tone, bar.state.value, bar.height)
 
 
-def _scale(strip: Strip) -> str:
+def _scale(strip: RunHistory) -> str:
     if not strip.full:
         return ""
     return f"full height: {seconds_in_words(strip.full)}{' or more' if strip.is_cut else ''}"
@@ -227,7 +216,7 @@ def _options(stored: dict[str, Any]) -> Options:
 
 
 def _hint(
-    sync: SyncStatus, strip: Strip, kept: SyncSchedule | None, *, of_others: bool
+    sync: SyncStatus, strip: RunHistory, kept: SyncSchedule | None, *, of_others: bool
 ) -> tuple[str, str]:
     """The next step of a sync without schedule, instances or runs. of_others: others have some."""
     if kept is None:

@@ -76,7 +76,7 @@ class Trouble:
 
 
 @dataclass(frozen=True)
-class Facts:
+class DashboardFacts:
     """What the reader may know: None is what they may not see."""
 
     now: datetime
@@ -95,7 +95,7 @@ class Verdict:
     others: tuple[Trouble, ...] = field(default=())
 
 
-def judge(facts: Facts) -> Verdict:
+def judge(facts: DashboardFacts) -> Verdict:
     """The worst cause in a sentence, and the others after it, worst first."""
     if facts.fleet is not None and not facts.fleet.active:
         return _nothing_to_read(facts.fleet)
@@ -116,7 +116,7 @@ def _nothing_to_read(fleet: Fleet) -> Verdict:
     return Verdict(Tone.QUIET, "nothing yet", words)
 
 
-def _troubles(facts: Facts) -> Iterator[Trouble]:
+def _troubles(facts: DashboardFacts) -> Iterator[Trouble]:
     silent = _worker(facts)
     if silent:
         yield silent
@@ -127,7 +127,7 @@ def _troubles(facts: Facts) -> Iterator[Trouble]:
         yield from _of_sync(sync, facts, worker_named=silent is not None)
 
 
-def _worker(facts: Facts) -> Trouble | None:
+def _worker(facts: DashboardFacts) -> Trouble | None:
     status, worker = facts.status, facts.worker
     if status is None or worker is None or worker.busy_with is not None:
         return None
@@ -213,7 +213,7 @@ def _degraded(fleet: Fleet) -> Iterator[Trouble]:
         yield Trouble(Rank.DEGRADED, Tone.WARNING, f"{instance} is degraded{why}", link)
 
 
-def _of_sync(sync: SyncStatus, facts: Facts, *, worker_named: bool) -> Iterator[Trouble]:
+def _of_sync(sync: SyncStatus, facts: DashboardFacts, *, worker_named: bool) -> Iterator[Trouble]:
     """One trouble for each cause that keeps some of its instances from being on time."""
     if not sync.targets and sync.reason:
         words = f"{Subject(sync.title).lower} can't be read: no active instance takes part"
@@ -284,11 +284,11 @@ def _subject(sync: SyncStatus, targets: Sequence[TargetStatus]) -> Subject:
     return Subject(sync.title, where)
 
 
-def _calm(facts: Facts) -> str:
+def _calm(facts: DashboardFacts) -> str:
     return "all is on time" if facts.status else "all instances answer"
 
 
-def _all_well(facts: Facts) -> str:
+def _all_well(facts: DashboardFacts) -> str:
     if facts.status is None:
         count = len(facts.fleet.active) if facts.fleet else 0
         return f"all {count:,} instances answer" if count > 1 else "the instance answers"

@@ -22,6 +22,7 @@ from common.markup import Tone
 from common.model_admin import REFRESH
 from rainbo.dashboard import instance_cards, sync_rows, verdict
 from rainbo.dashboard.verdict import Link
+from syncs.admin import badges
 from syncs.status import queries
 from syncs.status.workers import WorkerState
 from tenants.health import overview
@@ -33,7 +34,7 @@ admin.site.index_title = "Now"
 
 
 @dataclass(frozen=True)
-class Shown:
+class ProblemLink:
     """A trouble beside the worst, with where to look."""
 
     words: str
@@ -63,14 +64,14 @@ def parts(request: HttpRequest) -> dict[str, Any]:
     worker = queries.worker_state() if sees_runs else None
     fleet = overview.read() if sees_fleet else None
     silence = timedelta(seconds=settings.RAINBO_WORKER_SILENCE)
-    judged = verdict.judge(verdict.Facts(now, status, worker, fleet, silence))
+    judged = verdict.judge(verdict.DashboardFacts(now, status, worker, fleet, silence))
     context: dict[str, Any] = {
         "now": now,
         "refreshed": markup.exact(now).partition(" ")[2],
         "verdict": judged if status or fleet else None,
         "verdict_badge": markup.badge(judged.word, judged.tone),
         "verdict_url": _url(judged.link) if judged.link else "",
-        "others": [Shown(t.sentence, _url(t.link)) for t in judged.others[:NAMED]],
+        "others": [ProblemLink(t.sentence, _url(t.link)) for t in judged.others[:NAMED]],
         "more_others": max(0, len(judged.others) - NAMED),
         "fleet": fleet,
         "add_instance": manage_command.line("add_instance"),
@@ -95,7 +96,7 @@ def _worker(state: WorkerState, now: datetime) -> dict[str, Any]:
         "trouble": "" if state.by_crontab else state.trouble,
         "by_crontab": state.by_crontab,
         "busy_with": state.busy_with,
-        "busy_url": sync_rows.run_url(state.busy_with) if state.busy_with else "",
+        "busy_url": badges.run_url(state.busy_with) if state.busy_with else "",
         "waiting": state.waiting_since and markup.age(state.waiting_since, now),
         "events": [
             (markup.moment(e.at, now), e.host, e.message) for e in queries.worker_events(EVENTS)

@@ -70,7 +70,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("made_at", models.DateTimeField(default=django.utils.timezone.now)),
-                ("secret", common.encryption.SealedField()),
+                ("secret", common.encryption.EncryptedField()),
                 (
                     "last_step",
                     models.BigIntegerField(

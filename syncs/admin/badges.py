@@ -1,4 +1,4 @@
-"""How pages show states, ages and numbers: one way for all of them."""
+"""How pages show the states of runs, targets and freshness: one way for all of them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from django.utils.safestring import SafeString
 
 from common.markup import Tone, badge
 from syncs.models import RunState, TargetState
+from syncs.status.freshness import State
+from syncs.status.queries import TargetStatus
 
 RUN_TONES: Mapping[str, Tone] = {
     RunState.QUEUED: Tone.BUSY,
@@ -29,6 +31,12 @@ TARGET_TONES: Mapping[str, Tone] = {
     TargetState.FAILED: Tone.BAD,
     TargetState.SKIPPED: Tone.QUIET,
 }
+FRESHNESS_TONES: Mapping[State, Tone] = {
+    State.ON_TIME: Tone.GOOD,
+    State.LATE: Tone.WARNING,
+    State.STALE: Tone.BAD,
+    State.UNKNOWN: Tone.QUIET,
+}
 
 
 def run_badge(state: str, *, discarded: bool) -> SafeString:
@@ -38,5 +46,14 @@ def run_badge(state: str, *, discarded: bool) -> SafeString:
 
 
 def run_link(pk: int, words: str = "") -> SafeString:
-    url = reverse("admin:syncs_syncrun_change", args=[pk])
-    return format_html('<a class="link" href="{}">{}</a>', url, words or f"run {pk}")
+    return format_html('<a class="link" href="{}">{}</a>', run_url(pk), words or f"run {pk}")
+
+
+def run_url(pk: int) -> str:
+    return reverse("admin:syncs_syncrun_change", args=[pk])
+
+
+def freshness_badge(target: TargetStatus) -> SafeString:
+    why = target.reason.words if target.reason else ""
+    state = target.freshness.state
+    return badge(state.label, FRESHNESS_TONES[state], why)

@@ -41,7 +41,7 @@ _SAMPLE = """
 
 
 @dataclass(frozen=True)
-class Change:
+class HeldRow:
     """One change of a held set."""
 
     label: str
@@ -76,7 +76,7 @@ class Held:
     would: str
     parts: list[HeldPart]
     more_parts: int
-    sample: list[Change]
+    sample: list[HeldRow]
     is_cut: bool
     accept_command: str
     discard_command: str
@@ -122,12 +122,12 @@ def counts_of(record: SyncRun) -> dict[str, int]:
     return dict(total)
 
 
-def changes(record: SyncRun, chunk: int) -> Iterator[Change]:
+def changes(record: SyncRun, chunk: int) -> Iterator[HeldRow]:
     """All of them, one by one."""
     labels = dict(record.targets.values_list("target", "label"))
     rows = HeldChange.objects.filter(run=record).order_by("run", "target", "kind", "id")
     for row in rows.iterator(chunk):
-        yield Change(labels.get(row.target, row.target), row.kind, row.source_id, row.detail)
+        yield HeldRow(labels.get(row.target, row.target), row.kind, row.source_id, row.detail)
 
 
 def _part(part: RunTarget, pages: Mapping[str, str]) -> HeldPart:
@@ -138,7 +138,7 @@ def _part(part: RunTarget, pages: Mapping[str, str]) -> HeldPart:
     )
 
 
-def _sample(record: SyncRun, holding: Sequence[RunTarget]) -> list[Change]:
+def _sample(record: SyncRun, holding: Sequence[RunTarget]) -> list[HeldRow]:
     labels = {part.target: part.label for part in holding}
     wanted: dict[str, Any] = {
         "run": record.pk,
@@ -149,7 +149,7 @@ def _sample(record: SyncRun, holding: Sequence[RunTarget]) -> list[Change]:
     }
     with connection.cursor() as cursor:
         cursor.execute(_SAMPLE, wanted)
-        return [Change(labels[target], *rest) for target, *rest in cursor.fetchall()]
+        return [HeldRow(labels[target], *rest) for target, *rest in cursor.fetchall()]
 
 
 def _cut(value: str) -> str:

@@ -13,11 +13,11 @@ from django.urls import reverse
 
 from activity.log import record
 from common.errors import RainboError, UsageError
-from common.model_admin import pressed
+from common.model_admin import post_only
 from syncs import tasks
 from syncs.admin import held_changes
 from syncs.engine import cancellation, held, runs
-from syncs.engine.cancellation import Answer
+from syncs.engine.cancellation import CancelOutcome
 from syncs.engine.options import Options
 from syncs.models import OPEN_STATES, SyncRun, Trigger
 from syncs.reports import run_report
@@ -26,7 +26,7 @@ RUN = "syncs.run_sync"
 ACCEPT = "syncs.accept_held"
 
 
-@pressed
+@post_only
 def accept_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     """Request the run that publishes what this one holds, as `--accept-held` does."""
     run, reason = _found(request, pk, ACCEPT), _reason(request)
@@ -38,13 +38,13 @@ def accept_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
             record(request, "run.accepted", run, before={"state": run.state}, after=after)
     except RainboError as error:
         return _refused(request, run, f"It is not accepted: {error}.")
-    tasks.ring(new)
+    tasks.enqueue(new)
     words = f"Run {new.pk} is to publish what run {pk} holds. A worker takes it up."
     messages.success(request, words)
     return _page(new)
 
 
-@pressed
+@post_only
 def discard_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     run, reason = _found(request, pk, ACCEPT), _reason(request)
     try:
@@ -58,7 +58,7 @@ def discard_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     return _page(run)
 
 
-@pressed
+@post_only
 def retry_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     """Request a run of what failed in this one, as the command that its page shows does."""
     run = _found(request, pk, RUN)
@@ -71,7 +71,7 @@ def retry_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
             record(request, "run.retried", run, before={"state": run.state}, after=after)
     except RainboError as error:
         return _refused(request, run, f"It is not retried: {error}.")
-    tasks.ring(new)
+    tasks.enqueue(new)
     messages.success(request, f"Run {new.pk} takes up what failed. A worker takes it up.")
     return _page(new)
 
@@ -120,7 +120,7 @@ def _page(run: SyncRun) -> HttpResponse:
     return HttpResponseRedirect(reverse("admin:syncs_syncrun_change", args=[run.pk]))
 
 
-@pressed
+@post_only
 def cancel_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     if not request.user.has_perm("syncs.run_sync"):
         raise PermissionDenied
@@ -128,10 +128,10 @@ def cancel_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     before = {"state": run.state}
     with transaction.atomic():
         answer = cancellation.cancel(run, request.user.get_username())
-        if answer is not Answer.ENDED:
+        if answer is not CancelOutcome.ENDED:
             record(request, "run.cancelled", run, before=before, after=_now(run))
-    level = messages.WARNING if answer is Answer.ENDED else messages.SUCCESS
-    messages.add_message(request, level, cancellation.in_words(run, answer))
+    level = messages.WARNING if answer is CancelOutcome.ENDED else messages.SUCCESS
+    messages.add_message(request, level, cancellation.describe(run, answer))
     return HttpResponseRedirect(reverse("admin:syncs_syncrun_change", args=[pk]))
 
 

@@ -12,7 +12,7 @@ from django.shortcuts import get_object_or_404
 
 from activity.log import record
 from common.csv_export import csv_response
-from common.model_admin import pressed
+from common.model_admin import post_only
 from syncs.admin import held_changes, withheld_rows
 from syncs.models import SyncRun
 
@@ -21,7 +21,7 @@ WITHHELD = ("instance", "source row", "what", "reason", "since (UTC)")
 HELD = ("instance", "change", "source row", "detail")
 
 
-@pressed
+@post_only
 def withheld_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponseBase:
     run = _found(request, pk)
     rows = (
@@ -31,7 +31,7 @@ def withheld_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponseBase:
     return _file(request, run, "withheld", WITHHELD, rows)
 
 
-@pressed
+@post_only
 def held_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponseBase:
     run = _found(request, pk)
     rows = (

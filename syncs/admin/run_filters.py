@@ -43,7 +43,7 @@ class TriggerFilter(PlainFilter):
         return [*Trigger.choices]
 
 
-class InstanceFilter(PlainFilter):
+class RunInstanceFilter(PlainFilter):
     """Runs with a part of this instance; one that no sync takes any more comes by its address."""
 
     title = "instance"
@@ -75,6 +75,6 @@ class DryFilter(PlainFilter):
 
 
 ALL = (
-    *(SyncFilter, StateFilter, InstanceFilter, TriggerFilter, PersonFilter, DryFilter),
+    *(SyncFilter, StateFilter, RunInstanceFilter, TriggerFilter, PersonFilter, DryFilter),
     (DAYS, DaysFilter),
 )

@@ -34,7 +34,7 @@ _SUMS = """
 
 
 @dataclass(frozen=True)
-class Part:
+class TargetRow:
     """One instance's part, ready to be shown."""
 
     key: str
@@ -68,7 +68,7 @@ class Progress:
         return f"{self.done:,} of {self.of:,} instance{'' if self.of == 1 else 's'} through"
 
 
-def shown(record: SyncRun, parts: Sequence[RunTarget], pages: Mapping[str, str]) -> list[Part]:
+def shown(record: SyncRun, parts: Sequence[RunTarget], pages: Mapping[str, str]) -> list[TargetRow]:
     """In the order in which they were taken; once the run has ended, the gravest first."""
     rows = list(parts)
     if not record.is_open:
@@ -119,9 +119,9 @@ def add_summaries(records: Sequence[Any]) -> None:
         record.summary = "; ".join(filter(None, words))
 
 
-def _part(part: RunTarget, pages: Mapping[str, str], *, dry: bool) -> Part:
+def _part(part: RunTarget, pages: Mapping[str, str], *, dry: bool) -> TargetRow:
     wished = dry or part.state == TargetState.HELD
-    return Part(
+    return TargetRow(
         key=part.target,
         label=linked(part, pages),
         is_waiting=part.state == TargetState.WAITING,

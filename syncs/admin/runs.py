@@ -26,7 +26,7 @@ class RunPaginator(BoundedPaginator):
 
 @admin.register(SyncRun)
 class RunAdmin(ReadOnlyAdmin):
-    list_display = ("run", "what", "how", "why", "started", "took", "outcome")
+    list_display = ("run", "sync_name", "state_badge", "requested_by", "started", "took", "outcome")
     list_filter = run_filters.ALL
     list_filter_submit = True
     paginator = RunPaginator
@@ -72,15 +72,15 @@ class RunAdmin(ReadOnlyAdmin):
         return f"run\u00a0{record.pk}"
 
     @admin.display(description="sync")
-    def what(self, record: SyncRun) -> str:
+    def sync_name(self, record: SyncRun) -> str:
         return record.sync
 
     @admin.display(description="state")
-    def how(self, record: SyncRun) -> SafeString:
+    def state_badge(self, record: SyncRun) -> SafeString:
         return badges.run_badge(record.state, discarded=record.discarded_at is not None)
 
     @admin.display(description="asked by")
-    def why(self, record: SyncRun) -> str:
+    def requested_by(self, record: SyncRun) -> str:
         return run_page.asked_by(record)
 
     @admin.display(description="started")

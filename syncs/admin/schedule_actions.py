@@ -104,7 +104,7 @@ def _ask_for_run(request: HttpRequest, kept: SyncSchedule, *, dry_run: bool) -> 
     except RainboError as error:
         messages.error(request, str(error))
         return _back(kept)
-    tasks.ring(run)
+    tasks.enqueue(run)
     messages.success(request, f"Run {run.pk} was requested. A worker takes it up.")
     return _run_page(run)
 

@@ -20,7 +20,7 @@ from syncs.engine import registry
 from syncs.engine.registry import Sync
 from syncs.models import SyncSchedule
 from syncs.schedules import crontab, store
-from syncs.schedules.presets import HOURS, LAST_DAY, NEEDS, WEEKDAYS, Choice, Kind, from_cron
+from syncs.schedules.presets import HOURS, LAST_DAY, NEEDS, WEEKDAYS, Choice, PresetKind, from_cron
 from syncs.schedules.store import OFF, Wanted
 
 RHYTHM = ("minute", "hours", "at", "weekday", "day", "cron")
@@ -48,7 +48,7 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
     )
     kind = forms.ChoiceField(
         label="Rhythm",
-        choices=[(kind.value, kind.label) for kind in Kind],
+        choices=[(kind.value, kind.label) for kind in PresetKind],
         widget=UnfoldAdminSelectWidget,
     )
     minute = _number("Minute", 0, 59, "of the hour")
@@ -159,7 +159,7 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
         cleaned = super().clean() or self.cleaned_data
         if "kind" not in cleaned:
             return cleaned
-        kind = Kind(cleaned["kind"])
+        kind = PresetKind(cleaned["kind"])
         for name in RHYTHM:
             if name not in NEEDS.get(kind, ()):
                 self.errors.pop(name, None)
@@ -171,7 +171,7 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
         return cleaned
 
     def _want(self, choice: Choice) -> None:
-        cron = crontab.normal(choice.as_cron())
+        cron = crontab.normalize(choice.as_cron())
         if not crontab.is_valid(cron):
             self.add_error("cron", "These are not five fields of cron whose times come.")
             return
@@ -207,7 +207,7 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
 
     def _choose(self, choice: Choice | None) -> None:
         """Fill in a stored rhythm, or what most rhythms begin with."""
-        shown = choice or Choice(Kind.EVERY_15)
+        shown = choice or Choice(PresetKind.EVERY_15)
         self.initial["kind"] = shown.kind.value
         for name in RHYTHM:
             self.initial[name] = getattr(shown, name)
@@ -234,7 +234,7 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
         return set(self.instance.options.get("targets", []))
 
 
-def _choice(kind: Kind, cleaned: dict[str, Any]) -> Choice:
+def _choice(kind: PresetKind, cleaned: dict[str, Any]) -> Choice:
     return Choice(kind, **{name: cleaned[name] for name in NEEDS.get(kind, ())})
 
 

@@ -53,7 +53,7 @@ def preview(sync: Sync, cron: str, grace_seconds: int | None = None) -> Preview:
     now = timezone.now()
     zone = timezone.get_current_timezone()
     return Preview(
-        words=descriptions.in_words(cron),
+        words=descriptions.describe(cron),
         times=tuple(crontab.next_slots(cron, now, SHOWN)),
         warnings=tuple(warnings(sync, cron, Known.read(), zone, now, grace_seconds)),
     )
@@ -118,4 +118,4 @@ def _first_together(one: str, other: str, now: datetime) -> datetime | None:
 
     often, rarer = sorted((one, other), key=last)
     slots = crontab.next_slots(rarer, now, COMPARED)
-    return next((slot for slot in slots if crontab.comes_at(often, slot)), None)
+    return next((slot for slot in slots if crontab.matches(often, slot)), None)

@@ -15,7 +15,7 @@ from unfold.admin import ModelAdmin
 from activity.recorded_admin import Recorded
 from common import markup
 from common.markup import Tone
-from common.model_admin import SafeAddresses
+from common.model_admin import StrictUrls
 from syncs.admin import run_page
 from syncs.admin import schedule_actions as actions
 from syncs.admin.badges import RUN_TONES
@@ -26,14 +26,14 @@ from syncs.schedules import crontab, descriptions, store
 from syncs.schedules.pause import Pause
 from syncs.schedules.store import OFF, ChangedMeanwhile
 
-SHOWN = ("title", "rhythm", "condition", "next_time", "last_run", "chosen", "remark")
+SHOWN = ("title", "rhythm", "state_badge", "next_time", "last_run", "options_summary", "note_text")
 
 
 LISTING = ("index", "app_list")  # the pages that offer to add to every model
 
 
 @admin.register(SyncSchedule)
-class ScheduleAdmin(SafeAddresses, Recorded, ModelAdmin):
+class ScheduleAdmin(StrictUrls, Recorded, ModelAdmin):
     thing = "schedule"
     added_as = "added"
     switch = "enabled"
@@ -54,10 +54,10 @@ class ScheduleAdmin(SafeAddresses, Recorded, ModelAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj and not self.has_change_permission(request, obj):
-            words = ("title", "rhythm", "condition", "next_time", "last_run", "chosen", "grace")
-            return ((None, {"fields": (*words, "remark", "last_change")}),)
+            shown = (*SHOWN[:-1], "grace", SHOWN[-1], "last_change")
+            return ((None, {"fields": shown}),)
         rhythm_fields = ("kind", "hours", "minute", "weekday", "day", "at", "cron")
-        state = ("condition", "next_time", "last_run", "last_change")
+        state = ("state_badge", "next_time", "last_run", "last_change")
         return (
             (None, {"fields": ("sync", "enabled", *(state if obj else ()))}),
             ("Rhythm", {"fields": rhythm_fields}),
@@ -144,10 +144,10 @@ class ScheduleAdmin(SafeAddresses, Recorded, ModelAdmin):
     @admin.display(description="rhythm")
     def rhythm(self, kept: SyncSchedule) -> str:
         cron = kept.schedule.cron
-        return descriptions.in_words(cron) if crontab.is_valid(cron or "") else f"broken: {cron}"
+        return descriptions.describe(cron) if crontab.is_valid(cron or "") else f"broken: {cron}"
 
     @admin.display(description="state")
-    def condition(self, kept: SyncSchedule) -> SafeString:
+    def state_badge(self, kept: SyncSchedule) -> SafeString:
         if kept.schedule.repeats == OFF:
             return markup.badge("off", Tone.QUIET)
         if pause := _pause(kept):
@@ -173,11 +173,11 @@ class ScheduleAdmin(SafeAddresses, Recorded, ModelAdmin):
         return format_html('<a class="link" href="{}">run {}</a> {}', url, run.pk, badge)
 
     @admin.display(description="takes")
-    def chosen(self, kept: SyncSchedule) -> str:
+    def options_summary(self, kept: SyncSchedule) -> str:
         return run_page.options_in_words(SyncRun(options=kept.options))
 
     @admin.display(description="note")
-    def remark(self, kept: SyncSchedule) -> SafeString:
+    def note_text(self, kept: SyncSchedule) -> SafeString:
         return markup.brief(kept.note)
 
     @admin.display(description="grace")

@@ -29,9 +29,9 @@ def run_due(execute: Execute, complain: Callable[[str], object]) -> list[SyncRun
     taken = list(found.values())
     order = {sync.name: sync.order for sync in registry.all_syncs()}
     taken.sort(key=lambda record: order[record.sync])
-    ended = [execute(record) for record in taken if slots.ready(record)]
+    ended = [execute(record) for record in taken if slots.should_run(record)]
     waiting = [record for record in slots.waiting() if record.sync in order]
-    ended += [execute(record) for record in waiting if slots.ready(record)]
+    ended += [execute(record) for record in waiting if slots.should_run(record)]
     return [record for record in ended if not record.is_open]  # a worker was faster with those
 
 
@@ -50,7 +50,7 @@ def _take_all(complain: Callable[[str], object]) -> Iterator[SyncRun]:
 def _take_over(complain: Callable[[str], object]) -> Iterator[SyncRun]:
     for sync, slot in chain(lost_triggers.take_abandoned(), lost_triggers.missed_triggers()):
         try:
-            record = slots.take(sync, slot)
+            record = slots.claim_due(sync, slot)
         except RainboError as error:
             complain(f"A planned time was left out: {error}")
             continue
@@ -72,4 +72,4 @@ def _take(pk: int) -> SyncRun | None:
         handed = row.next_run
         row.next_run = crontab.next_slots(row.cron, now)[0]
         row.save(update_fields=["next_run"])
-        return slots.take(sync, handed)
+        return slots.claim_due(sync, handed)

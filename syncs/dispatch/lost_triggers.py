@@ -69,7 +69,7 @@ def _overdue(row: Schedule, now: datetime) -> datetime | None:
     """The time at which the row should have fired two beats ago or earlier."""
     if row.next_run > now - 2 * _beat():
         return None
-    store.move_on(row, crontab.next_slots(row.cron, now)[0])
+    store.advance(row, crontab.next_slots(row.cron, now)[0])
     return None if _has_run(row, max(row.next_run, _latest(row, now))) else row.next_run
 
 

@@ -17,7 +17,7 @@ from syncs.engine import registry
 from syncs.engine.registry import Sync
 from syncs.models import SyncSchedule
 from syncs.schedules import crontab, store
-from syncs.schedules.descriptions import in_words
+from syncs.schedules.descriptions import describe
 from syncs.schedules.store import FUNCTION, OFF, SLOT, UNLIMITED
 
 LONG_AGO = timedelta(days=31)
@@ -30,7 +30,7 @@ _POSTPONE = """
 
 
 @dataclass(frozen=True)
-class Finding:
+class ScheduleIssue:
     """What does not agree, and what reconciling does about it; nothing when a person must."""
 
     subject: str
@@ -45,18 +45,20 @@ class _OnlyLooking(Exception):
     """Ends the transaction of a look without leaving anything behind."""
 
 
-def reconcile(*, only_look: bool = False) -> list[Finding]:
+def reconcile(*, only_look: bool = False) -> list[ScheduleIssue]:
     """Mend what does not agree, and tell it; only_look: tell what would be mended.
 
     One at a time, whoever calls it: others wait. What a person chose stays.
     """
-    found: list[Finding] = []
+    found: list[ScheduleIssue] = []
     try:
         with transaction.atomic():
             store.lock_setup()
             found.extend(_mend_all())
             if only_look:
-                found.extend(Finding(name, MISSING, RESTORED) for name in constraints.missing())
+                found.extend(
+                    ScheduleIssue(name, MISSING, RESTORED) for name in constraints.missing()
+                )
                 raise _OnlyLooking
             found.extend(_constraints())
     except _OnlyLooking:
@@ -64,7 +66,7 @@ def reconcile(*, only_look: bool = False) -> list[Finding]:
     return found
 
 
-def _mend_all() -> Iterator[Finding]:
+def _mend_all() -> Iterator[ScheduleIssue]:
     by_sync: dict[str, list[Schedule]] = {}
     with connection.cursor() as cursor:
         cursor.execute(_POSTPONE)
@@ -98,15 +100,15 @@ def _sync_of(row: Schedule) -> Sync | None:
     return known.get(named if named is not None else row.name or "")
 
 
-def _switch_off(row: Schedule) -> Iterator[Finding]:
+def _switch_off(row: Schedule) -> Iterator[ScheduleIssue]:
     if row.repeats == OFF:
         return
     Schedule.objects.filter(pk=row.pk).update(repeats=OFF)
     what = f"calls {row.func!r}" if row.func != FUNCTION else f"names no sync ({row.args})"
-    yield Finding(f"row {row.pk}", what, "switched off")
+    yield ScheduleIssue(f"row {row.pk}", what, "switched off")
 
 
-def _repair(row: Schedule, sync: Sync) -> Iterator[Finding]:
+def _repair(row: Schedule, sync: Sync) -> Iterator[ScheduleIssue]:
     broken = {name: value for name, value in _due_fields(row, sync) if getattr(row, name) != value}
     if not broken:
         return
@@ -114,7 +116,7 @@ def _repair(row: Schedule, sync: Sync) -> Iterator[Finding]:
         setattr(row, name, value)
     row.save(update_fields=list(broken))
     what = ", ".join(name.replace("_", " ") for name in broken)
-    yield Finding(sync.name, f"its schedule has a wrong {what}", "repaired")
+    yield ScheduleIssue(sync.name, f"its schedule has a wrong {what}", "repaired")
 
 
 def _due_fields(row: Schedule, sync: Sync) -> Iterator[tuple[str, Any]]:
@@ -144,7 +146,7 @@ def _due_next_run(stored: datetime | None, cron: str) -> datetime:
     return stored if stored > now - LONG_AGO else max(stored, crontab.previous_slot(cron, now))
 
 
-def _one_of(sync: Sync, rows: list[Schedule]) -> Iterator[Finding]:
+def _one_of(sync: Sync, rows: list[Schedule]) -> Iterator[ScheduleIssue]:
     """Of several rows one stays: the one that people edit, or else the first that is on."""
     if len(rows) < 2:
         return
@@ -153,33 +155,33 @@ def _one_of(sync: Sync, rows: list[Schedule]) -> Iterator[Finding]:
     doubles = [row for row in rows if row is not best]
     Schedule.objects.filter(pk__in=[row.pk for row in doubles]).delete()
     rows[:] = [best]
-    yield Finding(sync.name, f"has {len(doubles) + 1} schedules", f"removed {len(doubles)}")
+    yield ScheduleIssue(sync.name, f"has {len(doubles) + 1} schedules", f"removed {len(doubles)}")
 
 
-def _companion(sync: Sync, rows: list[Schedule]) -> Iterator[Finding]:
+def _companion(sync: Sync, rows: list[Schedule]) -> Iterator[ScheduleIssue]:
     """Create what is missing: the row that fires, or what RAINBO keeps beside it."""
     if not rows:
         cron = default_cron(sync)
         store.create(sync.name, cron)
-        yield Finding(sync.name, "has no schedule", f"created, {in_words(cron)}")
+        yield ScheduleIssue(sync.name, "has no schedule", f"created, {describe(cron)}")
     elif not SyncSchedule.objects.filter(sync=sync.name).exists():
         SyncSchedule.objects.filter(schedule=rows[0]).delete()  # of a sync that is no more
         SyncSchedule.objects.create(sync=sync.name, schedule=rows[0])
-        yield Finding(sync.name, "its schedule was not made by RAINBO", "adopted")
+        yield ScheduleIssue(sync.name, "its schedule was not made by RAINBO", "adopted")
 
 
-def _constraints() -> Iterator[Finding]:
+def _constraints() -> Iterator[ScheduleIssue]:
     for name in constraints.missing():
         try:
             constraints.restore(name)
         except DatabaseError as error:
             why = str(error).partition("\n")[0]
-            yield Finding(name, f"{MISSING} and could not be restored: {why}")
+            yield ScheduleIssue(name, f"{MISSING} and could not be restored: {why}")
         else:
-            yield Finding(name, MISSING, RESTORED)
+            yield ScheduleIssue(name, MISSING, RESTORED)
 
 
 def default_cron(sync: Sync) -> str:
     """The rhythm that a new schedule gets, in this installation."""
     stored: dict[str, str] = settings.RAINBO_SCHEDULES
-    return crontab.normal(stored.get(sync.name, sync.cron))
+    return crontab.normalize(stored.get(sync.name, sync.cron))

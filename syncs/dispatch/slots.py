@@ -58,7 +58,7 @@ class _Plan:
         return "its schedule is switched off" if self.off else ""
 
 
-def take(sync: str, handed: datetime) -> SyncRun | None:
+def claim_due(sync: str, handed: datetime) -> SyncRun | None:
     """The run of the planned time that is due, ready to be executed.
 
     None when nothing is to be executed now: that time had its run, is paused, or has not come
@@ -72,7 +72,7 @@ def take(sync: str, handed: datetime) -> SyncRun | None:
     _record_missed(sync, plan, handed, slot)
     if rest := plan.rest(slot, now):
         _record(sync, [slot], RunState.SKIPPED, rest)
-        _put_aside(sync, slot, rest)
+        _supersede_earlier(sync, slot, rest)
         return None
     try:
         options = Options.from_json(plan.options)
@@ -81,10 +81,10 @@ def take(sync: str, handed: datetime) -> SyncRun | None:
         return None
     early = slot if slot > now else None
     record = runs.request(sync, options, Trigger.SCHEDULE, slot=slot, not_before=early)
-    return record if ready(record) else None
+    return record if should_run(record) else None
 
 
-def ready(record: SyncRun) -> bool:
+def should_run(record: SyncRun) -> bool:
     """Whether a run is to be executed now. One of a slot puts those of earlier slots aside."""
     if record.state != RunState.QUEUED or not SyncRun.objects.filter(DUE, pk=record.pk).exists():
         return False
@@ -97,7 +97,7 @@ def ready(record: SyncRun) -> bool:
     if first := newer.exclude(state=RunState.SKIPPED).order_by("slot", "attempt").first():
         _end(SyncRun.objects.filter(pk=record.pk), _overtaken(first), first)
         return False
-    _put_aside(record.sync, record.slot, _overtaken(record), record)
+    _supersede_earlier(record.sync, record.slot, _overtaken(record), record)
     return True
 
 
@@ -107,7 +107,7 @@ def waiting() -> list[SyncRun]:
     return list(queued.exclude(trigger=Trigger.COMMAND).order_by("pk"))
 
 
-def mend_next_runs() -> None:
+def repair_next_runs() -> None:
     """Bring back a next time that a server with a wrong clock has put too far ahead."""
     now = database_now()
     on = Schedule.objects.filter(func=store.FUNCTION).exclude(repeats=store.OFF)
@@ -115,7 +115,7 @@ def mend_next_runs() -> None:
         if crontab.is_valid(row.cron or ""):
             slot = crontab.next_slots(row.cron, now)[0]
             if row.next_run > slot:
-                store.move_on(row, slot)
+                store.advance(row, slot)
 
 
 def _due(sync: str, plan: _Plan, handed: datetime, now: datetime) -> datetime:
@@ -173,7 +173,7 @@ def _record(sync: str, slots: Iterable[datetime], state: RunState, words: str) -
     SyncRun.objects.bulk_create(records, ignore_conflicts=True)
 
 
-def _put_aside(sync: str, slot: datetime, words: str, by: SyncRun | None = None) -> None:
+def _supersede_earlier(sync: str, slot: datetime, words: str, by: SyncRun | None = None) -> None:
     _end(SyncRun.objects.filter(sync=sync, slot__lt=slot), words, by)
 
 

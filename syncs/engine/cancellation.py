@@ -10,7 +10,7 @@ from syncs.errors import Cancelled
 from syncs.models import OPEN_STATES, RunState, SyncRun
 
 
-class Answer(StrEnum):
+class CancelOutcome(StrEnum):
     """What came of asking for the end of a run."""
 
     CANCELLED = "cancelled"
@@ -18,7 +18,7 @@ class Answer(StrEnum):
     ENDED = "ended"
 
 
-def cancel(record: SyncRun, actor: str) -> Answer:
+def cancel(record: SyncRun, actor: str) -> CancelOutcome:
     """End a run that waits; ask one that is under way to end. The record is read again."""
     SyncRun.objects.filter(pk=record.pk, state__in=OPEN_STATES, cancel_requested_at=None).update(
         cancel_requested_at=Now(), cancel_requested_by=actor
@@ -29,8 +29,8 @@ def cancel(record: SyncRun, actor: str) -> Answer:
         finished_at=Now(),
         error=f"{_by(actor)} before it began",
     ):
-        return Answer.CANCELLED
-    return Answer.ASKED if record.state == RunState.RUNNING else Answer.ENDED
+        return CancelOutcome.CANCELLED
+    return CancelOutcome.ASKED if record.state == RunState.RUNNING else CancelOutcome.ENDED
 
 
 def request_of(pk: int) -> Cancelled | None:
@@ -42,11 +42,11 @@ def request_of(pk: int) -> Cancelled | None:
     return Cancelled(f"{_by(actor)}; nothing was published after that")
 
 
-def in_words(record: SyncRun, answer: Answer) -> str:
+def describe(record: SyncRun, answer: CancelOutcome) -> str:
     """The answer as a sentence."""
-    if answer is Answer.CANCELLED:
+    if answer is CancelOutcome.CANCELLED:
         return f"Run {record.pk} of {record.sync} is cancelled: it had not begun."
-    if answer is Answer.ASKED:
+    if answer is CancelOutcome.ASKED:
         return (
             f"Run {record.pk} of {record.sync} was asked to end: it stops at its next safe point "
             "and publishes nothing more."

@@ -54,7 +54,7 @@ def close(record: SyncRun, ending: Ending, seconds: float) -> bool:
             finished_at=Now(),
         )
         if closed:
-            retries.follow(record, passing=ending.passing)
+            retries.plan_next_attempt(record, passing=ending.passing)
     held.supersede_repeats(record)
     return closed
 

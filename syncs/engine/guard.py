@@ -18,7 +18,7 @@ class Limit:
 
 
 @dataclass(frozen=True)
-class Change:
+class PlannedChange:
     """What a publish would do to one target.
 
     cached: rows before. read: rows of the source. by_column: rows that change in a column.
@@ -33,7 +33,7 @@ class Change:
     day_ago: int | None = None
 
 
-def judge(change: Change, removals: Limit, moves: Limit, columns: Limit) -> list[str]:
+def judge(change: PlannedChange, removals: Limit, moves: Limit, columns: Limit) -> list[str]:
     """Why the change must wait for a person; empty when it may be published."""
     if not change.cached:
         return []
@@ -52,7 +52,7 @@ def judge(change: Change, removals: Limit, moves: Limit, columns: Limit) -> list
     return reasons + judge_columns(change, columns)
 
 
-def judge_columns(change: Change, columns: Limit) -> list[str]:
+def judge_columns(change: PlannedChange, columns: Limit) -> list[str]:
     """The columns that would change in too many rows, in words."""
     return [
         f"{_part(count, change.cached)} would change {column}"

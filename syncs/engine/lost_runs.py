@@ -29,7 +29,7 @@ _DEAD = """
        AND coalesce(lease.expires_at <= clock_timestamp(), true)"""
 
 
-def sweep(sync: str | None = None, *, taker: SyncRun | None = None) -> list[SyncRun]:
+def close_lost_runs(sync: str | None = None, *, taker: SyncRun | None = None) -> list[SyncRun]:
     """Close what has lost its lease, plan the retries and end the sessions left on instances.
 
     taker: the run that takes over. A run that still publishes is left alone.
@@ -37,7 +37,7 @@ def sweep(sync: str | None = None, *, taker: SyncRun | None = None) -> list[Sync
     with connection.cursor() as cursor:
         cursor.execute(_DEAD, [sync])
         found = [pk for (pk,) in cursor.fetchall()]
-    buried = [record for pk in found if (record := _bury(pk, taker))]
+    buried = [record for pk in found if (record := _close_lost(pk, taker))]
     for record in buried:
         logger.warning(
             "run %s: %s", record.pk, record.error, extra={"run": record.pk, "sync": record.sync}
@@ -54,14 +54,14 @@ def wait_for_sessions() -> None:
         _ending.pop().join(max(0.0, until - time.monotonic()))
 
 
-def follow_up(sync: str) -> None:
+def plan_retries(sync: str) -> None:
     """Plan the retries of runs that a takeover itself has just marked as lost."""
     lately = Now() - timedelta(seconds=settings.RAINBO_LEASE_TTL)
     for record in SyncRun.objects.filter(sync=sync, state=RunState.LOST, finished_at__gt=lately):
-        retries.follow(record, passing=True)
+        retries.plan_next_attempt(record, passing=True)
 
 
-def _bury(pk: int, taker: SyncRun | None) -> SyncRun | None:
+def _close_lost(pk: int, taker: SyncRun | None) -> SyncRun | None:
     with transaction.atomic():
         record = SyncRun.objects.get(pk=pk)
         if not lease.revoke(record.sync, pk, expired=True):
@@ -69,7 +69,7 @@ def _bury(pk: int, taker: SyncRun | None) -> SyncRun | None:
         state, words = _verdict(record, taker)
         closed = record.move(state, expect=(RunState.RUNNING,), error=words, finished_at=Now())
         if closed:
-            retries.follow(record, passing=True)
+            retries.plan_next_attempt(record, passing=True)
     return record if closed else None
 
 

@@ -20,7 +20,7 @@ FAILURES = (RunState.FAILED, RunState.PARTIAL, RunState.LOST)
 PUT_OFF = (1, 5, 10)  # beats that a slot waits for a run that does not stand for it
 
 
-def follow(run: SyncRun, *, passing: bool) -> SyncRun | None:
+def plan_next_attempt(run: SyncRun, *, passing: bool) -> SyncRun | None:
     """Plan the next attempt at a slot that failed; None when there is to be none.
 
     A later slot that was skipped because it met this run takes the attempt up: it counted on it.
@@ -30,7 +30,7 @@ def follow(run: SyncRun, *, passing: bool) -> SyncRun | None:
     """
     heir = _last_that_met(run) or run
     if run.state == RunState.CANCELLED and heir != run:
-        return follow(heir, passing=passing)
+        return plan_next_attempt(heir, passing=passing)
     options = _options(run, passing=passing)
     if options is None:
         return None
@@ -64,7 +64,7 @@ def _options(run: SyncRun, *, passing: bool) -> Options | None:
         options = Options.from_json(run.options)
     except (UsageError, TypeError):
         return None
-    if run.state == RunState.SKIPPED and (run.attempt > 1 or _met_in_vain(run)):
+    if run.state == RunState.SKIPPED and (run.attempt > 1 or _blocked_by_unrelated_run(run)):
         return options  # what it met does not stand for it: it is put off
     if run.state not in FAILURES:
         return None
@@ -105,7 +105,7 @@ def _cron(sync: str) -> str | None:
     return next((cron for cron in crons if usual and crontab.is_valid(cron)), None)
 
 
-def _met_in_vain(run: SyncRun) -> bool:
+def _blocked_by_unrelated_run(run: SyncRun) -> bool:
     """Whether the run that it met does not stand for it.
 
     One that was asked for, perhaps dry, takes other instances, or has just ended badly.

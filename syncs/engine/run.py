@@ -119,7 +119,7 @@ class Run:
         if "session" in self.__dict__:
             self.session.cancel_safe(timeout=CANCEL_PATIENCE)
 
-    def safe_point(self) -> None:
+    def cancellation_point(self) -> None:
         """Raises what ends the run here, if it is known: Cancelled, OverLimit or LeaseLost."""
         if self.renewal.ended is not None:
             raise self.renewal.ended
@@ -130,7 +130,7 @@ class Run:
         Any thread may ask. Raises LeaseLost when the lease is no longer this run's, Cancelled when
         a person asked for its end.
         """
-        self.safe_point()
+        self.cancellation_point()
         if self._goes_on():
             return
         if not lease.renew(self.record.sync, self.renewal.token):
@@ -153,7 +153,7 @@ class Run:
         Raises LeaseLost, and changes nothing, when another run took the lease; Cancelled when a
         person asked for its end.
         """
-        self.safe_point()
+        self.cancellation_point()
         with self.session.transaction(force_rollback=self.dry_run):
             lease.fence(self.session, self.record.sync, self.renewal.token)
             self._stop_if_asked()
@@ -191,7 +191,7 @@ class Run:
         )
         self._parts = {part.target: part for part in parts}
 
-    def settle(
+    def record_outcome(
         self,
         target: str,
         state: TargetState,
@@ -221,10 +221,10 @@ class Run:
         else:
             self._gathered.parts.append(part)
         if state != TargetState.SUCCEEDED:
-            self.safe_point()
+            self.cancellation_point()
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def batched(self) -> Iterator[None]:
         """Record what is settled and logged in the block at its end: all of it, by one commit."""
         gathered = self._gathered = _Gathered()
         try:
@@ -299,7 +299,7 @@ class Run:
         if not spent.rowcount:
             raise RainboError(f"run {self.options.accept_held} was accepted or discarded before")
 
-    def verdict(self) -> RunState:
+    def final_state(self) -> RunState:
         """The run's state by its targets'."""
         states = {part.state for part in self._parts.values()} - {TargetState.SKIPPED}
         if states <= {TargetState.SUCCEEDED}:

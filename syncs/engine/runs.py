@@ -74,7 +74,7 @@ def execute(record: SyncRun, listener: Listener | None = None) -> SyncRun:
     """
     if record.state != RunState.QUEUED:
         return record
-    lost_runs.sweep(record.sync, taker=record)
+    lost_runs.close_lost_runs(record.sync, taker=record)
     try:
         token = lease.claim(record)
     except LeaseHeld as busy:
@@ -84,7 +84,7 @@ def execute(record: SyncRun, listener: Listener | None = None) -> SyncRun:
             _skip(record, busy)
         return record
     try:
-        lost_runs.follow_up(record.sync)
+        lost_runs.plan_retries(record.sync)
         if record.move(RunState.RUNNING, expect=(RunState.QUEUED,), **_start(token)):
             _run_and_close(record, token, listener)
     finally:
@@ -104,7 +104,7 @@ def _skip(record: SyncRun, busy: LeaseHeld) -> None:
             error=str(busy),
             finished_at=Now(),
         ):
-            retries.follow(record, passing=True)
+            retries.plan_next_attempt(record, passing=True)
 
 
 def _run_and_close(record: SyncRun, token: int, listener: Listener | None) -> None:
@@ -117,7 +117,7 @@ def _run_and_close(record: SyncRun, token: int, listener: Listener | None) -> No
             watchdog.interrupt = run.interrupt
             try:
                 registry.get(record.sync).function(run)
-                ending = Ending(run.verdict())
+                ending = Ending(run.final_state())
             except Exception as error:
                 if renewal.ended is not None:
                     raise renewal.ended from error

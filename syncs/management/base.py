@@ -19,7 +19,7 @@ from common.errors import UsageError
 from common.terminal import json_text, printable, printable_line
 from syncs.engine import registry, runs
 from syncs.engine.options import Options
-from syncs.management.progress import Shown
+from syncs.management.progress import ProgressDisplay
 from syncs.models import RunState, SyncRun, TargetState, Trigger
 from syncs.reports import run_report
 
@@ -57,7 +57,7 @@ class SyncCommand(BaseCommand):
 
     def run_syncs(self, given: dict[str, Any]) -> int:
         """Run what was asked for, tell how it went, and return the exit code."""
-        talk = Talk(as_json=given["json"], quiet=given["quiet"])
+        talk = CommandOutput(as_json=given["json"], quiet=given["quiet"])
         try:
             names = self.chosen(given)
             options = self.options(given)
@@ -89,18 +89,18 @@ class SyncCommand(BaseCommand):
             failed_from=given.get("failed_from"),
         )
 
-    def _run(self, name: str, options: Options, talk: Talk) -> SyncRun:
+    def _run(self, name: str, options: Options, talk: CommandOutput) -> SyncRun:
         return self.follow(runs.request(name, options, Trigger.COMMAND, actor()), talk)
 
-    def follow(self, record: SyncRun, talk: Talk) -> SyncRun:
+    def follow(self, record: SyncRun, talk: CommandOutput) -> SyncRun:
         """Execute a run here and tell how it goes on."""
-        with talk.progress(registry.get(record.sync).title) as shown, told_once():
+        with talk.progress(registry.get(record.sync).title) as shown, without_duplicate_logs():
             record = runs.execute(record, shown)
         talk.close(record)
         return record
 
 
-class Talk:
+class CommandOutput:
     """What a command says, and where: results on stdout, trouble on stderr."""
 
     def __init__(self, *, as_json: bool, quiet: bool) -> None:
@@ -115,8 +115,8 @@ class Talk:
     def say(self, sentence: str) -> None:
         self._out.print(printable(sentence))
 
-    def progress(self, title: str) -> Shown:
-        return Shown(self._err if self.as_json else self._out, title, quiet=self.quiet)
+    def progress(self, title: str) -> ProgressDisplay:
+        return ProgressDisplay(self._err if self.as_json else self._out, title, quiet=self.quiet)
 
     def close(self, record: SyncRun) -> None:
         """How one run went; nothing when all is well and quiet is asked for."""
@@ -159,7 +159,7 @@ def interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def told_once() -> Iterator[None]:
+def without_duplicate_logs() -> Iterator[None]:
     """Keep out of a log for people what the results say of an instance anyway."""
 
     def is_news(line: logging.LogRecord) -> bool:

@@ -22,7 +22,7 @@ COLOURS = {
 }
 
 
-class Shown:
+class ProgressDisplay:
     """A listener of a run. quiet: shows nothing at all."""
 
     def __init__(self, console: Console, title: str, *, quiet: bool = False) -> None:

@@ -68,7 +68,7 @@ def _retries() -> dict[str, SyncRun]:
 def _rhythm(sync: SyncStatus) -> str:
     if not sync.planned:
         return "no schedule"
-    return ", ".join(descriptions.in_words(plan.cron) for plan in sync.planned)
+    return ", ".join(descriptions.describe(plan.cron) for plan in sync.planned)
 
 
 def _last(sync: SyncStatus, now: datetime) -> str:

@@ -36,7 +36,7 @@ _RANGE = re.compile(
 _WEEKDAY = re.compile("^([^ ]+ ){4}[^ *]+$")
 
 
-def normal(cron: str) -> str:
+def normalize(cron: str) -> str:
     """The line as it is stored: single spaces, and plain numbers, also for names."""
     fields = re.sub(r"\b0+(\d)", r"\1", cron.upper()).split()
     if len(fields) == 5:
@@ -65,7 +65,7 @@ def previous_slot(cron: str, before: datetime) -> datetime:
     return slot
 
 
-def comes_at(cron: str, moment: datetime) -> bool:
+def matches(cron: str, moment: datetime) -> bool:
     """Whether this moment is one of its planned times."""
     return previous_slot(cron, moment + timedelta(microseconds=1)) == moment
 

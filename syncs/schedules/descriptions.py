@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from syncs.schedules import crontab
-from syncs.schedules.presets import WEEKDAYS, Choice, Kind, from_cron
+from syncs.schedules.presets import WEEKDAYS, Choice, PresetKind, from_cron
 
 MONTHS = (
     *("January", "February", "March", "April", "May", "June", "July", "August", "September"),
@@ -15,10 +15,10 @@ HOUR = timedelta(hours=1)
 LOOKED_AHEAD = timedelta(days=370)
 
 
-def in_words(cron: str) -> str:
+def describe(cron: str) -> str:
     """What a cron line means, for a person."""
     choice = from_cron(cron)
-    return _expression(cron) if choice.kind is Kind.CRON else _simple(choice)
+    return _expression(cron) if choice.kind is PresetKind.CRON else _simple(choice)
 
 
 def clock_changes(cron: str, zone: tzinfo, now: datetime) -> list[str]:
@@ -67,11 +67,11 @@ def _change_in_words(slot: datetime, change: datetime, zone: tzinfo) -> str:
 def _simple(choice: Choice) -> str:
     at = f"at {choice.at:%H:%M} UTC"
     words = {
-        Kind.HOURLY: f"every hour at minute {choice.minute}",
-        Kind.HOURS: f"every {choice.hours} hours from 00:{choice.minute:02} UTC",
-        Kind.DAILY: f"every day {at}",
-        Kind.WEEKLY: f"every {WEEKDAYS[choice.weekday]} {at}",
-        Kind.MONTHLY: f"on day {choice.day} of every month {at}",
+        PresetKind.HOURLY: f"every hour at minute {choice.minute}",
+        PresetKind.HOURS: f"every {choice.hours} hours from 00:{choice.minute:02} UTC",
+        PresetKind.DAILY: f"every day {at}",
+        PresetKind.WEEKLY: f"every {WEEKDAYS[choice.weekday]} {at}",
+        PresetKind.MONTHLY: f"on day {choice.day} of every month {at}",
     }
     return words.get(choice.kind) or choice.kind.label
 

@@ -13,7 +13,7 @@ HOURS = (2, 3, 4, 6, 8, 12)  # those that divide a day, so that the steps stay e
 LAST_DAY = 28  # of a month: later ones don't come in every month
 
 
-class Kind(StrEnum):
+class PresetKind(StrEnum):
     MINUTELY = "1"
     EVERY_5 = "5"
     EVERY_10 = "10"
@@ -32,22 +32,22 @@ class Kind(StrEnum):
 
 
 _LABELS = {
-    Kind.MINUTELY: "every minute",
-    Kind.HOURLY: "every hour",
-    Kind.HOURS: "every few hours",
-    Kind.DAILY: "every day",
-    Kind.WEEKLY: "every week",
-    Kind.MONTHLY: "every month",
-    Kind.CRON: "a cron expression",
+    PresetKind.MINUTELY: "every minute",
+    PresetKind.HOURLY: "every hour",
+    PresetKind.HOURS: "every few hours",
+    PresetKind.DAILY: "every day",
+    PresetKind.WEEKLY: "every week",
+    PresetKind.MONTHLY: "every month",
+    PresetKind.CRON: "a cron expression",
 }
 # What else a kind asks for, by the names of Choice's fields.
-NEEDS: dict[Kind, tuple[str, ...]] = {
-    Kind.HOURLY: ("minute",),
-    Kind.HOURS: ("hours", "minute"),
-    Kind.DAILY: ("at",),
-    Kind.WEEKLY: ("weekday", "at"),
-    Kind.MONTHLY: ("day", "at"),
-    Kind.CRON: ("cron",),
+NEEDS: dict[PresetKind, tuple[str, ...]] = {
+    PresetKind.HOURLY: ("minute",),
+    PresetKind.HOURS: ("hours", "minute"),
+    PresetKind.DAILY: ("at",),
+    PresetKind.WEEKLY: ("weekday", "at"),
+    PresetKind.MONTHLY: ("day", "at"),
+    PresetKind.CRON: ("cron",),
 }
 
 
@@ -55,7 +55,7 @@ NEEDS: dict[Kind, tuple[str, ...]] = {
 class Choice:
     """A rhythm as a person chooses it. `at` and `minute` are UTC; weekday 0 is Sunday."""
 
-    kind: Kind
+    kind: PresetKind
     minute: int = 0
     hours: int = HOURS[0]
     at: time = time(2)
@@ -66,13 +66,13 @@ class Choice:
     def as_cron(self) -> str:
         clock = f"{self.at.minute} {self.at.hour}"
         lines = {
-            Kind.MINUTELY: "* * * * *",
-            Kind.HOURLY: f"{self.minute} * * * *",
-            Kind.HOURS: f"{self.minute} */{self.hours} * * *",
-            Kind.DAILY: f"{clock} * * *",
-            Kind.WEEKLY: f"{clock} * * {self.weekday}",
-            Kind.MONTHLY: f"{clock} {self.day} * *",
-            Kind.CRON: self.cron,
+            PresetKind.MINUTELY: "* * * * *",
+            PresetKind.HOURLY: f"{self.minute} * * * *",
+            PresetKind.HOURS: f"{self.minute} */{self.hours} * * *",
+            PresetKind.DAILY: f"{clock} * * *",
+            PresetKind.WEEKLY: f"{clock} * * {self.weekday}",
+            PresetKind.MONTHLY: f"{clock} {self.day} * *",
+            PresetKind.CRON: self.cron,
         }
         return lines.get(self.kind) or f"*/{self.kind.value} * * * *"
 
@@ -84,21 +84,21 @@ def from_cron(cron: str) -> Choice:
             choice = read(*map(int, match.groups()))
             if choice.as_cron() == cron:
                 return choice
-    return Choice(Kind.CRON, cron=cron)
+    return Choice(PresetKind.CRON, cron=cron)
 
 
 _READ: tuple[tuple[str, Callable[..., Choice]], ...] = (
-    (r"\* \* \* \* \*", lambda: Choice(Kind.MINUTELY)),
-    (r"\*/(5|10|15|30) \* \* \* \*", lambda n: Choice(Kind(str(n)))),
-    (r"(\d+) \* \* \* \*", lambda m: Choice(Kind.HOURLY, minute=m)),
-    (r"(\d+) \*/(2|3|4|6|8|12) \* \* \*", lambda m, n: Choice(Kind.HOURS, minute=m, hours=n)),
-    (r"(\d+) (\d+) \* \* \*", lambda m, h: Choice(Kind.DAILY, at=time(h, m))),
+    (r"\* \* \* \* \*", lambda: Choice(PresetKind.MINUTELY)),
+    (r"\*/(5|10|15|30) \* \* \* \*", lambda n: Choice(PresetKind(str(n)))),
+    (r"(\d+) \* \* \* \*", lambda m: Choice(PresetKind.HOURLY, minute=m)),
+    (r"(\d+) \*/(2|3|4|6|8|12) \* \* \*", lambda m, n: Choice(PresetKind.HOURS, minute=m, hours=n)),
+    (r"(\d+) (\d+) \* \* \*", lambda m, h: Choice(PresetKind.DAILY, at=time(h, m))),
     (
         r"(\d+) (\d+) \* \* ([0-6])",
-        lambda m, h, d: Choice(Kind.WEEKLY, at=time(h, m), weekday=d),
+        lambda m, h, d: Choice(PresetKind.WEEKLY, at=time(h, m), weekday=d),
     ),
     (
         r"(\d+) (\d+) (1?\d|2[0-8]) \* \*",
-        lambda m, h, d: Choice(Kind.MONTHLY, at=time(h, m), day=d),
+        lambda m, h, d: Choice(PresetKind.MONTHLY, at=time(h, m), day=d),
     ),
 )

@@ -138,7 +138,7 @@ def change(sync: str, wanted: Wanted, actor: str, seen: str) -> SyncSchedule:
         row = kept.schedule
         repeats = UNLIMITED if wanted.enabled else OFF
         if row.cron != wanted.cron or row.repeats != repeats:
-            _give_up_due_slot(sync, row)
+            _record_due_slot_as_missed(sync, row)
             row.cron, row.repeats = wanted.cron, repeats
             kept.planned_since = database_now()
             row.next_run = crontab.next_slots(wanted.cron, kept.planned_since)[0]
@@ -181,7 +181,7 @@ def resume(sync: str, actor: str) -> SyncSchedule:
         return _saved(kept, actor)
 
 
-def move_on(row: Schedule, to: datetime) -> None:
+def advance(row: Schedule, to: datetime) -> None:
     """Set the next time of a row that is still as it was read; one that somebody holds is left."""
     free = Schedule.objects.select_for_update(skip_locked=True)
     with transaction.atomic():
@@ -222,7 +222,7 @@ def _by_whom(kept: SyncSchedule) -> str:
     )
 
 
-def _give_up_due_slot(sync: str, row: Schedule) -> None:
+def _record_due_slot_as_missed(sync: str, row: Schedule) -> None:
     """A planned time that is due and has not begun gets its outcome: it would be forgotten."""
     if row.repeats == OFF or row.next_run is None or row.next_run > database_now():
         return

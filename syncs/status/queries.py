@@ -21,8 +21,8 @@ from syncs.status import freshness
 from syncs.status.freshness import Cause, Facts, Failure, Freshness, Reason, State
 from syncs.status.recent import (
     LastRun,
-    Part,
     Running,
+    TargetOutcome,
     last_parts,
     recent_runs,
     runs_under_way,
@@ -114,7 +114,7 @@ class _Known:
     awaited: datetime | None
     confirmed: dict[tuple[str, str], datetime]
     runs: dict[str, list[LastRun]]
-    parts: dict[tuple[str, str], Part]
+    parts: dict[tuple[str, str], TargetOutcome]
     running: dict[str, Running]
 
     @classmethod

@@ -105,7 +105,7 @@ class Running:
 
 
 @dataclass(frozen=True)
-class Part:
+class TargetOutcome:
     """What the last run that took a target said of it. held: removals and moves that it holds."""
 
     run: int
@@ -148,11 +148,11 @@ def recent_runs(syncs: list[str]) -> dict[str, list[LastRun]]:
     return found
 
 
-def last_parts(runs: dict[str, list[LastRun]]) -> dict[tuple[str, str], Part]:
+def last_parts(runs: dict[str, list[LastRun]]) -> dict[tuple[str, str], TargetOutcome]:
     """What the latest of the recent runs said of each sync's targets."""
     recent = [run.pk for of_sync in runs.values() for run in of_sync[:PARTS_FROM]]
     rows = _rows(_PARTS, {"runs": recent})
-    return {(sync, target): Part(*rest) for sync, target, *rest in rows}
+    return {(sync, target): TargetOutcome(*rest) for sync, target, *rest in rows}
 
 
 def last_parts_of(target: str, syncs: Sequence[str]) -> dict[str, RunTarget]:

@@ -33,7 +33,7 @@ LAST_RUNS = """
 
 
 @dataclass(frozen=True)
-class Bar:
+class RunBar:
     """One run. height: its duration, as a part of the full height."""
 
     run: int
@@ -44,10 +44,10 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Strip:
+class RunHistory:
     """Oldest first. full: the seconds of a bar of full height. is_cut: some took longer."""
 
-    bars: tuple[Bar, ...]
+    bars: tuple[RunBar, ...]
     full: float
     is_cut: bool
 
@@ -61,7 +61,7 @@ class Strip:
 Row = tuple[int, RunState, datetime | None, float | None]
 
 
-def last_runs(syncs: list[str], limit: int = SHOWN) -> dict[str, Strip]:
+def last_runs(syncs: list[str], limit: int = SHOWN) -> dict[str, RunHistory]:
     """The strips of these syncs in one query; dry runs and those under way are left out."""
     found: dict[str, list[Row]] = {sync: [] for sync in syncs}
     with connection.cursor() as cursor:
@@ -71,13 +71,13 @@ def last_runs(syncs: list[str], limit: int = SHOWN) -> dict[str, Strip]:
     return {sync: strip(rows) for sync, rows in found.items()}
 
 
-def strip(rows: list[Row]) -> Strip:
+def strip(rows: list[Row]) -> RunHistory:
     """Bars as high as their runs were long, up to four times the median."""
     known = [seconds for *_, seconds in rows if seconds is not None]
     longest = max(known, default=0.0)
     full = min(longest, CUT * median(known)) if known else 0.0
-    bars = [Bar(*row, height=_height(row[-1], full)) for row in rows]
-    return Strip(tuple(bars), full, is_cut=longest > full)
+    bars = [RunBar(*row, height=_height(row[-1], full)) for row in rows]
+    return RunHistory(tuple(bars), full, is_cut=longest > full)
 
 
 def _height(seconds: float | None, full: float) -> float:

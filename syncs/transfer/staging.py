@@ -120,7 +120,7 @@ class Stage:
             )
         return bad
 
-    def refuse_doubles(self, target: str) -> None:
+    def reject_duplicates(self, target: str) -> None:
         """Refuse a target with one id twice. Raises ContractBroken."""
         doubled = self.session.execute(
             sql.SQL(

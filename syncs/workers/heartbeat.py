@@ -26,7 +26,7 @@ _SIGNS = """
      WHERE run.host = %(place)s AND run.pid IS NOT NULL AND lease.renewed_at IS NOT NULL"""
 
 
-def send(place: str, session: int) -> None:
+def request(place: str, session: int) -> None:
     """Ask for a sign of life of the cluster there whose processes form this session."""
     until = database_now() + timedelta(seconds=settings.RAINBO_BEAT)
     async_task(ANSWER_HEARTBEAT, place, session, until.isoformat())
@@ -39,7 +39,7 @@ def latest(place: str, pids: set[int]) -> datetime | None:
         return max((at for pid, at in cursor.fetchall() if pid in pids), default=None)
 
 
-def put_back() -> int:
+def requeue_fetched() -> int:
     """Give out anew what was fetched and not yet done, since its worker may have died.
 
     What a living worker has in hand is delivered twice, which does no harm: a slot has one run,

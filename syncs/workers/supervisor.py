@@ -56,7 +56,7 @@ class Supervisor:
                 if why:
                     with self._cut_short():
                         report(why)
-                        _quietly(heartbeat.put_back)
+                        _quietly(heartbeat.requeue_fetched)
                         self._rest(watched.age)
 
     @contextlib.contextmanager
@@ -121,14 +121,14 @@ class Watched:
     def _listen(self, now: float) -> None:
         self._lost = self.cluster.has_lost_one() or self._lost
         if self._lost:
-            heartbeat.put_back()
+            heartbeat.requeue_fetched()
             self._lost = False
         sign = heartbeat.latest(self.cluster.place, self.cluster.pids())
         if sign != self._sign and sign is not None:
             self._sign, self._heard = sign, now
         if now - self._sent > settings.RAINBO_BEAT:
             self._sent = now
-            heartbeat.send(self.cluster.place, self.cluster.session)
+            heartbeat.request(self.cluster.place, self.cluster.session)
 
 
 def report(why: str) -> None:

@@ -19,7 +19,7 @@ from unfold.admin import ModelAdmin
 from activity.changes import Reading, reading
 from activity.recorded_admin import Recorded
 from common import markup
-from common.model_admin import BoundedPaginator, CompletedList, Nothing, SafeAddresses
+from common.model_admin import BoundedPaginator, DecoratedChangeList, EmptyResult, StrictUrls
 from tenants.admin.instance import activation, checks, page, syncs
 from tenants.admin.instance.form import InstanceForm
 from tenants.admin.instance.health_chart import HEALTH_TONES, milliseconds
@@ -39,7 +39,7 @@ RANK = Case(
 
 
 @admin.register(RdsInstance)
-class InstanceAdmin(SafeAddresses, Recorded, ModelAdmin):
+class InstanceAdmin(StrictUrls, Recorded, ModelAdmin):
     thing = "instance"
     added_as = "registered"
     form = InstanceForm
@@ -69,11 +69,11 @@ class InstanceAdmin(SafeAddresses, Recorded, ModelAdmin):
     def get_ordering(self, request: HttpRequest) -> Sequence[Any]:
         return (RANK, "pk")
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[CompletedList]:
-        return CompletedList
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[DecoratedChangeList]:
+        return DecoratedChangeList
 
-    def nothing(self, term: str) -> Nothing:
-        return Nothing()
+    def nothing(self, term: str) -> EmptyResult:
+        return EmptyResult()
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Without the password for those who may only look."""

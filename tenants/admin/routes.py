@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 from common import markup
 from common.errors import UsageError
 from common.markup import Tone
-from common.model_admin import Nothing, ReadOnlyAdmin
+from common.model_admin import EmptyResult, ReadOnlyAdmin
 from syncs.models import Confirmation
 from tenants.find import lookup, search
 from tenants.models import RdsInstance, Tenant, UserRoute
@@ -31,7 +31,7 @@ _NUMBER = re.compile("0|[1-9][0-9]{0,8}")
 LONGEST_KEY = 2_000  # characters of a search: no e-mail that is stored is longer
 
 
-class InstanceFilter(admin.SimpleListFilter):
+class RouteInstanceFilter(admin.SimpleListFilter):
     """By the instance as the directory names it; the index by tenant serves it."""
 
     title = "instance"
@@ -78,7 +78,7 @@ class ReadersFilter(admin.SimpleListFilter):
 @admin.register(UserRoute)
 class RouteAdmin(ReadOnlyAdmin):
     list_display = ("mail", "where", "at", "person", "state", "synced", "hidden")
-    list_filter = (ReadersFilter, InstanceFilter, TenantFilter)
+    list_filter = (ReadersFilter, RouteInstanceFilter, TenantFilter)
     search_fields = ("email_key",)
     empty_words = "No route has been read yet: manage.py sync_user_routing reads them."
     search_help_text = "An e-mail, or its beginning with * at the end"
@@ -108,20 +108,20 @@ class RouteAdmin(ReadOnlyAdmin):
         chosen = search.email_begins if term.endswith("*") else search.email_is
         return chosen(queryset, key), False
 
-    def nothing(self, term: str) -> Nothing:
+    def nothing(self, term: str) -> EmptyResult:
         """What find_user says, and the search for e-mails that begin so."""
         term = term.strip()
         if not term or term.endswith("*"):
-            return Nothing()
+            return EmptyResult()
         try:
             found = lookup.find(term[:LONGEST_KEY])
         except UsageError as error:
-            return Nothing((_sentence(str(error)),))
+            return EmptyResult((_sentence(str(error)),))
         count = len(found.shown) + len(found.withheld)
         routes = "route" if count == 1 else "routes"
         hidden = (f"It has {count} {routes} that the filter leaves out.",) if count else ()
         why = tuple(map(_sentence, found.why))
-        return Nothing((*hidden, *why, f"The cache of routes is {found.cache}."), f"{term}*")
+        return EmptyResult((*hidden, *why, f"The cache of routes is {found.cache}."), f"{term}*")
 
     def complete(self, rows: Sequence[Any]) -> None:
         """Two queries, whatever the number of rows: their tenants, and the confirmation."""

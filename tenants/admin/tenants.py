@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from common import markup
-from common.model_admin import BoundedPaginator, CompletedList, Nothing, ReadOnlyAdmin
+from common.model_admin import BoundedPaginator, DecoratedChangeList, EmptyResult, ReadOnlyAdmin
 from tenants.admin.tenant import actions, badges, ordered_paginator, page
 from tenants.admin.tenant.filters import (
     FreshnessFilter,
@@ -28,7 +28,7 @@ from tenants.models import Tenant
 from tenants.summaries import search
 
 
-class TenantList(CompletedList):
+class TenantList(DecoratedChangeList):
     """The worst-fresh first, each with the freshness of its instance."""
 
     def get_results(self, request: HttpRequest) -> None:
@@ -53,7 +53,7 @@ class TenantAdmin(ReadOnlyAdmin):
     empty_words = "No tenant has been read yet: manage.py sync_tenant_summaries reads them."
     search_help_text = "Beginnings of words of the name or the contact e-mail, or the id"
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[CompletedList]:
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[DecoratedChangeList]:
         return TenantList
 
     def get_paginator(
@@ -72,13 +72,13 @@ class TenantAdmin(ReadOnlyAdmin):
             return queryset, False
         return queryset.filter(search.matching(search_term)), False
 
-    def nothing(self, term: str) -> Nothing:
+    def nothing(self, term: str) -> EmptyResult:
         """How the search reads a term, and the first of several words as a wider one."""
         words = term.split()
         if not words:
-            return Nothing()
+            return EmptyResult()
         why = "Each word must begin a word of the name or the contact e-mail, or all be the id."
-        return Nothing((why,), words[0] if len(words) > 1 else "")
+        return EmptyResult((why,), words[0] if len(words) > 1 else "")
 
     def get_custom_urls(self) -> Any:
         return (
@@ -134,4 +134,4 @@ class TenantAdmin(ReadOnlyAdmin):
     def fresh(self, tenant: Any) -> SafeString:
         target = tenant.target
         age = markup.age(target and target.confirmed_at, timezone.now())
-        return format_html("{} {}", badges.freshness_badge(target), age if target else "")
+        return format_html("{} {}", badges.summary_freshness(target), age if target else "")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from tenants.find.live_lookup import Answer, Live, LiveRoute, LiveUser
+from tenants.find.live_lookup import LiveLookup, LiveRoute, LiveUser, ServerAnswer
 from tenants.find.lookup import Lookup
 from tenants.routes.queries import Route, instance_called
 
@@ -60,8 +60,8 @@ class Account:
     cached: Route | None
     listed: LiveRoute | None
     user: LiveUser | None
-    directory: Answer[LiveRoute]
-    place: Answer[LiveUser]
+    directory: ServerAnswer[LiveRoute]
+    place: ServerAnswer[LiveUser]
 
     @property
     def name(self) -> str:
@@ -130,21 +130,23 @@ class Account:
         self,
         side: Route | LiveRoute | LiveUser | None,
         field: str,
-        answer: Answer[LiveRoute] | Answer[LiveUser] | None = None,
+        answer: ServerAnswer[LiveRoute] | ServerAnswer[LiveUser] | None = None,
     ) -> Value:
         if side is None:
             return Blank.SILENT if answer and answer.problem else Blank.MISSING
         return getattr(side, field) if field else Blank.NOT_KEPT
 
 
-def accounts(found: Lookup, live: Live) -> tuple[Account, ...]:
+def accounts(found: Lookup, live: LiveLookup) -> tuple[Account, ...]:
     """Those that the directory has or had, then those that only an instance has."""
     cached = {route.source_id: route for route in found.shown + found.withheld}
     listed = {route.source_id: route for route in live.master.rows}
     made, taken = [], set()
     for source_id in dict.fromkeys([*cached, *listed]):
         known = listed.get(source_id) or cached[source_id]
-        place = live.instances.get(known.instance_id, Answer(instance_called(known.instance_id)))
+        place = live.instances.get(
+            known.instance_id, ServerAnswer(instance_called(known.instance_id))
+        )
         user = next((user for user in place.rows if user.user_id == known.user_id), None)
         taken.add((known.instance_id, known.user_id))
         made.append(Account(cached.get(source_id), listed.get(source_id), user, live.master, place))

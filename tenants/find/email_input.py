@@ -14,7 +14,7 @@ _AROUND = "\"'()[]“”‘’"
 _AFTER = ",;.:"
 
 
-def meant(typed: str) -> str:
+def extract_email(typed: str) -> str:
     """Without what surrounds an e-mail: `Ann <ann@x.y>;` is ann@x.y. A name stays as it is."""
     text = _trimmed(typed)
     if "@" not in unquote(text):

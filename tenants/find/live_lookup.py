@@ -69,7 +69,7 @@ class LiveUser:
 
 
 @dataclass(frozen=True)
-class Answer(Generic[T]):
+class ServerAnswer(Generic[T]):
     """What came of one server. problem: why it did not answer; empty when it did."""
 
     label: str
@@ -78,12 +78,12 @@ class Answer(Generic[T]):
 
 
 @dataclass(frozen=True)
-class Live:
+class LiveLookup:
     """instances: by their ids as the directory names them."""
 
     at: datetime
-    master: Answer[LiveRoute]
-    instances: Mapping[str, Answer[LiveUser]]
+    master: ServerAnswer[LiveRoute]
+    instances: Mapping[str, ServerAnswer[LiveUser]]
 
     @property
     def is_found(self) -> bool:
@@ -99,7 +99,7 @@ class Live:
         return [f"{label} can't be asked: {problem}" for label, problem in named]
 
 
-def ask(found: Lookup, limit: float = LIMIT) -> Live:
+def ask(found: Lookup, limit: float = LIMIT) -> LiveLookup:
     """Read the e-mail's accounts from the master, then from the instances that have them.
 
     Takes `limit` seconds at the most, unless that is too little to ask anybody.
@@ -115,7 +115,7 @@ def ask(found: Lookup, limit: float = LIMIT) -> Live:
         if route.user_id is not None:
             ids.add(route.user_id)
     left = _patience(limit - (time.monotonic() - began))
-    return Live(at, directory, ask_instances(found.key, wanted, left))
+    return LiveLookup(at, directory, ask_instances(found.key, wanted, left))
 
 
 def _patience(seconds: float) -> float:
@@ -123,46 +123,46 @@ def _patience(seconds: float) -> float:
     return max(LEAST, seconds - parallel.GRACE)
 
 
-def ask_master(key: str, source_ids: Sequence[str], limit: float) -> Answer[LiveRoute]:
+def ask_master(key: str, source_ids: Sequence[str], limit: float) -> ServerAnswer[LiveRoute]:
     """The directory's rows with the key or with these ids."""
     try:
         source = master()
     except UsageError as error:
-        return Answer("the master", problem=str(error))
+        return ServerAnswer("the master", problem=str(error))
     query = contract.query("sync_user_routing")
     (outcome,) = _each([source], query, {source.pk: source_ids}, key, limit)
     if outcome.error is not None:
-        return Answer(str(source), problem=str(outcome.error))
+        return ServerAnswer(str(source), problem=str(outcome.error))
     rows = _with_key(outcome.value or [], key, source_ids)
-    return Answer(str(source), tuple(_live(row, str(source.pk)) for row in rows))
+    return ServerAnswer(str(source), tuple(_live(row, str(source.pk)) for row in rows))
 
 
 def ask_instances(
     key: str, wanted: Mapping[str, Collection[str]], limit: float
-) -> dict[str, Answer[LiveUser]]:
+) -> dict[str, ServerAnswer[LiveUser]]:
     """Each instance's accounts with the key or with the ids that are wanted of it."""
     query = contract.query("find_user")
     rows = {str(row.pk): row for row in RdsInstance.objects.filter(pk__in=_numbers(wanted))}
-    answers: dict[str, Answer[LiveUser]] = {}
+    answers: dict[str, ServerAnswer[LiveUser]] = {}
     asked: list[RdsInstance] = []
     for name in wanted:
         row = rows.get(name)
         if row is None:
-            answers[name] = Answer(instance_called(name), problem="it is not registered")
+            answers[name] = ServerAnswer(instance_called(name), problem="it is not registered")
         elif not row.is_active:
-            answers[name] = Answer(str(row), problem="it is not active")
+            answers[name] = ServerAnswer(str(row), problem="it is not active")
         elif len(asked) == AT_ONCE:
-            answers[name] = Answer(str(row), problem=f"{AT_ONCE} are asked at once, no more")
+            answers[name] = ServerAnswer(str(row), problem=f"{AT_ONCE} are asked at once, no more")
         else:
             asked.append(row)
     ids = {row.pk: sorted(wanted[str(row.pk)]) for row in asked}
     for outcome in _each(asked, query, ids, key, limit):
         label, name = str(outcome.instance), str(outcome.instance.pk)
         if outcome.error is not None:
-            answers[name] = Answer(label, problem=str(outcome.error))
+            answers[name] = ServerAnswer(label, problem=str(outcome.error))
         else:
             users = _with_key(outcome.value or [], key, ids[outcome.instance.pk])
-            answers[name] = Answer(label, tuple(LiveUser(*row) for row in users))
+            answers[name] = ServerAnswer(label, tuple(LiveUser(*row) for row in users))
     return {name: answers[name] for name in wanted}
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from common.terminal import printable_line
 from tenants.find import comparison
 from tenants.find.comparison import Account
-from tenants.find.live_lookup import Live
+from tenants.find.live_lookup import LiveLookup
 from tenants.find.lookup import Lookup
 from tenants.find.search import Found, Matches
 from tenants.models import RouteRemoval, Tenant
@@ -19,12 +19,12 @@ from tenants.routes.queries import Route, instance_called
 T = TypeVar("T")
 
 
-def lines(found: Found, live: Live | None) -> Iterator[str]:
+def lines(found: Found, live: LiveLookup | None) -> Iterator[str]:
     """One line each, whatever names the customers gave."""
     return map(printable_line, _lines(found, live))
 
 
-def _lines(found: Found, live: Live | None) -> Iterator[str]:
+def _lines(found: Found, live: LiveLookup | None) -> Iterator[str]:
     exact = found.exact
     if found.is_email:
         yield from _exact_lines(exact)
@@ -75,7 +75,7 @@ def _tenant(tenant: Tenant) -> str:
     return f"tenant {tenant.remote_id} “{tenant.name}” ({tenant.status}{gone})"
 
 
-def document(search: Found, live: Live | None) -> dict[str, Any]:
+def document(search: Found, live: LiveLookup | None) -> dict[str, Any]:
     """Times in ISO 8601, the age in seconds, unknown as null."""
     found, cache = search.exact, search.exact.cache
     return {
@@ -110,7 +110,7 @@ def document(search: Found, live: Live | None) -> dict[str, Any]:
     }
 
 
-def _live_document(found: Lookup, live: Live) -> dict[str, Any]:
+def _live_document(found: Lookup, live: LiveLookup) -> dict[str, Any]:
     accounts = comparison.accounts(found, live)
     return {
         "at": _iso(live.at),
@@ -160,7 +160,7 @@ def _removed(removal: RouteRemoval) -> str:
     )
 
 
-def _live_lines(live: Live, accounts: tuple[Account, ...]) -> Iterator[str]:
+def _live_lines(live: LiveLookup, accounts: tuple[Account, ...]) -> Iterator[str]:
     at = f"{live.at:%H:%M:%S} UTC"
     if not live.master.problem:
         yield f"On the master at {at}: {len(live.master.rows)}"

@@ -84,7 +84,7 @@ def search(term: str) -> Found:
 
 def _exact(typed: str) -> Lookup:
     """Of the very letters typed when they are an e-mail that is known, else of those meant."""
-    term = email_input.meant(typed)
+    term = email_input.extract_email(typed)
     if term != typed and typed.isprintable() and (found := lookup.find(typed)).is_known:
         return found
     return lookup.find(term)

@@ -20,7 +20,9 @@ class InstanceChanged(SourceError):
     passing = True
 
 
-def changed(session: Session, instances: Iterable[RdsInstance]) -> dict[str, InstanceChanged]:
+def changed_since_read(
+    session: Session, instances: Iterable[RdsInstance]
+) -> dict[str, InstanceChanged]:
     """Which instances are no longer those that were read, with the error that says so.
 
     Belongs into the publish: until its end none of them can be deleted.

@@ -16,8 +16,8 @@ from psycopg.types.string import TextLoader
 
 from syncs.errors import TlsRefused, WrongIdentity
 from tenants.fleet import identity
-from tenants.fleet.parallel import Outcome, Watch, visit_all
-from tenants.fleet.server_errors import asking, connecting
+from tenants.fleet.parallel import ConnectionWatchdog, Outcome, visit_all
+from tenants.fleet.server_errors import translating_connection_errors, translating_query_errors
 from tenants.fleet.validation import UNENCRYPTED
 from tenants.models import RdsInstance
 from tenants.models.instance import SslMode
@@ -65,11 +65,11 @@ def reach(
 @contextmanager
 def _entered(instance: RdsInstance, purpose: str) -> Iterator[Connection]:
     """A connection whose session still has the server's settings."""
-    if instance.tells_password:
+    if instance.sends_password_in_clear:
         raise TlsRefused(f"{instance} was not asked: {UNENCRYPTED}")
     password = instance.reveal_password()
     with _ca_file(instance) as ca:
-        with connecting(instance, password):
+        with translating_connection_errors(instance, password):
             connection = psycopg.connect(
                 **_where_and_who(instance, password, ca),
                 **_PATIENCE,
@@ -78,7 +78,7 @@ def _entered(instance: RdsInstance, purpose: str) -> Iterator[Connection]:
                 autocommit=True,
                 row_factory=tuple_row,
             )
-        with closing(connection), asking(instance, connection):
+        with closing(connection), translating_query_errors(instance, connection):
             _read_ascii_as_bytes(connection)
             yield connection
 
@@ -113,7 +113,7 @@ def each_instance(
     register = identity.Register.load()
     met: dict[int, identity.Identity] = {}
 
-    def work(instance: RdsInstance, watch: Watch) -> T:
+    def work(instance: RdsInstance, watch: ConnectionWatchdog) -> T:
         with _entered(instance, purpose) as connection, watch.over(connection):
             found = identity.read(connection, _session_settings(writes, limit))
             register.admit(instance, found)

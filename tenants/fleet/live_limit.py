@@ -20,7 +20,7 @@ class Busy(RainboError):
 
 
 @contextmanager
-def slot() -> Iterator[None]:
+def live_slot() -> Iterator[None]:
     """A place among those who wait. Raises Busy at once when there is none."""
     if not _free.acquire(blocking=False):
         raise Busy

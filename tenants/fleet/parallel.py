@@ -19,7 +19,7 @@ from django.db import connections
 
 from common.errors import RainboError
 from syncs.errors import SourceTimeout
-from tenants.fleet.server_errors import in_words
+from tenants.fleet.server_errors import translate
 from tenants.models import RdsInstance
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class Outcome(Generic[T]):
     seconds: float
 
 
-class Watch:
+class ConnectionWatchdog:
     """Cuts a connection from another thread, even one that waits for a silent server."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class Watch:
                 _cut(self._connection)
 
 
-Work = Callable[[RdsInstance, Watch], T]
+Work = Callable[[RdsInstance, ConnectionWatchdog], T]
 
 
 def visit_all(
@@ -104,7 +104,7 @@ def visit_all(
 class _Visit(Generic[T]):
     instance: RdsInstance
     limit: float
-    watch: Watch = field(default_factory=Watch)
+    watch: ConnectionWatchdog = field(default_factory=ConnectionWatchdog)
     started: float = field(default_factory=time.monotonic)
     seconds: float | None = None
     value: T | None = None
@@ -137,7 +137,7 @@ class _Visit(Generic[T]):
         try:
             self.value = work(self.instance, self.watch)
         except Exception as error:  # noqa: BLE001 (one bad instance never stops the others)
-            self.error = in_words(error, self.instance)
+            self.error = translate(error, self.instance)
         finally:
             self._timer.cancel()
             self.seconds = time.monotonic() - self.started

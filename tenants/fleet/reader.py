@@ -81,13 +81,15 @@ def read_instances(
         return Reading(at, taken, encoding, hashing)
 
     def staged(outcome: connections.Outcome[Reading]) -> None:
-        run.safe_point()
+        run.cancellation_point()
         key = str(outcome.instance.pk)
         spool = spools.pop(key, None)
         if outcome.value is None:
             if spool is not None:
                 spool.close()
-            run.settle(key, TargetState.FAILED, error=outcome.error, seconds=outcome.seconds)
+            run.record_outcome(
+                key, TargetState.FAILED, error=outcome.error, seconds=outcome.seconds
+            )
             return
         try:
             if spool is not None:
@@ -96,7 +98,9 @@ def read_instances(
                     stage.load(key, spool, outcome.value.encoding)
         except (RainboError, *ROWS_REFUSED) as error:
             stage.drop_target(key)
-            run.settle(key, TargetState.FAILED, error=refusal(error), seconds=outcome.seconds)
+            run.record_outcome(
+                key, TargetState.FAILED, error=refusal(error), seconds=outcome.seconds
+            )
             return
         readings[key] = replace(outcome.value, seconds=outcome.seconds)
 
@@ -131,7 +135,7 @@ def _proved(run: Run, stage: Stage, readings: dict[str, Reading]) -> dict[str, R
     for key, error in wrong.items():
         stage.drop_target(key)
         reading = readings[key]
-        run.settle(key, TargetState.FAILED, error=error, seconds=reading.seconds)
+        run.record_outcome(key, TargetState.FAILED, error=error, seconds=reading.seconds)
     return {key: reading for key, reading in readings.items() if key not in wrong}
 
 

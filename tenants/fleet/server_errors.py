@@ -147,7 +147,7 @@ _ASKING: tuple[tuple[type[psycopg.Error], type[SourceError], str], ...] = (
 
 
 @contextmanager
-def connecting(instance: RdsInstance, secret: str) -> Iterator[None]:
+def translating_connection_errors(instance: RdsInstance, secret: str) -> Iterator[None]:
     """Turn what goes wrong while connecting into our errors, the cause kept."""
     try:
         yield
@@ -156,7 +156,9 @@ def connecting(instance: RdsInstance, secret: str) -> Iterator[None]:
 
 
 @contextmanager
-def asking(instance: RdsInstance, source: psycopg.Connection[Any]) -> Iterator[None]:
+def translating_query_errors(
+    instance: RdsInstance, source: psycopg.Connection[Any]
+) -> Iterator[None]:
     """Turn what goes wrong on a connection into our errors, the cause kept."""
     try:
         yield
@@ -167,7 +169,7 @@ def asking(instance: RdsInstance, source: psycopg.Connection[Any]) -> Iterator[N
         raise _asking(error, instance) from error
 
 
-def in_words(error: Exception, instance: RdsInstance) -> RainboError:
+def translate(error: Exception, instance: RdsInstance) -> RainboError:
     """The error that a person reads; what nobody foresaw is logged."""
     if isinstance(error, RainboError):
         return error

@@ -26,7 +26,7 @@ def master() -> RdsInstance:
     return found
 
 
-def chosen(run: Run, also: Sequence[RdsInstance] = ()) -> list[RdsInstance]:
+def selected_instances(run: Run, also: Sequence[RdsInstance] = ()) -> list[RdsInstance]:
     """The active instances that the run's options name; all active ones when they name none.
 
     also: instances out of use that this run may take like active ones.

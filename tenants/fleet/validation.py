@@ -25,7 +25,7 @@ def broken_rules(instance: RdsInstance) -> dict[str, str]:
         broken["is_master"] = f"{instance} can't be the master and not active"
     if instance.ssl_mode == SslMode.VERIFY_CA and not instance.ssl_ca:
         broken["ssl_ca"] = "ssl mode verify-ca needs a CA: give its certificates"
-    if instance.tells_password:
+    if instance.sends_password_in_clear:
         broken["require_auth"] = UNENCRYPTED
     if instance.ssl_ca and (words := _why_no_ca(instance.ssl_ca)):
         broken["ssl_ca"] = words

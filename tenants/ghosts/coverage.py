@@ -48,7 +48,7 @@ MEANINGS = {
 
 
 @dataclass
-class Tally:
+class CoverageCounts:
     """Of one admin or one instance: how many ghost users come to what.
 
     seen: when the oldest of what is known was seen. left_behind: of a leaver, how many are not
@@ -89,16 +89,18 @@ def wanted_ids() -> frozenset[int]:
     return frozenset(policy.admins().values_list("pk", flat=True))
 
 
-def by_admin(wanted: Collection[int], instances: Iterable[RdsInstance]) -> dict[int, Tally]:
+def by_admin(
+    wanted: Collection[int], instances: Iterable[RdsInstance]
+) -> dict[int, CoverageCounts]:
     """Of every admin that is wanted or known, in one query."""
     in_use = sum(instance.is_active for instance in instances)
     groups: Any = _grouped(GhostUser.objects.all(), "admin_id", "instance__is_active", "confirmed")
-    found: dict[int, Tally] = {pk: Tally() for pk in wanted}
+    found: dict[int, CoverageCounts] = {pk: CoverageCounts() for pk in wanted}
     known: Counter[int] = Counter()
     for row in groups:
         pk, active = row["admin_id"], row["instance__is_active"]
         coverage = judge(row["confirmed"], wanted=pk in wanted, active=active)
-        found.setdefault(pk, Tally()).add(coverage, row["count"], row["seen"])
+        found.setdefault(pk, CoverageCounts()).add(coverage, row["count"], row["seen"])
         known[pk] += row["count"] if active else 0
         if not active and pk not in wanted and row["confirmed"] not in policy.GONE:
             found[pk].left_behind += row["count"]
@@ -108,14 +110,16 @@ def by_admin(wanted: Collection[int], instances: Iterable[RdsInstance]) -> dict[
     return found
 
 
-def by_instance(wanted: Collection[int], instances: Iterable[RdsInstance]) -> dict[int, Tally]:
+def by_instance(
+    wanted: Collection[int], instances: Iterable[RdsInstance]
+) -> dict[int, CoverageCounts]:
     """Of each of these instances, in one query."""
     instances = list(instances)
     rows = GhostUser.objects.filter(instance__in=[instance.pk for instance in instances])
     is_wanted = Case(When(admin_id__in=[*wanted], then=Value(True)), default=Value(False))
     groups: Any = _grouped(rows.annotate(is_wanted=is_wanted), "instance", "is_wanted", "confirmed")
     active = {instance.pk: instance.is_active for instance in instances}
-    found = {pk: Tally() for pk in active}
+    found = {pk: CoverageCounts() for pk in active}
     known: Counter[int] = Counter()
     for row in groups:
         pk, is_meant = row["instance"], row["is_wanted"]

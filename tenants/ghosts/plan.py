@@ -18,13 +18,13 @@ from syncs.models import HeldChange
 from syncs.transfer.copy_stream import Connection, verbatim
 from tenants.fleet import contract
 from tenants.ghosts import policy, record
-from tenants.ghosts.policy import Admin, Ghost, Outcome
+from tenants.ghosts.policy import Admin, Ghost, GhostOutcome
 from tenants.models import RdsInstance
 from tenants.models.installation import installation_id
 
 
 @dataclass(frozen=True)
-class Answer:
+class InstanceResult:
     """What one instance said.
 
     reasons: why it was rolled back there, to wait for a person. lifted: a person had accepted
@@ -42,7 +42,7 @@ class Answer:
         return [
             (HeldChange.Kind.REMOVED.value, str(ghost.admin_id), f"user {ghost.remote_id} there")
             for ghost in self.ghosts
-            if ghost.outcome is Outcome.DEACTIVATED
+            if ghost.outcome is GhostOutcome.DEACTIVATED
         ]
 
     @property
@@ -50,11 +50,11 @@ class Answer:
         found = Counter(ghost.outcome for ghost in self.ghosts)
         known = [ghost for ghost in self.ghosts if ghost.is_own and ghost.remote_id]
         return {
-            "read": len(known) - found[Outcome.CREATED],
-            "added": found[Outcome.CREATED],
-            "changed": found[Outcome.REACTIVATED] + found[Outcome.CHANGED],
-            "removed": found[Outcome.DEACTIVATED],
-            "withheld": found[Outcome.REFUSED],
+            "read": len(known) - found[GhostOutcome.CREATED],
+            "added": found[GhostOutcome.CREATED],
+            "changed": found[GhostOutcome.REACTIVATED] + found[GhostOutcome.CHANGED],
+            "removed": found[GhostOutcome.DEACTIVATED],
+            "withheld": found[GhostOutcome.REFUSED],
         }
 
 
@@ -108,9 +108,9 @@ class Plan:
         named = {pk: replace(admin, name=admin.plain_name) for pk, admin in self.admins.items()}
         return replace(self, admins=named, plain=True)
 
-    def judge(self, run: Run, target: str, at: datetime, found: list[Ghost]) -> Answer:
+    def judge(self, run: Run, target: str, at: datetime, found: list[Ghost]) -> InstanceResult:
         """The guard's word on what an instance would deactivate."""
-        answer = Answer(at, found, [], plain=self.plain)
+        answer = InstanceResult(at, found, [], plain=self.plain)
         seen = sum(ghost.was_active for ghost in found)
         active = max(seen, self.active.get(target, 0))
         reasons = policy.why_held(len(answer.removals), active, self.day_ago[target])
@@ -124,7 +124,7 @@ class Plan:
         return replace(answer, lifted=True)
 
 
-def carry_out(run: Run, plan: Plan, instance: RdsInstance, remote: Connection) -> Answer:
+def carry_out(run: Run, plan: Plan, instance: RdsInstance, remote: Connection) -> InstanceResult:
     """One transaction on the instance, rolled back when it is dry or must wait for a person.
 
     It is tried once more with plain names where the server's encoding or its columns can't hold
@@ -137,7 +137,7 @@ def carry_out(run: Run, plan: Plan, instance: RdsInstance, remote: Connection) -
         return _write(run, plan.with_plain_names(), instance, remote)
 
 
-def _write(run: Run, plan: Plan, instance: RdsInstance, remote: Connection) -> Answer:
+def _write(run: Run, plan: Plan, instance: RdsInstance, remote: Connection) -> InstanceResult:
     at = run.now()
     with remote.transaction(force_rollback=run.dry_run):
         rows = remote.execute(verbatim(plan.statement), plan.parameters(instance)).fetchall()

@@ -43,7 +43,7 @@ class Admin:
         return " ".join(letters.split())[:PLAIN].rstrip() or f"admin {self.id}"
 
 
-class Outcome(StrEnum):
+class GhostOutcome(StrEnum):
     """What the statement did with one ghost; see sync_ghost_users.sql."""
 
     CREATED = "created"
@@ -61,14 +61,14 @@ class Outcome(StrEnum):
 
 
 CONFIRMED = {
-    Outcome.CREATED: GhostState.ACTIVE,
-    Outcome.REACTIVATED: GhostState.ACTIVE,
-    Outcome.CHANGED: GhostState.ACTIVE,
-    Outcome.UNCHANGED: GhostState.ACTIVE,
-    Outcome.DEACTIVATED: GhostState.INACTIVE,
-    Outcome.INACTIVE: GhostState.INACTIVE,
-    Outcome.REFUSED: GhostState.REFUSED,
-    Outcome.ALTERED: GhostState.UNKNOWN,
+    GhostOutcome.CREATED: GhostState.ACTIVE,
+    GhostOutcome.REACTIVATED: GhostState.ACTIVE,
+    GhostOutcome.CHANGED: GhostState.ACTIVE,
+    GhostOutcome.UNCHANGED: GhostState.ACTIVE,
+    GhostOutcome.DEACTIVATED: GhostState.INACTIVE,
+    GhostOutcome.INACTIVE: GhostState.INACTIVE,
+    GhostOutcome.REFUSED: GhostState.REFUSED,
+    GhostOutcome.ALTERED: GhostState.UNKNOWN,
 }
 GONE = (GhostState.INACTIVE, GhostState.ABSENT)
 
@@ -79,22 +79,30 @@ class Ghost:
 
     admin_id: str | None
     remote_id: str | None
-    outcome: Outcome
+    outcome: GhostOutcome
     why: str | None = None
 
     @classmethod
     def of(cls, row: Sequence[Any]) -> Ghost:
         admin_id, remote_id, outcome, why = row
-        return cls(admin_id, remote_id, Outcome(outcome), why)
+        return cls(admin_id, remote_id, GhostOutcome(outcome), why)
 
     @property
     def was_active(self) -> bool:
-        return self.outcome in (Outcome.UNCHANGED, Outcome.CHANGED, Outcome.DEACTIVATED)
+        return self.outcome in (
+            GhostOutcome.UNCHANGED,
+            GhostOutcome.CHANGED,
+            GhostOutcome.DEACTIVATED,
+        )
 
     @property
     def is_own(self) -> bool:
         """Whether it is a ghost of this installation, as far as anyone can tell."""
-        return self.outcome not in (Outcome.ALTERED, Outcome.UNKNOWN, Outcome.FOREIGN)
+        return self.outcome not in (
+            GhostOutcome.ALTERED,
+            GhostOutcome.UNKNOWN,
+            GhostOutcome.FOREIGN,
+        )
 
     def __str__(self) -> str:
         whose = "a ghost user" if self.admin_id is None else f"ghost of admin {self.admin_id}"
@@ -129,7 +137,7 @@ def retire_leavers() -> SyncRun | None:
     with transaction.atomic():
         GhostUser.objects.filter(admin_id__in=gone).update(wanted=GhostState.INACTIVE)
         record = runs.request("ghost_users", Options(only=only), Trigger.SIGNAL)
-        tasks.ring(record)
+        tasks.enqueue(record)
     return record
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from syncs.transfer.session import Session
-from tenants.ghosts.policy import CONFIRMED, GONE, Ghost, Outcome
+from tenants.ghosts.policy import CONFIRMED, GONE, Ghost, GhostOutcome
 from tenants.models.ghost import GhostState
 
 _ANSWERED = """
@@ -51,7 +51,9 @@ def confirm(
 
     A ghost that somebody altered there is not gone: it stays unknown until it is one again.
     """
-    altered = {int(g.admin_id): g for g in ghosts if g.admin_id and g.outcome is Outcome.ALTERED}
+    altered = {
+        int(g.admin_id): g for g in ghosts if g.admin_id and g.outcome is GhostOutcome.ALTERED
+    }
     own = {int(ghost.admin_id): ghost for ghost in ghosts if ghost.admin_id and ghost.is_own}
     named = altered | own
     told = {pk: ghost for pk, ghost in named.items() if ghost.outcome in CONFIRMED}

@@ -10,15 +10,15 @@ from common.errors import RainboError
 from common.text import listed
 from syncs.engine.run import Run
 from tenants.fleet import connections
-from tenants.ghosts.plan import Answer
-from tenants.ghosts.policy import PLAIN, Ghost, Outcome, is_admin_id
+from tenants.ghosts.plan import InstanceResult
+from tenants.ghosts.policy import PLAIN, Ghost, GhostOutcome, is_admin_id
 
-Part = connections.Outcome[Answer]
+InstanceOutcome = connections.Outcome[InstanceResult]
 
 STRANGE = {
-    Outcome.REFUSED: "refused: another account is in the way",
-    Outcome.ALTERED: "altered there, so that RAINBO can't retire them",
-    Outcome.UNKNOWN: "unknown ghost users",
+    GhostOutcome.REFUSED: "refused: another account is in the way",
+    GhostOutcome.ALTERED: "altered there, so that RAINBO can't retire them",
+    GhostOutcome.UNKNOWN: "unknown ghost users",
 }
 
 
@@ -28,17 +28,17 @@ class Unrecorded(RainboError):
     passing = True
 
 
-def missed(answer: Answer) -> str:
-    return "; ".join(str(ghost) for ghost in answer.ghosts if ghost.outcome is Outcome.MISSED)
+def missed(answer: InstanceResult) -> str:
+    return "; ".join(str(ghost) for ghost in answer.ghosts if ghost.outcome is GhostOutcome.MISSED)
 
 
-def told(run: Run, key: str, answer: Answer) -> str:
+def log_problems(run: Run, key: str, answer: InstanceResult) -> str:
     """Log each ghost that a person should look at; returns the note that sums them up."""
     found = [ghost.outcome for ghost in answer.ghosts]
     for ghost in answer.ghosts:
         if ghost.outcome in STRANGE:
             run.log(str(ghost), key, "warning")
-    if foreign := found.count(Outcome.FOREIGN):
+    if foreign := found.count(GhostOutcome.FOREIGN):
         run.log(f"{foreign} ghost users of another RAINBO were left alone", key)
     if answer.plain:
         run.log(
@@ -50,7 +50,7 @@ def told(run: Run, key: str, answer: Answer) -> str:
     return "; ".join([*notes, "see the log"]) if notes else ""
 
 
-def deleted(part: Part) -> str:
+def deleted(part: InstanceOutcome) -> str:
     """Of an instance that was deleted from RAINBO during the run."""
     answer = part.value
     made = 0 if answer is None or answer.reasons else answer.counts["added"]
@@ -58,7 +58,7 @@ def deleted(part: Part) -> str:
     return f"{part.instance} was deleted from RAINBO during the run{left}"
 
 
-def unrecorded(parts: Iterable[Part]) -> str:
+def unrecorded(parts: Iterable[InstanceOutcome]) -> str:
     """Of instances that committed what RAINBO could not record; empty when there are none."""
     written = [str(p.instance) for p in parts if p.value is not None and not p.value.reasons]
     if not written:
@@ -71,10 +71,10 @@ def unrecorded(parts: Iterable[Part]) -> str:
 
 MOST = 20  # names in one line
 DONE = {
-    Outcome.CREATED: "added",
-    Outcome.REACTIVATED: "reactivated",
-    Outcome.CHANGED: "changed",
-    Outcome.DEACTIVATED: "deactivated",
+    GhostOutcome.CREATED: "added",
+    GhostOutcome.REACTIVATED: "reactivated",
+    GhostOutcome.CHANGED: "changed",
+    GhostOutcome.DEACTIVATED: "deactivated",
 }
 
 
@@ -89,7 +89,7 @@ def only_in_words(only: Sequence[str]) -> str:
     return listed(_named(only, usernames(first)), MOST)
 
 
-def tell(run: Run, parts: Sequence[Part]) -> None:
+def log_changes(run: Run, parts: Sequence[InstanceOutcome]) -> None:
     """One line in the log for each instance where a ghost user was, or would be, written."""
     done = {str(part.instance.pk): _done(part) for part in parts}
     ids = {int(key) for found in done.values() for keys in found.values() for key in keys}
@@ -101,14 +101,14 @@ def tell(run: Run, parts: Sequence[Part]) -> None:
             run.log(f"{'would have ' if key in wished else ''}{'; '.join(told)}", key)
 
 
-def _done(part: Part) -> dict[str, list[str]]:
+def _done(part: InstanceOutcome) -> dict[str, list[str]]:
     """The admins' ids by what was done with their ghosts."""
     ghosts = part.value.ghosts if part.value else []
     done = ((word, _of(ghosts, outcome)) for outcome, word in DONE.items())
     return {word: keys for word, keys in done if keys}
 
 
-def _of(ghosts: Iterable[Ghost], outcome: Outcome) -> list[str]:
+def _of(ghosts: Iterable[Ghost], outcome: GhostOutcome) -> list[str]:
     keys = (ghost.admin_id for ghost in ghosts if ghost.outcome is outcome)
     return sorted(filter(None, keys), key=int)
 

@@ -11,7 +11,7 @@ from common.errors import RainboError
 from syncs.transfer import copy_stream
 from syncs.transfer.copy_stream import verbatim
 from tenants.fleet import connections, contract
-from tenants.fleet.server_errors import asking
+from tenants.fleet.server_errors import translating_query_errors
 from tenants.health import privileges
 from tenants.health.findings import Finding, Level
 from tenants.health.probe import measure
@@ -136,7 +136,7 @@ def _tried(
     name: str, check: Callable[[], object], instance: RdsInstance, source: connections.Connection
 ) -> Finding:
     try:
-        with asking(instance, source):
+        with translating_query_errors(instance, source):
             check()
     except RainboError as error:
         return Finding(Level.ERROR, f"{name}: {error}")

@@ -57,7 +57,7 @@ _SINCE = """
 
 
 @dataclass(frozen=True)
-class Tally:
+class HealthCounts:
     """Checks of a time, by what they saw."""
 
     checks: int = 0
@@ -76,9 +76,9 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Bar:
+class HealthBucket:
     begin: datetime
-    tally: Tally
+    tally: HealthCounts
     median_ms: float | None
 
 
@@ -97,8 +97,8 @@ class History:
     outages: the latest first, of `outage_count` in all.
     """
 
-    bars: tuple[Bar, ...]
-    whole: Tally
+    bars: tuple[HealthBucket, ...]
+    whole: HealthCounts
     median_ms: float | None
     p95_ms: float | None
     outages: tuple[Outage, ...] = field(default=())
@@ -126,7 +126,7 @@ def last_day(instance: RdsInstance, now: datetime) -> History:
     outages = _rows(_OUTAGES, window) if counts[1] else []
     return History(
         bars=tuple(_bar(first + n * BUCKET, found) for n in range(1 + (now - first) // BUCKET)),
-        whole=Tally(*counts),
+        whole=HealthCounts(*counts),
         median_ms=median_ms,
         p95_ms=p95_ms,
         outages=tuple(_outage(instance, begin, until) for begin, until, _ in outages),
@@ -148,9 +148,9 @@ def _outage(instance: RdsInstance, begin: datetime, until: datetime | None) -> O
     return Outage(since.get(instance.pk, begin), until)
 
 
-def _bar(begin: datetime, found: dict[datetime, tuple[Any, ...]]) -> Bar:
+def _bar(begin: datetime, found: dict[datetime, tuple[Any, ...]]) -> HealthBucket:
     *counts, median_ms = found.get(begin, (None,))
-    return Bar(begin, Tally(*counts), median_ms)
+    return HealthBucket(begin, HealthCounts(*counts), median_ms)
 
 
 def _floor(at: datetime) -> datetime:

@@ -22,7 +22,7 @@ CROWDED = 0.9  # of its connections in use
 
 
 @dataclass(frozen=True)
-class Answer:
+class ProbeResult:
     """What sync_instance_health.sql returns."""
 
     version: str
@@ -62,7 +62,7 @@ class Vitals:
 def measure(source: psycopg.Connection[Any], statement: str, now: Callable[[], datetime]) -> Vitals:
     """Take the vital signs; `now` is our database's clock. Raises psycopg errors as they are."""
     trips = [_round_trip(source) for _ in range(ROUND_TRIPS)]
-    with source.cursor(row_factory=class_row(Answer)) as cursor:
+    with source.cursor(row_factory=class_row(ProbeResult)) as cursor:
         before = now()
         answer = cursor.execute(verbatim(statement)).fetchone()
         after = now()

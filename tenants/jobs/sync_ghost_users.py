@@ -27,10 +27,10 @@ from syncs.errors import Conflict, ConnectionFailed, SourceTimeout
 from syncs.models import TargetState
 from syncs.transfer.session import Session
 from tenants.fleet import connections
-from tenants.fleet.targets import as_target, chosen
+from tenants.fleet.targets import as_target, selected_instances
 from tenants.ghosts import policy, record, run_log
 from tenants.ghosts.plan import Plan, carry_out
-from tenants.ghosts.run_log import Part
+from tenants.ghosts.run_log import InstanceOutcome
 
 AWAY = (ConnectionFailed, SourceTimeout)
 
@@ -42,7 +42,7 @@ def sync_ghost_users(run: Run) -> None:
     """
     only = frozenset(policy.parse_only(run.options.only))
     admins = policy.wanted_admins()
-    instances = chosen(run, also=policy.inactive_with_leavers(admins, only))
+    instances = selected_instances(run, also=policy.inactive_with_leavers(admins, only))
     run.expect(map(as_target, instances))
     plan = Plan.make(run, instances, admins, only)
     run.reserve_acceptance()
@@ -63,7 +63,7 @@ def sync_ghost_users(run: Run) -> None:
 
 
 @contextmanager
-def _telling(run: Run, parts: Sequence[Part]) -> Iterator[None]:
+def _telling(run: Run, parts: Sequence[InstanceOutcome]) -> Iterator[None]:
     """What the instances committed is told when it could not be recorded."""
     words = "" if run.dry_run else run_log.unrecorded(parts)
     try:
@@ -78,7 +78,7 @@ def _telling(run: Run, parts: Sequence[Part]) -> Iterator[None]:
         raise
 
 
-def _publish(run: Run, plan: Plan, parts: Sequence[Part]) -> dict[int, int]:
+def _publish(run: Run, plan: Plan, parts: Sequence[InstanceOutcome]) -> dict[int, int]:
     """Record all answers in one transaction.
 
     Returns the active ghosts of each instance; one that was deleted meanwhile is left out.
@@ -96,7 +96,7 @@ def _publish(run: Run, plan: Plan, parts: Sequence[Part]) -> dict[int, int]:
     return {pk: active.get(pk, 0) for pk in there}
 
 
-def _record(run: Run, plan: Plan, part: Part, session: Session) -> Confirmed | None:
+def _record(run: Run, plan: Plan, part: InstanceOutcome, session: Session) -> Confirmed | None:
     """What an instance answered; what it confirms is returned."""
     instance, answer = part.instance, part.value
     if answer is None or answer.reasons:
@@ -109,11 +109,11 @@ def _record(run: Run, plan: Plan, part: Part, session: Session) -> Confirmed | N
     return Confirmed(str(instance.pk), answer.at, rows=len(answer.ghosts))
 
 
-def _settle_all(run: Run, parts: Sequence[Part], totals: Mapping[int, int]) -> None:
+def _settle_all(run: Run, parts: Sequence[InstanceOutcome], totals: Mapping[int, int]) -> None:
     """Those that went well are recorded by one commit: a success is no safe point to stop at."""
     well = [part for part in parts if part.instance.pk in totals and _went_well(part)]
-    with run.together():
-        run_log.tell(run, parts)
+    with run.batched():
+        run_log.log_changes(run, parts)
         for part in well:
             _settle(run, part, totals[part.instance.pk])
     for part in parts:
@@ -121,30 +121,32 @@ def _settle_all(run: Run, parts: Sequence[Part], totals: Mapping[int, int]) -> N
             _settle(run, part, totals.get(part.instance.pk))
 
 
-def _went_well(part: Part) -> bool:
+def _went_well(part: InstanceOutcome) -> bool:
     answer = part.value
     return answer is not None and not answer.reasons and not run_log.missed(answer)
 
 
-def _settle(run: Run, part: Part, active: int | None) -> None:
+def _settle(run: Run, part: InstanceOutcome, active: int | None) -> None:
     """active: the instance's active ghosts; None when it was deleted from RAINBO meanwhile."""
     key, answer = str(part.instance.pk), part.value
     if active is None:
         note = run_log.deleted(part)
         run.log(note, key, "warning")
-        run.settle(key, TargetState.SKIPPED, note=note, seconds=part.seconds)
+        run.record_outcome(key, TargetState.SKIPPED, note=note, seconds=part.seconds)
     elif answer is None:
         _settle_failed(run, part)
     elif answer.reasons:
         run.hold(key, answer.reasons, answer.removals)
         note = "; ".join(answer.reasons)
-        run.settle(key, TargetState.HELD, note=note, seconds=part.seconds, **answer.counts)
+        run.record_outcome(key, TargetState.HELD, note=note, seconds=part.seconds, **answer.counts)
     elif missed := run_log.missed(answer):
         error = Conflict(f"{part.instance}: {missed}; another run can mend it")
-        run.settle(key, TargetState.FAILED, error=error, seconds=part.seconds, **answer.counts)
+        run.record_outcome(
+            key, TargetState.FAILED, error=error, seconds=part.seconds, **answer.counts
+        )
     else:
-        note = run_log.told(run, key, answer)
-        run.settle(
+        note = run_log.log_problems(run, key, answer)
+        run.record_outcome(
             key,
             TargetState.SUCCEEDED,
             note=note,
@@ -154,12 +156,12 @@ def _settle(run: Run, part: Part, active: int | None) -> None:
         )
 
 
-def _settle_failed(run: Run, part: Part) -> None:
+def _settle_failed(run: Run, part: InstanceOutcome) -> None:
     """An instance out of use that is away is noted, unless a person named it; others fail."""
     key = str(part.instance.pk)
     if part.instance.is_active or key in run.options.targets or not isinstance(part.error, AWAY):
-        run.settle(key, TargetState.FAILED, error=part.error, seconds=part.seconds)
+        run.record_outcome(key, TargetState.FAILED, error=part.error, seconds=part.seconds)
         return
     note = f"out of use and away, so leavers' ghost users may still be active: {part.error}"
     run.log(note, key, "warning")
-    run.settle(key, TargetState.SKIPPED, note=note, seconds=part.seconds)
+    run.record_outcome(key, TargetState.SKIPPED, note=note, seconds=part.seconds)

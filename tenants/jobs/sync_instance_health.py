@@ -10,7 +10,7 @@ from syncs.engine.run import Confirmed, Run
 from syncs.models import TargetState
 from syncs.transfer.session import Session
 from tenants.fleet import change_check, connections, contract
-from tenants.fleet.targets import as_target, chosen
+from tenants.fleet.targets import as_target, selected_instances
 from tenants.health.probe import Vitals, measure
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
@@ -41,7 +41,7 @@ _INSTANCE = """
 
 def sync_instance_health(run: Run) -> None:
     """Check every instance once and remember what was seen."""
-    instances = chosen(run)
+    instances = selected_instances(run)
     run.expect(map(as_target, instances))
 
     def check(_: RdsInstance, source: connections.Connection) -> Vitals:
@@ -51,14 +51,14 @@ def sync_instance_health(run: Run) -> None:
         instances, check, run.record.purpose, remember=not run.dry_run, limit=LIMIT
     )
     with run.publishing() as session:
-        changed = change_check.changed(session, instances)
+        changed = change_check.changed_since_read(session, instances)
         seen = [outcome for outcome in outcomes if str(outcome.instance.pk) not in changed]
         _write(session, seen, run.now())
         run.confirm_all(
             session, [Confirmed(str(o.instance.pk), o.value.at, rows=1) for o in seen if o.value]
         )
         session.execute("DELETE FROM instance_checks WHERE minute < %s", [run.now() - KEPT])
-    with run.together():
+    with run.batched():
         for outcome in outcomes:
             if error := changed.get(str(outcome.instance.pk)):
                 outcome = replace(outcome, value=None, error=error)
@@ -90,7 +90,7 @@ def _row(outcome: connections.Outcome[Vitals], at: datetime) -> dict[str, object
 def _settle(run: Run, outcome: connections.Outcome[Vitals]) -> None:
     key, seen = str(outcome.instance.pk), outcome.value
     if seen is None:
-        run.settle(key, TargetState.FAILED, error=outcome.error, seconds=outcome.seconds)
+        run.record_outcome(key, TargetState.FAILED, error=outcome.error, seconds=outcome.seconds)
         return
     words = [f"{seen.health}, {seen.latency_ms:.1f} ms, PostgreSQL {seen.version}", *seen.warnings]
-    run.settle(key, TargetState.SUCCEEDED, note="; ".join(words), seconds=outcome.seconds)
+    run.record_outcome(key, TargetState.SUCCEEDED, note="; ".join(words), seconds=outcome.seconds)

@@ -20,7 +20,7 @@ from syncs.transfer.session import Session
 from syncs.transfer.staging import Stage
 from tenants.fleet import change_check, contract
 from tenants.fleet.reader import Reading, read_instances
-from tenants.fleet.targets import as_target, chosen
+from tenants.fleet.targets import as_target, selected_instances
 from tenants.models import RdsInstance
 from tenants.summaries import merge
 from tenants.summaries.merge import TenantChanges
@@ -29,7 +29,7 @@ NAME = "sync_tenant_summaries"
 
 
 @dataclass(frozen=True)
-class Part:
+class InstancePlan:
     """One instance that was read, what it would change, and why that must wait."""
 
     instance: RdsInstance
@@ -52,7 +52,7 @@ class Part:
 
 def sync_tenant_summaries(run: Run) -> None:
     """Make each instance's part of tenant_master equal to its source, or leave it as it is."""
-    instances = chosen(run)
+    instances = selected_instances(run)
     run.expect(map(as_target, instances))
     instances = _not_fresh(run, instances)
     stage = FleetStage(run.session, "incoming_tenants", contract.query(NAME))
@@ -78,14 +78,14 @@ def _not_fresh(run: Run, instances: list[RdsInstance]) -> list[RdsInstance]:
     for instance in instances:
         if at := fresh.get(str(instance.pk)):
             note = f"confirmed at {at:%H:%M:%S} UTC, less than half a period ago: --force reads it"
-            run.settle(str(instance.pk), TargetState.SKIPPED, note=note)
+            run.record_outcome(str(instance.pk), TargetState.SKIPPED, note=note)
     return [instance for instance in instances if str(instance.pk) not in fresh]
 
 
 def _usable(run: Run, stage: Stage, target: str, reading: Reading) -> bool:
     try:
         stage.check(target, reading.rows, settings.RAINBO_WITHHELD_CAP)
-        stage.refuse_doubles(target)
+        stage.reject_duplicates(target)
     except RainboError as error:
         stage.drop_target(target)
         _fail(run, target, reading, error)
@@ -93,7 +93,9 @@ def _usable(run: Run, stage: Stage, target: str, reading: Reading) -> bool:
     return True
 
 
-def _judged(run: Run, instance: RdsInstance, reading: Reading, changes: TenantChanges) -> Part:
+def _judged(
+    run: Run, instance: RdsInstance, reading: Reading, changes: TenantChanges
+) -> InstancePlan:
     target = str(instance.pk)
     removals = Limit(*settings.RAINBO_GUARD_TENANTS_REMOVED)
     columns = Limit(removals.floor, settings.RAINBO_GUARD_COLUMN_PERCENT)
@@ -108,10 +110,10 @@ def _judged(run: Run, instance: RdsInstance, reading: Reading, changes: TenantCh
             columns=bool(guard.judge_columns(changes.guarded, columns)),
         )
         reasons, accepted = ([*reasons, beyond], False) if beyond else ([], True)
-    return Part(instance, reading, changes, reasons, accepted)
+    return InstancePlan(instance, reading, changes, reasons, accepted)
 
 
-def _hold_if_whole(parts: dict[str, Part], read: int) -> dict[str, Part]:
+def _hold_if_whole(parts: dict[str, InstancePlan], read: int) -> dict[str, InstancePlan]:
     """When too many instances are implausible at once, none is published."""
     reasons = guard.judge_whole(sum(bool(part.reasons) for part in parts.values()), read)
     if not reasons:
@@ -122,28 +124,32 @@ def _hold_if_whole(parts: dict[str, Part], read: int) -> dict[str, Part]:
     }
 
 
-def _publish(run: Run, stage: Stage, parts: Mapping[str, Part]) -> None:
+def _publish(run: Run, stage: Stage, parts: Mapping[str, InstancePlan]) -> None:
     good = {target: part for target, part in parts.items() if not part.reasons}
     for target in parts.keys() - good.keys():
         _hold(run, target, parts[target])
     failed: dict[str, RainboError] = {}
     if good:
         with run.publishing() as session:
-            failed.update(change_check.changed(session, (part.instance for part in good.values())))
+            failed.update(
+                change_check.changed_since_read(session, (part.instance for part in good.values()))
+            )
             there = {target: part for target, part in good.items() if target not in failed}
             failed.update(_merged(run, session, stage, there))
             if any(part.accepted for target, part in there.items() if target not in failed):
                 run.use_acceptance(session)
     published = {target: part for target, part in good.items() if target not in failed}
-    with run.together():
+    with run.batched():
         for target, part in published.items():
-            run.settle(target, TargetState.SUCCEEDED, seconds=part.reading.seconds, **part.counts)
+            run.record_outcome(
+                target, TargetState.SUCCEEDED, seconds=part.reading.seconds, **part.counts
+            )
     for target, error in failed.items():
         _fail(run, target, good[target].reading, error)
 
 
 def _merged(
-    run: Run, session: Session, stage: Stage, parts: Mapping[str, Part]
+    run: Run, session: Session, stage: Stage, parts: Mapping[str, InstancePlan]
 ) -> dict[str, RainboError]:
     """Merge and prove the instances inside the publish; which of them failed, and why.
 
@@ -162,7 +168,7 @@ def _merged(
 
 
 def _merged_at_once(
-    run: Run, session: Session, stage: Stage, parts: Mapping[str, Part]
+    run: Run, session: Session, stage: Stage, parts: Mapping[str, InstancePlan]
 ) -> RainboError | None:
     sync = run.record.sync
     hashings = {target: part.reading.hashing for target, part in parts.items()}
@@ -184,13 +190,13 @@ def _merged_at_once(
     return None
 
 
-def _confirmed(target: str, part: Part) -> Confirmed:
+def _confirmed(target: str, part: InstancePlan) -> Confirmed:
     return Confirmed(target, part.reading.at, part.reading.rows, _basis(part.reading))
 
 
-def _hold(run: Run, target: str, part: Part) -> None:
+def _hold(run: Run, target: str, part: InstancePlan) -> None:
     run.hold(target, part.reasons, merge.planned(target))
-    run.settle(
+    run.record_outcome(
         target,
         TargetState.HELD,
         note="; ".join(part.reasons),
@@ -200,7 +206,9 @@ def _hold(run: Run, target: str, part: Part) -> None:
 
 
 def _fail(run: Run, target: str, reading: Reading, error: RainboError) -> None:
-    run.settle(target, TargetState.FAILED, error=error, seconds=reading.seconds, read=reading.rows)
+    run.record_outcome(
+        target, TargetState.FAILED, error=error, seconds=reading.seconds, read=reading.rows
+    )
 
 
 def _basis(reading: Reading) -> str:

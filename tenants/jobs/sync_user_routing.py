@@ -51,7 +51,7 @@ def _sync(run: Run, source: RdsInstance, alarm: str = "") -> None:
     except (RainboError, *ROWS_REFUSED) as error:
         if isinstance(error, NotEqual) and not directory.is_whole:
             raise
-        run.settle(
+        run.record_outcome(
             target,
             TargetState.FAILED,
             error=_named(error, stage, target),
@@ -64,7 +64,7 @@ def _named(error: RainboError | psycopg.Error, stage: Stage, target: str) -> Rai
     """What a person reads; where rows don't fit, the id that came twice, if one did."""
     if isinstance(error, (NotEqual, *ROWS_REFUSED)):
         try:
-            stage.refuse_doubles(target)
+            stage.reject_duplicates(target)
         except ContractBroken as doubled:
             return doubled
     return refusal(error)
@@ -91,10 +91,10 @@ def _publish(
     if reasons:
         run.hold(target, reasons, merge.PLANNED)
         note = "; ".join(reasons)
-        run.settle(target, TargetState.HELD, note=note, seconds=reading.seconds, **counts)
+        run.record_outcome(target, TargetState.HELD, note=note, seconds=reading.seconds, **counts)
         return
     with run.publishing():
-        if error := change_check.changed(session, [source]).get(target):
+        if error := change_check.changed_since_read(session, [source]).get(target):
             raise error
         with directory.proving():
             merge.merge(session, run.record.pk, changes)
@@ -105,7 +105,7 @@ def _publish(
             run.use_acceptance(session)
     merge.refresh_statistics(session, changes)
     note = f"read in full: {directory.why}" if directory.alarming else ""
-    run.settle(target, TargetState.SUCCEEDED, note=note, seconds=reading.seconds, **counts)
+    run.record_outcome(target, TargetState.SUCCEEDED, note=note, seconds=reading.seconds, **counts)
 
 
 def _judge(

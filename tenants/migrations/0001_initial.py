@@ -55,7 +55,7 @@ class Migration(migrations.Migration):
                 ),
                 ("database", models.CharField(max_length=63)),
                 ("user", models.CharField(max_length=63)),
-                ("password", common.encryption.SealedField(editable=False)),
+                ("password", common.encryption.EncryptedField(editable=False)),
                 (
                     "ssl_mode",
                     models.CharField(

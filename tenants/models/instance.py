@@ -8,7 +8,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Max, Q
 
-from common.encryption import Binding, SealedField, seal, unseal
+from common.encryption import Binding, EncryptedField, decrypt, encrypt
 
 
 class SslMode(models.TextChoices):
@@ -53,7 +53,7 @@ class RdsInstance(models.Model):
     )
     database = models.CharField(max_length=63)
     user = models.CharField(max_length=63)
-    password = SealedField(editable=False)
+    password = EncryptedField(editable=False)
     ssl_mode = models.CharField(max_length=16, choices=SslMode.choices, default=SslMode.VERIFY_FULL)
     ssl_ca = models.TextField(
         "CA certificates (PEM)", blank=True, help_text="empty: the system's own"
@@ -121,7 +121,7 @@ class RdsInstance(models.Model):
         )
 
     @property
-    def tells_password(self) -> bool:
+    def sends_password_in_clear(self) -> bool:
         """Whether logging in would send the password in clear over a line that may be so too."""
         return self.require_auth == AuthMethod.PASSWORD and self.ssl_mode not in ENCRYPTING
 
@@ -130,7 +130,7 @@ class RdsInstance(models.Model):
 
         Raises UsageError for one that no server takes.
         """
-        self.password = seal(password, self.binding)
+        self.password = encrypt(password, self.binding)
 
     def reseal(self) -> None:
         """Bind the stored password to settings that are stronger now; raises CredentialError."""
@@ -142,7 +142,7 @@ class RdsInstance(models.Model):
         Raises CredentialError when it was tampered with, sealed with a key that is gone,
         belongs to another row, or was entered for other connection settings.
         """
-        return unseal(self.password, self.binding, str(self))
+        return decrypt(self.password, self.binding, str(self))
 
 
 class InstanceCheck(models.Model):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from psycopg import sql
 
-from syncs.engine.guard import Change
+from syncs.engine.guard import PlannedChange
 from syncs.transfer.digest import EVERY, Hashing, row_hash
 from syncs.transfer.proof import Cached
 from syncs.transfer.session import Session
@@ -165,7 +165,7 @@ class RouteChanges:
     removed: int
     withheld: int
     total: int
-    guarded: Change = field(repr=False)
+    guarded: PlannedChange = field(repr=False)
     stored: str = "user_routes"
 
 
@@ -338,7 +338,7 @@ def _count(session: Session, rows: int, day_ago: int | None, hidden: int | None)
             0,
         )
         collided += hidden - before
-    guarded = Change(
+    guarded = PlannedChange(
         cached=rows - added + removed,
         read=rows,
         removed=removed,

@@ -21,7 +21,7 @@ NAME = "sync_tenant_summaries"
 
 
 @dataclass(frozen=True)
-class Live:
+class LiveTenant:
     """What the instance said. row: by the cache's columns; None where it has no such tenant.
 
     error: why nothing is known of it, in words; then row says nothing.
@@ -46,7 +46,7 @@ class Live:
         return f"differs in {', '.join(found)}" if (found := self.differences(tenant)) else "same"
 
 
-def read(tenant: Tenant, limit: float | None = None) -> Live:
+def read(tenant: Tenant, limit: float | None = None) -> LiveTenant:
     """One tenant, by the contract's own query, within a few seconds; stores nothing."""
     at = clock.database_now()
 
@@ -59,7 +59,7 @@ def read(tenant: Tenant, limit: float | None = None) -> Live:
         [tenant.instance], ask, "tenant", remember=False, limit=LIMIT if limit is None else limit
     )
     error = str(outcome.error) if outcome.error else ""
-    return Live(at, outcome.seconds, outcome.value, error)
+    return LiveTenant(at, outcome.seconds, outcome.value, error)
 
 
 def _row(source: connections.Connection, query: Query, remote_id: str) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from psycopg import sql
 
-from syncs.engine.guard import Change
+from syncs.engine.guard import PlannedChange
 from syncs.transfer.digest import Hashing, row_hash
 from syncs.transfer.proof import Cached
 from syncs.transfer.session import Session
@@ -134,7 +134,7 @@ class TenantChanges:
     changed: int
     removed: int
     total: int
-    guarded: Change = field(repr=False)
+    guarded: PlannedChange = field(repr=False)
 
 
 def plan(session: Session, stage: Stage, targets: Iterable[str]) -> None:
@@ -186,7 +186,7 @@ def changes(
 
 def _counted(counts: list[int], cached: int, total: int, day_ago: int | None) -> TenantChanges:
     added, changed, removed, *by_column = counts
-    guarded = Change(
+    guarded = PlannedChange(
         cached=cached,
         read=total,
         removed=removed,

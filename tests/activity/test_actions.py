@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from django.contrib import admin
 
-from activity.actions import ACTIONS, in_words
+from activity.actions import ACTIONS, describe
 from activity.recorded_admin import Recorded
 from common.model_admin import HistoryInActivity
 
@@ -79,8 +79,8 @@ def test_every_page_that_people_change_things_on_records_it() -> None:
 
 
 def test_an_action_of_the_past_is_shown_as_it_was_recorded() -> None:
-    assert in_words("instance.disabled") == "disabled an instance"
-    assert in_words("castle.built") == "castle.built"
+    assert describe("instance.disabled") == "disabled an instance"
+    assert describe("castle.built") == "castle.built"
 
 
 def test_actions_are_named_alike() -> None:

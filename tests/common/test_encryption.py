@@ -8,7 +8,7 @@ from django.core import serializers
 from django.db import connection
 from pytest_django import Settings
 
-from common.encryption import CredentialError, Sealed
+from common.encryption import CredentialError, Encrypted
 from common.errors import UsageError
 from tenants.models import RdsInstance
 
@@ -63,7 +63,7 @@ def test_altered_ciphertext_is_refused(position: int) -> None:
     instance = stored()
     token = list(instance.password.token)
     token[position] = "A" if token[position] != "A" else "B"
-    instance.password = Sealed("".join(token))
+    instance.password = Encrypted("".join(token))
     with pytest.raises(CredentialError, match=r"instance 1 \(rds1\) can't be decrypted"):
         instance.reveal_password()
 
@@ -71,7 +71,7 @@ def test_altered_ciphertext_is_refused(position: int) -> None:
 @pytest.mark.parametrize("token", ["", "plain", "gAAAAA"])
 def test_what_is_no_ciphertext_is_refused(token: str) -> None:
     instance = stored()
-    instance.password = Sealed(token)
+    instance.password = Encrypted(token)
     with pytest.raises(CredentialError):
         instance.reveal_password()
 

@@ -17,7 +17,7 @@ from django.contrib.auth.models import Group, User
 from django.db.models import Model, QuerySet
 
 from activity.models import Activity
-from common.encryption import Sealed
+from common.encryption import Encrypted
 from rainbo.models import Authenticator
 from syncs.models import RunState, SyncRun, SyncSchedule
 from tenants.models import GhostUser, RdsInstance, Tenant, UserRoute
@@ -40,7 +40,7 @@ class Who(Enum):
         may_all = self is not Who.GUEST
         user = User.objects.create_user(self.name.lower(), is_staff=True, is_superuser=may_all)
         if self is Who.DOUBTED:
-            Authenticator.objects.create(user=user, secret=Sealed("x"))
+            Authenticator.objects.create(user=user, secret=Encrypted("x"))
         return user
 
 

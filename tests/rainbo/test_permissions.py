@@ -16,7 +16,7 @@ from django.urls import get_resolver
 from django.utils import timezone
 
 from activity.models import Activity
-from common.encryption import Sealed
+from common.encryption import Encrypted
 from rainbo.auth.roles import ROLES
 from rainbo.models import Authenticator, RecoveryCodes
 from syncs.dispatch import reconcile
@@ -56,7 +56,7 @@ def subjects() -> Subjects:
     reconcile.reconcile()
     subject = staff("subject")
     RecoveryCodes.objects.create(user=subject)
-    Authenticator.objects.create(user=subject, secret=Sealed("x"))
+    Authenticator.objects.create(user=subject, secret=Encrypted("x"))
     schedule = SyncSchedule.objects.get(sync="user_routing")
     known = {"remote_id": "1", "name": "Acme", "status": "active"}
     key = {"email": "a@b.c", "email_key": "a@b.c", "remote_instance_id": "1", "on_master": False}

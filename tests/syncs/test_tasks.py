@@ -131,7 +131,7 @@ def test_a_run_is_not_rung_before_its_time(ran: list[int]) -> None:
     due = queued(not_before=now - timedelta(minutes=1))
     age(early)
     age(due)
-    tasks.ring_for_overlooked()
+    tasks.enqueue_overdue()
     assert rung() == [due.pk]
 
 

@@ -6,7 +6,7 @@ from django.core.management import call_command
 from pytest_django import Settings
 
 from common import encryption, key_rotation
-from common.encryption import CredentialError, Sealed
+from common.encryption import CredentialError, Encrypted
 from tenants.models import RdsInstance
 from tests.common.test_encryption import SECRET, stored
 
@@ -44,7 +44,7 @@ def test_a_password_that_no_key_opens_is_named(
     new_key: str, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     RdsInstance.objects.filter(pk=1).update(
-        password=Sealed(Fernet(Fernet.generate_key()).encrypt(b"x").decode())
+        password=Encrypted(Fernet(Fernet.generate_key()).encrypt(b"x").decode())
     )
     with pytest.raises(SystemExit) as ended:
         call_command("rotate_credentials")
@@ -62,7 +62,7 @@ def test_a_password_that_changes_meanwhile_is_not_lost(
     rotate = encryption.rotate
     changed: list[bool] = []
 
-    def slow(sealed: Sealed) -> Sealed:
+    def slow(sealed: Encrypted) -> Encrypted:
         if not changed:
             changed.append(True)
             instance = RdsInstance.objects.get(pk=1)

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from common.errors import UsageError
 from common.terminal import json_text, printable_line
 from syncs.engine import cancellation
-from syncs.engine.cancellation import Answer
+from syncs.engine.cancellation import CancelOutcome
 from syncs.management.base import actor
 from syncs.models import SyncRun
 from syncs.reports import run_report
@@ -26,11 +26,13 @@ class Command(BaseCommand):
         if record is None:
             raise UsageError(f"there is no run {given['run']}")
         answer = cancellation.cancel(record, actor())
-        words = cancellation.in_words(record, answer)
+        words = cancellation.describe(record, answer)
         if given["json"]:
             document = run_report.document(record) | {"answer": answer, "words": words}
             self.stdout.write(json_text(document))
         else:
-            (self.stderr if answer is Answer.ENDED else self.stdout).write(printable_line(words))
-        if answer is Answer.ENDED:
+            (self.stderr if answer is CancelOutcome.ENDED else self.stdout).write(
+                printable_line(words)
+            )
+        if answer is CancelOutcome.ENDED:
             sys.exit(run_report.FAILED)

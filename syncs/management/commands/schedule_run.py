@@ -9,7 +9,7 @@ from common.terminal import json_text
 from syncs import tasks
 from syncs.dispatch import due
 from syncs.engine import lost_runs, registry, runs
-from syncs.management.base import Talk, interruptible
+from syncs.management.base import CommandOutput, interruptible
 from syncs.models import RunState, SyncRun
 from syncs.reports import run_report
 
@@ -22,11 +22,11 @@ class Command(BaseCommand):
         parser.add_argument("--quiet", action="store_true", help="silent unless something is wrong")
 
     def handle(self, **given: Any) -> None:
-        if code := _run(Talk(as_json=given["json"], quiet=given["quiet"])):
+        if code := _run(CommandOutput(as_json=given["json"], quiet=given["quiet"])):
             sys.exit(code)
 
 
-def _run(talk: Talk) -> int:
+def _run(talk: CommandOutput) -> int:
     complaints: list[str] = []
 
     def execute(record: SyncRun) -> SyncRun:
@@ -38,7 +38,7 @@ def _run(talk: Talk) -> int:
 
     try:
         with interruptible():
-            tasks.keep("schedule_run")
+            tasks.housekeep("schedule_run")
             records = due.run_due(execute, complaints.append)
             lost_runs.wait_for_sessions()
     except KeyboardInterrupt:

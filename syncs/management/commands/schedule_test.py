@@ -10,7 +10,7 @@ from django.core.management.base import CommandParser
 from common.errors import UsageError
 from syncs.engine import registry, runs
 from syncs.engine.options import Options
-from syncs.management.base import SyncCommand, Talk, actor
+from syncs.management.base import CommandOutput, SyncCommand, actor
 from syncs.models import SyncRun, SyncSchedule, Trigger
 
 
@@ -32,7 +32,7 @@ class Command(SyncCommand):
         stored = Options.from_json(kept.options) if kept else Options()
         return replace(stored, dry_run=given["dry_run"])
 
-    def _run(self, name: str, options: Options, talk: Talk) -> SyncRun:
+    def _run(self, name: str, options: Options, talk: CommandOutput) -> SyncRun:
         """As the schedule would, but of no planned time: it is neither counted nor retried."""
         record = runs.request(name, options, Trigger.SCHEDULE, actor())
         return self.follow(record, talk)

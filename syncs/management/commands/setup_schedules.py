@@ -10,10 +10,10 @@ from django.db import OperationalError
 
 from common.terminal import json_text, printable_line
 from syncs.dispatch import reconcile
-from syncs.dispatch.reconcile import Finding
+from syncs.dispatch.reconcile import ScheduleIssue
 from syncs.engine import registry
 from syncs.schedules import store
-from syncs.schedules.descriptions import in_words
+from syncs.schedules.descriptions import describe
 
 HELD = (
     "a session in RAINBO's own database holds the schedules' rows: it is among those that "
@@ -48,17 +48,17 @@ class Command(BaseCommand):
             sys.exit(1)
 
 
-def _closing(found: list[Finding], *, only_look: bool) -> str:
+def _closing(found: list[ScheduleIssue], *, only_look: bool) -> str:
     if only_look and found:
         return f"{len(found)} to mend: setup_schedules without --check does it."
     planned = store.planned()
     lines = [
-        f"{sync.name} {in_words(plan.cron)}" + (" (switched off)" if plan.off else "")
+        f"{sync.name} {describe(plan.cron)}" + (" (switched off)" if plan.off else "")
         for sync in registry.all_syncs()
         for plan in planned.get(sync.name, [])
     ]
     return "\n".join(["Schedules fire while manage.py qcluster runs:", *lines])
 
 
-def _document(found: list[Finding], left: list[Finding]) -> dict[str, Any]:
+def _document(found: list[ScheduleIssue], left: list[ScheduleIssue]) -> dict[str, Any]:
     return {"findings": [asdict(finding) for finding in found], "agrees": not left}

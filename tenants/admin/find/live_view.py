@@ -12,7 +12,7 @@ from common.markup import Tone
 from common.text import counted, sentence
 from tenants.find import comparison
 from tenants.find.comparison import Account, Blank, Line, Value
-from tenants.find.live_lookup import Live
+from tenants.find.live_lookup import LiveLookup
 from tenants.find.lookup import Lookup
 
 MOST = 50  # accounts, those that differ first
@@ -42,7 +42,7 @@ class ShownAccount:
 
 
 @dataclass(frozen=True)
-class Shown:
+class LiveResult:
     """summary: what came of it in a sentence. more: accounts that are not shown."""
 
     at: SafeString
@@ -52,10 +52,10 @@ class Shown:
     more: int
 
 
-def shown(found: Lookup, live: Live) -> Shown:
+def shown(found: Lookup, live: LiveLookup) -> LiveResult:
     accounts = comparison.accounts(found, live)
     differing_first = sorted(accounts, key=lambda account: account.is_same)
-    return Shown(
+    return LiveResult(
         at=markup.moment(live.at, live.at),
         summary=_summary(accounts, live),
         problems=tuple(map(sentence, live.problems)),
@@ -64,7 +64,7 @@ def shown(found: Lookup, live: Live) -> Shown:
     )
 
 
-def _summary(accounts: tuple[Account, ...], live: Live) -> str:
+def _summary(accounts: tuple[Account, ...], live: LiveLookup) -> str:
     answered = [not live.master.problem, *(not one.problem for one in live.instances.values())]
     if not any(answered):
         return "Nobody answered: what the cache has is above."

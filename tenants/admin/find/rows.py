@@ -26,7 +26,7 @@ Cells = tuple[tuple[str, SafeString | str], ...]  # a column's name and what sta
 
 
 @dataclass(frozen=True)
-class Kind:
+class ResultGroup:
     """A list of what a term may also mean. key: names it in the page. names: of its columns."""
 
     key: str
@@ -129,7 +129,7 @@ class Viewer:
         return _link(url, name) if self.instances else name
 
 
-def kinds(found: Found, viewer: Viewer, now: datetime) -> list[Kind]:
+def kinds(found: Found, viewer: Viewer, now: datetime) -> list[ResultGroup]:
     """What else the term may mean, as far as the viewer may see it."""
 
     def tenant(row: Tenant) -> Cells:
@@ -144,8 +144,8 @@ def kinds(found: Found, viewer: Viewer, now: datetime) -> list[Kind]:
     return [kind for kind in made if kind.rows]
 
 
-def _kind(key: str, title: str, found: Matches[T], shown: Callable[[T], Cells]) -> Kind:
-    return Kind(key, title, tuple(map(shown, found.rows)), found.more)
+def _kind(key: str, title: str, found: Matches[T], shown: Callable[[T], Cells]) -> ResultGroup:
+    return ResultGroup(key, title, tuple(map(shown, found.rows)), found.more)
 
 
 def _person(route: Route) -> Iterator[tuple[str, Any]]:

@@ -17,14 +17,14 @@ from activity.log import record
 from common import manage_command, markup
 from common.errors import UsageError
 from common.text import counted, sentence
-from rainbo.dashboard.sync_rows import STATE_TONES, run_url
+from syncs.admin.badges import FRESHNESS_TONES, run_url
 from tenants.admin.find import live_view
-from tenants.admin.find.rows import Kind, Viewer, kinds
+from tenants.admin.find.rows import ResultGroup, Viewer, kinds
 from tenants.find import live_lookup
-from tenants.find.live_lookup import Live
+from tenants.find.live_lookup import LiveLookup
 from tenants.find.lookup import Cache, Lookup
 from tenants.find.search import Found, search
-from tenants.fleet.live_limit import Busy, slot
+from tenants.fleet.live_limit import Busy, live_slot
 
 LOOK, ASK = "tenants.view_userroute", "tenants.check_instance"
 MOST = 100  # accounts of one e-mail; the list of routes has the others
@@ -52,8 +52,8 @@ def view(request: HttpRequest) -> HttpResponse:
     return TemplateResponse(request, "rainbo/find.html", context)
 
 
-def _ask(request: HttpRequest, found: Lookup) -> Live:
-    with slot():
+def _ask(request: HttpRequest, found: Lookup) -> LiveLookup:
+    with live_slot():
         live = live_lookup.ask(found)
     after = {
         "asked": ["the master", *(there.label for there in live.instances.values())],
@@ -65,7 +65,7 @@ def _ask(request: HttpRequest, found: Lookup) -> Live:
     return live
 
 
-def _answer(found: Found, live: Live | None, viewer: Viewer) -> dict[str, Any]:
+def _answer(found: Found, live: LiveLookup | None, viewer: Viewer) -> dict[str, Any]:
     exact, now = found.exact, timezone.now()
     is_email = found.is_email or live is not None
     accounts = [viewer.row(route, now) for route in exact.shown[:MOST]]
@@ -75,9 +75,9 @@ def _answer(found: Found, live: Live | None, viewer: Viewer) -> dict[str, Any]:
         "is_email": is_email,
         "verdict": _verdict(exact, live),
         "cache": _cache(exact.cache, now),
-        "accounts": Kind("accounts", "", tuple(accounts)),
+        "accounts": ResultGroup("accounts", "", tuple(accounts)),
         "more_accounts": max(0, len(exact.shown) - MOST),
-        "withheld": Kind("withheld", "", tuple(withheld)),
+        "withheld": ResultGroup("withheld", "", tuple(withheld)),
         "removals": [viewer.removal(removal, now) for removal in exact.removals],
         "why": [sentence(reason) for reason in exact.why],
         "touches": _touches(exact),
@@ -93,7 +93,7 @@ def _answer(found: Found, live: Live | None, viewer: Viewer) -> dict[str, Any]:
     }
 
 
-def _verdict(found: Lookup, live: Live | None) -> str:
+def _verdict(found: Lookup, live: LiveLookup | None) -> str:
     """`3 accounts in 3 tenants on 2 instances.`"""
     if found.shown:
         tenants = {(route.instance_id, route.tenant_id) for route in found.shown}
@@ -110,7 +110,7 @@ def _verdict(found: Lookup, live: Live | None) -> str:
 def _cache(cache: Cache, now: datetime) -> dict[str, Any]:
     run = cache.reason.run if cache.reason else None
     return {
-        "state": markup.badge(cache.state.label, STATE_TONES[cache.state]),
+        "state": markup.badge(cache.state.label, FRESHNESS_TONES[cache.state]),
         "synced": markup.moment(cache.synced_at, now, missing="never"),
         "reason": sentence(str(cache.reason)) if cache.reason else "",
         "reason_url": run_url(run) if run else "",

@@ -35,7 +35,7 @@ def sync_view(request: HttpRequest, **_: Any) -> HttpResponse:
         messages.error(request, str(error))
         return HttpResponseRedirect(reverse("admin:tenants_ghostuser_changelist"))
     record(request, "run.requested", run, after={"options": run.options})
-    tasks.ring(run)
+    tasks.enqueue(run)
     messages.success(request, f"Run {run.pk} was requested. A worker takes it up.")
     return HttpResponseRedirect(reverse("admin:syncs_syncrun_change", args=[run.pk]))
 

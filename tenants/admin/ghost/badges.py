@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 
 from common import markup
 from common.markup import Tone
-from tenants.ghosts.coverage import MEANINGS, Coverage, Tally
+from tenants.ghosts.coverage import MEANINGS, Coverage, CoverageCounts
 
 COVERAGE_TONES: dict[Coverage, Tone] = {
     Coverage.CONFIRMED: Tone.GOOD,
@@ -34,7 +34,7 @@ def coverage_badge(coverage: Coverage) -> SafeString:
     return markup.badge(coverage, COVERAGE_TONES[coverage])
 
 
-def coverage_counts(tally: Tally) -> list[Counted]:
+def coverage_counts(tally: CoverageCounts) -> list[Counted]:
     """The states that occur, in their order, each with its count."""
     return [
         Counted(coverage_badge(state), markup.number(tally.counts[state]), MEANINGS[state])
@@ -43,7 +43,7 @@ def coverage_counts(tally: Tally) -> list[Counted]:
     ]
 
 
-def counts_in_line(tally: Tally) -> SafeString:
+def counts_in_line(tally: CoverageCounts) -> SafeString:
     """The same in one line."""
     parts = coverage_counts(tally)
     if not parts:

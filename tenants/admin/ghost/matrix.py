@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 from common import manage_command, markup
 from tenants.admin.ghost.badges import Counted, counts_in_line, coverage_badge, coverage_counts
 from tenants.ghosts import coverage, policy, run_log
-from tenants.ghosts.coverage import Coverage, Tally
+from tenants.ghosts.coverage import Coverage, CoverageCounts
 from tenants.models import GhostUser, RdsInstance
 
 FULL = 12  # instances of which every cell is shown
@@ -102,7 +102,7 @@ def read(term: str, number: str | None) -> Matrix:
 def _people(
     shown: Sequence[int],
     names: Mapping[int, str],
-    tallies: Mapping[int, Tally],
+    tallies: Mapping[int, CoverageCounts],
     wanted: Collection[int],
     instances: Sequence[RdsInstance],
 ) -> tuple[Person, ...]:
@@ -156,7 +156,7 @@ def _wrong(row: GhostUser, *, wanted: bool) -> SafeString:
 
 
 def _places(
-    instances: Sequence[RdsInstance], tallies: Mapping[int, Tally], wanted: Collection[int]
+    instances: Sequence[RdsInstance], tallies: Mapping[int, CoverageCounts], wanted: Collection[int]
 ) -> tuple[Place, ...]:
     """All of a few instances; of many those that are not well, the worst first."""
     now = timezone.now()
@@ -186,12 +186,12 @@ def _matching(admins: Sequence[int], names: Mapping[int, str], term: str) -> lis
     return [pk for pk in admins if wanted in names.get(pk, "").casefold() or wanted == str(pk)]
 
 
-def _whole(tallies: Collection[Tally]) -> Tally:
-    return Tally(sum((tally.counts for tally in tallies), Counter[Coverage]()))
+def _whole(tallies: Collection[CoverageCounts]) -> CoverageCounts:
+    return CoverageCounts(sum((tally.counts for tally in tallies), Counter[Coverage]()))
 
 
 def _summary(
-    wanted: Collection[int], instances: Sequence[RdsInstance], tallies: Mapping[int, Tally]
+    wanted: Collection[int], instances: Sequence[RdsInstance], tallies: Mapping[int, CoverageCounts]
 ) -> str:
     """The verdict in a sentence."""
     in_use = sum(instance.is_active for instance in instances)

@@ -19,7 +19,7 @@ from syncs import tasks
 from syncs.engine import runs
 from syncs.engine.options import Options
 from syncs.models import Trigger
-from tenants.fleet.live_limit import Busy, slot
+from tenants.fleet.live_limit import Busy, live_slot
 from tenants.health import last_checks
 from tenants.health.checks import Checked, check_fleet
 from tenants.health.findings import Level
@@ -40,7 +40,7 @@ def tell_tests(request: HttpRequest, instances: Sequence[RdsInstance]) -> None:
         messages.error(request, f"Test at most {most} instances at once: you chose more.")
         return
     try:
-        with slot():
+        with live_slot():
             found = check_fleet(instances, LIMIT)
     except Busy as error:
         messages.warning(request, str(error))
@@ -63,7 +63,7 @@ def ask_for_check(request: HttpRequest, instances: Sequence[RdsInstance]) -> Non
     options = Options(targets=targets)
     run = runs.request("instance_health", options, Trigger.BUTTON, actor)
     record(request, "run.requested", run, after={"options": run.options})
-    tasks.ring(run)
+    tasks.enqueue(run)
     url = reverse("admin:syncs_syncrun_change", args=[run.pk])
     said = 'A check was requested: <a class="underline" href="{}">run {}</a>. A worker takes it up.'
     messages.success(request, format_html(said, url, run.pk))

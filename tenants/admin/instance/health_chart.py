@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from common import markup
 from common.charts import broken_lines
 from common.markup import Tone
-from tenants.health.history import BUCKET, Bar, History, Outage
+from tenants.health.history import BUCKET, HealthBucket, History, Outage
 from tenants.models.instance import Health
 
 HEALTH_TONES: dict[str, Tone] = {
@@ -26,7 +26,7 @@ HEIGHTS = {Health.HEALTHY: 12, Health.DEGRADED: 22, Health.DOWN: 32, Health.UNKN
 
 
 @dataclass(frozen=True)
-class Column:
+class ChartBar:
     """One bar: its place and height say the same as its colour."""
 
     x: int
@@ -37,8 +37,8 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Strip:
-    columns: tuple[Column, ...]
+class HealthChart:
+    columns: tuple[ChartBar, ...]
     summary: str
     legend: tuple[tuple[SafeString, str], ...]
     latency: str
@@ -46,9 +46,9 @@ class Strip:
     from_to: tuple[str, str]
 
 
-def of(history: History, now: datetime) -> Strip:
+def of(history: History, now: datetime) -> HealthChart:
     begin, last = history.bars[0].begin, history.bars[-1].begin
-    return Strip(
+    return HealthChart(
         columns=tuple(_column(n, bar) for n, bar in enumerate(history.bars)),
         summary=summary(history, now),
         legend=_legend(history),
@@ -86,14 +86,14 @@ def in_ms(value: float) -> str:
     return f"{value:,.2f} ms" if value < 10 else f"{value:,.0f} ms"
 
 
-def _column(place: int, bar: Bar) -> Column:
+def _column(place: int, bar: HealthBucket) -> ChartBar:
     worst = bar.tally.worst
     local = timezone.localtime(bar.begin)
     seen = _counted(bar.tally.checks, "check") if bar.tally.checks else "no check"
     said = f"{worst}, {seen}" if bar.tally.checks else seen
     title = f"{local:%H:%M}–{local + BUCKET:%H:%M}: {said}"
     height = HEIGHTS[worst]
-    return Column(place, 32 - height, height, HEALTH_TONES[worst], title)
+    return ChartBar(place, 32 - height, height, HEALTH_TONES[worst], title)
 
 
 def _legend(history: History) -> tuple[tuple[SafeString, str], ...]:

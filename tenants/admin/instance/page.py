@@ -14,12 +14,11 @@ from django.utils.safestring import SafeString
 
 from common import manage_command, markup
 from common.markup import Tone
-from syncs.admin.badges import TARGET_TONES
+from syncs.admin.badges import TARGET_TONES, freshness_badge
 from syncs.engine import registry
 from syncs.models import RunTarget
 from syncs.reports import run_report
 from syncs.status import queries, recent
-from syncs.status.freshness import State
 from syncs.status.queries import TargetStatus
 from tenants.admin.ghost.badges import coverage_counts
 from tenants.admin.instance import health_chart
@@ -30,12 +29,6 @@ from tenants.health.findings import Level
 from tenants.health.last_checks import Examined
 from tenants.models import InstanceCheck, RdsInstance, Tenant
 
-FRESHNESS_TONES: dict[State, Tone] = {
-    State.ON_TIME: Tone.GOOD,
-    State.LATE: Tone.WARNING,
-    State.STALE: Tone.BAD,
-    State.UNKNOWN: Tone.QUIET,
-}
 LEVEL_TONES: dict[Level, Tone] = {
     Level.OK: Tone.GOOD,
     Level.WARNING: Tone.WARNING,
@@ -82,12 +75,6 @@ def use(instance: RdsInstance) -> SafeString:
     words, tone = ("active", Tone.GOOD) if instance.is_active else ("inactive", Tone.QUIET)
     master = markup.badge("master", Tone.BUSY) if instance.is_master else ""
     return format_html("{} {}", markup.badge(words, tone), master)
-
-
-def fresh(target: TargetStatus) -> SafeString:
-    why = target.reason.words if target.reason else ""
-    state = target.freshness.state
-    return markup.badge(state.label, FRESHNESS_TONES[state], why)
 
 
 def skew_in_words(skew_ms: float | None) -> str:
@@ -151,7 +138,7 @@ def sync_line(
         counts=_counts(part) if part else "",
         run=_run_link(part, now) if part else markup.quiet("not in its last runs"),
         confirmed=markup.age(confirmed_at, now) if target else markup.quiet("takes no part"),
-        fresh=fresh(target) if target else markup.badge("takes no part", Tone.QUIET),
+        fresh=freshness_badge(target) if target else markup.badge("takes no part", Tone.QUIET),
         words="; ".join(filter(None, [*(words for words in said if words not in reason), reason])),
     )
 

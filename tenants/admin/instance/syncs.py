@@ -11,10 +11,10 @@ from django.utils.safestring import SafeString
 
 from common import markup
 from common.markup import Tone
+from syncs.admin.badges import FRESHNESS_TONES
 from syncs.models import Confirmation
 from syncs.status import queries
 from syncs.status.queries import TargetStatus
-from tenants.admin.instance.page import FRESHNESS_TONES
 
 SUMMARIES = "tenant_summaries"
 HEALTH = "instance_health"  # has columns of its own

@@ -18,7 +18,7 @@ from syncs.engine import runs
 from syncs.engine.options import Options
 from syncs.models import Trigger
 from tenants.admin.tenant import page
-from tenants.fleet.live_limit import Busy, slot
+from tenants.fleet.live_limit import Busy, live_slot
 from tenants.models import RdsInstance, Tenant
 from tenants.summaries import live_tenant
 from tenants.summaries.freshness import SUMMARIES
@@ -31,7 +31,7 @@ def live_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     """The page, with what the instance says now."""
     tenant = _found(request, pk, ASK)
     try:
-        with slot():
+        with live_slot():
             live = live_tenant.read(tenant)
     except Busy as error:
         messages.warning(request, str(error))
@@ -52,7 +52,7 @@ def sync_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     with transaction.atomic():
         run = runs.request(SUMMARIES, wish(tenant.instance), Trigger.BUTTON, actor)
         record(request, "run.requested", run, after={"options": run.options})
-    tasks.ring(run)
+    tasks.enqueue(run)
     messages.success(request, f"Run {run.pk} was requested. A worker takes it up.")
     return HttpResponseRedirect(reverse("admin:syncs_syncrun_change", args=[run.pk]))
 

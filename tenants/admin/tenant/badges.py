@@ -7,8 +7,8 @@ from django.utils.safestring import SafeString
 
 from common import markup
 from common.markup import Tone
+from syncs.admin import badges
 from syncs.status.queries import TargetStatus
-from tenants.admin.instance import page
 from tenants.models import Tenant
 from tenants.models.tenant import TenantStatus
 
@@ -28,8 +28,8 @@ def status_badge(tenant: Tenant) -> SafeString:
     return format_html("{} {}", known, markup.badge("vanished", Tone.BAD, since))
 
 
-def freshness_badge(target: TargetStatus | None) -> SafeString:
+def summary_freshness(target: TargetStatus | None) -> SafeString:
     """None: no sync takes its instance."""
     if target is None:
         return markup.badge("not synced", Tone.QUIET, "its instance is out of use")
-    return page.fresh(target)
+    return badges.freshness_badge(target)

@@ -12,7 +12,7 @@ from common import markup
 from common.markup import Tone
 from tenants.admin.tenant.badges import STATUS_TONES
 from tenants.models import Tenant
-from tenants.summaries.live_tenant import Live
+from tenants.summaries.live_tenant import LiveTenant
 from tenants.summaries.merge import COLUMNS
 
 LABELS = {
@@ -40,7 +40,7 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Answer:
+class LiveComparison:
     """What came of asking the instance, at a glance."""
 
     state: SafeString
@@ -49,7 +49,7 @@ class Answer:
     has_fields: bool
 
 
-def fields(tenant: Tenant, live: Live | None, now: datetime) -> list[Field]:
+def fields(tenant: Tenant, live: LiveTenant | None, now: datetime) -> list[Field]:
     row = live.row if live else None
     differ = live.differences(tenant) if live else []
     return [
@@ -63,12 +63,12 @@ def fields(tenant: Tenant, live: Live | None, now: datetime) -> list[Field]:
     ]
 
 
-def answer(tenant: Tenant, live: Live, now: datetime) -> Answer:
+def answer(tenant: Tenant, live: LiveTenant, now: datetime) -> LiveComparison:
     state, words = _judged(tenant, live)
-    return Answer(state, words, markup.moment(live.at, now), live.row is not None)
+    return LiveComparison(state, words, markup.moment(live.at, now), live.row is not None)
 
 
-def _judged(tenant: Tenant, live: Live) -> tuple[SafeString, str]:
+def _judged(tenant: Tenant, live: LiveTenant) -> tuple[SafeString, str]:
     there = str(tenant.instance)
     if live.error:
         return markup.badge("no answer", Tone.BAD), live.error

@@ -30,7 +30,7 @@ from tenants.routes.queries import ROUTING
 from tenants.summaries import history
 from tenants.summaries.freshness import SUMMARIES
 from tenants.summaries.history import Past
-from tenants.summaries.live_tenant import LIMIT, Live
+from tenants.summaries.live_tenant import LIMIT, LiveTenant
 
 KIND_TONES: dict[str, Tone] = {
     TenantChange.Kind.STATUS: Tone.BUSY,
@@ -41,7 +41,7 @@ KIND_TONES: dict[str, Tone] = {
 
 
 @dataclass(frozen=True)
-class Change:
+class HistoryEntry:
     """One line of its history."""
 
     at: SafeString
@@ -50,7 +50,9 @@ class Change:
     run: SafeString
 
 
-def response(request: HttpRequest, tenant: Tenant, live: Live | None = None) -> TemplateResponse:
+def response(
+    request: HttpRequest, tenant: Tenant, live: LiveTenant | None = None
+) -> TemplateResponse:
     """live: what its instance said, if it was asked just now."""
     now = timezone.now()
     status = {sync.name: sync for sync in queries.status(now).syncs}
@@ -84,7 +86,7 @@ def _freshness(tenant: Tenant, sync: SyncStatus, now: datetime) -> dict[str, Any
     reason = str(target.reason or "") if target else f"{tenant.instance} is out of use"
     line = sync_line(sync.title, target, part, now)
     return {
-        "state": badges.freshness_badge(target),
+        "state": badges.summary_freshness(target),
         "reason": reason,
         "refreshed": markup.moment(tenant.cache_refreshed_at, now),
         "next": markup.moment(sync.next_slot, now) if target and sync.next_slot else None,
@@ -109,7 +111,7 @@ def _changes(request: HttpRequest, tenant: Tenant, now: datetime) -> dict[str, A
     return {"changes": shown, "more_changes": more}
 
 
-def _change(past: Past, now: datetime, *, may_see_runs: bool) -> Change:
+def _change(past: Past, now: datetime, *, may_see_runs: bool) -> HistoryEntry:
     change = past.change
     words = {
         TenantChange.Kind.VANISHED: "its instance no longer had it",
@@ -123,7 +125,7 @@ def _change(past: Past, now: datetime, *, may_see_runs: bool) -> Change:
         link = format_html('<a class="link" href="{}">{}</a>', url, run)
     else:
         link = format_html("{}", run)
-    return Change(
+    return HistoryEntry(
         at=markup.moment(change.at, now),
         kind=markup.badge(change.kind, KIND_TONES[change.kind]),
         words=words.get(TenantChange.Kind(change.kind)) or _moved(change),

@@ -10,8 +10,8 @@ from django.urls import reverse
 
 from common import markup
 from common.markup import Tone
+from syncs.admin import badges
 from syncs.status.queries import SyncStatus
-from tenants.admin.instance import page
 from tenants.models import Tenant, UserRoute
 from tenants.routes import of_tenant
 
@@ -27,7 +27,7 @@ def part(request: HttpRequest, tenant: Tenant, sync: SyncStatus, now: datetime) 
         "users": found,
         "routes": [_route(route) for route in found.rows],
         "routes_url": reverse("admin:tenants_userroute_changelist", query=key),
-        "routes_fresh": page.fresh(master) if master else None,
+        "routes_fresh": badges.freshness_badge(master) if master else None,
         "routes_age": markup.age(master.confirmed_at if master else None, now),
     }
 

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from common.errors import UsageError
 from common.terminal import printable, printable_line
 from tenants.find import live_lookup, report
-from tenants.find.live_lookup import Live
+from tenants.find.live_lookup import LiveLookup
 from tenants.find.search import Found, search
 
 UNASKED = 3
@@ -44,7 +44,7 @@ class Command(BaseCommand):
         if live and live.problems:
             sys.exit(UNASKED)
 
-    def _show(self, found: Found, live: Live | None, *, as_json: bool) -> None:
+    def _show(self, found: Found, live: LiveLookup | None, *, as_json: bool) -> None:
         if as_json:
             document = report.document(found, live)
             self.stdout.write(printable(json.dumps(document, indent=2, ensure_ascii=False)))

@@ -11,7 +11,7 @@ import pytest
 from django.utils import timezone
 
 from common.markup import Tone
-from rainbo.dashboard.verdict import Facts, Link, Verdict, judge
+from rainbo.dashboard.verdict import DashboardFacts, Link, Verdict, judge
 from syncs.status.freshness import Cause, Freshness, Reason, State
 from syncs.status.queries import Status, SyncStatus, TargetStatus
 from syncs.status.workers import WorkerState
@@ -82,7 +82,7 @@ def verdict(
     silent: bool = False,
 ) -> Verdict:
     status = Status(NOW, worker.heartbeat, silent, syncs or (sync(target()),))
-    return judge(Facts(NOW, status, worker, of or fleet()))
+    return judge(DashboardFacts(NOW, status, worker, of or fleet()))
 
 
 SINCE = NOW - 65 * MINUTE
@@ -342,14 +342,14 @@ def test_an_empty_fleet_is_no_alarm(of: Fleet, words: str) -> None:
 
 
 def test_who_sees_instances_alone_is_told_of_them_alone() -> None:
-    assert judge(Facts(NOW, fleet=fleet())).sentence == "All 3 instances answer."
-    lost = judge(Facts(NOW, fleet=fleet(down=[down()])))
+    assert judge(DashboardFacts(NOW, fleet=fleet())).sentence == "All 3 instances answer."
+    lost = judge(DashboardFacts(NOW, fleet=fleet(down=[down()])))
     assert lost.sentence.startswith("Instance 2 (rds2) is down")
 
 
 def test_who_sees_runs_alone_is_told_of_them_alone() -> None:
     status = Status(NOW, NOW, worker_silent=False, syncs=(sync(STALE),))
-    found = judge(Facts(NOW, status, WORKING))
+    found = judge(DashboardFacts(NOW, status, WORKING))
     assert found.sentence.startswith("E-mail routes are 40 min old")
 
 

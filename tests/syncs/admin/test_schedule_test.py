@@ -45,7 +45,7 @@ def test_it_works_without_a_schedule(make_sync: Make) -> None:
 def test_a_failure_is_the_exit_code_and_not_retried(make_sync: Make) -> None:
     def failing(run: Run) -> None:
         run.expect([Target("1", "one")])
-        run.settle("1", TargetState.FAILED, error=ConnectionFailed("one is away"))
+        run.record_outcome("1", TargetState.FAILED, error=ConnectionFailed("one is away"))
 
     make_sync(failing)
     plan()

@@ -38,12 +38,12 @@ def probe(make_sync: Make) -> None:
 
 def settling(run: Run) -> None:
     run.expect([Target("1", "one")])
-    run.settle("1", TargetState.SUCCEEDED)
+    run.record_outcome("1", TargetState.SUCCEEDED)
 
 
 def failing(run: Run) -> None:
     run.expect([Target("1", "one")])
-    run.settle("1", TargetState.FAILED, error=ConnectionFailed("one is away"))
+    run.record_outcome("1", TargetState.FAILED, error=ConnectionFailed("one is away"))
 
 
 def call(*words: str) -> int:
@@ -221,8 +221,8 @@ def ring_for(slot: datetime) -> None:
 def test_rings_without_a_worker_do_not_pile_up() -> None:
     plan()
     asked = SyncRun.objects.create(sync="probe", trigger=Trigger.BUTTON)
-    tasks.ring(asked)
-    heartbeat.send("elsewhere", 1)
+    tasks.enqueue(asked)
+    heartbeat.request("elsewhere", 1)
     OrmQ.objects.create(key="rainbo", payload="of another key", lock=Now())
     call()
     asked.refresh_from_db()

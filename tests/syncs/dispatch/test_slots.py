@@ -36,7 +36,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def take(time: str) -> SyncRun | None:
-    return slots.take("probe", at(time))
+    return slots.claim_due("probe", at(time))
 
 
 def taken(time: str) -> SyncRun:
@@ -68,7 +68,7 @@ def test_a_late_start_runs_once_and_tells_what_was_missed(clock: Clock) -> None:
 def test_of_a_long_silence_the_last_hundred_are_recorded(clock: Clock) -> None:
     plan("* * * * *")
     clock("12:00")
-    slots.take("probe", NOON - timedelta(days=7))
+    slots.claim_due("probe", NOON - timedelta(days=7))
     missed = SyncRun.objects.filter(state=RunState.SKIPPED)
     assert missed.count() == 100
     assert missed.order_by("slot")[0].slot == NOON - timedelta(minutes=100)
@@ -174,13 +174,13 @@ def test_a_slot_that_is_handed_over_too_early_waits_for_its_time() -> None:
     now = database_now()
     of_slot(crontab.previous_slot(QUARTERS, now))
     early = now + timedelta(minutes=5)
-    assert slots.take("probe", early) is None
+    assert slots.claim_due("probe", early) is None
     record = SyncRun.objects.get(slot=early)
     assert (record.state, record.not_before) == (RunState.QUEUED, early)
-    assert not slots.ready(record)
+    assert not slots.should_run(record)
     SyncRun.objects.filter(pk=record.pk).update(slot=now, not_before=now)
     record.refresh_from_db()
-    assert slots.ready(record)
+    assert slots.should_run(record)
 
 
 def test_a_newer_slot_puts_what_waits_of_older_ones_aside(clock: Clock) -> None:
@@ -198,7 +198,7 @@ def test_a_retry_does_not_follow_a_newer_slot(clock: Clock) -> None:
     clock("12:15:05")
     retry = of_slot(NOON, RunState.QUEUED, attempt=2)
     of_slot(at("12:15"), RunState.RUNNING)
-    assert not slots.ready(retry)
+    assert not slots.should_run(retry)
     assert outcomes()["12:00"] == RunState.CANCELLED
 
 
@@ -206,7 +206,7 @@ def test_a_retry_does_not_break_a_pause(clock: Clock) -> None:
     plan(QUARTERS, paused_until=at("14:00"))
     clock("12:06")
     retry = of_slot(NOON, RunState.QUEUED, attempt=2)
-    assert not slots.ready(retry)
+    assert not slots.should_run(retry)
     retry.refresh_from_db()
     assert (retry.state, retry.error) == (RunState.CANCELLED, "paused until 14:00 UTC")
 
@@ -216,7 +216,7 @@ def test_a_retry_does_not_outlive_its_schedule(clock: Clock) -> None:
     Schedule.objects.update(repeats=0)
     clock("12:06")
     retry = of_slot(NOON, RunState.QUEUED, attempt=2)
-    assert not slots.ready(retry)
+    assert not slots.should_run(retry)
     retry.refresh_from_db()
     assert (retry.state, retry.error) == (RunState.CANCELLED, "its schedule is switched off")
 
@@ -225,7 +225,7 @@ def test_a_next_time_that_a_wrong_clock_put_ahead_is_brought_back(clock: Clock) 
     row = plan(QUARTERS)
     clock("12:10")
     Schedule.objects.update(next_run=at("13:15"))
-    slots.mend_next_runs()
+    slots.repair_next_runs()
     row.refresh_from_db()
     assert row.next_run == at("12:15")
 
@@ -236,7 +236,7 @@ def test_nobody_waits_for_a_row_that_somebody_holds(clock: Clock) -> None:
     Schedule.objects.update(next_run=at("13:15"))
     with open_session("test") as idle, idle.transaction():
         idle.execute("SELECT 1 FROM django_q_schedule FOR UPDATE")
-        slots.mend_next_runs()
+        slots.repair_next_runs()
     assert Schedule.objects.get().next_run == at("13:15")
 
 
@@ -246,5 +246,5 @@ def test_no_other_next_time_is_touched(clock: Clock, fields: dict[str, object]) 
     Schedule.objects.update(**{"next_run": at("13:15")} | fields)
     before = Schedule.objects.values_list("next_run").get()
     clock("12:10")
-    slots.mend_next_runs()
+    slots.repair_next_runs()
     assert Schedule.objects.values_list("next_run").get() == before

@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from common.errors import RainboError, UsageError
 from syncs.engine import cancellation, lease, runs
-from syncs.engine.cancellation import Answer
+from syncs.engine.cancellation import CancelOutcome
 from syncs.engine.options import Options
 from syncs.engine.run import Run
 from syncs.engine.targets import Target
@@ -25,7 +25,7 @@ from tests.syncs.plans import NOON, of_slot, plan
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def asked(record: SyncRun) -> Answer:
+def asked(record: SyncRun) -> CancelOutcome:
     return cancellation.cancel(SyncRun.objects.get(pk=record.pk), "ann")
 
 
@@ -45,7 +45,7 @@ def call(run: int, *words: str) -> int:
 def test_a_run_that_waits_is_cancelled_at_once(make_sync: Make) -> None:
     make_sync(lambda run: None)
     record = of_slot(NOON, RunState.QUEUED)
-    assert asked(record) is Answer.CANCELLED
+    assert asked(record) is CancelOutcome.CANCELLED
     record.refresh_from_db()
     assert (record.state, record.error) == (
         RunState.CANCELLED,
@@ -56,7 +56,7 @@ def test_a_run_that_waits_is_cancelled_at_once(make_sync: Make) -> None:
 
 def test_a_run_that_ended_stays_as_it_is() -> None:
     record = ended_run()
-    assert asked(record) is Answer.ENDED
+    assert asked(record) is CancelOutcome.ENDED
     record.refresh_from_db()
     assert record.state == RunState.SUCCEEDED
     assert record.cancel_requested_at is None
@@ -77,13 +77,13 @@ def settling_around(run: Run) -> None:
     try:
         publishing(run)
     except RainboError as error:
-        run.settle("1", TargetState.FAILED, error=error)
+        run.record_outcome("1", TargetState.FAILED, error=error)
 
 
 @pytest.mark.parametrize("act", [checking, publishing, settling_around])
 def test_a_run_stops_at_its_next_safe_point(make_sync: Make, act: Any) -> None:
     def function(run: Run) -> None:
-        assert asked(run.record) is Answer.ASKED
+        assert asked(run.record) is CancelOutcome.ASKED
         act(run)
 
     make_sync(function)
@@ -101,7 +101,7 @@ def test_the_renewals_notice_the_request(make_sync: Make, settings: Settings) ->
         asked(run.record)
         while True:
             time.sleep(0.02)
-            run.safe_point()
+            run.cancellation_point()
             assert lease.renew("probe", run.renewal.token)
 
     make_sync(function)
@@ -124,7 +124,7 @@ def test_a_run_that_has_published_all_succeeds(make_sync: Make) -> None:
         run.expect([Target("1", "one")])
         publishing(run)
         asked(run.record)
-        run.settle("1", TargetState.SUCCEEDED)
+        run.record_outcome("1", TargetState.SUCCEEDED)
 
     make_sync(function)
     assert run_slot().state == RunState.SUCCEEDED

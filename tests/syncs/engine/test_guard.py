@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from syncs.engine.guard import Change, Limit, judge, judge_whole
+from syncs.engine.guard import Limit, PlannedChange, judge, judge_whole
 
 LIMIT = Limit(20, 10)
 
 
 def reasons(**facts: Any) -> list[str]:
-    change = Change(**{"cached": 1000, "read": 1000, "removed": 0} | facts)
+    change = PlannedChange(**{"cached": 1000, "read": 1000, "removed": 0} | facts)
     return judge(change, LIMIT, moves=Limit(20, 30), columns=Limit(20, 30))
 
 

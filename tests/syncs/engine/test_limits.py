@@ -90,7 +90,7 @@ def test_its_targets_did_not_fail(make_sync: Make) -> None:
         try:
             patient(run)
         except RainboError as error:
-            run.settle("1", TargetState.FAILED, error=error)
+            run.record_outcome("1", TargetState.FAILED, error=error)
 
     make_sync(function)
     assert run_slot().targets.get().state == TargetState.WAITING

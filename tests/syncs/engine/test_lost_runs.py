@@ -48,7 +48,7 @@ def probe(make_sync: Make) -> None:
 def test_a_run_whose_lease_ran_out_is_lost_and_tried_again() -> None:
     record = silent()
     token = record.token or 0
-    assert lost_runs.sweep() == [record]
+    assert lost_runs.close_lost_runs() == [record]
     assert state_of(record) == RunState.LOST
     assert record.error.startswith("its lease ran out: its process died")
     assert SyncRun.objects.get(state=RunState.QUEUED).attempt == 2
@@ -58,12 +58,12 @@ def test_a_run_whose_lease_ran_out_is_lost_and_tried_again() -> None:
 def test_a_run_without_any_lease_is_lost() -> None:
     record = under_way()
     lease.release("probe", record.token or 0)
-    assert lost_runs.sweep() == [record]
+    assert lost_runs.close_lost_runs() == [record]
 
 
 def test_a_living_run_is_left_alone() -> None:
     record = under_way()
-    assert lost_runs.sweep() == []
+    assert lost_runs.close_lost_runs() == []
     assert state_of(record) == RunState.RUNNING
 
 
@@ -73,7 +73,7 @@ def test_one_that_renewed_its_lease_after_the_look_is_left_alone(
     monkeypatch.setattr(lost_runs, "_DEAD", "SELECT id FROM syncs_syncrun WHERE %s IS NULL")
     record = under_way()
     token = record.token or 0
-    assert lost_runs.sweep() == []
+    assert lost_runs.close_lost_runs() == []
     assert state_of(record) == RunState.RUNNING
     assert lease.renew("probe", token)
 
@@ -82,14 +82,14 @@ def test_a_run_that_still_publishes_is_left_alone() -> None:
     record = silent()
     with open_session("test") as session, session.transaction():
         lease.fence(session, "probe", record.token or 0)
-        assert lost_runs.sweep() == []
-    assert lost_runs.sweep() == [record]
+        assert lost_runs.close_lost_runs() == []
+    assert lost_runs.close_lost_runs() == [record]
 
 
 def test_a_run_that_was_asked_to_end_is_cancelled_and_not_retried() -> None:
     record = silent()
     query("UPDATE syncs_syncrun SET cancel_requested_at = now(), cancel_requested_by = 'ann'")
-    lost_runs.sweep()
+    lost_runs.close_lost_runs()
     assert state_of(record) == RunState.CANCELLED
     assert record.error.startswith("cancelled by ann")
     assert SyncRun.objects.count() == 1
@@ -128,7 +128,7 @@ def left_open(end_sessions: Callable[[str, list[str]], object]) -> SyncRun:
 def test_the_sessions_of_what_was_under_way_are_ended() -> None:
     called = list[tuple[str, list[str]]]()
     record = left_open(lambda *args: called.append(args))
-    lost_runs.sweep()
+    lost_runs.close_lost_runs()
     lost_runs.wait_for_sessions()
     assert called == [(f"probe/{record.pk}", ["2"])]
 
@@ -149,7 +149,7 @@ def test_it_does_not_wait_for_an_instance_that_hangs(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(lost_runs, "PATIENCE", 0.1)
     let_go = threading.Event()
     left_open(lambda *_: let_go.wait(20))
-    lost_runs.sweep()
+    lost_runs.close_lost_runs()
     began = time.monotonic()
     lost_runs.wait_for_sessions()
     assert time.monotonic() - began < 5

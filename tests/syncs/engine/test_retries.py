@@ -47,7 +47,7 @@ def settling(**errors: RainboError | None) -> Function:
         run.expect([Target(key, key) for key in errors])
         for key, error in errors.items():
             state = TargetState.FAILED if error else TargetState.SUCCEEDED
-            run.settle(key, state, error=error)
+            run.record_outcome(key, state, error=error)
 
     return function
 
@@ -195,7 +195,7 @@ def test_a_sync_that_the_code_forgot_is_not_retried(make_sync: Make) -> None:
     gone = SyncRun.objects.create(
         sync="gone", slot=NOON, state=RunState.LOST, trigger=Trigger.SCHEDULE
     )
-    assert retries.follow(gone, passing=True) is None
+    assert retries.plan_next_attempt(gone, passing=True) is None
 
 
 def busy_with(make_sync: Make, first: SyncRun, later: SyncRun) -> None:

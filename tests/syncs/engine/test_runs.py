@@ -27,7 +27,7 @@ def settling(*states: TargetState) -> Callable[[Run], None]:
     def function(run: Run) -> None:
         run.expect(Target(str(n), f"instance {n}") for n in range(len(states)))
         for number, state in enumerate(states):
-            run.settle(str(number), state)
+            run.record_outcome(str(number), state)
 
     return function
 
@@ -157,10 +157,10 @@ def test_what_is_settled_together_takes_no_more_statements_for_more_targets(
     def function(run: Run) -> None:
         targets = run.options.targets
         run.expect(Target(key, f"instance {key}") for key in targets)
-        with CaptureQueriesContext(connection) as queries, run.together():
+        with CaptureQueriesContext(connection) as queries, run.batched():
             for key in targets:
                 run.log("done", key)
-                run.settle(key, TargetState.SUCCEEDED, read=int(key), total=int(key))
+                run.record_outcome(key, TargetState.SUCCEEDED, read=int(key), total=int(key))
         taken.append(len(queries))
 
     make_sync(function)
@@ -177,9 +177,9 @@ def test_what_is_settled_together_takes_no_more_statements_for_more_targets(
 def test_what_is_settled_together_is_announced_when_it_is_committed(make_sync: Make) -> None:
     def function(run: Run) -> None:
         run.expect(Target(key, f"instance {key}") for key in ("1", "2"))
-        with run.together():
-            run.settle("1", TargetState.SUCCEEDED)
-            run.settle("2", TargetState.SUCCEEDED)
+        with run.batched():
+            run.record_outcome("1", TargetState.SUCCEEDED)
+            run.record_outcome("2", TargetState.SUCCEEDED)
 
     announced: list[tuple[str, bool]] = []
     make_sync(function)
@@ -192,8 +192,8 @@ def test_what_is_settled_together_is_announced_when_it_is_committed(make_sync: M
 def test_what_was_settled_together_before_an_error_is_recorded(make_sync: Make) -> None:
     def function(run: Run) -> None:
         run.expect(Target(key, f"instance {key}") for key in ("1", "2"))
-        with run.together():
-            run.settle("1", TargetState.FAILED, error=RainboError("broken"))
+        with run.batched():
+            run.record_outcome("1", TargetState.FAILED, error=RainboError("broken"))
             raise RainboError("over")
 
     make_sync(function)

@@ -37,7 +37,7 @@ def _work(run: Run, seconds: float) -> None:
     time.sleep(seconds)
     with run.publishing() as session:
         run.confirm(session, TARGET.key, at)
-    run.settle(TARGET.key, TargetState.SUCCEEDED)
+    run.record_outcome(TARGET.key, TargetState.SUCCEEDED)
     run.log("published")
 
 

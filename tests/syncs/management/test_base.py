@@ -30,7 +30,7 @@ def settling(*states: TargetState) -> Callable[[Run], None]:
         run.expect(Target(str(n), f"instance {n}") for n in range(len(states)))
         for number, state in enumerate(states):
             error = ConnectionFailed("no route") if state == TargetState.FAILED else None
-            run.settle(str(number), state, error=error, read=1234, seconds=0.5)
+            run.record_outcome(str(number), state, error=error, read=1234, seconds=0.5)
 
     return function
 
@@ -172,7 +172,7 @@ def test_what_is_held_is_told_as_a_wish_and_where_to_look(
 ) -> None:
     def function(run: Run) -> None:
         run.expect([Target("1", "instance 1")])
-        run.settle("1", TargetState.HELD, read=900, added=0, changed=0, removed=300)
+        run.record_outcome("1", TargetState.HELD, read=900, added=0, changed=0, removed=300)
 
     make_sync(function)
     call("--quiet")

@@ -27,7 +27,7 @@ EVIL = "\x1b]0;owned\x07 \x9b2J \u202e \r"
 
 def failing(run: Run) -> None:
     run.expect([Target("1", f"one {EVIL}")])
-    run.settle("1", TargetState.FAILED, error=ConnectionFailed(f"away {EVIL}\nall is well"))
+    run.record_outcome("1", TargetState.FAILED, error=ConnectionFailed(f"away {EVIL}\nall is well"))
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,7 @@ def well() -> None:
     """One instance, confirmed by every sync, and a worker that works."""
     instance_row(1, is_master=True)
     reconcile.reconcile()
-    tasks.beat()
+    tasks.record_heartbeat()
     for sync in SYNCS:
         confirmation(sync, ago=JUST_NOW)
         run_part(ended_run(sync, ago=JUST_NOW, seconds=1.5))

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from syncs.schedules import crontab
-from syncs.schedules.descriptions import clock_changes, in_words
+from syncs.schedules.descriptions import clock_changes, describe
 
 NOW = datetime(2026, 11, 22, 20, 0, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -36,7 +36,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
     ],
 )
 def test_a_rhythm_in_words(cron: str, words: str) -> None:
-    assert in_words(cron) == words
+    assert describe(cron) == words
 
 
 def test_a_time_in_the_skipped_and_in_the_repeated_hour_is_told() -> None:

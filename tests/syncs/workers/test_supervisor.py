@@ -211,7 +211,7 @@ def test_a_beat_of_another_cluster_is_handed_on_for_a_while() -> None:
 def test_what_was_fetched_is_given_out_anew() -> None:
     OrmQ.objects.create(key="rainbo", payload="x", lock=Now() + timedelta(minutes=35))
     waiting = OrmQ.objects.create(key="rainbo", payload="x", lock=Now() - timedelta(minutes=1))
-    assert heartbeat.put_back() == 1
+    assert heartbeat.requeue_fetched() == 1
     assert not OrmQ.objects.filter(lock__gt=Now()).exists()
     lock = waiting.lock
     waiting.refresh_from_db()

@@ -19,7 +19,7 @@ from django.views.debug import ExceptionReporter
 from django_q.models import OrmQ
 from pytest_django import Settings
 
-from common.encryption import seal
+from common.encryption import encrypt
 from syncs.errors import ConnectionFailed
 from syncs.models import RunState, SyncRun, Trigger
 from tenants.fleet import connections
@@ -245,7 +245,7 @@ def test_an_edit_leaves_a_password_that_was_rotated_meanwhile(
     admin_client: Client, instance: RdsInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save = RdsInstance.save
-    rotated = seal("rotated", instance.binding)
+    rotated = encrypt("rotated", instance.binding)
 
     def rotation_comes_between(self: RdsInstance, *args: Any, **kwargs: Any) -> None:
         RdsInstance.objects.filter(pk=7).update(password=rotated)

@@ -9,7 +9,7 @@ from typing import Any
 from syncs.status.freshness import State
 from tenants.find import comparison
 from tenants.find.comparison import Account, Blank
-from tenants.find.live_lookup import Answer, Live, LiveRoute, LiveUser
+from tenants.find.live_lookup import LiveLookup, LiveRoute, LiveUser, ServerAnswer
 from tenants.find.lookup import Cache, Lookup
 from tenants.routes.queries import Route
 
@@ -21,18 +21,20 @@ CACHED = Route(
 LISTED = LiveRoute("1", "a@b.c", "7", "2", "70", "Ann", "Active", NOW)
 USER = LiveUser("70", "a@b.c", "7", "Ann", "Active", NOW)
 NAME = "row 1, tenant 7 on instance 2 (rds2)"
-PLACE = Answer("instance 2 (rds2)", (USER,))
+PLACE = ServerAnswer("instance 2 (rds2)", (USER,))
 
 
 def compared(
     cached: tuple[Route, ...] = (CACHED,),
     listed: tuple[LiveRoute, ...] = (LISTED,),
-    place: Answer[LiveUser] = PLACE,
+    place: ServerAnswer[LiveUser] = PLACE,
     problem: str = "",
 ) -> tuple[Account, ...]:
     cache = Cache(State.ON_TIME, NOW, None, None)
     found = Lookup("a@b.c", "a@b.c", cache, cached, (), (), ())
-    return comparison.accounts(found, Live(NOW, Answer("rds1", listed, problem), {"2": place}))
+    return comparison.accounts(
+        found, LiveLookup(NOW, ServerAnswer("rds1", listed, problem), {"2": place})
+    )
 
 
 def said(account: Account) -> list[str]:
@@ -88,7 +90,9 @@ def test_one_that_is_missing_on_a_side() -> None:
 
 
 def test_who_did_not_answer_says_nothing_against_it() -> None:
-    (account,) = compared(listed=(), place=Answer("instance 2 (rds2)", problem="down"), problem="x")
+    (account,) = compared(
+        listed=(), place=ServerAnswer("instance 2 (rds2)", problem="down"), problem="x"
+    )
     assert account.is_same
     assert said(account) == []
     assert sides(account, "e-mail") == ("a@b.c", Blank.SILENT, Blank.SILENT)

@@ -10,7 +10,7 @@ import pytest
 from django.core.management import call_command
 
 from tenants.find import live_lookup
-from tenants.find.live_lookup import Live, ask
+from tenants.find.live_lookup import LiveLookup, ask
 from tenants.find.lookup import find
 from tenants.models import RdsInstance
 from tests.caches import register, run_sync
@@ -19,7 +19,7 @@ from tests.instances import Instance, InstanceFleet
 MAIL = "ann@example.com"
 
 
-def look(email: str = MAIL, limit: float = 10.0) -> Live:
+def look(email: str = MAIL, limit: float = 10.0) -> LiveLookup:
     return ask(find(email), limit)
 
 

@@ -50,5 +50,5 @@ def test_what_a_lost_run_left_on_an_instance_is_ended(registered: InstanceFleet)
     instance = registered[2]
     with instance.connect_as_rainbo() as left:
         left.execute(f"SET application_name = 'rainbo/tenant_summaries/{record.pk}'")
-        lost_runs.sweep()
+        lost_runs.close_lost_runs()
         until(lambda: not is_open(left))

@@ -7,7 +7,7 @@ from django_q.models import OrmQ
 
 from syncs.models import RunState, SyncRun, Trigger
 from tenants.ghosts import policy
-from tenants.ghosts.policy import Ghost, Outcome
+from tenants.ghosts.policy import Ghost, GhostOutcome
 from tenants.models import GhostUser, RdsInstance
 from tests.rows import instance_row, staff
 
@@ -106,7 +106,7 @@ def test_the_guard_judges_against_now_and_a_day_ago(
 
 
 def test_a_ghost_in_words() -> None:
-    assert str(Ghost("7", "12", Outcome.UNKNOWN, "it belongs to a tenant")) == (
+    assert str(Ghost("7", "12", GhostOutcome.UNKNOWN, "it belongs to a tenant")) == (
         "ghost of admin 7 (user 12 there): unknown: it belongs to a tenant"
     )
-    assert str(Ghost(None, None, Outcome.MISSED)) == "a ghost user: missed"
+    assert str(Ghost(None, None, GhostOutcome.MISSED)) == "a ghost user: missed"

@@ -11,7 +11,7 @@ from django.test import Client
 
 from activity.models import Activity
 from tenants.fleet import contract
-from tenants.fleet.live_limit import slot
+from tenants.fleet.live_limit import live_slot
 from tenants.models import RdsInstance, Tenant
 from tenants.summaries import live_tenant
 from tests.caches import register, run_sync
@@ -58,7 +58,7 @@ def test_the_same_is_said_to_be_the_same(there: Instance, admin_client: Client) 
 
 
 def test_few_may_wait_for_servers_at_once(there: Instance, admin_client: Client) -> None:
-    with slot(), slot():
+    with live_slot(), live_slot():
         assert "nothing was asked, try again" in ask(admin_client)
         admin_client.post("/admin/tenants/rdsinstance/2/test-connection/")
         page = admin_client.get("/admin/tenants/rdsinstance/2/change/")

@@ -18,7 +18,7 @@ from django.utils import timezone
 from activity.models import Activity
 from localfleet.management import words_of
 from syncs.models import Confirmation
-from tenants.fleet.live_limit import slot
+from tenants.fleet.live_limit import live_slot
 from tenants.models import RdsInstance, RouteRemoval, Tenant, UserRoute
 from tests.caches import register, run_sync
 from tests.instances import InstanceFleet
@@ -185,7 +185,7 @@ def test_an_instance_that_is_down_is_told(directory: InstanceFleet, admin_client
 def test_few_may_wait_for_servers_at_once(admin_client: Client) -> None:
     instance_row(1, is_master=True, host="127.0.0.1", port=1)
     confirmation()
-    with slot(), slot():
+    with live_slot(), live_slot():
         shown = ask(admin_client)
     assert "Others wait for instances just now: nothing was asked" in shown
     assert "No account." in shown

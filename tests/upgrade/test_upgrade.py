@@ -109,6 +109,7 @@ def test_what_an_earlier_version_left_is_migrated_and_goes_on(upgraded: Upgraded
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(300)
 def test_tasks_that_an_earlier_version_queued_do_no_harm(upgraded: Upgraded) -> None:
     """One asks for a run, which is done; two are of functions that have moved since."""
     [(waiting,)] = upgraded.ask("SELECT id FROM syncs_syncrun WHERE state = 'queued'")

@@ -10,9 +10,8 @@ from zoneinfo import available_timezones
 
 import django_stubs_ext
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
-from django.core.exceptions import ImproperlyConfigured
 
-from rainbo import logs
+from rainbo import env_file, logs
 from rainbo.env import Environment
 
 # Lets Django's generic classes be subscripted, as the type checker wants them.
@@ -20,7 +19,7 @@ django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DAY = 24 * 60 * 60
-env = Environment(os.environ)
+env = Environment(env_file.completed(os.environ, BASE_DIR / ".env"))
 
 # Secrets and switches
 SECRET_KEY = env.required("RAINBO_SECRET_KEY", "give it 50 or more random characters")
@@ -151,11 +150,9 @@ LANGUAGE_CODE = "en"
 # Times are UTC inside; the zone is for people's eyes.
 USE_TZ = True
 TIME_ZONE = "UTC"
-RAINBO_TIME_ZONE = env.text("RAINBO_TIME_ZONE", "UTC")
-if RAINBO_TIME_ZONE not in available_timezones():
-    raise ImproperlyConfigured(
-        f"RAINBO_TIME_ZONE must be a time zone such as Europe/Berlin, not {RAINBO_TIME_ZONE!r}"
-    )
+RAINBO_TIME_ZONE = env.choice(
+    "RAINBO_TIME_ZONE", "UTC", available_timezones(), "a time zone such as Europe/Berlin"
+)
 
 # Static files: collected and hashed in production, straight from the code elsewhere
 STATIC_URL = "static/"

@@ -71,7 +71,7 @@ def _wrong(value: str) -> str | None:
     if value.strip() and value[0].isspace():
         return "must be NAME=value, without spaces around ="
     if re.search(r"['\"\\]", value) and not _is_quoted(value):
-        return "a value with quotes or backslashes must stand in single quotes as a whole"
+        return "a value with quotes or backslashes must be quoted as a whole"
     return None
 
 

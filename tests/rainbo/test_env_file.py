@@ -51,7 +51,8 @@ def plain(text: str) -> dict[str, str]:
         ("RAINBO_X='b # c'", "b # c"),
         ('RAINBO_X="b # c" ', "b # c"),
         (r"""RAINBO_X='say "$b" \n'""", r'say "$b" \n'),
-        (r'RAINBO_X="say \"b\" \$c \\"', r'say "b" $c \\'.replace(r"\\", "\\")),
+        (r'RAINBO_X="say \"b\" \$c \\."', r'say "b" $c \.'),
+        (r'RAINBO_X="\"b\""', '"b"'),
     ],
 )
 def test_lines_that_mean_one_thing(path: Path, line: str, value: str) -> None:
@@ -70,13 +71,13 @@ def test_lines_that_mean_one_thing(path: Path, line: str, value: str) -> None:
         ("RAINBO_X= # hunter2", "a comment needs a line of its own"),
         ("RAINBO_X='hunter2' # c", "a comment needs a line of its own"),
         ('RAINBO_X="hunter2" # "c"', "a comment needs a line of its own"),
-        ("RAINBO_X='hunter2", "must stand in single quotes"),
-        ("RAINBO_X=hunter2's", "must stand in single quotes"),
-        ("RAINBO_X='hunter2''s'", "must stand in single quotes"),
-        ("RAINBO_X='\"hunter2\"'", "must stand in single quotes"),
-        (r'RAINBO_X="hunter2\"', "must stand in single quotes"),
-        (r'RAINBO_X="hunter2\n"', "must stand in single quotes"),
-        (r"RAINBO_X=hunter2\n", "must stand in single quotes"),
+        ("RAINBO_X='hunter2", "must be quoted as a whole"),
+        ("RAINBO_X=hunter2's", "must be quoted as a whole"),
+        ("RAINBO_X='hunter2''s'", "must be quoted as a whole"),
+        ("RAINBO_X='\"hunter2\"'", "must be quoted as a whole"),
+        (r'RAINBO_X="hunter2\"', "must be quoted as a whole"),
+        (r'RAINBO_X="hunter2\n"', "must be quoted as a whole"),
+        (r"RAINBO_X=hunter2\n", "must be quoted as a whole"),
     ],
 )
 def test_others_are_rejected_by_their_number(

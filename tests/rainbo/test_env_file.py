@@ -177,7 +177,7 @@ def test_settings_read_the_file_next_to_manage_py(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (path.parent / "rainbo").mkdir()
-    settings = shutil.copy(ROOT / "rainbo" / "settings.py", path.parent / "rainbo")
+    settings = str(shutil.copy(ROOT / "rainbo" / "settings.py", path.parent / "rainbo"))
     path.write_text("RAINBO_SECRET_KEY='$ecret # 1'\nRAINBO_CREDENTIAL_KEYS=a,b\nRAINBO_DEBUG=on\n")
     monkeypatch.setattr("os.environ", {"RAINBO_DEBUG": "off"})
     found = runpy.run_path(settings)

@@ -12,8 +12,8 @@ _IN_SINGLE = str.maketrans({"'": "'\\''"})
 
 
 def line(words: str) -> str:
-    """The line for a shell: `python manage.py …` unless RAINBO_MANAGE says otherwise."""
-    manage: str = settings.RAINBO_MANAGE
+    """The line for a shell: `python manage.py …` unless RAINBO_MANAGE_COMMAND says otherwise."""
+    manage: str = settings.RAINBO_MANAGE_COMMAND
     before, place, after = manage.partition("{}")
     if not place:
         return f"{manage} {words}"

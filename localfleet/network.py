@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+
+import requests
 
 from localfleet.errors import FleetError
 from localfleet.server import HOST
+
+PROBE_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -36,16 +38,20 @@ def is_free(port: int) -> bool:
 
 def probe(port: int, path: str) -> Answer:
     """What a health page says; silence is an answer, too."""
-    connection = HTTPConnection(HOST, port, timeout=5)
-    try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        body = json.loads(response.read())
-        return Answer(response.status == 200, str(body.get("reason", "")))
-    except (OSError, HTTPException, ValueError) as error:
-        return Answer(False, f"no answer: {error}")
-    finally:
-        connection.close()
+    with requests.Session() as session:
+        session.trust_env = False  # this machine's proxy has no way to its own ports
+        try:
+            response = session.get(
+                f"http://{HOST}:{port}{path}", timeout=PROBE_SECONDS, allow_redirects=False
+            )
+            reason = str(response.json().get("reason", ""))
+        except requests.Timeout:
+            return Answer(False, f"no answer within {PROBE_SECONDS} s")
+        except requests.ConnectionError:  # its text is for programmers
+            return Answer(False, "no answer: no connection")
+        except requests.RequestException:
+            return Answer(False, "no answer of a health page")
+    return Answer(response.status_code == 200, reason)
 
 
 def wait_ready(port: int, seconds: float, alive: Callable[[], bool], log: Path) -> None:

@@ -142,11 +142,12 @@ def lease(**_: object) -> Iterator[CheckMessage]:
 
 
 @register()
-def worker_silence(**_: object) -> Iterator[CheckMessage]:
-    beat, silence = settings.RAINBO_BEAT, settings.RAINBO_WORKER_SILENCE
-    if beat * 3 > silence:
+def heartbeat_timeout(**_: object) -> Iterator[CheckMessage]:
+    interval, timeout = settings.RAINBO_HEARTBEAT_INTERVAL, settings.RAINBO_HEARTBEAT_TIMEOUT
+    if interval * 3 > timeout:
         yield Error(
-            f"RAINBO_BEAT is {beat} s and RAINBO_WORKER_SILENCE is {silence} s.",
+            f"RAINBO_HEARTBEAT_INTERVAL is {interval} s "
+            f"and RAINBO_HEARTBEAT_TIMEOUT is {timeout} s.",
             hint="Two signs of life must be able to get lost: send at least three in that time.",
             id="rainbo.E011",
         )

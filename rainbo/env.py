@@ -1,33 +1,37 @@
 """Typed readers of environment variables; settings.py is their only caller.
 
-A value comes from `NAME`, or from the file that `NAME_FILE` names (for secrets). An empty value
-counts as unset. What makes no sense is refused with the variable's name, and never with the value
-of a secret.
+django-environ reads the value of `NAME`, or the file that `NAME_FILE` names (for secrets), and
+turns it into numbers, switches and lists. Added here is what it lacks: an empty value counts as
+unset, a file's last line break is no part of a secret, `$` has no meaning, numbers have a range,
+and a value that is not valid is rejected by its variable's name. No message shows a value: it may
+be a secret.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+import environ
 from django.core.exceptions import ImproperlyConfigured
 
 T = TypeVar("T", int, float)
 
-ON = frozenset({"1", "on", "true", "yes"})
-OFF = frozenset({"0", "off", "false", "no"})
+# django-environ takes any other word for off.
+SWITCHES = frozenset({"1", "on", "true", "yes", "0", "off", "false", "no"})
 
 
 class Environment:
     def __init__(self, variables: Mapping[str, str]) -> None:
-        self._variables = variables
+        self._env = environ.FileAwareEnv()
+        self._env.ENVIRON = _Variables({name: text.strip() for name, text in variables.items()})
+        self._env.escape_proxy = True  # see _Variables
 
     def optional(self, name: str) -> str | None:
         """The value without surrounding white space, or None when unset or empty."""
-        path = self._variables.get(f"{name}_FILE", "").strip()
-        value = _read(f"{name}_FILE", path) if path else self._variables.get(name, "")
-        return value.strip() or None
+        value: str | None = self._env.str(name, default=None)
+        return value
 
     def text(self, name: str, default: str) -> str:
         value = self.optional(name)
@@ -39,17 +43,19 @@ class Environment:
             raise ImproperlyConfigured(f"{name} is not set: {hint}")
         return value
 
-    def choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:
+    def choice(
+        self, name: str, default: str, choices: Collection[str], wanted: str | None = None
+    ) -> str:
+        """One of the choices; `wanted` describes them where they are too many to list."""
         value = self.text(name, default)
         if value not in choices:
-            raise _wrong(name, f"one of {', '.join(choices)}", value)
+            raise _wrong(name, wanted or f"one of {', '.join(choices)}")
         return value
 
     def flag(self, name: str, default: bool) -> bool:
-        value = self.text(name, "on" if default else "off").lower()
-        if value not in ON | OFF:
-            raise _wrong(name, "on or off", value)
-        return value in ON
+        if self.text(name, "on" if default else "off").lower() not in SWITCHES:
+            raise _wrong(name, "on or off")
+        return bool(self._env.bool(name, default=default))
 
     def integer(self, name: str, default: int, at_least: int, at_most: int) -> int:
         value = self.text(name, str(default))
@@ -70,17 +76,17 @@ class Environment:
 
     def rows_and_percent(self, name: str, rows: int, percent: float) -> tuple[int, float]:
         """A threshold such as `20,10`: the larger of 20 rows and 10 percent."""
-        value = self.text(name, f"{rows},{percent}")
-        parts = value.split(",")
+        parts = self.text(name, f"{rows},{percent}").split(",")
         if len(parts) != 2:
-            raise _wrong(name, "rows and percent, such as 20,10", value)
+            raise _wrong(name, "rows and percent, such as 20,10")
         return (
             _number(name, parts[0], int, 0, 2**63 - 1),
             _number(name, parts[1], float, 0, 100),
         )
 
     def names(self, name: str) -> list[str]:
-        return [part.strip() for part in self.text(name, "").split(",") if part.strip()]
+        parts: list[str] = self._env.list(name, cast=str.strip, default=[])
+        return [part for part in parts if part]
 
     def required_names(self, name: str, hint: str) -> list[str]:
         self.required(name, hint)
@@ -95,7 +101,7 @@ class Environment:
         pairs = [[side.strip() for side in part.split("=", 1)] for part in parts]
         found = {pair[0]: pair[-1] for pair in pairs if len(pair) == 2 and all(pair)}
         if len(found) != len(parts):
-            raise _wrong(name, f"pairs with each name once, such as {example}", self.text(name, ""))
+            raise _wrong(name, f"pairs with each name once, such as {example}")
         return found
 
     def limits(self, name: str, example: str, at_least: int, at_most: int) -> dict[str, int]:
@@ -114,16 +120,33 @@ class Environment:
         if value is None:
             return None
         if not fits(Path(value)):
-            raise _wrong(name, what, value)
+            raise _wrong(name, what)
         return Path(value).resolve()
 
 
-def _read(name: str, path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ImproperlyConfigured(f"{name} names {path}, which cannot be read: {why}") from error
+class _Variables(environ.FileAwareMapping):
+    """Variables and the files they name, as django-environ is to see them.
+
+    It reads a value that begins with `$` as the name of another variable. With `escape_proxy` it
+    turns every `\\$` into `$`, so that a value whose every `$` is escaped comes out as it was.
+    """
+
+    def __getitem__(self, name: str) -> str:
+        try:
+            value: str = super().__getitem__(name).strip()
+        except (OSError, UnicodeDecodeError) as error:
+            # Without the cause: Python's message quotes what the file holds.
+            raise _unreadable(f"{name}_FILE", self.env[f"{name}_FILE"], error) from None
+        if not value:
+            raise KeyError(name)
+        return value.replace("$", r"\$")
+
+
+def _unreadable(name: str, path: str, error: OSError | UnicodeDecodeError) -> ImproperlyConfigured:
+    # Somebody may have put the secret itself where its file belongs.
+    shown = path if path.startswith("/") else "a relative path"
+    why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+    return ImproperlyConfigured(f"{name} names {shown}, which cannot be read: {why}")
 
 
 def _number(name: str, value: str, kind: type[T], at_least: T, at_most: T) -> T:
@@ -132,11 +155,11 @@ def _number(name: str, value: str, kind: type[T], at_least: T, at_most: T) -> T:
     try:
         number = kind(value.strip())
     except ValueError:
-        raise _wrong(name, wanted, value) from None
+        raise _wrong(name, wanted) from None
     if not at_least <= number <= at_most:
-        raise _wrong(name, wanted, value)
+        raise _wrong(name, wanted)
     return number
 
 
-def _wrong(name: str, wanted: str, value: str) -> ImproperlyConfigured:
-    return ImproperlyConfigured(f"{name} must be {wanted}, not {value!r}")
+def _wrong(name: str, wanted: str) -> ImproperlyConfigured:
+    return ImproperlyConfigured(f"{name} must be {wanted}")

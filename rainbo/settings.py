@@ -10,9 +10,8 @@ from zoneinfo import available_timezones
 
 import django_stubs_ext
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
-from django.core.exceptions import ImproperlyConfigured
 
-from rainbo import logs
+from rainbo import env_file, logs
 from rainbo.env import Environment
 
 # Lets Django's generic classes be subscripted, as the type checker wants them.
@@ -20,7 +19,7 @@ django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DAY = 24 * 60 * 60
-env = Environment(os.environ)
+env = Environment(env_file.completed(os.environ, BASE_DIR / ".env"))
 
 # Secrets and switches
 SECRET_KEY = env.required("RAINBO_SECRET_KEY", "give it 50 or more random characters")
@@ -126,7 +125,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 # Signing in: who fails too often waits, and a second factor can be demanded
-RAINBO_LOGIN_TRIES = env.integer("RAINBO_LOGIN_TRIES", 5, 1, 100)
+RAINBO_LOGIN_ATTEMPTS = env.integer("RAINBO_LOGIN_ATTEMPTS", 5, 1, 100)
 RAINBO_LOGIN_LOCK_MINUTES = env.integer("RAINBO_LOGIN_LOCK_MINUTES", 15, 1, 24 * 60)
 RAINBO_REQUIRE_MFA = env.names("RAINBO_REQUIRE_MFA")
 AUTHENTICATION_BACKENDS = [
@@ -135,7 +134,7 @@ AUTHENTICATION_BACKENDS = [
 ]
 AXES_HANDLER = "rainbo.auth.lockout.LockHandler"
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"], ["ip_address"]]
-AXES_FAILURE_LIMIT = RAINBO_LOGIN_TRIES
+AXES_FAILURE_LIMIT = RAINBO_LOGIN_ATTEMPTS
 AXES_COOLOFF_TIME = timedelta(minutes=RAINBO_LOGIN_LOCK_MINUTES)
 AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
@@ -151,11 +150,9 @@ LANGUAGE_CODE = "en"
 # Times are UTC inside; the zone is for people's eyes.
 USE_TZ = True
 TIME_ZONE = "UTC"
-RAINBO_TIME_ZONE = env.text("RAINBO_TIME_ZONE", "UTC")
-if RAINBO_TIME_ZONE not in available_timezones():
-    raise ImproperlyConfigured(
-        f"RAINBO_TIME_ZONE must be a time zone such as Europe/Berlin, not {RAINBO_TIME_ZONE!r}"
-    )
+RAINBO_TIME_ZONE = env.choice(
+    "RAINBO_TIME_ZONE", "UTC", available_timezones(), "a time zone such as Europe/Berlin"
+)
 
 # Static files: collected and hashed in production, straight from the code elsewhere
 STATIC_URL = "static/"
@@ -243,10 +240,10 @@ Q_CLUSTER = {
 }
 
 # Workers are watched: a sign of life goes through the queue and comes back through a worker.
-RAINBO_BEAT = env.integer("RAINBO_BEAT", 60, 1, 60 * 60)
-RAINBO_WORKER_SILENCE = env.integer("RAINBO_WORKER_SILENCE", 180, 3, DAY)
+RAINBO_HEARTBEAT_INTERVAL = env.integer("RAINBO_HEARTBEAT_INTERVAL", 60, 1, 60 * 60)
+RAINBO_HEARTBEAT_TIMEOUT = env.integer("RAINBO_HEARTBEAT_TIMEOUT", 180, 3, DAY)
 RAINBO_CLUSTER = env.text("RAINBO_CLUSTER", "")
-RAINBO_QUEUE_PATIENCE = env.integer("RAINBO_QUEUE_PATIENCE", 300, 3, DAY)
+RAINBO_QUEUE_MAX_WAIT = env.integer("RAINBO_QUEUE_MAX_WAIT", 300, 3, DAY)
 
 # The rhythms that syncs get when their schedules are first created, in UTC
 RAINBO_SCHEDULES = env.pairs("RAINBO_SCHEDULES", "user_routing=*/5 * * * *; ghost_users=0 3 * * *")
@@ -258,7 +255,7 @@ RAINBO_STATEMENT_TIMEOUT = env.integer("RAINBO_STATEMENT_TIMEOUT", 120, 1, DAY)
 RAINBO_INSTANCE_LIMIT = env.integer("RAINBO_INSTANCE_LIMIT", 300, 1, DAY)
 
 # What commands and pages print for a person to run
-RAINBO_MANAGE = env.text("RAINBO_MANAGE", "python manage.py")
+RAINBO_MANAGE_COMMAND = env.text("RAINBO_MANAGE_COMMAND", "python manage.py")
 
 # Leases and freshness
 RAINBO_LEASE_TTL = env.integer("RAINBO_LEASE_TTL", 60, 3, 60 * 60)

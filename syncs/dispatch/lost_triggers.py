@@ -53,7 +53,7 @@ def take_abandoned() -> Iterator[tuple[str, datetime]]:
     Nothing is lost with the others: a run that waits is found without its ring, and a sign of
     life that came so late would say nothing.
     """
-    before = database_now() - timedelta(seconds=settings.RAINBO_BEAT)
+    before = database_now() - timedelta(seconds=settings.RAINBO_HEARTBEAT_INTERVAL)
     old = OrmQ.objects.filter(lock__lt=before).order_by("pk")
     for pk in old.values_list("pk", flat=True)[:MOST]:
         with transaction.atomic():
@@ -86,7 +86,7 @@ def _latest(row: Schedule, now: datetime) -> datetime:
 
 
 def _beat() -> timedelta:
-    return timedelta(seconds=settings.RAINBO_BEAT)
+    return timedelta(seconds=settings.RAINBO_HEARTBEAT_INTERVAL)
 
 
 def _has_run(row: Schedule, slot: datetime) -> bool:

@@ -87,7 +87,7 @@ def _time(run: SyncRun, now: datetime, *, put_off: bool) -> datetime | None:
     tried = max(run.attempt - skipped, 1)
     delays = settings.RAINBO_RETRY_SECONDS
     if put_off:
-        seconds = settings.RAINBO_BEAT * PUT_OFF[min(skipped, len(PUT_OFF)) - 1]
+        seconds = settings.RAINBO_HEARTBEAT_INTERVAL * PUT_OFF[min(skipped, len(PUT_OFF)) - 1]
     elif tried <= len(delays):
         seconds = delays[tried - 1]
     else:

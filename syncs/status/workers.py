@@ -74,7 +74,7 @@ def _silence(heartbeat: datetime | None, now: datetime) -> str:
 
 
 def _is_past(sign: datetime | None, now: datetime) -> bool:
-    return sign is None or now - sign > timedelta(seconds=settings.RAINBO_WORKER_SILENCE)
+    return sign is None or now - sign > timedelta(seconds=settings.RAINBO_HEARTBEAT_TIMEOUT)
 
 
 def _queue(since: datetime | None, now: datetime) -> str:
@@ -97,5 +97,5 @@ def _schedules(since: datetime | None, now: datetime) -> str:
 
 def _too_long(since: datetime | None, now: datetime) -> timedelta | None:
     waited = None if since is None else now - since
-    patience = timedelta(seconds=settings.RAINBO_QUEUE_PATIENCE)
+    patience = timedelta(seconds=settings.RAINBO_QUEUE_MAX_WAIT)
     return waited if waited is not None and waited > patience else None

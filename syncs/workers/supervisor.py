@@ -77,7 +77,7 @@ class Supervisor:
 
     def _rest(self, age: float) -> None:
         """A cluster that can't live, such as without its database, isn't started in a rush."""
-        longest = settings.RAINBO_WORKER_SILENCE / 6
+        longest = settings.RAINBO_HEARTBEAT_TIMEOUT / 6
         self._pause = 0.0 if age > longest else min(max(1.0, 2 * self._pause), longest)
         until = time.monotonic() + self._pause
         while time.monotonic() < until and not self.stopping:
@@ -114,7 +114,7 @@ class Watched:
             connection.close()
             self._heard = now
         silence = now - self._heard
-        if silence > settings.RAINBO_WORKER_SILENCE:
+        if silence > settings.RAINBO_HEARTBEAT_TIMEOUT:
             return f"no sign of life came through the workers for {silence:.0f} s"
         return ""
 
@@ -126,7 +126,7 @@ class Watched:
         sign = heartbeat.latest(self.cluster.place, self.cluster.pids())
         if sign != self._sign and sign is not None:
             self._sign, self._heard = sign, now
-        if now - self._sent > settings.RAINBO_BEAT:
+        if now - self._sent > settings.RAINBO_HEARTBEAT_INTERVAL:
             self._sent = now
             heartbeat.request(self.cluster.place, self.cluster.session)
 

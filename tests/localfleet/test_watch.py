@@ -104,3 +104,14 @@ def test_web_server_that_is_not_ready_says_why(tmp_path: Path) -> None:
         pytest.raises(FleetError, match="3 mig"),
     ):
         network.wait_ready(port, 0, lambda: True, tmp_path / "web.log")
+
+
+def test_a_probe_says_why_no_answer_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("NO_PROXY", "")
+    assert network.probe(free_port(), "/health").reason == "no answer: no connection"
+    with _page(200, "fine") as port:
+        assert network.probe(port, "/health") == network.Answer(True, "fine")
+    monkeypatch.setattr(network, "PROBE_SECONDS", 0.1)
+    with network.black_hole() as (_, silent):
+        assert network.probe(silent, "/health").reason == "no answer within 0.1 s"

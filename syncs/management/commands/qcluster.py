@@ -32,4 +32,5 @@ def _wait_for_no_lock_for_ever() -> None:
     """Else a session that sleeps with one schedule locked stops the process that guards all."""
     chosen = connection.settings_dict["OPTIONS"]
     if "options" in chosen:
-        chosen["options"] += f" -c lock_timeout={settings.RAINBO_BEAT * 500}"  # half a beat
+        half = settings.RAINBO_HEARTBEAT_INTERVAL * 500  # milliseconds
+        chosen["options"] += f" -c lock_timeout={half}"

@@ -166,9 +166,10 @@ def _sentence(record: Any, parts: list[RunTarget], now: datetime) -> str:
 
 def _retry(record: SyncRun, parts: list[RunTarget]) -> Retry | None:
     try:
-        options, sync = run_report.retry_options(record), registry.get(record.sync)
+        sync = registry.get(record.sync)
     except UsageError:  # a sync that the code no longer knows
         return None
+    options = run_report.retry_options(record, sync)
     if options is None:
         return None
     undone = [part.label for part in parts if part.state in run_report.UNDONE]
@@ -178,7 +179,7 @@ def _retry(record: SyncRun, parts: list[RunTarget]) -> Retry | None:
     return Retry(
         label=f"Retry the {_counted(len(undone))} that failed" if few else "Run it again",
         touches=f"It takes {takes}.",
-        command=run_report.retry_command(record),
+        command=run_report.command_line(sync, options),
         needs_accept=options.accept_held is not None,
         under_way=badges.run_link(other.pk, f"Run {other.pk}") if other else None,
     )

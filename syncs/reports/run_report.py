@@ -11,6 +11,7 @@ from typing import Any
 from django.urls import reverse
 
 from common import manage_command
+from common.clock import iso
 from common.errors import UsageError
 from syncs.engine import held, registry
 from syncs.engine.options import Options
@@ -195,13 +196,12 @@ def document(
         "trigger": record.trigger,
         "actor": record.actor,
         "options": record.options,
-        "slot": record.slot and record.slot.isoformat(),
+        "slot": iso(record.slot),
         "attempt": record.attempt,
-        "not_before": record.not_before and record.not_before.isoformat(),
-        "cancel_requested_at": record.cancel_requested_at
-        and record.cancel_requested_at.isoformat(),
-        "started_at": record.started_at and record.started_at.isoformat(),
-        "finished_at": record.finished_at and record.finished_at.isoformat(),
+        "not_before": iso(record.not_before),
+        "cancel_requested_at": iso(record.cancel_requested_at),
+        "started_at": iso(record.started_at),
+        "finished_at": iso(record.finished_at),
         "seconds": record.seconds,
         "error": record.error,
         "met_run": record.met_id,

@@ -17,6 +17,11 @@ def database_now() -> datetime:
         return now
 
 
+def iso(moment: datetime | None) -> str | None:
+    """The moment as JSON documents give it; null where there is none."""
+    return None if moment is None else moment.isoformat()
+
+
 @dataclass(frozen=True)
 class Clock:
     """The own database's time, carried on by a monotonic clock; never ahead of it."""

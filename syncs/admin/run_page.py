@@ -18,7 +18,7 @@ from common import clock, manage_command, markup
 from common.errors import UsageError
 from common.markup import seconds_in_words
 from common.model_admin import REFRESH
-from common.text import format_duration, listed
+from common.text import counted, format_duration, listed
 from syncs.admin import badges, held_changes, run_actions, run_targets, withheld_rows
 from syncs.engine import registry
 from syncs.engine.host import machine
@@ -166,26 +166,24 @@ def _sentence(record: Any, parts: list[RunTarget], now: datetime) -> str:
 
 def _retry(record: SyncRun, parts: list[RunTarget]) -> Retry | None:
     try:
-        options, sync = run_report.retry_options(record), registry.get(record.sync)
+        sync = registry.get(record.sync)
     except UsageError:  # a sync that the code no longer knows
         return None
+    options = run_report.retry_options(record, sync)
     if options is None:
         return None
     undone = [part.label for part in parts if part.state in run_report.UNDONE]
     few = bool(undone) and sync.in_parts
+    failed = counted(len(undone), "instance")
     takes = f"{listed(undone, NAMED)} alone" if few else "all that this run took"
     other = run_actions.retry_under_way(record, options)
     return Retry(
-        label=f"Retry the {_counted(len(undone))} that failed" if few else "Run it again",
+        label=f"Retry the {failed} that failed" if few else "Run it again",
         touches=f"It takes {takes}.",
-        command=run_report.retry_command(record),
+        command=run_report.command_line(sync, options),
         needs_accept=options.accept_held is not None,
         under_way=badges.run_link(other.pk, f"Run {other.pk}") if other else None,
     )
-
-
-def _counted(count: int) -> str:
-    return f"{count:,} instance{'' if count == 1 else 's'}"
 
 
 def _who(record: SyncRun) -> str | SafeString:

@@ -65,7 +65,7 @@ def claim_due(sync: str, handed: datetime) -> SyncRun | None:
     yet. Earlier planned times that nothing has run are recorded as missed.
     Raises UsageError for an unknown sync.
     """
-    registry.get(sync)
+    known = registry.get(sync)
     now = database_now()
     plan = _Plan.of(sync)
     slot = _due(sync, plan, handed, now)
@@ -80,7 +80,7 @@ def claim_due(sync: str, handed: datetime) -> SyncRun | None:
         _record(sync, [slot], RunState.FAILED, f"its schedule's options make no sense: {error}")
         return None
     early = slot if slot > now else None
-    record = runs.request(sync, options, Trigger.SCHEDULE, slot=slot, not_before=early)
+    record = runs.request(known, options, Trigger.SCHEDULE, slot=slot, not_before=early)
     return record if should_run(record) else None
 
 

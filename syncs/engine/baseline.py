@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 
 from django.db import connection
 
-from syncs.engine import registry
 from syncs.engine.registry import Sync
 from syncs.engine.run import Run
 from syncs.models import Confirmation, Trigger
@@ -46,9 +45,11 @@ def confirmed_lately(run: Run) -> dict[str, datetime]:
         or options.failed_from is not None
     ):
         return {}
-    sync, now = run.record.sync, run.now()
-    since = now - period(registry.get(sync), now) / 2
-    return dict(Confirmation.objects.filter(sync=sync, at__gt=since).values_list("target", "at"))
+    sync, now = run.sync, run.now()
+    since = now - period(sync, now) / 2
+    return dict(
+        Confirmation.objects.filter(sync=sync.name, at__gt=since).values_list("target", "at")
+    )
 
 
 def rows_day_ago(sync: str, target: str, now: datetime) -> int | None:

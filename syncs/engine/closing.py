@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 
 from common.errors import RainboError
 from syncs.engine import held, retries
+from syncs.engine.options import Options
 from syncs.errors import Cancelled
 from syncs.models import RunState, SyncRun
 
@@ -43,8 +44,11 @@ class Ending:
         return cls(RunState.FAILED, words, passing=True)
 
 
-def close(record: SyncRun, ending: Ending, seconds: float) -> bool:
-    """Close a running run and plan its retry; False when it was closed by others before."""
+def close(record: SyncRun, ending: Ending, seconds: float, options: Options | None = None) -> bool:
+    """Close a running run and plan its retry; False when it was closed by others before.
+
+    options: the run's, when the caller has parsed them already.
+    """
     with transaction.atomic():
         closed = record.move(
             ending.state,
@@ -54,7 +58,7 @@ def close(record: SyncRun, ending: Ending, seconds: float) -> bool:
             finished_at=Now(),
         )
         if closed:
-            retries.plan_next_attempt(record, passing=ending.passing)
+            retries.plan_next_attempt(record, passing=ending.passing, options=options)
     held.supersede_repeats(record)
     return closed
 

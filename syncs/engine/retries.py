@@ -20,19 +20,22 @@ FAILURES = (RunState.FAILED, RunState.PARTIAL, RunState.LOST)
 PUT_OFF = (1, 5, 10)  # beats that a slot waits for a run that does not stand for it
 
 
-def plan_next_attempt(run: SyncRun, *, passing: bool) -> SyncRun | None:
+def plan_next_attempt(
+    run: SyncRun, *, passing: bool, options: Options | None = None
+) -> SyncRun | None:
     """Plan the next attempt at a slot that failed; None when there is to be none.
 
     A later slot that was skipped because it met this run takes the attempt up: it counted on it.
     It runs as a whole when this one was cancelled.
-    passing: what ended the run as a whole can pass by itself. Belongs into the transaction that
-    closes the run, so that no slot is left without its retry.
+    passing: what ended the run as a whole can pass by itself. options: the run's, when the caller
+    has parsed them already. Belongs into the transaction that closes the run, so that no slot is
+    left without its retry.
     """
     heir = _last_that_met(run) or run
     if run.state == RunState.CANCELLED and heir != run:
         return plan_next_attempt(heir, passing=passing)
-    options = _options(run, passing=passing)
-    if options is None:
+    taking = _options(run, options, passing=passing)
+    if taking is None:
         return None
     now = database_now()
     at = _time(heir, now, put_off=run.state == RunState.SKIPPED)
@@ -40,7 +43,7 @@ def plan_next_attempt(run: SyncRun, *, passing: bool) -> SyncRun | None:
         return None
     retry = SyncRun(
         sync=run.sync,
-        options=options.as_json(),
+        options=taking.as_json(),
         trigger=run.trigger,
         slot=heir.slot,
         attempt=heir.attempt + 1,
@@ -56,12 +59,12 @@ def plan_next_attempt(run: SyncRun, *, passing: bool) -> SyncRun | None:
     return retry
 
 
-def _options(run: SyncRun, *, passing: bool) -> Options | None:
+def _options(run: SyncRun, options: Options | None, *, passing: bool) -> Options | None:
     """What the next attempt takes: the instances whose failure can pass; None without any."""
     if run.slot is None or run.cancel_requested_at or run.options.get("dry_run"):
         return None
     try:
-        options = Options.from_json(run.options)
+        options = options or Options.from_json(run.options)
     except (UsageError, TypeError):
         return None
     if run.state == RunState.SKIPPED and (run.attempt > 1 or _blocked_by_unrelated_run(run)):

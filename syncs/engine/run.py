@@ -19,6 +19,7 @@ from common.clock import Clock
 from common.errors import RainboError
 from syncs.engine import cancellation, held, lease
 from syncs.engine.options import Options
+from syncs.engine.registry import Sync
 from syncs.engine.targets import Target
 from syncs.errors import Cancelled, LeaseLost, OverLimit
 from syncs.models import HeldChange, RunLog, RunState, RunTarget, SyncRun, TargetState
@@ -78,13 +79,22 @@ _CONFIRM = """
 
 
 class Run:
-    """One execution under way. Made by `syncs.engine.runs.execute` alone."""
+    """One execution under way. Made by `syncs.engine.runs.execute` alone.
+
+    sync and options: what the record names, looked up and parsed once for all that follows.
+    """
 
     def __init__(
-        self, record: SyncRun, renewal: lease.Renewal, listener: Listener | None = None
+        self,
+        record: SyncRun,
+        sync: Sync,
+        options: Options,
+        renewal: lease.Renewal,
+        listener: Listener | None = None,
     ) -> None:
         self.record = record
-        self.options = Options.from_json(record.options)
+        self.sync = sync
+        self.options = options
         self.renewal = renewal
         self._listener = listener or _silent
         self._clock = Clock.read()

@@ -17,6 +17,7 @@ from syncs.engine import closing, held, lease, lost_runs, registry, retries
 from syncs.engine.closing import Ending
 from syncs.engine.host import here
 from syncs.engine.options import Options
+from syncs.engine.registry import Sync
 from syncs.engine.run import Listener, Run
 from syncs.engine.watchdog import Watchdog
 from syncs.errors import LeaseHeld, LeaseLost
@@ -28,7 +29,7 @@ CLOSING_PATIENCE = 20.0  # seconds that an own database may be away while a run 
 
 
 def request(
-    sync: str,
+    sync: Sync | str,
     options: Options,
     trigger: Trigger,
     actor: str = "",
@@ -38,12 +39,13 @@ def request(
 ) -> SyncRun:
     """Insert a queued run; for a slot that has one already, return that one.
 
+    sync: a sync, or the name of one.
     Raises UsageError for an unknown sync, or when the run that the options name can't serve.
     """
-    registry.get(sync)
-    _check_named_runs(sync, options)
+    name = sync.name if isinstance(sync, Sync) else registry.get(sync).name
+    _check_named_runs(name, options)
     record = SyncRun(
-        sync=sync,
+        sync=name,
         options=options.as_json(),
         trigger=trigger,
         actor=actor,
@@ -56,7 +58,7 @@ def request(
                 held.take_for_decision(options.accept_held)
             record.save(force_insert=True)
     except IntegrityError:
-        return SyncRun.objects.get(sync=sync, slot=slot, attempt=record.attempt)
+        return SyncRun.objects.get(sync=name, slot=slot, attempt=record.attempt)
     return record
 
 
@@ -66,9 +68,12 @@ def waiting(sync: str, options: Options) -> SyncRun | None:
     return same.filter(not_before=None).exclude(trigger=Trigger.COMMAND).order_by("pk").first()
 
 
-def execute(record: SyncRun, listener: Listener | None = None) -> SyncRun:
+def execute(
+    record: SyncRun, listener: Listener | None = None, *, sync: Sync | None = None
+) -> SyncRun:
     """Run a queued run in this process and close it whatever happens.
 
+    sync: the run's, when the caller has looked it up already.
     Returns the run as it ended; `skipped` when its sync was running. A run that isn't queued
     is returned untouched. SystemExit and KeyboardInterrupt are raised again after closing.
     """
@@ -86,7 +91,7 @@ def execute(record: SyncRun, listener: Listener | None = None) -> SyncRun:
     try:
         lost_runs.plan_retries(record.sync)
         if record.move(RunState.RUNNING, expect=(RunState.QUEUED,), **_start(token)):
-            _run_and_close(record, token, listener)
+            _run_and_close(record, sync or registry.get(record.sync), token, listener)
     finally:
         _patiently(lambda: lease.release(record.sync, token))
     return record
@@ -107,16 +112,18 @@ def _skip(record: SyncRun, busy: LeaseHeld) -> None:
             retries.plan_next_attempt(record, passing=True)
 
 
-def _run_and_close(record: SyncRun, token: int, listener: Listener | None) -> None:
+def _run_and_close(record: SyncRun, sync: Sync, token: int, listener: Listener | None) -> None:
     started = time.monotonic()
     ending = Ending()
-    watchdog = Watchdog(record)
+    options = None
     try:
+        options = Options.from_json(record.options)
+        watchdog = Watchdog(record, sync, options)
         with lease.Renewal(record.sync, token, watchdog) as renewal:
-            run = Run(record, renewal, listener)
+            run = Run(record, sync, options, renewal, listener)
             watchdog.interrupt = run.interrupt
             try:
-                registry.get(record.sync).function(run)
+                sync.function(run)
                 ending = Ending(run.final_state())
             except Exception as error:
                 if renewal.ended is not None:
@@ -134,7 +141,7 @@ def _run_and_close(record: SyncRun, token: int, listener: Listener | None) -> No
         raise
     finally:
         seconds = time.monotonic() - started
-        _patiently(lambda: closing.close(record, ending, seconds))
+        _patiently(lambda: closing.close(record, ending, seconds, options))
 
 
 def _start(token: int) -> dict[str, Any]:

@@ -12,8 +12,10 @@ from django.conf import settings
 from django.db import transaction
 
 from common.errors import RainboError
-from syncs.engine import cancellation, closing, lease, registry
+from syncs.engine import cancellation, closing, lease
 from syncs.engine.closing import Ending
+from syncs.engine.options import Options
+from syncs.engine.registry import Sync
 from syncs.errors import OverLimit
 from syncs.models import SyncRun
 
@@ -29,10 +31,11 @@ class Watchdog:
     whatever its function does. interrupt: cancels what the run's own session executes.
     """
 
-    def __init__(self, record: SyncRun) -> None:
+    def __init__(self, record: SyncRun, sync: Sync, options: Options) -> None:
         self.interrupt: Callable[[], None] = lambda: None
         self._pk = record.pk
-        self._limit = limit_of(record.sync)
+        self._options = options
+        self._limit = limit_of(sync)
         self._started = time.monotonic()
         self._told: OverLimit | None = None
 
@@ -52,17 +55,17 @@ class Watchdog:
         with transaction.atomic():
             if lease.revoke(record.sync, record.pk):
                 seconds = time.monotonic() - self._started
-                closing.close(record, Ending.by(record, why), seconds)
+                closing.close(record, Ending.by(record, why), seconds, self._options)
         logger.error(str(why), extra={"run": record.pk, "sync": record.sync})
         with contextlib.suppress(psycopg.Error):
             self.interrupt()
 
 
-def limit_of(sync: str) -> float:
+def limit_of(sync: Sync) -> float:
     """Seconds that a run of the sync may take: those told for it, else the code's or the usual."""
-    own, of_all = registry.get(sync).limit, float(settings.RAINBO_RUN_LIMIT)
+    own, of_all = sync.limit, float(settings.RAINBO_RUN_LIMIT)
     usual = of_all if own is None else min(own, of_all)
-    return float(settings.RAINBO_RUN_LIMITS.get(sync, usual))
+    return float(settings.RAINBO_RUN_LIMITS.get(sync.name, usual))
 
 
 def _words(limit: float) -> str:

@@ -19,6 +19,7 @@ from common.errors import UsageError
 from common.terminal import json_text, printable, printable_line
 from syncs.engine import registry, runs
 from syncs.engine.options import Options
+from syncs.engine.registry import Sync
 from syncs.management.progress import ProgressDisplay
 from syncs.models import RunState, SyncRun, TargetState, Trigger
 from syncs.reports import run_report
@@ -59,10 +60,10 @@ class SyncCommand(BaseCommand):
         """Run what was asked for, tell how it went, and return the exit code."""
         talk = CommandOutput(as_json=given["json"], quiet=given["quiet"])
         try:
-            names = self.chosen(given)
+            syncs = [registry.get(name) for name in self.chosen(given)]
             options = self.options(given)
             with interruptible():
-                records = [self._run(name, options, talk) for name in names]
+                records = [self._run(sync, options, talk) for sync in syncs]
         except UsageError as error:
             talk.complain(str(error))
             return run_report.USAGE
@@ -72,11 +73,11 @@ class SyncCommand(BaseCommand):
                 "nothing else was."
             )
             return run_report.INTERRUPTED
-        talk.sum_up(records)
+        talk.sum_up(records, syncs, options)
         return run_report.exit_code(records)
 
     def chosen(self, given: dict[str, Any]) -> Sequence[str]:  # noqa: ARG002 (for subclasses)
-        """The syncs to run."""
+        """The names of the syncs to run."""
         return self.syncs
 
     def options(self, given: dict[str, Any]) -> Options:
@@ -89,15 +90,16 @@ class SyncCommand(BaseCommand):
             failed_from=given.get("failed_from"),
         )
 
-    def _run(self, name: str, options: Options, talk: CommandOutput) -> SyncRun:
-        return self.follow(runs.request(name, options, Trigger.COMMAND, actor()), talk)
-
-    def follow(self, record: SyncRun, talk: CommandOutput) -> SyncRun:
+    def _run(self, sync: Sync, options: Options, talk: CommandOutput) -> SyncRun:
         """Execute a run here and tell how it goes on."""
-        with talk.progress(registry.get(record.sync).title) as shown, without_duplicate_logs():
-            record = runs.execute(record, shown)
-        talk.close(record)
+        record = self.request(sync, options)
+        with talk.progress(sync.title) as shown, without_duplicate_logs():
+            record = runs.execute(record, shown, sync=sync)
+        talk.close(record, sync, options)
         return record
+
+    def request(self, sync: Sync, options: Options) -> SyncRun:
+        return runs.request(sync, options, Trigger.COMMAND, actor())
 
 
 class CommandOutput:
@@ -118,21 +120,25 @@ class CommandOutput:
     def progress(self, title: str) -> ProgressDisplay:
         return ProgressDisplay(self._err if self.as_json else self._out, title, quiet=self.quiet)
 
-    def close(self, record: SyncRun) -> None:
+    def close(self, record: SyncRun, sync: Sync, options: Options | None = None) -> None:
         """How one run went; nothing when all is well and quiet is asked for."""
         wrong = record.state != RunState.SUCCEEDED
         if self.quiet and not wrong:
             return
-        lines = run_report.closing(record)
+        lines = run_report.closing(record, sync, options)
         if self.quiet:
             parts = record.targets.exclude(state=TargetState.SUCCEEDED)
             lines = [*map(run_report.describe, parts), *lines]
         for line in lines:
             (self._err if wrong or self.as_json else self._out).print(printable_line(line))
 
-    def sum_up(self, records: list[SyncRun]) -> None:
+    def sum_up(self, records: list[SyncRun], syncs: list[Sync], options: Options) -> None:
+        """How all of them went. syncs: those of the records; options: what each was asked."""
         if self.as_json:
-            documents = [run_report.document(record) for record in records]
+            documents = [
+                run_report.document(record, sync, options)
+                for record, sync in zip(records, syncs, strict=True)
+            ]
             shown = documents[0] if len(documents) == 1 else {"runs": documents}
             sys.stdout.write(json_text(shown) + "\n")
         unwell = [record.sync for record in records if record.state != RunState.SUCCEEDED]

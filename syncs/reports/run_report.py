@@ -11,6 +11,7 @@ from typing import Any
 from django.urls import reverse
 
 from common import manage_command
+from common.clock import iso
 from common.errors import UsageError
 from syncs.engine import held, registry
 from syncs.engine.options import Options
@@ -60,13 +61,16 @@ def count_in_words(name: str, count: int, *, wished: bool) -> str:
     return f"{WISHES.get(name, name) if wished else name} {count:,}"
 
 
-def closing(record: SyncRun) -> list[str]:
-    """What a person needs at the end: how it went, the run's id, and what to do next."""
+def closing(record: SyncRun, sync: Sync, options: Options | None = None) -> list[str]:
+    """What a person needs at the end: how it went, the run's id, and what to do next.
+
+    options: the run's, when the caller has them; else those stored are parsed if they are needed.
+    """
     dry = " (dry run: nothing was written)" if record.options.get("dry_run") else ""
     took = f" in {record.seconds:.1f} s" if record.seconds is not None else ""
     why = f": {record.error or _nothing_due(record)}".removesuffix(": ")
-    retry = retry_command(record)
-    accept = accept_command(record)
+    retry = retry_command(record, sync, options)
+    accept = accept_command(record, sync)
     return [
         *(_held_lines(record, accept) if accept else []),
         f"{record.sync} {record.state}{took}{dry}{why}. Run {record.pk}."
@@ -74,22 +78,28 @@ def closing(record: SyncRun) -> list[str]:
     ]
 
 
-def retry_options(record: SyncRun) -> Options | None:
-    """What takes up what failed, with all that the run was asked for; None when nothing failed."""
-    sync = registry.get(record.sync)
+def retry_options(
+    record: SyncRun, sync: Sync | None = None, options: Options | None = None
+) -> Options | None:
+    """What takes up what failed, with all that the run was asked for; None when nothing failed.
+
+    sync and options: the run's, when the caller has them already.
+    """
+    sync = sync or registry.get(record.sync)
     undone = any(part.state in UNDONE for part in record.targets.all())
     if record.is_open or not (undone or record.state in (RunState.FAILED, RunState.LOST)):
         return None
-    options = _options_again(record)
+    options = _options_again(record, options)
     if sync.in_parts and undone:
         return replace(options, targets=(), failed_from=record.pk)
     return options
 
 
-def retry_command(record: SyncRun) -> str:
+def retry_command(record: SyncRun, sync: Sync | None = None, options: Options | None = None) -> str:
     """The command that does so; empty when nothing failed."""
-    options = retry_options(record)
-    return command_line(registry.get(record.sync), options) if options else ""
+    sync = sync or registry.get(record.sync)
+    retry = retry_options(record, sync, options)
+    return command_line(sync, retry) if retry else ""
 
 
 def repeat_command(record: SyncRun) -> str:
@@ -101,10 +111,10 @@ def command_line(sync: Sync, options: Options) -> str:
     return manage_command.line(" ".join([sync.command, *_words(sync, options)]))
 
 
-def _options_again(record: SyncRun) -> Options:
+def _options_again(record: SyncRun, options: Options | None = None) -> Options:
     """The options of the run; without an acceptance that can serve no longer."""
     try:
-        options = Options.from_json(record.options)
+        options = options or Options.from_json(record.options)
     except (UsageError, TypeError):
         return Options()  # stored by another version
     if options.accept_held is not None and not _waits(options.accept_held):
@@ -140,10 +150,11 @@ def _waits(held_run: int) -> bool:
     return named is not None and not held.why_not_acceptable(named)
 
 
-def accept_command(record: SyncRun) -> str:
+def accept_command(record: SyncRun, sync: Sync | None = None) -> str:
     if held.why_not_acceptable(record):
         return ""
-    return command_line(registry.get(record.sync), Options(accept_held=record.pk, reason="…"))
+    sync = sync or registry.get(record.sync)
+    return command_line(sync, Options(accept_held=record.pk, reason="…"))
 
 
 def discard_command(record: SyncRun) -> str:
@@ -170,8 +181,14 @@ def _nothing_due(record: SyncRun) -> str:
     return "nothing was due" if states == {TargetState.SKIPPED} else ""
 
 
-def document(record: SyncRun) -> dict[str, Any]:
-    """The run for programs: times in ISO 8601, unknown counts as null."""
+def document(
+    record: SyncRun, sync: Sync | None = None, options: Options | None = None
+) -> dict[str, Any]:
+    """The run for programs: times in ISO 8601, unknown counts as null.
+
+    sync and options: the run's, when the caller has them already.
+    """
+    sync = sync or registry.get(record.sync)
     return {
         "run": record.pk,
         "sync": record.sync,
@@ -179,19 +196,18 @@ def document(record: SyncRun) -> dict[str, Any]:
         "trigger": record.trigger,
         "actor": record.actor,
         "options": record.options,
-        "slot": record.slot and record.slot.isoformat(),
+        "slot": iso(record.slot),
         "attempt": record.attempt,
-        "not_before": record.not_before and record.not_before.isoformat(),
-        "cancel_requested_at": record.cancel_requested_at
-        and record.cancel_requested_at.isoformat(),
-        "started_at": record.started_at and record.started_at.isoformat(),
-        "finished_at": record.finished_at and record.finished_at.isoformat(),
+        "not_before": iso(record.not_before),
+        "cancel_requested_at": iso(record.cancel_requested_at),
+        "started_at": iso(record.started_at),
+        "finished_at": iso(record.finished_at),
         "seconds": record.seconds,
         "error": record.error,
         "met_run": record.met_id,
         "targets": [_part(part) for part in record.targets.all()],
-        "retry": retry_command(record),
-        "accept": accept_command(record),
+        "retry": retry_command(record, sync, options),
+        "accept": accept_command(record, sync),
         "discard": discard_command(record),
         "discarded": _discarded(record),
     }

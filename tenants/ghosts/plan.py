@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from syncs.engine import held
+from syncs.engine import guard
 from syncs.engine.baseline import rows_a_day_ago
 from syncs.engine.run import Run
 from syncs.models import HeldChange
@@ -114,14 +114,9 @@ class Plan:
         seen = sum(ghost.was_active for ghost in found)
         active = max(seen, self.active.get(target, 0))
         reasons = policy.why_held(len(answer.removals), active, self.day_ago[target])
-        accepting = run.options.accept_held
-        if not reasons or accepting is None:
-            return replace(answer, reasons=reasons)
-        removals = _as_query(answer.removals)
-        beyond = held.why_not_lifted(run.session, accepting, target, removals, columns=False)
-        if beyond:
-            return replace(answer, reasons=[*reasons, beyond])
-        return replace(answer, lifted=True)
+        planned = _as_query(answer.removals)
+        decision = guard.decide_reasons(run, target, reasons, planned)
+        return replace(answer, reasons=decision.reasons, lifted=decision.accepted)
 
 
 def carry_out(run: Run, plan: Plan, instance: RdsInstance, remote: Connection) -> InstanceResult:
@@ -149,7 +144,7 @@ def _write(run: Run, plan: Plan, instance: RdsInstance, remote: Connection) -> I
 
 
 def _as_query(changes: list[tuple[str, str, str]]) -> sql.Composed:
-    kinds, keys, details = (list(column) for column in zip(*changes, strict=True))
+    kinds, keys, details = ([change[at] for change in changes] for at in range(3))
     return sql.SQL(
         "SELECT * FROM unnest({}::text[], {}::text[], {}::text[]) AS c (kind, source_id, detail)"
     ).format(sql.Literal(kinds), sql.Literal(keys), sql.Literal(details))

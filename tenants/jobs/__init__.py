@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from syncs.engine.registry import Sync, register
 from tenants.fleet.sessions import end_sessions
 from tenants.fleet.targets import INSTANCES, active_targets, master_target
@@ -12,7 +14,13 @@ from tenants.jobs.sync_tenant_summaries import sync_tenant_summaries
 from tenants.jobs.sync_user_routing import sync_user_routing
 from tenants.routes.withheld import HIDDEN
 
-register(
+
+def _register(sync: Sync) -> None:
+    """A sync whose targets are instances."""
+    register(replace(sync, pages=INSTANCES, end_sessions=end_sessions))
+
+
+_register(
     Sync(
         name="instance_health",
         title="Instance health",
@@ -20,11 +28,9 @@ register(
         targets=active_targets,
         cron="* * * * *",
         order=1,
-        pages=INSTANCES,
-        end_sessions=end_sessions,
     )
 )
-register(
+_register(
     Sync(
         name="tenant_summaries",
         title="Tenant summaries",
@@ -33,11 +39,9 @@ register(
         cron="0 * * * *",
         order=2,
         flags={"force": "--force"},
-        pages=INSTANCES,
-        end_sessions=end_sessions,
     )
 )
-register(
+_register(
     Sync(
         name="user_routing",
         title="E-mail routes",
@@ -48,11 +52,9 @@ register(
         in_parts=False,
         flags={"force": "--force"},
         hidden=HIDDEN,
-        pages=INSTANCES,
-        end_sessions=end_sessions,
     )
 )
-register(
+_register(
     Sync(
         name="ghost_users",
         title="Ghost users",
@@ -62,7 +64,5 @@ register(
         order=4,
         flags={"only": "--admin"},
         only_in_words=only_in_words,
-        pages=INSTANCES,
-        end_sessions=end_sessions,
     )
 )

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from django.conf import settings
 
 from common.errors import RainboError
-from syncs.engine import guard, held
+from syncs.engine import guard
 from syncs.engine.baseline import confirmed_lately, rows_a_day_ago
-from syncs.engine.guard import Limit
+from syncs.engine.guard import Decision, Limit, Limits
 from syncs.engine.run import Confirmed, Counts, Run
 from syncs.errors import ROWS_REFUSED, refusal
 from syncs.models import TargetState
@@ -30,13 +30,12 @@ NAME = "sync_tenant_summaries"
 
 @dataclass(frozen=True)
 class InstancePlan:
-    """One instance that was read, what it would change, and why that must wait."""
+    """One instance that was read, what it would change, and whether it may."""
 
     instance: RdsInstance
     reading: Reading
     changes: TenantChanges
-    reasons: list[str]
-    accepted: bool
+    decision: Decision
 
     @property
     def counts(self) -> Counts:
@@ -97,35 +96,30 @@ def _judged(
     run: Run, instance: RdsInstance, reading: Reading, changes: TenantChanges
 ) -> InstancePlan:
     target = str(instance.pk)
+    decision = guard.decide(run, target, changes.guarded, _limits(), merge.planned(target))
+    return InstancePlan(instance, reading, changes, decision)
+
+
+def _limits() -> Limits:
+    """A tenant never changes instance, so the limit of moves is of no account."""
     removals = Limit(*settings.RAINBO_GUARD_TENANTS_REMOVED)
     columns = Limit(removals.floor, settings.RAINBO_GUARD_COLUMN_PERCENT)
-    reasons = guard.judge(changes.guarded, removals, moves=removals, columns=columns)
-    accepted = False
-    if reasons and run.options.accept_held is not None:
-        beyond = held.why_not_lifted(
-            run.session,
-            run.options.accept_held,
-            target,
-            merge.planned(target),
-            columns=bool(guard.judge_columns(changes.guarded, columns)),
-        )
-        reasons, accepted = ([*reasons, beyond], False) if beyond else ([], True)
-    return InstancePlan(instance, reading, changes, reasons, accepted)
+    return Limits(removals=removals, moves=removals, columns=columns)
 
 
 def _hold_if_whole(parts: dict[str, InstancePlan], read: int) -> dict[str, InstancePlan]:
     """When too many instances are implausible at once, none is published."""
-    reasons = guard.judge_whole(sum(bool(part.reasons) for part in parts.values()), read)
+    reasons = guard.judge_whole(sum(bool(part.decision.reasons) for part in parts.values()), read)
     if not reasons:
         return parts
     return {
-        target: replace(part, reasons=part.reasons + reasons, accepted=False)
+        target: replace(part, decision=Decision(part.decision.reasons + reasons))
         for target, part in parts.items()
     }
 
 
 def _publish(run: Run, stage: Stage, parts: Mapping[str, InstancePlan]) -> None:
-    good = {target: part for target, part in parts.items() if not part.reasons}
+    good = {target: part for target, part in parts.items() if not part.decision.reasons}
     for target in parts.keys() - good.keys():
         _hold(run, target, parts[target])
     failed: dict[str, RainboError] = {}
@@ -136,7 +130,9 @@ def _publish(run: Run, stage: Stage, parts: Mapping[str, InstancePlan]) -> None:
             )
             there = {target: part for target, part in good.items() if target not in failed}
             failed.update(_merged(run, session, stage, there))
-            if any(part.accepted for target, part in there.items() if target not in failed):
+            if any(
+                part.decision.accepted for target, part in there.items() if target not in failed
+            ):
                 run.use_acceptance(session)
     published = {target: part for target, part in good.items() if target not in failed}
     with run.batched():
@@ -195,11 +191,11 @@ def _confirmed(target: str, part: InstancePlan) -> Confirmed:
 
 
 def _hold(run: Run, target: str, part: InstancePlan) -> None:
-    run.hold(target, part.reasons, merge.planned(target))
+    run.hold(target, part.decision.reasons, merge.planned(target))
     run.record_outcome(
         target,
         TargetState.HELD,
-        note="; ".join(part.reasons),
+        note="; ".join(part.decision.reasons),
         seconds=part.reading.seconds,
         **part.counts,
     )

@@ -7,9 +7,9 @@ from django.conf import settings
 from psycopg import sql
 
 from common.errors import RainboError
-from syncs.engine import guard, held
+from syncs.engine import guard
 from syncs.engine.baseline import rows_day_ago
-from syncs.engine.guard import Limit
+from syncs.engine.guard import Limit, Limits
 from syncs.engine.run import Counts, Run
 from syncs.errors import ROWS_REFUSED, ContractBroken, NotEqual, refusal
 from syncs.models import TargetState
@@ -87,10 +87,10 @@ def _publish(
         "withheld": changes.withheld + bad,
         "total": changes.total,
     }
-    reasons, accepted = _judge(run, session, target, changes)
-    if reasons:
-        run.hold(target, reasons, merge.PLANNED)
-        note = "; ".join(reasons)
+    decision = guard.decide(run, target, changes.guarded, _limits(), merge.PLANNED)
+    if decision.reasons:
+        run.hold(target, decision.reasons, merge.PLANNED)
+        note = "; ".join(decision.reasons)
         run.record_outcome(target, TargetState.HELD, note=note, seconds=reading.seconds, **counts)
         return
     with run.publishing():
@@ -101,31 +101,20 @@ def _publish(
             _forget_other_masters(session, run.record.sync, target)
         basis = directory.basis(changes.withheld)
         run.confirm(session, target, reading.at, rows=reading.rows, basis=basis)
-        if accepted:
+        if decision.accepted:
             run.use_acceptance(session)
     merge.refresh_statistics(session, changes)
     note = f"read in full: {directory.why}" if directory.alarming else ""
     run.record_outcome(target, TargetState.SUCCEEDED, note=note, seconds=reading.seconds, **counts)
 
 
-def _judge(
-    run: Run, session: Session, target: str, changes: merge.RouteChanges
-) -> tuple[list[str], bool]:
-    """Reasons to hold, and whether a person's acceptance lifts them."""
+def _limits() -> Limits:
     removals = Limit(*settings.RAINBO_GUARD_ROUTES_REMOVED)
-    moves = Limit(removals.floor, settings.RAINBO_GUARD_MOVED_PERCENT)
-    columns = Limit(removals.floor, settings.RAINBO_GUARD_COLUMN_PERCENT)
-    reasons = guard.judge(changes.guarded, removals, moves, columns)
-    if not reasons or run.options.accept_held is None:
-        return reasons, False
-    beyond = held.why_not_lifted(
-        session,
-        run.options.accept_held,
-        target,
-        merge.PLANNED,
-        columns=bool(guard.judge_columns(changes.guarded, columns)),
+    return Limits(
+        removals=removals,
+        moves=Limit(removals.floor, settings.RAINBO_GUARD_MOVED_PERCENT),
+        columns=Limit(removals.floor, settings.RAINBO_GUARD_COLUMN_PERCENT),
     )
-    return ([*reasons, beyond], False) if beyond else ([], True)
 
 
 def _forget_other_masters(session: Session, sync: str, target: str) -> None:

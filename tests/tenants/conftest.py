@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
 
 from tests.caches import register
 from tests.instances import Instance, InstanceFleet
+from tests.rows import staff
 
 
 @pytest.fixture
@@ -17,3 +22,16 @@ def registered(fleet: InstanceFleet, transactional_db: None) -> InstanceFleet:
 @pytest.fixture
 def master(registered: InstanceFleet) -> Instance:
     return registered.master
+
+
+@pytest.fixture
+def person(client: Client) -> Callable[..., User]:
+    """Signs in a staff user with the named permissions."""
+
+    def sign_in(*codenames: str, name: str = "ann") -> User:
+        user = staff(name)
+        user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+        client.force_login(user)
+        return user
+
+    return sign_in

@@ -30,10 +30,11 @@ def _run(talk: CommandOutput) -> int:
     complaints: list[str] = []
 
     def execute(record: SyncRun) -> SyncRun:
-        with talk.progress(registry.get(record.sync).title) as shown:
-            record = runs.execute(record, shown)
+        sync = registry.get(record.sync)
+        with talk.progress(sync.title) as shown:
+            record = runs.execute(record, shown, sync=sync)
         if not record.is_open and (record.state != RunState.SKIPPED or not talk.quiet):
-            talk.close(record)
+            talk.close(record, sync)
         return record
 
     try:

@@ -10,7 +10,8 @@ from django.core.management.base import CommandParser
 from common.errors import UsageError
 from syncs.engine import registry, runs
 from syncs.engine.options import Options
-from syncs.management.base import CommandOutput, SyncCommand, actor
+from syncs.engine.registry import Sync
+from syncs.management.base import SyncCommand, actor
 from syncs.models import SyncRun, SyncSchedule, Trigger
 
 
@@ -25,17 +26,16 @@ class Command(SyncCommand):
 
     def chosen(self, given: dict[str, Any]) -> Sequence[str]:
         given["name"] = given["name"] or _ask()
-        return (registry.get(given["name"]).name,)
+        return (given["name"],)
 
     def options(self, given: dict[str, Any]) -> Options:
         kept = SyncSchedule.objects.filter(sync=given["name"]).first()
         stored = Options.from_json(kept.options) if kept else Options()
         return replace(stored, dry_run=given["dry_run"])
 
-    def _run(self, name: str, options: Options, talk: CommandOutput) -> SyncRun:
+    def request(self, sync: Sync, options: Options) -> SyncRun:
         """As the schedule would, but of no planned time: it is neither counted nor retried."""
-        record = runs.request(name, options, Trigger.SCHEDULE, actor())
-        return self.follow(record, talk)
+        return runs.request(sync, options, Trigger.SCHEDULE, actor())
 
 
 def _ask() -> str:

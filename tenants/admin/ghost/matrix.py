@@ -15,6 +15,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from common import manage_command, markup
+from common.text import counted
 from tenants.admin.ghost.badges import Counted, counts_in_line, coverage_badge, coverage_counts
 from tenants.ghosts import coverage, policy, run_log
 from tenants.ghosts.coverage import Coverage, CoverageCounts
@@ -196,17 +197,13 @@ def _summary(
     """The verdict in a sentence."""
     in_use = sum(instance.is_active for instance in instances)
     whole = _whole(tallies.values())
-    should = f"{_some(len(wanted), 'admin')} should enter {_some(in_use, 'active instance')}"
+    should = f"{counted(len(wanted), 'admin')} should enter {counted(in_use, 'active instance')}"
     if orphans := whole.counts[Coverage.ORPHAN]:
-        return f"{should}. {_some(orphans, 'ghost user')} of others can still enter."
+        return f"{should}. {counted(orphans, 'ghost user')} of others can still enter."
     if whole.trouble:
         wrong = "is not as it should be" if whole.trouble == 1 else "are not as they should be"
-        return f"{should}. {_some(whole.trouble, 'ghost user')} {wrong}."
+        return f"{should}. {counted(whole.trouble, 'ghost user')} {wrong}."
     if waiting := whole.counts[Coverage.WANTED]:
         wait = "waits for its" if waiting == 1 else "wait for their"
-        return f"{should}. {_some(waiting, 'ghost user')} {wait} first sync."
+        return f"{should}. {counted(waiting, 'ghost user')} {wait} first sync."
     return f"{should}, and nobody else can." if wanted else "Nobody may enter any instance."
-
-
-def _some(count: int, word: str) -> str:
-    return f"{count:,} {word}{'' if count == 1 else 's'}"

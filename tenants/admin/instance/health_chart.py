@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 from common import markup
 from common.charts import broken_lines
 from common.markup import Tone
+from common.text import counted
 from tenants.health.history import BUCKET, HealthBucket, History, Outage
 from tenants.models.instance import Health
 
@@ -64,7 +65,7 @@ def summary(history: History, now: datetime) -> str:
     if not whole.checks:
         return "24 h: no check, so nothing is known of its health."
     words = [
-        f"24 h: {_counted(whole.checks, 'check')}",
+        f"24 h: {counted(whole.checks, 'check')}",
         f"{_share(whole.healthy, whole.checks)} healthy",
     ]
     if whole.degraded:
@@ -89,7 +90,7 @@ def in_ms(value: float) -> str:
 def _column(place: int, bar: HealthBucket) -> ChartBar:
     worst = bar.tally.worst
     local = timezone.localtime(bar.begin)
-    seen = _counted(bar.tally.checks, "check") if bar.tally.checks else "no check"
+    seen = counted(bar.tally.checks, "check") if bar.tally.checks else "no check"
     said = f"{worst}, {seen}" if bar.tally.checks else seen
     title = f"{local:%H:%M}–{local + BUCKET:%H:%M}: {said}"
     height = HEIGHTS[worst]
@@ -142,7 +143,3 @@ def _share(part: int, whole: int) -> str:
     """Never 100 % unless it is all of them."""
     tenths = part * 1000 // whole
     return f"{tenths / 10:.1f} %" if tenths % 10 else f"{tenths // 10} %"
-
-
-def _counted(count: int, word: str) -> str:
-    return f"{count:,} {word}{'' if count == 1 else 's'}"

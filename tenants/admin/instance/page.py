@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 
 from common import manage_command, markup
 from common.markup import Tone
+from common.text import counted
 from syncs.admin.badges import TARGET_TONES, freshness_badge
 from syncs.engine import registry
 from syncs.models import RunTarget
@@ -208,12 +209,8 @@ def _examination(found: Examined | None, now: datetime) -> dict[str, Any] | None
 def _gravity(found: Examined) -> str:
     errors, warnings = found.count(Level.ERROR), found.count(Level.WARNING)
     words = [
-        _some(errors, "error"),
-        _some(warnings, "warning"),
+        counted(errors, "error") if errors else "",
+        counted(warnings, "warning") if warnings else "",
         f"{found.count(Level.OK)} as it should be",
     ]
     return ", ".join(filter(None, words))
-
-
-def _some(count: int, word: str) -> str:
-    return f"{count} {word}{'' if count == 1 else 's'}" if count else ""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from common.charts import broken_lines
+from common.text import counted
 from tenants.summaries.history import Day
 
 
@@ -35,7 +36,7 @@ def _words(counts: Sequence[tuple[date, int | None]]) -> str:
     """`12 on 2026-05-04, 9 on 2026-04-01; lowest 8, highest 12; no count on 2 of 34 days`."""
     known = [(day, count) for day, count in counts if count is not None]
     missing = len(counts) - len(known)
-    gaps = f"no count on {missing} of {_days(len(counts))}" if missing else ""
+    gaps = f"no count on {missing} of {counted(len(counts), 'day')}" if missing else ""
     if not known:
         return gaps or "no count"
     (first, before), (last, now) = known[0], known[-1]
@@ -43,7 +44,3 @@ def _words(counts: Sequence[tuple[date, int | None]]) -> str:
     numbers = [count for _, count in known]
     span = f"lowest {min(numbers):,}, highest {max(numbers):,}" if first != last else ""
     return "; ".join(filter(None, [ends, span, gaps]))
-
-
-def _days(count: int) -> str:
-    return f"{count} day{'' if count == 1 else 's'}"

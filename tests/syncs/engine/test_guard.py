@@ -1,17 +1,38 @@
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from psycopg import sql
 
-from syncs.engine.guard import Limit, PlannedChange, judge, judge_whole
+from syncs.engine import held
+from syncs.engine.guard import (
+    Decision,
+    Limit,
+    Limits,
+    PlannedChange,
+    decide,
+    decide_reasons,
+    judge,
+    judge_whole,
+)
+from syncs.engine.options import Options
+from syncs.engine.run import Run
 
 LIMIT = Limit(20, 10)
+LIMITS = Limits(removals=LIMIT, moves=Limit(20, 30), columns=Limit(20, 30))
+PLANNED = sql.SQL("TABLE planned")
+
+
+def run_that(accepting: int | None) -> Run:
+    """As much of a run as a decision asks for."""
+    return cast("Run", SimpleNamespace(options=Options(accept_held=accepting), session=None))
 
 
 def reasons(**facts: Any) -> list[str]:
     change = PlannedChange(**{"cached": 1000, "read": 1000, "removed": 0} | facts)
-    return judge(change, LIMIT, moves=Limit(20, 30), columns=Limit(20, 30))
+    return judge(change, LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -54,3 +75,41 @@ def test_growth_since_yesterday_is_no_loss() -> None:
 )
 def test_too_many_implausible_instances_hold_all(held: int, read: int, trips: bool) -> None:
     assert bool(judge_whole(held, read)) is trips
+
+
+@pytest.mark.parametrize(
+    ("accepting", "beyond", "decision"),
+    [
+        (None, "", Decision(["it is odd"])),
+        (7, "", Decision(accepted=True)),
+        (7, "2 were not accepted", Decision(["it is odd", "2 were not accepted"])),
+    ],
+)
+def test_a_persons_acceptance_lifts_what_it_covers(
+    monkeypatch: pytest.MonkeyPatch, accepting: int | None, beyond: str, decision: Decision
+) -> None:
+    monkeypatch.setattr(held, "why_not_lifted", lambda *_, **__: beyond)
+    assert decide_reasons(run_that(accepting), "1", ["it is odd"], PLANNED) == decision
+
+
+@pytest.mark.parametrize(
+    ("facts", "asked"),
+    [
+        ({"removed": 100}, []),
+        ({"removed": 333}, [False]),
+        ({"removed": 333, "by_column": {"status": 301}}, [True]),
+    ],
+)
+def test_an_acceptance_is_asked_for_its_columns_when_they_are_a_reason(
+    monkeypatch: pytest.MonkeyPatch, facts: dict[str, Any], asked: list[bool]
+) -> None:
+    found: list[bool] = []
+
+    def why_not_lifted(*_: object, columns: bool) -> str:
+        found.append(columns)
+        return ""
+
+    monkeypatch.setattr(held, "why_not_lifted", why_not_lifted)
+    change = PlannedChange(**{"cached": 1000, "read": 1000} | facts)
+    decision = decide(run_that(7), "1", change, LIMITS, PLANNED)
+    assert (decision, found) == (Decision(accepted=bool(asked)), asked)

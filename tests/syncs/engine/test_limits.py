@@ -128,14 +128,14 @@ def test_a_sync_may_have_a_shorter_limit(
     settings.RAINBO_RUN_LIMIT = 900
     registry.register(registry.Sync("short", "Short", patient, list, "0 0 1 1 *", 9, limit=own))
     make_sync(patient)
-    assert watchdog.limit_of("short") == limit
+    assert watchdog.limit_of(registry.get("short")) == limit
 
 
 @pytest.mark.parametrize("seconds", [5, 1800])
 def test_a_limit_told_for_a_sync_counts_for_it_alone(settings: Settings, seconds: int) -> None:
     settings.RAINBO_RUN_LIMITS = {"ghost_users": seconds}
-    assert watchdog.limit_of("ghost_users") == seconds
-    assert watchdog.limit_of("user_routing") == settings.RAINBO_RUN_LIMIT
+    assert watchdog.limit_of(registry.get("ghost_users")) == seconds
+    assert watchdog.limit_of(registry.get("user_routing")) == settings.RAINBO_RUN_LIMIT
 
 
 def test_an_error_of_its_own_tells_that_it_can_pass() -> None:

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from django.core.management import call_command, get_commands, load_command_class
 
 from syncs.engine import lease, registry
+from syncs.engine.options import Options
 from syncs.engine.registry import Sync
 from syncs.engine.run import Run
 from syncs.engine.targets import Target
@@ -218,3 +220,25 @@ def test_a_failure_is_told_once_to_people(
     log.removeHandler(handler)
     assert 1 + handler.lines.count("no route") == times
     assert not log.filters
+
+
+@pytest.mark.parametrize("states", [(TargetState.SUCCEEDED,), (TargetState.FAILED,)])
+def test_a_command_looks_its_sync_up_once_and_parses_its_options_once(
+    make_sync: Make, monkeypatch: pytest.MonkeyPatch, states: Sequence[TargetState]
+) -> None:
+    make_sync(settling(*states))
+    calls: Counter[str] = Counter()
+    get, from_json = registry.get, Options.from_json
+
+    def counting_get(name: str) -> Sync:
+        calls["looked up"] += 1
+        return get(name)
+
+    def counting_from_json(stored: dict[str, Any]) -> Options:
+        calls["parsed"] += 1
+        return from_json(stored)
+
+    monkeypatch.setattr(registry, "get", counting_get)
+    monkeypatch.setattr(Options, "from_json", counting_from_json)
+    call("--json")
+    assert calls == {"looked up": 1, "parsed": 1}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.core.signals import got_request_exception
 from django.http import HttpRequest
 from django.test import Client
@@ -29,7 +29,7 @@ from tests.caches import query, register
 from tests.certificates import Authority
 from tests.instances import InstanceFleet
 from tests.pages import said, text_of
-from tests.rows import confirmation, instance_row, staff
+from tests.rows import confirmation, instance_row
 
 LIST = "/admin/tenants/rdsinstance/"
 SECRET = "s3cret-of-the-instance"
@@ -65,19 +65,6 @@ def instance() -> RdsInstance:
     row.set_password(SECRET)
     row.save()
     return row
-
-
-@pytest.fixture
-def person(client: Client) -> Callable[..., User]:
-    """Signs in a staff user with the named permissions."""
-
-    def sign_in(*codenames: str) -> User:
-        user = staff()
-        user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
-        client.force_login(user)
-        return user
-
-    return sign_in
 
 
 def test_the_list_shows_state_and_age(admin_client: Client, instance: RdsInstance) -> None:

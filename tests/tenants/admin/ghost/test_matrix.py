@@ -52,19 +52,8 @@ def ann() -> User:
 
 
 @pytest.fixture
-def person(client: Client) -> Callable[..., User]:
-    def sign_in(*codenames: str) -> User:
-        user = staff("looker")
-        user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
-        client.force_login(user)
-        return user
-
-    return sign_in
-
-
-@pytest.fixture
 def looker(client: Client, person: Callable[..., User]) -> Client:
-    person("view_ghostuser", "run_sync", "view_syncrun")
+    person("view_ghostuser", "run_sync", "view_syncrun", name="looker")
     return client
 
 

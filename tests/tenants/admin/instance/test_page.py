@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
@@ -63,19 +63,6 @@ def routes(instance: int, count: int) -> None:
 @pytest.fixture
 def instance() -> RdsInstance:
     return instance_row(2)
-
-
-@pytest.fixture
-def person(client: Client) -> Callable[..., User]:
-    """Signs in a staff user with the named permissions."""
-
-    def sign_in(*codenames: str) -> User:
-        user = staff()
-        user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
-        client.force_login(user)
-        return user
-
-    return sign_in
 
 
 def day_of(instance: RdsInstance) -> str:

@@ -17,6 +17,11 @@ def database_now() -> datetime:
         return now
 
 
+def iso(at: datetime | None) -> str | None:
+    """A time as documents carry it: ISO 8601, or null."""
+    return at.isoformat() if at else None
+
+
 @dataclass(frozen=True)
 class Clock:
     """The own database's time, carried on by a monotonic clock; never ahead of it."""

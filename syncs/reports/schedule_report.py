@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
+from common.clock import iso
 from common.terminal import printable_line
 from common.text import format_duration
 from syncs.models import RunState, SyncRun
@@ -49,13 +50,13 @@ def _entry(sync: SyncStatus, retry: SyncRun | None) -> dict[str, Any]:
         "cron": plan and plan.cron,
         "rhythm": _rhythm(sync) if plan else None,
         "off": plan.off if plan else None,
-        "paused_until": _iso(sync.pause.until) if sync.pause else None,
+        "paused_until": iso(sync.pause.until) if sync.pause else None,
         "pause_reason": sync.pause.reason if sync.pause else "",
-        "next_slot": _iso(sync.next_slot),
+        "next_slot": iso(sync.next_slot),
         "last_run": sync.last_run and sync.last_run.document(),
         "running": sync.running and sync.running.document(),
         "retry": retry
-        and {"run": retry.pk, "attempt": retry.attempt, "not_before": _iso(retry.not_before)},
+        and {"run": retry.pk, "attempt": retry.attempt, "not_before": iso(retry.not_before)},
     }
 
 
@@ -107,7 +108,3 @@ def _next(sync: SyncStatus, now: datetime) -> str:
 
 def _when(at: datetime, now: datetime) -> str:
     return f"in {format_duration(at - now)}" if at > now else "now"
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
+from common.clock import iso
 from common.terminal import printable_line
 from common.text import format_duration
 from syncs.schedules.store import Planned
@@ -84,7 +85,7 @@ def document(status: Status) -> dict[str, Any]:
         "now": status.now.isoformat(),
         "state": status.state,
         "summary": summary(status),
-        "worker": {"last_heartbeat": _iso(status.heartbeat), "silent": status.worker_silent},
+        "worker": {"last_heartbeat": iso(status.heartbeat), "silent": status.worker_silent},
         "syncs": [_sync_document(sync, status.now) for sync in status.syncs],
     }
 
@@ -148,7 +149,7 @@ def _sync_document(sync: SyncStatus, now: datetime) -> dict[str, Any]:
         "state": sync.state,
         "reason": _reason(sync.reason),
         "schedules": [_schedule_document(plan, now) for plan in sync.planned],
-        "next_slot": _iso(sync.next_slot),
+        "next_slot": iso(sync.next_slot),
         "usual_seconds": sync.usual_seconds,
         "last_run": sync.last_run and sync.last_run.document(),
         "running": sync.running and sync.running.document(),
@@ -161,7 +162,7 @@ def _schedule_document(plan: Planned, now: datetime) -> dict[str, Any]:
     return {
         "cron": plan.cron,
         "off": plan.off,
-        "paused_until": _iso(pause.until) if pause else None,
+        "paused_until": iso(pause.until) if pause else None,
         "pause_reason": pause.reason if pause else "",
     }
 
@@ -172,17 +173,13 @@ def _target_document(target: TargetStatus) -> dict[str, Any]:
         "target": target.key,
         "label": target.label,
         "state": judged.state,
-        "confirmed_at": _iso(target.confirmed_at),
+        "confirmed_at": iso(target.confirmed_at),
         "age_seconds": None if judged.age is None else round(judged.age.total_seconds(), 3),
-        "late_at": _iso(judged.late_at),
-        "stale_at": _iso(judged.stale_at),
+        "late_at": iso(judged.late_at),
+        "stale_at": iso(judged.stale_at),
         "reason": _reason(target.reason),
     }
 
 
 def _reason(reason: Reason | None) -> dict[str, str] | None:
     return None if reason is None else {"cause": reason.cause, "words": reason.words}
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()

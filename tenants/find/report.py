@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, TypeVar
 
+from common.clock import iso
 from common.terminal import printable_line
 from tenants.find import comparison
 from tenants.find.comparison import Account
@@ -84,7 +85,7 @@ def document(search: Found, live: LiveLookup | None) -> dict[str, Any]:
         "found": bool(found.shown),
         "cache": {
             "state": cache.state,
-            "synced_at": _iso(cache.synced_at),
+            "synced_at": iso(cache.synced_at),
             "age_seconds": cache.age and round(cache.age.total_seconds(), 3),
             "reason": cache.reason and str(cache.reason),
         },
@@ -96,7 +97,7 @@ def document(search: Found, live: LiveLookup | None) -> dict[str, Any]:
                 "email": removal.email,
                 "instance_id": removal.remote_instance_id,
                 "tenant_id": removal.remote_tenant_id,
-                "removed_at": _iso(removal.removed_at),
+                "removed_at": iso(removal.removed_at),
                 "run": removal.run_id,
             }
             for removal in found.removals
@@ -113,7 +114,7 @@ def document(search: Found, live: LiveLookup | None) -> dict[str, Any]:
 def _live_document(found: Lookup, live: LiveLookup) -> dict[str, Any]:
     accounts = comparison.accounts(found, live)
     return {
-        "at": _iso(live.at),
+        "at": iso(live.at),
         "routes": [_fields(route) for route in live.master.rows],
         "differences": _sentences(accounts, comparison.on_master),
         "problem": live.master.problem,
@@ -181,8 +182,4 @@ def _fields(row: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    return _iso(value) if isinstance(value, datetime) else value
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
+    return iso(value) if isinstance(value, datetime) else value

@@ -57,13 +57,13 @@ def record_by(
     """
     is_row = isinstance(subject, Model)
     return Activity.objects.create(
-        actor=wording.cut(actor, 150),
+        actor=wording.storable_text(actor, 150),
         actor_id=actor_id,
         address=address,
         action=action,
-        subject=wording.cut(str(subject), 255),
+        subject=wording.storable_text(str(subject), 255),
         subject_kind=subject._meta.label_lower if is_row else "",  # type: ignore[union-attr]
-        subject_id=wording.cut(str(subject.pk), 64) if is_row else "",  # type: ignore[union-attr]
+        subject_id=wording.storable_text(str(subject.pk), 64) if is_row else "",  # type: ignore[union-attr]
         before=wording.storable(before),
         after=wording.storable(after, hide_as="changed"),
     )

@@ -10,15 +10,17 @@ from typing import Any
 
 from django.utils import timezone
 
+from common.redaction import is_secret, redact
+from common.text import clip
+
 LONGEST = 2_000
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3,6})?(Z|[+-]\d\d:\d\d)")
-SECRET = re.compile("password|passphrase|secret|token", re.IGNORECASE)
 
 
-def cut(text: str, longest: int) -> str:
-    """The text in what PostgreSQL can store, its end cut visibly when it is too long."""
+def storable_text(text: str, longest: int) -> str:
+    """The text in what PostgreSQL can store, without secrets, its end cut visibly if too long."""
     clean = text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
-    return clean if len(clean) <= longest else f"{clean[: longest - 1]}…"
+    return clip(redact(clean), longest)
 
 
 def storable(values: Mapping[str, Any] | None, hide_as: str = "") -> dict[str, Any] | None:
@@ -27,10 +29,10 @@ def storable(values: Mapping[str, Any] | None, hide_as: str = "") -> dict[str, A
         return None
     kept: dict[str, Any] = {}
     for name, value in values.items():
-        if not SECRET.search(str(name)):
-            kept[cut(str(name), 100)] = _plain(value)
+        if not is_secret(str(name), value):
+            kept[storable_text(str(name), 100)] = _plain(value)
         elif hide_as and value:
-            kept[cut(str(name), 100)] = hide_as
+            kept[storable_text(str(name), 100)] = hide_as
     return kept
 
 
@@ -64,7 +66,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return storable(value)
     if isinstance(value, set | frozenset):
-        return sorted(cut(str(item), LONGEST) for item in value)
+        return sorted(storable_text(str(item), LONGEST) for item in value)
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return cut(str(value), LONGEST)
+    return storable_text(str(value), LONGEST)

@@ -17,9 +17,9 @@ def database_now() -> datetime:
         return now
 
 
-def iso(moment: datetime | None) -> str | None:
-    """The moment as JSON documents give it; null where there is none."""
-    return None if moment is None else moment.isoformat()
+def iso(at: datetime | None) -> str | None:
+    """A time as documents carry it: ISO 8601, or null."""
+    return at.isoformat() if at else None
 
 
 @dataclass(frozen=True)

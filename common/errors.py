@@ -1,5 +1,7 @@
 """The two errors that every app raises."""
 
+from common.redaction import redact
+
 
 class RainboError(Exception):
     """RAINBO could not do what was asked."""
@@ -8,7 +10,8 @@ class RainboError(Exception):
     passing = False
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(message or self.__doc__)
+        # It is printed, stored and shown, whatever it was made from.
+        super().__init__(redact(message or self.__doc__ or ""))
 
 
 class UsageError(RainboError):

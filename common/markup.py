@@ -81,8 +81,9 @@ def took(seconds: float | None) -> SafeString:
     return format_html('<span class="number">{} s</span>', f"{seconds:,.1f}")
 
 
-def brief(text: str, longest: int = 80) -> SafeString:
+def brief(words: str, longest: int = 80) -> SafeString:
     """The beginning of a text, the whole of it within reach."""
-    if len(text) <= longest:
-        return format_html("{}", text)
-    return format_html('<span title="{}">{}…</span>', text, text[: longest - 1].rstrip())
+    shown = text.clip(words, longest)
+    if shown == words:
+        return format_html("{}", words)
+    return format_html('<span title="{}">{}</span>', words, shown)

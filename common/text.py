@@ -25,7 +25,12 @@ def sentence(words: str) -> str:
 
 
 def truncate(words: str, longest: int = LONGEST) -> str:
-    words = " ".join(words.split())
+    """The beginning of a text on one line, its end cut visibly when it is too long."""
+    return clip(" ".join(words.split()), longest)
+
+
+def clip(words: str, longest: int) -> str:
+    """The beginning of a text as it is, its end cut visibly when it is too long."""
     return words if len(words) <= longest else f"{words[: longest - 1].rstrip()}…"
 
 

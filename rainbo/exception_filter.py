@@ -6,12 +6,26 @@ from collections.abc import ItemsView
 from types import FrameType
 from typing import Any
 
-from django.http import HttpRequest
-from django.views.debug import SafeExceptionReporterFilter
+from django.http import HttpRequest, QueryDict
+from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
+
+from common.redaction import is_secret, redact, redact_value
 
 
 class WithoutValues(SafeExceptionReporterFilter):
     """Names the variables of a frame and masks their values, unless RAINBO_DEBUG is on."""
+
+    def cleanse_setting(self, key: Any, value: Any) -> Any:
+        if is_secret(str(key)):
+            return self.cleansed_substitute
+        cleansed = super().cleanse_setting(key, value)
+        return redact(cleansed) if isinstance(cleansed, str) else cleansed
+
+    def get_post_parameters(self, request: HttpRequest | None) -> dict[str, Any]:
+        given = super().get_post_parameters(request)
+        if request is None or not self.is_active(request):
+            return given
+        return redacted_query(given)
 
     def get_traceback_frame_variables(
         self, request: HttpRequest | None, tb_frame: FrameType
@@ -19,3 +33,41 @@ class WithoutValues(SafeExceptionReporterFilter):
         if not self.is_active(request):
             return super().get_traceback_frame_variables(request, tb_frame)
         return dict.fromkeys(tb_frame.f_locals, self.cleansed_substitute).items()
+
+
+class WithoutSecrets(ExceptionReporter):
+    """Masks the secrets in an error's message and in the address that was asked for."""
+
+    def get_traceback_data(self) -> dict[str, Any]:
+        data = super().get_traceback_data()
+        if not self.filter.is_active(self.request):
+            return data
+        for name in ("exception_value", "exception_notes", "request_insecure_uri", "unicode_hint"):
+            if name in data:
+                data[name] = redact(data[name])
+        if self.request is not None:
+            data["request_GET_items"] = redacted_query(self.request.GET).items()
+            data["request"] = _Asked(self.request)
+        return data
+
+    def get_traceback_frames(self) -> list[Any]:
+        frames = super().get_traceback_frames()
+        if self.filter.is_active(self.request):
+            for frame in frames:
+                if frame.get("exc_cause") is not None:
+                    frame["exc_cause"] = redact(str(frame["exc_cause"]))
+        return frames
+
+
+class _Asked:
+    """A request as the report's template reads it: by its address and its method alone."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self.path_info = redact(request.path_info)
+        self.META = {"REQUEST_METHOD": request.META.get("REQUEST_METHOD", "")}
+        self.GET, self.POST = bool(request.GET), bool(request.POST)
+        self.FILES, self.COOKIES = bool(request.FILES), bool(request.COOKIES)
+
+
+def redacted_query(given: QueryDict | dict[str, Any]) -> dict[str, Any]:
+    return {redact(name): redact_value(name, value) for name, value in given.items()}

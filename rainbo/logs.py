@@ -12,14 +12,14 @@ from pythonjsonlogger.json import JsonFormatter
 from common.redaction import redact, redact_value
 from common.terminal import printable, printable_line
 
-_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "request"}
+_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
 _PLAIN = logging.Formatter()
 
 
 def redacted(record: logging.LogRecord) -> logging.LogRecord:
     """A copy of the record without secrets; other handlers keep the original."""
     clean = copy.copy(record)
-    clean.msg, clean.args = redact(record.getMessage()), ()
+    clean.msg, clean.args = redact(_message(record)), ()
     if record.name.startswith("django.security"):  # refused requests: no fault of the code
         clean.exc_info = clean.exc_text = None
     elif record.exc_info:
@@ -27,8 +27,16 @@ def redacted(record: logging.LogRecord) -> logging.LogRecord:
     clean.exc_text = redact(clean.exc_text) if clean.exc_text else None
     clean.stack_info = redact(record.stack_info) if record.stack_info else None
     for name in clean.__dict__.keys() - _STANDARD:
-        setattr(clean, name, redact_value(name, getattr(clean, name)))
+        clean.__dict__[redact(name)] = redact_value(name, clean.__dict__.pop(name))
     return clean
+
+
+def _message(record: logging.LogRecord) -> str:
+    """The message; logging itself would print one that its arguments don't fit, unmasked."""
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError, KeyError):
+        return f"{record.msg} {record.args!r}"
 
 
 class Text(logging.Formatter):

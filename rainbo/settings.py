@@ -272,6 +272,7 @@ RAINBO_GUARD_MOVED_PERCENT = env.percent("RAINBO_GUARD_MOVED_PERCENT", 30)
 RAINBO_GUARD_COLUMN_PERCENT = env.percent("RAINBO_GUARD_COLUMN_PERCENT", 30)
 RAINBO_WITHHELD_CAP = env.rows_and_percent("RAINBO_WITHHELD_CAP", 100, 1)
 
+DEFAULT_EXCEPTION_REPORTER = "rainbo.exception_filter.WithoutSecrets"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "rainbo.exception_filter.WithoutValues"
 RAINBO_LOG_FORMAT = env.choice("RAINBO_LOG_FORMAT", logs.usual_style(), ("json", "text"))
 LOGGING = logs.config(

@@ -9,6 +9,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from common.fields import RedactedTextField
+
 
 class RunState(models.TextChoices):
     QUEUED = "queued"
@@ -61,7 +63,7 @@ class SyncRun(models.Model):
     pid = models.IntegerField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     cancel_requested_by = models.CharField(max_length=150, blank=True)
-    error = models.TextField(blank=True)
+    error = RedactedTextField(blank=True)
     met = models.ForeignKey(
         "self",
         null=True,
@@ -150,8 +152,8 @@ class RunTarget(models.Model):
     withheld = models.BigIntegerField(null=True)
     total = models.BigIntegerField(null=True, help_text="rows of the source after the run")
     seconds = models.FloatField(null=True)
-    note = models.TextField(blank=True, help_text="why it was skipped or held")
-    error = models.TextField(blank=True)
+    note = RedactedTextField(blank=True, help_text="why it was skipped or held")
+    error = RedactedTextField(blank=True)
     error_kind = models.CharField(max_length=16, blank=True)
     passing = models.BooleanField(default=False, help_text="an error that can pass by itself")
     held_counts = models.JSONField(null=True, help_text="of what is held: changes of each kind")
@@ -172,13 +174,13 @@ class RunLog(models.Model):
     at = models.DateTimeField(auto_now_add=True)
     level = models.CharField(max_length=8, default="info")
     target = models.CharField(max_length=64, blank=True)
-    message = models.TextField()
+    message = RedactedTextField()
 
     class Meta:
         ordering: ClassVar = ["run", "id"]
 
     def __str__(self) -> str:
-        return self.message
+        return str(self.message)
 
 
 class Lease(models.Model):
@@ -335,11 +337,11 @@ class WorkerEvent(models.Model):
 
     at = models.DateTimeField(db_default=Now())
     host = models.CharField(max_length=255)
-    message = models.TextField()
+    message = RedactedTextField()
 
     class Meta:
         verbose_name = "worker event"
         ordering: ClassVar = ["-id"]
 
     def __str__(self) -> str:
-        return self.message
+        return str(self.message)

@@ -7,6 +7,7 @@ from django.db.models.functions import Now
 from psycopg import sql
 
 from common.errors import UsageError
+from common.redaction import redact
 from syncs.models import OPEN_STATES, HeldChange, RunLog, RunTarget, SyncRun, TargetState
 from syncs.transfer.session import Session
 
@@ -82,7 +83,7 @@ def discard(pk: int, actor: str, reason: str) -> SyncRun:
 
     It says nothing of later runs: one that holds the same is held anew. Raises UsageError.
     """
-    reason = " ".join(reason.split())
+    reason = redact(" ".join(reason.split()))
     check_reason(reason, "discarding")
     with transaction.atomic():
         run = take_for_decision(pk)

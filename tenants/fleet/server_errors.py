@@ -13,6 +13,7 @@ from django.conf import settings
 from psycopg import errors
 
 from common.errors import RainboError
+from common.redaction import redact
 from common.terminal import printable_line
 from syncs.errors import (
     Conflict,
@@ -185,7 +186,7 @@ def quotable(error: psycopg.Error, secret: str = "") -> str:
     words = (error.diag.message_primary or str(error)).strip() or type(error).__name__
     if secret:
         words = words.replace(secret, "***")
-    return printable_line(words.splitlines()[0][:LONGEST])
+    return printable_line(redact(words.splitlines()[0])[:LONGEST])
 
 
 def _connecting(error: psycopg.Error, instance: RdsInstance, secret: str) -> SourceError:

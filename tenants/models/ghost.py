@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from django.db import models
 
+from common.fields import RedactedTextField
 from tenants.models.instance import RdsInstance
 
 
@@ -34,7 +35,7 @@ class GhostUser(models.Model):
         max_length=8, choices=GhostState.choices, default=GhostState.UNKNOWN
     )
     confirmed_at = models.DateTimeField(null=True)
-    last_error = models.TextField(blank=True)
+    last_error = RedactedTextField(blank=True)
 
     class Meta:
         db_table = "ghost_users"

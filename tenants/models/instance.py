@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Max, Q
 
 from common.encryption import Binding, EncryptedField, decrypt, encrypt
+from common.fields import RedactedTextField
 
 
 class SslMode(models.TextChoices):
@@ -71,7 +72,7 @@ class RdsInstance(models.Model):
     )
     last_check_at = models.DateTimeField(null=True, editable=False)
     latency_ms = models.FloatField(null=True, editable=False)
-    last_error = models.TextField(blank=True, editable=False)
+    last_error = RedactedTextField(blank=True, editable=False)
     server_version = models.CharField(max_length=64, blank=True, editable=False)
     system_identifier = models.CharField(max_length=32, blank=True, editable=False)
     database_oid = models.BigIntegerField(null=True, editable=False)
@@ -156,7 +157,7 @@ class InstanceCheck(models.Model):
     connections = models.IntegerField(null=True, help_text="in use")
     max_connections = models.IntegerField(null=True)
     server_version = models.CharField(max_length=64, blank=True)
-    error = models.TextField(blank=True)
+    error = RedactedTextField(blank=True)
 
     class Meta:
         db_table = "instance_checks"

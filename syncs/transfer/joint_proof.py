@@ -5,48 +5,24 @@ One statement serves all targets, so that a fleet of a hundred costs little more
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from psycopg import sql
 
 from syncs.errors import NotEqual
-from syncs.transfer import digest
+from syncs.transfer import digest, proof
 from syncs.transfer.digest import Hashing, row_hash
 from syncs.transfer.session import Session
 from syncs.transfer.staging import Stage
-
-_LIKE = """
-    SELECT NOT EXISTS (({held} EXCEPT ALL {read}) UNION ALL ({read} EXCEPT ALL {held}))"""
-_HELD = """
-    SELECT target, source_id, row_hash, reason FROM syncs_withheldrow
-     WHERE sync = %(sync)s AND target = ANY(%(targets)s)"""
-_READ = "SELECT target, source_id, row_hash, reason FROM {bad} WHERE target = ANY(%(targets)s)"
-_FORGET = "DELETE FROM syncs_withheldrow WHERE sync = %(sync)s AND target = ANY(%(targets)s)"
-_REMEMBER = """
-    INSERT INTO syncs_withheldrow (sync, target, source_id, row_hash, reason, since)
-    SELECT %(sync)s, target, source_id, row_hash, reason, clock_timestamp()
-      FROM {bad} WHERE target = ANY(%(targets)s)"""
 
 _DIGESTS = """
     SELECT target, bucket, count(*) AS rows, bit_xor(hash) AS xor, sum((hash >> 32)::int) AS sum
       FROM ({hashed}) AS hashed GROUP BY target, bucket"""
 _UNLIKE = """
     SELECT coalesce(ours.target, theirs.target), count(*)
-      FROM ({ours}) AS ours FULL JOIN theirs_digests AS theirs USING (target, bucket)
+      FROM ({ours}) AS ours FULL JOIN proved AS theirs USING (target, bucket)
      WHERE (ours.rows, ours.xor, ours.sum) IS DISTINCT FROM (theirs.rows, theirs.xor, theirs.sum)
      GROUP BY 1"""
-_KEEP = (
-    """DELETE FROM syncs_bucketdigest AS kept WHERE sync = {sync} AND target = ANY({targets})
-          AND NOT EXISTS (SELECT FROM theirs_digests AS theirs
-                           WHERE theirs.target = kept.target AND theirs.bucket = kept.bucket)""",
-    """INSERT INTO syncs_bucketdigest AS kept (sync, target, bucket, rows, xor, sum)
-       SELECT {sync}, target, bucket, rows, xor, sum FROM theirs_digests
-           ON CONFLICT (sync, target, bucket) DO UPDATE
-          SET rows = excluded.rows, xor = excluded.xor, sum = excluded.sum
-        WHERE (kept.rows, kept.xor, kept.sum)
-              IS DISTINCT FROM (excluded.rows, excluded.xor, excluded.sum)""",
-    "DROP TABLE theirs_digests",
-)
 
 
 def prove_staged(stage: Stage, sent: Mapping[str, tuple[int, Hashing]]) -> dict[str, NotEqual]:
@@ -74,16 +50,6 @@ def prove_staged(stage: Stage, sent: Mapping[str, tuple[int, Hashing]]) -> dict[
     }
 
 
-def publish_withheld(session: Session, sync: str, targets: Collection[str], stage: Stage) -> None:
-    """Make the remembered bad rows of targets those of the stage; writes only if they differ."""
-    facts = {"sync": sync, "targets": [*targets]}
-    read = sql.SQL(_READ).format(bad=stage.bad)
-    like = sql.SQL(_LIKE).format(held=sql.SQL(_HELD), read=read)
-    if session.execute(like, facts).fetchone() != (True,):
-        session.execute(_FORGET, facts)
-        session.execute(sql.SQL(_REMEMBER).format(bad=stage.bad), facts)
-
-
 def prove_equal(
     session: Session,
     sync: str,
@@ -105,16 +71,14 @@ def prove_equal(
         for here, targets in ways.items()
     ]
     session.execute(
-        sql.SQL("CREATE TEMP TABLE theirs_digests ON COMMIT DROP AS {}").format(
+        sql.SQL("CREATE TEMP TABLE proved ON COMMIT DROP AS {}").format(
             _digests(dict(zip(ways, theirs, strict=True)), buckets)
         )
     )
     statement = sql.SQL(_UNLIKE).format(ours=_digests(dict(zip(ways, ours, strict=True)), buckets))
     if session.execute(statement).fetchone() is not None:
         raise NotEqual("digests of cache and source differ; nothing was published")
-    parts = {"sync": sql.Literal(sync), "targets": sql.Literal([*hashings])}
-    for keep in _KEEP:
-        session.execute(sql.SQL(keep).format(**parts))
+    proof.keep_digests(session, sync, hashings)
 
 
 def _by_hashing(hashings: Mapping[str, Hashing]) -> dict[Hashing, list[str]]:

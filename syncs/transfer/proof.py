@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from psycopg import sql
@@ -11,6 +12,33 @@ from syncs.transfer import digest
 from syncs.transfer.digest import EVERY, Hashing
 from syncs.transfer.session import Session
 from syncs.transfer.staging import Stage
+
+_DIFFERS = """
+    WITH held AS (SELECT target, source_id, row_hash, reason FROM syncs_withheldrow
+                   WHERE sync = {sync} AND target = ANY({targets}) AND {within}),
+         read AS (SELECT target, source_id, row_hash, reason FROM {bad}
+                   WHERE target = ANY({targets}))
+    SELECT EXISTS ((TABLE held EXCEPT ALL TABLE read) UNION ALL
+                   (TABLE read EXCEPT ALL TABLE held))"""
+_FORGET = """
+    DELETE FROM syncs_withheldrow WHERE sync = {sync} AND target = ANY({targets}) AND {within}"""
+_REMEMBER = """
+    INSERT INTO syncs_withheldrow (sync, target, source_id, row_hash, reason, since)
+    SELECT {sync}, target, source_id, row_hash, reason, clock_timestamp()
+      FROM {bad} WHERE target = ANY({targets})"""
+_KEEP = (
+    """DELETE FROM syncs_bucketdigest AS kept WHERE sync = {sync} AND target = ANY({targets})
+          AND NOT EXISTS (SELECT FROM proved
+                           WHERE proved.target = kept.target AND proved.bucket = kept.bucket)""",
+    """INSERT INTO syncs_bucketdigest AS kept (sync, target, bucket, rows, xor, sum)
+       SELECT {sync}, target, bucket, rows, xor, sum FROM proved
+       EXCEPT
+       SELECT sync, target, bucket, rows, xor, sum FROM syncs_bucketdigest
+        WHERE sync = {sync} AND target = ANY({targets})
+           ON CONFLICT (sync, target, bucket) DO UPDATE
+          SET rows = excluded.rows, xor = excluded.xor, sum = excluded.sum""",
+    "DROP TABLE proved",
+)
 
 
 @dataclass(frozen=True)
@@ -68,30 +96,27 @@ class Cached:
         )
 
 
-def publish_withheld(session: Session, cached: Cached, stage: Stage) -> None:
-    """Make the remembered bad rows of a target those of the stage; writes only if they differ."""
+def publish_withheld(
+    session: Session,
+    sync: str,
+    targets: Collection[str],
+    stage: Stage,
+    within: sql.Composable = EVERY,
+) -> None:
+    """Make the remembered bad rows of targets those of the stage; writes only if they differ.
+
+    within: a condition on the source ids of the remembered ones.
+    """
     parts = {
-        "held": cached.withheld,
-        "read": sql.SQL("SELECT source_id, row_hash, reason FROM {} WHERE target = {}").format(
-            stage.bad, sql.Literal(cached.target)
-        ),
-        "sync": sql.Literal(cached.sync),
-        "target": sql.Literal(cached.target),
-        "within": cached.within,
+        "bad": stage.bad,
+        "sync": sql.Literal(sync),
+        "targets": sql.Literal([*targets]),
+        "within": within,
     }
-    differs = session.execute(
-        sql.SQL(
-            "SELECT EXISTS (({held} EXCEPT ALL {read}) UNION ALL ({read} EXCEPT ALL {held}))"
-        ).format(**parts)
-    ).fetchone()
-    if not differs or not differs[0]:
-        return
-    for statement in (
-        "DELETE FROM syncs_withheldrow WHERE sync = {sync} AND target = {target} AND {within}",
-        """INSERT INTO syncs_withheldrow (sync, target, source_id, row_hash, reason, since)
-           SELECT {sync}, {target}, read.*, clock_timestamp() FROM ({read}) AS read""",
-    ):
-        session.execute(sql.SQL(statement).format(**parts))
+    differs = session.execute(sql.SQL(_DIFFERS).format(**parts)).fetchone()
+    if differs == (True,):
+        for statement in (_FORGET, _REMEMBER):
+            session.execute(sql.SQL(statement).format(**parts))
 
 
 def publish_digests(
@@ -102,10 +127,15 @@ def publish_digests(
     ours, theirs: queries that return (bucket, rows, xor, sum).
     Raises NotEqual, which takes the whole publish back.
     """
-    session.execute(sql.SQL("CREATE TEMP TABLE proved ON COMMIT DROP AS {}").format(theirs))
+    session.execute(
+        sql.SQL(
+            "CREATE TEMP TABLE proved ON COMMIT DROP AS "
+            "SELECT {}::text AS target, theirs.* FROM ({}) AS theirs"
+        ).format(sql.Literal(cached.target), theirs)
+    )
     if _unlike(session, ours, sql.SQL("SELECT bucket, rows, xor, sum FROM proved")):
         raise NotEqual("digests of cache and source differ; nothing was published")
-    _keep(session, cached)
+    keep_digests(session, cached.sync, [cached.target])
 
 
 def unlike_digests(session: Session, cached: Cached, where: sql.Composable = EVERY) -> int:
@@ -125,18 +155,8 @@ def _unlike(session: Session, one: sql.Composable, other: sql.Composable) -> int
     return int(found[0]) if found else 0
 
 
-def _keep(session: Session, cached: Cached) -> None:
-    parts = {"sync": sql.Literal(cached.sync), "target": sql.Literal(cached.target)}
-    for statement in (
-        """DELETE FROM syncs_bucketdigest WHERE sync = {sync} AND target = {target}
-              AND bucket NOT IN (SELECT bucket FROM proved)""",
-        """INSERT INTO syncs_bucketdigest AS kept (sync, target, bucket, rows, xor, sum)
-           SELECT {sync}, {target}, bucket, rows, xor, sum FROM proved
-           EXCEPT
-           SELECT sync, target, bucket, rows, xor, sum FROM syncs_bucketdigest
-            WHERE sync = {sync} AND target = {target}
-               ON CONFLICT (sync, target, bucket) DO UPDATE
-              SET rows = excluded.rows, xor = excluded.xor, sum = excluded.sum""",
-        "DROP TABLE proved",
-    ):
+def keep_digests(session: Session, sync: str, targets: Collection[str]) -> None:
+    """Make the kept digests of targets those of the temporary table `proved`, and drop it."""
+    parts = {"sync": sql.Literal(sync), "targets": sql.Literal([*targets])}
+    for statement in _KEEP:
         session.execute(sql.SQL(statement).format(**parts))

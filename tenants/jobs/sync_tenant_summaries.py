@@ -14,7 +14,7 @@ from syncs.engine.guard import Decision, Limit, Limits
 from syncs.engine.run import Confirmed, Counts, Run
 from syncs.errors import ROWS_REFUSED, refusal
 from syncs.models import TargetState
-from syncs.transfer import digest, joint_proof
+from syncs.transfer import digest, joint_proof, proof
 from syncs.transfer.fleet_staging import FleetStage
 from syncs.transfer.session import Session
 from syncs.transfer.staging import Stage
@@ -177,7 +177,7 @@ def _merged_at_once(
         with session.transaction():
             taken = {target: part.reading.at for target, part in parts.items()}
             merge.merge(session, stage, taken, run.record.pk)
-            joint_proof.publish_withheld(session, sync, parts, stage)
+            proof.publish_withheld(session, sync, parts, stage)
             joint_proof.prove_equal(session, sync, hashings, stage, rows, merge.BUCKETS)
             run.confirm_all(session, [_confirmed(*part) for part in parts.items()])
             session.execute("SET CONSTRAINTS ALL IMMEDIATE")

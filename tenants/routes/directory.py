@@ -107,14 +107,14 @@ class Directory:
         elif self.is_whole:
             yield
             cached = self.cached
-            proof.publish_withheld(session, cached, stage)
+            proof.publish_withheld(session, self.sync, [self.target], stage)
             proof.publish_digests(session, cached, cached.digests(), cached.staged(stage))
         else:
             self._prove_neighbours()
             touched = self._cached(merge.WITHIN)
             difference.note(session, self._cached(merge.WITHIN, merge.NOW))
             yield
-            proof.publish_withheld(session, touched, stage)
+            proof.publish_withheld(session, self.sync, [self.target], stage, merge.WITHIN)
             ours = difference.adjusted(touched)
             proof.publish_digests(session, touched, ours, difference.THEIRS)
 

@@ -21,6 +21,7 @@ def env(**variables: str) -> Environment:
 
 def test_an_empty_value_counts_as_unset() -> None:
     assert env(RAINBO_X=" ").text("RAINBO_X", "default") == "default"
+    assert env(RAINBO_X=" ").flag("RAINBO_X", default=True) is True
 
 
 @pytest.mark.parametrize("value", ["$RAINBO_Y", "$$RAINBO_Y", "$absent", r"\$a", r"a\\$b", "$"])

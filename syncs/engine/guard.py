@@ -34,7 +34,7 @@ class PlannedChange:
 
 
 def judge(change: PlannedChange, removals: Limit, moves: Limit, columns: Limit) -> list[str]:
-    """Why the change must wait for a person; empty when it may be published."""
+    """Return why the change must be held for review; empty if it may be published."""
     if not change.cached:
         return []
     if not change.read:
@@ -53,7 +53,7 @@ def judge(change: PlannedChange, removals: Limit, moves: Limit, columns: Limit) 
 
 
 def judge_columns(change: PlannedChange, columns: Limit) -> list[str]:
-    """The columns that would change in too many rows, in words."""
+    """Return a reason for each column that would change in too many rows."""
     return [
         f"{_part(count, change.cached)} would change {column}"
         for column, count in change.by_column.items()
@@ -62,7 +62,7 @@ def judge_columns(change: PlannedChange, columns: Limit) -> list[str]:
 
 
 def judge_whole(held: int, read: int) -> list[str]:
-    """Why everything must wait, when too many targets are implausible at once."""
+    """Return why everything must be held if too many targets are implausible at once."""
     if held >= 2 and held * 2 > read:
         return [f"{held} of {read} instances are implausible at once"]
     return []

@@ -69,7 +69,7 @@ class Cached:
 
 
 def publish_withheld(session: Session, cached: Cached, stage: Stage) -> None:
-    """Make the remembered bad rows of a target those of the stage; writes only if they differ."""
+    """Store the stage's bad rows as the withheld rows of a target; writes only if they differ."""
     parts = {
         "held": cached.withheld,
         "read": sql.SQL("SELECT source_id, row_hash, reason FROM {} WHERE target = {}").format(
@@ -109,7 +109,7 @@ def publish_digests(
 
 
 def unlike_digests(session: Session, cached: Cached, where: sql.Composable = EVERY) -> int:
-    """How many buckets of the rows as they stand differ from the digests kept at the publish."""
+    """Count the buckets whose current rows differ from the digests stored at the publish."""
     kept = sql.SQL("SELECT * FROM ({}) AS kept WHERE {}").format(cached.kept, where)
     return _unlike(session, cached.digests(where), kept)
 

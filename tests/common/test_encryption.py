@@ -121,7 +121,7 @@ def test_other_settings_change_freely(name: str, value: object) -> None:
 def test_a_stronger_ssl_mode_keeps_it_and_the_way_back_is_closed() -> None:
     instance = stored(ssl_mode="disable")
     instance.ssl_mode = "verify-full"
-    instance.reseal()
+    instance.rebind_password()
     instance.ssl_mode = "disable"
     with pytest.raises(CredentialError):
         instance.reveal_password()

@@ -139,4 +139,4 @@ def test_a_limit_told_for_a_sync_counts_for_it_alone(settings: Settings, seconds
 
 
 def test_an_error_of_its_own_tells_that_it_can_pass() -> None:
-    assert OverLimit.passing
+    assert OverLimit.transient

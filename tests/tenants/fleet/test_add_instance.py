@@ -11,7 +11,7 @@ from django.core.management import call_command
 from common.encryption import CredentialError
 from common.errors import UsageError
 from localfleet import databases
-from syncs.errors import ConnectionFailed, LoginRefused, WrongIdentity
+from syncs.errors import ConnectionFailed, LoginRejected, WrongIdentity
 from tenants.fleet import connections
 from tenants.models import RdsInstance
 from tests.instances import Instance, InstanceFleet
@@ -94,7 +94,7 @@ def test_nothing_is_stored_of_one_that_refuses(
     rds: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, SECRET)
-    with pytest.raises(LoginRefused) as raised:
+    with pytest.raises(LoginRejected) as raised:
         add(rds)
     assert SECRET not in str(raised.value)
     assert not RdsInstance.objects.exists()
@@ -114,7 +114,7 @@ def test_nothing_is_stored_of_one_that_is_down(rds: Instance) -> None:
     [
         ({"name": None}, "a new instance needs --name"),
         ({"host": None, "user": None}, "a new instance needs --host, --user"),
-        ({"password_env": None}, "the password is needed"),
+        ({"password_env": None}, "no password was given"),
         ({"password_env": "UNSET"}, "--password-env names UNSET, which is not set"),
         ({"password_env": None, "password_file": "/nowhere"}, "can't be read: No such file"),
         ({"host": f"rainbo:{SECRET}@db"}, "the host must be one host name"),
@@ -179,7 +179,7 @@ def test_what_is_left_out_stays(rds: Instance) -> None:
 )
 def test_whoever_points_it_elsewhere_must_know_the_password(rds: Instance, change: str) -> None:
     add(rds)
-    with pytest.raises(UsageError, match="the password is needed"):
+    with pytest.raises(UsageError, match="no password was given"):
         update("--no-check", change)
     update("--no-check", change, f"--password-env={VARIABLE}")
     assert known().reveal_password() == rds.rainbo_password
@@ -204,7 +204,7 @@ def test_a_password_that_no_key_opens_is_asked_for_again(rds: Instance) -> None:
     add(rds)
     token = known().password
     RdsInstance.objects.create(pk=3, name="other", host="h", database="d", user="u", password=token)
-    with pytest.raises(UsageError, match="the password is needed"):
+    with pytest.raises(UsageError, match="no password was given"):
         call_command("add_instance", "--update", "--id=3", "--name=x", "--no-check")
     with pytest.raises(CredentialError):
         RdsInstance.objects.get(pk=3).reveal_password()

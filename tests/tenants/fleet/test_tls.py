@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from localfleet.server import Server
-from syncs.errors import LoginRefused, SourceError, TlsRefused
+from syncs.errors import LoginRejected, SourceError, TlsFailed
 from tenants.fleet import connections
 from tenants.health import checks
 from tenants.models import RdsInstance
@@ -54,7 +54,7 @@ def enter(instance: Instance, **fields: str) -> bool:
 def refusal(instance: Instance, **fields: str) -> str:
     with pytest.raises(SourceError) as raised:
         enter(instance, **fields)
-    assert isinstance(raised.value, TlsRefused | LoginRefused)
+    assert isinstance(raised.value, TlsFailed | LoginRejected)
     assert instance.rainbo_password not in str(raised.value)
     return str(raised.value)
 

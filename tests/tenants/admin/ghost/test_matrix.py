@@ -171,10 +171,10 @@ def test_what_is_named_as_trouble_is_what_is_counted(ann: User) -> None:
         for admin in (ann.pk, 990):
             ghost(instance, admin, states[n // 2])
     wanted = coverage.wanted_ids()
-    rows = coverage.trouble([ann.pk, 990], wanted, each=99)
+    rows = coverage.find_problems([ann.pk, 990], wanted, each=99)
     counted = coverage.by_admin(wanted, instances)
     for admin in (ann.pk, 990):
-        assert sum(row.admin_id == admin for row in rows) == counted[admin].trouble
+        assert sum(row.admin_id == admin for row in rows) == counted[admin].problems
 
 
 def test_many_instances_show_counts_and_what_is_wrong(looker: Client, ann: User) -> None:

@@ -58,8 +58,8 @@ def summary(status: Status) -> str:
     if empty:
         return f"No data yet for: {', '.join(empty)}."
     if problems := _problems(status):
-        return f"Everything is on time, but {'; '.join(problems)}."
-    return f"Everything is on time: {len(status.syncs)} syncs, {len(found)} confirmations."
+        return f"All is on time, but {'; '.join(problems)}."
+    return f"All is on time: {len(status.syncs)} syncs, {len(found)} confirmations."
 
 
 def _problems(status: Status) -> list[str]:

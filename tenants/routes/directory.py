@@ -62,7 +62,7 @@ class Directory:
         self.is_whole, self.differs = True, True
         self.why, self.alarming = alarm, bool(alarm)
         if run.options.force:
-            self.why = self.why or "--force was given"
+            self.why = self.why or "it was asked for by --force"
         if not self.why:
             self._check_stored_digests()
 
@@ -138,7 +138,7 @@ class Directory:
     def _check_stored_digests(self) -> None:
         """Set `why` if digests are missing or doubted."""
         if not {*FACTS, "buckets", "share", "hidden"} <= self.last.keys():
-            self.why = "no digests are stored"
+            self.why = "no digests were kept"
         elif digest.DOUBTED in self.last:
             self.why, self.alarming = NOT_PUBLISHED, True
 

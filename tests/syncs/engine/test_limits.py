@@ -23,7 +23,7 @@ from tests.syncs.conftest import Make
 from tests.syncs.plans import NOON, plan
 
 pytestmark = pytest.mark.django_db(transaction=True)
-WORDS = "it was not done within its limit of 0.3 s and was stopped; nothing was published after"
+WORDS = "it did not finish within its limit of 0.3 s and was stopped; nothing was published after"
 
 
 @pytest.fixture(autouse=True)

@@ -142,7 +142,7 @@ def test_days_must_be_given() -> None:
 
 
 def test_old_worker_events_go(capsys: pytest.CaptureFixture[str]) -> None:
-    WorkerEvent.objects.create(host="one", message="fell silent", at=timezone.now() - 40 * DAY)
-    WorkerEvent.objects.create(host="one", message="fell silent again")
+    WorkerEvent.objects.create(host="one", message="was restarted", at=timezone.now() - 40 * DAY)
+    WorkerEvent.objects.create(host="one", message="was restarted again")
     assert "worker events 1" in prune(capsys)
-    assert WorkerEvent.objects.get().message == "fell silent again"
+    assert WorkerEvent.objects.get().message == "was restarted again"

@@ -126,7 +126,7 @@ def test_nothing_is_stored_of_one_that_is_down(rds: Instance) -> None:
         ({"app_url": "javascript:alert(1)"}, "app url: "),
         ({"ssl_mode": "verify-ca"}, "verify-ca needs a CA"),
         ({"ssl_ca": "/nowhere"}, "--ssl-ca names /nowhere"),
-        ({"ssl_ca": __file__}, "the CA holds no certificates"),
+        ({"ssl_ca": __file__}, "the CA contains no certificates"),
         ({"copy_of": 7}, "--copy-of takes the id of another registered instance"),
     ],
 )
@@ -139,13 +139,13 @@ def test_what_makes_no_sense_is_refused(rds: Instance, changes: dict[str, Any], 
 
 
 def test_the_master_can_not_be_inactive(rds: Instance) -> None:
-    with pytest.raises(UsageError, match="master and not active"):
+    with pytest.raises(UsageError, match="master while it is inactive"):
         add(rds, "--master", "--inactive")
 
 
 def test_a_registered_id_needs_update(rds: Instance) -> None:
     add(rds)
-    with pytest.raises(UsageError, match="add --update to change it"):
+    with pytest.raises(UsageError, match="use --update to change it"):
         add(rds)
 
 
@@ -236,14 +236,14 @@ def test_a_password_of_broken_bytes_is_refused(
     rds: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(os.environb, VARIABLE.encode(), b"caf\xe9")
-    with pytest.raises(UsageError, match="no server takes"):
+    with pytest.raises(UsageError, match="no server accepts"):
         add(rds)
     assert not RdsInstance.objects.exists()
 
 
 @pytest.mark.parametrize("ssl_mode", ["disable", "allow", "prefer"])
 def test_a_password_in_clear_needs_encryption(rds: Instance, ssl_mode: str) -> None:
-    with pytest.raises(UsageError, match="in clear needs an ssl mode that encrypts"):
+    with pytest.raises(UsageError, match="in clear text needs an ssl mode that encrypts"):
         add(rds, "--no-check", ssl_mode=ssl_mode, require_auth="password")
     add(rds, "--no-check", ssl_mode="require", require_auth="password")
     assert known().require_auth == "password"

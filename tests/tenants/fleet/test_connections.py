@@ -159,7 +159,9 @@ def test_a_wrong_password(registered: InstanceFleet) -> None:
     databases.set_role(registered.master.server, "rainbo", "another")
     error = failure(ask)
     assert isinstance(error, LoginRejected)
-    assert str(error) == ("instance 1 (rds1) refused the login of rainbo: check user and password")
+    assert str(error) == (
+        "instance 1 (rds1) rejected the password for role rainbo: check --user and the password"
+    )
 
 
 def test_a_missing_database(registered: InstanceFleet) -> None:

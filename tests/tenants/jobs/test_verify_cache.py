@@ -32,7 +32,7 @@ def test_untouched_caches_stand(cached: Instance, capsys: pytest.CaptureFixture[
     code, out = verify(capsys)
     assert code == 0
     assert "user_routing of instance 1: 100 rows are as confirmed at" in out
-    assert "tenant_summaries of instance 2: 1 rows stand" in out
+    assert "tenant_summaries of instance 2: 1 rows are as confirmed" in out
     assert "user_routing: the sources have not changed." in out
 
 

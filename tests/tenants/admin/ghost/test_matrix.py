@@ -241,7 +241,7 @@ def test_one_is_synced(looker: Client, ann: User, whose: str) -> None:
     [
         ({}, "say whose ghost users"),
         ({"admin": "4711"}, "knows no user 4711"),
-        ({"admin": "x"}, "no admin id: x"),
+        ({"admin": "x"}, "not an admin id: x"),
         ({"instance": "9"}, "no active instance has the id 9"),
         ({"instance": "3"}, "no active instance has the id 3"),
         ({"instance": "x"}, "no instance id: x"),

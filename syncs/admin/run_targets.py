@@ -136,7 +136,7 @@ def _part(part: RunTarget, pages: Mapping[str, str], *, dry: bool) -> TargetRow:
 
 def _count(name: str, count: int | None, *, proposed: bool) -> SafeString:
     number = markup.number(count, "–")
-    would = proposed and count and name in run_report.WISHES
+    would = proposed and count and name in run_report.PROPOSALS
     return format_html("<span>would be {}</span>", number) if would else number
 
 

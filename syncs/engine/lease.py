@@ -138,7 +138,7 @@ def fence(session: psycopg.Connection[Any], sync: str, token: int) -> None:
 
 
 class Watch(Protocol):
-    """What a renewal's thread checks besides the lease."""
+    """What a renewal's thread checks in addition to the lease."""
 
     def pause(self) -> float:
         """Return the seconds until the next check at the latest."""

@@ -253,6 +253,6 @@ def test_a_cluster_that_cannot_live_is_not_started_in_a_rush(
     work = Supervisor(["true"])
     work.stopping = True
     for age in (1.0, 1.0, 1.0, 100.0, 1.0):
-        work._rest(age)
+        work._wait(age)
         pauses.append(work._pause)
     assert pauses == [1.0, 2.0, 4.0, 0.0, 1.0]

@@ -12,8 +12,8 @@ _IN_SINGLE = str.maketrans({"'": "'\\''"})
 
 
 def line(arguments: str) -> str:
-    """Return the line for a shell; default: `python manage.py …` (RAINBO_MANAGE)."""
-    manage: str = settings.RAINBO_MANAGE
+    """Return the line for a shell; default: `python manage.py …` (RAINBO_MANAGE_COMMAND)."""
+    manage: str = settings.RAINBO_MANAGE_COMMAND
     before, place, after = manage.partition("{}")
     if not place:
         return f"{manage} {arguments}"

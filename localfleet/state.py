@@ -66,7 +66,7 @@ class State:
     def environment(self, outside: Mapping[str, str] = os.environ) -> dict[str, str]:
         """RAINBO's settings, and of the outside what doesn't concern RAINBO or PostgreSQL."""
         kept = {name: value for name, value in outside.items() if not name.startswith(FOREIGN)}
-        return kept | self.settings | {"RAINBO_MANAGE": self.manage}
+        return kept | self.settings | {"RAINBO_MANAGE_COMMAND": self.manage}
 
     @property
     def manage(self) -> str:

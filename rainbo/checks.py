@@ -143,10 +143,10 @@ def lease(**_: object) -> Iterator[CheckMessage]:
 
 @register()
 def worker_silence(**_: object) -> Iterator[CheckMessage]:
-    beat, silence = settings.RAINBO_BEAT, settings.RAINBO_WORKER_SILENCE
+    beat, silence = settings.RAINBO_HEARTBEAT_INTERVAL, settings.RAINBO_HEARTBEAT_TIMEOUT
     if beat * 3 > silence:
         yield Error(
-            f"RAINBO_BEAT is {beat} s and RAINBO_WORKER_SILENCE is {silence} s.",
+            f"RAINBO_HEARTBEAT_INTERVAL is {beat} s and RAINBO_HEARTBEAT_TIMEOUT is {silence} s.",
             hint="Two signs of life must be able to get lost: send at least three in that time.",
             id="rainbo.E011",
         )

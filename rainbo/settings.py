@@ -126,7 +126,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 # Signing in: who fails too often waits, and a second factor can be demanded
-RAINBO_LOGIN_TRIES = env.integer("RAINBO_LOGIN_TRIES", 5, 1, 100)
+RAINBO_LOGIN_ATTEMPTS = env.integer("RAINBO_LOGIN_ATTEMPTS", 5, 1, 100)
 RAINBO_LOGIN_LOCK_MINUTES = env.integer("RAINBO_LOGIN_LOCK_MINUTES", 15, 1, 24 * 60)
 RAINBO_REQUIRE_MFA = env.names("RAINBO_REQUIRE_MFA")
 AUTHENTICATION_BACKENDS = [
@@ -135,7 +135,7 @@ AUTHENTICATION_BACKENDS = [
 ]
 AXES_HANDLER = "rainbo.auth.lockout.LockHandler"
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"], ["ip_address"]]
-AXES_FAILURE_LIMIT = RAINBO_LOGIN_TRIES
+AXES_FAILURE_LIMIT = RAINBO_LOGIN_ATTEMPTS
 AXES_COOLOFF_TIME = timedelta(minutes=RAINBO_LOGIN_LOCK_MINUTES)
 AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
@@ -243,10 +243,10 @@ Q_CLUSTER = {
 }
 
 # Workers are watched: a sign of life goes through the queue and comes back through a worker.
-RAINBO_BEAT = env.integer("RAINBO_BEAT", 60, 1, 60 * 60)
-RAINBO_WORKER_SILENCE = env.integer("RAINBO_WORKER_SILENCE", 180, 3, DAY)
+RAINBO_HEARTBEAT_INTERVAL = env.integer("RAINBO_HEARTBEAT_INTERVAL", 60, 1, 60 * 60)
+RAINBO_HEARTBEAT_TIMEOUT = env.integer("RAINBO_HEARTBEAT_TIMEOUT", 180, 3, DAY)
 RAINBO_CLUSTER = env.text("RAINBO_CLUSTER", "")
-RAINBO_QUEUE_PATIENCE = env.integer("RAINBO_QUEUE_PATIENCE", 300, 3, DAY)
+RAINBO_QUEUE_MAX_WAIT = env.integer("RAINBO_QUEUE_MAX_WAIT", 300, 3, DAY)
 
 # The rhythms that syncs get when their schedules are first created, in UTC
 RAINBO_SCHEDULES = env.pairs("RAINBO_SCHEDULES", "user_routing=*/5 * * * *; ghost_users=0 3 * * *")
@@ -258,7 +258,7 @@ RAINBO_STATEMENT_TIMEOUT = env.integer("RAINBO_STATEMENT_TIMEOUT", 120, 1, DAY)
 RAINBO_INSTANCE_LIMIT = env.integer("RAINBO_INSTANCE_LIMIT", 300, 1, DAY)
 
 # What commands and pages print for a person to run
-RAINBO_MANAGE = env.text("RAINBO_MANAGE", "python manage.py")
+RAINBO_MANAGE_COMMAND = env.text("RAINBO_MANAGE_COMMAND", "python manage.py")
 
 # Leases and freshness
 RAINBO_LEASE_TTL = env.integer("RAINBO_LEASE_TTL", 60, 3, 60 * 60)

@@ -90,7 +90,7 @@ def enqueue_overdue() -> None:
 
     Runs of commands are skipped: their own process executes them.
     """
-    overlooked = Now() - timedelta(seconds=settings.RAINBO_BEAT)
+    overlooked = Now() - timedelta(seconds=settings.RAINBO_HEARTBEAT_INTERVAL)
     queued = SyncRun.objects.filter(state=RunState.QUEUED).exclude(trigger=Trigger.COMMAND)
     due = Q(not_before=None, created_at__lt=overlooked) | Q(not_before__lte=Now())
     for record in queued.filter(due).order_by("pk"):

@@ -75,7 +75,7 @@ def refuse(request: HttpRequest, _: Any = None, credentials: Any = None) -> Http
         "title": "Sign-in is locked",
         "until": until,
         "minutes": math.ceil(seconds / 60),
-        "tries": settings.RAINBO_LOGIN_TRIES,
+        "tries": settings.RAINBO_LOGIN_ATTEMPTS,
     }
     answer = render(request, "rainbo/locked_out.html", context, status=429)
     answer["Retry-After"], answer["Cache-Control"] = str(seconds), "no-store"

@@ -63,7 +63,7 @@ def parts(request: HttpRequest) -> dict[str, Any]:
     status = queries.status(now) if sees_runs else None
     worker = queries.worker_state() if sees_runs else None
     fleet = overview.read() if sees_fleet else None
-    silence = timedelta(seconds=settings.RAINBO_WORKER_SILENCE)
+    silence = timedelta(seconds=settings.RAINBO_HEARTBEAT_TIMEOUT)
     judged = verdict.judge(verdict.DashboardFacts(now, status, worker, fleet, silence))
     context: dict[str, Any] = {
         "now": now,

@@ -53,7 +53,7 @@ def take_abandoned() -> Iterator[tuple[str, datetime]]:
     the caller wrote. Dropping the others loses nothing: a queued run is found without its task,
     and a heartbeat that late would prove nothing.
     """
-    before = database_now() - timedelta(seconds=settings.RAINBO_BEAT)
+    before = database_now() - timedelta(seconds=settings.RAINBO_HEARTBEAT_INTERVAL)
     old = OrmQ.objects.filter(lock__lt=before).order_by("pk")
     for pk in old.values_list("pk", flat=True)[:MOST]:
         with transaction.atomic():
@@ -86,7 +86,7 @@ def _latest(row: Schedule, now: datetime) -> datetime:
 
 
 def _interval() -> timedelta:
-    return timedelta(seconds=settings.RAINBO_BEAT)
+    return timedelta(seconds=settings.RAINBO_HEARTBEAT_INTERVAL)
 
 
 def _has_run(row: Schedule, slot: datetime) -> bool:

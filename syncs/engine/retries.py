@@ -87,7 +87,9 @@ def _time(run: SyncRun, now: datetime, *, postponed: bool) -> datetime | None:
     tried = max(run.attempt - skipped, 1)
     delays = settings.RAINBO_RETRY_SECONDS
     if postponed:
-        seconds = settings.RAINBO_BEAT * POSTPONED_BY[min(skipped, len(POSTPONED_BY)) - 1]
+        seconds = (
+            settings.RAINBO_HEARTBEAT_INTERVAL * POSTPONED_BY[min(skipped, len(POSTPONED_BY)) - 1]
+        )
     elif tried <= len(delays):
         seconds = delays[tried - 1]
     else:

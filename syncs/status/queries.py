@@ -242,7 +242,7 @@ class _Known:
 
 
 def _awaited(planned: dict[str, list[Planned]], now: datetime) -> datetime | None:
-    due = now - timedelta(seconds=settings.RAINBO_WORKER_SILENCE)
+    due = now - timedelta(seconds=settings.RAINBO_HEARTBEAT_TIMEOUT)
     crons = {plan.cron for plans in planned.values() for plan in plans if not plan.off}
     return max((crontab.previous_slot(cron, due) for cron in crons), default=None)
 

@@ -77,7 +77,9 @@ def _heartbeat_problem(heartbeat: datetime | None, now: datetime) -> str:
 
 
 def _is_past(heartbeat: datetime | None, now: datetime) -> bool:
-    return heartbeat is None or now - heartbeat > timedelta(seconds=settings.RAINBO_WORKER_SILENCE)
+    return heartbeat is None or now - heartbeat > timedelta(
+        seconds=settings.RAINBO_HEARTBEAT_TIMEOUT
+    )
 
 
 def _queue_problem(since: datetime | None, now: datetime) -> str:
@@ -100,5 +102,5 @@ def _schedule_problem(since: datetime | None, now: datetime) -> str:
 
 def _too_long(since: datetime | None, now: datetime) -> timedelta | None:
     waited = None if since is None else now - since
-    max_wait = timedelta(seconds=settings.RAINBO_QUEUE_PATIENCE)
+    max_wait = timedelta(seconds=settings.RAINBO_QUEUE_MAX_WAIT)
     return waited if waited is not None and waited > max_wait else None

@@ -28,7 +28,7 @@ _HEARTBEATS = """
 
 def request(place: str, session: int) -> None:
     """Request a heartbeat of the cluster whose processes form this session."""
-    until = database_now() + timedelta(seconds=settings.RAINBO_BEAT)
+    until = database_now() + timedelta(seconds=settings.RAINBO_HEARTBEAT_INTERVAL)
     async_task(ANSWER_HEARTBEAT, place, session, until.isoformat())
 
 
@@ -56,4 +56,4 @@ def request_maintenance_each_interval() -> None:
                 async_task(MAINTAIN)
             except Error:  # RAINBO's own database is down: the workers wait for it too
                 connection.close()
-            cluster.join(settings.RAINBO_BEAT)
+            cluster.join(settings.RAINBO_HEARTBEAT_INTERVAL)

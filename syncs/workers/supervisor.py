@@ -77,7 +77,7 @@ class Supervisor:
 
     def _wait(self, age: float) -> None:
         """Wait longer each time before restarting a cluster that ends at once."""
-        longest = settings.RAINBO_WORKER_SILENCE / 6
+        longest = settings.RAINBO_HEARTBEAT_TIMEOUT / 6
         self._pause = 0.0 if age > longest else min(max(1.0, 2 * self._pause), longest)
         until = time.monotonic() + self._pause
         while time.monotonic() < until and not self.stopping:
@@ -114,7 +114,7 @@ class Watched:
             connection.close()
             self._last_heartbeat = now
         elapsed = now - self._last_heartbeat
-        if elapsed > settings.RAINBO_WORKER_SILENCE:
+        if elapsed > settings.RAINBO_HEARTBEAT_TIMEOUT:
             return f"no heartbeat from the workers for {elapsed:.0f} s"
         return ""
 
@@ -126,7 +126,7 @@ class Watched:
         latest = heartbeat.latest(self.cluster.place, self.cluster.pids())
         if latest != self._latest and latest is not None:
             self._latest, self._last_heartbeat = latest, now
-        if now - self._requested > settings.RAINBO_BEAT:
+        if now - self._requested > settings.RAINBO_HEARTBEAT_INTERVAL:
             self._requested = now
             heartbeat.request(self.cluster.place, self.cluster.session)
 

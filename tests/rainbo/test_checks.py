@@ -111,7 +111,7 @@ def test_the_lease_must_survive_two_failed_renewals(
 def test_the_workers_silence_outlasts_two_lost_beats(
     settings: Settings, beat: int, fine: bool
 ) -> None:
-    settings.RAINBO_BEAT, settings.RAINBO_WORKER_SILENCE = beat, 180
+    settings.RAINBO_HEARTBEAT_INTERVAL, settings.RAINBO_HEARTBEAT_TIMEOUT = beat, 180
     assert ids(checks.worker_silence()) == ([] if fine else ["rainbo.E011"])
 
 

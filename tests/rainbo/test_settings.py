@@ -104,7 +104,7 @@ def test_the_own_database_takes_its_ca(load: Load, tmp_path: Path) -> None:
         ("RAINBO_SOURCE_SQL", "/nowhere/sql"),
         ("RAINBO_FLEET_THREADS", "0"),
         ("RAINBO_LEASE_TTL", "60s"),
-        ("RAINBO_LOGIN_TRIES", "0"),
+        ("RAINBO_LOGIN_ATTEMPTS", "0"),
         ("RAINBO_LOGIN_LOCK_MINUTES", "1.5"),
         ("RAINBO_SESSION_IDLE_MINUTES", "never"),
         ("RAINBO_GRACE_PERCENT", "-1"),

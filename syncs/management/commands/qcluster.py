@@ -32,4 +32,6 @@ def _limit_lock_waits() -> None:
     """Set a lock timeout: an idle session that locks one schedule must not stop them all."""
     chosen = connection.settings_dict["OPTIONS"]
     if "options" in chosen:
-        chosen["options"] += f" -c lock_timeout={settings.RAINBO_BEAT * 500}"  # half an interval
+        chosen["options"] += (
+            f" -c lock_timeout={settings.RAINBO_HEARTBEAT_INTERVAL * 500}"  # half an interval
+        )

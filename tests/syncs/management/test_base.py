@@ -159,7 +159,7 @@ def test_what_is_held_beside_a_success_is_no_failure_to_retry(
 def test_commands_are_told_as_this_place_starts_them(
     make_sync: Make, capsys: pytest.CaptureFixture[str], settings: Any
 ) -> None:
-    settings.RAINBO_MANAGE = 'make manage CMD="{}"'
+    settings.RAINBO_MANAGE_COMMAND = 'make manage CMD="{}"'
     make_sync(settling(TargetState.FAILED))
     call()
     pk = SyncRun.objects.get().pk

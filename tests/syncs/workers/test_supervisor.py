@@ -111,7 +111,7 @@ def test_a_main_process_that_ended_is_a_problem(start: Callable[[list[str]], Clu
 def test_a_missing_heartbeat_is_a_problem_until_the_next_one(
     start: Callable[[list[str]], Cluster], settings: Settings
 ) -> None:
-    settings.RAINBO_WORKER_SILENCE = 0
+    settings.RAINBO_HEARTBEAT_TIMEOUT = 0
     watched = Watched(start(SLEEP))
     Heartbeat.objects.create(worker=f"{watched.cluster.place}:{watched.cluster.session}", at=Now())
     assert watched.check() == ""
@@ -123,7 +123,7 @@ def test_a_missing_heartbeat_is_a_problem_until_the_next_one(
 def test_the_beat_of_another_cluster_is_no_sign(
     start: Callable[[list[str]], Cluster], settings: Settings
 ) -> None:
-    settings.RAINBO_WORKER_SILENCE = 0
+    settings.RAINBO_HEARTBEAT_TIMEOUT = 0
     watched = Watched(start(SLEEP))
     pid, where = watched.cluster.session, watched.cluster.place
     for other in (
@@ -149,7 +149,7 @@ def test_each_cluster_calls_itself_by_a_name_of_its_own(
 def test_a_renewed_lease_is_a_sign(
     start: Callable[[list[str]], Cluster], settings: Settings
 ) -> None:
-    settings.RAINBO_WORKER_SILENCE = 0
+    settings.RAINBO_HEARTBEAT_TIMEOUT = 0
     watched = Watched(start(SLEEP))
     record = SyncRun.objects.create(
         sync="probe",
@@ -166,7 +166,7 @@ def test_a_renewed_lease_is_a_sign(
 def test_no_cluster_is_judged_while_the_database_is_away(
     start: Callable[[list[str]], Cluster], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.RAINBO_WORKER_SILENCE = 0
+    settings.RAINBO_HEARTBEAT_TIMEOUT = 0
     watched = Watched(start(SLEEP))
 
     def away(*_: object) -> None:
@@ -186,7 +186,7 @@ def test_beats_go_out_at_their_pace(
     task = SignedPackage.loads(OrmQ.objects.get().payload)
     assert task["func"] == tasks.ANSWER_HEARTBEAT
     assert task["args"][:2] == (watched.cluster.place, watched.cluster.session)
-    settings.RAINBO_BEAT = 0
+    settings.RAINBO_HEARTBEAT_INTERVAL = 0
     watched.check()
     assert OrmQ.objects.count() == 2
 

@@ -161,7 +161,7 @@ def test_a_run_that_schedule_run_has_in_hand_excuses_no_worker() -> None:
 
 
 def test_patience_is_a_setting(settings: object) -> None:
-    settings.RAINBO_WORKER_SILENCE = 30  # type: ignore[attr-defined]
+    settings.RAINBO_HEARTBEAT_TIMEOUT = 30  # type: ignore[attr-defined]
     beat(MINUTE)
     assert health()[0] == 1
 

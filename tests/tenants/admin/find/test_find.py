@@ -260,7 +260,7 @@ def test_the_fleet_is_asked_for_what_was_found(admin_client: Client) -> None:
 def test_the_command_is_safe_to_paste(
     admin_client: Client, settings: Any, tmp_path: Path, manage: str, email: str
 ) -> None:
-    settings.RAINBO_MANAGE = manage
+    settings.RAINBO_MANAGE_COMMAND = manage
     command = admin_client.get(PAGE, {"q": email}).context["live_command"]
     script = f'make() {{ printf %s "${{2#CMD=}}"; }}; x() {{ printf %s "$3"; }}; {command}'
     done = run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)

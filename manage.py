@@ -13,16 +13,17 @@ logger = logging.getLogger("rainbo.manage")
 
 
 def main(argv: list[str]) -> None:
-    """Runs a management command.
+    """Run a management command.
 
-    A foreseen failure is one sentence on stderr, with its traceback at log level DEBUG or by
-    --traceback; any other is logged with its traceback. Both are raised: 2 after wrong usage, 1.
+    An expected failure is one sentence on stderr; its traceback is logged at level DEBUG or with
+    --traceback. Any other failure is logged with its traceback. Exits with 2 after wrong usage,
+    with 1 after any other failure.
     """
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rainbo.settings")
     name = " ".join(argv[1:2])
     try:
         execute_from_command_line(argv)
-    except BrokenPipeError:  # whoever read the output, such as `head`, has enough
+    except BrokenPipeError:  # the reader of the output, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except Exception as error:

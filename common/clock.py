@@ -1,4 +1,4 @@
-"""The time by which everything is judged: servers whose clocks differ agree on it."""
+"""The database's time, so that servers whose clocks differ agree."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db import connection
 
 
 def database_now() -> datetime:
-    """The clock of RAINBO's own database."""
+    """Return the current time of RAINBO's own database."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
         now: datetime = cursor.fetchone()[0]

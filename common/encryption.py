@@ -1,8 +1,8 @@
-"""Passwords of instances at rest: sealed with Fernet, bound to their row and their settings.
+"""Passwords at rest: encrypted with Fernet, bound to their row and connection settings.
 
-A sealed password opens only for the row, host, port, user, CA and login method that it was
-entered for, and for an ssl mode at least as strong: whoever points an instance somewhere else
-must know the password.
+An encrypted password can only be decrypted for the row, host, port, user, CA and authentication
+method that it was entered for, and for an ssl mode at least as strong: to point an instance to
+another server, you have to know the password.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class CredentialError(RainboError):
 
 @dataclass(frozen=True)
 class Binding:
-    """What a sealed password is good for: a row, its settings, and the weakest ssl mode."""
+    """What an encrypted password is valid for: a row, its settings, and the weakest ssl mode."""
 
     row: str
     settings: tuple[str, ...]
@@ -35,7 +35,7 @@ class Binding:
 
 
 class Encrypted:
-    """Ciphertext that shows itself to nobody by accident."""
+    """Ciphertext that is never printed by accident."""
 
     __slots__ = ("token",)
 
@@ -43,7 +43,7 @@ class Encrypted:
         self.token = token
 
     def __repr__(self) -> str:
-        return "Sealed(…)"
+        return "Encrypted(…)"
 
     __str__ = __repr__
 
@@ -55,10 +55,10 @@ class Encrypted:
 
 
 def encrypt(password: str, binding: Binding) -> Encrypted:
-    """Raises UsageError for a password that no server takes."""
+    """Encrypt a password. Raises UsageError for one that no server accepts."""
     if "\0" in password or any("\ud800" <= character <= "\udfff" for character in password):
         raise UsageError(
-            "the password has a character that no server takes (NUL, or bytes that are not "
+            "the password has a character that no server accepts (NUL, or bytes that are not "
             "UTF-8): enter it as text"
         )
     content = {
@@ -70,12 +70,12 @@ def encrypt(password: str, binding: Binding) -> Encrypted:
     return Encrypted(_fernet().encrypt(json.dumps(content).encode()).decode())
 
 
-def decrypt(sealed: object, binding: Binding, owner: str) -> str:
-    """Open a sealed password; `owner` names the row in errors. Raises CredentialError."""
-    if not isinstance(sealed, Encrypted) or not sealed.token:
+def decrypt(encrypted: object, binding: Binding, owner: str) -> str:
+    """Decrypt a password; `owner` names the row in errors. Raises CredentialError."""
+    if not isinstance(encrypted, Encrypted) or not encrypted.token:
         raise CredentialError(f"{owner} has no password: enter it")
     try:
-        content = json.loads(_fernet().decrypt(sealed.token.encode()))
+        content = json.loads(_fernet().decrypt(encrypted.token.encode()))
     except (InvalidToken, ValueError):
         raise CredentialError(
             f"the stored password of {owner} can't be decrypted: it was altered, or its key is "
@@ -88,18 +88,18 @@ def decrypt(sealed: object, binding: Binding, owner: str) -> str:
     if tuple(content["settings"]) != binding.settings or binding.strength < content["strength"]:
         raise CredentialError(
             f"the stored password of {owner} was entered for other connection settings "
-            "(host, port, user, CA, login method or a stronger ssl mode): enter it again"
+            "(host, port, user, CA, authentication method or a stronger ssl mode): enter it again"
         )
     return str(content["password"])
 
 
-def rotate(sealed: Encrypted) -> Encrypted:
-    """The same secret under the newest key. Raises InvalidToken when no key opens it."""
-    return Encrypted(_fernet().rotate(sealed.token.encode()).decode())
+def rotate(encrypted: Encrypted) -> Encrypted:
+    """Re-encrypt a secret with the newest key. Raises InvalidToken if no key decrypts it."""
+    return Encrypted(_fernet().rotate(encrypted.token.encode()).decode())
 
 
 class EncryptedField(models.TextField[Any, Any]):
-    """Stores a `Sealed`; refuses anything else, so that no clear text can reach the table."""
+    """Stores an `Encrypted`; rejects anything else, so that no clear text reaches the table."""
 
     def from_db_value(self, value: str | None, *_: object) -> Encrypted | None:
         return None if value is None else Encrypted(value)
@@ -107,11 +107,11 @@ class EncryptedField(models.TextField[Any, Any]):
     def to_python(self, value: object) -> Encrypted | None:
         if value is None or isinstance(value, Encrypted):
             return value
-        raise TypeError("a sealed field takes a Sealed: use set_password()")
+        raise TypeError("an EncryptedField takes an Encrypted: use set_password()")
 
     def get_prep_value(self, value: object) -> str | None:
-        sealed = self.to_python(value)
-        return None if sealed is None else sealed.token
+        encrypted = self.to_python(value)
+        return None if encrypted is None else encrypted.token
 
     def value_to_string(self, _: models.Model) -> str:
         return ""

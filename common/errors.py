@@ -7,7 +7,7 @@ class RainboError(Exception):
     """RAINBO could not do what was asked."""
 
     kind = "failed"
-    passing = False
+    transient = False  # whether the cause can go away by itself
 
     def __init__(self, message: str = "") -> None:
         # It is printed, stored and shown, whatever it was made from.
@@ -15,6 +15,6 @@ class RainboError(Exception):
 
 
 class UsageError(RainboError):
-    """The request makes no sense as it stands."""
+    """The request is invalid."""
 
     kind = "usage"

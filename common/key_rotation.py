@@ -1,4 +1,4 @@
-"""Seals every stored secret anew under the newest key, while everything runs."""
+"""Re-encrypts all stored secrets with the newest key; nothing has to be stopped."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from common import encryption
 
 @dataclass(frozen=True)
 class Rotation:
-    """How many rows were sealed anew, and those whose secret no key opens."""
+    """How many secrets were re-encrypted, and the rows whose secret no key decrypts."""
 
     renewed: int
     lost: tuple[str, ...]
 
 
-_sealed: list[tuple[Any, str]] = []
+_fields: list[tuple[Any, str]] = []
 
 
 def register(model: Any, field: str) -> None:
-    """Take part: a room registers each field that it seals. Once more does no harm."""
-    if (model, field) not in _sealed:
-        _sealed.append((model, field))
+    """Register an encrypted field for rotation; registering it again does no harm."""
+    if (model, field) not in _fields:
+        _fields.append((model, field))
 
 
 def rotate_all() -> Rotation:
+    """Re-encrypt the secrets of all registered fields."""
     renewed, lost = 0, []
-    for model, field in _sealed:
+    for model, field in _fields:
         for pk in model.objects.order_by("pk").values_list("pk", flat=True):
             rows = model.objects.filter(pk=pk)
             try:
@@ -41,12 +42,12 @@ def rotate_all() -> Rotation:
 
 
 def _rotate(rows: QuerySet[Any], field: str) -> bool:
-    """Rotate one row; a secret that somebody changes meanwhile stays, and is rotated then.
+    """Rotate one row; a secret that is changed meanwhile is kept and rotated next.
 
-    Raises InvalidToken when no key opens it. False when the row was deleted meanwhile.
+    Raises InvalidToken if no key decrypts it. Returns False if the row was deleted meanwhile.
     """
     while (stored := rows.values_list(field, flat=True).first()) is not None:
-        sealed = encryption.rotate(stored)
-        if rows.filter(**{field: stored}).update(**{field: sealed}):
+        encrypted = encryption.rotate(stored)
+        if rows.filter(**{field: stored}).update(**{field: encrypted}):
             return True
     return False

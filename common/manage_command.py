@@ -1,4 +1,4 @@
-"""How a person here starts a management command."""
+"""The command line of a management command, as users of this installation start it."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import shlex
 
 from django.conf import settings
 
-# What a shell reads within double quotes; the history of an interactive one knows no backslash.
+# Escaped within double quotes; an interactive shell's history expansion ignores backslashes.
 _IN_DOUBLE = str.maketrans({sign: f"\\{sign}" for sign in '\\$`"'} | {"!": "\"'!'\""})
 _IN_SINGLE = str.maketrans({"'": "'\\''"})
 
 
-def line(words: str) -> str:
-    """The line for a shell: `python manage.py …` unless RAINBO_MANAGE_COMMAND says otherwise."""
+def line(arguments: str) -> str:
+    """Return the line for a shell; default: `python manage.py …` (RAINBO_MANAGE_COMMAND)."""
     manage: str = settings.RAINBO_MANAGE_COMMAND
     before, place, after = manage.partition("{}")
     if not place:
-        return f"{manage} {words}"
+        return f"{manage} {arguments}"
     if before.count('"') % 2:
-        words = words.translate(_IN_DOUBLE)
+        arguments = arguments.translate(_IN_DOUBLE)
     elif before.count("'") % 2:
-        words = words.translate(_IN_SINGLE)
-    return f"{before}{words}{after}"
+        arguments = arguments.translate(_IN_SINGLE)
+    return f"{before}{arguments}{after}"
 
 
 def term(text: str) -> str:
-    """A word of somebody else's choice, to stand last: never an option, never a command."""
+    """Quote a foreign argument that comes last, so that it is never an option or a command."""
     return f"{'-- ' if text.startswith('-') else ''}{shlex.quote(text)}"

@@ -1,4 +1,4 @@
-"""The errors a person reads: what happened, where, and what to do."""
+"""The engine's errors; each says what happened, where, and what to do."""
 
 import psycopg
 
@@ -15,30 +15,30 @@ class ConnectionFailed(SourceError):
     """The server could not be reached, or the connection broke."""
 
     kind = "connection"
-    passing = True
+    transient = True
 
 
 class OwnDatabaseFailed(RainboError):
     """RAINBO's own database failed."""
 
     kind = "own database"
-    passing = True
+    transient = True
 
 
 class SourceTimeout(SourceError):
     """The server did not answer in time."""
 
     kind = "timeout"
-    passing = True
+    transient = True
 
 
-class LoginRefused(SourceError):
-    """The server refused the login."""
+class LoginRejected(SourceError):
+    """The server rejected the login."""
 
     kind = "login"
 
 
-class TlsRefused(SourceError):
+class TlsFailed(SourceError):
     """The server can't prove who it is, or does not encrypt."""
 
     kind = "tls"
@@ -51,14 +51,14 @@ class ContractBroken(SourceError):
 
 
 class Conflict(SourceError):
-    """The server aborted the transaction because of others; a retry can pass."""
+    """The server aborted the transaction because of another one; a retry can succeed."""
 
     kind = "conflict"
-    passing = True
+    transient = True
 
 
 class WrongIdentity(SourceError):
-    """The server is not the one that was remembered."""
+    """The server is not the one that was registered."""
 
     kind = "identity"
 
@@ -77,11 +77,11 @@ class LeaseLost(RainboError):
     """The lease went to another run; nothing was published."""
 
     kind = "lost"
-    passing = True
+    transient = True
 
 
 class Cancelled(RainboError):
-    """A person asked for the end of the run; nothing was published after that."""
+    """A user cancelled the run; nothing was published after that."""
 
     kind = "cancelled"
 
@@ -90,30 +90,30 @@ class OverLimit(RainboError):
     """The run took too long and was stopped; nothing was published after that."""
 
     kind = "limit"
-    passing = True
+    transient = True
 
 
 class NotEqual(RainboError):
-    """The cache would not have equalled its source; nothing was published."""
+    """The cache would have differed from its source; nothing was published."""
 
     kind = "proof"
 
 
-# What PostgreSQL says of rows that it can't take; nothing is wrong with the server itself.
-ROWS_REFUSED = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
+# Raised by PostgreSQL for rows that it can't store; the server itself is fine.
+ROWS_REJECTED = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
 
 
-class RowsRefused(SourceError):
-    """RAINBO's own database could not take the source's rows."""
+class RowsRejected(SourceError):
+    """RAINBO's own database could not store the source's rows."""
 
     kind = "rows"
 
 
-def refusal(error: RainboError | psycopg.Error) -> RainboError:
-    """The error that a person reads when a source's rows were not taken."""
+def rows_error(error: RainboError | psycopg.Error) -> RainboError:
+    """Return the error to report when a source's rows could not be stored."""
     if isinstance(error, RainboError):
         return error
-    words = error.diag.message_primary or str(error).partition("\n")[0]
-    return RowsRefused(
-        f"RAINBO's own database could not take its rows: {words}; nothing of them is used"
+    message = error.diag.message_primary or str(error).partition("\n")[0]
+    return RowsRejected(
+        f"RAINBO's own database could not store its rows: {message}; none of them is used"
     )

@@ -1,4 +1,4 @@
-"""What the engine remembers: runs, leases, confirmations, and what was withheld or held."""
+"""The engine's tables: runs, leases, confirmations, withheld and held rows."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class SyncRun(models.Model):
     discarded_at = models.DateTimeField(
         null=True, blank=True, help_text="when a person refused what it holds"
     )
-    # By the database, too: servers of the former version insert runs while this one comes.
+    # Database defaults too: servers of the previous version insert runs during an upgrade.
     discarded_by = models.CharField(max_length=150, blank=True, default="", db_default="")
     discard_reason = models.CharField(max_length=255, blank=True, default="", db_default="")
 
@@ -123,13 +123,13 @@ class SyncRun(models.Model):
 
     @property
     def purpose(self) -> str:
-        """What its sessions on instances are named after."""
+        """The name that its sessions on instances carry."""
         return f"{self.sync}/{self.pk}"
 
     def move(self, to: RunState, *, expect: tuple[RunState, ...], **fields: Any) -> bool:
-        """Change the state if it is still one of `expect`; tell whether it did.
+        """Change the state if it is still one of `expect`; return whether it was changed.
 
-        Either way the row is read again.
+        The row is read again in either case.
         """
         moved = SyncRun.objects.filter(pk=self.pk, state__in=expect).update(state=to, **fields)
         self.refresh_from_db()
@@ -239,7 +239,7 @@ class WithheldRow(models.Model):
 
 
 class HeldChange(models.Model):
-    """One change of the set that a guard refused to publish."""
+    """One change of the set that a guard held."""
 
     class Kind(models.TextChoices):
         REMOVED = "removed"
@@ -283,7 +283,7 @@ class BucketDigest(models.Model):
 
 
 class SyncSchedule(models.Model):
-    """What RAINBO keeps of a sync's schedule beside the row of django-q that fires."""
+    """What RAINBO stores of a sync's schedule, next to the row of django-q that fires."""
 
     schedule = models.OneToOneField(
         "django_q.Schedule", on_delete=models.CASCADE, related_name="sync_schedule"
@@ -312,18 +312,18 @@ class SyncSchedule(models.Model):
         return f"schedule of {self.sync}"
 
     def is_paused(self, now: datetime) -> bool:
-        """A pause ends by itself."""
+        """Whether the schedule is paused; a pause ends by itself."""
         return self.paused_until is not None and self.paused_until > now
 
     def rests(self, slot: datetime, now: datetime) -> bool:
-        """Whether a planned time passes without a run: one of a pause does also after its end."""
+        """Whether this slot is skipped; a slot within a pause is, even after the pause ended."""
         if self.paused_since is None or self.paused_until is None:
             return self.is_paused(now)
         return self.is_paused(now) or self.paused_since <= slot < self.paused_until
 
 
 class Heartbeat(models.Model):
-    """A sign of life that came through a worker."""
+    """A worker's last heartbeat."""
 
     worker = models.CharField(max_length=255, primary_key=True)
     at = models.DateTimeField()
@@ -333,7 +333,7 @@ class Heartbeat(models.Model):
 
 
 class WorkerEvent(models.Model):
-    """What the supervisor of a cluster of workers had to do, and why."""
+    """A restart of the workers by their supervisor, and why."""
 
     at = models.DateTimeField(db_default=Now())
     host = models.CharField(max_length=255)

@@ -1,7 +1,7 @@
-"""What the queue calls. It only rings: the runs are RAINBO's own records.
+"""The functions that the queue calls. A task only triggers: the runs are RAINBO's own records.
 
-A task may be delivered twice or never. Twice: a slot has one run, and a run that isn't queued
-is left as it is. Never: every scheduled task rings again for the runs that still wait.
+A task may be delivered twice or never. Twice does no harm: a slot has one run, and a run that
+isn't queued is left as it is. If never, every scheduled task enqueues overdue runs again.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ RUN_QUEUED = "syncs.tasks.run_queued"
 ANSWER_HEARTBEAT = "syncs.tasks.answer_heartbeat"
 MAINTAIN = "syncs.tasks.maintain"
 
-_BEAT = """
+_HEARTBEAT = """
     INSERT INTO syncs_heartbeat (worker, at) VALUES (%s, clock_timestamp())
         ON CONFLICT (worker) DO UPDATE SET at = excluded.at"""
 
 
 def run_slot(sync: str, slot: str | None = None) -> None:
-    """A schedule's task: run what is due of the sync. slot: the planned time in ISO format."""
+    """Run what is due of the sync: a schedule's task. slot: in ISO format."""
     housekeep()
     enqueue_overdue()
     if slot is None:
@@ -44,19 +44,19 @@ def run_slot(sync: str, slot: str | None = None) -> None:
 
 
 def run_queued(pk: int) -> None:
-    """The task of a run that waits: a retry, or what a page, the API or a signal requested."""
+    """Execute a queued run: a retry, or one that the console, the API or a signal requested."""
     record_heartbeat()
     record = SyncRun.objects.filter(pk=pk).first()
     if record is None or not slots.should_run(record):
         return
     record = runs.execute(record)
     if record.state == RunState.SKIPPED and record.trigger == Trigger.SIGNAL:
-        # What it should bring about may be younger than what the run that it met has seen.
+        # The run that was running may have read before the change that this one is for.
         runs.request(record.sync, Options.from_json(record.options), Trigger.SIGNAL, record.actor)
 
 
 def answer_heartbeat(place: str, session: int, until: str) -> None:
-    """The task: a worker of that cluster notes it, one of another hands it on for a while."""
+    """Record a heartbeat if this worker is of that cluster; otherwise requeue the request."""
     if (place, session) == (here(), os.getsid(0)):
         maintain()
         return
@@ -67,28 +67,28 @@ def answer_heartbeat(place: str, session: int, until: str) -> None:
 
 
 def maintain() -> None:
-    """What no planned time brings about: retries, lost runs, lost rings. Any worker does it."""
+    """Do what no schedule triggers: retries, lost runs, lost tasks. Any worker does it."""
     housekeep()
     enqueue_overdue()
     lost_triggers.retrigger()
 
 
 def housekeep(who: str = "") -> None:
-    """Note that this process works, bury lost runs, and keep the planned times in order."""
+    """Record a heartbeat, close lost runs and repair next run times."""
     record_heartbeat(who)
     lost_runs.close_lost_runs()
     slots.repair_next_runs()
 
 
 def enqueue(record: SyncRun) -> None:
-    """Tell the workers that a run waits. In a transaction, they hear of it at its commit."""
+    """Enqueue a run for the workers; in a transaction, they see it after the commit."""
     async_task(RUN_QUEUED, record.pk)
 
 
 def enqueue_overdue() -> None:
-    """Ring for runs whose time has come, and for those whose task was lost.
+    """Enqueue runs that are due, and those whose task was lost.
 
-    Runs of commands are left out: their own process executes them.
+    Runs of commands are skipped: their own process executes them.
     """
     overlooked = Now() - timedelta(seconds=settings.RAINBO_HEARTBEAT_INTERVAL)
     queued = SyncRun.objects.filter(state=RunState.QUEUED).exclude(trigger=Trigger.COMMAND)
@@ -98,6 +98,6 @@ def enqueue_overdue() -> None:
 
 
 def record_heartbeat(who: str = "") -> None:
-    """Note, by the database's clock, that this process does its work; who: instead of its id."""
+    """Record, by the database's clock, that this process works. who: replaces its id."""
     with connection.cursor() as cursor:
-        cursor.execute(_BEAT, [f"{here()}:{who or os.getpid()}"])
+        cursor.execute(_HEARTBEAT, [f"{here()}:{who or os.getpid()}"])

@@ -1,6 +1,6 @@
 """The fleet's own rows that `prune_runs` deletes: removals of routes.
 
-Tenants' changes and daily counts are their history; they stay.
+Tenants' changes and daily counts are their history and are kept.
 """
 
 from __future__ import annotations

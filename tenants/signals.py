@@ -1,10 +1,8 @@
-"""What follows at once from the end of something.
+"""Signal handlers for leavers and deleted instances.
 
-Sees admins leave: whoever loses the right to a ghost user loses it at once.
-
-Seen are single saves and deletions and every change of groups and permissions. An
-`update()` of many users at once sends no signal: the next sync finds those leavers. An instance
-that is deleted takes along what syncs proved of it.
+An admin that loses the permission loses the ghost users at once. Single saves and deletions and
+every change of groups and permissions are noticed. An `update()` of many users sends no signal:
+the next sync finds those leavers. With an instance, all that syncs proved of it is deleted.
 """
 
 from __future__ import annotations
@@ -37,7 +35,7 @@ def _members_changed(action: str, **_: object) -> None:
         _check_after_commit()
 
 
-def _instance_goes(instance: RdsInstance, **_: object) -> None:
+def _instance_deleted(instance: RdsInstance, **_: object) -> None:
     identity.forget_proofs(instance.pk)
 
 
@@ -48,4 +46,6 @@ for relation in (User.groups, User.user_permissions, Group.permissions):
     m2m_changed.connect(
         _members_changed, sender=relation.through, dispatch_uid=f"leavers by {relation.through}"
     )
-pre_delete.connect(_instance_goes, sender=RdsInstance, dispatch_uid="proofs of a deleted instance")
+pre_delete.connect(
+    _instance_deleted, sender=RdsInstance, dispatch_uid="proofs of a deleted instance"
+)

@@ -174,7 +174,7 @@ def _decided(record: SyncRun, holding: Sequence[RunTarget]) -> SafeString | str:
         return format_html("{} holds the same: look there.", link)
     if record.discarded_at:
         return f"{record.discarded_by} discarded them: {record.discard_reason}"
-    if other := held.acceptor_under_way(record):
+    if other := held.open_acceptor(record):
         return _acceptance(other, f"is to publish them and is {other.state}")
     if since := _published_since(record, holding):
         link = badges.run_link(since, f"Run {since}")

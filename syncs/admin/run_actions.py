@@ -54,7 +54,7 @@ def discard_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
             record(request, "run.discarded", run, before={"state": run.state}, after=after)
     except RainboError as error:
         return _refused(request, run, f"It is not discarded: {error}.")
-    messages.success(request, held.discarded_in_words(discarded))
+    messages.success(request, held.describe_discarded(discarded))
     return _page(run)
 
 

@@ -126,7 +126,7 @@ def options_in_words(record: SyncRun) -> str:
 
 def _only(sync: str, keys: tuple[str, ...]) -> str:
     try:
-        in_words = registry.get(sync).only_in_words
+        in_words = registry.get(sync).describe_only
     except UsageError:  # a sync that the code no longer knows
         in_words = None
     return in_words(keys) if in_words else ", ".join(keys)

@@ -120,21 +120,23 @@ def add_summaries(records: Sequence[Any]) -> None:
 
 
 def _part(part: RunTarget, pages: Mapping[str, str], *, dry: bool) -> TargetRow:
-    wished = dry or part.state == TargetState.HELD
+    proposed = dry or part.state == TargetState.HELD
     return TargetRow(
         key=part.target,
         label=linked(part, pages),
         is_waiting=part.state == TargetState.WAITING,
         state=markup.badge(part.state, TARGET_TONES[part.state]),
-        counts=tuple((n, _count(n, getattr(part, n), wished=wished)) for n in run_report.COUNTS),
+        counts=tuple(
+            (n, _count(n, getattr(part, n), proposed=proposed)) for n in run_report.COUNTS
+        ),
         seconds=markup.took(part.seconds),
         words="; ".join(filter(None, [part.note, part.error])),
     )
 
 
-def _count(name: str, count: int | None, *, wished: bool) -> SafeString:
+def _count(name: str, count: int | None, *, proposed: bool) -> SafeString:
     number = markup.number(count, "–")
-    would = wished and count and name in run_report.WISHES
+    would = proposed and count and name in run_report.PROPOSALS
     return format_html("<span>would be {}</span>", number) if would else number
 
 
@@ -153,7 +155,7 @@ def _summary(sums: dict[str, Sums], *, dry: bool) -> str:
         for name in run_report.COUNTS
         if told in sums and (count := sums[told].counts[name]) is not None
     }
-    counts = _counts(known, wished=dry or only_held)
+    counts = _counts(known, proposed=dry or only_held)
     if not known and not only_held and told in sums:
         counts.append(f"{sums[told].parts} {told}")
     few = [
@@ -167,12 +169,12 @@ def _summary(sums: dict[str, Sums], *, dry: bool) -> str:
     return f"dry run: {told_all}" if dry else told_all
 
 
-def _counts(known: dict[str, int], *, wished: bool) -> list[str]:
+def _counts(known: dict[str, int], *, proposed: bool) -> list[str]:
     words = [
-        run_report.count_in_words(name, count, wished=wished)
+        run_report.describe_count(name, count, proposed=proposed)
         for name, count in known.items()
         if count or name == "read"
     ]
     if known and not any(count for name, count in known.items() if name != "read"):
-        words.append("would change nothing" if wished else "changed nothing")
+        words.append("would change nothing" if proposed else "changed nothing")
     return words

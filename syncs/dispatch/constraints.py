@@ -1,4 +1,4 @@
-"""What the database refuses to store of schedules, and how it comes back when it was taken away."""
+"""The CHECK constraints on schedules, and how to restore one that is missing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib import import_module
 
 from django.db import connection, transaction
 
-PATIENCE = "5s"  # how long a restoration waits for those who write into the table
+LOCK_TIMEOUT = "5s"  # for sessions that write to the table while a constraint is restored
 
 _WRITTEN_IN = {
     "only_our_schedules": ("0002_only_our_schedules", "ADD"),
@@ -18,6 +18,7 @@ _WRITTEN_IN = {
 
 
 def missing() -> list[str]:
+    """Return the names of the constraints that the tables do not have."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT conname FROM pg_constraint WHERE conrelid IN "
@@ -28,13 +29,13 @@ def missing() -> list[str]:
 
 
 def restore(name: str) -> None:
-    """Put it back for what is written from now on; rows that are there stay as they are.
+    """Restore a constraint for new and changed rows; existing rows are not checked.
 
-    Raises DatabaseError when this role may not, or when the table is in use for too long.
+    Raises DatabaseError if the role has no privilege for it or the table stays locked for too long.
     """
     migration, written = _WRITTEN_IN[name]
     statement: str = getattr(import_module(f"syncs.migrations.{migration}"), written)
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [PATIENCE])
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         cursor.execute(f"{statement.rstrip()} NOT VALID")

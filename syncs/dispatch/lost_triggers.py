@@ -1,4 +1,4 @@
-"""Planned times that nobody has heard of: their task got lost, or nothing has rung for them."""
+"""Slots that no run exists for: their task was lost, or their schedule did not fire."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from syncs.models import SyncRun
 from syncs.schedules import crontab, store
 
 LONGEST = timedelta(days=1)
-MOST = 1_000  # rings that one call takes over
+MOST = 1_000  # tasks that one call takes over
 
 
 def retrigger() -> list[str]:
-    """Ring again for them. A ring too many does no harm: a slot has one run."""
-    rung = []
+    """Enqueue missed slots again. One task too many does no harm: a slot has one run."""
+    enqueued = []
     for sync, slot in missed_triggers():
         async_task(store.FUNCTION, sync, **{store.SLOT: slot.isoformat()})
-        rung.append(sync)
-    return rung
+        enqueued.append(sync)
+    return enqueued
 
 
 def missed_triggers() -> Iterator[tuple[str, datetime]]:
-    """The planned time of each sync that has no run, though it fired or should have.
+    """Yield the slot of each sync that has no run although it fired or should have fired.
 
-    It is given a while to come by itself. A row that no scheduler has moved on (all their clocks
-    are behind, or some session holds a row that they wait for) is moved on when the caller asks
-    for the next, together with what the caller wrote.
+    A slot is missed only after some time. A row that no scheduler advanced (all their clocks are
+    behind, or a session holds a lock that they wait for) is advanced when the caller asks for the
+    next one, in the same transaction as what the caller wrote.
     """
     now = database_now()
     rows = Schedule.objects.filter(func=store.FUNCTION, sync_schedule__isnull=False)
@@ -47,11 +47,11 @@ def missed_triggers() -> Iterator[tuple[str, datetime]]:
 
 
 def take_abandoned() -> Iterator[tuple[str, datetime]]:
-    """Take rings that no worker took within a beat; the syncs and planned times among them.
+    """Take tasks that no worker took within a heartbeat interval; yield the slots among them.
 
-    Each leaves the queue when the caller asks for the next, together with what the caller wrote.
-    Nothing is lost with the others: a run that waits is found without its ring, and a sign of
-    life that came so late would say nothing.
+    Each leaves the queue when the caller asks for the next one, in the same transaction as what
+    the caller wrote. Dropping the others loses nothing: a queued run is found without its task,
+    and a heartbeat that late would prove nothing.
     """
     before = database_now() - timedelta(seconds=settings.RAINBO_HEARTBEAT_INTERVAL)
     old = OrmQ.objects.filter(lock__lt=before).order_by("pk")
@@ -66,15 +66,15 @@ def take_abandoned() -> Iterator[tuple[str, datetime]]:
 
 
 def _overdue(row: Schedule, now: datetime) -> datetime | None:
-    """The time at which the row should have fired two beats ago or earlier."""
-    if row.next_run > now - 2 * _beat():
+    """Return the slot that should have fired at least two heartbeat intervals ago."""
+    if row.next_run > now - 2 * _interval():
         return None
     store.advance(row, crontab.next_slots(row.cron, now)[0])
     return None if _has_run(row, max(row.next_run, _latest(row, now))) else row.next_run
 
 
 def _lost(row: Schedule, now: datetime) -> datetime | None:
-    """The time at which it fired last, unless of a former rhythm or more than a day ago."""
+    """Return the last slot, unless it is of an earlier cron line or more than a day old."""
     slot = _latest(row, now)
     if row.next_run <= now or slot <= max(row.sync_schedule.planned_since, now - LONGEST):
         return None
@@ -82,10 +82,10 @@ def _lost(row: Schedule, now: datetime) -> datetime | None:
 
 
 def _latest(row: Schedule, now: datetime) -> datetime:
-    return crontab.previous_slot(row.cron, now - _beat())
+    return crontab.previous_slot(row.cron, now - _interval())
 
 
-def _beat() -> timedelta:
+def _interval() -> timedelta:
     return timedelta(seconds=settings.RAINBO_HEARTBEAT_INTERVAL)
 
 
@@ -94,11 +94,11 @@ def _has_run(row: Schedule, slot: datetime) -> bool:
 
 
 def _slot(row: OrmQ) -> tuple[str, datetime] | None:
-    """The sync and planned time that it was rung for; None for what rang for something else."""
+    """Return the sync and slot of a schedule's task; None for any other task."""
     try:
         task = SignedPackage.loads(row.payload)
     except (BadSignature, TypeError):
-        return None  # of a former SECRET_KEY: workers drop it too
+        return None  # signed with an old SECRET_KEY: workers drop it too
     slot = task["kwargs"].get(store.SLOT)
     if task["func"] != store.FUNCTION or slot is None:
         return None

@@ -1,4 +1,4 @@
-"""Makes the stored schedules agree with the syncs that the code knows."""
+"""Repairs the stored schedules so that they match the registered syncs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from syncs.schedules.store import FUNCTION, OFF, SLOT, UNLIMITED
 LONG_AGO = timedelta(days=31)
 MISSING, RESTORED = "this constraint on schedules was missing", "restored"
 
-# Times that Python can't read; _due_next_run brings each back.
+# Times that Python can't read; _due_next_run corrects each.
 _POSTPONE = """
     UPDATE django_q_schedule SET next_run = '2199-01-01+00'
      WHERE next_run < '0001-01-02+00' OR next_run >= '2200-01-01+00'"""
@@ -31,7 +31,7 @@ _POSTPONE = """
 
 @dataclass(frozen=True)
 class ScheduleIssue:
-    """What does not agree, and what reconciling does about it; nothing when a person must."""
+    """What is wrong with a schedule, and the remedy; empty if you have to fix it yourself."""
 
     subject: str
     wrong: str
@@ -41,32 +41,32 @@ class ScheduleIssue:
         return ": ".join(filter(None, [self.subject, self.wrong, self.remedy]))
 
 
-class _OnlyLooking(Exception):
-    """Ends the transaction of a look without leaving anything behind."""
+class _DryRun(Exception):
+    """Rolls back the transaction of a dry run."""
 
 
-def reconcile(*, only_look: bool = False) -> list[ScheduleIssue]:
-    """Mend what does not agree, and tell it; only_look: tell what would be mended.
+def reconcile(*, dry_run: bool = False) -> list[ScheduleIssue]:
+    """Repair the stored schedules and return what was wrong. dry_run: only return it.
 
-    One at a time, whoever calls it: others wait. What a person chose stays.
+    Concurrent calls wait for each other. Settings that a user chose are kept.
     """
     found: list[ScheduleIssue] = []
     try:
         with transaction.atomic():
             store.lock_setup()
-            found.extend(_mend_all())
-            if only_look:
+            found.extend(_repair_all())
+            if dry_run:
                 found.extend(
                     ScheduleIssue(name, MISSING, RESTORED) for name in constraints.missing()
                 )
-                raise _OnlyLooking
-            found.extend(_constraints())
-    except _OnlyLooking:
+                raise _DryRun
+            found.extend(_restore_constraints())
+    except _DryRun:
         pass
     return found
 
 
-def _mend_all() -> Iterator[ScheduleIssue]:
+def _repair_all() -> Iterator[ScheduleIssue]:
     by_sync: dict[str, list[Schedule]] = {}
     with connection.cursor() as cursor:
         cursor.execute(_POSTPONE)
@@ -80,15 +80,15 @@ def _mend_all() -> Iterator[ScheduleIssue]:
             by_sync.setdefault(sync.name, []).append(row)
     for sync in registry.all_syncs():
         rows = by_sync.get(sync.name, [])
-        yield from _one_of(sync, rows)
-        yield from _companion(sync, rows)
+        yield from _remove_duplicates(sync, rows)
+        yield from _create_missing(sync, rows)
 
 
 def _sync_of(row: Schedule) -> Sync | None:
-    """The sync that a row was meant for.
+    """Return the sync that a row belongs to.
 
-    That of what RAINBO keeps beside it; else by its arguments, or by its name when they are
-    broken. A row that calls anything else and that RAINBO does not know is for none.
+    Taken from its SyncSchedule; otherwise from its arguments, or from its name if they are
+    broken. A row that calls another function and has no SyncSchedule belongs to none.
     """
     known = {sync.name: sync for sync in registry.all_syncs()}
     kept = getattr(row, "sync_schedule", None)
@@ -120,7 +120,7 @@ def _repair(row: Schedule, sync: Sync) -> Iterator[ScheduleIssue]:
 
 
 def _due_fields(row: Schedule, sync: Sync) -> Iterator[tuple[str, Any]]:
-    """What the fields of a sync's row must be. What is already good enough stays as it is."""
+    """Yield what the fields of a sync's row must be; valid values are kept."""
     cron = row.cron if crontab.is_valid(row.cron or "") else default_cron(sync)
     yield "func", FUNCTION
     yield "args", repr((sync.name,))
@@ -135,9 +135,10 @@ def _due_fields(row: Schedule, sync: Sync) -> Iterator[tuple[str, Any]]:
 
 
 def _due_next_run(stored: datetime | None, cron: str) -> datetime:
-    """None would never fire, and a time after the next planned one would leave that one out.
+    """Return the time at which the row has to fire next.
 
-    From a time long ago django-q would count every one since, for hours and with all rows locked.
+    None would never fire, and a time after the next slot would skip that one. From a time long
+    ago django-q would count every slot since, for hours and with all rows locked.
     """
     now = database_now()
     following = crontab.next_slots(cron, now)[0]
@@ -146,31 +147,32 @@ def _due_next_run(stored: datetime | None, cron: str) -> datetime:
     return stored if stored > now - LONG_AGO else max(stored, crontab.previous_slot(cron, now))
 
 
-def _one_of(sync: Sync, rows: list[Schedule]) -> Iterator[ScheduleIssue]:
-    """Of several rows one stays: the one that people edit, or else the first that is on."""
+def _remove_duplicates(sync: Sync, rows: list[Schedule]) -> Iterator[ScheduleIssue]:
+    """Keep one of several rows: the one that users edit, or else the first that is on."""
     if len(rows) < 2:
         return
     kept = SyncSchedule.objects.filter(sync=sync.name).values_list("schedule", flat=True).first()
     best = min(rows, key=lambda row: (row.pk != kept, row.repeats == OFF, row.pk))
-    doubles = [row for row in rows if row is not best]
-    Schedule.objects.filter(pk__in=[row.pk for row in doubles]).delete()
+    duplicates = [row for row in rows if row is not best]
+    Schedule.objects.filter(pk__in=[row.pk for row in duplicates]).delete()
     rows[:] = [best]
-    yield ScheduleIssue(sync.name, f"has {len(doubles) + 1} schedules", f"removed {len(doubles)}")
+    extra = len(duplicates)
+    yield ScheduleIssue(sync.name, f"has {extra + 1} schedules", f"removed {extra}")
 
 
-def _companion(sync: Sync, rows: list[Schedule]) -> Iterator[ScheduleIssue]:
-    """Create what is missing: the row that fires, or what RAINBO keeps beside it."""
+def _create_missing(sync: Sync, rows: list[Schedule]) -> Iterator[ScheduleIssue]:
+    """Create what is missing: the row that fires, or its SyncSchedule."""
     if not rows:
         cron = default_cron(sync)
         store.create(sync.name, cron)
         yield ScheduleIssue(sync.name, "has no schedule", f"created, {describe(cron)}")
     elif not SyncSchedule.objects.filter(sync=sync.name).exists():
-        SyncSchedule.objects.filter(schedule=rows[0]).delete()  # of a sync that is no more
+        SyncSchedule.objects.filter(schedule=rows[0]).delete()  # of a sync that no longer exists
         SyncSchedule.objects.create(sync=sync.name, schedule=rows[0])
         yield ScheduleIssue(sync.name, "its schedule was not made by RAINBO", "adopted")
 
 
-def _constraints() -> Iterator[ScheduleIssue]:
+def _restore_constraints() -> Iterator[ScheduleIssue]:
     for name in constraints.missing():
         try:
             constraints.restore(name)
@@ -182,6 +184,6 @@ def _constraints() -> Iterator[ScheduleIssue]:
 
 
 def default_cron(sync: Sync) -> str:
-    """The rhythm that a new schedule gets, in this installation."""
+    """Return the cron line of a new schedule: RAINBO_SCHEDULES, or the sync's default."""
     stored: dict[str, str] = settings.RAINBO_SCHEDULES
     return crontab.normalize(stored.get(sync.name, sync.cron))

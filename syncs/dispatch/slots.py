@@ -1,8 +1,8 @@
-"""Planned times: each has one run, and in the end one outcome.
+"""Slots, the scheduled times of a sync: each has one run, and in the end one outcome.
 
-What django-q hands over is a ring. Which planned time is due is judged by the clock of RAINBO's
-own database: a server whose clock is wrong, or a task that comes late, twice or after others,
-changes nothing of it.
+A task of django-q only triggers. Which slot is due is judged by the clock of RAINBO's own
+database, so that a server with a wrong clock, or a task that arrives late, twice or out of order,
+changes nothing.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from syncs.models import RunState, SyncRun, SyncSchedule, Trigger
 from syncs.schedules import crontab, store
 from syncs.schedules.pause import Pause
 
-MISSED_KEPT = 100  # missed planned times of a sync that are recorded at once
+MISSED_KEPT = 100  # missed slots of a sync that are recorded at once
 DUE = Q(not_before=None) | Q(not_before__lte=Now())
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is planned for a sync. since: since when it is so."""
+    """The schedule of a sync. since: when it was last changed."""
 
     cron: str | None
     since: datetime | None
@@ -51,18 +51,18 @@ class _Plan:
             kept=kept,
         )
 
-    def rest(self, slot: datetime, now: datetime) -> str:
-        """Why this planned time passes without a run; empty when it does not."""
+    def why_skipped(self, slot: datetime, now: datetime) -> str:
+        """Return why this slot is skipped; empty if it is not."""
         if self.kept and self.kept.paused_until and self.kept.rests(slot, now):
             return f"paused {Pause(self.kept.paused_until, self.kept.pause_reason).in_words(now)}"
         return "its schedule is switched off" if self.off else ""
 
 
 def claim_due(sync: str, handed: datetime) -> SyncRun | None:
-    """The run of the planned time that is due, ready to be executed.
+    """Return the run of the slot that is due, ready to be executed.
 
-    None when nothing is to be executed now: that time had its run, is paused, or has not come
-    yet. Earlier planned times that nothing has run are recorded as missed.
+    None if nothing is to be executed now: the slot had its run, is paused, or is in the future.
+    Earlier slots without a run are recorded as missed.
     Raises UsageError for an unknown sync.
     """
     known = registry.get(sync)
@@ -70,14 +70,14 @@ def claim_due(sync: str, handed: datetime) -> SyncRun | None:
     plan = _Plan.of(sync)
     slot = _due(sync, plan, handed, now)
     _record_missed(sync, plan, handed, slot)
-    if rest := plan.rest(slot, now):
-        _record(sync, [slot], RunState.SKIPPED, rest)
-        _supersede_earlier(sync, slot, rest)
+    if why := plan.why_skipped(slot, now):
+        _record(sync, [slot], RunState.SKIPPED, why)
+        _supersede_earlier(sync, slot, why)
         return None
     try:
         options = Options.from_json(plan.options)
     except (UsageError, TypeError) as error:
-        _record(sync, [slot], RunState.FAILED, f"its schedule's options make no sense: {error}")
+        _record(sync, [slot], RunState.FAILED, f"its schedule's options are invalid: {error}")
         return None
     early = slot if slot > now else None
     record = runs.request(known, options, Trigger.SCHEDULE, slot=slot, not_before=early)
@@ -85,13 +85,13 @@ def claim_due(sync: str, handed: datetime) -> SyncRun | None:
 
 
 def should_run(record: SyncRun) -> bool:
-    """Whether a run is to be executed now. One of a slot puts those of earlier slots aside."""
+    """Whether to execute a run now. A run of a slot supersedes those of earlier slots."""
     if record.state != RunState.QUEUED or not SyncRun.objects.filter(DUE, pk=record.pk).exists():
         return False
     if record.slot is None:
         return True
-    if rest := _Plan.of(record.sync).rest(record.slot, database_now()):
-        _end(SyncRun.objects.filter(pk=record.pk), rest)
+    if why := _Plan.of(record.sync).why_skipped(record.slot, database_now()):
+        _end(SyncRun.objects.filter(pk=record.pk), why)
         return False
     newer = SyncRun.objects.filter(sync=record.sync, slot__gt=record.slot).filter(DUE)
     if first := newer.exclude(state=RunState.SKIPPED).order_by("slot", "attempt").first():
@@ -102,13 +102,13 @@ def should_run(record: SyncRun) -> bool:
 
 
 def waiting() -> list[SyncRun]:
-    """Runs that wait and are due, but those of commands: their own process executes them."""
+    """Return queued runs that are due, without those that a command executes itself."""
     queued = SyncRun.objects.filter(DUE, state=RunState.QUEUED)
     return list(queued.exclude(trigger=Trigger.COMMAND).order_by("pk"))
 
 
 def repair_next_runs() -> None:
-    """Bring back a next time that a server with a wrong clock has put too far ahead."""
+    """Correct next run times that a server with a wrong clock set too far ahead."""
     now = database_now()
     on = Schedule.objects.filter(func=store.FUNCTION).exclude(repeats=store.OFF)
     for row in on.exclude(next_run=None):
@@ -133,14 +133,14 @@ def _latest(cron: str, now: datetime) -> datetime:
 
 
 def _before(cron: str, slot: datetime) -> Iterator[datetime]:
-    """The planned times before this one, the latest first."""
+    """Yield the slots before this one, latest first."""
     while True:
         slot = crontab.previous_slot(cron, slot)
         yield slot
 
 
 def _record_missed(sync: str, plan: _Plan, handed: datetime, slot: datetime) -> None:
-    """Give an outcome to each planned time since the last one that has any."""
+    """Record an outcome for each slot since the last one that has any."""
     if plan.cron is None:
         return
     last = SyncRun.objects.filter(sync=sync, slot__lt=slot).aggregate(last=Max("slot"))["last"]
@@ -153,12 +153,12 @@ def _record_missed(sync: str, plan: _Plan, handed: datetime, slot: datetime) -> 
     missed = list(islice(takewhile(is_missed, _before(plan.cron, slot)), MISSED_KEPT))
     if handed < slot and handed not in missed and (last is None or handed > last):
         missed = [*missed, handed][:MISSED_KEPT]
-    words = f"missed: nothing ran it in time; the next to run was that of {slot:%Y-%m-%d %H:%M} UTC"
-    _record(sync, missed, RunState.SKIPPED, words)
+    why = f"missed: nothing ran it in time; the next to run was that of {slot:%Y-%m-%d %H:%M} UTC"
+    _record(sync, missed, RunState.SKIPPED, why)
 
 
-def _record(sync: str, slots: Iterable[datetime], state: RunState, words: str) -> None:
-    """Close slots without executing anything; one that has a run keeps it."""
+def _record(sync: str, slots: Iterable[datetime], state: RunState, why: str) -> None:
+    """Close slots without executing anything; a slot that has a run keeps it."""
     records = [
         SyncRun(
             sync=sync,
@@ -166,23 +166,23 @@ def _record(sync: str, slots: Iterable[datetime], state: RunState, words: str) -
             trigger=Trigger.SCHEDULE,
             slot=slot,
             finished_at=Now(),
-            error=words,
+            error=why,
         )
         for slot in slots
     ]
     SyncRun.objects.bulk_create(records, ignore_conflicts=True)
 
 
-def _supersede_earlier(sync: str, slot: datetime, words: str, by: SyncRun | None = None) -> None:
-    _end(SyncRun.objects.filter(sync=sync, slot__lt=slot), words, by)
+def _supersede_earlier(sync: str, slot: datetime, why: str, by: SyncRun | None = None) -> None:
+    _end(SyncRun.objects.filter(sync=sync, slot__lt=slot), why, by)
 
 
-def _end(queued: QuerySet[SyncRun], words: str, by: SyncRun | None = None) -> None:
-    """Close queued runs of slots: a first attempt as skipped, a retry as cancelled."""
+def _end(queued: QuerySet[SyncRun], why: str, by: SyncRun | None = None) -> None:
+    """Close queued runs: a first attempt as skipped, a retry as cancelled."""
     queued = queued.filter(state=RunState.QUEUED)
     ended = {"finished_at": Now(), "superseded_by": by}
-    queued.filter(attempt=1).update(state=RunState.SKIPPED, error=words, **ended)
-    queued.filter(attempt__gt=1).update(state=RunState.CANCELLED, error=words, **ended)
+    queued.filter(attempt=1).update(state=RunState.SKIPPED, error=why, **ended)
+    queued.filter(attempt__gt=1).update(state=RunState.CANCELLED, error=why, **ended)
 
 
 def _overtaken(by: SyncRun) -> str:

@@ -1,4 +1,4 @@
-"""What earlier runs left behind for the next one."""
+"""What the next run needs to know of earlier ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PUBLISHED = """
     SELECT part.total FROM syncs_runtarget AS part JOIN syncs_syncrun AS run ON run.id = part.run_id
      WHERE run.sync = %(sync)s AND part.target = wanted.target
        AND part.state = 'succeeded' AND part.total IS NOT NULL"""
-# Each of the three is asked for only where those before it found nothing.
+# Each of the three is evaluated only where those before it found nothing.
 _DAY_AGO = f"""
     SELECT wanted.target, coalesce(
         ({_PUBLISHED} AND run.finished_at > %(since)s AND EXISTS (
@@ -32,9 +32,9 @@ MANUAL = (Trigger.COMMAND, Trigger.BUTTON, Trigger.API)
 
 
 def confirmed_lately(run: Run) -> dict[str, datetime]:
-    """Targets that a manual run may leave out: confirmed less than half a period ago, and when.
+    """Return targets confirmed less than half a period ago, which a manual run may skip, and when.
 
-    Empty for a scheduled run, and for one that is forced, dry, accepting or repeating.
+    Empty for a scheduled run, and for one that is forced, dry, accepting or retrying.
     """
     options = run.options
     if (
@@ -53,12 +53,12 @@ def confirmed_lately(run: Run) -> dict[str, datetime]:
 
 
 def rows_day_ago(sync: str, target: str, now: datetime) -> int | None:
-    """The target's rows 24 h ago, or after the last accepted publish since; None if unknown."""
+    """Return the target's row count 24 h ago, or after the last accepted publish since then."""
     return rows_a_day_ago(sync, [target], now)[target]
 
 
 def rows_a_day_ago(sync: str, targets: Collection[str], now: datetime) -> dict[str, int | None]:
-    """The same of many targets, in one query."""
+    """Like `rows_day_ago`, for many targets in one query; None where it is unknown."""
     since = now - timedelta(hours=24)
     with connection.cursor() as cursor:
         cursor.execute(_DAY_AGO, {"sync": sync, "targets": [*targets], "since": since})
@@ -66,6 +66,6 @@ def rows_a_day_ago(sync: str, targets: Collection[str], now: datetime) -> dict[s
 
 
 def period(sync: Sync, at: datetime) -> timedelta:
-    """The time between two planned times of a sync: its schedules', or its default rhythm's."""
+    """Return the time between two slots of a sync, by its schedules or its default cron line."""
     active = [plan.cron for plan in store.planned().get(sync.name, []) if not plan.off]
     return min(crontab.period(cron, at) for cron in active or [sync.cron])

@@ -1,4 +1,4 @@
-"""A person ends a run: at once while it waits, at its next safe point while it is under way."""
+"""Cancels a run: at once if it is queued, at its next safe point if it is running."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from syncs.models import OPEN_STATES, RunState, SyncRun
 
 
 class CancelOutcome(StrEnum):
-    """What came of asking for the end of a run."""
+    """The result of a request to cancel a run."""
 
     CANCELLED = "cancelled"
     ASKED = "asked"
@@ -19,7 +19,7 @@ class CancelOutcome(StrEnum):
 
 
 def cancel(record: SyncRun, actor: str) -> CancelOutcome:
-    """End a run that waits; ask one that is under way to end. The record is read again."""
+    """Cancel a queued run, or request it of a running one. The record is read again."""
     SyncRun.objects.filter(pk=record.pk, state__in=OPEN_STATES, cancel_requested_at=None).update(
         cancel_requested_at=Now(), cancel_requested_by=actor
     )
@@ -34,19 +34,19 @@ def cancel(record: SyncRun, actor: str) -> CancelOutcome:
 
 
 def request_of(pk: int) -> Cancelled | None:
-    """The request to end this run, if a person made one."""
-    asked = SyncRun.objects.filter(pk=pk).exclude(cancel_requested_at=None)
-    actor = asked.values_list("cancel_requested_by", flat=True).first()
+    """Return the request to cancel this run, if there is one."""
+    requested = SyncRun.objects.filter(pk=pk).exclude(cancel_requested_at=None)
+    actor = requested.values_list("cancel_requested_by", flat=True).first()
     if actor is None:
         return None
     return Cancelled(f"{_by(actor)}; nothing was published after that")
 
 
-def describe(record: SyncRun, answer: CancelOutcome) -> str:
-    """The answer as a sentence."""
-    if answer is CancelOutcome.CANCELLED:
+def describe(record: SyncRun, outcome: CancelOutcome) -> str:
+    """Describe the outcome as a sentence."""
+    if outcome is CancelOutcome.CANCELLED:
         return f"Run {record.pk} of {record.sync} is cancelled: it had not begun."
-    if answer is CancelOutcome.ASKED:
+    if outcome is CancelOutcome.ASKED:
         return (
             f"Run {record.pk} of {record.sync} was asked to end: it stops at its next safe point "
             "and publishes nothing more."

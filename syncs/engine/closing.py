@@ -1,4 +1,4 @@
-"""How a run ends in its record, once and for all; and what follows from it."""
+"""How a run is closed in its record, exactly once, and what follows from it."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from syncs.models import RunState, SyncRun
 
 logger = logging.getLogger("rainbo.run")
 
-PASSING = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
+TRANSIENT = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
 
 
 @dataclass
 class Ending:
-    """How a run ends; failed unless its function came through.
+    """How a run ended; failed unless its function returned.
 
-    passing: what ended it can pass by itself.
+    transient: the cause can go away by itself.
     """
 
     state: RunState = RunState.FAILED
     error: str = ""
-    passing: bool = False
+    transient: bool = False
 
     @classmethod
     def by(cls, record: SyncRun, error: BaseException) -> Ending:
-        """The ending that an exception brings, in words for a person."""
+        """Return the ending that an exception causes, with a readable error."""
         if isinstance(error, Cancelled):
             return cls(RunState.CANCELLED, str(error))
         if isinstance(error, RainboError):
-            return cls(RunState.FAILED, str(error), error.passing)
+            return cls(RunState.FAILED, str(error), error.transient)
         if isinstance(error, Exception):
-            return cls(RunState.FAILED, _in_words(record, error), isinstance(error, PASSING))
-        words = f"stopped by {type(error).__name__}: the process was told to end"
-        return cls(RunState.FAILED, words, passing=True)
+            return cls(RunState.FAILED, _describe(record, error), isinstance(error, TRANSIENT))
+        why = f"stopped by {type(error).__name__}: the process was asked to end"
+        return cls(RunState.FAILED, why, transient=True)
 
 
 def close(record: SyncRun, ending: Ending, seconds: float, options: Options | None = None) -> bool:
-    """Close a running run and plan its retry; False when it was closed by others before.
+    """Close a running run and plan its retry; False if it was closed before.
 
     options: the run's, when the caller has parsed them already.
     """
@@ -58,21 +58,21 @@ def close(record: SyncRun, ending: Ending, seconds: float, options: Options | No
             finished_at=Now(),
         )
         if closed:
-            retries.plan_next_attempt(record, passing=ending.passing, options=options)
+            retries.plan_next_attempt(record, transient=ending.transient, options=options)
     held.supersede_repeats(record)
     return closed
 
 
-def _in_words(record: SyncRun, error: Exception) -> str:
-    """What a person reads of an error that is not ours; its details go to the log."""
+def _describe(record: SyncRun, error: Exception) -> str:
+    """Return a readable sentence for an error that is not ours; its details are logged."""
     ids = {"run": record.pk, "sync": record.sync}
     if isinstance(error, DatabaseError | psycopg.Error):
         logger.error("RAINBO's own database failed: %s", str(error).partition("\n")[0], extra=ids)
         logger.debug("where it failed", exc_info=error, extra=ids)
         if isinstance(error.__cause__ or error, psycopg.errors.LockNotAvailable):
             return (
-                "a table or a row of RAINBO's own database stayed locked for too long: somebody "
-                "alters or changes it; nothing was published after that"
+                "a table or row of RAINBO's own database stayed locked for too long by another "
+                "session; nothing was published after that"
             )
         return (
             "RAINBO's own database failed during the run; nothing was published after that. "

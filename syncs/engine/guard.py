@@ -61,7 +61,7 @@ class PlannedChange:
 class Decision:
     """Whether a change may be published.
 
-    reasons: why it must wait for a person; empty when it may be published. accepted: there were
+    reasons: why it must be held for review; empty when it may be published. accepted: there were
     reasons, and a person's acceptance has lifted them.
     """
 
@@ -96,7 +96,7 @@ def decide_reasons(
 
 
 def judge(change: PlannedChange, limits: Limits) -> list[str]:
-    """Why the change must wait for a person; empty when it may be published."""
+    """Return why the change must be held for review; empty if it may be published."""
     if not change.cached:
         return []
     if not change.read:
@@ -115,7 +115,7 @@ def judge(change: PlannedChange, limits: Limits) -> list[str]:
 
 
 def judge_columns(change: PlannedChange, columns: Limit) -> list[str]:
-    """The columns that would change in too many rows, in words."""
+    """Return a reason for each column that would change in too many rows."""
     return [
         f"{_part(count, change.cached)} would change {column}"
         for column, count in change.by_column.items()
@@ -124,7 +124,7 @@ def judge_columns(change: PlannedChange, columns: Limit) -> list[str]:
 
 
 def judge_whole(held: int, read: int) -> list[str]:
-    """Why everything must wait, when too many targets are implausible at once."""
+    """Return why everything must be held if too many targets are implausible at once."""
     if held >= 2 and held * 2 > read:
         return [f"{held} of {read} instances are implausible at once"]
     return []

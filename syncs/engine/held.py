@@ -1,4 +1,4 @@
-"""Held sets of changes: when a person may accept one, and when a newer one replaces it."""
+"""Held sets of changes: when one can be accepted, and when a newer one replaces it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from syncs.models import OPEN_STATES, HeldChange, RunLog, RunTarget, SyncRun, Ta
 from syncs.transfer.session import Session
 
 _SAME = """
-    WITH grave AS (SELECT bool_or(kind <> 'changed') AS is_grave
+    WITH severe AS (SELECT bool_or(kind <> 'changed') AS is_severe
                      FROM syncs_heldchange WHERE run_id = %(one)s),
-         held_a AS (SELECT target, kind, source_id, detail FROM syncs_heldchange, grave
-                     WHERE run_id = %(one)s AND NOT (is_grave AND kind = 'changed')),
-         held_b AS (SELECT target, kind, source_id, detail FROM syncs_heldchange, grave
-                     WHERE run_id = %(other)s AND NOT (is_grave AND kind = 'changed'))
+         held_a AS (SELECT target, kind, source_id, detail FROM syncs_heldchange, severe
+                     WHERE run_id = %(one)s AND NOT (is_severe AND kind = 'changed')),
+         held_b AS (SELECT target, kind, source_id, detail FROM syncs_heldchange, severe
+                     WHERE run_id = %(other)s AND NOT (is_severe AND kind = 'changed'))
     SELECT NOT EXISTS (
         (TABLE held_a EXCEPT TABLE held_b) UNION ALL (TABLE held_b EXCEPT TABLE held_a))"""
 
@@ -27,7 +27,7 @@ def has_held(run: SyncRun) -> bool:
 
 
 def why_not_acceptable(run: SyncRun) -> str:
-    """Why a person can't accept what this run holds; empty when they can."""
+    """Return why this run can't be accepted; empty if it can."""
     if run.is_dry:
         return f"run {run.pk} was a dry run: only what a real run holds can be accepted"
     if not has_held(run):
@@ -41,8 +41,8 @@ def why_not_acceptable(run: SyncRun) -> str:
     return ""
 
 
-def acceptor_under_way(run: SyncRun) -> SyncRun | None:
-    """The run that waits, or is under way, to publish what this one holds."""
+def open_acceptor(run: SyncRun) -> SyncRun | None:
+    """Return the queued or running run that is to publish what this one holds."""
     return (
         SyncRun.objects.filter(sync=run.sync, state__in=OPEN_STATES)
         .filter(options__accept_held=run.pk)
@@ -52,9 +52,9 @@ def acceptor_under_way(run: SyncRun) -> SyncRun | None:
 
 
 def take_for_decision(pk: int) -> SyncRun:
-    """The held run, kept from any other decision until the transaction ends.
+    """Return the held run, locked against other decisions until the transaction ends.
 
-    Raises UsageError when a person can't decide about it, or no longer.
+    Raises UsageError if it can't be decided about, or no longer.
     """
     run = SyncRun.objects.select_for_update(no_key=True).filter(pk=pk).first()
     if run is None:
@@ -63,14 +63,14 @@ def take_for_decision(pk: int) -> SyncRun:
         raise UsageError(f"run {pk} has not ended yet")
     if reason := why_not_acceptable(run):
         raise UsageError(reason)
-    if other := acceptor_under_way(run):
+    if other := open_acceptor(run):
         by = f", which {other.actor} asked for," if other.actor else ""
         raise UsageError(f"run {pk} is being accepted: run {other.pk}{by} is {other.state}")
     return run
 
 
 def check_reason(reason: str, deciding: str) -> None:
-    """Raises UsageError for a decision without a reason, or with one too long to be read."""
+    """Raise UsageError for a decision without a reason, or with one that is too long."""
     longest = SyncRun._meta.get_field("discard_reason").max_length or 0
     if not reason:
         raise UsageError(f"{deciding} a held run needs a --reason")
@@ -79,9 +79,9 @@ def check_reason(reason: str, deciding: str) -> None:
 
 
 def discard(pk: int, actor: str, reason: str) -> SyncRun:
-    """Settle that what the run holds is not to be published. What is held stays to be read.
+    """Discard what the run holds: it is kept for reading and never published.
 
-    It says nothing of later runs: one that holds the same is held anew. Raises UsageError.
+    A later run with the same changes is held again. Raises UsageError.
     """
     reason = redact(" ".join(reason.split()))
     check_reason(reason, "discarding")
@@ -94,10 +94,10 @@ def discard(pk: int, actor: str, reason: str) -> SyncRun:
     return run
 
 
-def discarded_in_words(run: SyncRun) -> str:
+def describe_discarded(run: SyncRun) -> str:
     return (
-        f"Run {run.pk} of {run.sync} is discarded: nothing of what it holds is published. "
-        "The next run judges the source anew, and holds it again if it is still the same."
+        f"Run {run.pk} of {run.sync} is discarded: none of its held changes is published. "
+        "The next run evaluates the source again, and is held again if nothing has changed."
     )
 
 
@@ -117,7 +117,7 @@ def waiting(sync: str) -> list[SyncRun]:
 
 
 def supersede_repeats(run: SyncRun) -> None:
-    """Where this run holds the same set as an older one, it stands for both."""
+    """Supersede older held runs that hold the same set as this one."""
     if not has_held(run):
         return
     for older in waiting(run.sync):
@@ -127,7 +127,7 @@ def supersede_repeats(run: SyncRun) -> None:
 
 
 def keep(session: Session, run_id: int, target: str, changes: sql.Composable) -> dict[str, int]:
-    """Store a plan's removals, moves and changes for a person; returns how many of each kind.
+    """Store a plan's removals, moves and changes for review; return how many of each kind.
 
     changes: a query that returns (kind, source_id, detail) of one target.
     """
@@ -145,7 +145,7 @@ def keep(session: Session, run_id: int, target: str, changes: sql.Composable) ->
 def why_not_lifted(
     session: Session, held_run: int, target: str, changes: sql.Composable, *, columns: bool
 ) -> str:
-    """Why the acceptance of a held run does not cover a plan; empty when it does.
+    """Return why the acceptance of a held run does not cover a plan; empty if it does.
 
     Every removal and move must be in the set that was accepted; columns: every change of a
     guarded column too, since too many of them are a reason to hold.
@@ -170,7 +170,7 @@ def why_not_lifted(
 
 
 def _same_set(one: SyncRun, other: SyncRun) -> bool:
-    """Whether both hold the same removals and moves; where there are none, the same changes."""
+    """Whether both hold the same removals and moves or, without any, the same changes."""
     with connection.cursor() as cursor:
         cursor.execute(_SAME, {"one": one.pk, "other": other.pk})
         return bool(cursor.fetchone()[0])

@@ -1,4 +1,4 @@
-"""Where a process works: containers, and copies of one machine, share names and process ids."""
+"""Where a process runs: containers and copies of a machine share names and process ids."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.conf import settings
 
 
 def here() -> str:
-    """The machine's name and, below `schedule_work`, the id of the cluster of workers."""
+    """Return the host name and, under `schedule_work`, the id of the worker cluster."""
     return of(settings.RAINBO_CLUSTER)
 
 

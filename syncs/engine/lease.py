@@ -22,7 +22,7 @@ from syncs.models import OPEN_STATES, Lease, RunState, SyncRun, Trigger
 
 log = logging.getLogger(__name__)
 
-TAKEOVER_PATIENCE = "5s"  # how long a takeover waits for a publish of the former holder
+TAKEOVER_TIMEOUT = "5s"  # how long a takeover waits for a publish of the previous holder
 
 NEVER_BEGUN = timedelta(minutes=10)  # a command begins its run at once, or never
 
@@ -54,21 +54,21 @@ def claim(run: SyncRun) -> int:
 
     Runs of that sync that still say `running` have lost theirs and become `lost`; those of
     commands that never began become `cancelled`.
-    Raises LeaseHeld, naming the holder, while it is live or its holder is publishing; naming the
-    run itself when that has ended: a planned time that met it would count on a run that is over.
+    Raises LeaseHeld with the holder while the lease is live or its holder is publishing, and with
+    the run itself if that has ended: a slot skipped for it would rely on a run that is over.
     """
     with connection.cursor() as cursor:
         try:
             with transaction.atomic():
-                _be_brief(cursor, TAKEOVER_PATIENCE)
+                _limit_waits(cursor, TAKEOVER_TIMEOUT)
                 cursor.execute(
                     "INSERT INTO syncs_lease (sync, token) VALUES (%s, 0) ON CONFLICT DO NOTHING",
                     [run.sync],
                 )
-                _refuse_if_live(cursor, run.sync)
+                _raise_if_live(cursor, run.sync)
                 cursor.execute("SELECT 1 FROM syncs_lease WHERE sync = %s FOR UPDATE", [run.sync])
-                _refuse_if_live(cursor, run.sync)
-                _refuse_if_ended(run)
+                _raise_if_live(cursor, run.sync)
+                _raise_if_ended(run)
                 cursor.execute(_TAKE, [run.pk, settings.RAINBO_LEASE_TTL, run.sync])
                 token = int(cursor.fetchone()[0])
                 _close_abandoned(run)
@@ -80,17 +80,17 @@ def claim(run: SyncRun) -> int:
 
 
 def renew(sync: str, token: int) -> bool:
-    """Extend the lease, expired or not, unless another run took it. Tells whether it holds."""
+    """Extend the lease, expired or not, unless another run took it; return whether it did."""
     with transaction.atomic(), connection.cursor() as cursor:
-        _be_brief(cursor, _half_ttl())
+        _limit_waits(cursor, _half_ttl())
         cursor.execute(_RENEW, [settings.RAINBO_LEASE_TTL, sync, token])
         return bool(cursor.rowcount == 1)
 
 
 def goes_on(session: psycopg.Connection[Any], sync: str, token: int) -> bool:
-    """Whether the lease is held for at least half its time to live from now, by a mere look.
+    """Whether the lease is held for at least half its time to live from now; changes nothing.
 
-    False, too, when a person asked for the end of the run that holds it.
+    False, too, if cancelling the run that holds it was requested.
     """
     half = settings.RAINBO_LEASE_TTL / 2
     row = session.execute(_GOES_ON, [sync, token, half]).fetchone()
@@ -99,7 +99,7 @@ def goes_on(session: psycopg.Connection[Any], sync: str, token: int) -> bool:
 
 def release(sync: str, token: int) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
-        _be_brief(cursor, _half_ttl())
+        _limit_waits(cursor, _half_ttl())
         cursor.execute(
             "UPDATE syncs_lease SET expires_at = NULL WHERE sync = %s AND token = %s",
             [sync, token],
@@ -107,10 +107,9 @@ def release(sync: str, token: int) -> None:
 
 
 def revoke(sync: str, run_pk: int, *, expired: bool = False) -> bool:
-    """Take the lease away from a run for good; False while that run publishes.
+    """Take the lease away from a run permanently; False while that run publishes.
 
-    expired: only if it ran out. Belongs into a transaction: whatever follows from it is seen
-    together with it.
+    expired: only if it ran out. Call it in a transaction, together with what follows from it.
     """
     with connection.cursor() as cursor:
         cursor.execute(_LOCK_NOW, [sync])
@@ -127,7 +126,7 @@ def revoke(sync: str, run_pk: int, *, expired: bool = False) -> bool:
 
 
 def fence(session: psycopg.Connection[Any], sync: str, token: int) -> None:
-    """Hold the lease row until the transaction ends. Raises LeaseLost when it is another's.
+    """Lock the lease row until the transaction ends. Raises LeaseLost if another run holds it.
 
     FOR KEY SHARE lets renewals of the same holder pass and makes a takeover wait.
     """
@@ -139,13 +138,13 @@ def fence(session: psycopg.Connection[Any], sync: str, token: int) -> None:
 
 
 class Watch(Protocol):
-    """What else a renewal's thread looks after."""
+    """What a renewal's thread checks in addition to the lease."""
 
     def pause(self) -> float:
-        """Seconds until the next look at the latest."""
+        """Return the seconds until the next check at the latest."""
 
     def look(self) -> RainboError | None:
-        """Why the run must not go on; None while it may."""
+        """Return why the run must not go on; None while it may."""
 
 
 class Renewal:
@@ -175,7 +174,7 @@ class Renewal:
         try:
             while not self.lost.is_set() and not self._stop.wait(self._pause()):
                 try:
-                    self._tend()
+                    self._renew()
                 except Error:
                     log.warning("could not renew the lease of %s; trying again", self.sync)
                     connection.close()
@@ -186,7 +185,7 @@ class Renewal:
         pause: float = settings.RAINBO_LEASE_RENEWAL
         return pause if self._watch is None else min(pause, self._watch.pause())
 
-    def _tend(self) -> None:
+    def _renew(self) -> None:
         if not renew(self.sync, self.token):
             self.ended = self.ended or LeaseLost()
             self.lost.set()
@@ -194,12 +193,12 @@ class Renewal:
             self.ended = self._watch.look() or self.ended
 
 
-def _be_brief(cursor: Any, patience: str) -> None:
-    """In this transaction, wait for nobody for long, and let nobody wait if we fall asleep."""
+def _limit_waits(cursor: Any, lock_timeout: str) -> None:
+    """Limit, in this transaction, how long we wait for others and others for us."""
     cursor.execute(
         "SELECT set_config('lock_timeout', %s, true), "
         "set_config('idle_in_transaction_session_timeout', %s, true)",
-        [patience, _half_ttl()],
+        [lock_timeout, _half_ttl()],
     )
 
 
@@ -207,13 +206,13 @@ def _half_ttl() -> str:
     return f"{settings.RAINBO_LEASE_TTL * 1000 // 2}ms"
 
 
-def _refuse_if_live(cursor: Any, sync: str) -> None:
+def _raise_if_live(cursor: Any, sync: str) -> None:
     cursor.execute(_LIVE, [sync])
     if row := cursor.fetchone():
         raise LeaseHeld(row[0])
 
 
-def _refuse_if_ended(run: SyncRun) -> None:
+def _raise_if_ended(run: SyncRun) -> None:
     if not SyncRun.objects.filter(pk=run.pk, state__in=OPEN_STATES).exists():
         raise LeaseHeld(run.pk, "has run")
 

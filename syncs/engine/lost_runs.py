@@ -1,4 +1,4 @@
-"""Runs whose process died, stopped or lost RAINBO's database: found by their lease."""
+"""Lost runs: their process died, hung or lost RAINBO's database. Found by their lease."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from syncs.models import RunState, RunTarget, SyncRun, TargetState
 
 logger = logging.getLogger("rainbo.run")
 
-PATIENCE = 10.0  # seconds that the end of a process waits for the sessions to be ended
+SESSIONS_TIMEOUT = 10.0  # seconds that an ending process waits for sessions to be ended
 
 _ending: list[threading.Thread] = []
 
@@ -30,26 +30,26 @@ _DEAD = """
 
 
 def close_lost_runs(sync: str | None = None, *, taker: SyncRun | None = None) -> list[SyncRun]:
-    """Close what has lost its lease, plan the retries and end the sessions left on instances.
+    """Close runs that lost their lease, plan retries and end their sessions on instances.
 
     taker: the run that takes over. A run that still publishes is left alone.
     """
     with connection.cursor() as cursor:
         cursor.execute(_DEAD, [sync])
         found = [pk for (pk,) in cursor.fetchall()]
-    buried = [record for pk in found if (record := _close_lost(pk, taker))]
-    for record in buried:
+    closed = [record for pk in found if (record := _close_lost(pk, taker))]
+    for record in closed:
         logger.warning(
             "run %s: %s", record.pk, record.error, extra={"run": record.pk, "sync": record.sync}
         )
         _ending.append(threading.Thread(target=_end_sessions, args=(record,), daemon=True))
         _ending[-1].start()
-    return buried
+    return closed
 
 
 def wait_for_sessions() -> None:
-    """What ends sessions would end with its process: give it the time that it may need."""
-    until = time.monotonic() + PATIENCE
+    """Wait for the threads that end sessions: they would end with this process."""
+    until = time.monotonic() + SESSIONS_TIMEOUT
     while _ending:
         _ending.pop().join(max(0.0, until - time.monotonic()))
 
@@ -58,7 +58,7 @@ def plan_retries(sync: str) -> None:
     """Plan the retries of runs that a takeover itself has just marked as lost."""
     lately = Now() - timedelta(seconds=settings.RAINBO_LEASE_TTL)
     for record in SyncRun.objects.filter(sync=sync, state=RunState.LOST, finished_at__gt=lately):
-        retries.plan_next_attempt(record, passing=True)
+        retries.plan_next_attempt(record, transient=True)
 
 
 def _close_lost(pk: int, taker: SyncRun | None) -> SyncRun | None:
@@ -66,23 +66,23 @@ def _close_lost(pk: int, taker: SyncRun | None) -> SyncRun | None:
         record = SyncRun.objects.get(pk=pk)
         if not lease.revoke(record.sync, pk, expired=True):
             return None
-        state, words = _verdict(record, taker)
-        closed = record.move(state, expect=(RunState.RUNNING,), error=words, finished_at=Now())
-        if closed:
-            retries.plan_next_attempt(record, passing=True)
-    return record if closed else None
+        state, why = _final_state(record, taker)
+        is_closed = record.move(state, expect=(RunState.RUNNING,), error=why, finished_at=Now())
+        if is_closed:
+            retries.plan_next_attempt(record, transient=True)
+    return record if is_closed else None
 
 
-def _verdict(record: SyncRun, taker: SyncRun | None) -> tuple[RunState, str]:
-    if (asked := request_of(record.pk)) is not None:
-        return RunState.CANCELLED, f"{asked}; its process no longer answered"
+def _final_state(record: SyncRun, taker: SyncRun | None) -> tuple[RunState, str]:
+    if (requested := request_of(record.pk)) is not None:
+        return RunState.CANCELLED, f"{requested}; its process no longer answered"
     if taker is not None:
         return RunState.LOST, f"its lease ran out; run {taker.pk} took over"
     return RunState.LOST, "its lease ran out: its process died, stopped or lost RAINBO's database"
 
 
 def _end_sessions(record: SyncRun) -> None:
-    """Best effort: a server that doesn't answer ends them by its own time limits."""
+    """End a lost run's sessions; a server that doesn't answer ends them by its own time limits."""
     try:
         sync = registry.get(record.sync)
         waiting = RunTarget.objects.filter(run=record, state=TargetState.WAITING)

@@ -1,4 +1,4 @@
-"""What a request may ask of a sync."""
+"""The options of a run."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from common.errors import UsageError
 class Options:
     """Choices of one run, stored with it as JSON.
 
-    targets: instances to take, all when empty. only: keys inside a target (admins of a ghost
-    sync). force: don't skip what is fresh. accept_held: the held run whose changes a person
-    accepts, with the reason. failed_from: take only what failed in that run.
+    targets: instances to sync, all when empty. only: keys inside a target (admins of a ghost
+    sync). force: don't skip what is fresh. accept_held: the held run whose changes are accepted.
+    reason: why they are accepted. failed_from: sync only what failed in that run.
     """
 
     targets: tuple[str, ...] = ()

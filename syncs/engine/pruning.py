@@ -1,4 +1,4 @@
-"""Deletes old runs, in small transactions, and keeps those that something still needs."""
+"""Deletes old runs in small transactions, except those that are still needed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _NEWEST_SLOTS = """
 
 @dataclass(frozen=True)
 class Pruned:
-    """How many of what were deleted."""
+    """How many rows of a kind were deleted."""
 
     what: str
     count: int
@@ -47,18 +47,18 @@ _others: dict[str, Prune] = {}
 
 
 def register(what: str, prune: Prune) -> None:
-    """Let a room prune rows of its own: the function deletes what is older than the moment."""
+    """Register a function that deletes an app's own rows older than the given time."""
     _others[what] = prune
 
 
 def prune(now: datetime, days: int) -> list[Pruned]:
-    """Delete what ended more than so many days ago, and say how much of what."""
+    """Delete what ended more than so many days ago; return how many rows of each kind."""
     before = now - timedelta(days=days)
-    beats, _ = Heartbeat.objects.filter(at__lt=before).delete()
+    heartbeats, _ = Heartbeat.objects.filter(at__lt=before).delete()
     events, _ = WorkerEvent.objects.filter(at__lt=before).delete()
     return [
         Pruned("runs", prune_runs(now, before)),
-        Pruned("heartbeats", beats),
+        Pruned("heartbeats", heartbeats),
         Pruned("worker events", events),
         *(Pruned(what, act(before)) for what, act in _others.items()),
     ]
@@ -67,9 +67,9 @@ def prune(now: datetime, days: int) -> list[Pruned]:
 def prune_runs(now: datetime, before: datetime) -> int:
     """Delete ended runs older than the moment; returns how many.
 
-    Stay: runs that hold changes for a person, that a confirmation names, that the guard compares
-    with, that accepted or superseded a run that stays, and those of each sync's newest slot: a
-    slot without a run would be made up for.
+    These are kept: runs with changes held for review, named by a confirmation or compared with by
+    the guard, runs that accepted or superseded a kept run, and those of each sync's newest slot:
+    a slot without a run would be run again.
     """
     needed = _needed_by_guard(now) | _of_newest_slots()
     deleted = 0

@@ -17,14 +17,16 @@ if TYPE_CHECKING:
 class Sync:
     """A named job.
 
-    cron: the default rhythm in UTC, five fields. targets: what should be confirmed. order:
-    place in sync_all. in_parts: its command takes some instances alone (--rds, --failed-from).
-    flags: what else its command takes: option of a run → word (`only` → `--admin`).
-    limit: seconds that a run may take, when less than RAINBO_RUN_LIMIT and none are told for it.
-    only_in_words: names what the option `only` lists.
-    hidden: what it stores and hides from readers.
-    pages: where the console shows its targets.
-    end_sessions: ends what a run, named by its purpose, left open at these targets.
+    cron: the default cron line in UTC, five fields.
+    targets: returns what should be confirmed.
+    order: its place in sync_all.
+    in_parts: its command can take some instances alone (--rds, --failed-from).
+    flags: further options of its command: option of a run → flag (`only` → `--admin`).
+    limit: maximum seconds of a run, if less than RAINBO_RUN_LIMIT; RAINBO_RUN_LIMITS overrides it.
+    describe_only: describes what the option `only` lists.
+    hidden: the rows that it stores and hides from readers.
+    pages: the console's pages of its targets.
+    end_sessions: ends sessions that a run, named by its purpose, left open at these targets.
     """
 
     name: str
@@ -36,7 +38,7 @@ class Sync:
     in_parts: bool = True
     flags: Mapping[str, str] = field(default_factory=dict)
     limit: int | None = None
-    only_in_words: Callable[[Sequence[str]], str] | None = None
+    describe_only: Callable[[Sequence[str]], str] | None = None
     hidden: Hidden | None = None
     pages: Pages | None = None
     end_sessions: Callable[[str, list[str]], object] | None = None
@@ -55,7 +57,7 @@ def register(sync: Sync) -> Sync:
 
 
 def get(name: str) -> Sync:
-    """The sync of that name. Raises UsageError when the code knows none."""
+    """Return the sync of that name. Raises UsageError if there is none."""
     try:
         return _registry[name]
     except KeyError:
@@ -63,5 +65,5 @@ def get(name: str) -> Sync:
 
 
 def all_syncs() -> list[Sync]:
-    """Every sync, in the order in which they depend on each other."""
+    """Return all syncs in the order of their dependencies."""
     return sorted(_registry.values(), key=lambda sync: sync.order)

@@ -1,4 +1,4 @@
-"""What failed and can pass is tried again: a new run of the same slot, some time later."""
+"""Retries: a new run of the same slot, some time after one that failed."""
 
 from __future__ import annotations
 
@@ -17,50 +17,50 @@ from syncs.models import RunLog, RunState, SyncRun, TargetState
 from syncs.schedules import crontab, store
 
 FAILURES = (RunState.FAILED, RunState.PARTIAL, RunState.LOST)
-PUT_OFF = (1, 5, 10)  # beats that a slot waits for a run that does not stand for it
+POSTPONED_BY = (1, 5, 10)  # heartbeat intervals that a slot blocked by an unrelated run waits
 
 
 def plan_next_attempt(
-    run: SyncRun, *, passing: bool, options: Options | None = None
+    run: SyncRun, *, transient: bool, options: Options | None = None
 ) -> SyncRun | None:
-    """Plan the next attempt at a slot that failed; None when there is to be none.
+    """Plan the next attempt of a slot that failed; None if there is none.
 
-    A later slot that was skipped because it met this run takes the attempt up: it counted on it.
-    It runs as a whole when this one was cancelled.
-    passing: what ended the run as a whole can pass by itself. options: the run's, when the caller
-    has parsed them already. Belongs into the transaction that closes the run, so that no slot is
-    left without its retry.
+    A later slot that was skipped while this run was running gets the attempt, since it relied on
+    this run. It runs in full if this run was cancelled.
+    transient: the cause of the failure can go away by itself. options: the run's, if the caller has
+    parsed them already. Call it in the transaction that closes the run, so that no slot is left
+    without its retry.
     """
-    heir = _last_that_met(run) or run
-    if run.state == RunState.CANCELLED and heir != run:
-        return plan_next_attempt(heir, passing=passing)
-    taking = _options(run, options, passing=passing)
+    successor = _last_blocked_by(run) or run
+    if run.state == RunState.CANCELLED and successor != run:
+        return plan_next_attempt(successor, transient=transient)
+    taking = _options(run, options, transient=transient)
     if taking is None:
         return None
     now = database_now()
-    at = _time(heir, now, put_off=run.state == RunState.SKIPPED)
-    if at is None or _has_newer(heir):
+    at = _time(successor, now, postponed=run.state == RunState.SKIPPED)
+    if at is None or _has_newer(successor):
         return None
     retry = SyncRun(
         sync=run.sync,
         options=taking.as_json(),
         trigger=run.trigger,
-        slot=heir.slot,
-        attempt=heir.attempt + 1,
+        slot=successor.slot,
+        attempt=successor.attempt + 1,
         not_before=at,
     )
     try:
         with transaction.atomic():
             retry.save(force_insert=True)
     except IntegrityError:
-        return None  # somebody else has planned it
-    words = f"attempt {retry.attempt} follows at {at:%H:%M:%S} UTC: run {retry.pk}"
-    RunLog.objects.create(run=run, message=words)
+        return None  # another process has planned it
+    message = f"attempt {retry.attempt} follows at {at:%H:%M:%S} UTC: run {retry.pk}"
+    RunLog.objects.create(run=run, message=message)
     return retry
 
 
-def _options(run: SyncRun, options: Options | None, *, passing: bool) -> Options | None:
-    """What the next attempt takes: the instances whose failure can pass; None without any."""
+def _options(run: SyncRun, options: Options | None, *, transient: bool) -> Options | None:
+    """Return the next attempt's options: targets with a transient failure; None without any."""
     if run.slot is None or run.cancel_requested_at or run.options.get("dry_run"):
         return None
     try:
@@ -68,29 +68,31 @@ def _options(run: SyncRun, options: Options | None, *, passing: bool) -> Options
     except (UsageError, TypeError):
         return None
     if run.state == RunState.SKIPPED and (run.attempt > 1 or _blocked_by_unrelated_run(run)):
-        return options  # what it met does not stand for it: it is put off
+        return options  # blocked by an unrelated run: postponed
     if run.state not in FAILURES:
         return None
     parts = list(run.targets.all())
     if not parts:
-        return options if passing else None
+        return options if transient else None
     again = tuple(
         part.target
         for part in parts
         if (part.state == TargetState.FAILED and part.passing)
-        or (part.state == TargetState.WAITING and passing)
+        or (part.state == TargetState.WAITING and transient)
     )
     return replace(options, targets=again, failed_from=run.pk) if again else None
 
 
-def _time(run: SyncRun, now: datetime, *, put_off: bool) -> datetime | None:
-    """When the next attempt is due; None when there are no more before the next slot."""
+def _time(run: SyncRun, now: datetime, *, postponed: bool) -> datetime | None:
+    """Return when the next attempt is due; None if it would not be before the next slot."""
     attempts = SyncRun.objects.filter(sync=run.sync, slot=run.slot)
     skipped = attempts.filter(state=RunState.SKIPPED).count()
     tried = max(run.attempt - skipped, 1)
     delays = settings.RAINBO_RETRY_SECONDS
-    if put_off:
-        seconds = settings.RAINBO_HEARTBEAT_INTERVAL * PUT_OFF[min(skipped, len(PUT_OFF)) - 1]
+    if postponed:
+        seconds = (
+            settings.RAINBO_HEARTBEAT_INTERVAL * POSTPONED_BY[min(skipped, len(POSTPONED_BY)) - 1]
+        )
     elif tried <= len(delays):
         seconds = delays[tried - 1]
     else:
@@ -101,7 +103,7 @@ def _time(run: SyncRun, now: datetime, *, put_off: bool) -> datetime | None:
 
 
 def _cron(sync: str) -> str | None:
-    """The sync's rhythm: its schedule's or its default; None for one that the code forgot."""
+    """Return the sync's cron line, its schedule's or its default; None for an unknown sync."""
     rows = Schedule.objects.filter(func=store.FUNCTION, args=repr((sync,)))
     usual = [spec.cron for spec in registry.all_syncs() if spec.name == sync]
     crons = [*rows.exclude(cron=None).values_list("cron", flat=True), *usual]
@@ -109,9 +111,9 @@ def _cron(sync: str) -> str | None:
 
 
 def _blocked_by_unrelated_run(run: SyncRun) -> bool:
-    """Whether the run that it met does not stand for it.
+    """Whether the run that blocked it does not replace it.
 
-    One that was asked for, perhaps dry, takes other instances, or has just ended badly.
+    That is a manual run, maybe dry, one for other instances, or one that has just failed.
     """
     met = run.met
     return met is not None and (
@@ -121,7 +123,7 @@ def _blocked_by_unrelated_run(run: SyncRun) -> bool:
     )
 
 
-def _last_that_met(run: SyncRun) -> SyncRun | None:
+def _last_blocked_by(run: SyncRun) -> SyncRun | None:
     if run.slot is None:
         return None
     met = SyncRun.objects.filter(sync=run.sync, met=run, state=RunState.SKIPPED)

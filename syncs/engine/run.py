@@ -1,4 +1,4 @@
-"""The handle that a sync's function gets: its options, its targets, its right to publish."""
+"""The handle that a sync's function gets: its options, its targets, its lease."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ logger = logging.getLogger("rainbo.run")
 
 Listener = Callable[[RunTarget], None]
 
-CANCEL_PATIENCE = 5.0  # seconds for the own database to take a request to cancel
+CANCEL_TIMEOUT = 5.0  # seconds for RAINBO's own database to accept a cancel request
 
 
-def _silent(_: RunTarget) -> None:
+def _ignore(_: RunTarget) -> None:
     pass
 
 
@@ -79,7 +79,7 @@ _CONFIRM = """
 
 
 class Run:
-    """One execution under way. Made by `syncs.engine.runs.execute` alone.
+    """A running execution. Only `syncs.engine.runs.execute` creates it.
 
     sync and options: what the record names, looked up and parsed once for all that follows.
     """
@@ -96,7 +96,7 @@ class Run:
         self.sync = sync
         self.options = options
         self.renewal = renewal
-        self._listener = listener or _silent
+        self._listener = listener or _ignore
         self._clock = Clock.read()
         self._parts: dict[str, RunTarget] = {}
         self._gathered: _Gathered | None = None
@@ -116,7 +116,7 @@ class Run:
 
     @cached_property
     def _checks(self) -> Session:
-        """The connection by which threads ask for the lease: one for all of them."""
+        """The connection that threads check the lease with: one for all of them."""
         return open_session(self.record.sync)
 
     def close(self) -> None:
@@ -127,46 +127,46 @@ class Run:
     def interrupt(self) -> None:
         """Cancel what the run's session executes; called by another thread."""
         if "session" in self.__dict__:
-            self.session.cancel_safe(timeout=CANCEL_PATIENCE)
+            self.session.cancel_safe(timeout=CANCEL_TIMEOUT)
 
     def cancellation_point(self) -> None:
-        """Raises what ends the run here, if it is known: Cancelled, OverLimit or LeaseLost."""
+        """Raise Cancelled, OverLimit or LeaseLost if the run must end."""
         if self.renewal.ended is not None:
             raise self.renewal.ended
 
     def check_lease(self) -> None:
-        """Asks the database whether the run may go on for half the lease's time to live.
+        """Check in the database that the run may go on for half the lease's time to live.
 
-        Any thread may ask. Raises LeaseLost when the lease is no longer this run's, Cancelled when
-        a person asked for its end.
+        Any thread may call it. Raises LeaseLost if the lease is no longer this run's, Cancelled
+        if a user cancelled it.
         """
         self.cancellation_point()
         if self._goes_on():
             return
         if not lease.renew(self.record.sync, self.renewal.token):
             raise LeaseLost
-        self._stop_if_asked()
+        self._raise_if_cancelled()
 
     def _goes_on(self) -> bool:
-        """What is nearly always so, at the price of a look; if not, check_lease finds out why."""
+        """Whether the lease holds, by one cheap query; if not, check_lease finds out why."""
         with self._checking:
             return lease.goes_on(self._checks, self.record.sync, self.renewal.token)
 
-    def _stop_if_asked(self) -> None:
-        if (asked := cancellation.request_of(self.record.pk)) is not None:
-            raise asked
+    def _raise_if_cancelled(self) -> None:
+        if (request := cancellation.request_of(self.record.pk)) is not None:
+            raise request
 
     @contextmanager
     def publishing(self) -> Iterator[Session]:
         """The one transaction after which readers see the new state.
 
-        Raises LeaseLost, and changes nothing, when another run took the lease; Cancelled when a
-        person asked for its end.
+        Raises LeaseLost, and changes nothing, if another run took the lease; Cancelled if a user
+        cancelled this one.
         """
         self.cancellation_point()
         with self.session.transaction(force_rollback=self.dry_run):
             lease.fence(self.session, self.record.sync, self.renewal.token)
-            self._stop_if_asked()
+            self._raise_if_cancelled()
             yield self.session
 
     def confirm(
@@ -176,7 +176,7 @@ class Run:
         self.confirm_all(session, [Confirmed(target, at, rows, basis)])
 
     def confirm_all(self, session: Session, confirmed: Sequence[Confirmed]) -> None:
-        """The same of many targets at once."""
+        """Like `confirm`, for many targets at once."""
         sync, run = self.record.sync, self.record.pk
         session.cursor().executemany(
             _CONFIRM, [(sync, run, c.target, c.at, c.rows, c.basis) for c in confirmed]
@@ -195,7 +195,7 @@ class Run:
         )
 
     def expect(self, targets: Iterable[Target]) -> None:
-        """Say which targets this run will settle."""
+        """Declare the targets that this run will record an outcome for."""
         parts = RunTarget.objects.bulk_create(
             RunTarget(run=self.record, target=target.key, label=target.label) for target in targets
         )
@@ -223,7 +223,7 @@ class Run:
             if name != "total" or not self.dry_run:
                 setattr(part, name, count)
         if error is not None:
-            part.error, part.error_kind, part.passing = str(error), error.kind, error.passing
+            part.error, part.error_kind, part.passing = str(error), error.kind, error.transient
             self.log(str(error), target, "error")
         if self._gathered is None:
             part.save()
@@ -235,7 +235,7 @@ class Run:
 
     @contextmanager
     def batched(self) -> Iterator[None]:
-        """Record what is settled and logged in the block at its end: all of it, by one commit."""
+        """Record the outcomes and log lines of the block at its end, in one transaction."""
         gathered = self._gathered = _Gathered()
         try:
             yield
@@ -258,7 +258,7 @@ class Run:
         reasons: list[str],
         changes: sql.Composable | Iterable[tuple[str, str, str]],
     ) -> None:
-        """Keep a target back for a person, with what would change.
+        """Hold a target for review, with what would change.
 
         changes: (kind, source id, detail) of each, or a query on the session that returns them.
         """
@@ -279,9 +279,9 @@ class Run:
         return dict(Counter(change.kind for change in kept))
 
     def reserve_acceptance(self) -> None:
-        """Spend the acceptance before anything is written where no rollback reaches.
+        """Use the acceptance before anything is written that can't be rolled back.
 
-        Raises RainboError when it can't serve, or no longer. A dry run leaves it unspent.
+        Raises RainboError if it can't be used, or no longer. A dry run does not use it.
         """
         if self.options.accept_held is None:
             return
@@ -295,12 +295,12 @@ class Run:
             raise RainboError(f"run {named.pk} was accepted or discarded before")
 
     def release_acceptance(self) -> None:
-        """Give a reserved acceptance back: nothing was published by its right."""
+        """Release a reserved acceptance: nothing was published with it."""
         if self.options.accept_held is not None:
             SyncRun.objects.filter(accepted_by=self.record).update(accepted_by=None)
 
     def use_acceptance(self, session: Session) -> None:
-        """Spend the acceptance inside the publishing transaction: it serves once."""
+        """Use the acceptance inside the publishing transaction: it can be used once."""
         spent = session.execute(
             "UPDATE syncs_syncrun SET accepted_by_id = %s WHERE id = %s AND "
             "discarded_at IS NULL AND (accepted_by_id IS NULL OR accepted_by_id = %s)",
@@ -310,7 +310,7 @@ class Run:
             raise RainboError(f"run {self.options.accept_held} was accepted or discarded before")
 
     def final_state(self) -> RunState:
-        """The run's state by its targets'."""
+        """Return the run's state, derived from its targets'."""
         states = {part.state for part in self._parts.values()} - {TargetState.SKIPPED}
         if states <= {TargetState.SUCCEEDED}:
             return RunState.SUCCEEDED

@@ -1,4 +1,4 @@
-"""The one way in and the one way through: request a run, execute it, close it."""
+"""The only way to run a sync: request a run, execute it, close it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from syncs.models import OPEN_STATES, RunLog, RunState, SyncRun, Trigger
 
 logger = logging.getLogger("rainbo.run")
 
-CLOSING_PATIENCE = 20.0  # seconds that an own database may be away while a run is closed
+CLOSING_TIMEOUT = 20.0  # seconds that RAINBO's own database may be down while a run is closed
 
 
 def request(
@@ -40,7 +40,7 @@ def request(
     """Insert a queued run; for a slot that has one already, return that one.
 
     sync: a sync, or the name of one.
-    Raises UsageError for an unknown sync, or when the run that the options name can't serve.
+    Raises UsageError for an unknown sync, or if the run that the options name can't be used.
     """
     name = sync.name if isinstance(sync, Sync) else registry.get(sync).name
     _check_named_runs(name, options)
@@ -63,7 +63,7 @@ def request(
 
 
 def waiting(sync: str, options: Options) -> SyncRun | None:
-    """A run that waits for a worker, and not for a later time or its command, to do just that."""
+    """Return a run with the same options that only waits for a worker, if there is one."""
     same = SyncRun.objects.filter(sync=sync, state=RunState.QUEUED, options=options.as_json())
     return same.filter(not_before=None).exclude(trigger=Trigger.COMMAND).order_by("pk").first()
 
@@ -71,7 +71,7 @@ def waiting(sync: str, options: Options) -> SyncRun | None:
 def execute(
     record: SyncRun, listener: Listener | None = None, *, sync: Sync | None = None
 ) -> SyncRun:
-    """Run a queued run in this process and close it whatever happens.
+    """Execute a queued run in this process and close it whatever happens.
 
     sync: the run's, when the caller has looked it up already.
     Returns the run as it ended; `skipped` when its sync was running. A run that isn't queued
@@ -83,7 +83,7 @@ def execute(
     try:
         token = lease.claim(record)
     except LeaseHeld as busy:
-        if busy.run_id == record.pk:  # another delivery of this very run was faster
+        if busy.run_id == record.pk:  # another delivery of this run was faster
             record.refresh_from_db()
         else:
             _skip(record, busy)
@@ -93,15 +93,15 @@ def execute(
         if record.move(RunState.RUNNING, expect=(RunState.QUEUED,), **_start(token)):
             _run_and_close(record, sync or registry.get(record.sync), token, listener)
     finally:
-        _patiently(lambda: lease.release(record.sync, token))
+        _retry_while_database_is_down(lambda: lease.release(record.sync, token))
     return record
 
 
 def _skip(record: SyncRun, busy: LeaseHeld) -> None:
     with transaction.atomic():
-        # A run that closes right now comes first or sees this one: either plans what follows.
-        met = [] if busy.run_id is None else [busy.run_id]
-        list(SyncRun.objects.select_for_update(no_key=True).filter(pk__in=met))
+        # A run that is closing now comes first or sees this one: either plans the next attempt.
+        blockers = [] if busy.run_id is None else [busy.run_id]
+        list(SyncRun.objects.select_for_update(no_key=True).filter(pk__in=blockers))
         if record.move(
             RunState.SKIPPED,
             expect=(RunState.QUEUED,),
@@ -109,7 +109,7 @@ def _skip(record: SyncRun, busy: LeaseHeld) -> None:
             error=str(busy),
             finished_at=Now(),
         ):
-            retries.plan_next_attempt(record, passing=True)
+            retries.plan_next_attempt(record, transient=True)
 
 
 def _run_and_close(record: SyncRun, sync: Sync, token: int, listener: Listener | None) -> None:
@@ -131,17 +131,17 @@ def _run_and_close(record: SyncRun, sync: Sync, token: int, listener: Listener |
                 raise
             finally:
                 run.close()
-    except Exception as error:  # noqa: BLE001 (the boundary: the run's record says what came)
+    except Exception as error:  # noqa: BLE001 (the boundary: the run's record has the error)
         ending = Ending.by(record, error)
         if isinstance(error, LeaseLost):
-            words = str(error)
-            _patiently(lambda: _note_refusal(record, words))
+            message = str(error)
+            _retry_while_database_is_down(lambda: _log_lease_lost(record, message))
     except BaseException as stop:
         ending = Ending.by(record, stop)
         raise
     finally:
         seconds = time.monotonic() - started
-        _patiently(lambda: closing.close(record, ending, seconds, options))
+        _retry_while_database_is_down(lambda: closing.close(record, ending, seconds, options))
 
 
 def _start(token: int) -> dict[str, Any]:
@@ -153,13 +153,13 @@ def _start(token: int) -> dict[str, Any]:
     }
 
 
-def _note_refusal(record: SyncRun, error: str) -> None:
+def _log_lease_lost(record: SyncRun, error: str) -> None:
     RunLog.objects.create(run=record, level="error", message=error)
 
 
-def _patiently(act: Callable[[], object]) -> None:
-    """Do it, waiting for an own database that is away. What stays open becomes `lost`."""
-    deadline = time.monotonic() + CLOSING_PATIENCE
+def _retry_while_database_is_down(act: Callable[[], object]) -> None:
+    """Call it again while RAINBO's own database is down. A run that stays open becomes `lost`."""
+    deadline = time.monotonic() + CLOSING_TIMEOUT
     while True:
         try:
             act()

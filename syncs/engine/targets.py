@@ -1,4 +1,4 @@
-"""What a sync says of its targets: instances as the engine sees them."""
+"""Targets, the instances as the engine sees them, and what a sync says of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Withheld:
-    """A row of a source that readers aren't shown: of which instance, what it is, and why."""
+    """A source row that is hidden from readers: its instance, what it is, and why."""
 
     instance: str
     source_id: str
@@ -28,7 +28,7 @@ class Withheld:
 
 @dataclass(frozen=True)
 class Pages:
-    """The console's pages of targets: their addresses by key, and what it takes to see them."""
+    """The console's pages of targets: their URLs by key, and the permission to see them."""
 
     of: Callable[[Collection[str]], Mapping[str, str]]
     permission: str
@@ -38,8 +38,8 @@ class Pages:
 class Hidden:
     """The rows that a sync stores in a table of its own and hides from readers.
 
-    noun: what they are. rows: the first so many of them, or all, one by one. page: the console's
-    list of them. permission: what it takes to see them.
+    noun: what they are called. rows: yields the first so many of them, or all. page: returns the
+    URL of the console's list of them. permission: the one needed to see them.
     """
 
     noun: str

@@ -1,4 +1,4 @@
-"""What ends a run from outside: a person who cancels it, or its limit."""
+"""Ends a run from outside: when a user cancels it, or at its limit."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from syncs.models import SyncRun
 
 logger = logging.getLogger("rainbo.run")
 
-IMPATIENT = 0.5  # seconds between two tries to close a run that is over its limit
+CLOSE_INTERVAL = 0.5  # seconds between two attempts to close a run that is over its limit
 
 
 class Watchdog:
-    """Looks after one run from the thread that renews its lease.
+    """Watches one run from the thread that renews its lease.
 
-    A run over its limit is told first; one that goes on loses its lease and is closed here,
-    whatever its function does. interrupt: cancels what the run's own session executes.
+    A run over its limit is asked to end first; one that goes on loses its lease and is closed
+    here, whatever its function does. interrupt: cancels what the run's own session executes.
     """
 
     def __init__(self, record: SyncRun, sync: Sync, options: Options) -> None:
@@ -37,20 +37,20 @@ class Watchdog:
         self._options = options
         self._limit = limit_of(sync)
         self._started = time.monotonic()
-        self._told: OverLimit | None = None
+        self._over_limit: OverLimit | None = None
 
     def pause(self) -> float:
-        return max(IMPATIENT, self._started + self._limit - time.monotonic())
+        return max(CLOSE_INTERVAL, self._started + self._limit - time.monotonic())
 
     def look(self) -> RainboError | None:
-        if self._told is not None:
-            self._stop(self._told)
+        if self._over_limit is not None:
+            self._stop(self._over_limit)
         elif time.monotonic() - self._started > self._limit:
-            self._told = OverLimit(_words(self._limit))
-        return self._told or cancellation.request_of(self._pk)
+            self._over_limit = OverLimit(_describe(self._limit))
+        return self._over_limit or cancellation.request_of(self._pk)
 
     def _stop(self, why: OverLimit) -> None:
-        """Fence the run and close it; what it publishes right now is interrupted first."""
+        """Fence the run and close it, then interrupt what its session executes."""
         record = SyncRun.objects.get(pk=self._pk)
         with transaction.atomic():
             if lease.revoke(record.sync, record.pk):
@@ -62,14 +62,14 @@ class Watchdog:
 
 
 def limit_of(sync: Sync) -> float:
-    """Seconds that a run of the sync may take: those told for it, else the code's or the usual."""
+    """Return a run's maximum seconds: RAINBO_RUN_LIMITS, else the sync's own or the default."""
     own, of_all = sync.limit, float(settings.RAINBO_RUN_LIMIT)
     usual = of_all if own is None else min(own, of_all)
     return float(settings.RAINBO_RUN_LIMITS.get(sync.name, usual))
 
 
-def _words(limit: float) -> str:
+def _describe(limit: float) -> str:
     return (
-        f"it was not done within its limit of {limit:g} s and was stopped; "
+        f"it did not finish within its limit of {limit:g} s and was stopped; "
         "nothing was published after that"
     )

@@ -1,4 +1,4 @@
-"""What the commands of all syncs share: options, progress, the closing line, exit codes."""
+"""Common parts of all sync commands: options, progress, closing line, exit codes."""
 
 from __future__ import annotations
 
@@ -26,28 +26,32 @@ from syncs.reports import run_report
 
 
 class SyncCommand(BaseCommand):
-    """Runs syncs in this process, one after the other, and ends with the gravest exit code.
+    """Runs syncs in this process, one after the other; exits with the most severe code.
 
     Subclasses name the syncs and what they offer beyond --dry-run, --json and --quiet.
     """
 
     syncs: ClassVar[Sequence[str]] = ()
     offers: ClassVar[frozenset[str]] = frozenset()
-    force: ClassVar[str] = ""  # what --force does; without a word it isn't offered
+    force: ClassVar[str] = ""  # help of --force; empty: the command has no such option
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--dry-run", action="store_true", help="show what would change")
         parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
-        parser.add_argument("--quiet", action="store_true", help="silent unless something is wrong")
+        parser.add_argument(
+            "--quiet", action="store_true", help="no output unless something is wrong"
+        )
         if "failed_from" in self.offers:
             parser.add_argument(
-                "--failed-from", type=int, metavar="RUN", help="take only what failed in that run"
+                "--failed-from", type=int, metavar="RUN", help="only what failed in that run"
             )
         if "accept_held" in self.offers:
             parser.add_argument(
-                "--accept-held", type=int, metavar="RUN", help="publish what that run holds"
+                "--accept-held", type=int, metavar="RUN", help="publish the changes that run holds"
             )
-            parser.add_argument("--reason", default="", help="why it is accepted; kept")
+            parser.add_argument(
+                "--reason", default="", help="why it is accepted (stored with the run)"
+            )
         if self.force:
             parser.add_argument("--force", action="store_true", help=self.force)
 
@@ -57,31 +61,31 @@ class SyncCommand(BaseCommand):
             sys.exit(code)
 
     def run_syncs(self, given: dict[str, Any]) -> int:
-        """Run what was asked for, tell how it went, and return the exit code."""
-        talk = CommandOutput(as_json=given["json"], quiet=given["quiet"])
+        """Run the requested syncs, report the results and return the exit code."""
+        output = CommandOutput(as_json=given["json"], quiet=given["quiet"])
         try:
-            syncs = [registry.get(name) for name in self.chosen(given)]
-            options = self.options(given)
+            syncs = [registry.get(name) for name in self.select_syncs(given)]
+            options = self.parse_options(given)
             with interruptible():
-                records = [self._run(sync, options, talk) for sync in syncs]
+                records = [self._run(sync, options, output) for sync in syncs]
         except UsageError as error:
-            talk.complain(str(error))
+            output.show_error(str(error))
             return run_report.USAGE
         except KeyboardInterrupt:
-            talk.complain(
-                "Interrupted: the run is closed as failed. What was published stays; "
-                "nothing else was."
+            output.show_error(
+                "Interrupted: the run is closed as failed. What was published before is kept; "
+                "nothing else was published."
             )
             return run_report.INTERRUPTED
-        talk.sum_up(records, syncs, options)
+        output.summarize(records, syncs, options)
         return run_report.exit_code(records)
 
-    def chosen(self, given: dict[str, Any]) -> Sequence[str]:  # noqa: ARG002 (for subclasses)
-        """The names of the syncs to run."""
+    def select_syncs(self, given: dict[str, Any]) -> Sequence[str]:  # noqa: ARG002 (for subclasses)
+        """Return the names of the syncs to run."""
         return self.syncs
 
-    def options(self, given: dict[str, Any]) -> Options:
-        """The run's options. Raises UsageError for what makes no sense."""
+    def parse_options(self, given: dict[str, Any]) -> Options:
+        """Return the run's options. Raises UsageError for invalid ones."""
         return Options(
             dry_run=given["dry_run"],
             force=given.get("force", False),
@@ -90,12 +94,12 @@ class SyncCommand(BaseCommand):
             failed_from=given.get("failed_from"),
         )
 
-    def _run(self, sync: Sync, options: Options, talk: CommandOutput) -> SyncRun:
-        """Execute a run here and tell how it goes on."""
+    def _run(self, sync: Sync, options: Options, output: CommandOutput) -> SyncRun:
+        """Execute a run in this process and show its progress."""
         record = self.request(sync, options)
-        with talk.progress(sync.title) as shown, without_duplicate_logs():
+        with output.progress(sync.title) as shown, without_duplicate_logs():
             record = runs.execute(record, shown, sync=sync)
-        talk.close(record, sync, options)
+        output.close(record, sync, options)
         return record
 
     def request(self, sync: Sync, options: Options) -> SyncRun:
@@ -103,7 +107,7 @@ class SyncCommand(BaseCommand):
 
 
 class CommandOutput:
-    """What a command says, and where: results on stdout, trouble on stderr."""
+    """Writes a command's output: results to stdout, problems to stderr."""
 
     def __init__(self, *, as_json: bool, quiet: bool) -> None:
         self.as_json = as_json
@@ -111,7 +115,7 @@ class CommandOutput:
         self._out = Console(soft_wrap=True, highlight=False, markup=False)
         self._err = Console(soft_wrap=True, highlight=False, markup=False, stderr=True)
 
-    def complain(self, sentence: str) -> None:
+    def show_error(self, sentence: str) -> None:
         self._err.print(printable(sentence))
 
     def say(self, sentence: str) -> None:
@@ -121,7 +125,7 @@ class CommandOutput:
         return ProgressDisplay(self._err if self.as_json else self._out, title, quiet=self.quiet)
 
     def close(self, record: SyncRun, sync: Sync, options: Options | None = None) -> None:
-        """How one run went; nothing when all is well and quiet is asked for."""
+        """Show a run's result; with --quiet only if something is wrong."""
         wrong = record.state != RunState.SUCCEEDED
         if self.quiet and not wrong:
             return
@@ -132,8 +136,8 @@ class CommandOutput:
         for line in lines:
             (self._err if wrong or self.as_json else self._out).print(printable_line(line))
 
-    def sum_up(self, records: list[SyncRun], syncs: list[Sync], options: Options) -> None:
-        """How all of them went. syncs: those of the records; options: what each was asked."""
+    def summarize(self, records: list[SyncRun], syncs: list[Sync], options: Options) -> None:
+        """Show the results of all. syncs: those of the records; options: what each was asked."""
         if self.as_json:
             documents = [
                 run_report.document(record, sync, options)
@@ -141,10 +145,12 @@ class CommandOutput:
             ]
             shown = documents[0] if len(documents) == 1 else {"runs": documents}
             sys.stdout.write(json_text(shown) + "\n")
-        unwell = [record.sync for record in records if record.state != RunState.SUCCEEDED]
-        if unwell and len(records) > 1:
-            names = ", ".join(unwell)
-            self.complain(f"{len(unwell)} of {len(records)} syncs did not succeed: {names}.")
+        unsuccessful = [record.sync for record in records if record.state != RunState.SUCCEEDED]
+        if unsuccessful and len(records) > 1:
+            names = ", ".join(unsuccessful)
+            self.show_error(
+                f"{len(unsuccessful)} of {len(records)} syncs did not succeed: {names}."
+            )
 
 
 @contextmanager
@@ -166,23 +172,23 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def without_duplicate_logs() -> Iterator[None]:
-    """Keep out of a log for people what the results say of an instance anyway."""
+    """Leave out of a text log what the results already say about an instance."""
 
-    def is_news(line: logging.LogRecord) -> bool:
-        said = line.levelno >= logging.ERROR or line.getMessage().startswith("held: ")
-        return not (said and line.__dict__.get("target"))
+    def is_new(line: logging.LogRecord) -> bool:
+        is_repeated = line.levelno >= logging.ERROR or line.getMessage().startswith("held: ")
+        return not (is_repeated and line.__dict__.get("target"))
 
-    log, for_people = logging.getLogger("rainbo.run"), settings.RAINBO_LOG_FORMAT == "text"
-    if for_people:
-        log.addFilter(is_news)
+    log, is_text = logging.getLogger("rainbo.run"), settings.RAINBO_LOG_FORMAT == "text"
+    if is_text:
+        log.addFilter(is_new)
     try:
         yield
     finally:
-        log.removeFilter(is_news)
+        log.removeFilter(is_new)
 
 
 def actor() -> str:
-    """Who runs this process; a number where the system knows no name."""
+    """Return the user that runs this process; the uid where the system has no name for it."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -1,4 +1,4 @@
-"""Shows a run while it goes on: a bar on a terminal, one timestamped line per target elsewhere."""
+"""Shows the progress of a run: a bar on a terminal, one timestamped line per target elsewhere."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COLOURS = {
 
 
 class ProgressDisplay:
-    """A listener of a run. quiet: shows nothing at all."""
+    """Listens to a run and shows its progress. quiet: shows nothing."""
 
     def __init__(self, console: Console, title: str, *, quiet: bool = False) -> None:
         self.console = console

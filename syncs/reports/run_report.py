@@ -1,4 +1,4 @@
-"""A run in words, as a document, and as an exit code."""
+"""Reports of a run: as text, as a JSON document, and as an exit code."""
 
 from __future__ import annotations
 
@@ -26,43 +26,43 @@ EXIT_CODES = {
 }
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 COUNTS = ("read", "added", "changed", "removed", "withheld")
-WISHES = {
+PROPOSALS = {
     "added": "would add",
     "changed": "would change",
     "removed": "would remove",
     "withheld": "would withhold",
 }
-PLAIN = re.compile(r"[\w ,.:;()/+-]+")  # text that any shell, and make, takes as it is
+PLAIN = re.compile(r"[\w ,.:;()/+-]+")  # text that needs no escaping in any shell, nor in make
 UNDONE = (TargetState.FAILED, TargetState.WAITING)
 
 
 def exit_code(records: list[SyncRun]) -> int:
-    """The gravest of the runs' codes: failed, then partial or held, then already running."""
+    """Return the most severe exit code: failed, then partial or held, then already running."""
     codes = {EXIT_CODES.get(RunState(record.state), FAILED) for record in records}
     return next((code for code in (FAILED, 3, 75) if code in codes), 0)
 
 
 def describe(part: RunTarget) -> str:
-    """One target's outcome in a line; counts that are unknown are left out."""
-    wished = part.run.is_dry or part.state == TargetState.HELD
+    """Describe a target's outcome in one line; unknown counts are omitted."""
+    proposed = part.run.is_dry or part.state == TargetState.HELD
     counts = [
-        count_in_words(name, count, wished=wished)
+        describe_count(name, count, proposed=proposed)
         for name in COUNTS
         if (count := getattr(part, name)) is not None
     ]
-    words = [f"{part.label}: {part.state}", *([", ".join(counts)] if counts else [])]
+    texts = [f"{part.label}: {part.state}", *([", ".join(counts)] if counts else [])]
     if part.seconds is not None:
-        words[-1] += f" in {part.seconds:.1f} s"
-    return "; ".join(filter(None, [*words, part.note, part.error]))
+        texts[-1] += f" in {part.seconds:.1f} s"
+    return "; ".join(filter(None, [*texts, part.note, part.error]))
 
 
-def count_in_words(name: str, count: int, *, wished: bool) -> str:
-    """wished: it was not written, since the run was dry or a guard held it."""
-    return f"{WISHES.get(name, name) if wished else name} {count:,}"
+def describe_count(name: str, count: int, *, proposed: bool) -> str:
+    """Format a count. proposed: nothing was written, as the run was dry or held."""
+    return f"{PROPOSALS.get(name, name) if proposed else name} {count:,}"
 
 
 def closing(record: SyncRun, sync: Sync, options: Options | None = None) -> list[str]:
-    """What a person needs at the end: how it went, the run's id, and what to do next.
+    """Return the closing lines: the result, the run's id, and what to do next.
 
     options: the run's, when the caller has them; else those stored are parsed if they are needed.
     """
@@ -81,7 +81,7 @@ def closing(record: SyncRun, sync: Sync, options: Options | None = None) -> list
 def retry_options(
     record: SyncRun, sync: Sync | None = None, options: Options | None = None
 ) -> Options | None:
-    """What takes up what failed, with all that the run was asked for; None when nothing failed.
+    """Return the options that retry what failed in a run; None if nothing failed.
 
     sync and options: the run's, when the caller has them already.
     """
@@ -96,55 +96,55 @@ def retry_options(
 
 
 def retry_command(record: SyncRun, sync: Sync | None = None, options: Options | None = None) -> str:
-    """The command that does so; empty when nothing failed."""
+    """Return the command that retries what failed; empty if nothing failed."""
     sync = sync or registry.get(record.sync)
     retry = retry_options(record, sync, options)
     return command_line(sync, retry) if retry else ""
 
 
 def repeat_command(record: SyncRun) -> str:
-    """The command that asks for the same again."""
+    """Return the command that repeats the run."""
     return command_line(registry.get(record.sync), _options_again(record))
 
 
 def command_line(sync: Sync, options: Options) -> str:
-    return manage_command.line(" ".join([sync.command, *_words(sync, options)]))
+    return manage_command.line(" ".join([sync.command, *_arguments(sync, options)]))
 
 
 def _options_again(record: SyncRun, options: Options | None = None) -> Options:
-    """The options of the run; without an acceptance that can serve no longer."""
+    """Return the run's options, without an acceptance that can no longer be used."""
     try:
         options = options or Options.from_json(record.options)
     except (UsageError, TypeError):
         return Options()  # stored by another version
-    if options.accept_held is not None and not _waits(options.accept_held):
+    if options.accept_held is not None and not _is_acceptable(options.accept_held):
         return replace(options, accept_held=None, reason="")
     return options
 
 
-def _words(sync: Sync, options: Options) -> Iterator[str]:
-    """The options as the sync's command takes them."""
+def _arguments(sync: Sync, options: Options) -> Iterator[str]:
+    """Yield the options as command line arguments."""
     if sync.in_parts:
-        yield from _given("--rds", options.targets)
-        yield from _given("--failed-from", options.failed_from)
-    for name, word in sync.flags.items():
-        yield from _given(word, getattr(options, name))
+        yield from _argument("--rds", options.targets)
+        yield from _argument("--failed-from", options.failed_from)
+    for name, flag in sync.flags.items():
+        yield from _argument(flag, getattr(options, name))
     if options.accept_held is not None:
         reason = options.reason if PLAIN.fullmatch(options.reason) else "…"
         yield f"--accept-held {options.accept_held} --reason '{reason}'"
-    yield from _given("--dry-run", options.dry_run)
+    yield from _argument("--dry-run", options.dry_run)
 
 
-def _given(word: str, value: bool | int | str | Sequence[str] | None) -> Iterator[str]:
+def _argument(flag: str, value: bool | int | str | Sequence[str] | None) -> Iterator[str]:
     if value is True:
-        yield word
+        yield flag
     elif value and isinstance(value, int | str):
-        yield f"{word} {shlex.quote(str(value))}"
+        yield f"{flag} {shlex.quote(str(value))}"
     elif value and not isinstance(value, int):
-        yield f"{word} {shlex.join(map(str, value))}"
+        yield f"{flag} {shlex.join(map(str, value))}"
 
 
-def _waits(held_run: int) -> bool:
+def _is_acceptable(held_run: int) -> bool:
     """Whether what that run holds can still be accepted."""
     named = SyncRun.objects.filter(pk=held_run).first()
     return named is not None and not held.why_not_acceptable(named)
@@ -164,15 +164,15 @@ def discard_command(record: SyncRun) -> str:
 
 
 def page(record: SyncRun) -> str:
-    """The path of its page in the console."""
+    """Return the path of the run's page in the console."""
     return reverse("admin:syncs_syncrun_change", args=[record.pk])
 
 
 def _held_lines(record: SyncRun, accept: str) -> list[str]:
     return [
-        f"What is held is listed in the console: {page(record)}",
-        f"To accept it, after looking at it: {accept}",
-        f"To discard it: {discard_command(record)}",
+        f"Held changes are listed in the console: {page(record)}",
+        f"To accept them after review: {accept}",
+        f"To discard them: {discard_command(record)}",
     ]
 
 
@@ -184,7 +184,7 @@ def _nothing_due(record: SyncRun) -> str:
 def document(
     record: SyncRun, sync: Sync | None = None, options: Options | None = None
 ) -> dict[str, Any]:
-    """The run for programs: times in ISO 8601, unknown counts as null.
+    """Return the run as a JSON document: times in ISO 8601, unknown counts as null.
 
     sync and options: the run's, when the caller has them already.
     """

@@ -1,4 +1,4 @@
-"""The schedules in lines for people and as a document for programs."""
+"""Reports of the schedules: as text and as a JSON document."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from syncs.status.queries import Status, SyncStatus
 
 
 def lines(status: Status) -> Iterator[Text]:
-    """A line per sync: rhythm, last run, what runs now, what comes next."""
+    """Yield a line per sync: frequency, last run, current run, retry, next run."""
     retries = _retries()
     width = max((len(sync.name) for sync in status.syncs), default=0)
     for sync in status.syncs:
         parts = [
-            _rhythm(sync),
+            _frequency(sync),
             _last(sync, status.now),
             _running(sync, status.now),
             _retry(retries.get(sync.name), status.now),
@@ -34,7 +34,7 @@ def lines(status: Status) -> Iterator[Text]:
 
 
 def document(status: Status) -> dict[str, Any]:
-    """Times in ISO 8601, unknown as null."""
+    """Return the schedules as a JSON document: times in ISO 8601, unknown as null."""
     retries = _retries()
     return {
         "now": status.now.isoformat(),
@@ -48,7 +48,7 @@ def _entry(sync: SyncStatus, retry: SyncRun | None) -> dict[str, Any]:
         "sync": sync.name,
         "title": sync.title,
         "cron": plan and plan.cron,
-        "rhythm": _rhythm(sync) if plan else None,
+        "rhythm": _frequency(sync) if plan else None,
         "off": plan.off if plan else None,
         "paused_until": iso(sync.pause.until) if sync.pause else None,
         "pause_reason": sync.pause.reason if sync.pause else "",
@@ -61,12 +61,12 @@ def _entry(sync: SyncStatus, retry: SyncRun | None) -> dict[str, Any]:
 
 
 def _retries() -> dict[str, SyncRun]:
-    """The retry that waits, by sync."""
+    """Return the queued retry of each sync."""
     waiting = SyncRun.objects.filter(state=RunState.QUEUED, attempt__gt=1, slot__isnull=False)
     return {run.sync: run for run in waiting.order_by("pk")}
 
 
-def _rhythm(sync: SyncStatus) -> str:
+def _frequency(sync: SyncStatus) -> str:
     if not sync.planned:
         return "no schedule"
     return ", ".join(descriptions.describe(plan.cron) for plan in sync.planned)
@@ -88,8 +88,8 @@ def _running(sync: SyncStatus, now: datetime) -> str:
     run = sync.running
     if run is None:
         return ""
-    words = "runs now, for" if run.is_live else "fell silent, began before"
-    return f"run {run.pk} {words} {format_duration(max(now - run.started_at, timedelta()))}"
+    state = "running for" if run.is_live else "unresponsive, started before"
+    return f"run {run.pk} {state} {format_duration(max(now - run.started_at, timedelta()))}"
 
 
 def _retry(run: SyncRun | None, now: datetime) -> str:

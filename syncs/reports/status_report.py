@@ -1,4 +1,4 @@
-"""The status of all syncs in lines for people and as a document for programs."""
+"""Reports of the status of all syncs: as text and as a JSON document."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ COLOURS = {
 }
 IN_SHORT = {
     Cause.PAUSED: "{sync} is paused",
-    Cause.WORKER_SILENT: "the workers are silent",
+    Cause.WORKER_SILENT: "the workers have no heartbeat",
     Cause.INSTANCE_DOWN: "{target} is down",
-    Cause.HELD: "run {run} waits for a person",
+    Cause.HELD: "run {run} needs review",
     Cause.FAILING: "{sync} fails on {target}",
-    Cause.RUNNING_LONG: "{sync} takes longer than usual",
+    Cause.RUNNING_LONG: "{sync} is running longer than usual",
 }
 STATE_WIDTH = max(len(state.label) for state in State)
 
 
 def lines(status: Status, *, only_bad: bool = False) -> Iterator[Text]:
-    """A line per sync, one per instance under it, and what follows from all."""
+    """Yield a line per sync and per instance, one for the workers, and the summary."""
     width = max((len(t.label) for sync in status.syncs for t in sync.targets), default=0)
     for sync in status.syncs:
-        if only_bad and not (sync.state.is_bad or any(map(_is_unwell, sync.targets))):
+        if only_bad and not (sync.state.is_bad or any(map(_is_unhealthy, sync.targets))):
             continue
         yield _sync_line(sync, status.now)
         for target in sync.targets:
-            if _is_unwell(target) or not only_bad:
+            if _is_unhealthy(target) or not only_bad:
                 yield _target_line(target, width)
         if not sync.targets and sync.reason:
             yield Text(f"  {printable_line(str(sync.reason))}")
@@ -50,21 +50,21 @@ def lines(status: Status, *, only_bad: bool = False) -> Iterator[Text]:
 
 
 def summary(status: Status) -> str:
-    """One line for all."""
+    """Summarize the status in one line."""
     found = [target for sync in status.syncs for target in sync.targets]
     bad = sum(target.freshness.state.is_bad for target in found)
     empty = [sync.title for sync in status.syncs if not sync.targets]
     if bad:
         return f"{bad} of {len(found)} are {State.LATE.label} or worse."
     if empty:
-        return f"Nothing is known of: {', '.join(empty)}."
-    if troubles := _troubles(status):
-        return f"All is on time, but {'; '.join(troubles)}."
+        return f"No data yet for: {', '.join(empty)}."
+    if problems := _problems(status):
+        return f"All is on time, but {'; '.join(problems)}."
     return f"All is on time: {len(status.syncs)} syncs, {len(found)} confirmations."
 
 
-def _troubles(status: Status) -> list[str]:
-    """What keeps from confirming, though nothing is late yet: each once."""
+def _problems(status: Status) -> list[str]:
+    """List what keeps syncs from confirming although nothing is late yet, each once."""
     found = [
         IN_SHORT[reason.cause].format(sync=sync.name, target=target.label, run=reason.run)
         for sync in status.syncs
@@ -74,13 +74,13 @@ def _troubles(status: Status) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _is_unwell(target: TargetStatus) -> bool:
-    grave = target.reason is not None and target.reason.cause in GRAVE
-    return grave or target.freshness.state.is_bad
+def _is_unhealthy(target: TargetStatus) -> bool:
+    is_severe = target.reason is not None and target.reason.cause in GRAVE
+    return is_severe or target.freshness.state.is_bad
 
 
 def document(status: Status) -> dict[str, Any]:
-    """Times in ISO 8601, ages in seconds, unknown as null."""
+    """Return the status as a JSON document: times in ISO 8601, ages in seconds, unknown as null."""
     return {
         "now": status.now.isoformat(),
         "state": status.state,
@@ -120,8 +120,8 @@ def _last_run(run: LastRun | None, now: datetime) -> str:
 def _running(run: Running | None, now: datetime) -> str:
     if run is None:
         return ""
-    words = "under way for" if run.is_live else "silent, began"
-    return f"run {run.pk} {words} {format_duration(max(now - run.started_at, timedelta()))}"
+    state = "running for" if run.is_live else "unresponsive, started"
+    return f"run {run.pk} {state} {format_duration(max(now - run.started_at, timedelta()))}"
 
 
 def _planned(sync: SyncStatus, now: datetime) -> str:
@@ -138,8 +138,8 @@ def _worker(status: Status) -> str:
     if status.heartbeat is None:
         return "Workers: none has ever reported"
     ago = format_duration(max(status.now - status.heartbeat, timedelta()))
-    silent = "silent: " if status.worker_silent else ""
-    return f"Workers or schedule_run: {silent}last sign of life {ago} ago"
+    state = "no heartbeat: " if status.worker_silent else ""
+    return f"Workers or schedule_run: {state}last heartbeat {ago} ago"
 
 
 def _sync_document(sync: SyncStatus, now: datetime) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The planned times of a cron line. Five fields, always UTC."""
+"""Cron lines and their slots (scheduled times). Five fields, always UTC."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LONGEST = 100  # characters of a stored cron line
 MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 
-# The same is kept by a constraint on the stored rows (migration 0012).
+# A constraint on the stored rows checks the same (migration 0012).
 _SLOTS = (
     "[0-5]?[0-9]",
     "([01]?[0-9]|2[0-3])",
@@ -37,7 +37,7 @@ _WEEKDAY = re.compile("^([^ ]+ ){4}[^ *]+$")
 
 
 def normalize(cron: str) -> str:
-    """The line as it is stored: single spaces, and plain numbers, also for names."""
+    """Return the line as it is stored: single spaces, and numbers instead of names."""
     fields = re.sub(r"\b0+(\d)", r"\1", cron.upper()).split()
     if len(fields) == 5:
         fields[3] = _numbered(fields[3], MONTHS, 1)
@@ -46,7 +46,7 @@ def normalize(cron: str) -> str:
 
 
 def is_valid(cron: str) -> bool:
-    """Whether it is a line of five fields, in numbers, whose planned times come."""
+    """Whether it has five numeric fields and matches some date."""
     if len(cron) > LONGEST or not _SHAPE.match(cron) or not croniter.is_valid(cron):
         return False
     late = _LATE.match(cron)
@@ -54,30 +54,30 @@ def is_valid(cron: str) -> bool:
 
 
 def next_slots(cron: str, after: datetime, count: int = 1) -> list[datetime]:
-    """The first planned times later than `after`."""
+    """Return the first slots later than `after`."""
     minute = after.astimezone(UTC).replace(second=0, microsecond=0)
     return list(_slots_after(cron, minute, count))
 
 
 def previous_slot(cron: str, before: datetime) -> datetime:
-    """The last planned time earlier than `before`."""
+    """Return the last slot earlier than `before`."""
     slot: datetime = croniter(cron, before.astimezone(UTC)).get_prev(datetime)
     return slot
 
 
 def matches(cron: str, moment: datetime) -> bool:
-    """Whether this moment is one of its planned times."""
+    """Whether this time is one of its slots."""
     return previous_slot(cron, moment + timedelta(microseconds=1)) == moment
 
 
 def period(cron: str, at: datetime) -> timedelta:
-    """The time between the two planned times that follow `at`."""
+    """Return the time between the two slots that follow `at`."""
     first, second = next_slots(cron, at, 2)
     return second - first
 
 
 def gaps(cron: str, at: datetime, count: int = 200) -> tuple[timedelta, timedelta]:
-    """The shortest and the longest time between planned times that follow each other."""
+    """Return the shortest and the longest time between consecutive slots."""
     slots = next_slots(cron, at, count)
     lengths = [later - earlier for earlier, later in pairwise(slots)]
     return min(lengths), max(lengths)
@@ -85,7 +85,7 @@ def gaps(cron: str, at: datetime, count: int = 200) -> tuple[timedelta, timedelt
 
 @lru_cache(maxsize=1024)
 def _slots_after(cron: str, minute: datetime, count: int) -> tuple[datetime, ...]:
-    """The same for every second of a minute: hundreds of instances are confirmed in one."""
+    """Cached per minute: hundreds of instances are confirmed in one."""
     times = croniter(cron, minute)
     return tuple(times.get_next(datetime) for _ in range(count))
 

@@ -1,4 +1,4 @@
-"""A rhythm in words, and the days on which summer time changes what people see of it."""
+"""Descriptions of cron lines, and the days on which daylight saving time affects them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ LOOKED_AHEAD = timedelta(days=370)
 
 
 def describe(cron: str) -> str:
-    """What a cron line means, for a person."""
+    """Describe a cron line as text."""
     choice = from_cron(cron)
     return _expression(cron) if choice.kind is PresetKind.CRON else _simple(choice)
 
 
 def clock_changes(cron: str, zone: tzinfo, now: datetime) -> list[str]:
-    """The changes of summer time within a year that a planned time falls into.
+    """Return the daylight saving changes within a year that affect a slot.
 
-    Not for rhythms that are hourly or faster all day: of those one time more or less is nobody's
-    surprise.
+    None for schedules that run hourly or more often: one run more or less surprises nobody.
     """
     _, longest = crontab.gaps(cron, now)
     if longest <= HOUR:
@@ -35,12 +34,12 @@ def clock_changes(cron: str, zone: tzinfo, now: datetime) -> list[str]:
         # In these two hours clocks show a time that they skip or repeat.
         slot = crontab.next_slots(cron, change - HOUR - timedelta(seconds=1))[0]
         if slot < change + HOUR:
-            found.append(_change_in_words(slot, change, zone))
+            found.append(_describe_change(slot, change, zone))
     return found
 
 
 def _changes(zone: tzinfo, now: datetime) -> list[datetime]:
-    """The hours within the next year at which the zone's offset changes."""
+    """Return the hours within the next year at which the zone's offset changes."""
     found = []
     hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     before = hour.astimezone(zone).utcoffset()
@@ -54,7 +53,7 @@ def _changes(zone: tzinfo, now: datetime) -> list[datetime]:
     return found
 
 
-def _change_in_words(slot: datetime, change: datetime, zone: tzinfo) -> str:
+def _describe_change(slot: datetime, change: datetime, zone: tzinfo) -> str:
     local = slot.astimezone(zone)
     back = (change - HOUR).astimezone(zone).utcoffset() > change.astimezone(zone).utcoffset()  # type: ignore[operator]  # zones of dates have offsets
     which = "repeats" if back else "skips"
@@ -66,14 +65,14 @@ def _change_in_words(slot: datetime, change: datetime, zone: tzinfo) -> str:
 
 def _simple(choice: Choice) -> str:
     at = f"at {choice.at:%H:%M} UTC"
-    words = {
+    texts = {
         PresetKind.HOURLY: f"every hour at minute {choice.minute}",
         PresetKind.HOURS: f"every {choice.hours} hours from 00:{choice.minute:02} UTC",
         PresetKind.DAILY: f"every day {at}",
         PresetKind.WEEKLY: f"every {WEEKDAYS[choice.weekday]} {at}",
         PresetKind.MONTHLY: f"on day {choice.day} of every month {at}",
     }
-    return words.get(choice.kind) or choice.kind.label
+    return texts.get(choice.kind) or choice.kind.label
 
 
 def _expression(cron: str) -> str:
@@ -103,8 +102,8 @@ def _part(unit: str, part: str, names: tuple[str, ...]) -> str:
     if span == "*":
         return every
     first, _, last = span.partition("-")
-    words = " to ".join(names[int(end)] if names else end for end in (first, last) if end)
-    return f"{every} from {words}" if step else words
+    text = " to ".join(names[int(end)] if names else end for end in (first, last) if end)
+    return f"{every} from {text}" if step else text
 
 
 def _ordinal(number: int) -> str:

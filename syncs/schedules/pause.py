@@ -1,4 +1,4 @@
-"""A time without runs."""
+"""A pause of a schedule."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ UNTIL = "until "
 
 @dataclass(frozen=True)
 class Pause:
-    """A time without runs that ends by itself, and why a person wanted it."""
+    """A time without runs that ends by itself, with its reason."""
 
     until: datetime
     reason: str = ""

@@ -1,4 +1,4 @@
-"""The rhythms that a person chooses from, and the cron line that each stands for."""
+"""The frequencies that users choose from, and their cron lines."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _LABELS = {
     PresetKind.MONTHLY: "every month",
     PresetKind.CRON: "a cron expression",
 }
-# What else a kind asks for, by the names of Choice's fields.
+# The further fields of Choice that a kind needs.
 NEEDS: dict[PresetKind, tuple[str, ...]] = {
     PresetKind.HOURLY: ("minute",),
     PresetKind.HOURS: ("hours", "minute"),
@@ -53,7 +53,7 @@ NEEDS: dict[PresetKind, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Choice:
-    """A rhythm as a person chooses it. `at` and `minute` are UTC; weekday 0 is Sunday."""
+    """A frequency as a user chooses it. `at` and `minute` are UTC; weekday 0 is Sunday."""
 
     kind: PresetKind
     minute: int = 0
@@ -78,7 +78,7 @@ class Choice:
 
 
 def from_cron(cron: str) -> Choice:
-    """The choice that a cron line stands for; itself as an expression when it is none of them."""
+    """Return the choice for a cron line; a cron expression if it is none of the presets."""
     for pattern, read in _READ:
         if match := re.fullmatch(pattern, cron):
             choice = read(*map(int, match.groups()))

@@ -1,4 +1,4 @@
-"""The planned times of syncs: rows of django-q that fire, and what RAINBO keeps beside them."""
+"""The stored schedules: rows of django-q that fire, and what RAINBO stores next to them."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from syncs.schedules import crontab
 from syncs.schedules.pause import Pause
 
 FUNCTION = "syncs.tasks.run_slot"
-SLOT = "slot"  # the argument that takes the planned time
-ARGS = r"^\('[a-z_]{1,64}',\)$"  # what a schedule hands to the function: the name of its sync
+SLOT = "slot"  # the keyword argument with the scheduled time
+ARGS = r"^\('[a-z_]{1,64}',\)$"  # what a schedule passes to the function: the name of its sync
 UNLIMITED, OFF = -1, 0  # django-q's count of repeats
-LOCK_PATIENCE = 10_000  # milliseconds that creating or removing waits for others
+LOCK_TIMEOUT_MS = 10_000  # for creating and removing schedules
 LONGEST_PAUSE = timedelta(days=366)
 
-_SETUP = 5_272_416_201  # the advisory lock of those who create schedules
+_SETUP = 5_272_416_201  # the advisory lock for creating schedules
 
 
 class ChangedMeanwhile(RainboError):
-    """Somebody else changed this schedule: look at it again. Nothing was saved."""
+    """Someone else changed this schedule: check it again. Nothing was saved."""
 
     kind = "changed"
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One schedule of a sync. off: it was switched off; a pause ends by itself."""
+    """One schedule of a sync. off: it is switched off."""
 
     sync: str
     cron: str
@@ -45,11 +45,11 @@ class Planned:
     pause: Pause | None = None
 
     def paused(self, now: datetime) -> Pause | None:
-        """The pause that lasts, if any."""
+        """Return the current pause, if any."""
         return self.pause if self.pause and self.pause.until > now else None
 
     def next_slot(self, now: datetime) -> datetime | None:
-        """The next planned time at which it will really run."""
+        """Return the next slot that will run, taking a pause into account."""
         if self.off:
             return None
         pause = self.paused(now)
@@ -58,7 +58,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a person wants of a sync's schedule. options: as runs store them."""
+    """The settings of a schedule that a user wants. options: as runs store them."""
 
     cron: str
     enabled: bool = True
@@ -68,22 +68,22 @@ class Wanted:
 
 
 def after(pause: Pause, cron: str) -> datetime:
-    """The first planned time that a pause lets through: one on its very end runs."""
+    """Return the first slot after a pause; one exactly at its end runs."""
     return crontab.next_slots(cron, pause.until - timedelta(microseconds=1))[0]
 
 
 def lock_setup() -> None:
-    """One at a time creates or removes schedules, until its transaction ends.
+    """Lock the creation and removal of schedules until the transaction ends.
 
-    It waits for no lock for long in that transaction: OperationalError says that it gave up.
+    Sets a lock timeout for the transaction; raises OperationalError when it runs out.
     """
     with connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL lock_timeout = {LOCK_PATIENCE}")
+        cursor.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_SETUP])
 
 
 def planned() -> dict[str, list[Planned]]:
-    """Every schedule by its sync. What is no cron line of ours is left out."""
+    """Return all schedules by sync; rows with an invalid cron line are skipped."""
     found: dict[str, list[Planned]] = {}
     rows = Schedule.objects.filter(func=FUNCTION, schedule_type=Schedule.CRON, args__regex=ARGS)
     rows = rows.exclude(cron=None).exclude(next_run=None).select_related("sync_schedule")
@@ -95,13 +95,13 @@ def planned() -> dict[str, list[Planned]]:
 
 
 def sync_of(row: Schedule) -> str | None:
-    """The sync that a row of django-q names, if it is written as ours are."""
+    """Return the sync that a row of django-q names, if its arguments have our form."""
     match = re.match(r"^\('([a-z_]{1,64})',\)$", row.args or "")
     return match[1] if match else None
 
 
 def create(sync: str, cron: str, actor: str = "") -> Schedule:
-    """Plan a sync; its first time is the next one that the cron line names, in UTC."""
+    """Create a sync's schedule; its first run is at the next slot of the cron line, in UTC."""
     with transaction.atomic():
         row: Schedule = Schedule.objects.create(
             name=sync,
@@ -121,14 +121,14 @@ def create(sync: str, cron: str, actor: str = "") -> Schedule:
 
 
 def version(kept: SyncSchedule) -> str:
-    """What changes whenever the schedule does: a form that was opened before is refused by it."""
+    """Return a version of the schedule; a form that was opened with another one is rejected."""
     return f"{kept.changed_at.isoformat()} {kept.schedule.cron} {kept.schedule.repeats}"
 
 
 def change(sync: str, wanted: Wanted, actor: str, seen: str) -> SyncSchedule:
-    """Change a schedule that still is as `seen`. It never makes a run begin.
+    """Change a schedule whose version is still `seen`. It never starts a run.
 
-    Its next time is computed anew only when the rhythm changed or it is switched on.
+    The next run is only recomputed if the cron line changed or the schedule is switched on or off.
     Raises ChangedMeanwhile.
     """
     with transaction.atomic():
@@ -149,7 +149,7 @@ def change(sync: str, wanted: Wanted, actor: str, seen: str) -> SyncSchedule:
 
 
 def add(sync: str, wanted: Wanted, actor: str) -> SyncSchedule:
-    """Plan a sync that has no schedule. Raises ChangedMeanwhile when it got one meanwhile."""
+    """Add a schedule to a sync that has none. Raises ChangedMeanwhile if it got one meanwhile."""
     with transaction.atomic():
         lock_setup()
         if SyncSchedule.objects.filter(sync=sync).exists():
@@ -159,12 +159,12 @@ def add(sync: str, wanted: Wanted, actor: str) -> SyncSchedule:
 
 
 def pause(sync: str, until: datetime, reason: str, actor: str) -> SyncSchedule:
-    """Let planned times pass without a run until a time that must lie ahead, within a year."""
+    """Pause a schedule until a future time within a year: its slots are skipped."""
     now = database_now()
     if until <= now:
         raise UsageError("a pause must end in the future")
     if until - now > LONGEST_PAUSE:
-        raise UsageError("a pause may last a year at most; what is to rest longer is switched off")
+        raise UsageError("a pause may last a year at most; for longer, switch the schedule off")
     with transaction.atomic():
         kept = _locked(sync)
         if not kept.is_paused(now):
@@ -174,7 +174,7 @@ def pause(sync: str, until: datetime, reason: str, actor: str) -> SyncSchedule:
 
 
 def resume(sync: str, actor: str) -> SyncSchedule:
-    """End a pause now; the next planned time runs."""
+    """End a pause now; the next slot runs."""
     with transaction.atomic():
         kept = _locked(sync)
         kept.paused_until, kept.pause_reason, kept.paused_by = None, "", ""
@@ -182,7 +182,7 @@ def resume(sync: str, actor: str) -> SyncSchedule:
 
 
 def advance(row: Schedule, to: datetime) -> None:
-    """Set the next time of a row that is still as it was read; one that somebody holds is left."""
+    """Set the next run of a row unless it was changed since it was read or is locked."""
     free = Schedule.objects.select_for_update(skip_locked=True)
     with transaction.atomic():
         if free.filter(pk=row.pk, next_run=row.next_run).exists():
@@ -218,12 +218,12 @@ def _by_whom(kept: SyncSchedule) -> str:
     who = kept.changed_by or "a command"
     return (
         f"The schedule of {kept.sync} was changed by {who} at {kept.changed_at:%H:%M:%S} UTC, "
-        "after you opened it: look at it again. Nothing was saved."
+        "after you opened it: check it again. Nothing was saved."
     )
 
 
 def _record_due_slot_as_missed(sync: str, row: Schedule) -> None:
-    """A planned time that is due and has not begun gets its outcome: it would be forgotten."""
+    """Record a slot that is due and has not run as missed, or it would be forgotten."""
     if row.repeats == OFF or row.next_run is None or row.next_run > database_now():
         return
     SyncRun.objects.get_or_create(

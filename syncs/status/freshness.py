@@ -1,4 +1,4 @@
-"""How old is what readers see, and why. Pure: the caller hands in the facts and the time."""
+"""How old the cached data is, and why. Pure: the caller passes in the facts and the time."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Freshness:
 class Reason:
     """Why something is not on time, or will soon not be.
 
-    run: the one that said so. weight: removals and moves that wait for a person.
+    run: the one that reported it. weight: removals and moves held for review.
     """
 
     cause: Cause
@@ -64,14 +64,14 @@ class Reason:
     weight: int = 0
 
     def __str__(self) -> str:
-        if self.words.startswith(UNTIL):  # the sentence goes on: paused until …
+        if self.words.startswith(UNTIL):  # one sentence: paused until …
             return f"{self.cause} {self.words}"
         return f"{self.cause}: {self.words}" if self.words else str(self.cause)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """What the last run that took this target says against it. weight: as of a Reason."""
+    """Why the last run of this target did not confirm it. weight: as in Reason."""
 
     cause: Cause
     words: str
@@ -80,7 +80,7 @@ class Failure:
 
     @property
     def is_settled(self) -> bool:
-        """A person decided about it: it explains what is late, and asks nobody any more."""
+        """Whether a user decided about it: it explains what is late, and needs no review."""
         return self.cause is Cause.DISCARDED
 
 
@@ -88,9 +88,9 @@ class Failure:
 class Facts:
     """What is known around a confirmation.
 
-    scheduled: a schedule is there. off: it is there and switched off. pause: it rests until a
-    time. heartbeat: the last sign of life of any worker. awaited: the last time at which one
-    should have come. running: how long the present run has been under way.
+    scheduled: there is a schedule. off: it is switched off. pause: its current pause.
+    heartbeat: the last one of any worker. awaited: the last time at which one should have
+    arrived. running: how long the current run has been running.
     """
 
     scheduled: bool = False
@@ -103,7 +103,7 @@ class Facts:
 
 
 def grace(period: timedelta, seconds: float, percent: float) -> timedelta:
-    """How much later than usual a run may end before it counts: the larger of the two."""
+    """Return how much later than usual a run may end: the larger of the two."""
     return max(timedelta(seconds=seconds), period * (percent / 100))
 
 
@@ -114,7 +114,7 @@ def judge(
     grace: timedelta,
     now: datetime,
 ) -> Freshness:
-    """Late after the first planned slot since the confirmation, stale after the second.
+    """Judge freshness: late after the first slot since the confirmation, stale after the second.
 
     Both plus the usual duration of a run and the grace. Unknown: never confirmed.
     """
@@ -128,38 +128,38 @@ def judge(
 def explain(
     judged: Freshness, facts: Facts, usual_seconds: float, grace: timedelta, now: datetime
 ) -> Reason | None:
-    """Why this is not on time, or will soon not be; None when nothing is wrong."""
+    """Return why this is not on time, or soon will not be; None if nothing is wrong."""
     if facts.off:
         return Reason(Cause.PAUSED, "its schedule is switched off")
     if facts.pause is not None:
         return Reason(Cause.PAUSED, facts.pause.in_words(now))
     if facts.scheduled and is_silent(facts.heartbeat, facts.awaited):
-        return Reason(Cause.WORKER_SILENT, _silence(facts.heartbeat, now))
+        return Reason(Cause.WORKER_SILENT, _describe_heartbeat(facts.heartbeat, now))
     if facts.failure is not None and (judged.state.is_bad or not facts.failure.is_settled):
         failure = facts.failure
         return Reason(failure.cause, failure.words, failure.run, failure.weight)
     if facts.running is not None and facts.running > timedelta(seconds=usual_seconds) + grace:
         usual = format_duration(timedelta(seconds=usual_seconds))
-        words = f"under way for {format_duration(facts.running)}, usually {usual}"
+        words = f"running for {format_duration(facts.running)}, usually {usual}"
         return Reason(Cause.RUNNING_LONG, words)
     if judged.state is State.UNKNOWN:
         return Reason(Cause.NEVER_CONFIRMED, "no run has confirmed it yet")
     if judged.state.is_bad:
-        return Reason(Cause.OVERDUE, "no run has confirmed it since its planned time")
+        return Reason(Cause.OVERDUE, "no run has confirmed it since its scheduled time")
     return None
 
 
 def is_silent(heartbeat: datetime | None, awaited: datetime | None) -> bool:
-    """Whether a sign of life that was due did not come; none is due while all is paused."""
+    """Whether a heartbeat that was due is missing; none is due while everything is paused."""
     return awaited is not None and (heartbeat is None or heartbeat < awaited)
 
 
 def worst(states: Iterable[State]) -> State:
-    """The worst of them; unknown when there are none."""
+    """Return the worst state; unknown if there are none."""
     return max(states, key=list(State).index, default=State.UNKNOWN)
 
 
-def _silence(heartbeat: datetime | None, now: datetime) -> str:
+def _describe_heartbeat(heartbeat: datetime | None, now: datetime) -> str:
     if heartbeat is None:
         return "no worker has ever reported"
-    return f"the last sign of life came {format_duration(now - heartbeat)} ago"
+    return f"the last heartbeat was {format_duration(now - heartbeat)} ago"

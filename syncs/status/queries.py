@@ -1,4 +1,4 @@
-"""What the pages, the probes and the commands read about syncs: so they can never disagree."""
+"""The status of syncs, as pages, probes and commands read it, so that they never disagree."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from syncs.status.recent import (
     TargetOutcome,
     last_parts,
     recent_runs,
-    runs_under_way,
+    running_runs,
     usual_seconds,
 )
 from syncs.status.workers import WorkerState
@@ -69,30 +69,30 @@ class Status:
 
     @property
     def needs_attention(self) -> bool:
-        """Something is late or worse, or will be: an instance is down, a run held or failing."""
+        """Whether anything is late, or will be: an instance is down, a run is held or failing."""
         reasons = [target.reason for sync in self.syncs for target in sync.targets]
         return self.state.is_bad or any(r.cause in freshness.GRAVE for r in reasons if r)
 
 
 def worker_heartbeat() -> datetime | None:
-    """The last sign of life of any worker; none of a future that the clock stepped back from."""
+    """Return the last heartbeat of any worker; ignore future ones, from before a clock change."""
     past = Heartbeat.objects.filter(at__lte=Now())
     last: datetime | None = past.aggregate(last=Max("at"))["last"]
     return last
 
 
 def worker_state() -> WorkerState:
-    """Whether the workers work: the probe and the command say the same."""
+    """Return the state of the workers, for the probe and the command alike."""
     return read_worker_state()
 
 
 def worker_events(limit: int = 5) -> list[WorkerEvent]:
-    """The last times at which workers had to be started anew."""
+    """Return the last restarts of workers by their supervisor."""
     return list(WorkerEvent.objects.all()[:limit])
 
 
 def status(now: datetime) -> Status:
-    """How fresh every sync's targets are, and why. Takes a fixed number of queries per sync."""
+    """Return how fresh every sync's targets are, and why, in a fixed number of queries."""
     known = _Known.read(now)
     syncs = tuple(known.status_of(sync) for sync in registry.all_syncs())
     silent = freshness.is_silent(known.heartbeat, known.awaited)
@@ -100,13 +100,13 @@ def status(now: datetime) -> Status:
 
 
 def sync_status(name: str, now: datetime) -> SyncStatus:
-    """The same of one sync."""
+    """Like `status`, for one sync."""
     return _Known.read(now).status_of(registry.get(name))
 
 
 @dataclass(frozen=True)
 class _Known:
-    """All that is known of all syncs, read once."""
+    """All facts about all syncs, read once."""
 
     now: datetime
     planned: dict[str, list[Planned]]
@@ -130,7 +130,7 @@ class _Known:
             confirmed={(sync, target): at for sync, target, at in rows},
             runs=runs,
             parts=last_parts(runs),
-            running=runs_under_way(),
+            running=running_runs(),
         )
 
     def status_of(self, sync: Sync) -> SyncStatus:
@@ -165,7 +165,7 @@ class _Known:
     def _reason(
         self, sync: Sync, targets: Iterable[TargetStatus], state: State, usual: float
     ) -> Reason | None:
-        """That of the first target which is as bad as the whole; the sync's own without any."""
+        """Return the reason of the first target in that state; the sync's own without targets."""
         targets = list(targets)
         if targets:
             worst = [target for target in targets if target.freshness.state is state]
@@ -180,7 +180,7 @@ class _Known:
     def _facts(self, sync: Sync, failure: Failure | None) -> Facts:
         planned = self.planned.get(sync.name, [])
         running = self.running.get(sync.name)
-        under_way = running and running.is_live
+        is_running = running and running.is_live
         return Facts(
             scheduled=bool(planned),
             off=bool(planned) and all(plan.off for plan in planned),
@@ -188,7 +188,7 @@ class _Known:
             heartbeat=self.heartbeat,
             awaited=self.awaited,
             failure=failure,
-            running=self.now - running.started_at if running and under_way else None,
+            running=self.now - running.started_at if running and is_running else None,
         )
 
     def _failure(self, sync: Sync, target: Target) -> Failure | None:
@@ -197,13 +197,13 @@ class _Known:
         return failure or (part.failure() if part else None)
 
     def _run_failure(self, sync: Sync, after: int) -> Failure | None:
-        """A failure of the whole, later than a target's last part.
+        """Return a failure of a whole run, later than a target's last outcome.
 
-        A run that failed without an error of its own failed on targets, which say so themselves.
+        A run that failed without an error of its own failed on targets, which report it themselves.
         """
         running = self.running.get(sync.name)
         if running and not running.is_live:
-            words = f"run {running.pk} fell silent: its process died or lost RAINBO's database"
+            words = f"run {running.pk} is unresponsive: its process died or lost RAINBO's database"
             return Failure(Cause.FAILING, words, running.pk)
         last = next(iter(self.runs.get(sync.name, [])), None)
         if last is None or last.pk <= after or last.state not in (RunState.FAILED, RunState.LOST):
@@ -213,7 +213,7 @@ class _Known:
         return Failure(Cause.FAILING, f"run {last.pk}: {last.error or last.state}", last.pk)
 
     def _slots(self, sync: Sync, confirmed_at: datetime) -> tuple[datetime, datetime]:
-        """The two planned times that follow a confirmation."""
+        """Return the two slots that follow a confirmation."""
         crons = self._crons(sync)
         if not crons:
             period = _expected_period(sync, confirmed_at)
@@ -236,7 +236,7 @@ class _Known:
         return next(filter(None, pauses), None)
 
     def _crons(self, sync: Sync) -> list[str]:
-        """The rhythm in force; that of the schedules that are off when all are."""
+        """Return the cron lines in force; those of disabled schedules if all are disabled."""
         planned = self.planned.get(sync.name, [])
         return [p.cron for p in planned if not p.off] or [p.cron for p in planned]
 

@@ -1,4 +1,4 @@
-"""What the last runs of each sync say of it and of its targets."""
+"""The last runs of each sync, and the last outcome of each target."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from syncs.models import RunState, RunTarget, TargetState
 from syncs.status.freshness import Cause, Failure
 
 DURATIONS = 20  # runs whose median is the usual duration
-LOOK_BACK = 50  # runs of a sync among which they, or the last part of one target, are looked for
-PARTS_FROM = 10  # runs of a sync among which each target's last part is looked for
+LOOK_BACK = 50  # runs of a sync to search for them, or for one target's last part
+PARTS_FROM = 10  # runs of a sync to search for each target's last part
 
 # BETWEEN, for the index runs_of_a_sync: an equality would let the planner walk back through all
 # runs of the sync of each minute to find those of the nightly one. NOT ?, which it takes to be
@@ -88,7 +88,7 @@ class LastRun:
 
 @dataclass(frozen=True)
 class Running:
-    """A run under way. is_live: it holds its lease; otherwise its process has fallen silent."""
+    """A running run. is_live: it holds its lease; otherwise its process no longer responds."""
 
     pk: int
     sync: str
@@ -106,7 +106,7 @@ class Running:
 
 @dataclass(frozen=True)
 class TargetOutcome:
-    """What the last run that took a target said of it. held: removals and moves that it holds."""
+    """The outcome of a target's last run. held: removals and moves that it holds."""
 
     run: int
     run_error: str
@@ -122,7 +122,7 @@ class TargetOutcome:
             words = f"run {self.run} held it ({self.note}), {self.discarded}"
             return Failure(Cause.DISCARDED, words, self.run)
         if self.state == TargetState.HELD:
-            words = f"run {self.run} waits for a person: {self.note}"
+            words = f"run {self.run} needs review: {self.note}"
             return Failure(Cause.HELD, words, self.run, self.held)
         if self.state == TargetState.WAITING:
             why = self.run_error or "it ended before it came to this instance"
@@ -134,14 +134,14 @@ class TargetOutcome:
 
 
 def usual_seconds(runs: Iterable[LastRun]) -> float:
-    """The median duration of the last runs that came to their end; 0 without any."""
+    """Return the median duration of the last completed runs; 0 without any."""
     ended = (RunState.SUCCEEDED, RunState.PARTIAL)
     seconds = [run.seconds for run in runs if run.state in ended and run.seconds is not None]
     return median(seconds[:DURATIONS]) if seconds else 0.0
 
 
 def recent_runs(syncs: list[str]) -> dict[str, list[LastRun]]:
-    """The last ended runs of each sync, newest first."""
+    """Return the last ended runs of each sync, newest first."""
     found: dict[str, list[LastRun]] = {}
     for pk, sync, state, *rest in _rows(_RECENT, {"syncs": syncs, "limit": LOOK_BACK}):
         found.setdefault(sync, []).append(LastRun(pk, sync, RunState(state), *rest))
@@ -149,14 +149,14 @@ def recent_runs(syncs: list[str]) -> dict[str, list[LastRun]]:
 
 
 def last_parts(runs: dict[str, list[LastRun]]) -> dict[tuple[str, str], TargetOutcome]:
-    """What the latest of the recent runs said of each sync's targets."""
+    """Return each target's outcome in the latest of its sync's recent runs."""
     recent = [run.pk for of_sync in runs.values() for run in of_sync[:PARTS_FROM]]
     rows = _rows(_PARTS, {"runs": recent})
     return {(sync, target): TargetOutcome(*rest) for sync, target, *rest in rows}
 
 
 def last_parts_of(target: str, syncs: Sequence[str]) -> dict[str, RunTarget]:
-    """Its part in the latest of each sync's recent runs that took it, with the run."""
+    """Return a target's last part in each sync's recent runs, with the run."""
     given: dict[str, Any] = {"syncs": [*syncs], "target": target, "limit": LOOK_BACK}
     with connection.cursor() as cursor:
         cursor.execute(_LAST, given)
@@ -165,7 +165,7 @@ def last_parts_of(target: str, syncs: Sequence[str]) -> dict[str, RunTarget]:
     return {part.run.sync: part for part in parts}
 
 
-def runs_under_way() -> dict[str, Running]:
+def running_runs() -> dict[str, Running]:
     return {row[1]: Running(*row) for row in _rows(_RUNNING, {})}
 
 

@@ -1,4 +1,4 @@
-"""The last runs of every sync as a strip of bars: how each ended, and how long it took."""
+"""The run history of every sync as bars: how each run ended, and how long it took."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class RunHistory:
 
     @property
     def counts(self) -> list[tuple[RunState, int]]:
-        """How many ended how, in the order of the states."""
+        """Count the runs by state, in the order of the states."""
         found = Counter(bar.state for bar in self.bars)
         return [(state, found[state]) for state in RunState if found[state]]
 
@@ -62,17 +62,17 @@ Row = tuple[int, RunState, datetime | None, float | None]
 
 
 def last_runs(syncs: list[str], limit: int = SHOWN) -> dict[str, RunHistory]:
-    """The strips of these syncs in one query; dry runs and those under way are left out."""
+    """Return the run histories of syncs in one query; without dry, queued and running runs."""
     found: dict[str, list[Row]] = {sync: [] for sync in syncs}
     with connection.cursor() as cursor:
         cursor.execute(LAST_RUNS, {"syncs": syncs, "limit": limit})
         for pk, sync, state, started_at, finished_at, seconds in cursor.fetchall():
             found[sync].append((pk, RunState(state), finished_at or started_at, seconds))
-    return {sync: strip(rows) for sync, rows in found.items()}
+    return {sync: build_history(rows) for sync, rows in found.items()}
 
 
-def strip(rows: list[Row]) -> RunHistory:
-    """Bars as high as their runs were long, up to four times the median."""
+def build_history(rows: list[Row]) -> RunHistory:
+    """Build bars as high as their runs were long, up to four times the median."""
     known = [seconds for *_, seconds in rows if seconds is not None]
     longest = max(known, default=0.0)
     full = min(longest, CUT * median(known)) if known else 0.0
@@ -87,7 +87,7 @@ def _height(seconds: float | None, full: float) -> float:
 
 @dataclass(frozen=True)
 class OpenRun:
-    """A run that waits or is under way. done of parts: instances that are through."""
+    """A queued or running run. done of parts: instances that are finished."""
 
     pk: int
     sync: str
@@ -109,7 +109,7 @@ _OPEN = """
 
 
 def open_runs(limit: int = 50) -> dict[str, list[OpenRun]]:
-    """What is under way or waits, by sync: the running ones first."""
+    """Return running and queued runs by sync, running ones first."""
     found: dict[str, list[OpenRun]] = {}
     with connection.cursor() as cursor:
         cursor.execute(_OPEN, {"limit": limit})

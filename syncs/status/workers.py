@@ -1,4 +1,4 @@
-"""Do the workers work? Judged by the clock of RAINBO's own database."""
+"""The health of the workers, judged by the clock of RAINBO's own database."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ _FACTS = """
 
 @dataclass(frozen=True)
 class WorkerState:
-    """heartbeat: the last sign of life of a worker. waiting_since: when the oldest queued item
-    was due. by_crontab: `schedule_run` does the work, and no worker has been here for a day.
+    """What is known of the workers.
 
-    busy_with: a run that a worker has in hand, its lease renewed; nothing is expected of
-    workers meanwhile. A run that `schedule_run` has in hand excuses no worker.
-    trouble: what is wrong, in words; empty when all is well.
+    heartbeat: the last one of a worker. waiting_since: when the oldest queued item was due.
+    busy_with: a run that a worker is executing and whose lease it renews; no heartbeat is
+    expected meanwhile. A run of `schedule_run` does not count. trouble: the problem as text; empty
+    if there is none. by_crontab: `schedule_run` does the work; no worker heartbeat for a day.
     """
 
     heartbeat: datetime | None
@@ -54,18 +54,21 @@ class WorkerState:
 
 
 def read() -> WorkerState:
+    """Read and judge the state of the workers."""
     with connection.cursor() as cursor:
         cursor.execute(_FACTS, [store.FUNCTION])
         now, heartbeat, schedule_run, waiting_since, due_since, busy_with = cursor.fetchone()
-    trouble = "" if busy_with else _silence(heartbeat, now) or _queue(waiting_since, now)
-    trouble = trouble or _schedules(due_since, now)
+    trouble = "" if busy_with else _heartbeat_problem(heartbeat, now)
+    if not busy_with:
+        trouble = trouble or _queue_problem(waiting_since, now)
+    trouble = trouble or _schedule_problem(due_since, now)
     by_crontab = not _is_past(schedule_run, now) and (
         heartbeat is None or now - heartbeat > timedelta(days=1)
     )
     return WorkerState(heartbeat, waiting_since, busy_with, trouble, by_crontab)
 
 
-def _silence(heartbeat: datetime | None, now: datetime) -> str:
+def _heartbeat_problem(heartbeat: datetime | None, now: datetime) -> str:
     if heartbeat is None:
         return "no worker has ever reported: start manage.py schedule_work"
     if _is_past(heartbeat, now):
@@ -73,20 +76,22 @@ def _silence(heartbeat: datetime | None, now: datetime) -> str:
     return ""
 
 
-def _is_past(sign: datetime | None, now: datetime) -> bool:
-    return sign is None or now - sign > timedelta(seconds=settings.RAINBO_HEARTBEAT_TIMEOUT)
+def _is_past(heartbeat: datetime | None, now: datetime) -> bool:
+    return heartbeat is None or now - heartbeat > timedelta(
+        seconds=settings.RAINBO_HEARTBEAT_TIMEOUT
+    )
 
 
-def _queue(since: datetime | None, now: datetime) -> str:
+def _queue_problem(since: datetime | None, now: datetime) -> str:
     if (waited := _too_long(since, now)) is None:
         return ""
     return (
         f"the oldest queued item has waited for {format_duration(waited)}: "
-        "the workers are too few, or stuck"
+        "there are too few workers, or they hang"
     )
 
 
-def _schedules(since: datetime | None, now: datetime) -> str:
+def _schedule_problem(since: datetime | None, now: datetime) -> str:
     if (waited := _too_long(since, now)) is None:
         return ""
     return (
@@ -97,5 +102,5 @@ def _schedules(since: datetime | None, now: datetime) -> str:
 
 def _too_long(since: datetime | None, now: datetime) -> timedelta | None:
     waited = None if since is None else now - since
-    patience = timedelta(seconds=settings.RAINBO_QUEUE_MAX_WAIT)
-    return waited if waited is not None and waited > patience else None
+    max_wait = timedelta(seconds=settings.RAINBO_QUEUE_MAX_WAIT)
+    return waited if waited is not None and waited > max_wait else None

@@ -13,12 +13,12 @@ from psycopg import pq, sql
 from syncs.errors import ContractBroken
 from syncs.transfer import libpq_io
 from syncs.transfer.digest import EVERY, NO_ID, Hashing, row_hash
-from syncs.transfer.session import at_home
+from syncs.transfer.session import on_own_database
 
 Connection = psycopg.Connection[Any]
 Write = Callable[[bytes], object]
 
-BATCH = 256 * 1024  # bytes gathered before they are handed on
+BATCH = 256 * 1024  # bytes collected before they are passed on
 
 
 @dataclass(frozen=True)
@@ -75,18 +75,18 @@ def probe(source: Connection, query: Query) -> dict[str, str]:
 
 
 def _names(source: Connection, types: set[int]) -> dict[int, str]:
-    """The names of types by their oids; a server is asked for those alone that it made itself."""
+    """Return type names by oid; a server is only asked for its own types."""
     names = {kind: psycopg.postgres.types.get(kind) for kind in types}
-    told = {kind: info.name for kind, info in names.items() if info and info.oid == kind}
-    if made := types - told.keys():
-        told |= source.execute(
-            "SELECT oid::bigint, typname FROM pg_type WHERE oid = ANY(%s)", [[*made]]
+    known = {kind: info.name for kind, info in names.items() if info and info.oid == kind}
+    if own := types - known.keys():
+        known |= source.execute(
+            "SELECT oid::bigint, typname FROM pg_type WHERE oid = ANY(%s)", [[*own]]
         ).fetchall()
-    return told
+    return known
 
 
 def rows(query: Query, hashing: Hashing, where: sql.Composable = EVERY) -> sql.Composed:
-    """The query's rows, each with its hash, as their source is asked for them."""
+    """Return the SQL that asks a source for the query's rows, each with its hash."""
     values = [_cast(column) for column in query.columns]
     return sql.SQL("SELECT {}, {} FROM ({}) AS source WHERE {}").format(
         sql.SQL(", ").join(values),
@@ -97,7 +97,7 @@ def rows(query: Query, hashing: Hashing, where: sql.Composable = EVERY) -> sql.C
 
 
 def hashed(query: Query, hashing: Hashing) -> sql.Composed:
-    """Source id and hash of the query's rows, as their source is asked for them."""
+    """Return the SQL that asks a source for id and hash of the query's rows."""
     values = [_cast(column) for column in query.columns]
     return sql.SQL("SELECT coalesce({}, {}), {} FROM ({}) AS source").format(
         values[0], NO_ID, row_hash(values, query.kinds, hashing), verbatim(query.sql)
@@ -114,13 +114,13 @@ def copy_out(source: Connection, selected: sql.Composable, write: Write) -> int:
 
 
 def ask(source: Connection, selected: sql.Composable) -> None:
-    """Let the source begin to work on a query, whose rows `take` receives."""
+    """Send a query to the source without waiting; `take` receives its rows."""
     statement = sql.SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(selected)
     source.pgconn.send_query(statement.as_string(source).encode())
 
 
 def take(source: Connection, write: Write) -> int:
-    """Send the rows of what was asked to `write`: see `copy_out`."""
+    """Pass the rows of the query sent by `ask` to `write`: see `copy_out`."""
     result = libpq_io.get_result(source)
     if result is None or result.status != pq.ExecStatus.COPY_OUT:
         raise _failed(result)
@@ -143,7 +143,7 @@ def _cast(column: Column) -> sql.Composed:
 
 
 def verbatim(query: str) -> sql.SQL:
-    """The contract's SQL as it stands: it comes from files of this installation."""
+    """Return the contract's SQL unchanged: it comes from files of this installation."""
     return sql.SQL(query)
 
 
@@ -154,27 +154,27 @@ def copying_in(
     columns: Iterable[str],
     first: sql.Composable | None = None,
 ) -> Iterator[Write]:
-    """Take a binary COPY stream into the columns; nothing of it stays when the block raises.
+    """Write a binary COPY stream into the columns; rolled back if the block raises.
 
     first: a statement that goes before, in the same round trip and transaction.
     """
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
     copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(table, names)
     statement = sql.SQL("{}; {}").format(first, copy) if first else copy
-    with at_home():
+    with on_own_database():
         result = session.pgconn.exec_(statement.as_string(session).encode())
         if result.status != pq.ExecStatus.COPY_IN:
             raise _failed(result)
     session.pgconn.nonblocking = 1
 
     def write(block: bytes) -> None:
-        with at_home():
+        with on_own_database():
             if block:
                 libpq_io.put_data(session, block)
 
     try:
         yield write
-        with at_home():
+        with on_own_database():
             libpq_io.end_data(session)
             _finish(session)
     except BaseException:
@@ -185,7 +185,7 @@ def copying_in(
 
 
 def _abort(session: Connection) -> None:
-    """Leave a COPY that was not ended; a connection that is gone has left it."""
+    """Abort a COPY that was not ended; one on a lost connection is aborted already."""
     with suppress(psycopg.Error):
         if session.info.transaction_status == pq.TransactionStatus.ACTIVE:
             libpq_io.end_data(session, b"the source was not read to its end")
@@ -194,7 +194,7 @@ def _abort(session: Connection) -> None:
 
 
 def _finish(connection: Connection) -> int:
-    """Take a COPY's closing result and return its row count."""
+    """Read a COPY's closing result and return its row count."""
     rows, failed = 0, None
     while result := libpq_io.get_result(connection):
         if result.status == pq.ExecStatus.COMMAND_OK:
@@ -211,8 +211,8 @@ def _failed(result: pq.abc.PGresult | None) -> psycopg.Error:
         (result.error_field(field) if result else None)
         for field in (pq.DiagnosticField.SQLSTATE, pq.DiagnosticField.MESSAGE_PRIMARY)
     )
-    words = message.decode(errors="replace") if message else "the connection was lost"
-    return psycopg.errors.lookup((state or b"08006").decode())(words)
+    text = message.decode(errors="replace") if message else "the connection was lost"
+    return psycopg.errors.lookup((state or b"08006").decode())(text)
 
 
 def _or(names: frozenset[str]) -> str:

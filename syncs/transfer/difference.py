@@ -1,8 +1,8 @@
-"""What differs between a source and what was published of it: digests, then hashes, then rows.
+"""Finds what differs between a source and its last publish: digests, then hashes, then rows.
 
-The source computes the digests of all its rows, and answers with one per bucket. Of the buckets
-whose digest is not the one kept at the last publish it sends the hash of each row, and of the
-rows whose hash is not the one of the stored row, the row itself.
+The source computes one digest per bucket over all its rows. For buckets whose digest differs from
+the one stored at the last publish it sends the hash of each row, and for rows whose hash differs
+from that of the stored row, the row itself.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from syncs.transfer.proof import Cached
 from syncs.transfer.session import Session
 from syncs.transfer.staging import Stage
 
-BATCH = 50_000  # ids asked for at once
+BATCH = 50_000  # ids requested at once
 
 THEIRS = sql.SQL("SELECT bucket, rows, xor, sum FROM source_digests")
 
-# The source's people come first: two of its processors at most, or one where it says so.
-_PATIENT = """
+# The source's own users come first: two of its processors at most, or one if it says so.
+_LIMIT_LOAD = """
     SELECT set_config('jit', 'off', true), set_config('work_mem', '64MB', true),
            set_config(name, least(setting::int, 1)::text, true)
       FROM pg_settings WHERE name = 'max_parallel_workers_per_gather'"""
@@ -32,7 +32,7 @@ _PATIENT = """
 
 @dataclass(frozen=True)
 class Compared:
-    """A source's digests beside those of the last publish; they are in table source_digests.
+    """A source's digests compared with those of the last publish; table source_digests has them.
 
     unlike: the buckets that differ. filled: how many have rows, here or there.
     """
@@ -43,7 +43,7 @@ class Compared:
 
     @property
     def changed(self) -> float:
-        """About how many rows changed, if they are spread over the buckets by chance."""
+        """Estimate how many rows changed, assuming they are spread evenly over the buckets."""
         alike = 1 - len(self.unlike) / max(1, self.filled)
         return self.filled * -log(alike) if alike > 0 else float(self.rows)
 
@@ -55,7 +55,7 @@ def compare(
     cached: Cached,
     meanwhile: Callable[[], object],
 ) -> Compared:
-    """Ask the source, in its snapshot, for its digests; call `meanwhile` while it computes them."""
+    """Query the source's digests in its snapshot; call `meanwhile` while it computes them."""
     columns = {"bucket": "int", "rows": "bigint", "xor": "bigint", "sum": "bigint"}
     ask_digests(source, query, cached)
     meanwhile()
@@ -72,8 +72,8 @@ def compare(
 
 
 def ask_digests(source: Connection, query: Query, cached: Cached) -> None:
-    """Let the source begin to compute (bucket, rows, xor, sum) of all its rows."""
-    source.execute(_PATIENT)
+    """Let the source start to compute (bucket, rows, xor, sum) of all its rows."""
+    source.execute(_LIMIT_LOAD)
     hashed = copy_stream.hashed(query, cached.hashing)
     copy_stream.ask(source, digest.by_bucket(digest.placed(hashed, cached.buckets, cached.hashing)))
 
@@ -81,7 +81,7 @@ def ask_digests(source: Connection, query: Query, cached: Cached) -> None:
 def refine(
     session: Session, source: Connection, query: Query, cached: Cached, unlike: list[int]
 ) -> None:
-    """Find the rows that differ, in these buckets: table differing."""
+    """Find the rows that differ in these buckets; fills table differing."""
     marks = bytearray(b"0" * cached.buckets)
     for bucket in unlike:
         marks[bucket] = ord("1")
@@ -104,14 +104,14 @@ def refine(
     session.execute("ANALYZE differing")
 
 
-def nothing(session: Session) -> None:
-    """Say that no row differs."""
+def mark_none(session: Session) -> None:
+    """Create an empty table differing: no row differs."""
     session.execute("CREATE TEMP TABLE differing (number bigint, source_id text)")
     session.execute("ANALYZE differing")
 
 
 def withheld_before(session: Session, cached: Cached) -> int:
-    """Rows that were withheld at the last publish and don't differ."""
+    """Count the rows that were withheld at the last publish and don't differ."""
     found = session.execute(
         sql.SQL(
             "SELECT count(*) FROM ({}) AS withheld "
@@ -122,7 +122,7 @@ def withheld_before(session: Session, cached: Cached) -> int:
 
 
 def has_no_id(session: Session) -> bool:
-    """Whether rows without an id are among those that differ: they can't be asked for by it."""
+    """Whether rows without an id differ: they can't be requested by id."""
     return (
         session.execute(
             sql.SQL("SELECT FROM differing WHERE source_id = {}").format(digest.NO_ID)
@@ -132,7 +132,7 @@ def has_no_id(session: Session) -> bool:
 
 
 def pull(stage: Stage, source: Connection, cached: Cached, id_type: str) -> int:
-    """Stage the source's rows that differ; returns how many there are.
+    """Stage the source's rows that differ; return how many there are.
 
     id_type: the source's own type of the id, so that it can use its index.
     """
@@ -148,15 +148,15 @@ def pull(stage: Stage, source: Connection, cached: Cached, id_type: str) -> int:
     return pulled
 
 
-def note(session: Session, touched: Cached) -> None:
-    """Keep, until the publish ends, the digests of the rows that it may touch, as they are."""
+def store_digests(session: Session, touched: Cached) -> None:
+    """Store the current digests of the rows that the publish may touch, until it ends."""
     session.execute(
         sql.SQL("CREATE TEMP TABLE digests_before ON COMMIT DROP AS {}").format(touched.digests())
     )
 
 
 def adjusted(touched: Cached) -> sql.Composed:
-    """The digests of the last publish, with the touched rows as they are now, not as they were."""
+    """Return the last publish's digests, updated for the touched rows as they are now."""
     return sql.SQL(
         "SELECT bucket, sum(rows)::bigint AS rows, bit_xor(xor) AS xor, sum(sum)::bigint AS sum "
         "FROM ({} UNION ALL SELECT bucket, -rows, xor, -sum FROM digests_before UNION ALL {}) "
@@ -165,7 +165,7 @@ def adjusted(touched: Cached) -> sql.Composed:
 
 
 def _ids(session: Session, first: int) -> str | None:
-    """A batch of the ids that differ, as an array's text."""
+    """Return a batch of the ids that differ, as an array's text."""
     found = session.execute(
         "SELECT array_agg(source_id)::text FROM differing WHERE number BETWEEN %s AND %s",
         [first, first + BATCH - 1],

@@ -1,8 +1,8 @@
 """Digests that prove rows equal: the same SQL on the source and on RAINBO's side.
 
 A row's hash covers every compared column and the source id. PostgreSQL's own hash functions
-give the same value on servers of one kind from 14 on for UTF8 text, which each run proves by
-`sign`; another server is asked for md5 over bytes that both sides have.
+give the same value on servers of one kind from 14 on for UTF8 text, which each run proves with
+`compute_signature`; other servers compute md5 over bytes that both sides have.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Signature = list[tuple[int, int]]
 
 EVERY = sql.SQL("true")
 DOUBTED = "doubted"  # a fact of a basis: the stored rows are not what was published
-NO_ID = sql.Literal("(no id)")  # what rows without an id go by
+NO_ID = sql.Literal("(no id)")  # the id of rows without one
 
 _SIGNATURE = """
     SELECT hash_record_extended(ROW(number, moment), 0),
@@ -94,24 +94,26 @@ def by_bucket(placed: sql.Composable) -> sql.Composed:
     ).format(placed)
 
 
-def agreed(server_encoding: str, source: psycopg.Connection[Any], signature: Signature) -> Hashing:
-    """How the source's rows are hashed, so that both sides get the same.
+def choose_hashing(
+    server_encoding: str, source: psycopg.Connection[Any], signature: Signature
+) -> Hashing:
+    """Return how to hash the source's rows so that both sides get the same values.
 
     signature: of our own server.
     """
     hashing = Hashing.of(server_encoding)
-    if hashing is Hashing.NATIVE and sign(source) != signature:
+    if hashing is Hashing.NATIVE and compute_signature(source) != signature:
         return Hashing.MD5_UTF8
     return hashing
 
 
-def sign(server: psycopg.Connection[Any]) -> Signature:
-    """What a UTF8 server's own hash functions make of fixed values."""
+def compute_signature(server: psycopg.Connection[Any]) -> Signature:
+    """Hash fixed values with a UTF8 server's own functions."""
     return server.execute(_SIGNATURE).fetchall()
 
 
 def format_basis(facts: Mapping[str, object]) -> str:
-    """What stored digests were computed from: facts, as text that a later run compares."""
+    """Format what stored digests were computed from, as text that a later run compares."""
     return " ".join(f"{name}={value}" for name, value in facts.items())
 
 

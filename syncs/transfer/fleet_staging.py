@@ -15,9 +15,9 @@ _SETTING = "rainbo.staged_target"
 
 
 class FleetStage(Stage):
-    """Whose rows a stream brings is told by a setting of the session.
+    """A stage whose current target is a session setting.
 
-    To alter the table for each target, as `Stage` does, costs more than to take a small stream.
+    Altering the table for each target, as `Stage` does, costs more than reading a small stream.
     """
 
     def __init__(self, session: Session, name: str, query: Query) -> None:
@@ -34,13 +34,13 @@ class FleetStage(Stage):
             with super().receiving(target, encoding) as write:
                 yield write
             return
-        told = sql.SQL("SET {} = {}").format(sql.SQL(_SETTING), sql.Literal(target))
+        set_target = sql.SQL("SET {} = {}").format(sql.SQL(_SETTING), sql.Literal(target))
         columns = [*(column.name for column in self.query.columns), "row_hash"]
-        with copying_in(self.session, self.table, columns, told) as write:
+        with copying_in(self.session, self.table, columns, set_target) as write:
             yield write
 
     def suspects(self) -> set[str]:
-        """Targets that `check` has to look at: with a bad row, or with one id twice."""
+        """Return targets that `check` must examine: with a bad row, or with one id twice."""
         rows = self.session.execute(
             sql.SQL(
                 "SELECT target FROM {bad} UNION SELECT target FROM {table} "

@@ -26,7 +26,7 @@ _UNLIKE = """
 
 
 def prove_staged(stage: Stage, sent: Mapping[str, tuple[int, Hashing]]) -> dict[str, NotEqual]:
-    """Compare what was staged of each target with what its source sent; the targets that differ."""
+    """Compare each target's staged rows with those sent; return the targets that differ."""
     found: dict[str, tuple[int, int]] = {}
     for hashing, targets in _by_hashing({t: hashing for t, (_, hashing) in sent.items()}).items():
         values = [sql.Identifier(column.name) for column in stage.query.columns]
@@ -43,7 +43,7 @@ def prove_staged(stage: Stage, sent: Mapping[str, tuple[int, Hashing]]) -> dict[
     return {
         target: NotEqual(
             f"the source sent {rows} rows, {found.get(target, (0, 0))[0]} arrived and "
-            f"{found.get(target, (0, 0))[1]} of them differ: nothing of it is used"
+            f"{found.get(target, (0, 0))[1]} of them differ: none of them is used"
         )
         for target, (rows, _) in sent.items()
         if found.get(target, (0, 0)) != (rows, 0)

@@ -1,7 +1,7 @@
-"""Waiting for a server's socket without stopping the other threads.
+"""Waits for a server's socket without blocking other threads.
 
 libpq's own waiting (in PQgetCopyData, PQputCopyData and PQgetResult) holds Python's lock: one
-silent server would stop every thread of the process, the lease's renewal among them.
+unresponsive server would block every thread of the process, including the lease's renewal.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 import psycopg
 from psycopg import pq
 
-PATIENCE_MS = 1000  # then ask libpq again: TLS may hold bytes that the socket doesn't show
+POLL_TIMEOUT_MS = 1000  # then ask libpq again: TLS may hold bytes that the socket doesn't show
 
 
 def get_data(connection: psycopg.Connection[Any]) -> memoryview | None:
-    """The next bytes of a COPY; None at its end."""
+    """Return the next bytes of a COPY; None at its end."""
     while True:
         length, data = connection.pgconn.get_copy_data(1)
         if length:
@@ -53,14 +53,14 @@ def _flush(connection: psycopg.Connection[Any]) -> None:
 
 
 def _await_input(connection: psycopg.Connection[Any]) -> None:
-    """Until there is more; of a lost connection the last words are still to be read."""
+    """Wait for input; a lost connection may still have a last message to read."""
     _poll(connection, select.POLLIN)
     with suppress(psycopg.OperationalError):
         connection.pgconn.consume_input()
 
 
 def _await_output(connection: psycopg.Connection[Any]) -> None:
-    """Until the socket takes more; what the server says meanwhile is read, or both would wait."""
+    """Wait until the socket takes more, reading input meanwhile, or both sides would wait."""
     if _poll(connection, select.POLLIN | select.POLLOUT) & select.POLLIN:
         connection.pgconn.consume_input()
 
@@ -68,4 +68,4 @@ def _await_output(connection: psycopg.Connection[Any]) -> None:
 def _poll(connection: psycopg.Connection[Any], events: int) -> int:
     poller = select.poll()
     poller.register(connection.pgconn.socket, events)
-    return sum(found for _, found in poller.poll(PATIENCE_MS))
+    return sum(found for _, found in poller.poll(POLL_TIMEOUT_MS))

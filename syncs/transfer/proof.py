@@ -103,7 +103,7 @@ def publish_withheld(
     stage: Stage,
     within: sql.Composable = EVERY,
 ) -> None:
-    """Make the remembered bad rows of targets those of the stage; writes only if they differ.
+    """Store the stage's bad rows as the withheld rows of targets; writes only if they differ.
 
     within: a condition on the source ids of the remembered ones.
     """
@@ -139,7 +139,7 @@ def publish_digests(
 
 
 def unlike_digests(session: Session, cached: Cached, where: sql.Composable = EVERY) -> int:
-    """How many buckets of the rows as they stand differ from the digests kept at the publish."""
+    """Count the buckets whose current rows differ from the digests stored at the publish."""
     kept = sql.SQL("SELECT * FROM ({}) AS kept WHERE {}").format(cached.kept, where)
     return _unlike(session, cached.digests(where), kept)
 

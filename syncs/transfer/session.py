@@ -16,7 +16,7 @@ OWN = "on RAINBO's own database"
 
 
 class Session(psycopg.Connection[tuple[Any, ...]]):
-    """Statements that fail carry a note of whose they are: see `is_own`."""
+    """Marks the errors of its statements: see `is_own`."""
 
     def execute(
         self,
@@ -26,13 +26,13 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
         prepare: bool | None = None,
         binary: bool = False,
     ) -> psycopg.Cursor[tuple[Any, ...]]:
-        with at_home():
+        with on_own_database():
             return super().execute(query, params, prepare=prepare, binary=binary)
 
 
 @contextmanager
-def at_home() -> Iterator[None]:
-    """Mark errors of psycopg as those of the engine's own session."""
+def on_own_database() -> Iterator[None]:
+    """Mark psycopg errors as raised by the engine's own session."""
     try:
         yield
     except psycopg.Error as error:
@@ -41,15 +41,15 @@ def at_home() -> Iterator[None]:
 
 
 def is_own(error: psycopg.Error) -> bool:
-    """Whether the engine's own session raised it, and no instance."""
+    """Whether the engine's own session raised it, not one on an instance."""
     return OWN in getattr(error, "__notes__", ())
 
 
 def open_session(purpose: str) -> Session:
     """Open an autocommit connection that a stopped process can't keep a lock with.
 
-    Half the lease's time to live after its client fell silent inside a transaction, the
-    server ends it; a broken network path is noticed within the same time.
+    The server ends a transaction that is idle for half the lease's time to live; a broken network
+    path is detected within the same time.
     """
     half = settings.RAINBO_LEASE_TTL * 1000 // 2
     params = connection.get_connection_params()
@@ -69,7 +69,7 @@ def open_session(purpose: str) -> Session:
                 f"-c idle_in_transaction_session_timeout={half} -c lock_timeout={half} "
                 "-c timezone=UTC -c datestyle=ISO -c work_mem=64MB -c temp_buffers=32MB "
                 "-c default_statistics_target=10 "
-                "-c random_page_cost=1.1"  # of memory and solid state, as PostgreSQL's docs advise
+                "-c random_page_cost=1.1"  # for SSDs, as PostgreSQL's docs advise
             ),
         }
     )

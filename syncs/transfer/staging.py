@@ -1,4 +1,4 @@
-"""Staging tables: what was read, proved and sifted before anything is published."""
+"""Staging tables: rows are read, proved and checked there before anything is published."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class Stage:
 
     @contextmanager
     def receiving(self, target: str, encoding: str) -> Iterator[Write]:
-        """Take one source's binary COPY stream; nothing of it stays when the block raises.
+        """Write one source's binary COPY stream; rolled back if the block raises.
 
-        The rows are the target's by our word: nothing in the stream can say otherwise.
+        We set the target of the rows ourselves: nothing in the stream can change it.
         """
         name = f"{self.name}_bytes" if encoding == "SQL_ASCII" else self.name
         if encoding == "SQL_ASCII":
@@ -68,9 +68,9 @@ class Stage:
                 write(block)
 
     def prove(self, target: str, rows: int) -> None:
-        """Compare the number of what was staged with what the source sent. Raises NotEqual.
+        """Compare the number of staged rows with those sent. Raises NotEqual.
 
-        That each row is what was sent, a publish proves by their hashes.
+        That each row is as sent, a publish proves by their hashes.
         """
         (count,) = self.session.execute(
             sql.SQL(
@@ -79,10 +79,10 @@ class Stage:
             ).format(bad=self.bad, table=self.table, target=sql.Literal(target))
         ).fetchone() or (0,)
         if count != rows:
-            raise NotEqual(f"the source sent {rows} rows, {count} arrived: nothing of it is used")
+            raise NotEqual(f"the source sent {rows} rows, {count} arrived: none of them is used")
 
     def withhold(self, reason: sql.Composable) -> None:
-        """Move the rows for which the SQL expression gives a reason to the bad ones."""
+        """Move rows for which the SQL expression returns a reason to the bad rows."""
         parts = {
             "table": self.table,
             "bad": self.bad,
@@ -102,7 +102,7 @@ class Stage:
             )
 
     def check(self, target: str, rows: int, cap: tuple[int, float], known_bad: int = 0) -> int:
-        """Refuse a target with too many bad rows; returns how many there are.
+        """Reject a target with too many bad rows; return how many there are.
 
         rows: of the whole source. cap: rows, and percent of the whole; the larger counts.
         known_bad: those that were not read again. Raises ContractBroken.
@@ -115,25 +115,25 @@ class Stage:
         if bad > max(cap[0], rows * cap[1] / 100):
             one = f" ({reason}, for one)" if reason else ""
             raise ContractBroken(
-                f"{bad:,} of {rows:,} rows can't be used{one}: mend them at the "
+                f"{bad:,} of {rows:,} rows can't be used{one}: repair them at the "
                 "source, or raise RAINBO_WITHHELD_CAP"
             )
         return bad
 
     def reject_duplicates(self, target: str) -> None:
-        """Refuse a target with one id twice. Raises ContractBroken."""
-        doubled = self.session.execute(
+        """Reject a target with one id twice. Raises ContractBroken."""
+        duplicate = self.session.execute(
             sql.SQL(
                 "SELECT {id} FROM {table} WHERE target = %s GROUP BY {id} HAVING count(*) > 1 "
                 "LIMIT 1"
             ).format(id=sql.Identifier(self.query.columns[0].name), table=self.table),
             [target],
         ).fetchone()
-        if doubled:
-            raise ContractBroken(f"{self.query.name}.sql returns the id {doubled[0]} twice")
+        if duplicate:
+            raise ContractBroken(f"{self.query.name}.sql returns the id {duplicate[0]} twice")
 
     def drop_target(self, target: str) -> None:
-        """Forget what was staged for a target that failed."""
+        """Delete the staged rows of a target that failed."""
         for table in (self.table, self.bad):
             self.session.execute(
                 sql.SQL("DELETE FROM {} WHERE target = %s").format(table), [target]
@@ -188,7 +188,7 @@ class Stage:
 
 
 def step(column: str, incoming: str = "") -> sql.Composed:
-    """What changes in a column, from r to n, in words; null when nothing does."""
+    """Describe the change of a column from r to n; null if there is none."""
     return sql.SQL(
         "CASE WHEN n.{1} IS DISTINCT FROM r.{0} THEN format('%s %L → %L', {2}, r.{0}, n.{1}) END"
     ).format(sql.Identifier(column), sql.Identifier(incoming or column), sql.Literal(column))

@@ -1,4 +1,4 @@
-"""The processes of one `qcluster`: a session of their own, watched and ended as a whole."""
+"""The processes of one `qcluster`: one session, watched and stopped as a whole."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from syncs.engine import host
 
 PROC = Path("/proc")
 PR_SET_PDEATHSIG = 1
-ASKED, TOLD, GONE = 4.0, 8.0, 9.5  # seconds for a clean stop: main asked, workers told, all killed
+# Seconds until a stop has asked the main process, sent SIGTERM to the workers, killed all.
+MAIN_ASKED, WORKERS_ASKED, KILLED = 4.0, 8.0, 9.5
 POLL = 0.05
 
 
 class Cluster:
-    """A started cluster. Its main process leads the session in which all the others are.
+    """A started cluster. Its main process leads the session of all the others.
 
-    place: what its processes call themselves, in this cluster and in no other anywhere.
+    place: the name of its processes' host and cluster, unique anywhere.
     """
 
     def __init__(self, command: Sequence[str]) -> None:
@@ -49,33 +50,33 @@ class Cluster:
         return self._main.poll() is None
 
     def pids(self) -> set[int]:
-        """All its processes, also those whose parent died."""
+        """Return all its processes, including those whose parent died."""
         return {pid for pid, session, _ in _processes() if session == self.session}
 
     def has_lost_one(self) -> bool:
-        """Whether a process that was there at the last call has ended."""
+        """Whether a process has ended since the last call."""
         now = self.pids()
         lost = bool(self._seen - now)
         self._seen = now
         return lost
 
     def stop(self) -> None:
-        """End it within ten seconds.
+        """Stop it within ten seconds.
 
-        First the main process lets the workers finish what they have in hand; what lasts
-        longer is told to end, so that a run closes its record; the rest is killed.
+        First the main process lets the workers finish their tasks; then the remaining ones get
+        SIGTERM, so that a run closes its record; then the rest is killed.
         """
         began = time.monotonic()
         _send(self.session, signal.SIGTERM)
-        if not self._ended(began + ASKED):
+        if not self._ended(began + MAIN_ASKED):
             for pid in self._below_sentinel():
                 _send(pid, signal.SIGTERM)
-            self._ended(began + TOLD)
+            self._ended(began + WORKERS_ASKED)
         self.kill()
 
     def kill(self) -> None:
-        """Kill every process of the group; orphans have stayed in it."""
-        deadline = time.monotonic() + GONE - TOLD
+        """Kill every process of the group; orphans stay in it."""
+        deadline = time.monotonic() + KILLED - WORKERS_ASKED
         while True:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.session, signal.SIGKILL)
@@ -90,19 +91,19 @@ class Cluster:
         return True
 
     def _below_sentinel(self) -> set[int]:
-        """Workers and their helpers: what is neither the main process nor its child."""
+        """Return workers and their helpers: neither the main process nor its children."""
         found = {pid: parent for pid, session, parent in _processes() if session == self.session}
         return {pid for pid, parent in found.items() if self.session not in (pid, parent)}
 
 
 def _processes() -> list[tuple[int, int, int]]:
-    """(process, session, parent) of what lives; empty where the system has no /proc."""
+    """Return (process, session, parent) of running processes; empty without /proc."""
     found = []
     for entry in PROC.iterdir() if PROC.is_dir() else ():
         if not entry.name.isdecimal():
             continue
         with contextlib.suppress(OSError, ValueError):
-            # Its name stands before the last bracket: any bytes that somebody chose.
+            # Its name is before the last bracket and may be any bytes.
             state, parent, _, session, *_ = (
                 (entry / "stat").read_bytes().rpartition(b")")[2].split(maxsplit=4)
             )
@@ -117,7 +118,7 @@ def _send(pid: int, number: signal.Signals) -> None:
 
 
 def _end_with_parent(parent: int) -> None:
-    """In the child: SIGTERM when the supervisor dies, even by SIGKILL."""
+    """In the child: get SIGTERM when the supervisor dies, even by SIGKILL."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
         if os.getppid() != parent:

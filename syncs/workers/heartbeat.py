@@ -1,6 +1,6 @@
-"""A sign of life that goes through the queue and comes back through a worker of one cluster.
+"""Heartbeats: requests that go through the queue and are answered by a worker of one cluster.
 
-All clusters share one queue, so that a worker of another one may take it: it puts it back.
+All clusters share one queue; a worker of another cluster that takes a request requeues it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from django_q.tasks import async_task
 from common.clock import database_now
 from syncs.tasks import ANSWER_HEARTBEAT, MAINTAIN
 
-_SIGNS = """
+_HEARTBEATS = """
     SELECT split_part(worker, ':', 2)::int, at FROM syncs_heartbeat
      WHERE worker ~ '^[^:]+:[0-9]+$' AND split_part(worker, ':', 1) = %(place)s
  UNION ALL
@@ -27,33 +27,33 @@ _SIGNS = """
 
 
 def request(place: str, session: int) -> None:
-    """Ask for a sign of life of the cluster there whose processes form this session."""
+    """Request a heartbeat of the cluster whose processes form this session."""
     until = database_now() + timedelta(seconds=settings.RAINBO_HEARTBEAT_INTERVAL)
     async_task(ANSWER_HEARTBEAT, place, session, until.isoformat())
 
 
 def latest(place: str, pids: set[int]) -> datetime | None:
-    """The last sign of life of these processes there: a beat, or a renewed lease."""
+    """Return the last heartbeat of these processes: an answer, or a renewed lease."""
     with connection.cursor() as cursor:
-        cursor.execute(_SIGNS, {"place": place})
+        cursor.execute(_HEARTBEATS, {"place": place})
         return max((at for pid, at in cursor.fetchall() if pid in pids), default=None)
 
 
 def requeue_fetched() -> int:
-    """Give out anew what was fetched and not yet done, since its worker may have died.
+    """Requeue tasks that were fetched and not finished, since their worker may have died.
 
-    What a living worker has in hand is delivered twice, which does no harm: a slot has one run,
-    and a run that isn't queued is left as it is.
+    The tasks of live workers are delivered twice, which does no harm: a slot has one run, and a
+    run that isn't queued is left as it is.
     """
     return int(OrmQ.objects.filter(lock__gt=Now()).update(lock=Now()))
 
 
 def request_maintenance_each_interval() -> None:
-    """In the main process of a started cluster: ask for it until the cluster has ended."""
+    """Request maintenance until the cluster has ended; called in a cluster's main process."""
     for cluster in multiprocessing.active_children():
         while cluster.is_alive():
             try:
                 async_task(MAINTAIN)
-            except Error:  # RAINBO's own database is away: the workers wait for it too
+            except Error:  # RAINBO's own database is down: the workers wait for it too
                 connection.close()
             cluster.join(settings.RAINBO_HEARTBEAT_INTERVAL)

@@ -1,4 +1,4 @@
-"""A worker that is told to end closes its run first."""
+"""Lets a worker that gets SIGTERM close its run first."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ TERMINATED = 128 + signal.SIGTERM
 
 @receiver(post_spawn)
 def listen(**_: object) -> None:
-    """In a new worker: SIGTERM raises SystemExit, which the run under way closes on."""
+    """In a new worker: let SIGTERM raise SystemExit, on which the current run is closed."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))

@@ -1,4 +1,4 @@
-"""Keeps the workers of this machine at work: watches a `qcluster` and starts it anew."""
+"""Supervises the workers of this machine: watches a `qcluster` and restarts it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from syncs.workers.cluster import Cluster
 
 logger = logging.getLogger("rainbo.workers")
 
-LOOK_EVERY = 0.5
-SLEPT = 10.0  # a supervisor that did not look for so long can't judge what it did not see
+CHECK_INTERVAL = 0.5
+SUSPENDED = 10.0  # a supervisor that was suspended for so long can't judge the heartbeat
 
 
-class Told(BaseException):
-    """The supervisor was told to stop, while it looks or waits for an answer."""
+class StopRequested(BaseException):
+    """The supervisor was asked to stop while it waits for the database."""
 
 
 class Supervisor:
@@ -32,114 +32,116 @@ class Supervisor:
     def __init__(self, command: Sequence[str]) -> None:
         self.command = command
         self.stopping = False
-        self._may_be_cut = False
+        self._is_interruptible = False
         self._pause = 0.0
 
     def stop(self, *_: object) -> None:
-        """For a signal's handler: it cuts short what may wait for a database that hangs."""
+        """Stop, also while waiting for a database that hangs; a signal handler."""
         self.stopping = True
-        if self._may_be_cut:
-            self._may_be_cut = False
-            raise Told
+        if self._is_interruptible:
+            self._is_interruptible = False
+            raise StopRequested
 
     def run(self) -> None:
-        """Returns once asked to stop, with no process left."""
-        with contextlib.suppress(Told):
+        """Run until `stop` is called; no process is left then."""
+        with contextlib.suppress(StopRequested):
             while not self.stopping:
                 watched = Watched(Cluster(self.command))
                 try:
-                    with self._cut_short():
+                    with self._interruptible():
                         why = self._watch(watched)
                 finally:
                     end = watched.cluster.stop if self.stopping else watched.cluster.kill
                     end()
                 if why:
-                    with self._cut_short():
+                    with self._interruptible():
                         report(why)
-                        _quietly(heartbeat.requeue_fetched)
-                        self._rest(watched.age)
+                        _ignoring_database_errors(heartbeat.requeue_fetched)
+                        self._wait(watched.age)
 
     @contextlib.contextmanager
-    def _cut_short(self) -> Iterator[None]:
-        self._may_be_cut = True
+    def _interruptible(self) -> Iterator[None]:
+        self._is_interruptible = True
         try:
             yield
         finally:
-            self._may_be_cut = False
+            self._is_interruptible = False
 
     def _watch(self, watched: Watched) -> str:
-        """Why the cluster has to be started anew; empty when asked to stop."""
+        """Return why the cluster must be restarted; empty after `stop`."""
         while not self.stopping:
-            if why := watched.look():
+            if why := watched.check():
                 return why
-            time.sleep(LOOK_EVERY)
+            time.sleep(CHECK_INTERVAL)
         return ""
 
-    def _rest(self, age: float) -> None:
-        """A cluster that can't live, such as without its database, isn't started in a rush."""
+    def _wait(self, age: float) -> None:
+        """Wait longer each time before restarting a cluster that ends at once."""
         longest = settings.RAINBO_HEARTBEAT_TIMEOUT / 6
         self._pause = 0.0 if age > longest else min(max(1.0, 2 * self._pause), longest)
         until = time.monotonic() + self._pause
         while time.monotonic() < until and not self.stopping:
-            time.sleep(LOOK_EVERY)
+            time.sleep(CHECK_INTERVAL)
 
 
 class Watched:
-    """A cluster and when it was last heard of, by this process's own monotonic clock."""
+    """A cluster and its last heartbeat, by this process's own monotonic clock."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
-        self._born = self._looked = self._heard = time.monotonic()
-        self._sent = float("-inf")
-        self._sign: datetime | None = None
+        self._born = self._checked = self._last_heartbeat = time.monotonic()
+        self._requested = float("-inf")
+        self._latest: datetime | None = None
         self._lost = False
 
     @property
     def age(self) -> float:
         return time.monotonic() - self._born
 
-    def look(self) -> str:
-        """What is wrong with the cluster, in words; empty when nothing is."""
+    def check(self) -> str:
+        """Return what is wrong with the cluster; empty if nothing is."""
         now = time.monotonic()
-        if now - self._looked > SLEPT:
-            self._heard = now
-        self._looked = now
+        if now - self._checked > SUSPENDED:
+            self._last_heartbeat = now
+        self._checked = now
         if not self.cluster.main_lives:
             return "the workers' main process ended"
         try:
-            self._listen(now)
+            self._check_heartbeat(now)
         except Error as error:
-            # Without its database no cluster can be heard; it finds back to it by itself.
-            logger.warning("RAINBO's own database is away: %s", str(error).partition("\n")[0])
+            # Without the database there are no heartbeats; the cluster reconnects by itself.
+            logger.warning("RAINBO's own database is down: %s", str(error).partition("\n")[0])
             connection.close()
-            self._heard = now
-        silence = now - self._heard
-        if silence > settings.RAINBO_HEARTBEAT_TIMEOUT:
-            return f"no sign of life came through the workers for {silence:.0f} s"
+            self._last_heartbeat = now
+        elapsed = now - self._last_heartbeat
+        if elapsed > settings.RAINBO_HEARTBEAT_TIMEOUT:
+            return f"no heartbeat from the workers for {elapsed:.0f} s"
         return ""
 
-    def _listen(self, now: float) -> None:
+    def _check_heartbeat(self, now: float) -> None:
         self._lost = self.cluster.has_lost_one() or self._lost
         if self._lost:
             heartbeat.requeue_fetched()
             self._lost = False
-        sign = heartbeat.latest(self.cluster.place, self.cluster.pids())
-        if sign != self._sign and sign is not None:
-            self._sign, self._heard = sign, now
-        if now - self._sent > settings.RAINBO_HEARTBEAT_INTERVAL:
-            self._sent = now
+        latest = heartbeat.latest(self.cluster.place, self.cluster.pids())
+        if latest != self._latest and latest is not None:
+            self._latest, self._last_heartbeat = latest, now
+        if now - self._requested > settings.RAINBO_HEARTBEAT_INTERVAL:
+            self._requested = now
             heartbeat.request(self.cluster.place, self.cluster.session)
 
 
 def report(why: str) -> None:
-    """Say, in the log and in the database, that the workers are started anew."""
-    message = f"{why}: all of them were killed and start anew"
+    """Log and store that the workers are restarted."""
+    message = f"{why}: all workers were killed and are restarted"
     logger.error(message)
-    _quietly(lambda: WorkerEvent.objects.create(host=socket.gethostname(), message=message))
+    _ignoring_database_errors(
+        lambda: WorkerEvent.objects.create(host=socket.gethostname(), message=message)
+    )
 
 
-def _quietly(act: Callable[[], object]) -> None:
-    """Do it unless RAINBO's own database is away."""
+def _ignoring_database_errors(act: Callable[[], object]) -> None:
+    """Call it; ignore errors of RAINBO's own database."""
     try:
         act()
     except Error:

@@ -1,4 +1,4 @@
-"""Whether instances are still what they were when a run began to read them."""
+"""Detects instances that were changed while a run read them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class InstanceChanged(SourceError):
     """The instance was changed or removed while it was read; nothing was published."""
 
     kind = "changed"
-    passing = True
+    transient = True
 
 
 def changed_since_read(
     session: Session, instances: Iterable[RdsInstance]
 ) -> dict[str, InstanceChanged]:
-    """Which instances are no longer those that were read, with the error that says so.
+    """Return an error for each instance that was changed or deleted since it was read.
 
-    Belongs into the publish: until its end none of them can be deleted.
+    Call it in the publish: until its end none of the instances can be deleted.
     """
     read = {instance.pk: _facts(instance) for instance in instances}
     now = {row[0]: row[1:] for row in session.execute(_NOW, [list(read)])}

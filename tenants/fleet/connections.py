@@ -14,7 +14,7 @@ from psycopg.abc import Buffer
 from psycopg.rows import tuple_row
 from psycopg.types.string import TextLoader
 
-from syncs.errors import TlsRefused, WrongIdentity
+from syncs.errors import TlsFailed, WrongIdentity
 from tenants.fleet import identity
 from tenants.fleet.parallel import ConnectionWatchdog, Outcome, visit_all
 from tenants.fleet.server_errors import translating_connection_errors, translating_query_errors
@@ -28,7 +28,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 T = TypeVar("T")
 
-LOCK_TIMEOUT = 30  # seconds that a query waits for a table that somebody alters
+LOCK_TIMEOUT = 30  # seconds that a query waits for a locked table
 NOWHERE = "/dev/null/none"  # a path that never exists: no file of the user's home is taken
 
 
@@ -37,10 +37,10 @@ _Status = psycopg.pq.TransactionStatus
 
 @contextmanager
 def connect(instance: RdsInstance, purpose: str, *, writes: bool = False) -> Iterator[Connection]:
-    """An autocommit connection to an instance that proved to be who it was.
+    """Open an autocommit connection to an instance and verify its identity.
 
-    An identity met for the first time is taken, and not remembered. psycopg's errors leave as
-    ours.
+    An identity met for the first time is accepted and not stored. psycopg's errors are translated
+    into ours.
     """
     with _entered(instance, purpose) as connection:
         found = identity.read(connection, _session_settings(writes, None))
@@ -53,9 +53,9 @@ def connect(instance: RdsInstance, purpose: str, *, writes: bool = False) -> Ite
 def reach(
     instance: RdsInstance, purpose: str, *, writes: bool = False, limit: float | None = None
 ) -> Iterator[Connection]:
-    """A connection whose server did not prove who it is: for checks alone.
+    """Open a connection without verifying the server's identity: for checks only.
 
-    limit: seconds that a statement may take, when less than RAINBO_STATEMENT_TIMEOUT.
+    limit: seconds that a statement may take, if less than RAINBO_STATEMENT_TIMEOUT.
     """
     with _entered(instance, purpose) as connection:
         connection.execute(_session_settings(writes, limit))
@@ -64,15 +64,15 @@ def reach(
 
 @contextmanager
 def _entered(instance: RdsInstance, purpose: str) -> Iterator[Connection]:
-    """A connection whose session still has the server's settings."""
+    """Open a connection whose session still has the server's settings."""
     if instance.sends_password_in_clear:
-        raise TlsRefused(f"{instance} was not asked: {UNENCRYPTED}")
+        raise TlsFailed(f"{instance} was not contacted: {UNENCRYPTED}")
     password = instance.reveal_password()
     with _ca_file(instance) as ca:
         with translating_connection_errors(instance, password):
             connection = psycopg.connect(
-                **_where_and_who(instance, password, ca),
-                **_PATIENCE,
+                **_parameters(instance, password, ca),
+                **_KEEPALIVES,
                 connect_timeout=settings.RAINBO_CONNECT_TIMEOUT,
                 application_name=f"rainbo/{purpose}",
                 autocommit=True,
@@ -85,7 +85,7 @@ def _entered(instance: RdsInstance, purpose: str) -> Iterator[Connection]:
 
 @contextmanager
 def snapshot(source: psycopg.Connection[Any]) -> Iterator[None]:
-    """One REPEATABLE READ READ ONLY transaction: every query in it sees the same moment."""
+    """Open a REPEATABLE READ READ ONLY transaction: all its queries see the same snapshot."""
     source.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
     try:
         yield
@@ -104,11 +104,11 @@ def each_instance(
     remember: bool = True,
     limit: float | None = None,
 ) -> list[Outcome[T]]:
-    """Let `act` work on every instance, several at once, and tell how each ended.
+    """Call `act` for every instance, several at once, and return how each ended.
 
     `act` runs in threads, on an autocommit connection to a server that proved its identity.
     on_done is called in the caller's thread as each ends. remember: store identities that are
-    met for the first time. limit: seconds per instance, RAINBO_INSTANCE_LIMIT unless told.
+    met for the first time. limit: seconds per instance; default: RAINBO_INSTANCE_LIMIT.
     """
     register = identity.Register.load()
     met: dict[int, identity.Identity] = {}
@@ -147,7 +147,7 @@ def _remembered(outcome: Outcome[T], found: identity.Identity) -> Outcome[T]:
     return outcome
 
 
-_PATIENCE: dict[str, Any] = {
+_KEEPALIVES: dict[str, Any] = {
     "keepalives": 1,
     "keepalives_idle": 30,
     "keepalives_interval": 10,
@@ -156,10 +156,10 @@ _PATIENCE: dict[str, Any] = {
 }
 
 
-def _where_and_who(instance: RdsInstance, password: str, ca: str) -> dict[str, Any]:
-    """libpq's keywords, with those of `reach`: all that the environment or a home folder could set.
+def _parameters(instance: RdsInstance, password: str, ca: str) -> dict[str, Any]:
+    """Return libpq's keywords, including all that the environment or a home folder could set.
 
-    A service file alone can't be named away: PGSERVICE makes the connection fail, in words.
+    Only a service file can't be overridden: PGSERVICE makes the connection fail with an error.
     """
     return {
         "host": instance.host,
@@ -218,10 +218,10 @@ def _session_settings(writes: bool, limit: float | None) -> sql.Composed:
 
 @contextmanager
 def _ca_file(instance: RdsInstance) -> Iterator[str]:
-    """The instance's CA certificates in a private file; libpq takes no other form."""
+    """Write the instance's CA certificates to a private file; libpq takes no other form."""
     if not instance.ssl_ca:
         if instance.ssl_mode == SslMode.VERIFY_CA:
-            raise TlsRefused(f"{instance} has ssl mode verify-ca and no CA: give it one (--ssl-ca)")
+            raise TlsFailed(f"{instance} has ssl mode verify-ca and no CA: set one (--ssl-ca)")
         yield "system" if instance.ssl_mode == SslMode.VERIFY_FULL else NOWHERE
         return
     with tempfile.NamedTemporaryFile("w", prefix="rainbo-ca-", suffix=".pem") as file:
@@ -230,7 +230,7 @@ def _ca_file(instance: RdsInstance) -> Iterator[str]:
         yield file.name
 
 
-class _Forgiving(TextLoader):
+class _LenientLoader(TextLoader):
     """Text of a SQL_ASCII server, where any byte may stand."""
 
     def load(self, data: Buffer) -> str:
@@ -238,8 +238,8 @@ class _Forgiving(TextLoader):
 
 
 def _read_ascii_as_bytes(connection: Connection) -> None:
-    """Ask a SQL_ASCII server for its bytes as they are: as UTF8 one bad row fails them all."""
+    """Request raw bytes from a SQL_ASCII server: as UTF8, one bad row would fail them all."""
     if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
         connection.execute("SET client_encoding = 'SQL_ASCII'")
         for name in ("text", "varchar", "bpchar", "name"):
-            connection.adapters.register_loader(name, _Forgiving)
+            connection.adapters.register_loader(name, _LenientLoader)

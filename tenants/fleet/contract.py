@@ -19,7 +19,7 @@ MOMENTS = frozenset({"timestamptz"})
 
 _ZONE = (
     "write {0} AT TIME ZONE 'UTC' AS {0} in the query, with the zone that the source means: "
-    "without one, the moment is a guess"
+    "without one, the time is a guess"
 )
 
 
@@ -74,17 +74,17 @@ COLUMNS = {
 
 
 def kinds(name: str) -> list[str]:
-    """The types of that query's columns."""
+    """Return the types of a query's columns."""
     return [column.kind for column in COLUMNS[name]]
 
 
 def query(name: str) -> Query:
-    """The query of that name with its contract. Raises ContractBroken for an unreadable file."""
+    """Return a query with its contract. Raises ContractBroken for an unreadable file."""
     return Query(name, text(name), COLUMNS[name])
 
 
 def text(name: str) -> str:
-    """The SQL of that name: this installation's own file, else the shipped one."""
+    """Return a query's SQL: this installation's own file, else the shipped one."""
     path = _path(name)
     try:
         found = path.read_text(encoding="utf-8").strip().removesuffix(";")
@@ -95,7 +95,7 @@ def text(name: str) -> str:
 
 
 def fingerprint(name: str) -> str:
-    """A short hash that changes with the SQL."""
+    """Return a short hash that changes with the SQL."""
     return hashlib.sha256(text(name).encode()).hexdigest()[:16]
 
 

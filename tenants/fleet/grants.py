@@ -1,4 +1,4 @@
-"""What RAINBO's role needs on an instance of the standard schema, and the words to grant it."""
+"""The privileges that RAINBO's role needs on an instance, and the statements that grant them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _KINDS = {
 
 
 def grant_for(kind: str, name: str, role: str) -> str:
-    """The statement that lets the role use what it was denied; passwords stay unreadable."""
+    """Return the statement that grants what was denied; passwords stay unreadable."""
     if kind == "function":
         return f"GRANT EXECUTE ON FUNCTION {name}() TO {quoted(role)};"
     if kind in _KINDS:
@@ -34,7 +34,7 @@ def grant_for(kind: str, name: str, role: str) -> str:
 
 
 def quoted(identifier: str) -> str:
-    """An SQL identifier as a person would write it."""
+    """Quote an SQL identifier if necessary."""
     if _PLAIN.fullmatch(identifier):
         return identifier
     return '"' + identifier.replace('"', '""') + '"'

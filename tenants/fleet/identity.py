@@ -1,4 +1,4 @@
-"""Instances are who they were: the identity of a server and its database, remembered.
+"""The identity of an instance: stored at first contact, verified at each later one.
 
 The identity is the server's `system_identifier`, made by initdb and kept by physical copies,
 with the oid of the database.
@@ -37,7 +37,7 @@ class Identity:
 
 
 def read(source: psycopg.Connection[Any], first: sql.Composable = NOTHING) -> Identity:
-    """Ask a server who it is. Raises psycopg errors as they are.
+    """Read a server's identity. Raises psycopg errors as they are.
 
     first: statements that go before, in the same round trip.
     """
@@ -46,7 +46,7 @@ def read(source: psycopg.Connection[Any], first: sql.Composable = NOTHING) -> Id
         pass
     row = cursor.fetchone()
     if row is None:
-        raise WrongIdentity("the server does not tell who it is")
+        raise WrongIdentity("the server did not return its identity")
     return Identity(row[0], row[1])
 
 
@@ -66,24 +66,24 @@ class Register:
         return cls(RdsInstance.objects.all())
 
     def replace(self, instance: RdsInstance) -> None:
-        """Take an instance as it is in memory, before it is stored."""
+        """Use an instance as it is in memory, before it is stored."""
         self._known[instance.pk] = instance
         self._claimed.pop(instance.pk, None)
         if instance.identity:
             self._claimed[instance.pk] = instance.identity
 
     def admit(self, instance: RdsInstance, found: Identity) -> None:
-        """Raises WrongIdentity, saying what to do, unless the instance may be this server."""
+        """Raise WrongIdentity, with what to do, unless the instance may be this server."""
         with self._lock:
             before = self._claimed.get(instance.pk)
             if before and before != str(found):
-                raise WrongIdentity(_changed(instance, before, found))
+                raise WrongIdentity(_describe_change(instance, before, found))
             if twin := self._twin(instance, found):
-                raise WrongIdentity(_doubled(instance, twin))
+                raise WrongIdentity(_describe_duplicate(instance, twin))
             self._claimed[instance.pk] = str(found)
 
     def _twin(self, instance: RdsInstance, found: Identity) -> RdsInstance | None:
-        """Another registered instance with this identity that no person called a copy."""
+        """Return another instance with this identity that is not marked as a copy."""
         for pk, identity in self._claimed.items():
             if pk != instance.pk and identity == str(found):
                 other = self._known.get(pk)
@@ -95,7 +95,7 @@ class Register:
         return self._origin(one) == self._origin(other)
 
     def _origin(self, instance: RdsInstance) -> int:
-        """The instance at the beginning of a chain of copies."""
+        """Return the instance at the start of a chain of copies."""
         seen = {instance.pk}
         at = self._known.get(instance.pk, instance)
         while at.copy_of_id is not None and at.copy_of_id not in seen:
@@ -108,7 +108,7 @@ class Register:
 
 
 def remember(instance: RdsInstance, found: Identity) -> None:
-    """Store the identity of a first contact. Raises WrongIdentity if another was faster."""
+    """Store the identity of a first contact. Raises WrongIdentity if another instance has it."""
     with transaction.atomic():
         locked = RdsInstance.objects.select_for_update(no_key=True).order_by("pk")
         Register(locked).admit(instance, found)
@@ -119,17 +119,17 @@ def remember(instance: RdsInstance, found: Identity) -> None:
 
 
 def adopt(instance: RdsInstance, found: Identity) -> None:
-    """Note the identity on the instance in memory only."""
+    """Set the identity on the instance, in memory only."""
     instance.system_identifier, instance.database_oid = found.system, found.database
 
 
 def forget(instance: RdsInstance) -> None:
-    """Let the next contact be the first, in memory only."""
+    """Clear the identity, in memory only; the next contact counts as the first."""
     instance.system_identifier, instance.database_oid = "", None
 
 
 def forget_proofs(pk: int) -> None:
-    """Let nothing count any more that syncs proved of an instance, in the caller's transaction."""
+    """Delete all that syncs proved of an instance, in the caller's transaction."""
     for kind in (Confirmation.objects, BucketDigest.objects, WithheldRow.objects):
         kind.filter(target=str(pk)).delete()
 
@@ -140,17 +140,17 @@ def stays_where_it_is(instance: RdsInstance) -> bool:
     return RdsInstance.objects.filter(pk=instance.pk, **endpoint).exists()
 
 
-def _changed(instance: RdsInstance, before: str, found: Identity) -> str:
+def _describe_change(instance: RdsInstance, before: str, found: Identity) -> str:
     return (
-        f"{instance} is not the server it was: at {instance.host}:{instance.port} answers "
-        f"{found}, remembered is {before}. If it was rebuilt, say so: add_instance --update "
+        f"{instance} is another server than before: {instance.host}:{instance.port} has "
+        f"identity {found}, expected {before}. If it was rebuilt, run add_instance --update "
         f"--id {instance.pk} --accept-rebuilt. If not, check host, port and database"
     )
 
 
-def _doubled(instance: RdsInstance, twin: RdsInstance) -> str:
+def _describe_duplicate(instance: RdsInstance, twin: RdsInstance) -> str:
     return (
-        f"{instance} has the identity of {twin}: either one server is registered twice, and one "
-        "of them must go, or it was restored from a copy, and then say so: add_instance --update "
+        f"{instance} has the identity of {twin}. If one server is registered twice, delete one of "
+        "them. If it was restored from a copy, run add_instance --update "
         f"--id {instance.pk} --copy-of {twin.pk}"
     )

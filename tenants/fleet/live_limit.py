@@ -1,4 +1,4 @@
-"""Few people at once may wait for servers: one that hangs must not hold every web thread."""
+"""Limits concurrent live queries: a server that hangs must not block every web thread."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from contextlib import contextmanager
 
 from common.errors import RainboError
 
-AT_ONCE = 2  # in one web process, whatever is asked
+AT_ONCE = 2  # in one web process
 
 _free = threading.BoundedSemaphore(AT_ONCE)
 
 
 class Busy(RainboError):
-    """Others wait for instances just now: nothing was asked, try again in some seconds."""
+    """Too many live queries are running: nothing was queried, try again in a few seconds."""
 
     kind = "busy"
 
 
 @contextmanager
 def live_slot() -> Iterator[None]:
-    """A place among those who wait. Raises Busy at once when there is none."""
+    """Take a slot for a live query. Raises Busy at once if there is none."""
     if not _free.acquire(blocking=False):
         raise Busy
     try:

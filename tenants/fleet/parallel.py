@@ -1,4 +1,4 @@
-"""Many instances at once, each in a thread with a time limit that no server can stretch."""
+"""Visits many instances at once, each in a thread with a hard time limit."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from tenants.models import RdsInstance
 
 T = TypeVar("T")
 
-GRACE = 2.0  # seconds for a visit whose connection was cut to end by itself
+GRACE = 2.0  # seconds for a visit to end after its connection was cut
 
 
 @dataclass(frozen=True)
 class Outcome(Generic[T]):
-    """What came of one instance: a value, or the error that a person reads."""
+    """The result of one instance: a value or an error."""
 
     instance: RdsInstance
     value: T | None
@@ -38,7 +38,7 @@ class Outcome(Generic[T]):
 
 
 class ConnectionWatchdog:
-    """Cuts a connection from another thread, even one that waits for a silent server."""
+    """Cuts a connection from another thread, even if the server does not respond."""
 
     def __init__(self) -> None:
         self.expired = False
@@ -78,8 +78,8 @@ def visit_all(
     """Do the work for each instance, `threads` at a time; one failure never stops the others.
 
     on_done is called in the caller's thread as each ends and returns the outcome to keep. A
-    visit that is over its limit is cut, and left behind when that doesn't end it. Leaving by an
-    exception cuts all that are under way.
+    visit that is over its limit is cut, and abandoned if that doesn't end it. Leaving by an
+    exception cuts all that are running.
     """
     waiting, running = deque(instances), list[_Visit[T]]()
     ended: queue.SimpleQueue[_Visit[T]] = queue.SimpleQueue()
@@ -118,16 +118,16 @@ class _Visit(Generic[T]):
         self._timer.start()
         self.thread.start()
 
-    def left(self) -> float:
-        """Seconds until this visit is left behind."""
+    def seconds_left(self) -> float:
+        """Return the seconds until this visit is abandoned."""
         return self.started + self.limit + GRACE - time.monotonic()
 
     def outcome(self) -> Outcome[T]:
         seconds = self.seconds
         if seconds is None or (self.watch.expired and self.value is None):
             late = SourceTimeout(
-                f"{self.instance} was not done within {self.limit:g} s and was given up: is the "
-                "server overloaded or stopped?"
+                f"{self.instance} did not finish within {self.limit:g} s and was stopped: is the "
+                "server overloaded or hanging?"
             )
             seconds = time.monotonic() - self.started if seconds is None else seconds
             return Outcome(self.instance, None, late, seconds)
@@ -146,14 +146,14 @@ class _Visit(Generic[T]):
 
 
 def _next(running: list[_Visit[T]], ended: queue.SimpleQueue[_Visit[T]]) -> _Visit[T]:
-    """The next visit that ended, or that is over its limit and does not end."""
+    """Return the next visit that ended, or that is over its limit and does not end."""
     while True:
-        overdue = min(running, key=lambda visit: visit.left())
+        overdue = min(running, key=lambda visit: visit.seconds_left())
         try:
-            visit = ended.get(timeout=max(0.0, overdue.left()))
+            visit = ended.get(timeout=max(0.0, overdue.seconds_left()))
         except queue.Empty:
             return overdue
-        if visit in running:  # else it was left behind before
+        if visit in running:  # else it was abandoned before
             return visit
 
 

@@ -10,7 +10,7 @@ from typing import IO
 
 from common.errors import RainboError
 from syncs.engine.run import Run
-from syncs.errors import ROWS_REFUSED, refusal
+from syncs.errors import ROWS_REJECTED, rows_error
 from syncs.models import TargetState
 from syncs.transfer import copy_stream, digest, joint_proof
 from syncs.transfer.digest import Hashing
@@ -45,7 +45,7 @@ class Reading:
         return self.taken.rows
 
 
-# Given the source, how its rows are hashed, and its own types of the columns.
+# Takes the source, how its rows are hashed, and its own types of the columns.
 Take = Callable[[copy_stream.Connection, Hashing, dict[str, str]], Taken]
 
 
@@ -56,7 +56,7 @@ def _spool() -> IO[bytes]:
 def read_instances(
     run: Run, stage: Stage, instances: Sequence[RdsInstance], take: Take | None = None
 ) -> dict[str, Reading]:
-    """Stage every instance's rows; what fails is settled as failed and left out.
+    """Stage every instance's rows; failures are recorded and skipped.
 
     A single instance is piped straight into the stage. Several are read in parallel and
     staged one after the other as they end. take: reads the single one in another way.
@@ -96,10 +96,10 @@ def read_instances(
                 with spool:
                     spool.seek(0)
                     stage.load(key, spool, outcome.value.encoding)
-        except (RainboError, *ROWS_REFUSED) as error:
+        except (RainboError, *ROWS_REJECTED) as error:
             stage.drop_target(key)
             run.record_outcome(
-                key, TargetState.FAILED, error=refusal(error), seconds=outcome.seconds
+                key, TargetState.FAILED, error=rows_error(error), seconds=outcome.seconds
             )
             return
         readings[key] = replace(outcome.value, seconds=outcome.seconds)
@@ -114,22 +114,22 @@ def read_instances(
 
 
 class _Hashings:
-    """How rows are hashed by servers, each of which is asked once: its databases hash alike."""
+    """How servers hash rows; each server is asked once, as its databases hash alike."""
 
     def __init__(self, session: Session) -> None:
-        self._signature = digest.sign(session)
+        self._signature = digest.compute_signature(session)
         self._known: dict[tuple[str, str], Hashing] = {}
 
     def of(self, instance: RdsInstance, source: copy_stream.Connection) -> Hashing:
         encoding = copy_stream.server_encoding(source)
         server = (instance.system_identifier, encoding)
         if not instance.identity or server not in self._known:
-            self._known[server] = digest.agreed(encoding, source, self._signature)
+            self._known[server] = digest.choose_hashing(encoding, source, self._signature)
         return self._known[server]
 
 
 def _proved(run: Run, stage: Stage, readings: dict[str, Reading]) -> dict[str, Reading]:
-    """The readings of which all arrived as it was sent; the others are settled as failed."""
+    """Return the readings that arrived as they were sent; the others are recorded as failed."""
     sent = {key: (reading.rows, reading.hashing) for key, reading in readings.items()}
     wrong = joint_proof.prove_staged(stage, sent)
     for key, error in wrong.items():

@@ -1,4 +1,4 @@
-"""Registers instances and changes them: nothing is stored of one that can't be entered."""
+"""Registers and changes instances; nothing is stored if the connection fails."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ REQUIRED = ("name", "host", "database", "user")
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What a person says of an instance. Fields that are left out stay as they are.
+class InstanceInput:
+    """The settings of an instance to register or change. Missing fields keep their value.
 
-    check: enter the instance before anything is stored. accept_rebuilt: its server may be another
-    one than remembered. copy_of: the instance that it was restored from.
+    check: connect before anything is stored. accept_rebuilt: its server may have another identity
+    than the stored one. copy_of: the instance that it was restored from.
     """
 
     fields: dict[str, Any]
@@ -33,40 +33,40 @@ class Wish:
     copy_of: int | None = None
 
 
-def add(pk: int | None, wish: Wish) -> RdsInstance:
-    """Register an instance; without an id it gets the next one.
+def add(pk: int | None, given: InstanceInput) -> RdsInstance:
+    """Register an instance; default id: the next free one.
 
-    Raises UsageError for what makes no sense, and SourceError when it can't be entered.
+    Raises UsageError for invalid settings, and SourceError if the connection fails.
     """
-    check_new(pk, wish.fields)
+    check_new(pk, given.fields)
     instance = RdsInstance(pk=RdsInstance.next_id() if pk is None else pk)
-    if wish.password is None:
-        raise UsageError("a new instance needs its password")
-    return _store(instance, wish, is_new=True)
+    if given.password is None:
+        raise UsageError("a new instance needs a password")
+    return _store(instance, given, is_new=True)
 
 
 def check_new(pk: int | None, fields: dict[str, Any]) -> None:
-    """Raises UsageError when the id is taken, or something that a new instance needs is missing."""
+    """Raise UsageError if the id is taken or a required setting is missing."""
     if pk is not None and RdsInstance.objects.filter(pk=pk).exists():
-        raise UsageError(f"instance {pk} is registered: add --update to change it")
+        raise UsageError(f"instance {pk} is already registered: use --update to change it")
     if missing := [name for name in REQUIRED if not fields.get(name)]:
         raise UsageError(f"a new instance needs {', '.join(f'--{name}' for name in missing)}")
 
 
-def change(pk: int, wish: Wish) -> RdsInstance:
+def change(pk: int, given: InstanceInput) -> RdsInstance:
     """Change a registered instance. Raises as `add` does."""
     instance = RdsInstance.objects.filter(pk=pk).first()
     if instance is None:
-        raise UsageError(f"no instance has the id {pk}: leave out --update to register it")
-    return _store(instance, wish, is_new=False)
+        raise UsageError(f"no instance has the id {pk}: omit --update to register it")
+    return _store(instance, given, is_new=False)
 
 
-def needs_password(pk: int, wish: Wish) -> bool:
-    """Whether the change points the stored password somewhere else, or it is of no use."""
+def needs_password(pk: int, given: InstanceInput) -> bool:
+    """Whether the change needs the password again, or the stored one can't be used."""
     instance = RdsInstance.objects.filter(pk=pk).first()
     if instance is None:
         return False
-    _apply(instance, wish)
+    _apply(instance, given)
     try:
         instance.reveal_password()
     except CredentialError:
@@ -74,43 +74,43 @@ def needs_password(pk: int, wish: Wish) -> bool:
     return False
 
 
-def _store(instance: RdsInstance, wish: Wish, *, is_new: bool) -> RdsInstance:
-    _apply(instance, wish)
+def _store(instance: RdsInstance, given: InstanceInput, *, is_new: bool) -> RdsInstance:
+    _apply(instance, given)
     _validate(instance)
-    if wish.password is None:
-        instance.reseal()
+    if given.password is None:
+        instance.rebind_password()
     else:
-        instance.set_password(wish.password)
-    if wish.copy_of is not None:
-        instance.copy_of = _origin(instance, wish.copy_of)
-    if wish.accept_rebuilt:
+        instance.set_password(given.password)
+    if given.copy_of is not None:
+        instance.copy_of = _origin(instance, given.copy_of)
+    if given.accept_rebuilt:
         identity.forget(instance)
-    if wish.check:
-        _enter(instance)
+    if given.check:
+        _verify(instance)
     try:
         with transaction.atomic():
             if instance.is_master:
                 RdsInstance.objects.filter(is_master=True).exclude(pk=instance.pk).update(
                     is_master=False
                 )
-            if wish.accept_rebuilt or not identity.stays_where_it_is(instance):
+            if given.accept_rebuilt or not identity.stays_where_it_is(instance):
                 identity.forget_proofs(instance.pk)
             instance.save(force_insert=is_new)
     except IntegrityError as error:
         raise UsageError(
-            "somebody registered an instance with this id or name just now: look, and try again"
+            "an instance with this id or name was registered just now: check, and try again"
         ) from error
     return instance
 
 
-def _apply(instance: RdsInstance, wish: Wish) -> None:
-    for name, value in wish.fields.items():
+def _apply(instance: RdsInstance, given: InstanceInput) -> None:
+    for name, value in given.fields.items():
         setattr(instance, name, value)
     instance.ssl_ca = "\n".join(instance.ssl_ca.splitlines())
 
 
 def _validate(instance: RdsInstance) -> None:
-    """Raises UsageError for settings that no connection could use."""
+    """Raise UsageError for settings that no connection can use."""
     if broken := broken_rules(instance):
         raise UsageError("; ".join(broken.values()))
     if RdsInstance.objects.filter(name=instance.name).exclude(pk=instance.pk).exists():
@@ -135,8 +135,8 @@ def _origin(instance: RdsInstance, pk: int) -> RdsInstance:
     return origin
 
 
-def _enter(instance: RdsInstance) -> None:
-    """Connect, and take the server's identity, unless it is another instance's."""
+def _verify(instance: RdsInstance) -> None:
+    """Connect and take over the server's identity, unless another instance has it."""
     with connections.reach(instance, "add_instance") as source:
         found = identity.read(source)
     register = Register.load()

@@ -1,4 +1,4 @@
-"""Errors of an instance's server, as the errors that a person reads. The one place for it."""
+"""Translates errors of an instance's server into RAINBO's own: the only place for it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from syncs.errors import (
     Conflict,
     ConnectionFailed,
     ContractBroken,
-    LoginRefused,
+    LoginRejected,
     OwnDatabaseFailed,
     SourceError,
     SourceTimeout,
-    TlsRefused,
+    TlsFailed,
 )
 from syncs.transfer.session import is_own
 from tenants.fleet.grants import grant_for, quoted
@@ -31,64 +31,71 @@ from tenants.models import RdsInstance
 
 logger = logging.getLogger("rainbo.fleet")
 
-LONGEST = 300  # characters of a server's own words that are passed on
+LONGEST = 300  # characters of a server's own message that are passed on
 
 _DENIED = re.compile(r"permission denied for (?P<kind>[a-z ]+) (?P<name>\S+)")
 _HIDDEN = re.compile(r"affected by row-level security policy for table \"(?P<table>.+)\"")
 
-# What libpq or the server say when a connection can't be made; a server that speaks another
-# language falls through to its own words.
-_CONNECTING: tuple[tuple[str, type[SourceError], str], ...] = (
+# Messages of libpq or the server if a connection fails; those in another language are passed on
+# as they are.
+_CONNECTION_ERRORS: tuple[tuple[str, type[SourceError], str], ...] = (
     (
         r"authentication method requirement",
-        LoginRefused,
-        "wants another way to log in than {auth}: change its pg_hba.conf, or --require-auth here",
+        LoginRejected,
+        (
+            "requires another authentication method than {auth}: change its pg_hba.conf, or "
+            "--require-auth here"
+        ),
     ),
     (
         r"password authentication failed|no password supplied|role \"[^\"]*\" does not exist",
-        LoginRefused,
-        "refused the login of {user}: check user and password",
+        LoginRejected,
+        "rejected the password for role {user}: check --user and the password",
     ),
-    (r"is not permitted to log in", LoginRefused, "does not let {user} log in: ALTER ROLE … LOGIN"),
+    (
+        r"is not permitted to log in",
+        LoginRejected,
+        "does not let {user} log in: ALTER ROLE … LOGIN",
+    ),
     (
         r"database \"[^\"]*\" does not exist",
-        LoginRefused,
+        LoginRejected,
         "has no database {database}: check its name",
     ),
     (
         r"permission denied for database",
-        LoginRefused,
-        "does not let {user} enter: GRANT CONNECT ON DATABASE {database} TO {user}",
+        LoginRejected,
+        "does not let {user} connect: GRANT CONNECT ON DATABASE {database} TO {user}",
     ),
     (
         r"no pg_hba\.conf entry|pg_hba\.conf rejects",
-        LoginRefused,
-        "has no rule in pg_hba.conf that lets {user} in from here",
+        LoginRejected,
+        "has no rule in pg_hba.conf that lets {user} connect from here",
     ),
     (
         r"server does not support SSL",
-        TlsRefused,
-        "does not encrypt, and ssl mode {ssl_mode} asks for it: turn TLS on there",
+        TlsFailed,
+        "does not support TLS, and ssl mode {ssl_mode} requires it: enable TLS on the server",
     ),
     (
         r"does not match host name|server certificate for",
-        TlsRefused,
-        "shows a certificate that was made for another host name than {host}",
+        TlsFailed,
+        "has a certificate for another host name than {host}: check the host",
     ),
     (
         r"certificate verify failed|self-signed certificate|signature failure|bad signature",
-        TlsRefused,
-        "shows a certificate that {ca} did not sign: check the CA (--ssl-ca)",
+        TlsFailed,
+        "has a certificate that {ca} did not sign: check the CA (--ssl-ca)",
     ),
     (
         r"root certificate|sslrootcert|SSL error|tls",
-        TlsRefused,
-        "could not be proved genuine: check its CA certificates and the server's TLS",
+        TlsFailed,
+        "could not be verified: check its CA certificates and the server's TLS",
     ),
     (
         r"definition of service|service file",
         ConnectionFailed,
-        "was not asked: PGSERVICE is set in this process's environment, unset it",
+        "was not contacted: PGSERVICE is set in this process's environment, unset it",
     ),
     (
         r"failed to resolve host|could not translate host name",
@@ -122,23 +129,23 @@ _CONNECTING: tuple[tuple[str, type[SourceError], str], ...] = (
     ),
 )
 
-_ASKING: tuple[tuple[type[psycopg.Error], type[SourceError], str], ...] = (
+_QUERY_ERRORS: tuple[tuple[type[psycopg.Error], type[SourceError], str], ...] = (
     (
         errors.QueryCanceled,
         SourceTimeout,
-        "stopped a query: it ran longer than RAINBO_STATEMENT_TIMEOUT, or somebody cancelled it",
+        "stopped a query: it ran longer than RAINBO_STATEMENT_TIMEOUT, or was cancelled there",
     ),
     (
         errors.LockNotAvailable,
         SourceTimeout,
-        "kept a table locked for too long: somebody alters it",
+        "kept a table locked for too long: another session is altering it",
     ),
     (
         errors.IdleInTransactionSessionTimeout,
         ConnectionFailed,
         "ended the session: RAINBO left its transaction idle for too long",
     ),
-    (errors.AdminShutdown, ConnectionFailed, "ended the session: somebody stopped it"),
+    (errors.AdminShutdown, ConnectionFailed, "ended the session: it was stopped on the server"),
     (errors.CrashShutdown, ConnectionFailed, "ended the session: the server crashed"),
     (errors.CannotConnectNow, ConnectionFailed, "is starting up or shutting down"),
     (errors.TooManyConnections, ConnectionFailed, "has no free connection"),
@@ -149,29 +156,29 @@ _ASKING: tuple[tuple[type[psycopg.Error], type[SourceError], str], ...] = (
 
 @contextmanager
 def translating_connection_errors(instance: RdsInstance, secret: str) -> Iterator[None]:
-    """Turn what goes wrong while connecting into our errors, the cause kept."""
+    """Translate errors while connecting into our errors, keeping the cause."""
     try:
         yield
     except psycopg.Error as error:
-        raise _connecting(error, instance, secret) from error
+        raise _connection_error(error, instance, secret) from error
 
 
 @contextmanager
 def translating_query_errors(
     instance: RdsInstance, source: psycopg.Connection[Any]
 ) -> Iterator[None]:
-    """Turn what goes wrong on a connection into our errors, the cause kept."""
+    """Translate errors on a connection into our errors, keeping the cause."""
     try:
         yield
     except psycopg.Error as error:
         lost = _is_loss(error) and source.pgconn.status == psycopg.pq.ConnStatus.OK
         if lost or is_own(error):
-            raise _at_home(error, instance) from error
-        raise _asking(error, instance) from error
+            raise _own_database_error(error, instance) from error
+        raise _query_error(error, instance) from error
 
 
 def translate(error: Exception, instance: RdsInstance) -> RainboError:
-    """The error that a person reads; what nobody foresaw is logged."""
+    """Return the error to report; an unexpected one is logged."""
     if isinstance(error, RainboError):
         return error
     logger.error("reading %s failed", instance, exc_info=error, extra={"instance": instance.pk})
@@ -182,41 +189,41 @@ def translate(error: Exception, instance: RdsInstance) -> RainboError:
 
 
 def quotable(error: psycopg.Error, secret: str = "") -> str:
-    """The first line of the server's own words, shortened, without the secret."""
-    words = (error.diag.message_primary or str(error)).strip() or type(error).__name__
+    """Return the first line of the server's own message, shortened, without the secret."""
+    message = (error.diag.message_primary or str(error)).strip() or type(error).__name__
     if secret:
-        words = words.replace(secret, "***")
-    return printable_line(redact(words.splitlines()[0])[:LONGEST])
+        message = message.replace(secret, "***")
+    return printable_line(redact(message.splitlines()[0])[:LONGEST])
 
 
-def _connecting(error: psycopg.Error, instance: RdsInstance, secret: str) -> SourceError:
+def _connection_error(error: psycopg.Error, instance: RdsInstance, secret: str) -> SourceError:
     if isinstance(error, errors.ConnectionTimeout):
         return SourceTimeout(
             f"{instance} did not answer at {instance.host}:{instance.port} within "
             f"{settings.RAINBO_CONNECT_TIMEOUT} s: check host and port, the network and its "
             "firewall"
         )
-    said = str(error)
-    for pattern, kind, words in _CONNECTING:
-        if re.search(pattern, said, re.IGNORECASE):
-            return kind(f"{instance} {words.format(**_facts(instance))}")
-    return ConnectionFailed(f"{instance} could not be entered: {quotable(error, secret)}")
+    message = str(error)
+    for pattern, kind, text in _CONNECTION_ERRORS:
+        if re.search(pattern, message, re.IGNORECASE):
+            return kind(f"{instance} {text.format(**_facts(instance))}")
+    return ConnectionFailed(f"{instance} could not be connected to: {quotable(error, secret)}")
 
 
-def _at_home(error: psycopg.Error, instance: RdsInstance) -> OwnDatabaseFailed:
+def _own_database_error(error: psycopg.Error, instance: RdsInstance) -> OwnDatabaseFailed:
     if isinstance(error, errors.LockNotAvailable):
-        words = "kept a table locked for too long: somebody alters it there"
+        problem = "kept a table locked for too long: another session is altering it"
     elif _is_loss(error) or isinstance(error, errors.AdminShutdown):
-        words = "broke the connection"
+        problem = "broke the connection"
     else:
-        words = f"said: {quotable(error)}"
-    return OwnDatabaseFailed(f"while {instance} was read, RAINBO's own database {words}")
+        problem = f"reported: {quotable(error)}"
+    return OwnDatabaseFailed(f"while {instance} was read, RAINBO's own database {problem}")
 
 
-def _asking(error: psycopg.Error, instance: RdsInstance) -> SourceError:
-    for cause, kind, words in _ASKING:
+def _query_error(error: psycopg.Error, instance: RdsInstance) -> SourceError:
+    for cause, kind, text in _QUERY_ERRORS:
         if isinstance(error, cause):
-            return kind(f"{instance} {words}")
+            return kind(f"{instance} {text}")
     if isinstance(error, errors.InsufficientPrivilege):
         if found := _HIDDEN.search(quotable(error)):
             return ContractBroken(f"{instance} {_hiding(found['table'], instance.user)}")
@@ -227,29 +234,29 @@ def _asking(error: psycopg.Error, instance: RdsInstance) -> SourceError:
         return ContractBroken(f"{instance} has a value that can't be read: {quotable(error)}")
     if _is_loss(error):
         return ConnectionFailed(f"{instance} broke the connection")
-    return SourceError(f"{instance} said: {quotable(error)}")
+    return SourceError(f"{instance} reported: {quotable(error)}")
 
 
 def _is_loss(error: psycopg.Error) -> bool:
-    """Whether it says no more than that the connection is gone."""
+    """Whether the error only means that the connection was lost."""
     state = error.sqlstate or ""
     return isinstance(error, psycopg.OperationalError) and (not state or state.startswith("08"))
 
 
 def denial(error: psycopg.Error, role: str) -> str:
-    """What a role was denied, with the statement that grants it."""
+    """Describe the missing privilege, with the statement that grants it."""
     found = _DENIED.search(quotable(error))
     if found is None:
         return f"a privilege is missing: {quotable(error)}"
     kind, name = found["kind"], found["name"]
-    return f"{role} may not use {kind} {name}: {grant_for(kind, name, role)}"
+    return f"{role} has no permission for {kind} {name}: {grant_for(kind, name, role)}"
 
 
 def _hiding(table: str, role: str) -> str:
     return (
-        f"hides rows of {table} from {role} by row-level security, and less than all can't be "
-        f"synced: let it see all (ALTER ROLE {quoted(role)} BYPASSRLS;), or give RAINBO tables "
-        f"without policies (ALTER TABLE {quoted(table)} DISABLE ROW LEVEL SECURITY;)"
+        f"hides rows of {table} from {role} by row-level security, and a part can't be "
+        f"synced: let it see all rows (ALTER ROLE {quoted(role)} BYPASSRLS;), or give RAINBO "
+        f"tables without policies (ALTER TABLE {quoted(table)} DISABLE ROW LEVEL SECURITY;)"
     )
 
 

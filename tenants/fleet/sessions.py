@@ -18,9 +18,9 @@ _END = """
 
 
 def end_sessions(purpose: str, targets: list[str]) -> int:
-    """End RAINBO's sessions of that purpose on these instances; how many there were.
+    """End RAINBO's sessions of that purpose on these instances; return how many there were.
 
-    An instance that can't be asked is left out: its own time limits end them.
+    An instance that can't be reached is skipped: its own time limits end them.
     """
     instances = list(RdsInstance.objects.filter(pk__in=map(int, targets)))
 
@@ -31,13 +31,11 @@ def end_sessions(purpose: str, targets: list[str]) -> int:
         instances, end, "end sessions", remember=False, limit=LIMIT
     )
     for outcome in outcomes:
-        _tell(purpose, outcome.instance, outcome.value, outcome.error)
+        _log(purpose, outcome.instance, outcome.value, outcome.error)
     return sum(outcome.value or 0 for outcome in outcomes)
 
 
-def _tell(
-    purpose: str, instance: RdsInstance, ended: int | None, error: RainboError | None
-) -> None:
+def _log(purpose: str, instance: RdsInstance, ended: int | None, error: RainboError | None) -> None:
     if error is not None:
         logger.info("sessions of %s may still be open: %s", purpose, error)
     elif ended:

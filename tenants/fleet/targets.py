@@ -1,4 +1,4 @@
-"""Which instances a run takes."""
+"""The instances that a run syncs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tenants.models import RdsInstance
 
 
 def master() -> RdsInstance:
-    """The active master. Raises UsageError, saying what to do, when there is none."""
+    """Return the active master. Raises UsageError, with what to do, if there is none."""
     found = RdsInstance.objects.filter(is_master=True).first()
     if found is None:
         raise UsageError(
@@ -27,9 +27,9 @@ def master() -> RdsInstance:
 
 
 def selected_instances(run: Run, also: Sequence[RdsInstance] = ()) -> list[RdsInstance]:
-    """The active instances that the run's options name; all active ones when they name none.
+    """Return the active instances that the run's options name; default: all active ones.
 
-    also: instances out of use that this run may take like active ones.
+    also: inactive instances that this run may sync like active ones.
     Raises UsageError for an id that is not registered or not active.
     """
     keys = {int(key) for key in run.options.targets}
@@ -47,7 +47,7 @@ def selected_instances(run: Run, also: Sequence[RdsInstance] = ()) -> list[RdsIn
 
 
 def check_ids(ids: Iterable[int]) -> None:
-    """Raises UsageError for an id of no active instance."""
+    """Raise UsageError for an id of no active instance."""
     active = set(RdsInstance.objects.filter(is_active=True).values_list("pk", flat=True))
     if missing := sorted(set(ids) - active):
         raise UsageError(f"no active instance has the id {', '.join(map(str, missing))}")
@@ -71,7 +71,7 @@ def _failed_in(run: int) -> set[int]:
 
 
 def _addresses(keys: Collection[str]) -> dict[str, str]:
-    """Of those that are registered still."""
+    """Return the pages of those that are still registered."""
     known = RdsInstance.objects.filter(pk__in=keys).values_list("pk", flat=True)
     return {str(pk): reverse("admin:tenants_rdsinstance_change", args=[pk]) for pk in known}
 

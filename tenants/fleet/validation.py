@@ -1,4 +1,4 @@
-"""What settings of an instance must be like, whoever enters them, and where."""
+"""Validates the settings of an instance, for the command and the console."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from tenants.models.instance import SslMode
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9.])?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*")
 UNENCRYPTED = (
-    "logging in by a password in clear needs an ssl mode that encrypts: "
+    "password authentication in clear text needs an ssl mode that encrypts: "
     "require, verify-ca or, better, verify-full"
 )
 
 
 def broken_rules(instance: RdsInstance) -> dict[str, str]:
-    """What no connection could use, by field, each in a sentence; empty when all is well."""
+    """Return an error for each field that no connection can use; empty if all are valid."""
     broken = {}
     if not _HOST.fullmatch(instance.host):
         broken["host"] = "the host must be one host name or address, and nothing else"
     if instance.is_master and not instance.is_active:
-        broken["is_master"] = f"{instance} can't be the master and not active"
+        broken["is_master"] = f"{instance} can't be the master while it is inactive"
     if instance.ssl_mode == SslMode.VERIFY_CA and not instance.ssl_ca:
-        broken["ssl_ca"] = "ssl mode verify-ca needs a CA: give its certificates"
+        broken["ssl_ca"] = "ssl mode verify-ca needs a CA: set its certificates"
     if instance.sends_password_in_clear:
         broken["require_auth"] = UNENCRYPTED
-    if instance.ssl_ca and (words := _why_no_ca(instance.ssl_ca)):
-        broken["ssl_ca"] = words
+    if instance.ssl_ca and (problem := _ca_problem(instance.ssl_ca)):
+        broken["ssl_ca"] = problem
     return broken
 
 
-def _why_no_ca(pem: str) -> str:
+def _ca_problem(pem: str) -> str:
     if "PRIVATE KEY" in pem:
-        return "the CA holds a private key: give certificates alone"
+        return "the CA contains a private key: set certificates only"
     try:
         x509.load_pem_x509_certificates(pem.encode())
     except ValueError:
-        return "the CA holds no certificates (PEM)"
+        return "the CA contains no certificates (PEM)"
     return ""

@@ -1,4 +1,4 @@
-"""Who can enter which instance: what is wanted of each ghost user, beside what is known of it."""
+"""Ghost coverage: the wanted state of each ghost user, compared with the known one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tenants.models.ghost import GhostState
 
 
 class Coverage(StrEnum):
-    """What one admin's ghost user on one instance comes to."""
+    """The state of one admin's ghost user on one instance."""
 
     CONFIRMED = "confirmed"
     WANTED = "wanted"
@@ -27,32 +27,32 @@ class Coverage(StrEnum):
     UNKNOWN = "unknown"
     ORPHAN = "orphan"
     GONE = "gone"
-    UNUSED = "out of use"
+    UNUSED = "disabled"
 
     @property
-    def is_trouble(self) -> bool:
-        return self in TROUBLE
+    def is_problem(self) -> bool:
+        return self in PROBLEMS
 
 
-TROUBLE = (Coverage.ORPHAN, Coverage.REFUSED, Coverage.MISSING, Coverage.UNKNOWN)
+PROBLEMS = (Coverage.ORPHAN, Coverage.REFUSED, Coverage.MISSING, Coverage.UNKNOWN)
 MEANINGS = {
     Coverage.CONFIRMED: "may enter, and the instance confirmed it",
     Coverage.WANTED: "should enter; no sync has tried yet",
     Coverage.MISSING: "should enter, and the instance has no active ghost user",
     Coverage.REFUSED: "should enter; another account there is in the way",
     Coverage.UNKNOWN: "the last sync could not find out",
-    Coverage.ORPHAN: "should not enter any more, and still can",
+    Coverage.ORPHAN: "should no longer enter, and still can",
     Coverage.GONE: "should not enter, and cannot",
-    Coverage.UNUSED: "nobody is given a new ghost user on an inactive instance",
+    Coverage.UNUSED: "no new ghost users are created on a disabled instance",
 }
 
 
 @dataclass
 class CoverageCounts:
-    """Of one admin or one instance: how many ghost users come to what.
+    """The number of ghost users in each state, of one admin or one instance.
 
-    seen: when the oldest of what is known was seen. left_behind: of a leaver, how many are not
-    known to be gone from instances out of use: syncs go there for them.
+    seen: when the oldest of them was last seen. left_behind: how many of a leaver's are not known
+    to be gone from disabled instances; syncs visit these for them.
     """
 
     counts: Counter[Coverage] = field(default_factory=Counter)
@@ -64,13 +64,16 @@ class CoverageCounts:
         self.seen = min(filter(None, (self.seen, seen)), default=None)
 
     @property
-    def trouble(self) -> int:
-        return sum(self.counts[coverage] for coverage in TROUBLE)
+    def problems(self) -> int:
+        return sum(self.counts[coverage] for coverage in PROBLEMS)
 
 
 def judge(confirmed: str | None, *, wanted: bool, active: bool) -> Coverage:
-    """confirmed: what the instance last said, None without a row. wanted: the admin may
-    impersonate. active: the instance is in use."""
+    """Return the state of a ghost user.
+
+    confirmed: the instance's last answer, None without a row. wanted: the admin may impersonate.
+    active: the instance is active.
+    """
     match confirmed:
         case GhostState.ACTIVE:
             return Coverage.CONFIRMED if wanted else Coverage.ORPHAN
@@ -92,8 +95,8 @@ def wanted_ids() -> frozenset[int]:
 def by_admin(
     wanted: Collection[int], instances: Iterable[RdsInstance]
 ) -> dict[int, CoverageCounts]:
-    """Of every admin that is wanted or known, in one query."""
-    in_use = sum(instance.is_active for instance in instances)
+    """Count the states for every wanted or known admin, in one query."""
+    active = sum(instance.is_active for instance in instances)
     groups: Any = _grouped(GhostUser.objects.all(), "admin_id", "instance__is_active", "confirmed")
     found: dict[int, CoverageCounts] = {pk: CoverageCounts() for pk in wanted}
     known: Counter[int] = Counter()
@@ -105,7 +108,7 @@ def by_admin(
         if not active and pk not in wanted and row["confirmed"] not in policy.GONE:
             found[pk].left_behind += row["count"]
     for pk in wanted:
-        if left := in_use - known[pk]:
+        if left := active - known[pk]:
             found[pk].add(Coverage.WANTED, left, None)
     return found
 
@@ -113,7 +116,7 @@ def by_admin(
 def by_instance(
     wanted: Collection[int], instances: Iterable[RdsInstance]
 ) -> dict[int, CoverageCounts]:
-    """Of each of these instances, in one query."""
+    """Count the states for each of these instances, in one query."""
     instances = list(instances)
     rows = GhostUser.objects.filter(instance__in=[instance.pk for instance in instances])
     is_wanted = Case(When(admin_id__in=[*wanted], then=Value(True)), default=Value(False))
@@ -126,22 +129,22 @@ def by_instance(
         coverage = judge(row["confirmed"], wanted=is_meant, active=active[pk])
         found[pk].add(coverage, row["count"], row["seen"])
         known[pk] += row["count"] if is_meant else 0
-    for pk, tally in found.items():
+    for pk, counts in found.items():
         if active[pk] and (left := len(wanted) - known[pk]):
-            tally.add(Coverage.WANTED, left, None)
+            counts.add(Coverage.WANTED, left, None)
     return found
 
 
 def cells(
     admins: Collection[int], instances: Collection[RdsInstance]
 ) -> dict[tuple[int, int], Any]:
-    """The rows of these admins on these instances, by both."""
+    """Return the rows of these admins on these instances, by admin and instance."""
     rows = GhostUser.objects.filter(admin_id__in=admins, instance__in=[i.pk for i in instances])
     return {(row.admin_id, row.instance_id): row for row in rows}
 
 
-def trouble(admins: Collection[int], wanted: Collection[int], each: int) -> list[GhostUser]:
-    """Rows that are not as they should be, at most `each` of an admin."""
+def find_problems(admins: Collection[int], wanted: Collection[int], each: int) -> list[GhostUser]:
+    """Return rows that differ from the wanted state, at most `each` of an admin."""
     is_wanted, is_lost = Q(admin_id__in=[*wanted]), Q(confirmed__in=policy.GONE)
     not_there = Q(confirmed=GhostState.REFUSED) | is_lost & Q(instance__is_active=True)
     wrong = (

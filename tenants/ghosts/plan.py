@@ -1,4 +1,4 @@
-"""What a run wants of the instances' ghost users, and what one instance answers."""
+"""The plan of a ghost user run, and the result of one instance."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from tenants.models.installation import installation_id
 
 @dataclass(frozen=True)
 class InstanceResult:
-    """What one instance said.
+    """The result of one instance.
 
-    reasons: why it was rolled back there, to wait for a person. lifted: a person had accepted
-    it. plain: the server could not hold the names as they are, so it got plain ones.
+    reasons: why it was rolled back there and held for review. lifted: a user had accepted it.
+    plain: the server could not store the names as they are, so it got plain ones.
     """
 
     at: datetime
@@ -60,10 +60,10 @@ class InstanceResult:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run wants, read once before the first instance is asked.
+    """What a run wants, read once before the first instance is contacted.
 
-    only: the admins it keeps to, all when empty. active and day_ago, by target, are for the
-    guard: ghosts active now and 24 h ago.
+    only: the admins that it is limited to, all when empty. active and day_ago, by target, are
+    for the guard: ghosts active now and 24 h ago.
     """
 
     admins: Mapping[int, Admin]
@@ -94,7 +94,7 @@ class Plan:
         )
 
     def parameters(self, instance: RdsInstance) -> dict[str, object]:
-        """Those of sync_ghost_users.sql. Instances out of use get no new ghosts."""
+        """Return the parameters of sync_ghost_users.sql; disabled instances get no new ghosts."""
         return {
             "ids": [str(pk) for pk in self.admins],
             "emails": [admin.email for admin in self.admins.values()],
@@ -109,7 +109,7 @@ class Plan:
         return replace(self, admins=named, plain=True)
 
     def judge(self, run: Run, target: str, at: datetime, found: list[Ghost]) -> InstanceResult:
-        """The guard's word on what an instance would deactivate."""
+        """Let the guard judge what an instance would deactivate."""
         answer = InstanceResult(at, found, [], plain=self.plain)
         seen = sum(ghost.was_active for ghost in found)
         active = max(seen, self.active.get(target, 0))
@@ -120,11 +120,11 @@ class Plan:
 
 
 def carry_out(run: Run, plan: Plan, instance: RdsInstance, remote: Connection) -> InstanceResult:
-    """One transaction on the instance, rolled back when it is dry or must wait for a person.
+    """Apply the plan in one transaction on the instance, rolled back if it is dry or held.
 
-    It is tried once more with plain names where the server's encoding or its columns can't hold
-    the real ones: one admin's name must not keep leavers' ghosts alive.
-    Raises LeaseLost, and leaves nothing there, when another run took the lease.
+    It is repeated with plain names if the server's encoding or columns can't store the real ones:
+    one admin's name must not keep leavers' ghosts alive.
+    Raises LeaseLost, and leaves nothing there, if another run took the lease.
     """
     try:
         return _write(run, plan, instance, remote)

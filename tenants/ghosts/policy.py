@@ -1,4 +1,4 @@
-"""Who should have a ghost user, what a sync's outcomes mean, and when they must wait."""
+"""Who should have a ghost user, what a sync's outcomes mean, and when they are held."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class Admin:
 
     @property
     def plain_name(self) -> str:
-        """The name as any server can hold it: in ASCII, and short."""
+        """The name as any server can store it: in ASCII, and short."""
         letters = unicodedata.normalize("NFKD", self.name).encode("ascii", "ignore").decode()
         return " ".join(letters.split())[:PLAIN].rstrip() or f"admin {self.id}"
 
 
 class GhostOutcome(StrEnum):
-    """What the statement did with one ghost; see sync_ghost_users.sql."""
+    """The outcome of one ghost in the statement; see sync_ghost_users.sql."""
 
     CREATED = "created"
     REACTIVATED = "reactivated"
@@ -75,7 +75,7 @@ GONE = (GhostState.INACTIVE, GhostState.ABSENT)
 
 @dataclass(frozen=True)
 class Ghost:
-    """One row of the statement's answer."""
+    """One row of the statement's result."""
 
     admin_id: str | None
     remote_id: str | None
@@ -97,7 +97,7 @@ class Ghost:
 
     @property
     def is_own(self) -> bool:
-        """Whether it is a ghost of this installation, as far as anyone can tell."""
+        """Whether it is a ghost of this installation, as far as is known."""
         return self.outcome not in (
             GhostOutcome.ALTERED,
             GhostOutcome.UNKNOWN,
@@ -111,25 +111,25 @@ class Ghost:
 
 
 def admins() -> QuerySet[User]:
-    """Active staff who may impersonate; superusers count."""
+    """Return active staff with the permission to impersonate; superusers count."""
     return User.objects.with_perm(PERMISSION, backend=BACKEND).filter(is_staff=True)
 
 
 def wanted_admins() -> dict[int, Admin]:
-    """Those who should have a ghost user on every instance."""
+    """Return the admins that should have a ghost user on every instance."""
     return {
         user.pk: Admin(user.pk, user.get_full_name() or user.get_username()) for user in admins()
     }
 
 
 def leavers() -> set[int]:
-    """Admins whose ghosts are still meant to be active although they should have none."""
+    """Return admins whose ghosts are still wanted active although they should have none."""
     known = GhostUser.objects.filter(wanted=GhostState.ACTIVE).values_list("admin_id", flat=True)
     return set(known.distinct()) - wanted_admins().keys()
 
 
 def retire_leavers() -> SyncRun | None:
-    """Want the leavers' ghosts inactive and queue the run that sees to it; None without any."""
+    """Mark the leavers' ghosts as unwanted and queue a run that deactivates them, if any."""
     gone = leavers()
     if not gone:
         return None
@@ -142,7 +142,7 @@ def retire_leavers() -> SyncRun | None:
 
 
 def inactive_with_leavers(admins: Iterable[int], only: Collection[int]) -> list[RdsInstance]:
-    """Instances out of use where a leaver's ghost is not known to be gone."""
+    """Return disabled instances where a leaver's ghost is not known to be gone."""
     waiting = GhostUser.objects.exclude(admin_id__in=admins).exclude(confirmed__in=GONE)
     if only:
         waiting = waiting.filter(admin_id__in=only)
@@ -154,13 +154,13 @@ def is_admin_id(key: str) -> bool:
 
 
 def parse_only(only: Sequence[str]) -> set[int]:
-    """The admin ids of a request.
+    """Parse the admin ids of a request.
 
-    Raises UsageError for what is no id, and for an id that RAINBO has never known.
+    Raises UsageError for an invalid id and for one that RAINBO has never known.
     """
     wrong = [key for key in only if not is_admin_id(key)]
     if wrong:
-        raise UsageError(f"no admin id: {', '.join(wrong)}; give the number of a user of RAINBO")
+        raise UsageError(f"not an admin id: {', '.join(wrong)}; use the id of a RAINBO user")
     ids = {int(key) for key in only}
     users = User.objects.filter(pk__in=ids).values_list("pk", flat=True)
     known = GhostUser.objects.filter(admin_id__in=ids).values_list("admin_id", flat=True)
@@ -171,7 +171,7 @@ def parse_only(only: Sequence[str]) -> set[int]:
 
 
 def why_held(going: int, active: int, day_ago: int | None) -> list[str]:
-    """Why so many deactivations on one instance must wait for a person; empty when they may go.
+    """Return why deactivations on one instance must be held for review; empty if not.
 
     active: ghosts known as active before. day_ago: as many were active 24 h ago.
     """

@@ -1,4 +1,4 @@
-"""Writes what an instance answered about its ghost users into ghost_users."""
+"""Writes an instance's answer about its ghost users into ghost_users."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ABSENT = f"""
        SET remote_id = NULL, wanted = '{GhostState.INACTIVE}', confirmed = '{GhostState.ABSENT}',
            confirmed_at = %(at)s, last_error = ''
      WHERE {_SCOPE} AND NOT admin_id = ANY (%(answered)s::bigint[])"""  # noqa: S608 (constants)
-_WISHED = f"""
+_WANTED = f"""
     INSERT INTO ghost_users (instance_id, admin_id, wanted, confirmed, last_error)
     SELECT %(instance)s, admin_id, '{GhostState.ACTIVE}', '{GhostState.UNKNOWN}', %(error)s
       FROM unnest(%(wanted)s::bigint[]) AS wished (admin_id)
@@ -47,33 +47,35 @@ def confirm(
     wanted: Collection[int],
     only: Collection[int],
 ) -> None:
-    """Record an instance's answer: what it named, and that it has no ghost of other leavers.
+    """Record an instance's answer: the ghosts it has, and that it has none of other leavers.
 
-    A ghost that somebody altered there is not gone: it stays unknown until it is one again.
+    A ghost that was altered there is not gone: it stays unknown until it is restored.
     """
     altered = {
         int(g.admin_id): g for g in ghosts if g.admin_id and g.outcome is GhostOutcome.ALTERED
     }
     own = {int(ghost.admin_id): ghost for ghost in ghosts if ghost.admin_id and ghost.is_own}
     named = altered | own
-    told = {pk: ghost for pk, ghost in named.items() if ghost.outcome in CONFIRMED}
+    answered = {pk: ghost for pk, ghost in named.items() if ghost.outcome in CONFIRMED}
     session.execute(
         _ANSWERED,
         {
             "instance": instance_id,
             "at": at,
-            "admins": [*told],
-            "remote_ids": [ghost.remote_id for ghost in told.values()],
-            "wanted": [GhostState.ACTIVE if pk in wanted else GhostState.INACTIVE for pk in told],
-            "confirmed": [CONFIRMED[ghost.outcome] for ghost in told.values()],
-            "errors": [ghost.why or "" for ghost in told.values()],
+            "admins": [*answered],
+            "remote_ids": [ghost.remote_id for ghost in answered.values()],
+            "wanted": [
+                GhostState.ACTIVE if pk in wanted else GhostState.INACTIVE for pk in answered
+            ],
+            "confirmed": [CONFIRMED[ghost.outcome] for ghost in answered.values()],
+            "errors": [ghost.why or "" for ghost in answered.values()],
         },
     )
     scope = _scope(instance_id, wanted, only)
     session.execute(_ABSENT, {**scope, "at": at, "answered": [*named]})
 
 
-def refuse(
+def record_failure(
     session: Session,
     instance_id: int,
     error: str,
@@ -82,15 +84,15 @@ def refuse(
     *,
     create: bool,
 ) -> None:
-    """Record what is wanted of an instance where nothing was done, and why."""
+    """Record what is wanted on an instance where nothing was done, and why."""
     scope = {**_scope(instance_id, wanted, only), "error": error}
     if create:
-        session.execute(_WISHED, scope)
+        session.execute(_WANTED, scope)
     session.execute(_UNWANTED, {**scope, "gone": [*GONE]})
 
 
 def still_registered(session: Session, instance_ids: Collection[int]) -> set[int]:
-    """Those of the instances that have not been deleted, and can't be until the commit."""
+    """Return the instances that are not deleted, and lock them until the commit."""
     rows = session.execute(
         "SELECT id FROM rds_instances WHERE id = ANY (%s) FOR KEY SHARE", [[*instance_ids]]
     )
@@ -98,7 +100,7 @@ def still_registered(session: Session, instance_ids: Collection[int]) -> set[int
 
 
 def active_ghosts(session: Session) -> dict[int, int]:
-    """Per instance, how many ghosts are known to be active."""
+    """Count the ghosts known to be active, per instance."""
     return dict(
         session.execute(
             "SELECT instance_id, count(*) FROM ghost_users WHERE confirmed = %s GROUP BY 1",

@@ -1,4 +1,4 @@
-"""What a run of the ghost users tells a person of what it did on the instances."""
+"""What a ghost user run logs about its work on the instances."""
 
 from __future__ import annotations
 
@@ -15,57 +15,57 @@ from tenants.ghosts.policy import PLAIN, Ghost, GhostOutcome, is_admin_id
 
 InstanceOutcome = connections.Outcome[InstanceResult]
 
-STRANGE = {
+PROBLEMS = {
     GhostOutcome.REFUSED: "refused: another account is in the way",
-    GhostOutcome.ALTERED: "altered there, so that RAINBO can't retire them",
+    GhostOutcome.ALTERED: "altered there, so that RAINBO can't deactivate them",
     GhostOutcome.UNKNOWN: "unknown ghost users",
 }
 
 
 class Unrecorded(RainboError):
-    """Instances were written and RAINBO's own database failed before that was recorded."""
+    """Instances were changed, but RAINBO's own database failed before that was recorded."""
 
-    passing = True
+    transient = True
 
 
-def missed(answer: InstanceResult) -> str:
+def describe_missed(answer: InstanceResult) -> str:
     return "; ".join(str(ghost) for ghost in answer.ghosts if ghost.outcome is GhostOutcome.MISSED)
 
 
 def log_problems(run: Run, key: str, answer: InstanceResult) -> str:
-    """Log each ghost that a person should look at; returns the note that sums them up."""
+    """Log each ghost with a problem; return a note that summarizes them."""
     found = [ghost.outcome for ghost in answer.ghosts]
     for ghost in answer.ghosts:
-        if ghost.outcome in STRANGE:
+        if ghost.outcome in PROBLEMS:
             run.log(str(ghost), key, "warning")
     if foreign := found.count(GhostOutcome.FOREIGN):
-        run.log(f"{foreign} ghost users of another RAINBO were left alone", key)
+        run.log(f"{foreign} ghost users of another RAINBO were not touched", key)
     if answer.plain:
         run.log(
-            "it can't hold the names of all admins, so its ghost users got plain ones: "
+            "it can't store the names of all admins, so its ghost users got plain ones: "
             f"ASCII letters, at most {PLAIN}",
             key,
         )
-    notes = [f"{found.count(kind)} {words}" for kind, words in STRANGE.items() if kind in found]
+    notes = [f"{found.count(kind)} {text}" for kind, text in PROBLEMS.items() if kind in found]
     return "; ".join([*notes, "see the log"]) if notes else ""
 
 
-def deleted(part: InstanceOutcome) -> str:
-    """Of an instance that was deleted from RAINBO during the run."""
+def describe_deleted(part: InstanceOutcome) -> str:
+    """Describe the result on an instance that was deleted from RAINBO during the run."""
     answer = part.value
     made = 0 if answer is None or answer.reasons else answer.counts["added"]
     left = f"; {made} ghost users were made there and stay active" if made else ""
     return f"{part.instance} was deleted from RAINBO during the run{left}"
 
 
-def unrecorded(parts: Iterable[InstanceOutcome]) -> str:
-    """Of instances that committed what RAINBO could not record; empty when there are none."""
+def describe_unrecorded(parts: Iterable[InstanceOutcome]) -> str:
+    """Describe instances that committed what could not be recorded; empty without any."""
     written = [str(p.instance) for p in parts if p.value is not None and not p.value.reasons]
     if not written:
         return ""
     return (
         f"ghost users may have been written on {', '.join(written)} and this was not recorded; "
-        "the next run finds out"
+        "the next run checks it"
     )
 
 
@@ -78,34 +78,34 @@ DONE = {
 }
 
 
-def usernames(admins: Collection[int]) -> dict[int, str]:
-    """Of those whom RAINBO still has."""
+def find_usernames(admins: Collection[int]) -> dict[int, str]:
+    """Return user names of these admins; deleted ones are left out."""
     return dict(User.objects.filter(pk__in=admins).values_list("pk", "username"))
 
 
-def only_in_words(only: Sequence[str]) -> str:
-    """`ann (5), bob (7)`: what a request's admin ids stand for."""
+def describe_only(only: Sequence[str]) -> str:
+    """Describe a request's admin ids: `ann (5), bob (7)`."""
     first = [int(key) for key in only[:MOST] if is_admin_id(key)]
-    return listed(_named(only, usernames(first)), MOST)
+    return listed(_named(only, find_usernames(first)), MOST)
 
 
 def log_changes(run: Run, parts: Sequence[InstanceOutcome]) -> None:
-    """One line in the log for each instance where a ghost user was, or would be, written."""
-    done = {str(part.instance.pk): _done(part) for part in parts}
+    """Log one line for each instance where a ghost user was, or would be, changed."""
+    done = {str(part.instance.pk): _changes_of(part) for part in parts}
     ids = {int(key) for found in done.values() for keys in found.values() for key in keys}
-    names = usernames(ids)
-    wished = {str(p.instance.pk) for p in parts if p.value and (run.dry_run or p.value.reasons)}
+    names = find_usernames(ids)
+    proposed = {str(p.instance.pk) for p in parts if p.value and (run.dry_run or p.value.reasons)}
     for key, found in done.items():
-        told = [f"{word} {listed(_named(keys, names), MOST)}" for word, keys in found.items()]
-        if told:
-            run.log(f"{'would have ' if key in wished else ''}{'; '.join(told)}", key)
+        texts = [f"{verb} {listed(_named(keys, names), MOST)}" for verb, keys in found.items()]
+        if texts:
+            run.log(f"{'would have ' if key in proposed else ''}{'; '.join(texts)}", key)
 
 
-def _done(part: InstanceOutcome) -> dict[str, list[str]]:
-    """The admins' ids by what was done with their ghosts."""
+def _changes_of(part: InstanceOutcome) -> dict[str, list[str]]:
+    """Return admin ids by what was done with their ghosts."""
     ghosts = part.value.ghosts if part.value else []
-    done = ((word, _of(ghosts, outcome)) for outcome, word in DONE.items())
-    return {word: keys for word, keys in done if keys}
+    done = ((verb, _of(ghosts, outcome)) for outcome, verb in DONE.items())
+    return {verb: keys for verb, keys in done if keys}
 
 
 def _of(ghosts: Iterable[Ghost], outcome: GhostOutcome) -> list[str]:

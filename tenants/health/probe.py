@@ -32,7 +32,7 @@ class ProbeResult:
 
 
 @dataclass(frozen=True)
-class Vitals:
+class HealthProbe:
     """at: when the check began, by our clock. skew_ms: the instance's clock minus ours."""
 
     at: datetime
@@ -59,7 +59,9 @@ class Vitals:
         return Health.DEGRADED if self.warnings else Health.HEALTHY
 
 
-def measure(source: psycopg.Connection[Any], statement: str, now: Callable[[], datetime]) -> Vitals:
+def measure(
+    source: psycopg.Connection[Any], statement: str, now: Callable[[], datetime]
+) -> HealthProbe:
     """Take the vital signs; `now` is our database's clock. Raises psycopg errors as they are."""
     trips = [_round_trip(source) for _ in range(ROUND_TRIPS)]
     with source.cursor(row_factory=class_row(ProbeResult)) as cursor:
@@ -69,7 +71,7 @@ def measure(source: psycopg.Connection[Any], statement: str, now: Callable[[], d
     if answer is None:
         raise psycopg.DataError("the query of vital signs returned no row")
     skew = answer.clock - (before + (after - before) / 2)
-    return Vitals(
+    return HealthProbe(
         at=before,
         latency_ms=statistics.median(trips),
         skew_ms=skew.total_seconds() * 1000,

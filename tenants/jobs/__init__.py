@@ -1,4 +1,4 @@
-"""The syncs of the fleet. Importing this registers them."""
+"""The syncs of the fleet. Importing this module registers them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from syncs.engine.registry import Sync, register
 from tenants.fleet.sessions import end_sessions
 from tenants.fleet.targets import INSTANCES, active_targets, master_target
-from tenants.ghosts.run_log import only_in_words
+from tenants.ghosts.run_log import describe_only
 from tenants.jobs.sync_ghost_users import sync_ghost_users
 from tenants.jobs.sync_instance_health import sync_instance_health
 from tenants.jobs.sync_tenant_summaries import sync_tenant_summaries
@@ -63,6 +63,6 @@ _register(
         cron="0 2 * * *",
         order=4,
         flags={"only": "--admin"},
-        only_in_words=only_in_words,
+        describe_only=describe_only,
     )
 )

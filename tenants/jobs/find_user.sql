@@ -1,4 +1,4 @@
--- The accounts of people on one instance, without ghost users: what a live look-up asks it for.
+-- The user accounts of one instance, without ghost users: the query of a live look-up.
 -- RAINBO adds the condition: by e-mail or by id.
 SELECT id, tenant_id, email, name, status, last_login_at
   FROM users

@@ -1,12 +1,12 @@
--- Makes, wakes and retires this installation's ghost users on one instance, in one statement.
--- Rows that are as they should be are not written, rows of others are never touched.
+-- Creates, reactivates and deactivates this installation's ghost users on one instance, in one
+-- statement. Rows that are correct are not written, rows of others are never touched.
 --
 -- ids, emails, names: the admins that should have a ghost. installation: whose ghosts.
--- only: the admins to keep to, or null for all. create: false leaves the wanted as they are.
+-- only: the admins to limit it to, or null for all. create: false leaves wanted ghosts unchanged.
 -- Returns admin_id, remote_id, outcome, why.
 --
--- A row of this installation that names an admin and is no ghost any more (somebody altered it)
--- is told and left alone. An e-mail that differs by case alone is in the way of a new ghost:
+-- A row of this installation that names an admin and is no longer a ghost (it was altered) is
+-- reported and not touched. An e-mail that differs only in case blocks a new ghost:
 -- a server may have a unique index on lower(email).
 WITH wanted AS (
     SELECT * FROM unnest(%(ids)s::text[], %(emails)s::text[], %(names)s::text[])

@@ -1,4 +1,4 @@
-"""Vital signs of every instance → instance_checks and rds_instances."""
+"""The health of every instance → instance_checks and rds_instances."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from syncs.models import TargetState
 from syncs.transfer.session import Session
 from tenants.fleet import change_check, connections, contract
 from tenants.fleet.targets import as_target, selected_instances
-from tenants.health.probe import Vitals, measure
+from tenants.health.probe import HealthProbe, measure
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
 
@@ -40,11 +40,11 @@ _INSTANCE = """
 
 
 def sync_instance_health(run: Run) -> None:
-    """Check every instance once and remember what was seen."""
+    """Check every instance once and store the result."""
     instances = selected_instances(run)
     run.expect(map(as_target, instances))
 
-    def check(_: RdsInstance, source: connections.Connection) -> Vitals:
+    def check(_: RdsInstance, source: connections.Connection) -> HealthProbe:
         return measure(source, contract.text(NAME), run.now)
 
     outcomes = connections.each_instance(
@@ -62,17 +62,19 @@ def sync_instance_health(run: Run) -> None:
         for outcome in outcomes:
             if error := changed.get(str(outcome.instance.pk)):
                 outcome = replace(outcome, value=None, error=error)
-            _settle(run, outcome)
+            _record_outcome(run, outcome)
 
 
-def _write(session: Session, outcomes: Sequence[connections.Outcome[Vitals]], at: datetime) -> None:
+def _write(
+    session: Session, outcomes: Sequence[connections.Outcome[HealthProbe]], at: datetime
+) -> None:
     rows = [_row(outcome, at) for outcome in outcomes]
     with session.cursor() as cursor:
         cursor.executemany(_CHECK, rows)
         cursor.executemany(_INSTANCE, rows)
 
 
-def _row(outcome: connections.Outcome[Vitals], at: datetime) -> dict[str, object]:
+def _row(outcome: connections.Outcome[HealthProbe], at: datetime) -> dict[str, object]:
     seen = outcome.value
     return {
         "instance": outcome.instance.pk,
@@ -87,10 +89,10 @@ def _row(outcome: connections.Outcome[Vitals], at: datetime) -> dict[str, object
     }
 
 
-def _settle(run: Run, outcome: connections.Outcome[Vitals]) -> None:
+def _record_outcome(run: Run, outcome: connections.Outcome[HealthProbe]) -> None:
     key, seen = str(outcome.instance.pk), outcome.value
     if seen is None:
         run.record_outcome(key, TargetState.FAILED, error=outcome.error, seconds=outcome.seconds)
         return
-    words = [f"{seen.health}, {seen.latency_ms:.1f} ms, PostgreSQL {seen.version}", *seen.warnings]
-    run.record_outcome(key, TargetState.SUCCEEDED, note="; ".join(words), seconds=outcome.seconds)
+    notes = [f"{seen.health}, {seen.latency_ms:.1f} ms, PostgreSQL {seen.version}", *seen.warnings]
+    run.record_outcome(key, TargetState.SUCCEEDED, note="; ".join(notes), seconds=outcome.seconds)

@@ -12,7 +12,7 @@ from syncs.engine import guard
 from syncs.engine.baseline import confirmed_lately, rows_a_day_ago
 from syncs.engine.guard import Decision, Limit, Limits
 from syncs.engine.run import Confirmed, Counts, Run
-from syncs.errors import ROWS_REFUSED, refusal
+from syncs.errors import ROWS_REJECTED, rows_error
 from syncs.models import TargetState
 from syncs.transfer import digest, joint_proof, proof
 from syncs.transfer.fleet_staging import FleetStage
@@ -72,7 +72,7 @@ def sync_tenant_summaries(run: Run) -> None:
 
 
 def _not_fresh(run: Run, instances: list[RdsInstance]) -> list[RdsInstance]:
-    """A manual run leaves out what was confirmed less than half a period ago, and says so."""
+    """Skip, in a manual run, what was confirmed less than half a period ago."""
     fresh = confirmed_lately(run)
     for instance in instances:
         if at := fresh.get(str(instance.pk)):
@@ -108,7 +108,7 @@ def _limits() -> Limits:
 
 
 def _hold_if_whole(parts: dict[str, InstancePlan], read: int) -> dict[str, InstancePlan]:
-    """When too many instances are implausible at once, none is published."""
+    """Hold all instances if too many are implausible at once."""
     reasons = guard.judge_whole(sum(bool(part.decision.reasons) for part in parts.values()), read)
     if not reasons:
         return parts
@@ -147,10 +147,10 @@ def _publish(run: Run, stage: Stage, parts: Mapping[str, InstancePlan]) -> None:
 def _merged(
     run: Run, session: Session, stage: Stage, parts: Mapping[str, InstancePlan]
 ) -> dict[str, RainboError]:
-    """Merge and prove the instances inside the publish; which of them failed, and why.
+    """Merge and prove the instances inside the publish; return the errors of those that failed.
 
-    All at once; when that is refused, one after the other, so that an instance that can't be
-    proved is taken back alone.
+    All at once; if that fails, one after the other, so that only an instance that can't be proved
+    is rolled back.
     """
     error = _merged_at_once(run, session, stage, parts) if parts else None
     if error is None:
@@ -181,8 +181,8 @@ def _merged_at_once(
             joint_proof.prove_equal(session, sync, hashings, stage, rows, merge.BUCKETS)
             run.confirm_all(session, [_confirmed(*part) for part in parts.items()])
             session.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    except (RainboError, *ROWS_REFUSED) as error:
-        return refusal(error)
+    except (RainboError, *ROWS_REJECTED) as error:
+        return rows_error(error)
     return None
 
 
@@ -208,7 +208,7 @@ def _fail(run: Run, target: str, reading: Reading, error: RainboError) -> None:
 
 
 def _basis(reading: Reading) -> str:
-    """What the stored digests were computed from."""
+    """Return what the stored digests were computed from."""
     return digest.format_basis(
         {
             "sql": contract.fingerprint(NAME),

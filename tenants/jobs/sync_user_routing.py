@@ -11,7 +11,7 @@ from syncs.engine import guard
 from syncs.engine.baseline import rows_day_ago
 from syncs.engine.guard import Limit, Limits
 from syncs.engine.run import Counts, Run
-from syncs.errors import ROWS_REFUSED, ContractBroken, NotEqual, refusal
+from syncs.errors import ROWS_REJECTED, ContractBroken, NotEqual, rows_error
 from syncs.models import TargetState
 from syncs.transfer import difference
 from syncs.transfer.session import Session
@@ -31,13 +31,13 @@ def sync_user_routing(run: Run) -> None:
     run.expect([as_target(source)])
     try:
         _sync(run, source)
-    except NotEqual as error:  # of the differences: the stored rows are not what was published
+    except NotEqual as error:  # after a partial read: the stored rows are not what was published
         run.session.execute("DISCARD TEMP")
         _sync(run, source, alarm=str(error))
 
 
 def _sync(run: Run, source: RdsInstance, alarm: str = "") -> None:
-    """alarm: why only a reading of the whole will do. Raises NotEqual for one of differences."""
+    """Read and publish. alarm: why a full read is needed. Raises NotEqual after a partial read."""
     target = str(source.pk)
     stage = Stage(run.session, "incoming_routes", contract.query(NAME))
     directory = Directory(run, source, stage, alarm)
@@ -48,26 +48,26 @@ def _sync(run: Run, source: RdsInstance, alarm: str = "") -> None:
         run.log(f"read in full: {directory.why}", target, "error" if directory.alarming else "info")
     try:
         _publish(run, stage, source, reading, directory)
-    except (RainboError, *ROWS_REFUSED) as error:
+    except (RainboError, *ROWS_REJECTED) as error:
         if isinstance(error, NotEqual) and not directory.is_whole:
             raise
         run.record_outcome(
             target,
             TargetState.FAILED,
-            error=_named(error, stage, target),
+            error=_describe_error(error, stage, target),
             seconds=reading.seconds,
             read=reading.rows,
         )
 
 
-def _named(error: RainboError | psycopg.Error, stage: Stage, target: str) -> RainboError:
-    """What a person reads; where rows don't fit, the id that came twice, if one did."""
-    if isinstance(error, (NotEqual, *ROWS_REFUSED)):
+def _describe_error(error: RainboError | psycopg.Error, stage: Stage, target: str) -> RainboError:
+    """Return the error to report: a duplicate id, if that is why rows were rejected."""
+    if isinstance(error, (NotEqual, *ROWS_REJECTED)):
         try:
             stage.reject_duplicates(target)
-        except ContractBroken as doubled:
-            return doubled
-    return refusal(error)
+        except ContractBroken as duplicate:
+            return duplicate
+    return rows_error(error)
 
 
 def _publish(

@@ -1,4 +1,4 @@
-"""Proves the caches again: rows against the digests of their publish, and against the source."""
+"""Verifies the caches: rows against the digests of their publish, and against the source."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ class Proof:
 
 
 def against_digests() -> Iterator[Proof]:
-    """Recompute every digest from the rows as they stand.
+    """Recompute every digest from the current rows.
 
-    Those of rows that differ are doubted: the next sync reads their source in full.
+    Digests that differ are marked as doubted: the next sync reads their source in full.
     """
     with open_session("verify_cache") as session:
         for confirmed in Confirmation.objects.filter(sync__in=FORMS).order_by("sync", "target"):
             facts = digest.parse_basis(confirmed.basis)
-            if facts.get("digest") == str(digest.VERSION):  # else the next sync makes them anew
+            if facts.get("digest") == str(digest.VERSION):  # else recomputed by the next sync
                 found = _prove(session, confirmed, facts)
                 if found.is_corrupt and digest.DOUBTED not in facts:
                     doubted = digest.format_basis(facts | {digest.DOUBTED: "yes"})
@@ -64,7 +64,7 @@ def against_digests() -> Iterator[Proof]:
 
 
 def against_sources(actor: str) -> Iterator[SyncRun]:
-    """Ask every source what changed since, by dry runs."""
+    """Check every source for changes since, by dry runs."""
     for sync in FORMS:
         yield runs.execute(runs.request(sync, Options(dry_run=True), Trigger.COMMAND, actor))
 
@@ -83,7 +83,7 @@ def _prove(session: Session, confirmed: Confirmation, facts: dict[str, str]) -> 
 
 
 def _of_routes(session: Session, facts: dict[str, str]) -> tuple[int, int]:
-    """Routes that a look-up by e-mail would miss, and those shown or not shown by mistake."""
+    """Count routes that a look-up by e-mail would miss, and those wrongly shown or hidden."""
     found = session.execute(
         "SELECT count(*) FROM user_routes WHERE email_key IS DISTINCT FROM rainbo_email_key(email)"
     ).fetchone()

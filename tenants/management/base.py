@@ -1,4 +1,4 @@
-"""The option that names instances, shared by the fleet's commands."""
+"""The --rds option, shared by the fleet's commands."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from tenants.fleet.targets import check_ids
 
 
 class InstanceSyncCommand(SyncCommand):
-    """A sync that takes some or all instances."""
+    """The command of a sync that runs on some or all instances."""
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         add_rds(parser)
 
-    def options(self, given: dict[str, Any]) -> Options:
+    def parse_options(self, given: dict[str, Any]) -> Options:
         check_ids(given["rds"])
-        return replace(super().options(given), targets=tuple(map(str, given["rds"])))
+        return replace(super().parse_options(given), targets=tuple(map(str, given["rds"])))
 
 
 def add_rds(parser: CommandParser) -> None:
@@ -32,5 +32,5 @@ def add_rds(parser: CommandParser) -> None:
         action="extend",
         default=[],
         metavar="N",
-        help="only these instances (their ids); all active ones when left out",
+        help="only these instances (ids); default: all active ones",
     )

@@ -1,4 +1,4 @@
-"""What RAINBO knows of each admin's ghost user on each instance."""
+"""The known state of each admin's ghost user on each instance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One database server of the fleet, and what its checks found."""
+"""One database server of the fleet, and the results of its checks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from common.fields import RedactedTextField
 
 
 class SslMode(models.TextChoices):
-    """libpq's sslmode, weakest first; the order is used to tell a weakening."""
+    """libpq's sslmode, weakest first; the order is used to detect a weakening."""
 
     DISABLE = "disable"
     ALLOW = "allow"
@@ -114,7 +114,7 @@ class RdsInstance(models.Model):
 
     @property
     def binding(self) -> Binding:
-        """The connection settings that a stored password is good for."""
+        """The connection settings that a stored password is valid for."""
         return Binding(
             row=f"{self._meta.db_table}/{self.pk}",
             settings=(self.host, str(self.port), self.user, self.ssl_ca, self.require_auth),
@@ -123,31 +123,31 @@ class RdsInstance(models.Model):
 
     @property
     def sends_password_in_clear(self) -> bool:
-        """Whether logging in would send the password in clear over a line that may be so too."""
+        """Whether a connection would send the password in clear text, maybe without TLS."""
         return self.require_auth == AuthMethod.PASSWORD and self.ssl_mode not in ENCRYPTING
 
     def set_password(self, password: str) -> None:
-        """Seal a password for the connection settings as they are now.
+        """Encrypt a password for the current connection settings.
 
-        Raises UsageError for one that no server takes.
+        Raises UsageError for one that no server accepts.
         """
         self.password = encrypt(password, self.binding)
 
-    def reseal(self) -> None:
-        """Bind the stored password to settings that are stronger now; raises CredentialError."""
+    def rebind_password(self) -> None:
+        """Bind the stored password to settings that are stronger now. Raises CredentialError."""
         self.set_password(self.reveal_password())
 
     def reveal_password(self) -> str:
-        """The password in clear.
+        """Return the password in clear text.
 
-        Raises CredentialError when it was tampered with, sealed with a key that is gone,
-        belongs to another row, or was entered for other connection settings.
+        Raises CredentialError if it was tampered with, was encrypted with a missing key, belongs
+        to another row, or was entered for other connection settings.
         """
         return decrypt(self.password, self.binding, str(self))
 
 
 class InstanceCheck(models.Model):
-    """What one health check saw; one row a minute and instance."""
+    """The result of one health check; one row per minute and instance."""
 
     instance = models.ForeignKey(RdsInstance, on_delete=models.CASCADE, related_name="checks")
     minute = models.DateTimeField()
@@ -170,9 +170,9 @@ class InstanceCheck(models.Model):
 
 
 class InstanceExamination(models.Model):
-    """What check_fleet, or the console's test, last found on an instance: each replaces the last.
+    """The last findings of check_fleet, or of the console's test, on an instance.
 
-    findings: pairs of a level and its words, as `tenants.health.findings` has them.
+    findings: pairs of a level and its text, as `tenants.health.findings` has them.
     """
 
     instance = models.OneToOneField(
@@ -183,7 +183,7 @@ class InstanceExamination(models.Model):
 
     class Meta:
         db_table = "instance_examinations"
-        default_permissions = ()  # whoever may see the instance may see it
+        default_permissions = ()  # the permission to view the instance is enough
 
     def __str__(self) -> str:
         return f"instance {self.pk} at {self.at:%Y-%m-%d %H:%M:%S}"

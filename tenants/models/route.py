@@ -12,8 +12,8 @@ from django.db.models.functions import Collate
 class UserRoute(models.Model):
     """One e-mail's account in one tenant. Only the sync writes it.
 
-    Instance and tenant are named by value, as the directory names them, so that nothing is
-    lost when a route arrives before its tenant. SQL readers use user_email_routing_cache.
+    Instance and tenant are stored by value, as the directory names them, so that nothing is
+    lost if a route arrives before its tenant. SQL readers use user_email_routing_cache.
     """
 
     source_id = models.TextField(primary_key=True, db_collation="C")

@@ -1,4 +1,4 @@
-"""Tenants as the instances showed them, and their history."""
+"""Tenants as the instances reported them, and their history."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Tenant(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["instance", "remote_id"], name="one_tenant_per_id"),
         ]
-        # The list takes instance by instance, the worst-fresh first; tenants_by_word, which serves
+        # The list shows instance by instance, the least fresh first; tenants_by_word, which serves
         # its search, is in a migration.
         indexes: ClassVar = [
             models.Index(fields=["instance", "id"], name="tenants_of_instance"),
@@ -58,7 +58,7 @@ class Tenant(models.Model):
 
 
 class TenantDailyCount(models.Model):
-    """A tenant's counts as the last sync of a day saw them."""
+    """A tenant's counts after the last sync of a day."""
 
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="daily_counts")
     day = models.DateField()

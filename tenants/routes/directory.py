@@ -1,6 +1,6 @@
-"""The master's directory, as one run reads it and proves that the routes equal it.
+"""Reads the master's directory in one run, and proves that the routes equal it.
 
-Read is what differs from the last publish or, where that can't be told, all of it.
+It reads what differs from the last publish or, if that can't be determined, all of it.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ KEY_VERSION = 1  # of rainbo_email_key
 
 SHARES = 96  # of the digests, one of which each run recomputes from the stored rows
 ROWS_PER_BUCKET = 64
-BOUNDS = (16, 256)  # of rows per bucket, beyond which the digests are cut anew
+BOUNDS = (16, 256)  # of rows per bucket, beyond which the buckets are recomputed
 FEWEST = 1024  # buckets
-SMALL = 1000  # rows that are not worth a thought
+SMALL = 1000  # rows that are always read by difference
 LARGE_PART = 5  # reading one of so many rows costs as much as reading all
 
 NOT_PUBLISHED = "stored routes are not what was published"
 
-# Facts that the kept digests depend on, and what a change of one says.
+# Facts that the stored digests depend on, and what a change of one means.
 FACTS = {
     "instance": "another instance is the master",
     "identity": "the master is another server",
@@ -47,10 +47,10 @@ FACTS = {
 
 
 class Directory:
-    """The stage's rows of one run. `take` decides, inside the source's snapshot, which they are.
+    """The rows that one run stages. `take` decides, inside the source's snapshot, which they are.
 
-    is_whole: all of them, not only those that differ; why: why all. alarming: the stored routes
-    were not what was published. differs: whether anything may differ from the last publish.
+    is_whole: all rows, not only those that differ; why: the reason for that. alarming: the stored
+    routes are not what was published. differs: whether anything may differ from the last publish.
     """
 
     def __init__(self, run: Run, source: RdsInstance, stage: Stage, alarm: str = "") -> None:
@@ -64,13 +64,13 @@ class Directory:
         if run.options.force:
             self.why = self.why or "it was asked for by --force"
         if not self.why:
-            self._examine_kept()
+            self._check_stored_digests()
 
     def take(
         self, source: copy_stream.Connection, hashing: Hashing, kinds: dict[str, str]
     ) -> Taken:
         self.facts = self._facts(source, hashing)
-        self.why = self.why or self._why_unlike(hashing)
+        self.why = self.why or self._changed_fact(hashing)
         if not self.why:
             rows, self.why = self._find_differences(source)
         if not self.why:
@@ -85,11 +85,11 @@ class Directory:
 
     @property
     def hidden(self) -> int | None:
-        """Routes that collided at the last publish; None when every row is judged anew."""
+        """Routes that collided at the last publish; None if every row is evaluated again."""
         return None if self.is_whole else int(self.last["hidden"])
 
     def basis(self, hidden: int) -> str:
-        """What the digests of this publish are computed from, and which share is next."""
+        """Return what this publish's digests are computed from, and which share is next."""
         share = (int(self.last.get("share", -1)) + 1) % SHARES
         kept = {"buckets": self.last["buckets"], "share": share, "hidden": hidden}
         return digest.format_basis(self.facts | kept)
@@ -100,7 +100,7 @@ class Directory:
 
     @contextmanager
     def proving(self) -> Iterator[None]:
-        """What is merged in the block makes the routes equal to their source, or NotEqual."""
+        """Prove that the block's merge makes the routes equal to their source. Raises NotEqual."""
         session, stage = self.session, self.stage
         if not self.differs:  # no digest does, and no row is touched
             yield
@@ -112,14 +112,14 @@ class Directory:
         else:
             self._prove_neighbours()
             touched = self._cached(merge.WITHIN)
-            difference.note(session, self._cached(merge.WITHIN, merge.NOW))
+            difference.store_digests(session, self._cached(merge.WITHIN, merge.NOW))
             yield
             proof.publish_withheld(session, self.sync, [self.target], stage, merge.WITHIN)
             ours = difference.adjusted(touched)
             proof.publish_digests(session, touched, ours, difference.THEIRS)
 
     def _prove_neighbours(self) -> None:
-        """Raise NotEqual where a row that decides who is shown may be none of the source's."""
+        """Raise NotEqual if a row that decides who is shown may not be the source's."""
         session, cached = self.session, self.cached
         some = sql.SQL("SELECT FROM ({}) AS neighbours LIMIT 1").format(merge.NEIGHBOURS)
         if not session.execute(some).rowcount:
@@ -135,15 +135,15 @@ class Directory:
         hashing, buckets = Hashing(self.last["hash"]), int(self.last["buckets"])
         return merge.cached_routes(self.sync, self.target, hashing, buckets, within, table)
 
-    def _examine_kept(self) -> None:
-        """Whether there are digests, and nobody doubts them."""
+    def _check_stored_digests(self) -> None:
+        """Set `why` if digests are missing or doubted."""
         if not {*FACTS, "buckets", "share", "hidden"} <= self.last.keys():
             self.why = "no digests were kept"
         elif digest.DOUBTED in self.last:
             self.why, self.alarming = NOT_PUBLISHED, True
 
-    def _examine_stored(self) -> None:
-        """Whether the stored rows stand against one share of the digests, and are shown rightly."""
+    def _check_stored_rows(self) -> None:
+        """Set `alarming` if rows differ from one share of the digests or are wrongly shown."""
         share = sql.SQL("bucket % {} = {}").format(
             sql.Literal(SHARES), sql.Literal(int(self.last["share"]))
         )
@@ -163,17 +163,17 @@ class Directory:
             "hash": hashing.value,
         }
 
-    def _why_unlike(self, hashing: Hashing) -> str:
-        """What the kept digests were computed from that is another now, in words."""
+    def _changed_fact(self, hashing: Hashing) -> str:
+        """Return what changed since the stored digests were computed; empty if nothing did."""
         if hashing is Hashing.MD5_BYTES:
             return "the master's texts have no encoding"
         changed = (what for name, what in FACTS.items() if self.last[name] != self.facts[name])
         return next(changed, "")
 
     def _find_differences(self, source: copy_stream.Connection) -> tuple[int, str]:
-        """The source's rows; why its differences can't serve, else they are in `differing`."""
+        """Return the source's row count, and why a full read is needed; else fills `differing`."""
         session, query, cached = self.session, self.stage.query, self.cached
-        found = difference.compare(session, source, query, cached, self._examine_stored)
+        found = difference.compare(session, source, query, cached, self._check_stored_rows)
         if self.alarming:
             return found.rows, NOT_PUBLISHED
         if not _in_bounds(found.rows, cached.buckets):
@@ -182,7 +182,7 @@ class Directory:
             return found.rows, "a large part of the directory changed"
         self.differs = bool(found.unlike)
         if not self.differs:
-            difference.nothing(session)
+            difference.mark_none(session)
             return found.rows, ""
         difference.refine(session, source, query, cached, found.unlike)
         if difference.has_no_id(session):
@@ -191,7 +191,7 @@ class Directory:
 
 
 def buckets_for(rows: int) -> int:
-    """A power of two."""
+    """Return the number of buckets for so many rows: a power of two."""
     return max(FEWEST, 1 << round(log2(max(1, rows) / ROWS_PER_BUCKET))) if rows > 64 else FEWEST
 
 

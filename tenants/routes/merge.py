@@ -92,7 +92,8 @@ _SCOPE = """
 NOW = "routes_now"  # the stored rows of the scope, as they were when the merge was planned
 WITHIN = sql.SQL("source_id IN (SELECT source_id FROM route_scope)")
 
-# Two accounts of one tenant with one key: the later updated_at, then the higher id, is shown.
+# Of several accounts of one tenant with one key, the latest updated_at, then the highest id, is
+# shown.
 _BEST = sql.SQL("""
             PARTITION BY email_key, remote_instance_id, remote_tenant_id
             ORDER BY source_updated_at DESC NULLS LAST,
@@ -100,12 +101,12 @@ _BEST = sql.SQL("""
                          DESC NULLS LAST,
                      source_id DESC""")
 _COLLISIONS = sql.SQL("""
-    WITH doubled AS (
+    WITH duplicates AS (
         SELECT email_key, remote_instance_id, remote_tenant_id
           FROM routes_next GROUP BY 1, 2, 3 HAVING count(*) > 1
     ), ranked AS (
         SELECT source_id, first_value(source_id) OVER best AS winner
-          FROM routes_next JOIN doubled USING (email_key, remote_instance_id, remote_tenant_id)
+          FROM routes_next JOIN duplicates USING (email_key, remote_instance_id, remote_tenant_id)
         WINDOW best AS ({best})
     )
     UPDATE routes_next AS n
@@ -177,7 +178,7 @@ def plan(
     day_ago: int | None,
     hidden: int | None,
 ) -> RouteChanges:
-    """Work out, outside of the publishing transaction, what differs from user_routes.
+    """Compute, outside of the publishing transaction, what differs from user_routes.
 
     rows: how many the source has that can be stored. hidden: how many collided at the last
     publish, when only the rows of table differing are staged; None when all are.
@@ -202,7 +203,7 @@ def plan(
 
 
 def _widen(session: Session) -> None:
-    """Take in what is decided together with the rows that differ."""
+    """Include rows that are decided together with those that differ."""
     session.execute(_NOW)
     session.execute(_TOUCHED)
     session.execute("ANALYZE touched_keys")
@@ -247,9 +248,9 @@ def merge(session: Session, run_id: int, changes: RouteChanges) -> None:
 
 
 def refresh_statistics(session: Session, changes: RouteChanges) -> None:
-    """Tell the planner of a merge that touched much: what autovacuum saw meanwhile was no row.
+    """Update the planner's statistics after a large merge, which autovacuum has not seen yet.
 
-    Not while somebody else vacuums or alters the table: what is published has not to wait for it.
+    Skipped while another session vacuums or alters the table, so that nothing waits for it.
     """
     if changes.added + changes.changed + changes.removed > changes.total / MUCH:
         session.execute("SET default_statistics_target = 100; ANALYZE (SKIP_LOCKED) user_routes")
@@ -274,9 +275,9 @@ def _remember_and_remove(session: Session, run_id: int, stored: str) -> None:
 
 
 def wrongly_shown(session: Session, hidden: int) -> int:
-    """How many routes, at the least, readers are shown or not shown by mistake.
+    """Count the routes, at least, that are wrongly shown or hidden.
 
-    hidden: how many collided at the last publish. Digests don't cover it: no source knows it.
+    hidden: how many collided at the last publish. Digests don't cover this: sources don't have it.
     """
     found, wrong = session.execute(_SHOWN).fetchone() or (0, 0)
     return max(int(wrong), abs(int(found) - hidden))

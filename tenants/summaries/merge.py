@@ -138,7 +138,7 @@ class TenantChanges:
 
 
 def plan(session: Session, stage: Stage, targets: Iterable[str]) -> None:
-    """Work out, outside of the publishing transaction, what differs from tenant_master."""
+    """Compute, outside of the publishing transaction, what differs from tenant_master."""
     session.execute(
         sql.SQL(_PLAN).format(
             flags=sql.SQL(", ").join(
@@ -197,7 +197,7 @@ def _counted(counts: list[int], cached: int, total: int, day_ago: int | None) ->
 
 
 def planned(target: str) -> sql.Composed:
-    """The plan of one target for a person: (kind, source_id, detail)."""
+    """Return the SQL of one target's plan for review: (kind, source_id, detail)."""
     return sql.SQL(
         "SELECT kind, source_id, name_before AS detail FROM tenant_plan "
         "WHERE target = {0} AND kind = 'removed' UNION ALL "

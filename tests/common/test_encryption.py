@@ -121,7 +121,7 @@ def test_other_settings_change_freely(name: str, value: object) -> None:
 def test_a_stronger_ssl_mode_keeps_it_and_the_way_back_is_closed() -> None:
     instance = stored(ssl_mode="disable")
     instance.ssl_mode = "verify-full"
-    instance.reseal()
+    instance.rebind_password()
     instance.ssl_mode = "disable"
     with pytest.raises(CredentialError):
         instance.reveal_password()
@@ -129,5 +129,5 @@ def test_a_stronger_ssl_mode_keeps_it_and_the_way_back_is_closed() -> None:
 
 @pytest.mark.parametrize("password", ["nul\0", "half \ud83d", "bytes \udcff"], ids=ascii)
 def test_a_password_that_no_server_takes_is_refused(password: str) -> None:
-    with pytest.raises(UsageError, match="the password has a character that no server takes"):
+    with pytest.raises(UsageError, match="the password has a character that no server accepts"):
         RdsInstance(pk=1, host="db.example.com").set_password(password)

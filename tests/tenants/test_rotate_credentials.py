@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def new_key(settings: Settings) -> str:
-    """A new key stands before the old one; two passwords are sealed under the old one."""
+    """A new key stands before the old one; two passwords are encrypted with the old one."""
     stored(1)
     stored(2)
     key = Fernet.generate_key().decode()
@@ -30,8 +30,8 @@ def test_afterwards_the_new_key_alone_opens_all(
     settings.RAINBO_CREDENTIAL_KEYS = [new_key]
     assert [i.reveal_password() for i in RdsInstance.objects.all()] == [SECRET, SECRET]
     said = capsys.readouterr().out
-    assert "2 secrets are sealed under the newest key." in said
-    assert "Nothing needs key 2 of RAINBO_CREDENTIAL_KEYS any more" in said
+    assert "Re-encrypted 2 secrets with the newest key." in said
+    assert "Key 2 of RAINBO_CREDENTIAL_KEYS can be removed" in said
 
 
 def test_with_one_key_nothing_can_go(capsys: pytest.CaptureFixture[str]) -> None:

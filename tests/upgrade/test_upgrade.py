@@ -35,7 +35,7 @@ class Upgraded:
         self.own = own
 
     def ask(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-        cursor = self.own.execute(statement, parameters)  # type: ignore[arg-type]
+        cursor = self.own.execute(statement, parameters)
         return cursor.fetchall() if cursor.description else []
 
     def manage(self, *words: str, **env: str) -> str:

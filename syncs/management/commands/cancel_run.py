@@ -15,24 +15,24 @@ from syncs.reports import run_report
 
 
 class Command(BaseCommand):
-    help = "Ends a run: at once while it waits, else at its next safe point."
+    help = "Cancel a run: at once if it is queued, otherwise at its next safe point."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("run", type=int, metavar="RUN", help="the run's number")
+        parser.add_argument("run", type=int, metavar="RUN", help="id of the run")
         parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
     def handle(self, **given: Any) -> None:
         record = SyncRun.objects.filter(pk=given["run"]).first()
         if record is None:
             raise UsageError(f"there is no run {given['run']}")
-        answer = cancellation.cancel(record, actor())
-        words = cancellation.describe(record, answer)
+        outcome = cancellation.cancel(record, actor())
+        text = cancellation.describe(record, outcome)
         if given["json"]:
-            document = run_report.document(record) | {"answer": answer, "words": words}
+            document = run_report.document(record) | {"answer": outcome, "words": text}
             self.stdout.write(json_text(document))
         else:
-            (self.stderr if answer is CancelOutcome.ENDED else self.stdout).write(
-                printable_line(words)
+            (self.stderr if outcome is CancelOutcome.ENDED else self.stdout).write(
+                printable_line(text)
             )
-        if answer is CancelOutcome.ENDED:
+        if outcome is CancelOutcome.ENDED:
             sys.exit(run_report.FAILED)

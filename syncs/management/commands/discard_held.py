@@ -11,11 +11,13 @@ from syncs.reports import run_report
 
 
 class Command(BaseCommand):
-    help = "Settles that what a guard held is not to be published. The next run judges anew."
+    help = "Discard a held run. The next run evaluates the source again."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("run", type=int, metavar="RUN", help="the run's number")
-        parser.add_argument("--reason", required=True, help="why it is discarded; kept")
+        parser.add_argument("run", type=int, metavar="RUN", help="id of the held run")
+        parser.add_argument(
+            "--reason", required=True, help="why it is discarded (stored with the run)"
+        )
         parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
     def handle(self, **given: Any) -> None:
@@ -23,4 +25,4 @@ class Command(BaseCommand):
         if given["json"]:
             self.stdout.write(json_text(run_report.document(record)))
         else:
-            self.stdout.write(printable_line(held.discarded_in_words(record)))
+            self.stdout.write(printable_line(held.describe_discarded(record)))

@@ -14,22 +14,22 @@ logger = logging.getLogger("rainbo.schedules")
 
 
 class Command(Cluster):
-    help = "Runs the workers; first makes the stored schedules agree with the syncs."
+    help = "Run the workers, after making the stored schedules match the syncs."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        _wait_for_no_lock_for_ever()
+        _limit_lock_waits()
         try:
             for finding in reconcile.reconcile():
                 logger.warning("schedules: %s", finding)
         except DatabaseError as error:  # the workers wait for it; the next start reconciles
-            logger.error("could not look at the schedules: %s", str(error).partition("\n")[0])
+            logger.error("could not check the schedules: %s", str(error).partition("\n")[0])
         connection.close()  # the workers are forks: each opens its own
         super().handle(*args, **options)
         heartbeat.request_maintenance_each_interval()
 
 
-def _wait_for_no_lock_for_ever() -> None:
-    """Else a session that sleeps with one schedule locked stops the process that guards all."""
+def _limit_lock_waits() -> None:
+    """Set a lock timeout: an idle session that locks one schedule must not stop them all."""
     chosen = connection.settings_dict["OPTIONS"]
     if "options" in chosen:
         half = settings.RAINBO_HEARTBEAT_INTERVAL * 500  # milliseconds

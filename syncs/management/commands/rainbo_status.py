@@ -13,14 +13,14 @@ from syncs.status import queries
 
 
 class Command(BaseCommand):
-    help = "Tells how fresh every sync's instances are, and why one is late."
+    help = "Show how fresh each sync's data is on every instance, and why it is late."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--check",
             action="store_true",
-            help="exit 1 when anything is late or worse, an instance down, a run held or failing; "
-            "one line when all is well",
+            help="exit with 1 if anything is late, an instance is down, or a run is held or "
+            "failing; print one line if all is well",
         )
         parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 

@@ -12,7 +12,7 @@ from syncs.status import queries
 
 
 class Command(BaseCommand):
-    help = "Tells what is planned: rhythm, last run, what runs now, next time, pauses."
+    help = "List schedules with frequency, last run, current run, next run and pauses."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="one JSON document on stdout")

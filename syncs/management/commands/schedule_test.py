@@ -16,33 +16,36 @@ from syncs.models import SyncRun, SyncSchedule, Trigger
 
 
 class Command(SyncCommand):
-    help = "Runs a sync now, in the foreground, with the options of its schedule."
+    help = "Run a sync now, in the foreground, with the options of its schedule."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "name", nargs="?", metavar="NAME", help="the sync; asked for on a terminal"
+            "name",
+            nargs="?",
+            metavar="NAME",
+            help="name of the sync; default: asked for on a terminal",
         )
         super().add_arguments(parser)
 
-    def chosen(self, given: dict[str, Any]) -> Sequence[str]:
+    def select_syncs(self, given: dict[str, Any]) -> Sequence[str]:
         given["name"] = given["name"] or _ask()
         return (given["name"],)
 
-    def options(self, given: dict[str, Any]) -> Options:
+    def parse_options(self, given: dict[str, Any]) -> Options:
         kept = SyncSchedule.objects.filter(sync=given["name"]).first()
         stored = Options.from_json(kept.options) if kept else Options()
         return replace(stored, dry_run=given["dry_run"])
 
     def request(self, sync: Sync, options: Options) -> SyncRun:
-        """As the schedule would, but of no planned time: it is neither counted nor retried."""
+        """Run it as the schedule would, but for no scheduled time: no outcome, no retry."""
         return runs.request(sync, options, Trigger.SCHEDULE, actor())
 
 
 def _ask() -> str:
-    """The sync that a person chooses on the terminal. Raises UsageError without one."""
+    """Return the sync chosen on the terminal. Raises UsageError without a terminal."""
     names = [sync.name for sync in registry.all_syncs()]
     if not sys.stdin.isatty():
-        raise UsageError(f"name the sync: {', '.join(names)}")
+        raise UsageError(f"give the name of a sync: {', '.join(names)}")
     for number, name in enumerate(names, 1):
         sys.stderr.write(f"{number}  {name}\n")
     answer = input("Which sync? ").strip()

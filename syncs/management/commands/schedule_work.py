@@ -13,7 +13,7 @@ QCLUSTER = [sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster"]
 
 
 class Command(BaseCommand):
-    help = "Runs the workers, watches them and starts them anew when they do no work."
+    help = "Run the workers under supervision and restart them when they hang."
 
     def handle(self, **options: Any) -> None:
         supervisor = Supervisor(QCLUSTER)

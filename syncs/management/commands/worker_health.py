@@ -11,7 +11,7 @@ from syncs.status.workers import WorkerState
 
 
 class Command(BaseCommand):
-    help = "Tells whether the workers work; exit 1 when none reports or the queue stands still."
+    help = "Check worker health. Exits with 1 if there is no heartbeat or the queue is stalled."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
@@ -21,17 +21,17 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json_text(_document(state)))
         elif state.trouble:
-            self.stderr.write(f"The workers do no work: {state.trouble}.")
+            self.stderr.write(f"Workers are unhealthy: {state.trouble}.")
         else:
-            self.stdout.write(_well(state))
+            self.stdout.write(_healthy(state))
         if state.trouble:
             sys.exit(1)
 
 
-def _well(state: WorkerState) -> str:
+def _healthy(state: WorkerState) -> str:
     if state.busy_with:
-        return f"The workers work: run {state.busy_with} is under way."
-    return f"The workers work: the last sign of life came at {state.heartbeat:%H:%M:%S} UTC."
+        return f"Workers are healthy. Run {state.busy_with} is in progress."
+    return f"Workers are healthy. Last heartbeat: {state.heartbeat:%H:%M:%S} UTC."
 
 
 def _document(state: WorkerState) -> dict[str, Any]:

@@ -77,8 +77,8 @@ def read(term: str, number: str | None) -> Matrix:
     wanted = coverage.wanted_ids()
     instances = tuple(RdsInstance.objects.only("name", "is_active", "is_master").order_by("pk"))
     tallies = coverage.by_admin(wanted, instances)
-    names = run_log.usernames(tallies)
-    order = sorted(tallies, key=lambda pk: (-tallies[pk].trouble, names.get(pk, "~"), pk))
+    names = run_log.find_usernames(tallies)
+    order = sorted(tallies, key=lambda pk: (-tallies[pk].problems, names.get(pk, "~"), pk))
     page = Paginator(_matching(order, names, term), ADMINS_PER_PAGE).get_page(number)
     here = coverage.by_instance(wanted, instances)
     places = _places(instances, here, wanted)
@@ -111,7 +111,7 @@ def _people(
     is_full = len(instances) <= FULL
     rows = coverage.cells(shown, instances) if is_full else {}
     wrong: dict[int, list[GhostUser]] = {}
-    for row in [] if is_full else coverage.trouble(shown, wanted, NAMED):
+    for row in [] if is_full else coverage.find_problems(shown, wanted, NAMED):
         wrong.setdefault(row.admin_id, []).append(row)
     in_use = sum(instance.is_active for instance in instances)
     return tuple(
@@ -127,7 +127,7 @@ def _people(
                 if is_full
             ),
             wrong=tuple(_wrong(row, wanted=pk in wanted) for row in wrong.get(pk, [])),
-            more_wrong=max(0, tallies[pk].trouble - NAMED),
+            more_wrong=max(0, tallies[pk].problems - NAMED),
             instances=in_use + tallies[pk].left_behind,
             url=reverse("admin:tenants_ghostuser_all", query={"q": pk}),
         )
@@ -161,9 +161,9 @@ def _places(
 ) -> tuple[Place, ...]:
     """All of a few instances; of many those that are not well, the worst first."""
     now = timezone.now()
-    chosen = [i for i in instances if len(instances) <= FULL or tallies[i.pk].trouble]
+    chosen = [i for i in instances if len(instances) <= FULL or tallies[i.pk].problems]
     if len(instances) > FULL:
-        chosen.sort(key=lambda instance: -tallies[instance.pk].trouble)
+        chosen.sort(key=lambda instance: -tallies[instance.pk].problems)
     leaving = {instance.pk for instance in policy.inactive_with_leavers(wanted, ())}
     return tuple(
         Place(
@@ -200,9 +200,9 @@ def _summary(
     should = f"{counted(len(wanted), 'admin')} should enter {counted(in_use, 'active instance')}"
     if orphans := whole.counts[Coverage.ORPHAN]:
         return f"{should}. {counted(orphans, 'ghost user')} of others can still enter."
-    if whole.trouble:
-        wrong = "is not as it should be" if whole.trouble == 1 else "are not as they should be"
-        return f"{should}. {counted(whole.trouble, 'ghost user')} {wrong}."
+    if whole.problems:
+        wrong = "is not as it should be" if whole.problems == 1 else "are not as they should be"
+        return f"{should}. {counted(whole.problems, 'ghost user')} {wrong}."
     if waiting := whole.counts[Coverage.WANTED]:
         wait = "waits for its" if waiting == 1 else "wait for their"
         return f"{should}. {counted(waiting, 'ghost user')} {wait} first sync."

@@ -97,6 +97,6 @@ class InstanceForm(forms.ModelForm[RdsInstance]):
             if password:
                 self.instance.set_password(password)
             elif self.sealed:
-                self.instance.reseal()
+                self.instance.rebind_password()
         except (CredentialError, UsageError) as error:
             self.add_error("new_password", str(error))

@@ -145,9 +145,9 @@ def sync_line(
 
 
 def _counts(part: RunTarget) -> str:
-    wished = part.state == "held"
+    proposed = part.state == "held"
     known = [(name, getattr(part, name)) for name in run_report.COUNTS]
-    counts = [run_report.count_in_words(n, c, wished=wished) for n, c in known if c is not None]
+    counts = [run_report.describe_count(n, c, proposed=proposed) for n, c in known if c is not None]
     return ", ".join(counts)
 
 
@@ -166,7 +166,7 @@ def _coverage(instance: RdsInstance) -> dict[str, Any]:
         "counts": coverage_counts(tally),
         "wanted": f"{len(wanted):,}",
         "confirmed": f"{tally.counts[coverage.Coverage.CONFIRMED]:,}",
-        "trouble": _trouble(tally.trouble),
+        "trouble": _trouble(tally.problems),
         "url": reverse("admin:tenants_ghostuser_all", query=named),
     }
 

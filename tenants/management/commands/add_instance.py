@@ -11,34 +11,36 @@ from django.core.management.base import BaseCommand, CommandParser
 from common import manage_command
 from common.errors import UsageError
 from tenants.fleet import registration
-from tenants.fleet.registration import Wish
+from tenants.fleet.registration import InstanceInput
 from tenants.models.instance import AuthMethod, SslMode
 
 PLAIN = (
-    ("name", "what people call it"),
+    ("name", "display name"),
     ("host", "host name or address"),
     ("database", "the database with the tenants"),
-    ("user", "RAINBO's role there"),
-    ("app_url", "where its tenants sign in"),
-    ("notes", "for people"),
+    ("user", "RAINBO's role on the server"),
+    ("app_url", "URL where its tenants sign in"),
+    ("notes", "notes for operators"),
 )
 
 
 class Command(BaseCommand):
-    help = "Registers an instance of the fleet, or changes one (--update)."
+    help = "Register an instance of the fleet, or change one (--update)."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--id", type=int, help="the --rds number; the next one if left out")
-        for name, words in PLAIN:
-            parser.add_argument(f"--{name.replace('_', '-')}", help=words)
-        parser.add_argument("--port", type=int, help="5432 unless told")
+        parser.add_argument("--id", type=int, help="its --rds number; default: next free id")
+        for name, text in PLAIN:
+            parser.add_argument(f"--{name.replace('_', '-')}", help=text)
+        parser.add_argument("--port", type=int, help="default: 5432")
         secret = parser.add_mutually_exclusive_group()
-        secret.add_argument("--password-env", metavar="VARIABLE", help="variable with the password")
+        secret.add_argument(
+            "--password-env", metavar="VARIABLE", help="environment variable with the password"
+        )
         secret.add_argument("--password-file", metavar="FILE", help="file with the password")
-        parser.add_argument("--ssl-mode", choices=SslMode.values, help="verify-full unless told")
+        parser.add_argument("--ssl-mode", choices=SslMode.values, help="default: verify-full")
         parser.add_argument("--ssl-ca", metavar="FILE", help="CA certificates; '' for the system's")
         parser.add_argument(
-            "--require-auth", choices=AuthMethod.values, help="scram-sha-256 unless told"
+            "--require-auth", choices=AuthMethod.values, help="default: scram-sha-256"
         )
         for yes, no, target in (
             ("--master", "--no-master", "is_master"),
@@ -48,11 +50,11 @@ class Command(BaseCommand):
             group.add_argument(yes, action="store_const", const=True, dest=target)
             group.add_argument(no, action="store_const", const=False, dest=target)
         parser.add_argument("--update", action="store_true", help="change a registered instance")
-        parser.add_argument("--no-check", action="store_true", help="store it without connecting")
+        parser.add_argument("--no-check", action="store_true", help="save without connecting")
         parser.add_argument(
             "--accept-rebuilt",
             action="store_true",
-            help="its server may be another than before",
+            help="accept that the server is not the one registered before",
         )
         parser.add_argument(
             "--copy-of", type=int, metavar="N", help="it was restored from a copy of instance N"
@@ -61,18 +63,18 @@ class Command(BaseCommand):
     def handle(self, *args: object, **given: Any) -> None:
         if given["update"] and given["id"] is None:
             raise UsageError("--update needs --id N")
-        wish = _wish(given)
+        settings = _read_input(given)
         if given["update"]:
-            instance = registration.change(given["id"], wish)
+            instance = registration.change(given["id"], settings)
         else:
-            instance = registration.add(given["id"], wish)
+            instance = registration.add(given["id"], settings)
         did = "changed" if given["update"] else "registered"
         how = "without connecting" if given["no_check"] else "it answers"
         then = manage_command.line(f"check_fleet --rds {instance.pk}")
         self.stdout.write(f"{instance} is {did} ({how}). Next: {then}")
 
 
-def _wish(given: dict[str, Any]) -> Wish:
+def _read_input(given: dict[str, Any]) -> InstanceInput:
     names = [name for name, _ in PLAIN]
     names += ["port", "ssl_mode", "require_auth", "is_master", "is_active"]
     fields = {name: given[name] for name in names if given[name] is not None}
@@ -80,7 +82,7 @@ def _wish(given: dict[str, Any]) -> Wish:
         fields["ssl_ca"] = _text(given["ssl_ca"], "--ssl-ca") if given["ssl_ca"] else ""
     if not given["update"]:
         registration.check_new(given["id"], fields)
-    return Wish(
+    return InstanceInput(
         fields,
         password=_password(given, fields),
         check=not given["no_check"],
@@ -90,22 +92,23 @@ def _wish(given: dict[str, Any]) -> Wish:
 
 
 def _password(given: dict[str, Any], fields: dict[str, Any]) -> str | None:
-    """From where the person says; asked for on a terminal when it is needed."""
+    """Return the password from the given source, or ask for it on a terminal."""
     if variable := given["password_env"]:
         password = os.environ.get(variable)
         if password is None:
             raise UsageError(f"--password-env names {variable}, which is not set")
     elif given["password_file"]:
         password = _text(given["password_file"], "--password-file").rstrip("\r\n")
-    elif given["update"] and not registration.needs_password(given["id"], Wish(fields)):
+    elif given["update"] and not registration.needs_password(given["id"], InstanceInput(fields)):
         return None
     elif sys.stdin.isatty():
         password = getpass.getpass("Password: ")
     else:
         raise UsageError(
-            "the password is needed: give --password-file or --password-env"
+            "no password was given: use --password-file or --password-env"
             + (
-                ", since host, port, user, CA, login method or a weaker ssl mode needs it again"
+                "; a change of host, port, user, CA, authentication method or to a weaker ssl mode "
+                "needs it again"
                 if given["update"]
                 else ""
             )

@@ -20,7 +20,7 @@ COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "bold red"}
 
 
 class Command(BaseCommand):
-    help = "Proves of every instance that RAINBO can do its work there, and says what to grant."
+    help = "Check that RAINBO can work on every instance, and show which privileges to grant."
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_rds(parser)
@@ -40,7 +40,7 @@ class Command(BaseCommand):
 
 
 def _instances(ids: list[int]) -> list[RdsInstance]:
-    """Those named, active or not; all active ones when none is."""
+    """Return the named instances, active or not; by default all active ones."""
     if not ids:
         found = list(RdsInstance.objects.filter(is_active=True))
         if not found:

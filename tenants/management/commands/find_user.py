@@ -12,23 +12,27 @@ from tenants.find import live_lookup, report
 from tenants.find.live_lookup import LiveLookup
 from tenants.find.search import Found, search
 
-UNASKED = 3
+INCOMPLETE = 3
 
 
 class Command(BaseCommand):
-    help = "Tells all tenants and instances of an e-mail; exits 1 when there is none, and why."
+    help = "Show all tenants and instances of an e-mail. Exits with 1 if none is found."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("email", help="or its beginning, a person's or a tenant's name, an id")
         parser.add_argument(
-            "--live", action="store_true", help="ask the master and the instances too, and compare"
+            "email", help="an e-mail or its beginning, a user or tenant name, or an id"
+        )
+        parser.add_argument(
+            "--live",
+            action="store_true",
+            help="also query the master and the instances, and compare",
         )
         parser.add_argument(
             "--within",
             type=float,
             default=live_lookup.LIMIT,
             metavar="SECONDS",
-            help="how long they may take together (%(default)g)",
+            help="time limit for --live; default: %(default)g",
         )
         parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
@@ -42,7 +46,7 @@ class Command(BaseCommand):
         if not (found.exact.shown or (live and live.is_found)):
             sys.exit(1)
         if live and live.problems:
-            sys.exit(UNASKED)
+            sys.exit(INCOMPLETE)
 
     def _show(self, found: Found, live: LiveLookup | None, *, as_json: bool) -> None:
         if as_json:

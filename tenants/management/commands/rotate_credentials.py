@@ -7,18 +7,20 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from common.key_rotation import Rotation, rotate_all
+from common.text import counted
 
 
 class Command(BaseCommand):
-    help = "Seals every stored secret anew under the newest of RAINBO_CREDENTIAL_KEYS."
+    help = "Re-encrypt all stored secrets with the newest key in RAINBO_CREDENTIAL_KEYS."
 
     def handle(self, *args: object, **given: Any) -> None:
         done = rotate_all()
-        self.stdout.write(f"{done.renewed} secrets are sealed under the newest key.")
+        self.stdout.write(f"Re-encrypted {counted(done.renewed, 'secret')} with the newest key.")
         for name in done.lost:
             self.stderr.write(
-                f"No key opens the secret of {name}: bring its key back. Else enter an instance's "
-                "password again with add_instance --update, or reset a person's second factor."
+                f"No key decrypts the secret of {name}: put its key back into "
+                "RAINBO_CREDENTIAL_KEYS. If the key is lost, set an instance's password with "
+                "add_instance --update, or run reset_second_factor for a user."
             )
         self.stdout.write(_advice(done))
         if done.lost:
@@ -28,8 +30,8 @@ class Command(BaseCommand):
 def _advice(done: Rotation) -> str:
     older = len(settings.RAINBO_CREDENTIAL_KEYS) - 1
     if done.lost:
-        return "Keep all keys until this is mended."
+        return "Keep all keys until this is fixed."
     if not older:
-        return "RAINBO_CREDENTIAL_KEYS holds one key, which is in use: keep it."
+        return "RAINBO_CREDENTIAL_KEYS has one key, which is in use: keep it."
     which = "key 2" if older == 1 else f"keys 2 to {older + 1}"
-    return f"Nothing needs {which} of RAINBO_CREDENTIAL_KEYS any more: take out and restart."
+    return f"{which.capitalize()} of RAINBO_CREDENTIAL_KEYS can be removed: remove and restart."

@@ -9,7 +9,7 @@ from tenants.management.base import InstanceSyncCommand
 
 
 class Command(InstanceSyncCommand):
-    help = "Give every admin of RAINBO a ghost user on every instance, and retire leavers'."
+    help = "Create a ghost user for every admin on every instance, and deactivate those of leavers."
     syncs = ("ghost_users",)
     offers = frozenset({"accept_held", "failed_from"})
 
@@ -21,9 +21,9 @@ class Command(InstanceSyncCommand):
             action="extend",
             default=[],
             metavar="ID",
-            help="only the ghost users of these admins (ids of RAINBO's users)",
+            help="only the ghost users of these admins (user ids); default: all",
         )
 
-    def options(self, given: dict[str, Any]) -> Options:
+    def parse_options(self, given: dict[str, Any]) -> Options:
         parse_only(given["admin"])
-        return replace(super().options(given), only=tuple(given["admin"]))
+        return replace(super().parse_options(given), only=tuple(given["admin"]))

@@ -2,6 +2,6 @@ from tenants.management.base import InstanceSyncCommand
 
 
 class Command(InstanceSyncCommand):
-    help = "Check which instances answer, how fast, and in what state."
+    help = "Check the availability, latency and state of the instances."
     syncs = ("instance_health",)
     offers = frozenset({"failed_from"})

@@ -2,7 +2,7 @@ from tenants.management.base import InstanceSyncCommand
 
 
 class Command(InstanceSyncCommand):
-    help = "Make the cached tenants, their status and counts, equal to the instances'."
+    help = "Sync the cached tenants, with status and counts, from the instances."
     syncs = ("tenant_summaries",)
     offers = frozenset({"accept_held", "failed_from"})
     force = "also read instances that were confirmed less than half a period ago"

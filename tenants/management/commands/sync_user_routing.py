@@ -2,7 +2,7 @@ from syncs.management.base import SyncCommand
 
 
 class Command(SyncCommand):
-    help = "Make the cached routes equal to the master's directory of e-mails."
+    help = "Sync the cached routes from the master's e-mail directory."
     syncs = ("user_routing",)
     offers = frozenset({"accept_held"})
-    force = "read all of the directory, not only what differs from the last publish"
+    force = "read the whole directory, not only what differs from the last publish"

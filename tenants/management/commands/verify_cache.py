@@ -10,30 +10,30 @@ from syncs.models import RunState, SyncRun
 from tenants.jobs import verify_cache
 from tenants.jobs.verify_cache import Proof
 
-CORRUPT, UNASKED = 1, 3
+CORRUPT, INCOMPLETE = 1, 3
 ANSWERED = (RunState.SUCCEEDED, RunState.HELD)
 
 
 class Command(BaseCommand):
-    help = "Prove that the caches are what was published, and count what changed at the sources."
+    help = "Check that the caches are what was published, and count what changed at the sources."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
     def handle(self, *args: object, **given: Any) -> None:
         proofs = list(verify_cache.against_digests())
-        asked = list(verify_cache.against_sources(actor()))
+        runs = list(verify_cache.against_sources(actor()))
         if given["json"]:
-            self._document(proofs, asked)
+            self._document(proofs, runs)
         else:
-            said = [*map(_verdict, proofs), *map(_changes, asked)]
-            self.stdout.write("\n".join(map(printable_line, said)))
+            lines = [*map(_proof_line, proofs), *map(_changes_line, runs)]
+            self.stdout.write("\n".join(map(printable_line, lines)))
         if any(proof.is_corrupt for proof in proofs):
             sys.exit(CORRUPT)
-        if any(run.state not in ANSWERED for run in asked):
-            sys.exit(UNASKED)
+        if any(run.state not in ANSWERED for run in runs):
+            sys.exit(INCOMPLETE)
 
-    def _document(self, proofs: list[Proof], asked: list[SyncRun]) -> None:
+    def _document(self, proofs: list[Proof], runs: list[SyncRun]) -> None:
         document = {
             "proofs": [
                 {
@@ -51,34 +51,34 @@ class Command(BaseCommand):
             ],
             "sources": [
                 {"sync": run.sync, "run": run.pk, "state": run.state, "changes": _sums(run)}
-                for run in asked
+                for run in runs
             ],
         }
         self.stdout.write(json.dumps(document, indent=2))
 
 
-def _verdict(proof: Proof) -> str:
+def _proof_line(proof: Proof) -> str:
     what = f"{proof.sync} of instance {proof.target}"
     if not proof.is_corrupt:
-        return f"{what}: {proof.rows:,} rows stand as confirmed at {_time(proof)}."
+        return f"{what}: {proof.rows:,} rows are as confirmed at {_time(proof)}."
     return (
         f"{what}: CORRUPT. {proof.unlike_buckets:,} of {proof.buckets:,} buckets differ from what "
         f"was published at {_time(proof)}; {proof.wrong_keys:,} routes have a wrong key, "
         f"{proof.wrongly_shown:,} are shown or withheld by mistake. "
-        f"Find out who wrote to the table; sync_{proof.sync} mends the rows."
+        f"Find out who wrote to the table, then run sync_{proof.sync} to repair the rows."
     )
 
 
-def _changes(run: SyncRun) -> str:
+def _changes_line(run: SyncRun) -> str:
     if run.state not in ANSWERED:
         parts = [f"{part.label}: {part.error}" for part in run.targets.all() if part.error]
         why = "; ".join([*([run.error] if run.error else []), *parts])
-        return f"{run.sync}: the sources could not all be asked: {why}"
+        return f"{run.sync}: not all sources could be read: {why}"
     sums = _sums(run)
     if not any(sums.values()):
-        return f"{run.sync}: the sources are as they were."
-    words = ", ".join(f"{count:,} {name}" for name, count in sums.items())
-    return f"{run.sync}: changed at the sources since the last sync: {words}."
+        return f"{run.sync}: the sources have not changed."
+    counts = ", ".join(f"{count:,} {name}" for name, count in sums.items())
+    return f"{run.sync}: changed at the sources since the last sync: {counts}."
 
 
 def _sums(run: SyncRun) -> dict[str, int]:

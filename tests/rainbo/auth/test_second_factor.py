@@ -340,7 +340,7 @@ def test_who_looks_after_people_resets_it(client: Client, codes: list[str]) -> N
     page = text_of(client.get(f"/admin/auth/user/{ann.pk}/change/"))
     assert "Reset the second factor of ann" in page
     assert "10 recovery codes" in page
-    assert "no second factor any more" in said(reset(client, ann))
+    assert "Two-factor authentication of ann is off" in said(reset(client, ann))
     assert not Authenticator.objects.exists()
     entry = Activity.objects.get(action="person.second_factor_reset")
     assert (entry.actor, entry.subject) == ("root", "ann")
@@ -358,7 +358,7 @@ def test_the_last_superuser_is_let_in_from_the_machine(
     codes: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     call_command("reset_second_factor", "ann")
-    assert capsys.readouterr().out == "ann has no second factor any more.\n"
+    assert capsys.readouterr().out == "Two-factor authentication of ann is off.\n"
     assert not Authenticator.objects.exists()
     assert Activity.objects.get().actor == "manage.py"
     with pytest.raises(UsageError, match="there is no user bob"):

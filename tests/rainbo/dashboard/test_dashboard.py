@@ -115,7 +115,9 @@ def test_dry_runs_and_those_under_way_have_no_bar(fields: dict[str, Any]) -> Non
 def test_a_bar_is_as_high_as_its_run_was_long(
     seconds: list[float | None], heights: list[float], full: float, is_cut: bool
 ) -> None:
-    made = run_history.strip([(n, RunState.SUCCEEDED, None, s) for n, s in enumerate(seconds)])
+    made = run_history.build_history(
+        [(n, RunState.SUCCEEDED, None, s) for n, s in enumerate(seconds)]
+    )
     assert [bar.height for bar in made.bars] == heights
     assert (made.full, made.is_cut) == (full, is_cut)
 

@@ -71,7 +71,7 @@ def test_without_terminal_the_name_must_be_given(
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO())
     assert call() == 2
-    assert "name the sync: instance_health" in capsys.readouterr().err
+    assert "give the name of a sync: instance_health" in capsys.readouterr().err
 
 
 class Terminal(io.StringIO):

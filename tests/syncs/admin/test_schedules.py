@@ -209,7 +209,7 @@ def test_saving_without_another_rhythm_leaves_the_next_time(admin_client: Client
 
 @pytest.mark.parametrize("seen", ["", "yesterday"])
 def test_a_form_without_a_fitting_version_is_refused(admin_client: Client, seen: str) -> None:
-    assert "look at it again" in said(save(admin_client, kind="5", seen=seen))
+    assert "check it again" in said(save(admin_client, kind="5", seen=seen))
     assert kept().schedule.cron == "*/15 * * * *"
 
 

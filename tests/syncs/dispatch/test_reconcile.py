@@ -90,7 +90,7 @@ def test_the_environment_sets_the_first_rhythm_and_no_later_one(settings: Any) -
 
 
 def test_a_look_changes_nothing() -> None:
-    assert len(found(only_look=True)) == 4
+    assert len(found(dry_run=True)) == 4
     assert not Schedule.objects.exists()
 
 
@@ -194,7 +194,7 @@ def test_constraints_that_were_taken_away_come_back(unguarded: None) -> None:
     put(func="os.system", args="'touch /tmp/x'", cron=None, schedule_type="H")
     names = ("only_our_schedules", "only_rhythms_that_come", "only_rows_that_fire")
     lines = [f"{name}: this constraint on schedules was missing: restored" for name in names]
-    assert found(only_look=True)[1:] == lines
+    assert found(dry_run=True)[1:] == lines
     assert found()[1:] == lines
     assert found() == []
     with pytest.raises(IntegrityError):
@@ -204,7 +204,7 @@ def test_constraints_that_were_taken_away_come_back(unguarded: None) -> None:
 def test_a_constraint_that_cannot_come_back_stops_no_repair(
     unguarded: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(constraints, "PATIENCE", "none")
+    monkeypatch.setattr(constraints, "LOCK_TIMEOUT", "none")
     routes().delete()
     created, *others = found()
     assert created == "user_routing: has no schedule: created, every 15 minutes"

@@ -169,7 +169,7 @@ def test_a_malformed_row_is_told_and_stops_no_other(capsys: pytest.CaptureFixtur
     finally:
         Schedule.objects.filter(name="other").delete()
         query(CONSTRAINT)
-    assert "A schedule was left out: other makes no sense" in capsys.readouterr().err
+    assert "A schedule was skipped: other is invalid" in capsys.readouterr().err
     assert SyncRun.objects.get().sync == "probe"
 
 

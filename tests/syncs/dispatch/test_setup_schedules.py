@@ -39,7 +39,7 @@ def test_a_check_only_tells(capsys: pytest.CaptureFixture[str]) -> None:
         setup(capsys, "--check")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "instance_health: has no schedule"
-    assert lines[-1] == "4 to mend: setup_schedules without --check does it."
+    assert lines[-1] == "4 problems found. Run setup_schedules without --check to repair them."
     assert exit_code.value.code == 1
     assert not Schedule.objects.exists()
 
@@ -67,7 +67,7 @@ def test_it_speaks_json(capsys: pytest.CaptureFixture[str]) -> None:
 def test_it_does_not_wait_for_a_session_that_sleeps(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "LOCK_PATIENCE", 200)
+    monkeypatch.setattr(store, "LOCK_TIMEOUT_MS", 200)
     setup(capsys)
     with open_session("test") as idle, idle.transaction():
         idle.execute("SELECT 1 FROM django_q_schedule FOR UPDATE")

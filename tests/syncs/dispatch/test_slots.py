@@ -159,7 +159,7 @@ def test_options_that_make_no_sense_fail_the_slot(clock: Clock) -> None:
     assert take("12:00") is None
     record = SyncRun.objects.get()
     assert record.state == RunState.FAILED
-    assert record.error == "its schedule's options make no sense: unknown options: everything"
+    assert record.error == "its schedule's options are invalid: unknown options: everything"
 
 
 def test_a_server_an_hour_ahead_runs_the_slot_that_is_due(clock: Clock) -> None:

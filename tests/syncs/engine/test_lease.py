@@ -127,7 +127,7 @@ def test_renewals_pass_while_a_publish_holds_the_fence() -> None:
 
 
 def test_a_takeover_waits_for_a_publish_and_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "TAKEOVER_PATIENCE", "200ms")
+    monkeypatch.setattr(lease, "TAKEOVER_TIMEOUT", "200ms")
     token = lease.claim(new_run())
     expire()
     with open_session("test") as session:

@@ -146,7 +146,7 @@ def test_a_process_that_ends_waits_until_they_are(monkeypatch: pytest.MonkeyPatc
 
 
 def test_it_does_not_wait_for_an_instance_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lost_runs, "PATIENCE", 0.1)
+    monkeypatch.setattr(lost_runs, "SESSIONS_TIMEOUT", 0.1)
     let_go = threading.Event()
     left_open(lambda *_: let_go.wait(20))
     lost_runs.close_lost_runs()

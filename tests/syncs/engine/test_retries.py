@@ -195,7 +195,7 @@ def test_a_sync_that_the_code_forgot_is_not_retried(make_sync: Make) -> None:
     gone = SyncRun.objects.create(
         sync="gone", slot=NOON, state=RunState.LOST, trigger=Trigger.SCHEDULE
     )
-    assert retries.plan_next_attempt(gone, passing=True) is None
+    assert retries.plan_next_attempt(gone, transient=True) is None
 
 
 def busy_with(make_sync: Make, first: SyncRun, later: SyncRun) -> None:

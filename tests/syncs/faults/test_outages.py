@@ -96,7 +96,7 @@ def test_a_stop_closes_the_run_under_way_within_ten_seconds(stage: Stage) -> Non
     assert not [pid for pid in left if proc.program(pid)]
     (state, error) = stage.query("SELECT state, error FROM syncs_syncrun WHERE attempt = 1")[0]
     assert state == "failed"
-    assert "the process was told to end" in error
+    assert "the process was asked to end" in error
 
 
 @pytest.mark.soak

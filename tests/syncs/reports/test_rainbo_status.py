@@ -59,7 +59,7 @@ def test_every_sync_and_instance_is_told(well: None, capsys: pytest.CaptureFixtu
     assert all(f"({name}): on time" in out for name in SYNCS)
     assert len(re.findall(r"  instance 1 \(rds1\)  on time  \d+ s old", out)) == len(SYNCS)
     assert "All is on time: 4 syncs, 4 confirmations." in out
-    assert "Workers or schedule_run: last sign of life" in out
+    assert "Workers or schedule_run: last heartbeat" in out
     assert not COLOUR.search(out)
 
 
@@ -89,7 +89,7 @@ def test_check_fails_where_nothing_is_known(capsys: pytest.CaptureFixture[str]) 
     assert code == 1
     assert "never confirmed: no instance takes part in it" in out
     assert "none has ever reported" in out
-    assert "Nothing is known of: " in out
+    assert "No data yet for: " in out
 
 
 def test_json_is_one_document(ill: None, capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,7 +134,7 @@ def test_a_terminal_gets_colours_unless_it_wants_none(
             "instance 1 (rds1) is down",
         ),
         ({"state": TargetState.FAILED, "error": "no right"}, "user_routing fails on instance 1"),
-        ({"state": TargetState.HELD, "note": "25 of 100 rows"}, "run {run} waits for a person"),
+        ({"state": TargetState.HELD, "note": "25 of 100 rows"}, "run {run} needs review"),
     ],
 )
 def test_check_fails_on_trouble_before_anything_is_late(

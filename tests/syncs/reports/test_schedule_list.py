@@ -57,7 +57,7 @@ def test_a_schedule_tells_rhythm_last_run_and_next_time(line: Any) -> None:
 def test_what_runs_now_is_told(line: Any) -> None:
     plan()
     record = ended_run("probe", RunState.RUNNING)
-    assert f"run {record.pk} fell silent" in line()
+    assert f"run {record.pk} unresponsive" in line()
 
 
 def test_a_retry_that_waits_is_told(line: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -242,7 +242,7 @@ def test_a_run_that_takes_long_is_the_reason() -> None:
 def test_a_run_whose_lease_ran_out_has_fallen_silent() -> None:
     confirmation(ago=MINUTE)
     run = running(MINUTE, live=False)
-    assert str(target().reason).startswith(f"failing: run {run.pk} fell silent")
+    assert str(target().reason).startswith(f"failing: run {run.pk} is unresponsive")
 
 
 def test_the_usual_duration_is_the_median_of_the_last_twenty() -> None:

@@ -40,4 +40,4 @@ def test_workers_make_the_schedules_agree_before_they_begin() -> None:
 
 def test_workers_start_also_while_the_own_database_is_away() -> None:
     with child("qcluster", RAINBO_WORKERS="1", RAINBO_DB_PORT="1") as workers:
-        assert "could not look at the schedules" in start_of(workers)
+        assert "could not check the schedules" in start_of(workers)

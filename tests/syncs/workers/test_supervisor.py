@@ -102,22 +102,22 @@ def test_the_name_of_a_foreign_process_does_not_matter(
     assert proc.program(8) is None
 
 
-def test_a_main_process_that_ended_is_trouble(start: Callable[[list[str]], Cluster]) -> None:
+def test_a_main_process_that_ended_is_a_problem(start: Callable[[list[str]], Cluster]) -> None:
     watched = Watched(start(["true"]))
     until(lambda: not watched.cluster.main_lives)
-    assert watched.look() == "the workers' main process ended"
+    assert watched.check() == "the workers' main process ended"
 
 
-def test_silence_is_trouble_and_a_beat_ends_it(
+def test_a_missing_heartbeat_is_a_problem_until_the_next_one(
     start: Callable[[list[str]], Cluster], settings: Settings
 ) -> None:
     settings.RAINBO_HEARTBEAT_TIMEOUT = 0
     watched = Watched(start(SLEEP))
     Heartbeat.objects.create(worker=f"{watched.cluster.place}:{watched.cluster.session}", at=Now())
-    assert watched.look() == ""
-    assert "no sign of life came through the workers" in watched.look()
+    assert watched.check() == ""
+    assert "no heartbeat from the workers" in watched.check()
     Heartbeat.objects.update(at=Now() + timedelta(seconds=1))
-    assert watched.look() == ""
+    assert watched.check() == ""
 
 
 def test_the_beat_of_another_cluster_is_no_sign(
@@ -133,7 +133,7 @@ def test_the_beat_of_another_cluster_is_no_sign(
         f"{HOST}/1f:{pid}",
     ):
         Heartbeat.objects.create(worker=other, at=Now())
-    assert watched.look()
+    assert watched.check()
 
 
 def test_each_cluster_calls_itself_by_a_name_of_its_own(
@@ -159,8 +159,8 @@ def test_a_renewed_lease_is_a_sign(
         pid=watched.cluster.session,
     )
     Lease.objects.create(sync="probe", run=record, renewed_at=Now())
-    assert watched.look() == ""
-    assert watched.look()
+    assert watched.check() == ""
+    assert watched.check()
 
 
 def test_no_cluster_is_judged_while_the_database_is_away(
@@ -174,20 +174,20 @@ def test_no_cluster_is_judged_while_the_database_is_away(
 
     monkeypatch.setattr(heartbeat, "latest", away)
     monkeypatch.setattr(supervisor, "connection", type("Closed", (), {"close": lambda: None}))
-    assert watched.look() == ""
+    assert watched.check() == ""
 
 
 def test_beats_go_out_at_their_pace(
     start: Callable[[list[str]], Cluster], settings: Settings
 ) -> None:
     watched = Watched(start(SLEEP))
-    watched.look()
-    watched.look()
+    watched.check()
+    watched.check()
     task = SignedPackage.loads(OrmQ.objects.get().payload)
     assert task["func"] == tasks.ANSWER_HEARTBEAT
     assert task["args"][:2] == (watched.cluster.place, watched.cluster.session)
     settings.RAINBO_HEARTBEAT_INTERVAL = 0
-    watched.look()
+    watched.check()
     assert OrmQ.objects.count() == 2
 
 
@@ -221,7 +221,7 @@ def test_what_was_fetched_is_given_out_anew() -> None:
 def test_a_cluster_that_ends_is_started_anew_and_told(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(supervisor, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(supervisor, "CHECK_INTERVAL", 0.05)
     work = Supervisor(["true"])
     monkeypatch.setattr(work, "_rest", lambda _: setattr(work, "stopping", True))
     work.run()
@@ -253,6 +253,6 @@ def test_a_cluster_that_cannot_live_is_not_started_in_a_rush(
     work = Supervisor(["true"])
     work.stopping = True
     for age in (1.0, 1.0, 1.0, 100.0, 1.0):
-        work._rest(age)
+        work._wait(age)
         pauses.append(work._pause)
     assert pauses == [1.0, 2.0, 4.0, 0.0, 1.0]

@@ -160,7 +160,7 @@ def test_line_ends_of_the_browser_leave_the_ca_as_it_is(admin_client: Client) ->
     [
         ({"host": "one.example.com,two.example.com"}, "one host name or address"),
         ({"ssl_mode": "verify-ca"}, "verify-ca needs a CA"),
-        ({"ssl_ca": "no certificate"}, "holds no certificates"),
+        ({"ssl_ca": "no certificate"}, "contains no certificates"),
     ],
 )
 def test_settings_of_no_use_are_refused_in_words(
@@ -175,7 +175,7 @@ def test_settings_of_no_use_are_refused_in_words(
 def test_what_is_out_of_use_is_no_master(admin_client: Client) -> None:
     row = instance_row(7, is_active=False)
     answer = admin_client.post(page(row), form(is_master="on"))
-    assert "can't be the master and not active" in text_of(answer)
+    assert "can't be the master while it is inactive" in text_of(answer)
 
 
 def test_a_new_instance_may_be_out_of_use(admin_client: Client) -> None:
@@ -364,7 +364,7 @@ def test_a_bad_connection_is_told_without_its_password(
 ) -> None:
     row = register(fleet[2], password=SECRET)
     answer = admin_client.post(page(row, "test-connection"), follow=True)
-    assert "refused the login of" in said(answer)
+    assert "rejected the password for role" in said(answer)
     assert SECRET not in answer.content.decode()
 
 
@@ -389,7 +389,7 @@ def test_too_many_tests_at_once_are_refused(admin_client: Client) -> None:
 
 def test_the_form_refuses_a_password_in_clear_without_encryption(admin_client: Client) -> None:
     given = form(new_password=SECRET, ssl_mode="prefer", require_auth="password")
-    assert "in clear needs an ssl mode that encrypts" in text_of(
+    assert "in clear text needs an ssl mode that encrypts" in text_of(
         admin_client.post(f"{LIST}add/", given)
     )
     assert not RdsInstance.objects.exists()

@@ -11,7 +11,7 @@ from django.core.management import call_command
 from common.encryption import CredentialError
 from common.errors import UsageError
 from localfleet import databases
-from syncs.errors import ConnectionFailed, LoginRefused, WrongIdentity
+from syncs.errors import ConnectionFailed, LoginRejected, WrongIdentity
 from tenants.fleet import connections
 from tenants.models import RdsInstance
 from tests.instances import Instance, InstanceFleet
@@ -94,7 +94,7 @@ def test_nothing_is_stored_of_one_that_refuses(
     rds: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, SECRET)
-    with pytest.raises(LoginRefused) as raised:
+    with pytest.raises(LoginRejected) as raised:
         add(rds)
     assert SECRET not in str(raised.value)
     assert not RdsInstance.objects.exists()
@@ -114,7 +114,7 @@ def test_nothing_is_stored_of_one_that_is_down(rds: Instance) -> None:
     [
         ({"name": None}, "a new instance needs --name"),
         ({"host": None, "user": None}, "a new instance needs --host, --user"),
-        ({"password_env": None}, "the password is needed"),
+        ({"password_env": None}, "no password was given"),
         ({"password_env": "UNSET"}, "--password-env names UNSET, which is not set"),
         ({"password_env": None, "password_file": "/nowhere"}, "can't be read: No such file"),
         ({"host": f"rainbo:{SECRET}@db"}, "the host must be one host name"),
@@ -126,7 +126,7 @@ def test_nothing_is_stored_of_one_that_is_down(rds: Instance) -> None:
         ({"app_url": "javascript:alert(1)"}, "app url: "),
         ({"ssl_mode": "verify-ca"}, "verify-ca needs a CA"),
         ({"ssl_ca": "/nowhere"}, "--ssl-ca names /nowhere"),
-        ({"ssl_ca": __file__}, "the CA holds no certificates"),
+        ({"ssl_ca": __file__}, "the CA contains no certificates"),
         ({"copy_of": 7}, "--copy-of takes the id of another registered instance"),
     ],
 )
@@ -139,13 +139,13 @@ def test_what_makes_no_sense_is_refused(rds: Instance, changes: dict[str, Any], 
 
 
 def test_the_master_can_not_be_inactive(rds: Instance) -> None:
-    with pytest.raises(UsageError, match="master and not active"):
+    with pytest.raises(UsageError, match="master while it is inactive"):
         add(rds, "--master", "--inactive")
 
 
 def test_a_registered_id_needs_update(rds: Instance) -> None:
     add(rds)
-    with pytest.raises(UsageError, match="add --update to change it"):
+    with pytest.raises(UsageError, match="use --update to change it"):
         add(rds)
 
 
@@ -179,7 +179,7 @@ def test_what_is_left_out_stays(rds: Instance) -> None:
 )
 def test_whoever_points_it_elsewhere_must_know_the_password(rds: Instance, change: str) -> None:
     add(rds)
-    with pytest.raises(UsageError, match="the password is needed"):
+    with pytest.raises(UsageError, match="no password was given"):
         update("--no-check", change)
     update("--no-check", change, f"--password-env={VARIABLE}")
     assert known().reveal_password() == rds.rainbo_password
@@ -204,7 +204,7 @@ def test_a_password_that_no_key_opens_is_asked_for_again(rds: Instance) -> None:
     add(rds)
     token = known().password
     RdsInstance.objects.create(pk=3, name="other", host="h", database="d", user="u", password=token)
-    with pytest.raises(UsageError, match="the password is needed"):
+    with pytest.raises(UsageError, match="no password was given"):
         call_command("add_instance", "--update", "--id=3", "--name=x", "--no-check")
     with pytest.raises(CredentialError):
         RdsInstance.objects.get(pk=3).reveal_password()
@@ -236,14 +236,14 @@ def test_a_password_of_broken_bytes_is_refused(
     rds: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(os.environb, VARIABLE.encode(), b"caf\xe9")
-    with pytest.raises(UsageError, match="no server takes"):
+    with pytest.raises(UsageError, match="no server accepts"):
         add(rds)
     assert not RdsInstance.objects.exists()
 
 
 @pytest.mark.parametrize("ssl_mode", ["disable", "allow", "prefer"])
 def test_a_password_in_clear_needs_encryption(rds: Instance, ssl_mode: str) -> None:
-    with pytest.raises(UsageError, match="in clear needs an ssl mode that encrypts"):
+    with pytest.raises(UsageError, match="in clear text needs an ssl mode that encrypts"):
         add(rds, "--no-check", ssl_mode=ssl_mode, require_auth="password")
     add(rds, "--no-check", ssl_mode="require", require_auth="password")
     assert known().require_auth == "password"

@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from common.errors import RainboError
 from localfleet import databases
-from syncs.errors import Conflict, ConnectionFailed, ContractBroken, LoginRefused, SourceTimeout
+from syncs.errors import Conflict, ConnectionFailed, ContractBroken, LoginRejected, SourceTimeout
 from syncs.transfer import copy_stream
 from tenants.fleet import connections, contract
 from tenants.models import RdsInstance
@@ -158,8 +158,10 @@ def test_a_host_name_that_does_not_exist(registered: InstanceFleet) -> None:
 def test_a_wrong_password(registered: InstanceFleet) -> None:
     databases.set_role(registered.master.server, "rainbo", "another")
     error = failure(ask)
-    assert isinstance(error, LoginRefused)
-    assert str(error) == ("instance 1 (rds1) refused the login of rainbo: check user and password")
+    assert isinstance(error, LoginRejected)
+    assert str(error) == (
+        "instance 1 (rds1) rejected the password for role rainbo: check --user and the password"
+    )
 
 
 def test_a_missing_database(registered: InstanceFleet) -> None:
@@ -241,7 +243,7 @@ def test_a_locked_table_is_not_waited_for(
 def test_a_deadlock_is_a_conflict(registered: InstanceFleet) -> None:
     error = failure(lambda: ask("DO $$ BEGIN RAISE SQLSTATE '40P01'; END $$"))
     assert isinstance(error, Conflict)
-    assert error.passing
+    assert error.transient
 
 
 def test_a_sql_ascii_server_is_asked_for_its_bytes(

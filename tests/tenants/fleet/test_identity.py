@@ -70,7 +70,7 @@ def test_another_server_under_the_same_endpoint_is_refused(registered: InstanceF
     rebuild(registered.master)
     (error,) = visit(1)
     assert error is not None
-    assert "instance 1 (rds1) is not the server it was" in error
+    assert "instance 1 (rds1) is another server than before" in error
     assert "add_instance --update --id 1 --accept-rebuilt" in error
     with pytest.raises(WrongIdentity), connections.connect(known(1), "test"):
         pass

@@ -48,7 +48,7 @@ def test_a_session_that_is_ended_in_the_middle_of_a_copy(registered: InstanceFle
 
     (outcome,) = connections.each_instance([known()], act, "test")
     assert isinstance(outcome.error, ConnectionFailed)
-    assert outcome.error.passing
+    assert outcome.error.transient
 
 
 def stop_own_backend(instance: RdsInstance, source: connections.Connection) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from localfleet.server import Server
-from syncs.errors import LoginRefused, SourceError, TlsRefused
+from syncs.errors import LoginRejected, SourceError, TlsFailed
 from tenants.fleet import connections
 from tenants.health import checks
 from tenants.models import RdsInstance
@@ -54,7 +54,7 @@ def enter(instance: Instance, **fields: str) -> bool:
 def refusal(instance: Instance, **fields: str) -> str:
     with pytest.raises(SourceError) as raised:
         enter(instance, **fields)
-    assert isinstance(raised.value, TlsRefused | LoginRefused)
+    assert isinstance(raised.value, TlsFailed | LoginRejected)
     assert instance.rainbo_password not in str(raised.value)
     return str(raised.value)
 
@@ -72,12 +72,12 @@ def test_verify_full_with_a_wrong_ca(
     secure: Callable[[str], Instance], authority: Authority
 ) -> None:
     said = refusal(secure("localhost"), host="localhost", ssl_ca=authority.pem)
-    assert "shows a certificate that its CA did not sign" in said
+    assert "has a certificate that its CA did not sign" in said
 
 
 def test_verify_full_with_the_systems_cas(secure: Callable[[str], Instance]) -> None:
     said = refusal(secure("localhost"), host="localhost", ssl_ca="")
-    assert "shows a certificate that the system's list of CAs did not sign" in said
+    assert "has a certificate that the system's list of CAs did not sign" in said
 
 
 def test_verify_full_with_a_wrong_host(secure: Callable[[str], Instance]) -> None:
@@ -107,7 +107,7 @@ def test_a_plaintext_server_is_refused(
     fleet: InstanceFleet, transactional_db: None, ssl_mode: str
 ) -> None:
     said = refusal(fleet[2], ssl_mode=ssl_mode)
-    assert f"does not encrypt, and ssl mode {ssl_mode} asks for it" in said
+    assert f"does not support TLS, and ssl mode {ssl_mode} requires it" in said
 
 
 def test_the_file_of_the_ca_is_private_and_goes(
@@ -134,7 +134,7 @@ def test_a_weaker_way_to_log_in_is_refused(
 ) -> None:
     instance = _asking_for(method, extra_instance(6))
     said = refusal(instance, ssl_mode="disable")
-    assert "wants another way to log in than scram-sha-256" in said
+    assert "requires another authentication method than scram-sha-256" in said
 
 
 def test_a_weaker_way_to_log_in_may_be_chosen(
@@ -160,7 +160,9 @@ def test_a_password_in_clear_never_leaves_outside_of_tls(
 ) -> None:
     instance = _asking_for("password", extra_instance(6))
     said = refusal(instance, ssl_mode=ssl_mode, ssl_ca="", require_auth="password")
-    assert "instance 6 (rds6) was not asked: logging in by a password in clear needs" in said
+    assert (
+        "instance 6 (rds6) was not contacted: password authentication in clear text needs" in said
+    )
 
 
 def _asking_for(method: str, instance: Instance) -> Instance:

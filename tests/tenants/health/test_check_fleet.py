@@ -129,7 +129,7 @@ def test_a_weaker_login_is_warned_of(registered: InstanceFleet, check: Any) -> N
     code, document = check()
     assert code == 1
     assert "logging in by md5 is weaker" in "".join(texts(document, "warning", 2))
-    assert "wants another way to log in than md5" in texts(document, "error", 2)[0]
+    assert "requires another authentication method than md5" in texts(document, "error", 2)[0]
 
 
 def test_a_fleet_without_a_master(registered: InstanceFleet, check: Any) -> None:

@@ -198,7 +198,7 @@ def test_ghosts_of_another_installation_are_left_alone(registered: InstanceFleet
     run = run_sync("ghost_users")
     assert ghosts(registered[1]) == {"theirs@system.internal": "Active"}
     assert part(run, 1).note == ""
-    assert "1 ghost users of another RAINBO were left alone" in everything(run)
+    assert "1 ghost users of another RAINBO were not touched" in everything(run)
 
 
 def test_unknown_ghosts_are_told(registered: InstanceFleet) -> None:
@@ -361,7 +361,7 @@ def test_a_run_for_some_admins_leaves_the_ghosts_of_others(registered: InstanceF
 def test_what_is_no_admin_is_refused(registered: InstanceFleet, key: str) -> None:
     run = run_sync("ghost_users", only=(key,))
     assert run.state == RunState.FAILED
-    assert "no admin id" in run.error
+    assert "not an admin id" in run.error
 
 
 def test_an_admin_that_never_was_is_refused(registered: InstanceFleet) -> None:

@@ -31,9 +31,9 @@ def verify(capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
 def test_untouched_caches_stand(cached: Instance, capsys: pytest.CaptureFixture[str]) -> None:
     code, out = verify(capsys)
     assert code == 0
-    assert "user_routing of instance 1: 100 rows stand as confirmed at" in out
-    assert "tenant_summaries of instance 2: 1 rows stand" in out
-    assert "user_routing: the sources are as they were." in out
+    assert "user_routing of instance 1: 100 rows are as confirmed at" in out
+    assert "tenant_summaries of instance 2: 1 rows are as confirmed" in out
+    assert "user_routing: the sources have not changed." in out
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_source_that_is_down_is_unknown_not_fine(
     cached.server.stop()
     code, out = verify(capsys)
     assert code == 3
-    assert "the sources could not all be asked" in out
+    assert "not all sources could be read" in out
 
 
 def test_json_is_one_document(cached: Instance, capsys: pytest.CaptureFixture[str]) -> None:

@@ -316,7 +316,7 @@ def test_a_copy_at_home_that_is_cancelled_is_not_told_as_the_sources(
         patch.setattr(copy_stream, "take", cancelling)
         run = run_sync(SYNC)
     assert run.state == RunState.FAILED
-    told = "while instance 1 (rds1) was read, RAINBO's own database said: canceling statement"
+    told = "while instance 1 (rds1) was read, RAINBO's own database reported: canceling statement"
     assert told in everything(run)
     assert counts(run_sync(SYNC)) == (1000, 0, 0, 0, 0)
 

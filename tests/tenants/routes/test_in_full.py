@@ -65,13 +65,13 @@ def test_another_query_is_read_in_full(
 def test_servers_that_hash_alike_are_proved_to(
     synced: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, asked = digest.sign, []
+    real, asked = digest.compute_signature, []
 
     def sign(server: psycopg.Connection) -> Signature:
         asked.append(server)
         return [(len(asked), 0)] if len(asked) > 1 else real(server)
 
-    monkeypatch.setattr(digest, "sign", sign)
+    monkeypatch.setattr(digest, "compute_signature", sign)
     synced.add_route(999, "j\u00fcrgen@example.com")
     run = run_sync(SYNC)
     assert in_full(run) == directory.FACTS["hash"]

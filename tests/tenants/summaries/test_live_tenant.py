@@ -59,10 +59,10 @@ def test_the_same_is_said_to_be_the_same(there: Instance, admin_client: Client) 
 
 def test_few_may_wait_for_servers_at_once(there: Instance, admin_client: Client) -> None:
     with live_slot(), live_slot():
-        assert "nothing was asked, try again" in ask(admin_client)
+        assert "nothing was queried, try again" in ask(admin_client)
         admin_client.post("/admin/tenants/rdsinstance/2/test-connection/")
         page = admin_client.get("/admin/tenants/rdsinstance/2/change/")
-    assert "nothing was asked, try again" in text_of(page)
+    assert "nothing was queried, try again" in text_of(page)
     assert not Activity.objects.filter(subject_kind__startswith="tenants").exists()
     assert "All 9 fields are as they are there" in ask(admin_client)
 
@@ -128,7 +128,7 @@ def test_a_slow_instance_ends_at_its_deadline(
     )
     monkeypatch.setattr(live_tenant, "LIMIT", 1.0)
     began = time.monotonic()
-    assert "was not done within 1 s and was given up" in ask(admin_client)
+    assert "did not finish within 1 s and was stopped" in ask(admin_client)
     assert time.monotonic() - began < 5
 
 
@@ -142,7 +142,7 @@ def test_a_server_that_never_answers_ends_at_its_deadline(
     row.save()
     began = time.monotonic()
     live = live_tenant.read(cached(), limit=0.5)
-    assert "was not done within 0.5 s" in live.error
+    assert "did not finish within 0.5 s" in live.error
     assert time.monotonic() - began < 5
 
 

@@ -124,7 +124,7 @@ def test_a_stale_cache_says_why(directory: InstanceFleet, admin_client: Client) 
     shown = find(admin_client, MAIL)
     assert "stale Routes as the master's directory had them" in shown
     assert "(5 h ago)" in shown
-    assert "Overdue: no run has confirmed it since its planned time." in shown
+    assert "Overdue: no run has confirmed it since its scheduled time." in shown
 
 
 def test_the_fleet_is_asked_and_agrees(directory: InstanceFleet, admin_client: Client) -> None:
@@ -187,7 +187,7 @@ def test_few_may_wait_for_servers_at_once(admin_client: Client) -> None:
     confirmation()
     with live_slot(), live_slot():
         shown = ask(admin_client)
-    assert "Others wait for instances just now: nothing was asked" in shown
+    assert "Too many live queries are running: nothing was queried" in shown
     assert "No account." in shown
     assert not Activity.objects.filter(action="email.looked_up_live").exists()
     assert "The master can't be asked" in ask(admin_client)

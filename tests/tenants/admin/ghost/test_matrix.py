@@ -160,10 +160,10 @@ def test_what_is_named_as_trouble_is_what_is_counted(ann: User) -> None:
         for admin in (ann.pk, 990):
             ghost(instance, admin, states[n // 2])
     wanted = coverage.wanted_ids()
-    rows = coverage.trouble([ann.pk, 990], wanted, each=99)
+    rows = coverage.find_problems([ann.pk, 990], wanted, each=99)
     counted = coverage.by_admin(wanted, instances)
     for admin in (ann.pk, 990):
-        assert sum(row.admin_id == admin for row in rows) == counted[admin].trouble
+        assert sum(row.admin_id == admin for row in rows) == counted[admin].problems
 
 
 def test_many_instances_show_counts_and_what_is_wrong(looker: Client, ann: User) -> None:
@@ -230,7 +230,7 @@ def test_one_is_synced(looker: Client, ann: User, whose: str) -> None:
     [
         ({}, "say whose ghost users"),
         ({"admin": "4711"}, "knows no user 4711"),
-        ({"admin": "x"}, "no admin id: x"),
+        ({"admin": "x"}, "not an admin id: x"),
         ({"instance": "9"}, "no active instance has the id 9"),
         ({"instance": "3"}, "no active instance has the id 3"),
         ({"instance": "x"}, "no instance id: x"),

@@ -15,28 +15,29 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import bloat, page, results, routes, table
 from bench.errors import BenchError
-from bench.fleet_reads import Fleet
-from bench.ground import Ground, prepared
-from bench.instances import Size
-from bench.peers.race import Race
-from bench.results import Part
-from localfleet import stopping
+from bench.measurements import bloat, routes
+from bench.measurements.fleet_reads import Fleet
+from bench.peers.measurement import Race
+from bench.report import page, results, table
+from bench.report.results import Part
+from bench.testbed.instances import Size
+from bench.testbed.servers import Ground, prepared
 from localfleet.errors import FleetError
+from localfleet.processes import stop_signals
 
 MILLION = 1_000_000
 
 
 def main(arguments: Sequence[str]) -> int:
     given = _parser().parse_args(arguments)
-    stopping.listen()
+    stop_signals.listen()
     try:
         parts = given.work(given)
     except (BenchError, FleetError) as error:
         print(error, file=sys.stderr)
         return 1
-    except stopping.Stopped:
+    except stop_signals.Stopped:
         print("Stopped; nothing was kept.", file=sys.stderr)
         return 130
     _finish(parts, given.out)

@@ -13,7 +13,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from localfleet.errors import FleetError
-from localfleet.server import HOST
+from localfleet.servers.server import HOST
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""RAINBO's own tables filled by SQL, as localfleet/data/sql/big.sql has it: small, or of full size."""
+"""RAINBO's own tables filled by SQL, as big.sql has it: small, or of full size."""
 
 from __future__ import annotations
 

@@ -21,11 +21,11 @@ from bench.comparison import turns
 from bench.errors import BenchError
 from bench.measurements import bloat, routes
 from bench.measurements.fleet_reads import Fleet
-from bench.peers.measurement import Race
+from bench.peers.measurement import PeerMeasurement
 from bench.report import page, results, table
 from bench.report.results import Part
 from bench.testbed.instances import Size
-from bench.testbed.servers import Ground, prepared
+from bench.testbed.servers import Testbed, prepared
 from localfleet.errors import FleetError
 from localfleet.processes import stop_signals
 
@@ -47,23 +47,23 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(given: argparse.Namespace) -> None:
-    with prepared() as ground:
-        part, directory = routes.measure(ground, given.rows, given.repeats)
+    with prepared() as testbed:
+        part, directory = routes.measure(testbed, given.rows, given.repeats)
         parts = [part]
         if given.peers:
-            lines = Race(ground, directory, given.peer_seconds).lines()
+            lines = PeerMeasurement(testbed, directory, given.peer_seconds).lines()
             parts = [replace(part, lines=[*part.lines, *lines])]
         if given.fleet:
             size = Size(given.instances, given.tenants, given.users)
-            parts.append(Fleet(ground, size).measure(given.fleet_repeats))
-        parts = [_described(ground, part) for part in parts]
+            parts.append(Fleet(testbed, size).measure(given.fleet_repeats))
+        parts = [_described(testbed, part) for part in parts]
     _finish(parts, given.out)
 
 
 def _bloat(given: argparse.Namespace) -> None:
-    with prepared(autovacuum_naptime=bloat.NAPTIME) as ground:
-        part = bloat.measure(ground, given.rows, given.syncs, given.settings)
-        part = _described(ground, part)
+    with prepared(autovacuum_naptime=bloat.NAPTIME) as testbed:
+        part = bloat.measure(testbed, given.rows, given.syncs, given.settings)
+        part = _described(testbed, part)
     _finish([part], given.out)
 
 
@@ -79,8 +79,8 @@ def _compare(given: argparse.Namespace) -> None:
     comparison_table.show(found, _console())
 
 
-def _described(ground: Ground, part: Part) -> Part:
-    with ground.own_session() as session:
+def _described(testbed: Testbed, part: Part) -> Part:
+    with testbed.own_session() as session:
         (version,) = session.execute("SHOW server_version").fetchone() or ("",)
     return replace(part, facts=part.facts | results.machine(version))
 

@@ -9,7 +9,7 @@ import time
 from bench.errors import BenchError
 from bench.testbed.directory import DATABASE, OUT
 from bench.testbed.instances import PASSWORD
-from bench.testbed.servers import Ground
+from bench.testbed.servers import Testbed
 from localfleet.data import schema
 from localfleet.demo.state import OWN_DATABASE
 from localfleet.servers.server import HOST
@@ -22,13 +22,13 @@ TABLE = """
         user_name text, status text, updated_at timestamptz)"""
 
 
-def copied(ground: Ground) -> float:
+def copied(testbed: Testbed) -> float:
     """The seconds of one copy."""
-    with ground.own_session(user=OWN_DATABASE, password=ground.own_password) as own:
+    with testbed.own_session(user=OWN_DATABASE, password=testbed.own_password) as own:
         own.execute(TABLE.encode())
-    psql = [str(ground.psql()), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", HOST, "-c"]
-    source = _environment(schema.ROLE, PASSWORD, DATABASE, ground.master.port)
-    target = _environment(OWN_DATABASE, ground.own_password, OWN_DATABASE, ground.own.port)
+    psql = [str(testbed.psql()), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", HOST, "-c"]
+    source = _environment(schema.ROLE, PASSWORD, DATABASE, testbed.master.port)
+    target = _environment(OWN_DATABASE, testbed.own_password, OWN_DATABASE, testbed.own.port)
     started = time.monotonic()
     with (
         subprocess.Popen([*psql, OUT], env=source, stdout=subprocess.PIPE) as sender,

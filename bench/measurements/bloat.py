@@ -13,7 +13,7 @@ from bench.report.figures import Spread
 from bench.report.results import Bar, Line, Part
 from bench.testbed.directory import Directory
 from bench.testbed.instances import register
-from bench.testbed.servers import Ground
+from bench.testbed.servers import Testbed
 
 CHURN = 0.001
 TABLE = "user_routes"
@@ -45,40 +45,40 @@ class Sizes:
         return sum(self.of.values())
 
     @classmethod
-    def now(cls, ground: Ground) -> Sizes:
-        with ground.own_session() as session:
+    def now(cls, testbed: Testbed) -> Sizes:
+        with testbed.own_session() as session:
             return cls(dict(session.execute(SIZES, {"table": TABLE}).fetchall()))
 
 
-def measure(ground: Ground, rows: int, syncs: int, settings: str = "") -> Part:
+def measure(testbed: Testbed, rows: int, syncs: int, settings: str = "") -> Part:
     """Against the same table filled once. The last syncs' sizes count, not those after a rest.
 
     settings: of the table, to try others than those of RAINBO's migrations.
     """
     if settings:
-        with ground.own_session() as own:
+        with testbed.own_session() as own:
             own.execute(f"ALTER TABLE {TABLE} SET ({settings})".encode())
-    with ground.doing("sync") as child:
-        return _measured(ground, lambda: _synced(child), rows, syncs)
+    with testbed.doing("sync") as child:
+        return _measured(testbed, lambda: _synced(child), rows, syncs)
 
 
-def _measured(ground: Ground, sync: Sync, rows: int, syncs: int) -> Part:
-    directory = Directory(ground)
+def _measured(testbed: Testbed, sync: Sync, rows: int, syncs: int) -> Part:
+    directory = Directory(testbed)
     directory.fill(rows)
-    register(ground, [directory.place], master=1)
+    register(testbed, [directory.place], master=1)
     sync()
-    fresh = Sizes.now(ground)
+    fresh = Sizes.now(testbed)
     note(f"{rows:,} routes, fresh: {fresh.total / 1e6:.1f} MB")
     started, most, seconds = time.monotonic(), fresh, []
     for number in range(1, syncs + 1):
         directory.change(CHURN)
         seconds.append(sync())
         if number % TOLD_EVERY == 0 or number == syncs:
-            sizes = Sizes.now(ground)
+            sizes = Sizes.now(testbed)
             most = max(most, sizes, key=lambda found: found.total)
             note(f"after {number}: {sizes.total / 1e6:.1f} MB, {sizes.total / fresh.total:.2f} ×")
     took = time.monotonic() - started
-    return _part(ground, fresh, Sizes.now(ground), most, seconds, took, rows)
+    return _part(testbed, fresh, Sizes.now(testbed), most, seconds, took, rows)
 
 
 def _synced(child: Callable[[dict[str, str]], dict[str, Any]]) -> float:
@@ -89,7 +89,7 @@ def _synced(child: Callable[[dict[str, str]], dict[str, Any]]) -> float:
 
 
 def _part(
-    ground: Ground,
+    testbed: Testbed,
     fresh: Sizes,
     after: Sizes,
     most: Sizes,
@@ -106,7 +106,7 @@ def _part(
         for name in fresh.of
     ]
     lines.append(Line("RAINBO", "one sync", Spread.of(seconds)))
-    with ground.own_session() as session:
+    with testbed.own_session() as session:
         vacuums, hot, updates = session.execute(VACUUMED, [TABLE]).fetchone() or (0, 0, 0)
         (options,) = session.execute(OPTIONS, [TABLE]).fetchone() or ("",)
     facts = {

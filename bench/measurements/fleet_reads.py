@@ -17,7 +17,7 @@ from bench.report.results import Bar, Line, Part
 from bench.testbed import instances
 from bench.testbed.instances import Place, Size
 from bench.testbed.proxy import proxy
-from bench.testbed.servers import Ground
+from bench.testbed.servers import Testbed
 from localfleet.demo.state import OWN_DATABASE
 from localfleet.network import black_hole
 
@@ -31,12 +31,12 @@ Timed = Callable[[], float]
 
 
 class Fleet:
-    def __init__(self, ground: Ground, size: Size) -> None:
-        self.ground = ground
+    def __init__(self, testbed: Testbed, size: Size) -> None:
+        self.testbed = testbed
         self.size = size
         note(f"{size.instances} instances of {size.tenants} × {size.users}")
-        self.places = instances.build(ground, size)
-        self.admins: list[int] = ground.do("admins", {"count": ADMINS})["ids"]
+        self.places = instances.build(testbed, size)
+        self.admins: list[int] = testbed.do("admins", {"count": ADMINS})["ids"]
         self.memory = 0.0
 
     def measure(self, repeats: int) -> Part:
@@ -59,7 +59,7 @@ class Fleet:
         self._register(self.places)
         self._summaries()  # instances are met for the first time once only
         ours, theirs = self._in_turns(
-            self._summaries, lambda: one_by_one.summaries(self.ground, self.places), repeats
+            self._summaries, lambda: one_by_one.summaries(self.testbed, self.places), repeats
         )
         what = "tenant summaries, loopback"
         faster = ratio(theirs, ours)
@@ -81,7 +81,7 @@ class Fleet:
             some = far[: max(1, round(len(far) * FAR_PART))]
             scale = len(far) / len(some)
             ours, theirs = self._in_turns(
-                self._summaries, lambda: one_by_one.summaries(self.ground, some) * scale, repeats
+                self._summaries, lambda: one_by_one.summaries(self.testbed, some) * scale, repeats
             )
         what = f"tenant summaries, round trip of {trip * 1000:.1f} ms"
         told = f"measured on {len(some)} instances, times {scale:.1f}"
@@ -166,19 +166,19 @@ class Fleet:
         return float(found["seconds"])
 
     def _sync(self, name: str, states: Sequence[str] = ("succeeded",)) -> dict[str, Any]:
-        found = self.ground.do("sync", {"sync": name}, RAINBO_CONNECT_TIMEOUT=str(AWAY_SECONDS))
+        found = self.testbed.do("sync", {"sync": name}, RAINBO_CONNECT_TIMEOUT=str(AWAY_SECONDS))
         if found["state"] not in states:
             raise BenchError(f"{name} ended as {found['state']}: {found['errors']}")
         return found
 
     def _register(self, places: Sequence[Place]) -> None:
-        instances.register(self.ground, places)
+        instances.register(self.testbed, places)
 
     def _remove_ghosts(self) -> None:
         for place in self.places:
             with place.server.connect(place.database) as session:
                 session.execute("DELETE FROM users WHERE is_ghost_admin")
-        with self.ground.own.connect(OWN_DATABASE) as own:
+        with self.testbed.own.connect(OWN_DATABASE) as own:
             own.execute("TRUNCATE ghost_users")
 
     @contextmanager
@@ -186,7 +186,7 @@ class Fleet:
         with ExitStack() as stack:
             ports = {
                 server.name: stack.enter_context(proxy(server.port, ROUND_TRIP)).port
-                for server in (self.ground.master, self.ground.second)
+                for server in (self.testbed.master, self.testbed.second)
             }
             yield [place.through(ports[place.server.name]) for place in self.places]
 

@@ -10,7 +10,7 @@ from bench.measurements import baseline
 from bench.report.figures import Spread, ratio
 from bench.report.results import Line
 from bench.testbed.instances import Place
-from bench.testbed.servers import Ground
+from bench.testbed.servers import Testbed
 
 WHO = "PostgreSQL alone"
 THREADS = 16  # as RAINBO_FLEET_THREADS
@@ -25,18 +25,18 @@ INDEXES = """
       FROM pg_indexes WHERE tablename = 'user_routes'"""
 
 
-def of_routes(ground: Ground, repeats: int) -> list[Line]:
+def of_routes(testbed: Testbed, repeats: int) -> list[Line]:
     """Each beside A, of the routes as they are stored now."""
     floors: dict[str, Callable[[], float]] = {
-        "the digests of the source's buckets": lambda: float(ground.do("digests")["seconds"]),
-        "all routes inserted, with their indexes": lambda: _filled(ground, indexed_after=False),
-        "all routes inserted, then indexed": lambda: _filled(ground, indexed_after=True),
+        "the digests of the source's buckets": lambda: float(testbed.do("digests")["seconds"]),
+        "all routes inserted, with their indexes": lambda: _filled(testbed, indexed_after=False),
+        "all routes inserted, then indexed": lambda: _filled(testbed, indexed_after=True),
     }
     taken: dict[str, list[float]] = {what: [] for what in floors}
     copies: dict[str, list[float]] = {what: [] for what in floors}
     for _ in range(repeats):
         for what, floor in floors.items():
-            copies[what].append(baseline.copied(ground))
+            copies[what].append(baseline.copied(testbed))
             taken[what].append(floor())
     return [
         Line(WHO, what, Spread.of(seconds), ratio(seconds, copies[what]))
@@ -59,10 +59,10 @@ def _visit(place: Place) -> None:
     place.connect().close()
 
 
-def _filled(ground: Ground, *, indexed_after: bool) -> float:
+def _filled(testbed: Testbed, *, indexed_after: bool) -> float:
     """The seconds of a first fill's last step, into an empty table like user_routes."""
     excluding = "EXCLUDING INDEXES" if indexed_after else ""
-    with ground.own_session() as own:
+    with testbed.own_session() as own:
         own.execute(TABLE.format(excluding=excluding).encode())
         indexes = [index for (index,) in own.execute(INDEXES)] if indexed_after else []
         started = time.monotonic()

@@ -11,7 +11,7 @@ from bench.measurements.lookup_reader import Look
 from bench.measurements.scenario import Scenario
 from bench.report.results import Bar, Line
 from bench.testbed.directory import Directory
-from bench.testbed.servers import Ground
+from bench.testbed.servers import Testbed
 
 QUIET = 2.0  # seconds without a sync before each
 ROUNDS = 3
@@ -20,7 +20,7 @@ Span = tuple[float, float]
 
 
 class Synced(Protocol):
-    ground: Ground
+    testbed: Testbed
     directory: Directory
 
     def sync(self, *, in_full: bool) -> dict[str, Any]: ...
@@ -32,7 +32,7 @@ def measure(
     calm: list[Span] = []
     copies: list[Span] = []
     busy: dict[str, list[Span]] = {scenario.what: [] for scenario in scenarios}
-    with lookup_reader.reading(routes.ground, routes.directory.rows) as reads:
+    with lookup_reader.reading(routes.testbed, routes.directory.rows) as reads:
         for scenario in [*scenarios] * min(ROUNDS, repeats):
             scenario.prepare()
             started = time.monotonic()
@@ -41,7 +41,7 @@ def measure(
             found = routes.sync(in_full=scenario.in_full)
             busy[scenario.what].append((found["started"], found["ended"]))
             copying = time.monotonic()
-            baseline.copied(routes.ground)
+            baseline.copied(routes.testbed)
             copies.append((copying, time.monotonic()))
     during = {what: reads.between(spans) for what, spans in busy.items()}
     beside_a = reads.between(copies)

@@ -20,7 +20,7 @@ import psycopg
 from bench.errors import BenchError
 from bench.report.figures import percentile
 from bench.testbed.module_process import running
-from bench.testbed.servers import Ground
+from bench.testbed.servers import Testbed
 from localfleet.demo.state import OWN_DATABASE
 from localfleet.servers.server import HOST
 
@@ -43,8 +43,8 @@ class Reader:
 
 
 @contextmanager
-def reading(ground: Ground, rows: int) -> Iterator[Reader]:
-    words = [str(ground.own.port), ground.own_password, str(rows)]
+def reading(testbed: Testbed, rows: int) -> Iterator[Reader]:
+    words = [str(testbed.own.port), testbed.own_password, str(rows)]
     reader = Reader()
     with running("bench.measurements.lookup_reader", *words) as process:
         if process.stdout is None or process.stdout.readline() != "ready\n":

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.testbed.instances import Place
-from bench.testbed.servers import Ground
+from bench.testbed.servers import Testbed
 
 ANEW: dict[str, Any] = {"prepare_threshold": None}
 TABLE = """
@@ -35,9 +35,9 @@ CREATE = """
     VALUES (%s, %s, 'Active', true, %s, 'naive')"""
 
 
-def summaries(ground: Ground, places: Sequence[Place]) -> float:
+def summaries(testbed: Testbed, places: Sequence[Place]) -> float:
     """Two counts and an upsert per tenant, in sequence; the seconds that it took."""
-    with ground.own_session(**ANEW) as own:
+    with testbed.own_session(**ANEW) as own:
         own.execute(TABLE.encode())
         started = time.monotonic()
         for place in places:

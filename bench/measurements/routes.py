@@ -15,7 +15,7 @@ from bench.report.results import Bar, Line, Part
 from bench.testbed.directory import Directory
 from bench.testbed.instances import register
 from bench.testbed.proxy import proxy
-from bench.testbed.servers import Ground
+from bench.testbed.servers import Testbed
 from bench.testbed.write_counter import watched
 from localfleet.demo.state import OWN_DATABASE
 
@@ -50,13 +50,13 @@ class Taken:
 
 
 class Routes:
-    """Measures on a ground whose master has a directory that RAINBO knows."""
+    """Measures on a testbed whose master has a directory that RAINBO knows."""
 
-    def __init__(self, ground: Ground, directory: Directory) -> None:
-        self.ground = ground
+    def __init__(self, testbed: Testbed, directory: Directory) -> None:
+        self.testbed = testbed
         self.directory = directory
         self.taken: dict[str, Taken] = {}
-        register(ground, [directory.place], master=1)
+        register(testbed, [directory.place], master=1)
 
     def scenarios(self) -> list[Scenario]:
         return [
@@ -74,7 +74,7 @@ class Routes:
 
     def sync(self, *, in_full: bool) -> dict[str, Any]:
         """One sync, in a process of its own; raises when it failed or went the other way."""
-        found = self.ground.do("sync", {"sync": "user_routing"})
+        found = self.testbed.do("sync", {"sync": "user_routing"})
         if found["state"] != "succeeded":
             raise BenchError(f"user_routing ended as {found['state']}: {found['errors']}")
         if found["in_full"] is not in_full:
@@ -89,25 +89,25 @@ class Routes:
 
     def take(self, scenarios: Sequence[Scenario], repeats: int) -> None:
         """Every scenario in every round, each after a copy of A; then once more, counted."""
-        baseline.copied(self.ground)  # warm
+        baseline.copied(self.testbed)  # warm
         for turn in range(repeats):
             for scenario in scenarios:
                 self._once(scenario)
             note(f"round {turn + 1} of {repeats}: " + self._so_far(scenarios))
         with proxy(self.directory.place.port) as counting:
-            register(self.ground, [self.directory.place.through(counting.port)], master=1)
+            register(self.testbed, [self.directory.place.through(counting.port)], master=1)
             for scenario in scenarios:
                 scenario.prepare()
                 counting.bytes_from_server()
                 self.sync(in_full=scenario.in_full)
                 self.taken[scenario.name].wire = counting.bytes_from_server()
-        register(self.ground, [self.directory.place], master=1)
+        register(self.testbed, [self.directory.place], master=1)
 
     def _once(self, scenario: Scenario) -> None:
         taken = self.taken.setdefault(scenario.name, Taken())
         scenario.prepare()
-        taken.baseline.append(baseline.copied(self.ground))
-        with watched(self.ground.own, OWN_DATABASE, "user_routes") as written:
+        taken.baseline.append(baseline.copied(self.testbed))
+        with watched(self.testbed.own, OWN_DATABASE, "user_routes") as written:
             found = self.sync(in_full=scenario.in_full)
         taken.ours.append(found["seconds"])
         taken.memory.append(found["peak_mb"])
@@ -121,21 +121,21 @@ class Routes:
         return ", ".join(f"{s.name} {last(self.taken[s.name])}" for s in scenarios)
 
     def _forget(self, *, rows: bool) -> None:
-        self.ground.do("forget", {"id": self.directory.place.id, "rows": rows})
+        self.testbed.do("forget", {"id": self.directory.place.id, "rows": rows})
 
 
-def measure(ground: Ground, rows: int, repeats: int) -> tuple[Part, Directory]:
+def measure(testbed: Testbed, rows: int, repeats: int) -> tuple[Part, Directory]:
     """The whole part. From ten million rows on, a million is measured before, to compare."""
-    directory = Directory(ground)
+    directory = Directory(testbed)
     smaller = MILLION if rows >= 10 * MILLION else 0
     lines: list[Line] = []
     compared: Taken | None = None
     if smaller:
-        compared = _at_a_tenth(ground, directory, smaller, repeats)
+        compared = _at_a_tenth(testbed, directory, smaller, repeats)
         lines.append(compared.line(f"0.1 % changed, of {smaller:,} rows"))
     note(f"a directory of {rows:,} rows")
     directory.fill(rows)
-    routes = Routes(ground, directory)
+    routes = Routes(testbed, directory)
     routes.fill()
     scenarios = routes.scenarios()
     routes.take(scenarios, repeats)
@@ -146,7 +146,7 @@ def measure(ground: Ground, rows: int, repeats: int) -> tuple[Part, Directory]:
         *lines,
     ]
     note("what PostgreSQL alone takes")
-    lines += floors.of_routes(ground, repeats)
+    lines += floors.of_routes(testbed, repeats)
     note("look-ups during syncs")
     filled = [s for s in scenarios if s.name != "fill"]  # before the first fill is nothing to find
     looks, look_bars = lookup_latency.measure(routes, filled, repeats)
@@ -156,10 +156,10 @@ def measure(ground: Ground, rows: int, repeats: int) -> tuple[Part, Directory]:
     return Part(f"routes-{rows:09}", title, [*lines, *looks], bars, facts), directory
 
 
-def _at_a_tenth(ground: Ground, directory: Directory, rows: int, repeats: int) -> Taken:
+def _at_a_tenth(testbed: Testbed, directory: Directory, rows: int, repeats: int) -> Taken:
     note(f"a directory of {rows:,} rows, to compare with")
     directory.fill(rows)
-    routes = Routes(ground, directory)
+    routes = Routes(testbed, directory)
     routes.fill()
     (little,) = (s for s in routes.scenarios() if s.name == "0.1 %")
     routes.take([little], repeats)

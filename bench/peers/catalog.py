@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.peers import installation
-from bench.peers.target_database import INDEXES, TABLE, Course
+from bench.peers.workspace import INDEXES, TABLE, Workspace
 from bench.testbed.directory import COLUMNS
 
 SOURCE = "public.user_email_routing"
 HERE = Path(__file__).parent
 
-Job = Callable[[Course], float | None]  # gives its peak memory in MB, where it can be known
+Job = Callable[[Workspace], float | None]  # gives its peak memory in MB, where it can be known
 
 
 @dataclass(frozen=True)
@@ -30,49 +30,49 @@ class Peer:
     again: Job | None = None
     misses: str = ""
     table: str = TABLE
-    prepare: Callable[[Course], object] = Course.empty
+    prepare: Callable[[Workspace], object] = Workspace.empty
 
 
-def sling_fill(course: Course) -> float:
-    return _sling(course, "--mode", "truncate")
+def sling_fill(workspace: Workspace) -> float:
+    return _sling(workspace, "--mode", "truncate")
 
 
-def sling_again(course: Course) -> float:
-    return _sling(course, "--mode", "incremental", "--primary-key", "id")
+def sling_again(workspace: Workspace) -> float:
+    return _sling(workspace, "--mode", "incremental", "--primary-key", "id")
 
 
-def _sling(course: Course, *mode: str) -> float:
-    words = ["run", "--src-conn", course.source, "--src-stream", SOURCE]
-    words += ["--tgt-conn", course.target, "--tgt-object", f"public.{TABLE}", *mode]
+def _sling(workspace: Workspace, *mode: str) -> float:
+    words = ["run", "--src-conn", workspace.source, "--src-stream", SOURCE]
+    words += ["--tgt-conn", workspace.target, "--tgt-object", f"public.{TABLE}", *mode]
     home = str(installation.FOLDER / "sling")
     env = {"HOME": home, "SLING_HOME_DIR": home, "SLING_DISABLE_TELEMETRY": "true"}
-    return course.run([installation.sling(), *words], env)
+    return workspace.run([installation.sling(), *words], env)
 
 
-def dlt_fill(course: Course) -> float:
-    peak = _dlt(course, "replace")
-    with course.session() as session:
+def dlt_fill(workspace: Workspace) -> float:
+    peak = _dlt(workspace, "replace")
+    with workspace.session() as session:
         session.execute(INDEXES.format(f"peer.{TABLE}").encode())
     return peak
 
 
-def dlt_again(course: Course) -> float:
-    return _dlt(course, "upsert")
+def dlt_again(workspace: Workspace) -> float:
+    return _dlt(workspace, "upsert")
 
 
-def _dlt(course: Course, disposition: str) -> float:
+def _dlt(workspace: Workspace, disposition: str) -> float:
     folder = installation.FOLDER / "dlt"
     env = {"DLT_DATA_DIR": str(folder), "RUNTIME__DLTHUB_TELEMETRY": "false"}
-    words = [course.source, course.target, course.database, disposition]
-    return course.run([installation.python(), HERE / "dlt_copy.py", *words], env)
+    words = [workspace.source, workspace.target, workspace.database, disposition]
+    return workspace.run([installation.python(), HERE / "dlt_copy.py", *words], env)
 
 
-def pgcopydb_fill(course: Course) -> float:
+def pgcopydb_fill(workspace: Workspace) -> float:
     programs = str(installation.server_programs())
-    words = ["clone", "--source", course.source, "--target", course.target, "--no-owner"]
+    words = ["clone", "--source", workspace.source, "--target", workspace.target, "--no-owner"]
     words += ["--no-acl", "--table-jobs", "2", "--index-jobs", "2", "--restart", "--not-consistent"]
     words += ["--dir", str(installation.FOLDER / "pgcopydb-work")]
-    return course.run([installation.pgcopydb(), *words], {"PATH": f"{programs}:/usr/bin:/bin"})
+    return workspace.run([installation.pgcopydb(), *words], {"PATH": f"{programs}:/usr/bin:/bin"})
 
 
 FOREIGN = """
@@ -94,22 +94,22 @@ UPSERT = f"""
     DELETE FROM {TABLE} WHERE NOT EXISTS (SELECT FROM incoming WHERE incoming.id = {TABLE}.id)"""  # noqa: S608
 
 
-def fdw(course: Course) -> None:
+def fdw(workspace: Workspace) -> None:
     facts = {
-        "port": course.source_port,
-        "database": course.source_database,
-        "password": course.ground.master.password,
+        "port": workspace.source_port,
+        "database": workspace.source_database,
+        "password": workspace.testbed.master.password,
     }
-    with course.session() as session:
-        session.execute(f"SET statement_timeout = '{course.seconds:g}s'".encode())
+    with workspace.session() as session:
+        session.execute(f"SET statement_timeout = '{workspace.seconds:g}s'".encode())
         session.execute(FOREIGN.format(**facts).encode())
         with session.transaction():
             session.execute(UPSERT.encode())
 
 
-def django(course: Course) -> float:
-    words = [sys.executable, str(HERE / "django_copy.py"), course.source, course.target]
-    return course.run(words, {})
+def django(workspace: Workspace) -> float:
+    words = [sys.executable, str(HERE / "django_copy.py"), workspace.source, workspace.target]
+    return workspace.run(words, {})
 
 
 STALE = "rows that were deleted stay"
@@ -120,7 +120,7 @@ PEERS = (
         pgcopydb_fill,
         table="user_email_routing",
         misses="with the source's own two indexes",
-        prepare=Course.clear,
+        prepare=Workspace.clear,
     ),
     Peer("postgres_fdw", "upsert where different, delete", fdw, fdw),
     Peer("sling", "load, then upsert by key", sling_fill, sling_again, STALE),

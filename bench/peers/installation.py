@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.peers.target_database import last_words
+from bench.peers.workspace import last_words
 from localfleet.folders import CHECKOUT
 from localfleet.servers import binaries
 

@@ -11,23 +11,23 @@ import psycopg
 from bench.errors import BenchError
 from bench.measurements import baseline
 from bench.peers.catalog import PEERS, Job, Peer
-from bench.peers.target_database import Course
+from bench.peers.workspace import Workspace
 from bench.progress import note
 from bench.report.figures import Spread, ratio
 from bench.report.results import Line
 from bench.testbed.directory import Directory
 from bench.testbed.proxy import proxy
-from bench.testbed.servers import Ground
+from bench.testbed.servers import Testbed
 from bench.testbed.write_counter import watched
 
 REPEATS = 3
 
 
-class Race:
+class PeerMeasurement:
     """seconds: for all jobs of one peer; one that is under way when they are over is cut."""
 
-    def __init__(self, ground: Ground, directory: Directory, seconds: float) -> None:
-        self.ground = ground
+    def __init__(self, testbed: Testbed, directory: Directory, seconds: float) -> None:
+        self.testbed = testbed
         self.directory = directory
         self.seconds = seconds
 
@@ -44,7 +44,7 @@ class Race:
             if line.seconds is None:
                 return
 
-    def _jobs(self, peer: Peer) -> Iterator[tuple[str, Callable[[Course], object], Job]]:
+    def _jobs(self, peer: Peer) -> Iterator[tuple[str, Callable[[Workspace], object], Job]]:
         yield "first fill", peer.prepare, peer.fill
         if peer.again is not None:
             yield "nothing changed", lambda _: None, peer.again
@@ -54,59 +54,67 @@ class Race:
         self,
         peer: Peer,
         line: Line,
-        prepare: Callable[[Course], object],
+        prepare: Callable[[Workspace], object],
         job: Job,
         deadline: float,
     ) -> Line:
-        course = self._course(peer, line.what, deadline)
+        workspace = self._course(peer, line.what, deadline)
         wire = None
         found: list[tuple[float, float]] = []
         wal, written, memory, cut = [], [], [], ""
         try:
             while len(found) < REPEATS and (not found or time.monotonic() < deadline):
-                prepare(course)
-                copied = baseline.copied(self.ground)
-                with watched(self.ground.own, course.database, *_names(peer)) as counted:
+                prepare(workspace)
+                copied = baseline.copied(self.testbed)
+                with watched(self.testbed.own, workspace.database, *_names(peer)) as counted:
                     started = time.monotonic()
-                    memory.append(job(course) or 0.0)
+                    memory.append(job(workspace) or 0.0)
                     found.append((time.monotonic() - started, copied))
                 wal.append(float(counted.wal))
                 written.append(float(counted.rows))
-                self._check(course, peer)
+                self._check(workspace, peer)
             if time.monotonic() + found[-1][0] < deadline:
-                prepare(course)
-                wire = wire_bytes(self.ground, course, job)
+                prepare(workspace)
+                wire = wire_bytes(self.testbed, workspace, job)
         except TimeoutError as error:
             cut = str(error)
         except (BenchError, psycopg.Error) as error:
             cut = f"did not work here: {error}"
         return replace(_summed(line, found, wal, written, memory, cut), wire=wire)
 
-    def _course(self, peer: Peer, what: str, deadline: float) -> Course:
+    def _course(self, peer: Peer, what: str, deadline: float) -> Workspace:
         """A new database for the first job; the others go on with what it left."""
         name = "".join(letter for letter in f"{peer.name}_{peer.way}".lower() if letter.isalnum())
         left = max(10.0, deadline - time.monotonic())
         if what == "first fill":
-            return Course.laid(self.ground, name[:30], self.directory.place.database, left)
-        return Course(
-            self.ground,
+            return Workspace.create(self.testbed, name[:30], self.directory.place.database, left)
+        return Workspace(
+            self.testbed,
             self.directory.place.port,
             self.directory.place.database,
             f"peer_{name[:30]}",
             left,
         )
 
-    def _check(self, course: Course, peer: Peer) -> None:
-        rows = course.rows(peer.table)
+    def _check(self, workspace: Workspace, peer: Peer) -> None:
+        rows = workspace.rows(peer.table)
         if rows < self.directory.rows or (rows > self.directory.rows and not peer.misses):
             raise BenchError(f"{rows:,} rows arrived, not {self.directory.rows:,}")
 
 
-def wire_bytes(ground: Ground, course: Course, job: Job) -> int:
+def wire_bytes(testbed: Testbed, workspace: Workspace, job: Job) -> int:
     """Bytes that come from the source in one further run, through a counting proxy."""
-    with proxy(course.source_port) as counting:
+    with proxy(workspace.source_port) as counting:
         counting.bytes_from_server()
-        job(Course(ground, counting.port, course.source_database, course.database, course.seconds))
+        job(
+            Workspace(
+                testbed,
+                counting.port,
+                workspace.source_database,
+                workspace.database,
+                workspace.seconds,
+            )
+        )
         return counting.bytes_from_server()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 
 from bench.testbed.instances import PASSWORD, Place
-from bench.testbed.servers import Ground
+from bench.testbed.servers import Testbed
 from localfleet.data import schema
 
 DATABASE = "app"
@@ -48,8 +48,8 @@ INSERT = """
 class Directory:
     """On the master; `rows` of them, also after changes: as many come as go."""
 
-    def __init__(self, ground: Ground) -> None:
-        self.server = ground.master
+    def __init__(self, testbed: Testbed) -> None:
+        self.server = testbed.master
         self.rows = 0
         self._seed = 0
         schema.create_instance(self.server, master=True, role_password=PASSWORD, database=DATABASE)

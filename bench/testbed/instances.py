@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from bench.testbed.servers import Ground
+from bench.testbed.servers import Testbed
 from localfleet.data import schema
 from localfleet.servers import databases
 from localfleet.servers.server import HOST, Server
@@ -52,17 +52,17 @@ class Place:
         return Place(self.id, self.server, self.database, port)
 
 
-def build(ground: Ground, size: Size) -> list[Place]:
+def build(testbed: Testbed, size: Size) -> list[Place]:
     """Make the databases, alike but each with an identity of its own."""
     places = []
-    for server in (ground.master, ground.second):
+    for server in (testbed.master, testbed.second):
         schema.create_instance(server, master=False, role_password=PASSWORD, database=TEMPLATE)
         with server.connect(TEMPLATE) as connection:
             facts = {"tenants": size.tenants, "users": size.users}
             psycopg.ClientCursor(connection).execute(FILL.encode(), facts)
             connection.execute("VACUUM ANALYZE")
     for number in range(1, size.instances + 1):
-        server = ground.second if number % 2 else ground.master
+        server = testbed.second if number % 2 else testbed.master
         database = f"app{number}"
         databases.create(server, database, template=TEMPLATE)
         schema.allow_entry(server, database)
@@ -70,9 +70,9 @@ def build(ground: Ground, size: Size) -> list[Place]:
     return places
 
 
-def register(ground: Ground, places: Sequence[Place], master: int | None = None) -> None:
+def register(testbed: Testbed, places: Sequence[Place], master: int | None = None) -> None:
     """Let RAINBO know these instances and no others."""
-    ground.do("register", {"instances": [_fields(place, master) for place in places]})
+    testbed.do("register", {"instances": [_fields(place, master) for place in places]})
 
 
 def _fields(place: Place, master: int | None) -> dict[str, Any]:

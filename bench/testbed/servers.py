@@ -39,7 +39,7 @@ PATIENT = {
 
 
 @dataclass
-class Ground:
+class Testbed:
     """RAINBO's own database, the master and a second server, with RAINBO's tables."""
 
     root: Path
@@ -109,25 +109,25 @@ class Ground:
 
 
 @contextmanager
-def prepared(**options: str) -> Iterator[Ground]:
+def prepared(**options: str) -> Iterator[Testbed]:
     """Start everything, from nothing; leave nothing behind. options: of the servers."""
     with ExitStack() as stack:
         root = stack.enter_context(scratch_root(local_root()))
         fleet = LocalFleet(root, (OWN_DATABASE, MASTER, SECOND), options=OPTIONS | options)
         stack.enter_context(fleet)
         state = State.load(root)
-        ground = Ground(root, fleet, state)
-        state.point_to(ground.own)
-        instances.prepare_own(ground.own, ground.own_password)
-        _migrate(ground)
-        yield ground
+        testbed = Testbed(root, fleet, state)
+        state.point_to(testbed.own)
+        instances.prepare_own(testbed.own, testbed.own_password)
+        _migrate(testbed)
+        yield testbed
 
 
-def _migrate(ground: Ground) -> None:
+def _migrate(testbed: Testbed) -> None:
     done = subprocess.run(
         [sys.executable, "manage.py", "migrate", "--no-input"],
         cwd=CHECKOUT,
-        env=ground.environment(),
+        env=testbed.environment(),
         capture_output=True,
         text=True,
         check=False,

@@ -15,7 +15,7 @@ from localfleet.demo.state import BIG, OWN_DATABASE, State
 from localfleet.demo.watchdog import Watch
 from localfleet.errors import FleetError
 from localfleet.processes import stop_signals
-from localfleet.processes.service import Part
+from localfleet.processes.service import Service
 from localfleet.servers.fleet import LocalFleet
 from localfleet.servers.server import HOST, Server, free_port
 
@@ -34,8 +34,8 @@ class Demo:
         self.state.seed = seed
         self.fleet = LocalFleet(root, [OWN_DATABASE, *INSTANCES.values()])
         gunicorn = [sys.executable, "-m", "gunicorn", *GUNICORN, f"--bind={HOST}:{port}"]
-        self.web = Part(root, "web", [*gunicorn, "rainbo.wsgi"])
-        self.worker = Part(root, "worker", [*manage_command.MANAGE, "schedule_work"])
+        self.web = Service(root, "web", [*gunicorn, "rainbo.wsgi"])
+        self.worker = Service(root, "worker", [*manage_command.MANAGE, "schedule_work"])
 
     @property
     def instances(self) -> dict[int, Server]:

@@ -9,7 +9,7 @@ from localfleet import network
 from localfleet.demo import terminal
 from localfleet.demo.state import OWN_DATABASE
 from localfleet.errors import FleetError
-from localfleet.processes.service import Part
+from localfleet.processes.service import Service
 from localfleet.servers.server import Server
 
 LOOK_EVERY = 0.5
@@ -28,7 +28,7 @@ class Watch:
     def __init__(
         self,
         port: int,
-        parts: Sequence[Part],
+        parts: Sequence[Service],
         servers: Sequence[Server],
         *,
         ask_every: float = ASK_EVERY,

@@ -14,7 +14,7 @@ from localfleet.processes.child_process import spawn
 PATIENCE = 10.0
 
 
-class Part:
+class Service:
     """A command in the care of a keeper; it logs to `root/name.log`, afresh at each start."""
 
     def __init__(

@@ -26,6 +26,13 @@ line = {"who": "RAINBO", "what": "nothing changed", "ratio": ratio, "unknown": 1
 text = json.dumps({"parts": [{"name": "routes", "lines": [line]}]})
 pathlib.Path(out, "benchmarks.json").write_text(text)
 """
+SLEEPER = """
+import os, pathlib, subprocess, sys, time
+out = next(word.partition("=")[2] for word in sys.argv if word.startswith("--out="))
+child = subprocess.Popen(["sleep", "300"])
+pathlib.Path(out, "pids").write_text(f"{os.getpid()} {child.pid}\\n")
+time.sleep(300)
+"""
 INTERRUPTED = """
 import sys
 from pathlib import Path
@@ -125,17 +132,11 @@ def test_what_a_killed_comparison_left_is_removed(repository: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_an_end_leaves_no_process(repository: Path, number: signal.Signals) -> None:
-    sleeper = (
-        "import os, pathlib, subprocess, time;"
-        "child = subprocess.Popen(['sleep', '300']);"
-        f"pathlib.Path({str(repository)!r}, '.cache', 'pids').write_text(f'{{os.getpid()}} {{child.pid}}\\n');"
-        "time.sleep(300)"
-    )
-    commit(repository, sleeper, "1")
+    commit(repository, SLEEPER, "1")
     comparison = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED, str(repository)], cwd=ROOT, env=os.environ
     )
-    pids = wait_for_pids(repository / ".cache" / "pids")
+    pids = wait_for_pids(repository / CACHE / "base-1" / "pids")
     comparison.send_signal(number)
     assert comparison.wait(timeout=30) == (130 if number == signal.SIGINT else -number)
     assert all(process_table.wait_gone(pid, seconds=20) for pid in pids)

@@ -13,7 +13,7 @@ import pytest
 from localfleet import network
 from localfleet.demo.watchdog import Watch
 from localfleet.errors import FleetError
-from localfleet.processes.service import Part
+from localfleet.processes.service import Service
 from localfleet.servers.server import Server, free_port
 
 
@@ -67,7 +67,7 @@ def test_no_answer_is_silence() -> None:
 
 
 def test_ended_part_is_named_with_its_log(tmp_path: Path) -> None:
-    part = Part(tmp_path, "worker", [sys.executable, "-c", "raise SystemExit(5)"])
+    part = Service(tmp_path, "worker", [sys.executable, "-c", "raise SystemExit(5)"])
     part.start({})
     while part.running:
         pass

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from localfleet.processes import process_table
-from localfleet.processes.service import Part
+from localfleet.processes.service import Service
 
 # Forks as queue workers do: a child in a session of its own that ignores all but SIGKILL.
 STUBBORN = """
@@ -38,8 +38,8 @@ time.sleep(600)
 DEMO = """
 import os, sys, time
 from pathlib import Path
-from localfleet.processes.service import Part
-part = Part(Path(sys.argv[1]), "part", sys.argv[2:])
+from localfleet.processes.service import Service
+part = Service(Path(sys.argv[1]), "part", sys.argv[2:])
 part.start(os.environ)
 print("started", flush=True)
 time.sleep(600)
@@ -56,8 +56,8 @@ def command(tmp_path: Path) -> Command:
 
 
 @pytest.fixture
-def part(tmp_path: Path, command: Command) -> Iterator[Part]:
-    part = Part(tmp_path, "part", command(600))
+def part(tmp_path: Path, command: Command) -> Iterator[Service]:
+    part = Service(tmp_path, "part", command(600))
     yield part
     part.stop()
 
@@ -69,13 +69,13 @@ def _grandchild(folder: Path) -> int:
     return int((folder / "pid").read_text())
 
 
-def _exit_code(part: Part) -> int | None:
+def _exit_code(part: Service) -> int | None:
     while part.running:
         pass
     return part.exit_code
 
 
-def test_stop_leaves_no_descendant(tmp_path: Path, part: Part) -> None:
+def test_stop_leaves_no_descendant(tmp_path: Path, part: Service) -> None:
     part.start({})
     pid = _grandchild(tmp_path)
     part.stop()
@@ -84,14 +84,14 @@ def test_stop_leaves_no_descendant(tmp_path: Path, part: Part) -> None:
 
 
 def test_exit_code_is_told_and_descendants_end(tmp_path: Path, command: Command) -> None:
-    part = Part(tmp_path, "part", command(0))
+    part = Service(tmp_path, "part", command(0))
     part.start({})
     pid = _grandchild(tmp_path)
     assert _exit_code(part) == 7
     assert process_table.program(pid) is None
 
 
-def test_killed_command_is_noticed(tmp_path: Path, part: Part) -> None:
+def test_killed_command_is_noticed(tmp_path: Path, part: Service) -> None:
     part.start({})
     pid = _grandchild(tmp_path)
     parent = process_table.parent(pid)
@@ -102,7 +102,7 @@ def test_killed_command_is_noticed(tmp_path: Path, part: Part) -> None:
 
 
 def test_command_that_does_not_stop_is_killed(tmp_path: Path) -> None:
-    part = Part(tmp_path, "part", [sys.executable, "-c", DEAF], patience=0.3)
+    part = Service(tmp_path, "part", [sys.executable, "-c", DEAF], patience=0.3)
     part.start({})
     while "deaf" not in part.log.read_text():
         pass
@@ -121,5 +121,5 @@ def test_killed_demo_leaves_nothing(tmp_path: Path, command: Command) -> None:
         assert demo.stdout.readline() == b"started\n"
         pid = _grandchild(tmp_path)
         demo.kill()
-    Part(tmp_path, "part", []).wait_for_former()
+    Service(tmp_path, "part", []).wait_for_former()
     assert process_table.program(pid) is None

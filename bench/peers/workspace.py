@@ -15,7 +15,7 @@ from urllib.parse import quote
 import psycopg
 
 from bench.errors import BenchError
-from bench.testbed.servers import Ground
+from bench.testbed.servers import Testbed
 from localfleet.servers import databases
 from localfleet.servers.data_folder import SUPERUSER
 from localfleet.servers.server import HOST
@@ -35,32 +35,32 @@ SAMPLE = 0.05
 
 
 @dataclass(frozen=True)
-class Course:
+class Workspace:
     """The source's directory, and a database of the peer's own on RAINBO's server."""
 
-    ground: Ground
+    testbed: Testbed
     source_port: int
     source_database: str
     database: str
     seconds: float
 
     @classmethod
-    def laid(cls, ground: Ground, name: str, source_database: str, seconds: float) -> Course:
+    def create(cls, testbed: Testbed, name: str, source_database: str, seconds: float) -> Workspace:
         database = f"peer_{name}"
-        databases.drop(ground.own, database)
-        databases.create(ground.own, database)
-        return cls(ground, ground.master.port, source_database, database, seconds)
+        databases.drop(testbed.own, database)
+        databases.create(testbed.own, database)
+        return cls(testbed, testbed.master.port, source_database, database, seconds)
 
     @property
     def source(self) -> str:
-        return _url(self.ground.master.password, self.source_port, self.source_database)
+        return _url(self.testbed.master.password, self.source_port, self.source_database)
 
     @property
     def target(self) -> str:
-        return _url(self.ground.own.password, self.ground.own.port, self.database)
+        return _url(self.testbed.own.password, self.testbed.own.port, self.database)
 
     def session(self) -> psycopg.Connection:
-        return self.ground.own.connect(self.database)
+        return self.testbed.own.connect(self.database)
 
     def empty(self) -> None:
         """The table with its indexes and no rows."""

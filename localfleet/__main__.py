@@ -1,4 +1,4 @@
-"""The words of the Makefile that concern the demo:
+"""The Makefile's commands of the demo:
 
 python -m localfleet demo [--port N] [--seed big] [--root FOLDER]
 python -m localfleet manage [--seed big] [--root FOLDER] WORDS… (or --line-from VARIABLE)

@@ -35,7 +35,7 @@ def is_free(port: int) -> bool:
 
 
 def probe(port: int, path: str) -> Answer:
-    """What a health page says; silence is an answer, too."""
+    """What a health page says; no response is an answer, too."""
     connection = HTTPConnection(HOST, port, timeout=5)
     try:
         connection.request("GET", path)

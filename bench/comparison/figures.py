@@ -25,7 +25,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One line of both sides over all turns; a side that lacks the line is None."""
+    """One line of both sides over all turns; None where a side has no such line."""
 
     key: Key
     unit: str

@@ -1,4 +1,4 @@
-"""A hundred instances: summaries and ghost users beside one small statement after the other."""
+"""A hundred instances: summaries and ghost users, compared with one statement after the other."""
 
 from __future__ import annotations
 
@@ -84,11 +84,11 @@ class Fleet:
                 self._summaries, lambda: one_by_one.summaries(self.testbed, some) * scale, repeats
             )
         what = f"tenant summaries, round trip of {trip * 1000:.1f} ms"
-        told = f"measured on {len(some)} instances, times {scale:.1f}"
+        note_text = f"measured on {len(some)} instances, times {scale:.1f}"
         return (
             [
                 self._line(what, ours, theirs),
-                Line(NAIVE, what, Spread.of(theirs), ratio(theirs, theirs), note=told),
+                Line(NAIVE, what, Spread.of(theirs), ratio(theirs, theirs), note=note_text),
             ],
             [
                 Bar(
@@ -114,8 +114,8 @@ class Fleet:
         self._register(self.places)
         allowed = 1.2 * (usual.seconds.median if usual.seconds else 0) + AWAY_SECONDS
         what = "tenant summaries, one instance black-holed"
-        told = f"the others are published; its own deadline is {AWAY_SECONDS} s"
-        line = Line("RAINBO", what, Spread.of(taken), note=told)
+        note_text = f"the others are published; its own deadline is {AWAY_SECONDS} s"
+        line = Line("RAINBO", what, Spread.of(taken), note=note_text)
         words = "summaries with one instance black-holed, at most 1.2 × + its deadline"
         return [line], [Bar(words, allowed, line.seconds.median if line.seconds else 0, "s")]
 

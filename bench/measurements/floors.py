@@ -26,7 +26,7 @@ INDEXES = """
 
 
 def of_routes(testbed: Testbed, repeats: int) -> list[Line]:
-    """Each beside A, of the routes as they are stored now."""
+    """Each compared with A, of the routes as they are stored now."""
     floors: dict[str, Callable[[], float]] = {
         "the digests of the source's buckets": lambda: float(testbed.do("digests")["seconds"]),
         "all routes inserted, with their indexes": lambda: _filled(testbed, indexed_after=False),

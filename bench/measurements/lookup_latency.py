@@ -44,22 +44,22 @@ def measure(
             baseline.copied(routes.testbed)
             copies.append((copying, time.monotonic()))
     during = {what: reads.between(spans) for what, spans in busy.items()}
-    beside_a = reads.between(copies)
-    return _looked(during, reads.between(calm), beside_a, lookup_reader.missed(reads.looks))
+    during_a = reads.between(copies)
+    return _looked(during, reads.between(calm), during_a, lookup_reader.missed(reads.looks))
 
 
 def _looked(
-    during: dict[str, list[Look]], quiet: list[Look], beside_a: list[Look], misses: int
+    during: dict[str, list[Look]], quiet: list[Look], during_a: list[Look], misses: int
 ) -> tuple[list[Line], list[Bar]]:
-    def told(looks: list[Look]) -> str:
+    def describe(looks: list[Look]) -> str:
         return f"p99 {lookup_reader.p99(looks) * 1000:.2f} ms of {len(looks):,} looks"
 
     lines = [
-        Line("reader", "look-ups without a sync", note=told(quiet)),
-        Line("reader", "look-ups during A", note=told(beside_a)),
+        Line("reader", "look-ups without a sync", note=describe(quiet)),
+        Line("reader", "look-ups during A", note=describe(during_a)),
     ]
     lines += [
-        Line("reader", f"look-ups during a sync, {what}", note=told(looks))
+        Line("reader", f"look-ups during a sync, {what}", note=describe(looks))
         for what, looks in during.items()
     ]
     worst = max(lookup_reader.p99(looks) for looks in during.values()) / lookup_reader.p99(quiet)

@@ -1,6 +1,6 @@
 """What the fleet reads are measured against: one small statement after the other.
 
-As in the program that RAINBO replaces, each is sent and planned anew: PHP's PDO prepares a
+As in the program that RAINBO replaces, each is sent and planned again: PHP's PDO prepares a
 statement for one execution.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 from bench.testbed.instances import Place
 from bench.testbed.servers import Testbed
 
-ANEW: dict[str, Any] = {"prepare_threshold": None}
+UNPREPARED: dict[str, Any] = {"prepare_threshold": None}
 TABLE = """
     DROP TABLE IF EXISTS naive_tenants;
     CREATE TABLE naive_tenants (
@@ -37,11 +37,11 @@ CREATE = """
 
 def summaries(testbed: Testbed, places: Sequence[Place]) -> float:
     """Two counts and an upsert per tenant, in sequence; the seconds that it took."""
-    with testbed.own_session(**ANEW) as own:
+    with testbed.own_session(**UNPREPARED) as own:
         own.execute(TABLE.encode())
         started = time.monotonic()
         for place in places:
-            with place.connect(**ANEW) as remote:
+            with place.connect(**UNPREPARED) as remote:
                 tenants = remote.execute("SELECT id, name, status FROM tenants").fetchall()
                 for pk, name, status in tenants:
                     (users,) = remote.execute(USERS, [pk]).fetchone() or (None,)
@@ -54,7 +54,7 @@ def ghosts(places: Sequence[Place], admins: Sequence[int]) -> float:
     """A select and a write per admin and instance, in sequence; the seconds that it took."""
     started = time.monotonic()
     for place in places:
-        with place.connect(**ANEW) as remote:
+        with place.connect(**UNPREPARED) as remote:
             for admin in admins:
                 if remote.execute(FIND, [str(admin)]).fetchone():
                     remote.execute(WAKE, [str(admin)])

@@ -1,4 +1,4 @@
-"""The routing sync beside baseline A: nothing changed, a little, more, everything."""
+"""The routing sync compared with baseline A: nothing changed, a little, more, everything."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ Job = Callable[[Workspace], float | None]  # gives its peak memory in MB, where 
 
 @dataclass(frozen=True)
 class Peer:
-    """prepare: what the first fill finds. again: None when it can only copy everything anew.
+    """prepare: what the first fill finds. again: None when it can only copy everything again.
 
     misses: what its job leaves undone.
     """

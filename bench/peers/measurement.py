@@ -1,4 +1,4 @@
-"""Lets every peer do its jobs beside baseline A, each within its time."""
+"""Lets every peer do its jobs next to baseline A, each within its time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REPEATS = 3
 
 
 class PeerMeasurement:
-    """seconds: for all jobs of one peer; one that is under way when they are over is cut."""
+    """seconds: for all jobs of one peer; one that is running when they are over is cut."""
 
     def __init__(self, testbed: Testbed, directory: Directory, seconds: float) -> None:
         self.testbed = testbed
@@ -131,9 +131,9 @@ def _summed(
     memory: list[float],
     cut: str,
 ) -> Line:
-    told = "; ".join(filter(None, (line.note, cut)))
+    note_text = "; ".join(filter(None, (line.note, cut)))
     if not found:
-        return Line(line.who, line.what, note=told)
+        return Line(line.who, line.what, note=note_text)
     seconds, copies = [mine for mine, _ in found], [theirs for _, theirs in found]
     return Line(
         line.who,
@@ -143,5 +143,5 @@ def _summed(
         wal=Spread.of(wal).median if wal else None,
         written=Spread.of(written).median if written else None,
         memory=max(memory) or None,
-        note=told,
+        note=note_text,
     )

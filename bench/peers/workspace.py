@@ -81,7 +81,7 @@ class Workspace:
     def run(self, words: Sequence[str | Path], env: Mapping[str, str]) -> float:
         """Run a program to its end; the most memory that it and its children had, in MB.
 
-        Raises TimeoutError over the time limit, and BenchError with its words when it fails.
+        Raises TimeoutError over the time limit, and BenchError with its message when it fails.
         """
         process = subprocess.Popen(
             words,

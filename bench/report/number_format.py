@@ -9,7 +9,7 @@ NONE = "–"
 
 
 def number(value: float) -> str:
-    """Three digits, and no more than the measurement can tell."""
+    """Three digits, and no more than the measurement can show."""
     if value == 0:
         return "0"
     if abs(value) >= 100:

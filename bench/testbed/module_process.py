@@ -1,4 +1,4 @@
-"""Programs of this room that run beside the one that measures."""
+"""Modules of the benchmark that run as processes next to the one that measures."""
 
 from __future__ import annotations
 

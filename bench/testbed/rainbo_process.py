@@ -105,17 +105,17 @@ def counts(record: SyncRun) -> dict[str, int]:
     """What the run read and did, over all its targets."""
     parts = list(RunTarget.objects.filter(run=record))
     names = ("read", "added", "changed", "removed", "withheld")
-    told = {name: sum(getattr(part, name) or 0 for part in parts) for name in names}
-    return told | {"done": sum(part.state == TargetState.SUCCEEDED for part in parts)}
+    found = {name: sum(getattr(part, name) or 0 for part in parts) for name in names}
+    return found | {"done": sum(part.state == TargetState.SUCCEEDED for part in parts)}
 
 
 def errors(record: SyncRun) -> list[str]:
-    told = (
+    found = (
         RunTarget.objects.filter(run=record)
         .exclude(error="", note="")
         .values_list("error", "note")[:5]
     )
-    return [record.error] * bool(record.error) + [error or note for error, note in told]
+    return [record.error] * bool(record.error) + [error or note for error, note in found]
 
 
 TASKS: dict[str, Callable[[Task], dict[str, Any]]] = {

@@ -104,8 +104,8 @@ class Testbed:
 
     def psql(self) -> Path:
         """The psql that came with the servers, else Debian's."""
-        beside = binaries.find() / "psql"
-        return beside if beside.exists() else Path("psql")
+        bundled = binaries.find() / "psql"
+        return bundled if bundled.exists() else Path("psql")
 
 
 @contextmanager

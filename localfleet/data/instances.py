@@ -10,14 +10,14 @@ from localfleet.servers.server import Server
 
 
 def prepare_own(server: Server, password: str) -> None:
-    """RAINBO's own database and its owner, who may do no more on the server."""
+    """RAINBO's own database and its owner, who may do nothing else on the server."""
     databases.set_role(server, OWN_DATABASE, password)
     if not databases.enterable(server, OWN_DATABASE):
         databases.create(server, OWN_DATABASE, owner=OWN_DATABASE)
 
 
 def prepare(server: Server, role_password: str, *, master: bool) -> None:
-    """An instance with the standard schema; one whose making was interrupted is made anew."""
+    """An instance with the standard schema; one whose making was interrupted is made again."""
     if _has_schema(server):
         databases.set_role(server, schema.ROLE, role_password)
         return

@@ -53,7 +53,7 @@ class Demo:
             if self.state.seed == BIG:
                 large_seed.add(self.fleet[OWN_DATABASE], self.state, first=len(INSTANCES) + 1)
             with terminal.step("Starting the web server and the workers"):
-                self._start_parts()
+                self._start_services()
             address = f"http://{HOST}:{self.port}"
             lock.announce(self.root, address)
             email = seed.shared_email(self.instances)
@@ -61,8 +61,8 @@ class Demo:
             Watch(self.port, [self.web, self.worker], list(self.fleet)).forever()
 
     def _check_room(self) -> None:
-        for part in (self.web, self.worker):
-            part.wait_for_former()
+        for service in (self.web, self.worker):
+            service.wait_for_former()
         if not network.is_free(self.port):
             raise FleetError(
                 f"Port {self.port} is taken by another program: choose another one, such as "
@@ -79,7 +79,7 @@ class Demo:
             password = self.state.role_password(server.name)
             instances.prepare(server, password, master=number == seed.MASTER)
 
-    def _start_parts(self) -> None:
+    def _start_services(self) -> None:
         env = self.state.environment()
         self.web.start(env)
         self.worker.start(env)
@@ -90,6 +90,6 @@ class Demo:
         lock.withdraw(self.root)
         with terminal.step("Stopping"), ExitStack() as stack:
             stack.callback(self.fleet.stop)
-            for part in (self.web, self.worker):
-                part.ask_to_stop()
-                stack.callback(part.stop)
+            for service in (self.web, self.worker):
+                service.ask_to_stop()
+                stack.callback(service.stop)

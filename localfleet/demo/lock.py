@@ -15,7 +15,7 @@ from localfleet.folders import locked
 
 @contextmanager
 def alone(root: Path) -> Iterator[None]:
-    """Only one demo runs in a checkout; a second one is told where the first is."""
+    """Only one demo runs in a checkout; a second one is shown where the first is."""
     where = f" at {address}" if (address := serving(root)) else ""
     with locked(root / "lock", f"The demo already runs{where}: stop it there with Ctrl-C."):
         withdraw(root)

@@ -13,7 +13,7 @@ from localfleet.servers.server import Server
 SCRIPTS = Path(__file__).parent / "scripts"
 # The variable by which commands get a password: arguments are seen by everyone.
 VARIABLE = "DEMO_PASSWORD"
-# Exit codes to live with: add_instance refuses a known id; sync_all fails, holds or already runs.
+# Exit codes to live with: add_instance rejects a known id; sync_all fails, holds or already runs.
 ADD_ENDS = (0, 1, 2)
 SYNC_ENDS = (0, 1, 3, 75)
 
@@ -47,7 +47,7 @@ class Setup:
         self._let_an_admin_leave()
 
     def _register(self, number: int) -> None:
-        """Tell RAINBO of an instance the first time, and when its port is another one."""
+        """Register an instance the first time, and again when its port has changed."""
         server = self.instances[number]
         known = self.state.ports.get(server.name)
         if known == server.port:

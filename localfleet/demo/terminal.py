@@ -1,4 +1,4 @@
-"""What the demo tells the person at the terminal."""
+"""What the demo shows on the terminal."""
 
 from __future__ import annotations
 

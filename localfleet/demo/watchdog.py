@@ -1,4 +1,4 @@
-"""Sees to it that the demo is whole for as long as it runs."""
+"""Watchdog of the demo: ends it when one of its services no longer works."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from localfleet.servers.server import Server
 
 LOOK_EVERY = 0.5
 ASK_EVERY = 10.0
-# A beat travels through the queue each minute, and the page has patience with three minutes.
-# What comes on top is for the first beat after a start, or after this machine has slept.
-SILENCE = 120.0
+# A heartbeat travels through the queue each minute; the page's heartbeat timeout is three minutes.
+# What comes on top is for the first heartbeat after a start, or after this machine has slept.
+HEARTBEAT_TIMEOUT = 120.0
 
 
 class Watch:
-    """Raises once a part has ended or the workers are silent: no demo is left half alive.
+    """Raises once a service has ended or the workers send no heartbeat: no demo is left half alive.
 
-    An instance that ends is only told: RAINBO has to show it as down.
+    An instance that ends is only reported: RAINBO has to show it as down.
     """
 
     def __init__(
         self,
         port: int,
-        parts: Sequence[Service],
+        services: Sequence[Service],
         servers: Sequence[Server],
         *,
         ask_every: float = ASK_EVERY,
-        silence: float = SILENCE,
+        heartbeat_timeout: float = HEARTBEAT_TIMEOUT,
     ) -> None:
         self.port = port
         self.ask_every = ask_every
-        self.silence = silence
-        self.parts = parts
+        self.heartbeat_timeout = heartbeat_timeout
+        self.services = services
         self.servers = list(servers)
         self._heard = self._asked = time.monotonic()
 
@@ -47,11 +47,11 @@ class Watch:
             time.sleep(LOOK_EVERY)
 
     def look(self) -> None:
-        for part in self.parts:
-            if not part.running:
+        for service in self.services:
+            if not service.running:
                 raise FleetError(
-                    f"The {part.name} process ended by itself (exit code {part.exit_code}); "
-                    f"its log is {part.log}."
+                    f"The {service.name} process ended by itself (exit code {service.exit_code}); "
+                    f"its log is {service.log}."
                 )
         for server in [server for server in self.servers if not server.running]:
             self._lost(server)
@@ -67,12 +67,12 @@ class Watch:
         )
 
     def _listen(self, now: float) -> None:
-        """The workers may look alive and do nothing; only a beat through them proves work."""
+        """The workers may look alive and do nothing; only a heartbeat through them proves work."""
         if now - self._asked < self.ask_every:
             return
         self._asked = now
         answer = network.probe(self.port, "/health/worker")
         if answer.ok:
             self._heard = now
-        elif now - self._heard > self.silence:
+        elif now - self._heard > self.heartbeat_timeout:
             raise FleetError(f"The workers do no work: {answer.reason}.")

@@ -1,4 +1,4 @@
-"""What Linux tells of running processes."""
+"""What Linux reports of running processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One part of the demo beside the servers: the web server or the queue workers."""
+"""One process of the demo next to the servers: the web server or the queue workers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PATIENCE = 10.0
 
 
 class Service:
-    """A command in the care of a keeper; it logs to `root/name.log`, afresh at each start."""
+    """A command in the care of a keeper; it logs to `root/name.log`, a new file at each start."""
 
     def __init__(
         self, root: Path, name: str, command: Sequence[str], patience: float = PATIENCE
@@ -36,7 +36,7 @@ class Service:
         return self._keeper.poll() if self._keeper else None
 
     def wait_for_former(self) -> None:
-        """Return once what a killed demo left of this part is gone."""
+        """Return once what a killed demo left of this service is gone."""
         with locked(self._lock):
             pass
 

@@ -18,7 +18,7 @@ def create(
     encoding: str | None = None,
     template: str = "template0",
 ) -> None:
-    """A new database that only its owner may enter; in the template's encoding unless told."""
+    """A new database that only its owner may enter; default encoding: the template's."""
     database = sql.Identifier(name)
     statement = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}").format(
         database, sql.Identifier(owner), sql.Identifier(template)

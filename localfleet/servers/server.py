@@ -36,7 +36,7 @@ NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": 
 
 
 class Server:
-    """Data in `root/name`; log, last port and the superuser's password beside it.
+    """Data in `root/name`; log, last port and the superuser's password next to it.
 
     The account that servers run under must be able to enter `root`.
     """
@@ -128,7 +128,7 @@ class Server:
         self.start()
 
     def connect(self, database: str = SUPERUSER, **parameters: object) -> psycopg.Connection:
-        """A connection, as superuser and with autocommit unless told otherwise."""
+        """A connection, by default as superuser and with autocommit."""
         keywords: dict[str, Any] = {
             "host": HOST,
             "port": self.port,

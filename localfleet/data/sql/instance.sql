@@ -34,7 +34,7 @@ CREATE TABLE locations (
 );
 CREATE INDEX locations_tenant_id ON locations (tenant_id);
 
--- What RAINBO's role needs, and no more: no password is readable to it.
+-- What RAINBO's role needs, and nothing else: no password is readable to it.
 GRANT USAGE ON SCHEMA public TO rainbo;
 GRANT SELECT ON tenants, locations TO rainbo;
 GRANT SELECT (

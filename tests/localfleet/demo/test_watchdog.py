@@ -44,35 +44,35 @@ def _page(status: int, reason: str = "") -> Iterator[int]:
 
 def test_working_workers_are_left_alone() -> None:
     with _page(200) as port:
-        watch = Watch(port, [], [], ask_every=0, silence=0)
+        watch = Watch(port, [], [], ask_every=0, heartbeat_timeout=0)
         watch.look()
         watch.look()
 
 
 def test_silent_workers_are_named() -> None:
     with _page(503, "no worker has reported since noon") as port:
-        watch = Watch(port, [], [], ask_every=0, silence=0)
+        watch = Watch(port, [], [], ask_every=0, heartbeat_timeout=0)
         with pytest.raises(FleetError, match="do no work: no worker has reported since noon"):
             watch.look()
 
 
-def test_silence_is_borne_for_a_while() -> None:
+def test_missing_heartbeats_are_tolerated_for_a_while() -> None:
     with _page(503) as port:
-        Watch(port, [], [], ask_every=0, silence=60).look()
+        Watch(port, [], [], ask_every=0, heartbeat_timeout=60).look()
 
 
-def test_no_answer_is_silence() -> None:
+def test_no_answer_is_no_heartbeat() -> None:
     with pytest.raises(FleetError, match="no answer"):
-        Watch(free_port(), [], [], ask_every=0, silence=0).look()
+        Watch(free_port(), [], [], ask_every=0, heartbeat_timeout=0).look()
 
 
 def test_ended_part_is_named_with_its_log(tmp_path: Path) -> None:
-    part = Service(tmp_path, "worker", [sys.executable, "-c", "raise SystemExit(5)"])
-    part.start({})
-    while part.running:
+    service = Service(tmp_path, "worker", [sys.executable, "-c", "raise SystemExit(5)"])
+    service.start({})
+    while service.running:
         pass
     with pytest.raises(FleetError, match=r"worker process ended .*exit code 5.*worker\.log"):
-        Watch(free_port(), [part], []).look()
+        Watch(free_port(), [service], []).look()
 
 
 def test_lost_instance_is_told_once(

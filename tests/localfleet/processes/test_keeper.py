@@ -34,13 +34,13 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print("deaf", flush=True)
 time.sleep(600)
 """
-# Stands for the demo: starts a part and waits to be killed.
+# Stands for the demo: starts a service and waits to be killed.
 DEMO = """
 import os, sys, time
 from pathlib import Path
 from localfleet.processes.service import Service
-part = Service(Path(sys.argv[1]), "part", sys.argv[2:])
-part.start(os.environ)
+service = Service(Path(sys.argv[1]), "service", sys.argv[2:])
+service.start(os.environ)
 print("started", flush=True)
 time.sleep(600)
 """
@@ -56,58 +56,58 @@ def command(tmp_path: Path) -> Command:
 
 
 @pytest.fixture
-def part(tmp_path: Path, command: Command) -> Iterator[Service]:
-    part = Service(tmp_path, "part", command(600))
-    yield part
-    part.stop()
+def service(tmp_path: Path, command: Command) -> Iterator[Service]:
+    service = Service(tmp_path, "service", command(600))
+    yield service
+    service.stop()
 
 
 def _grandchild(folder: Path) -> int:
     """The process that a plain SIGTERM doesn't end, once it is there."""
-    while "begun" not in (folder / "part.log").read_text():
+    while "begun" not in (folder / "service.log").read_text():
         pass
     return int((folder / "pid").read_text())
 
 
-def _exit_code(part: Service) -> int | None:
-    while part.running:
+def _exit_code(service: Service) -> int | None:
+    while service.running:
         pass
-    return part.exit_code
+    return service.exit_code
 
 
-def test_stop_leaves_no_descendant(tmp_path: Path, part: Service) -> None:
-    part.start({})
+def test_stop_leaves_no_descendant(tmp_path: Path, service: Service) -> None:
+    service.start({})
     pid = _grandchild(tmp_path)
-    part.stop()
-    assert not part.running
+    service.stop()
+    assert not service.running
     assert process_table.program(pid) is None
 
 
 def test_exit_code_is_told_and_descendants_end(tmp_path: Path, command: Command) -> None:
-    part = Service(tmp_path, "part", command(0))
-    part.start({})
+    service = Service(tmp_path, "service", command(0))
+    service.start({})
     pid = _grandchild(tmp_path)
-    assert _exit_code(part) == 7
+    assert _exit_code(service) == 7
     assert process_table.program(pid) is None
 
 
-def test_killed_command_is_noticed(tmp_path: Path, part: Service) -> None:
-    part.start({})
+def test_killed_command_is_noticed(tmp_path: Path, service: Service) -> None:
+    service.start({})
     pid = _grandchild(tmp_path)
     parent = process_table.parent(pid)
     assert parent
     process_table.send(parent, signal.SIGKILL)
-    assert _exit_code(part) == 128 + signal.SIGKILL
+    assert _exit_code(service) == 128 + signal.SIGKILL
     assert process_table.program(pid) is None
 
 
 def test_command_that_does_not_stop_is_killed(tmp_path: Path) -> None:
-    part = Service(tmp_path, "part", [sys.executable, "-c", DEAF], patience=0.3)
-    part.start({})
-    while "deaf" not in part.log.read_text():
+    service = Service(tmp_path, "service", [sys.executable, "-c", DEAF], patience=0.3)
+    service.start({})
+    while "deaf" not in service.log.read_text():
         pass
-    part.stop()
-    assert not part.running
+    service.stop()
+    assert not service.running
 
 
 def test_killed_demo_leaves_nothing(tmp_path: Path, command: Command) -> None:
@@ -121,5 +121,5 @@ def test_killed_demo_leaves_nothing(tmp_path: Path, command: Command) -> None:
         assert demo.stdout.readline() == b"started\n"
         pid = _grandchild(tmp_path)
         demo.kill()
-    Service(tmp_path, "part", []).wait_for_former()
+    Service(tmp_path, "service", []).wait_for_former()
     assert process_table.program(pid) is None

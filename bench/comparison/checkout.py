@@ -76,7 +76,7 @@ def _python(repository: Path, tree: Path, cache: Path) -> Path:
     if not done.exists():
         note("building a virtual environment for the base (once, about a minute)")
         _install([sys.executable, "-m", "venv", "--clear", folder])
-        pip = [python, "-m", "pip", "install", "--quiet", "--require-hashes"]
+        pip: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--require-hashes"]
         _install([*pip, "-r", tree / REQUIREMENTS])
         done.write_bytes(wanted)
     return python

@@ -150,3 +150,14 @@ def wait_for_pids(file: Path) -> list[int]:
         assert time.monotonic() < deadline, "the run never started"
         time.sleep(0.05)
     return [int(pid) for pid in file.read_text().split()]
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(300)
+def test_a_base_that_requires_something_else_gets_its_own_python(repository: Path) -> None:
+    base = commit(repository, BENCH + "pathlib.Path(out, 'python').write_text(sys.prefix)", "1")
+    (repository / "requirements-dev.txt").write_text("# another one\n")
+    measure(Plan(base, ["run"], turns=1, repository=repository))
+    own = Path((repository / CACHE / "base-1" / "python").read_text())
+    assert own.parent == repository / CACHE
+    assert (repository / CACHE / "ours-1" / "python").read_text() == sys.prefix

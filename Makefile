@@ -9,6 +9,7 @@ PORT ?= 8000
 CMD ?= help
 SEED ?=
 ROWS ?= 1000000
+BASE ?=
 ARGS ?=
 
 PY := .venv/bin/python
@@ -46,8 +47,9 @@ soak: venv  ## What takes long: workers killed again and again, pages at full si
 	@mkdir -p $(CACHE); exec $(PY) -m pytest -m soak -s $(ARGS)
 
 # Ten million routes are compared with one million; other tools and the fleet are measured once.
-bench: venv  ## Measure the syncs beside a plain copy and other tools (ROWS=1000000)
-	@exec $(PY) -m bench run --rows $(ROWS) $(if $(filter 1000000,$(ROWS)),--peers --fleet) $(ARGS)
+bench: venv  ## Measure the syncs and compare them with a plain copy and other tools, or with BASE=commit (ROWS=1000000)
+	@exec $(PY) -m bench $(if $(BASE),compare '$(BASE)',run) --rows $(ROWS) \
+		$(if $(filter 1000000,$(ROWS)),$(if $(BASE),,--peers) --fleet) $(ARGS)
 
 bench-bloat: venv  ## Measure how the table of routes grows over 1,000 syncs
 	@exec $(PY) -m bench bloat $(ARGS)

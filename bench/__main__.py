@@ -1,7 +1,8 @@
-"""The words of the Makefile that measure:
+"""The Makefile's benchmark commands:
 
 python -m bench run [--rows N] [--out FOLDER] [--no-peers] [--no-fleet]
 python -m bench bloat [--rows N] [--syncs N] [--settings "fillfactor = 90"] [--out FOLDER]
+python -m bench compare BASE [--rows N] [--turns N] [--fleet]
 python -m bench page
 """
 
@@ -15,59 +16,71 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import bloat, page, results, routes, table
+from bench.comparison import table as comparison_table
+from bench.comparison import turns
 from bench.errors import BenchError
-from bench.fleet_reads import Fleet
-from bench.ground import Ground, prepared
-from bench.instances import Size
-from bench.peers.race import Race
-from bench.results import Part
-from localfleet import stopping
+from bench.measurements import bloat, routes
+from bench.measurements.fleet_reads import Fleet
+from bench.peers.measurement import PeerMeasurement
+from bench.report import page, results, table
+from bench.report.results import Part
+from bench.testbed.instances import Size
+from bench.testbed.servers import Testbed, prepared
 from localfleet.errors import FleetError
+from localfleet.processes import stop_signals
 
 MILLION = 1_000_000
 
 
 def main(arguments: Sequence[str]) -> int:
     given = _parser().parse_args(arguments)
-    stopping.listen()
+    stop_signals.listen()
     try:
-        parts = given.work(given)
+        given.work(given)
     except (BenchError, FleetError) as error:
         print(error, file=sys.stderr)
         return 1
-    except stopping.Stopped:
+    except stop_signals.Stopped:
         print("Stopped; nothing was kept.", file=sys.stderr)
         return 130
-    _finish(parts, given.out)
     return 0
 
 
-def _run(given: argparse.Namespace) -> list[Part]:
-    with prepared() as ground:
-        part, directory = routes.measure(ground, given.rows, given.repeats)
+def _run(given: argparse.Namespace) -> None:
+    with prepared() as testbed:
+        part, directory = routes.measure(testbed, given.rows, given.repeats)
         parts = [part]
         if given.peers:
-            lines = Race(ground, directory, given.peer_seconds).lines()
+            lines = PeerMeasurement(testbed, directory, given.peer_seconds).lines()
             parts = [replace(part, lines=[*part.lines, *lines])]
         if given.fleet:
             size = Size(given.instances, given.tenants, given.users)
-            parts.append(Fleet(ground, size).measure(given.fleet_repeats))
-        return [_described(ground, part) for part in parts]
+            parts.append(Fleet(testbed, size).measure(given.fleet_repeats))
+        parts = [_described(testbed, part) for part in parts]
+    _finish(parts, given.out)
 
 
-def _bloat(given: argparse.Namespace) -> list[Part]:
-    with prepared(autovacuum_naptime=bloat.NAPTIME) as ground:
-        part = bloat.measure(ground, given.rows, given.syncs, given.settings)
-        return [_described(ground, part)]
+def _bloat(given: argparse.Namespace) -> None:
+    with prepared(autovacuum_naptime=bloat.NAPTIME) as testbed:
+        part = bloat.measure(testbed, given.rows, given.syncs, given.settings)
+        part = _described(testbed, part)
+    _finish([part], given.out)
 
 
-def _page(_: argparse.Namespace) -> list[Part]:
-    return []
+def _page(given: argparse.Namespace) -> None:
+    _finish([], given.out)
 
 
-def _described(ground: Ground, part: Part) -> Part:
-    with ground.own_session() as session:
+def _compare(given: argparse.Namespace) -> None:
+    words = [f"--{name}={getattr(given, name)}" for name in ("rows", "repeats")]
+    if given.fleet:
+        words += ["--fleet", f"--fleet-repeats={given.repeats}"]
+    found = turns.measure(turns.Plan(given.base, ["run", *words], given.turns))
+    comparison_table.show(found, _console())
+
+
+def _described(testbed: Testbed, part: Part) -> Part:
+    with testbed.own_session() as session:
         (version,) = session.execute("SHOW server_version").fetchone() or ("",)
     return replace(part, facts=part.facts | results.machine(version))
 
@@ -76,8 +89,12 @@ def _finish(parts: Sequence[Part], out: Path) -> None:
     kept = out / results.KEPT.name
     results.keep(parts, kept)
     page.write(out / page.PAGE.name, kept)
-    table.show(parts, Console(width=None if sys.stdout.isatty() else 200))
+    table.show(parts, _console())
     print(f"\nKept in {kept} and {out / page.PAGE.name}")
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else 200)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,10 +114,27 @@ def _parser() -> argparse.ArgumentParser:
     size.add_argument("--syncs", type=int, default=1000)
     size.add_argument("--settings", default="", help="of user_routes, to try others")
     size.set_defaults(work=_bloat)
-    words.add_parser("page", help="write the page anew").set_defaults(work=_page)
-    for word in words.choices.values():
+    page_only = words.add_parser("page", help="write the page again from what was kept")
+    page_only.set_defaults(work=_page)
+    for word in (run, size, page_only):
         word.add_argument("--out", type=Path, default=results.KEPT.parent)
+    _add_compare(words.add_parser("compare", help="another commit's benchmark and ours in turns"))
     return parser
+
+
+def _add_compare(compare: argparse.ArgumentParser) -> None:
+    compare.add_argument("base", help="the commit to compare with")
+    compare.add_argument("--rows", type=_at_least_one, default=MILLION)
+    compare.add_argument("--turns", type=_at_least_one, default=3, help="of both sides")
+    compare.add_argument("--repeats", type=_at_least_one, default=3, help="within a turn")
+    compare.add_argument("--fleet", action=argparse.BooleanOptionalAction)
+    compare.set_defaults(work=_compare)
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The words of the Makefile that concern the demo:
+"""The Makefile's commands of the demo:
 
 python -m localfleet demo [--port N] [--seed big] [--root FOLDER]
 python -m localfleet manage [--seed big] [--root FOLDER] WORDS… (or --line-from VARIABLE)
@@ -12,14 +12,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from localfleet import screen, stopping
-from localfleet.demo import Demo
+from localfleet.demo import terminal
+from localfleet.demo.lifecycle import Demo
+from localfleet.demo.lock import alone, manage
+from localfleet.demo.manage_command import words_of
+from localfleet.demo.state import BIG
 from localfleet.errors import FleetError
-from localfleet.management import words_of
-from localfleet.places import local_root
-from localfleet.running import alone, manage
-from localfleet.state import BIG
-from localfleet.stopping import Stopped
+from localfleet.folders import local_root
+from localfleet.processes import stop_signals
+from localfleet.processes.stop_signals import Stopped
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -35,13 +36,13 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _demo(root: Path, port: int, seed: str) -> int:
-    stopping.listen()
+    stop_signals.listen()
     os.umask(0o077)
     try:
         with alone(root):
             Demo(root, port, seed).run()
     except Stopped:
-        screen.note("Stopped; no process is left.")
+        terminal.note("Stopped; no process is left.")
     return 0
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import requests
 
 from localfleet.errors import FleetError
-from localfleet.server import HOST
+from localfleet.servers.server import HOST
 
 PROBE_SECONDS = 5
 
@@ -37,7 +37,7 @@ def is_free(port: int) -> bool:
 
 
 def probe(port: int, path: str) -> Answer:
-    """What a health page says; silence is an answer, too."""
+    """What a health page says; no response is an answer, too."""
     with requests.Session() as session:
         session.trust_env = False  # this machine's proxy has no way to its own ports
         try:

@@ -8,8 +8,8 @@ is killed.
 Fixtures
 --------
 `postgres_servers` (session)
-    `LocalFleet`; `postgres_servers["rainbo"]` is a `localfleet.server.Server`: `.host`, `.port`,
-    `.password` (superuser `postgres`), `.pid`, `.running`, `.connect(database, **libpq)`,
+    `LocalFleet`; `postgres_servers["rainbo"]` is a `localfleet.servers.server.Server`: `.host`,
+    `.port`, `.password` (superuser `postgres`), `.pid`, `.running`, `.connect(database, **libpq)`,
     `.start()`, `.stop()`, `.kill()` (SIGKILL), `.restart()` (same port), `.log_text()`.
 `fleet`
     Three empty instances, whatever the test before did to them (stopped servers run again, foreign
@@ -55,10 +55,11 @@ from typing import TypeVar
 
 import pytest
 
-from localfleet import binaries, databases, network
-from localfleet.fleet import LocalFleet
-from localfleet.places import local_root, scratch_root
-from localfleet.server import Server
+from localfleet import network
+from localfleet.folders import local_root, scratch_root
+from localfleet.servers import binaries, databases
+from localfleet.servers.fleet import LocalFleet
+from localfleet.servers.server import Server
 from tests import emptying
 from tests.instances import Instance, InstanceFleet
 

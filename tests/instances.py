@@ -12,8 +12,9 @@ from typing import Any, Self
 import psycopg
 from psycopg import sql
 
-from localfleet import databases, schema
-from localfleet.server import Server
+from localfleet.data import schema
+from localfleet.servers import databases
+from localfleet.servers.server import Server
 
 TEMPLATE = "app_template"
 FOLDER = Path(__file__).parent

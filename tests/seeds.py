@@ -1,4 +1,4 @@
-"""RAINBO's own tables filled by SQL, as localfleet/sql/big.sql has it: small, or of full size."""
+"""RAINBO's own tables filled by SQL, as big.sql has it: small, or of full size."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import psycopg
 from django.db import connection, transaction
 from django.utils import timezone
 
-from localfleet import big
-from localfleet.big import Size
+from localfleet.data import large_seed
+from localfleet.data.large_seed import Size
 from syncs.dispatch import reconcile
 from syncs.models import Heartbeat
 from tests.rows import instance_row
@@ -27,7 +27,7 @@ def fill(size: Size, now: datetime | None = None) -> None:
     now = now or timezone.now()
     with transaction.atomic():
         connection.ensure_connection()
-        big.fill(cast("psycopg.Connection", connection.connection), now, size)
+        large_seed.fill(cast("psycopg.Connection", connection.connection), now, size)
     reconcile.reconcile()
     instance_row(size.instances + 1, name="eu-central-99")  # registered, and not yet read
     Heartbeat.objects.create(worker="console-1:4711", at=now)

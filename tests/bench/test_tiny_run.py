@@ -54,3 +54,27 @@ def test_bloat(tmp_path: Path) -> None:
     parts = bench(tmp_path, "bloat", "--rows=1000", "--syncs=3")
     (table,) = [line for line in parts["bloat"]["lines"] if line["what"].startswith("user_routes:")]
     assert "× fresh" in table["note"]
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_comparison_with_the_last_commit() -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "bench",
+            "compare",
+            "HEAD",
+            "--rows=2000",
+            "--turns=1",
+            "--repeats=1",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "RAINBO: nothing changed" in done.stdout
+    assert "only in" not in done.stdout

@@ -11,9 +11,9 @@ from django.db import connection
 from django.test import Client
 from pytest_django.plugin import DjangoDbBlocker
 
-from localfleet import databases
-from localfleet.big import Size
-from localfleet.fleet import LocalFleet
+from localfleet.data.large_seed import Size
+from localfleet.servers import databases
+from localfleet.servers.fleet import LocalFleet
 from tests import seeds
 from tests.console.measure import Cost, measured
 from tests.console.pages import PAGES, Page, Who

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection, connections
 from django.test import Client
 
-from localfleet.fleet import LocalFleet
+from localfleet.servers.fleet import LocalFleet
 from rainbo import database_timeouts
 from tests.rows import staff
 

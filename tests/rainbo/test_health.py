@@ -13,7 +13,7 @@ from django.db import Error, OperationalError, connections
 from django.test import Client
 from django.utils import timezone
 
-from localfleet.fleet import LocalFleet
+from localfleet.servers.fleet import LocalFleet
 from rainbo import health
 from rainbo.deadline import Question
 from syncs.models import Heartbeat

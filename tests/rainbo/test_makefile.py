@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from localfleet.places import SHARED, local_root
+from localfleet.folders import SHARED, local_root
 
 ROOT = Path(__file__).parents[2]
 TOOLS = (

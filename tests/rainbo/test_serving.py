@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from localfleet.server import free_port
+from localfleet.servers.server import free_port
 
 ROOT = Path(__file__).parents[2]
 PROXIED = {"Host": "rainbo.example.com", "X-Forwarded-Proto": "https"}

@@ -10,10 +10,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import sql
-
 from localfleet.fleet import LocalFleet
 from localfleet.server import Server
+from psycopg import sql
+
 from tests.children import Child, until
 from tests.instances import Instance, InstanceFleet
 

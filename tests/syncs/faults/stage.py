@@ -17,9 +17,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from localfleet import databases, proc
-from localfleet.places import local_root, scratch_root
-from localfleet.server import Server
+from localfleet.folders import local_root, scratch_root
+from localfleet.processes import process_table
+from localfleet.servers import databases
+from localfleet.servers.server import Server
 from syncs.workers.cluster import PROC
 from tests.syncs.faults.names import CRONS
 
@@ -97,20 +98,20 @@ class Process:
         return self.log.read_text(errors="replace")
 
     def all(self) -> list[int]:
-        return proc.descendants(self.pid)
+        return process_table.descendants(self.pid)
 
     def main(self) -> int:
         """The cluster's main process: this one, or the child of a supervisor."""
         started = re.findall(r"qcluster", _command(self.pid))
-        return self.pid if started else proc.children(self.pid)[-1]
+        return self.pid if started else process_table.children(self.pid)[-1]
 
     def sentinel(self) -> int:
-        return proc.children(self.main())[0]
+        return process_table.children(self.main())[0]
 
     def role(self, name: str) -> list[int]:
         """The living processes that reported in this role, in the order of their birth."""
         said = [int(pid) for pid in re.findall(ROLES[name], self.text())]
-        return [pid for pid in said if proc.program(pid)]
+        return [pid for pid in said if process_table.program(pid)]
 
     def ask_to_stop(self) -> None:
         self._popen.send_signal(signal.SIGTERM)

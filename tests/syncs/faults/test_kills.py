@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from localfleet import proc
+from localfleet.processes import process_table
 from syncs.workers.cluster import PROC
 from tests.syncs.faults.names import BUSY, DEADLY
 from tests.syncs.faults.stage import Process, Stage, until
@@ -33,7 +33,7 @@ def busy_worker(stage: Stage, _: Process) -> int:
     running = "SELECT pid FROM syncs_syncrun WHERE state = 'running' AND sync = 'busy'"
 
     def living() -> list[int]:
-        return [pid for (pid,) in stage.query(running) if proc.program(pid)]
+        return [pid for (pid,) in stage.query(running) if process_table.program(pid)]
 
     until(living, 90)
     return living()[0]

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from localfleet import proc
+from localfleet.processes import process_table
 from tests.syncs.faults.names import BUSY, DAILY
 from tests.syncs.faults.stage import Stage, until
 from tests.syncs.faults.test_kills import IN_TIME, busy_worker, complete, settle, works
@@ -93,7 +93,7 @@ def test_a_stop_closes_the_run_under_way_within_ten_seconds(stage: Stage) -> Non
     left = work.all()
     work.ask_to_stop()
     assert work.wait(10) == 0
-    assert not [pid for pid in left if proc.program(pid)]
+    assert not [pid for pid in left if process_table.program(pid)]
     (state, error) = stage.query("SELECT state, error FROM syncs_syncrun WHERE attempt = 1")[0]
     assert state == "failed"
     assert "the process was asked to end" in error
@@ -114,7 +114,7 @@ def test_a_stop_takes_ten_seconds_also_while_the_own_database_hangs(stage: Stage
     finally:
         for pid in hanging:
             os.kill(pid, signal.SIGCONT)
-    assert not [pid for pid in left if proc.program(pid)]
+    assert not [pid for pid in left if process_table.program(pid)]
 
 
 def test_a_killed_supervisor_leaves_no_process(stage: Stage) -> None:
@@ -122,4 +122,4 @@ def test_a_killed_supervisor_leaves_no_process(stage: Stage) -> None:
     left = work.all()
     assert len(left) > 4
     os.kill(work.pid, signal.SIGKILL)
-    until(lambda: not [pid for pid in left if proc.program(pid)], 10)
+    until(lambda: not [pid for pid in left if process_table.program(pid)], 10)

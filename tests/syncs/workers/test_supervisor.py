@@ -17,7 +17,7 @@ from django_q.signing import SignedPackage
 from pytest_django import Settings
 
 from common.clock import database_now
-from localfleet import proc
+from localfleet.processes import process_table
 from syncs import tasks
 from syncs.models import Heartbeat, Lease, RunState, SyncRun, Trigger, WorkerEvent
 from syncs.status.queries import worker_heartbeat
@@ -94,12 +94,12 @@ def test_the_name_of_a_foreign_process_does_not_matter(
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "stat").write_bytes(stat)
     monkeypatch.setattr(cluster, "PROC", tmp_path)
-    monkeypatch.setattr(proc, "PROC", tmp_path)
+    monkeypatch.setattr(process_table, "PROC", tmp_path)
     assert sorted(cluster._processes()) == [(7, 5, 1), (9, 5, 7)]
-    assert proc.children(7) == [9]
-    assert proc.program(9) == "a) b"
-    assert proc.program(7)
-    assert proc.program(8) is None
+    assert process_table.children(7) == [9]
+    assert process_table.program(9) == "a) b"
+    assert process_table.program(7)
+    assert process_table.program(8) is None
 
 
 def test_a_main_process_that_ended_is_a_problem(start: Callable[[list[str]], Cluster]) -> None:

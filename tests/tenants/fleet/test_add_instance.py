@@ -10,7 +10,7 @@ from django.core.management import call_command
 
 from common.encryption import CredentialError
 from common.errors import UsageError
-from localfleet import databases
+from localfleet.servers import databases
 from syncs.errors import ConnectionFailed, LoginRejected, WrongIdentity
 from tenants.fleet import connections
 from tenants.models import RdsInstance

@@ -10,7 +10,7 @@ from psycopg.pq import Conninfo
 from pytest_django import Settings
 
 from common.errors import RainboError
-from localfleet import databases
+from localfleet.servers import databases
 from syncs.errors import Conflict, ConnectionFailed, ContractBroken, LoginRejected, SourceTimeout
 from syncs.transfer import copy_stream
 from tenants.fleet import connections, contract

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from localfleet import databases
-from localfleet.server import Server
+from localfleet.servers import databases
+from localfleet.servers.server import Server
 from syncs.errors import WrongIdentity
 from syncs.models import RunState
 from tenants.fleet import connections, identity

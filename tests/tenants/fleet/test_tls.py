@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from localfleet.server import Server
+from localfleet.servers.server import Server
 from syncs.errors import LoginRejected, SourceError, TlsFailed
 from tenants.fleet import connections
 from tenants.health import checks

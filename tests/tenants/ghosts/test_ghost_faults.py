@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 
 import tenants.jobs  # noqa: F401 (registers the syncs)
 from common.errors import UsageError
-from localfleet.fleet import LocalFleet
+from localfleet.servers.fleet import LocalFleet
 from syncs.engine import runs
 from syncs.engine.options import Options
 from syncs.models import RunState, SyncRun, TargetState, Trigger

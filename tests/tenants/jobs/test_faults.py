@@ -11,7 +11,7 @@ import pytest
 from django.db import IntegrityError, connection
 from pytest_django import Settings
 
-from localfleet.fleet import LocalFleet
+from localfleet.servers.fleet import LocalFleet
 from syncs.models import Lease, RunState, SyncRun, TargetState
 from tenants.models import RdsInstance
 from tests.caches import counts, everything, part, query, run_sync, shown_emails

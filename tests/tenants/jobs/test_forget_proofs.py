@@ -11,7 +11,7 @@ from django.db import transaction
 from django.forms.models import model_to_dict
 from django.test import Client
 
-from localfleet import databases
+from localfleet.servers import databases
 from syncs.models import BucketDigest, Confirmation, TargetState, Trigger, WithheldRow
 from tenants.models import RdsInstance, Tenant
 from tests.caches import part, run_sync

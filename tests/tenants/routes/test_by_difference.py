@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from psycopg import sql
 from pytest_django import Settings
 
-from localfleet.fleet import LocalFleet
+from localfleet.servers.fleet import LocalFleet
 from syncs.models import BucketDigest, RunState, WithheldRow
 from syncs.transfer import copy_stream
 from syncs.transfer.copy_stream import Connection, Write

@@ -16,7 +16,7 @@ from django.test import Client
 from django.utils import timezone
 
 from activity.models import Activity
-from localfleet.management import words_of
+from localfleet.demo.manage_command import words_of
 from syncs.models import Confirmation
 from tenants.fleet.live_limit import live_slot
 from tenants.models import RdsInstance, RouteRemoval, Tenant, UserRoute

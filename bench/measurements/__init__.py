@@ -1,0 +1,1 @@
+"""What is measured: the routing sync, lookups, fleet reads, table size."""

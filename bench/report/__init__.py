@@ -1,0 +1,1 @@
+"""What was found: figures, the kept file, the page and the table."""

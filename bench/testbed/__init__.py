@@ -1,0 +1,1 @@
+"""The servers, data and processes that a benchmark runs on."""

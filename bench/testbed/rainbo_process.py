@@ -1,0 +1,132 @@
+"""Tasks inside RAINBO, in a process of its own: `python -m bench.testbed.rainbo_process WORD`.
+
+Each line on its input is a task in JSON, and is answered by a line in JSON. Time
+is measured after Python and Django have started and before RAINBO's database is reached.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import django
+
+django.setup()
+
+from django.contrib.auth.models import User  # noqa: E402
+from django.db import connection  # noqa: E402
+
+from syncs.engine import runs  # noqa: E402
+from syncs.engine.options import Options  # noqa: E402
+from syncs.models import RunLog, RunTarget, SyncRun, TargetState, Trigger  # noqa: E402
+from syncs.transfer import copy_stream, difference  # noqa: E402
+from syncs.transfer.digest import Hashing  # noqa: E402
+from tenants.fleet import connections, contract, identity, targets  # noqa: E402
+from tenants.models import RdsInstance, UserRoute  # noqa: E402
+from tenants.routes import directory, merge  # noqa: E402
+
+Task = Mapping[str, Any]
+
+
+def sync(task: Task) -> dict[str, Any]:
+    """Run a sync as its schedule does: nothing is left out as fresh, nothing read in full."""
+    started = time.monotonic()
+    record = runs.execute(runs.request(task["sync"], Options(), Trigger.SCHEDULE))
+    ended = time.monotonic()
+    return {
+        "started": started,
+        "ended": ended,
+        "seconds": ended - started,
+        "peak_mb": peak_mb(),
+        "state": str(record.state),
+        "errors": errors(record),
+        "in_full": RunLog.objects.filter(run=record, message__startswith="read in full").exists(),
+        **counts(record),
+    }
+
+
+def register(task: Task) -> dict[str, Any]:
+    """Make RAINBO know these instances, and no others, with these ports and passwords."""
+    for fields in task["instances"]:
+        row = RdsInstance(**{name: fields[name] for name in fields if name != "password"})
+        known = RdsInstance.objects.filter(pk=row.pk).first()
+        if known is not None and known.database == row.database:  # by whatever port
+            row.system_identifier, row.database_oid = known.system_identifier, known.database_oid
+        row.set_password(fields["password"])
+        row.save()
+    RdsInstance.objects.exclude(pk__in=[fields["id"] for fields in task["instances"]]).delete()
+    return {}
+
+
+def admins(task: Task) -> dict[str, Any]:
+    """So many people who may enter tenants."""
+    people = [
+        User(username=f"admin{n}", is_staff=True, is_superuser=True) for n in range(task["count"])
+    ]
+    User.objects.bulk_create(people, ignore_conflicts=True)
+    ids = User.objects.filter(is_staff=True).order_by("pk").values_list("pk", flat=True)
+    return {"ids": list(ids)}
+
+
+def forget(task: Task) -> dict[str, Any]:
+    """Forget what was proved of an instance, and with `rows` its routes too."""
+    identity.forget_proofs(task["id"])
+    if task["rows"]:
+        with connection.cursor() as cursor:
+            cursor.execute("TRUNCATE user_routes, user_route_removals")
+    return {}
+
+
+def digests(_: Task) -> dict[str, Any]:
+    """Let the master compute the digests of its rows, and do nothing with them."""
+    master = targets.master()
+    buckets = directory.buckets_for(UserRoute.objects.count())
+    cached = merge.cached_routes("", str(master.pk), Hashing.NATIVE, buckets)
+    with connections.connect(master, "bench") as source, connections.snapshot(source):
+        started = time.monotonic()
+        difference.ask_digests(source, contract.query(merge.NAME), cached)
+        copy_stream.take(source, lambda _: None)
+        return {"seconds": time.monotonic() - started}
+
+
+def peak_mb() -> float:
+    """The most memory that this process ever had; getrusage would count its parent's."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(found.group(1)) / 1024 if found else 0.0
+
+
+def counts(record: SyncRun) -> dict[str, int]:
+    """What the run read and did, over all its targets."""
+    parts = list(RunTarget.objects.filter(run=record))
+    names = ("read", "added", "changed", "removed", "withheld")
+    found = {name: sum(getattr(part, name) or 0 for part in parts) for name in names}
+    return found | {"done": sum(part.state == TargetState.SUCCEEDED for part in parts)}
+
+
+def errors(record: SyncRun) -> list[str]:
+    found = (
+        RunTarget.objects.filter(run=record)
+        .exclude(error="", note="")
+        .values_list("error", "note")[:5]
+    )
+    return [record.error] * bool(record.error) + [error or note for error, note in found]
+
+
+TASKS: dict[str, Callable[[Task], dict[str, Any]]] = {
+    "sync": sync,
+    "register": register,
+    "admins": admins,
+    "forget": forget,
+    "digests": digests,
+}
+
+
+if __name__ == "__main__":
+    for line in sys.stdin:
+        print(json.dumps(TASKS[sys.argv[1]](json.loads(line))), flush=True)

@@ -1,0 +1,1 @@
+"""What the demo's databases hold: schema and believable rows."""

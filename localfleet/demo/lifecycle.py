@@ -1,0 +1,95 @@
+"""RAINBO with a fleet of its own on this machine, from nothing to a page in the browser."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from localfleet import network
+from localfleet.data import instances, large_seed, seed
+from localfleet.demo import lock, manage_command, terminal
+from localfleet.demo.setup import Setup
+from localfleet.demo.state import BIG, OWN_DATABASE, State
+from localfleet.demo.watchdog import Watch
+from localfleet.errors import FleetError
+from localfleet.processes import stop_signals
+from localfleet.processes.service import Service
+from localfleet.servers.fleet import LocalFleet
+from localfleet.servers.server import HOST, Server, free_port
+
+INSTANCES = {1: "rds1", 2: "rds2", 3: "rds3"}
+READY_SECONDS = 60
+GUNICORN = ["--workers=2", "--threads=4", "--graceful-timeout=5", "--no-control-socket"]
+
+
+class Demo:
+    """Everything it keeps lies in `root`, which the servers' account must be able to enter."""
+
+    def __init__(self, root: Path, port: int, seed: str = "") -> None:
+        self.root = root
+        self.port = port
+        self.state = State.load(root)
+        self.state.seed = seed
+        self.fleet = LocalFleet(root, [OWN_DATABASE, *INSTANCES.values()])
+        gunicorn = [sys.executable, "-m", "gunicorn", *GUNICORN, f"--bind={HOST}:{port}"]
+        self.web = Service(root, "web", [*gunicorn, "rainbo.wsgi"])
+        self.worker = Service(root, "worker", [*manage_command.MANAGE, "schedule_work"])
+
+    @property
+    def instances(self) -> dict[int, Server]:
+        return {number: self.fleet[name] for number, name in INSTANCES.items()}
+
+    def run(self) -> None:
+        """Start all; ends only by an exception: a failure, or the wish to stop."""
+        self._check_room()
+        password = secrets.token_urlsafe(9)
+        with ExitStack() as stack:
+            stack.callback(self._stop)
+            with terminal.step("Starting four PostgreSQL servers"):
+                self._start_servers()
+            Setup(self.root, self.state, self.instances).run(password)
+            if self.state.seed == BIG:
+                large_seed.add(self.fleet[OWN_DATABASE], self.state, first=len(INSTANCES) + 1)
+            with terminal.step("Starting the web server and the workers"):
+                self._start_services()
+            address = f"http://{HOST}:{self.port}"
+            lock.announce(self.root, address)
+            email = seed.shared_email(self.instances)
+            terminal.ready(address, password, email, self.root, self.state.manage)
+            Watch(self.port, [self.web, self.worker], list(self.fleet)).forever()
+
+    def _check_room(self) -> None:
+        for service in (self.web, self.worker):
+            service.wait_for_former()
+        if not network.is_free(self.port):
+            raise FleetError(
+                f"Port {self.port} is taken by another program: choose another one, such as "
+                f"`make demo PORT={free_port()}`."
+            )
+
+    def _start_servers(self) -> None:
+        self.fleet.start()
+        own = self.fleet[OWN_DATABASE]
+        self.state.point_to(own)
+        self.state.save()
+        instances.prepare_own(own, self.state.settings["RAINBO_DB_PASSWORD"])
+        for number, server in self.instances.items():
+            password = self.state.role_password(server.name)
+            instances.prepare(server, password, master=number == seed.MASTER)
+
+    def _start_services(self) -> None:
+        env = self.state.environment()
+        self.web.start(env)
+        self.worker.start(env)
+        network.wait_ready(self.port, READY_SECONDS, lambda: self.web.running, self.web.log)
+
+    def _stop(self) -> None:
+        stop_signals.ignore()
+        lock.withdraw(self.root)
+        with terminal.step("Stopping"), ExitStack() as stack:
+            stack.callback(self.fleet.stop)
+            for service in (self.web, self.worker):
+                service.ask_to_stop()
+                stack.callback(service.stop)

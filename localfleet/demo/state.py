@@ -1,0 +1,89 @@
+"""What the demo remembers from one start to the next, in one file that only its owner can read."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Self
+
+from localfleet.servers.data_folder import write_private
+from localfleet.servers.server import Server
+
+OWN_DATABASE = "rainbo"
+BIG = "big"  # the seed of a fleet of two hundred
+MANAGE = 'make manage{seed} CMD="{{}}"'
+FOREIGN = ("RAINBO_", "DJANGO_", "PG", "Q_CLUSTER_NAME")
+
+
+@dataclass
+class State:
+    path: Path
+    settings: dict[str, str] = field(default_factory=dict, repr=False)
+    role_passwords: dict[str, str] = field(default_factory=dict, repr=False)
+    ports: dict[str, int] = field(default_factory=dict)
+    done: list[str] = field(default_factory=list)
+    seed: str = ""
+
+    @classmethod
+    def load(cls, root: Path) -> Self:
+        """What the last start wrote; something new when there was none."""
+        state = cls(root / "state.json")
+        if state.path.exists():
+            return cls(path=state.path, **json.loads(state.path.read_text(encoding="utf-8")))
+        state.settings = _fresh_settings()
+        return state
+
+    def save(self) -> None:
+        unfinished = self.path.with_suffix(".new")
+        kept = asdict(self)
+        del kept["path"]
+        write_private(unfinished, json.dumps(kept, indent=1))
+        unfinished.replace(self.path)
+
+    def point_to(self, server: Server) -> None:
+        """Let RAINBO find its own database on this server."""
+        self.settings |= {"RAINBO_DB_HOST": server.host, "RAINBO_DB_PORT": str(server.port)}
+
+    def role_password(self, name: str) -> str:
+        """The password of RAINBO's role on this instance."""
+        if name not in self.role_passwords:
+            self.role_passwords[name] = secrets.token_urlsafe(24)
+            self.save()
+        return self.role_passwords[name]
+
+    def is_done(self, step: str) -> bool:
+        return step in self.done
+
+    def mark_done(self, step: str) -> None:
+        self.done.append(step)
+        self.save()
+
+    def environment(self, outside: Mapping[str, str] = os.environ) -> dict[str, str]:
+        """RAINBO's settings, and of the outside what doesn't concern RAINBO or PostgreSQL."""
+        kept = {name: value for name, value in outside.items() if not name.startswith(FOREIGN)}
+        return kept | self.settings | {"RAINBO_MANAGE_COMMAND": self.manage}
+
+    @property
+    def manage(self) -> str:
+        """How a person gives this demo a management command."""
+        return MANAGE.format(seed=f" SEED={self.seed}" if self.seed else "")
+
+
+def _fresh_settings() -> dict[str, str]:
+    return {
+        "RAINBO_SECRET_KEY": secrets.token_urlsafe(48),
+        "RAINBO_CREDENTIAL_KEYS": urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        "RAINBO_DEBUG": "off",
+        "RAINBO_HTTPS": "off",
+        "RAINBO_LOG_FORMAT": "text",
+        "RAINBO_WORKERS": "2",
+        "RAINBO_DB_NAME": OWN_DATABASE,
+        "RAINBO_DB_USER": OWN_DATABASE,
+        "RAINBO_DB_PASSWORD": secrets.token_urlsafe(24),
+        "RAINBO_DB_SSLMODE": "disable",
+    }

@@ -1,0 +1,53 @@
+"""What the demo shows on the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+WIDTH = 52
+
+
+@contextmanager
+def step(text: str) -> Iterator[None]:
+    """Say what is being done, and how many seconds it took."""
+    _say(f"{text:.<{WIDTH}}")
+    begin = time.monotonic()
+    try:
+        yield
+    except BaseException:
+        _say("\n")
+        raise
+    _say(f" {time.monotonic() - begin:4.1f} s\n")
+
+
+def note(text: str) -> None:
+    _say(f"{text}\n")
+
+
+def _say(text: str) -> None:
+    # Nobody may be there any more, as when the terminal was closed.
+    with contextlib.suppress(OSError):
+        print(text, end="", flush=True)
+
+
+def ready(url: str, password: str, email: str, root: Path, manage: str) -> None:
+    """manage: how a person gives a management command, with {} where it goes."""
+    note(f"""
+RAINBO serves at  {url}/admin/
+Sign in as        admin
+with password     {password}
+('support', 'billing' and 'reader' have the same password and see what such people see.
+The password is new at every start.)
+
+Try in another terminal:
+  {manage.format(f"find_user {email}")}
+  {manage.format("rainbo_status")}
+  {manage.format("sync_user_routing --dry-run")}
+
+Logs: {root}/*.log
+Ctrl-C stops everything; the next `make demo` goes on where this one was.
+""")

@@ -1,0 +1,1 @@
+"""PostgreSQL servers on this machine: binaries, data folders, databases."""

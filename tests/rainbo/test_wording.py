@@ -6,7 +6,9 @@ its reason.
 
 from __future__ import annotations
 
+import io
 import re
+import tokenize
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -62,6 +64,11 @@ WORDS = (
 FORBIDDEN = re.compile(
     "|".join(rf"(?<!\w)(?:{word})(?!\w)" for word in WORDS).replace(" ", r"[\s#]+"), re.IGNORECASE
 )
+# Names in code that are short and clear, though a text says it otherwise.
+NAMES = r"told|sealed|silent|verdict"
+# Replaced on pages and in docs alone: comments and docstrings of code may say them.
+OF_PAGES = re.compile(r"\b(?:verdicts?|second factors?|seal(?:s|ed|ing)?)\b", re.IGNORECASE)
+MARKUP = r"\{\{[^}]*\}\}|\{%[^%]*%\}|\b(?:class|id|data-[\w-]+|aria-labelledby)=\"[^\"]*\""
 
 
 class Allowed(NamedTuple):
@@ -75,12 +82,14 @@ class Allowed(NamedTuple):
 
 ALLOWED = (
     Allowed("*", "silent", r"silent unless", "what a command prints, not a worker"),
-    Allowed("*", "strip", r"\.strip\b|--no-strip-extras", "str.strip and an option of uv"),
+    Allowed("*", "strip", r"\.strip\b|\bstrip=|--no-strip-extras", "str.strip and options"),
     Allowed("*", "rings?", r"key rings?", "a set of keys"),
     Allowed("*", "tends?", r"tends? to", "what usually happens"),
     Allowed("*", "no more", r"no more than", "an amount, not a time"),
     Allowed("*", "doubles", r"waits? doubles", "a time that grows, not a duplicate"),
     Allowed("*", "verdict", r"dashboard[/.]verdict|`verdict`", "a module; the console says status"),
+    Allowed("templates/*", "verdict", MARKUP, "a name of that module's, which no page shows"),
+    Allowed("*.py", NAMES, r"\{[^{}\n]*\}", "a name in an f-string"),
     Allowed(GLOSSARY, ".*", r"(?s:^## Words we replace.*)", "the table that replaces them"),
     Allowed("CHANGELOG.md", r"RAINBO_\w+", r"`RAINBO_\w+` to", "names that were replaced"),
     Allowed(THIS, ".*", r"^.*$", "the words themselves"),
@@ -89,6 +98,8 @@ ALLOWED = (
 
 def hits(name: str, text: str) -> Iterator[str]:
     """Yield the uses of replaced words that aren't allowed; name: path of the file."""
+    if name.endswith(".py"):
+        text = without_names(text)
     for match in FORBIDDEN.finditer(text):
         if not any(is_allowed(allowed, name, text, match) for allowed in ALLOWED):
             number = text.count("\n", 0, match.start()) + 1
@@ -104,6 +115,26 @@ def is_allowed(allowed: Allowed, name: str, text: str, hit: re.Match[str]) -> bo
             for context in re.finditer(allowed.context, text, re.IGNORECASE | re.MULTILINE)
         )
     )
+
+
+def without_names(source: str) -> str:
+    """Blank what code may say: names of NAMES, and in comments and docstrings words OF_PAGES."""
+    starts = [0]
+    for line in source.splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+    begins_statement = True
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        shown = token.string
+        if token.type == tokenize.NAME and re.fullmatch(NAMES, shown, re.IGNORECASE):
+            shown = "_" * len(shown)
+        elif token.type == tokenize.COMMENT or (token.type == tokenize.STRING and begins_statement):
+            shown = OF_PAGES.sub(lambda hit: re.sub(r"\S", "_", hit.group()), shown)
+        if shown != token.string:
+            at = starts[token.start[0] - 1] + token.start[1]
+            source = source[:at] + shown + source[at + len(shown) :]
+        if token.type not in {tokenize.COMMENT, tokenize.NL}:
+            begins_statement = token.type in {tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
+    return source
 
 
 def files(pattern: str) -> list[Path]:
@@ -149,6 +180,21 @@ def test_a_word_that_only_looks_like_one_is_not(sample: str) -> None:
 def test_the_context_of_one_word_allows_no_other() -> None:
     assert list(hits("docs/page.md", "told to strip it")) != []
     assert list(hits("docs/page.md", "It tells what tends to last")) == ["docs/page.md:1: tells"]
+
+
+def test_code_may_name_what_a_page_may_not_say() -> None:
+    code = '''"""Seals are judged by a verdict."""
+def judge(told: str) -> str:
+    # The second factor is sealed.
+    return f"{told} a verdict"
+'''
+    assert list(hits("rainbo/page.py", code)) == ["rainbo/page.py:4: verdict"]
+    assert list(hits("rainbo/page.py", "told = 1  # is told\n")) == ["rainbo/page.py:1: told"]
+
+
+def test_a_template_may_name_what_it_may_not_say() -> None:
+    page = '<p class="verdict">{{ verdict.word }}: {% if verdict %}the verdict{% endif %}</p>'
+    assert len(list(hits("templates/page.html", page))) == 1
 
 
 def test_the_glossary_replaces_the_same_words() -> None:

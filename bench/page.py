@@ -26,7 +26,7 @@ share its processor.
 - **PostgreSQL alone** is one part of a sync with nothing around it: no sync that has this part can
   take less. [What limits a sync](what-limits-a-sync.md) goes on from there.
 - **One statement after the other** is how the program that RAINBO replaces reads a fleet: for each
-  tenant two counts and an upsert, for each ghost user a select and a write, each planned anew.
+  tenant two counts and an upsert, for each ghost user a select and a write, each planned again.
 - **Other tools** do the same job where they can: the same rows into a table with three indexes.
   What one leaves undone is said with it. Who knows one of them well may get more out of it.
 - **From the source** are the bytes that the source sent, counted by a proxy in a run of its own.

@@ -89,6 +89,7 @@ ALLOWED = (
     Allowed("*", "doubles", r"waits? doubles", "a time that grows, not a duplicate"),
     Allowed("*", "verdict", r"dashboard[/.]verdict|`verdict`", "a module; the console says status"),
     Allowed("templates/*", "verdict", MARKUP, "a name of that module's, which no page shows"),
+    Allowed("*.py", "silent", r"[\"']silent[\"'](?:\]|:)", "a field of the status document"),
     Allowed("*.py", NAMES, r"\{[^{}\n]*\}", "a name in an f-string"),
     Allowed(GLOSSARY, ".*", r"(?s:^## Words we replace.*)", "the table that replaces them"),
     Allowed("CHANGELOG.md", r"RAINBO_\w+", r"`RAINBO_\w+` to", "names that were replaced"),

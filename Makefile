@@ -1,4 +1,4 @@
-# RAINBO: one word per action. `make` alone lists them.
+# RAINBO: one target per action. `make` alone lists them.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -19,13 +19,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_CACHE_DIR := $(CACHE)/pip
 export UV_CACHE_DIR := $(CACHE)/uv
 export PYTHONUNBUFFERED := 1
-# As it is, not as make and the shell would read its quotes and dollar signs.
+# Unchanged: make and the shell would interpret its quotes and dollar signs.
 export DEMO_COMMAND := $(value CMD)
-# Or make would work out its $(shell …) to hand it on.
+# Otherwise make would expand its $(shell …) to export it.
 unexport CMD
 export PYTEST_DEBUG_TEMPROOT := $(CACHE)
 
-# Production-like values for the checks: no secret of anyone, and a database port where nobody is.
+# Production-like values for the checks: no real secret, and a database port where nothing listens.
 LINT_ENV := env RAINBO_SECRET_KEY=$(shell printf 'lint-%.0s0123456789' 1 2 3 4 5) \
 	RAINBO_CREDENTIAL_KEYS=bGludC1saW50LWxpbnQtbGludC1saW50LWxpbnQtMDA= \
 	RAINBO_ALLOWED_HOSTS=rainbo.example RAINBO_HTTPS=on RAINBO_DEBUG=off \
@@ -33,28 +33,28 @@ LINT_ENV := env RAINBO_SECRET_KEY=$(shell printf 'lint-%.0s0123456789' 1 2 3 4 5
 
 .PHONY: help venv demo test soak bench bench-bloat screenshots lint format lock manage clean
 
-help:  ## List these words
+help:  ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' \
 		| while IFS=$$'\t' read -r word text; do printf '  make %-12s %s\n' "$$word" "$$text"; done
 
-demo: venv  ## A real PostgreSQL fleet with RAINBO on this machine (PORT=8000, SEED=big)
+demo: venv  ## Run a real PostgreSQL fleet with RAINBO on this machine (PORT=8000, SEED=big)
 	@exec $(PY) -m localfleet demo --port $(PORT) --seed=$(SEED)
 
 test: venv  ## Run the tests on real PostgreSQL servers (ARGS="-k name")
 	@mkdir -p $(CACHE); exec $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
-soak: venv  ## What takes long: workers killed again and again, pages at full size (ARGS="-k name")
+soak: venv  ## Run the long tests: workers killed repeatedly, pages at full size (ARGS="-k name")
 	@mkdir -p $(CACHE); exec $(PY) -m pytest -m soak -s $(ARGS)
 
 # Ten million routes are compared with one million; other tools and the fleet are measured once.
-bench: venv  ## Measure the syncs and compare them with a plain copy and other tools, or with BASE=commit (ROWS=1000000)
+bench: venv  ## Compare the syncs with a plain copy and other tools, or with BASE=commit (ROWS=1000000)
 	@exec $(PY) -m bench $(if $(BASE),compare '$(BASE)',run) --rows $(ROWS) \
 		$(if $(filter 1000000,$(ROWS)),$(if $(BASE),,--peers) --fleet) $(ARGS)
 
 bench-bloat: venv  ## Measure how the table of routes grows over 1,000 syncs
 	@exec $(PY) -m bench bloat $(ARGS)
 
-screenshots: venv  ## Take the pictures of docs/img/ anew
+screenshots: venv  ## Retake the screenshots in docs/img/
 	@mkdir -p $(CACHE); exec $(PY) -m pytest -m screenshots tests/console
 
 lint: venv  ## Check style, types, migrations and the production settings
@@ -87,8 +87,8 @@ clean:  ## Remove the virtualenv, the caches and the demo's data
 	@rm -rf -- .venv .local .cache .coverage htmlcov staticfiles
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Made anew whenever requirements-dev.txt or the interpreter changes; the copied file is the sign
-# that an install came to its end.
+# Rebuilt whenever requirements-dev.txt or the interpreter changes; the copied file marks a
+# complete installation.
 venv:
 	@ready() { cmp -s requirements-dev.txt .venv/requirements-dev.txt && $(PY) -c '' 2>/dev/null; }; \
 	refuse() { echo "$$@" >&2; exit 1; }; \

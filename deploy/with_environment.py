@@ -1,8 +1,8 @@
-"""Runs a command with the variables of a file, read as systemd reads an EnvironmentFile.
+"""Run a command with the variables of a file, read as systemd reads an EnvironmentFile.
 
-A shell reads another value where quotes, $, ; or spaces stand. Needs nothing but Python.
+A shell reads values with quotes, $, ; or spaces differently. Requires only Python.
 
-    python3 with_environment.py /etc/rainbo/environment command and its words
+    python3 with_environment.py /etc/rainbo/environment command and its arguments
 """  # noqa: INP001 (a program, no module)
 
 from __future__ import annotations

@@ -17,7 +17,10 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OWN_APPS = {"rainbo", "syncs", "tenants"}
 NAME = re.compile(r"^[\w.-]+")
-PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
+PAGES = [
+    path.relative_to(ROOT).as_posix()
+    for path in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+]
 
 
 def read(name: str) -> str:
@@ -165,6 +168,17 @@ def test_links_between_pages_lead_somewhere(page: str) -> None:
         if anchor:
             headings = re.findall(r"^#+ (.*)$", found.read_text(encoding="utf-8"), re.MULTILINE)
             assert anchor in map(slug, headings), f"{page} links to {target}#{anchor}"
+
+
+@pytest.mark.parametrize("room", ["common", "syncs", "tenants", "activity", "rainbo/auth"])
+def test_the_architecture_page_names_every_module(room: str) -> None:
+    page = read("docs/architecture.md")
+    skipped = {"migrations", "commands"}
+    modules = [p for p in (ROOT / room).rglob("*.py") if not skipped & set(p.parts)]
+    names = {p.parent.name if p.stem == "__init__" else p.stem for p in modules}
+    plain = {"apps", "tasks"}  # Django's own, and those that stand alone in a row
+    missing = {n for n in names - plain if not re.search(rf"[`/\[ ]{n}(?:/|\.py|`)", page)}
+    assert not missing
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)

@@ -182,7 +182,7 @@ def _end_of_value(text: str, found: re.Match[str]) -> int:
     value = _BARE
     if before.upper().endswith(("?", "&", "%3F", "%26")):
         value = _IN_QUERY
-    elif found["sep"] == ":" and re.search("authorization|cookie", name, re.IGNORECASE):
+    elif found["sep"] == ":" and re.search("authorization|cookie|^x-", name, re.IGNORECASE):
         quote = before[-1:] if before[-1:] in ("'", '"') else ""
         value = _LINE[quote]
     matched = value.match(text, start)

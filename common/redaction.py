@@ -83,6 +83,7 @@ _QUOTED = re.compile(
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
 _NUMBER = re.compile(r"\d[\d.,]*+(?![\w@/+=%-])")
+_MASKED = re.compile(r"""\*{3}(?=[\s'",;&#)\]}]|\Z)""")
 _IN_QUERY = re.compile(r"""[^\s&#'"<>]*+""")
 _BARE = re.compile(
     r"""(?:(?:basic|bearer|digest|token)[^\S\r\n]++)?(?:[^\s'"]|['"](?=[^\s'",;)\]}]))*+""",
@@ -171,8 +172,8 @@ def _is_pair(text: str, found: re.Match[str]) -> bool:
 def _end_of_value(text: str, found: re.Match[str]) -> int:
     start, name = found.end(), found["name"] or ""
     before = text[max(0, found.start() - 3) : found.start()]
-    number = _NUMBER.match(text, start)
-    if number and not is_secret(name, 0):
+    is_count = name and not is_secret(name, 0) and _NUMBER.match(text, start)
+    if is_count or _MASKED.match(text, start):
         return start
     if quoted := _QUOTED.match(text, start):
         return quoted.end()
@@ -181,7 +182,7 @@ def _end_of_value(text: str, found: re.Match[str]) -> int:
     value = _BARE
     if before.upper().endswith(("?", "&", "%3F", "%26")):
         value = _IN_QUERY
-    elif found["sep"] == ":" and re.search("authorization|cookie", name, re.IGNORECASE):
+    elif found["sep"] == ":" and re.search("authorization|cookie|^x-", name, re.IGNORECASE):
         quote = before[-1:] if before[-1:] in ("'", '"') else ""
         value = _LINE[quote]
     matched = value.match(text, start)

@@ -96,7 +96,7 @@ def by_admin(
     wanted: Collection[int], instances: Iterable[RdsInstance]
 ) -> dict[int, CoverageCounts]:
     """Count the states for every wanted or known admin, in one query."""
-    active = sum(instance.is_active for instance in instances)
+    active_instances = sum(instance.is_active for instance in instances)
     groups: Any = _grouped(GhostUser.objects.all(), "admin_id", "instance__is_active", "confirmed")
     found: dict[int, CoverageCounts] = {pk: CoverageCounts() for pk in wanted}
     known: Counter[int] = Counter()
@@ -108,7 +108,7 @@ def by_admin(
         if not active and pk not in wanted and row["confirmed"] not in policy.GONE:
             found[pk].left_behind += row["count"]
     for pk in wanted:
-        if left := active - known[pk]:
+        if left := active_instances - known[pk]:
             found[pk].add(Coverage.WANTED, left, None)
     return found
 

@@ -65,8 +65,8 @@ def test_orphans_are_found_and_killed(start: Callable[[list[str]], Cluster]) -> 
 def test_what_does_not_stop_is_killed_in_time(
     start: Callable[[list[str]], Cluster], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "ASKED", 0.1)
-    monkeypatch.setattr(cluster, "TOLD", 0.3)
+    monkeypatch.setattr(cluster, "MAIN_ASKED", 0.1)
+    monkeypatch.setattr(cluster, "WORKERS_ASKED", 0.3)
     stubborn = start(STUBBORN)
     until(lambda: len(stubborn.pids()) > 1)
     began = time.monotonic()
@@ -223,7 +223,7 @@ def test_a_cluster_that_ends_is_started_anew_and_told(
 ) -> None:
     monkeypatch.setattr(supervisor, "CHECK_INTERVAL", 0.05)
     work = Supervisor(["true"])
-    monkeypatch.setattr(work, "_rest", lambda _: setattr(work, "stopping", True))
+    monkeypatch.setattr(work, "_wait", lambda _: setattr(work, "stopping", True))
     work.run()
     event = WorkerEvent.objects.get()
     assert event.host == HOST

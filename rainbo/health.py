@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 Handler = Callable[[HttpRequest], HttpResponseBase]
 DEADLINE = 3.0
 NO_DATABASE = "RAINBO's own database cannot be used"
-FROZEN = "RAINBO's own database does not answer"
+FROZEN = "The RAINBO database is unavailable"
 
 
 def answer_probes(get_response: Handler) -> Handler:

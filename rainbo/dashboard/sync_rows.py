@@ -190,7 +190,7 @@ def _bar(bar: RunBar) -> ShownBar:
 def _scale(strip: RunHistory) -> str:
     if not strip.full:
         return ""
-    return f"full height: {seconds_in_words(strip.full)}{' or more' if strip.is_cut else ''}"
+    return f"scale: {seconds_in_words(strip.full)}{' or more' if strip.is_cut else ''}"
 
 
 def _way(sync: SyncStatus, kept: SyncSchedule) -> Way:

@@ -35,7 +35,7 @@ class StateFilter(PlainFilter):
 
 
 class TriggerFilter(PlainFilter):
-    title = "asked by"
+    title = "requested by"
     all_option = ("", "anything")
     parameter_name = "trigger"
 

@@ -86,16 +86,16 @@ def asked_by(record: SyncRun) -> str:
 def facts(record: SyncRun, now: datetime) -> list[tuple[str, str | SafeString]]:
     """Who asked for what, when and where it went on, and the runs around it."""
     return [
-        ("asked by", _who(record)),
+        ("requested by", _who(record)),
         ("options", options_in_words(record)),
-        ("to repeat it", _repeat(record)),
+        ("command to repeat", _repeat(record)),
         ("planned for", markup.moment(record.slot, now, missing="no planned time")),
         ("requested", markup.moment(record.created_at, now)),
         *([("not before", markup.moment(record.not_before, now))] if record.not_before else []),
         ("started", markup.moment(record.started_at, now, missing="not started")),
         ("ended", markup.moment(record.finished_at, now, missing="not ended")),
-        ("took", _took(record)),
-        ("ran on", _place(record)),
+        ("duration", _took(record)),
+        ("host", _place(record)),
         ("attempt", str(record.attempt)),
         *_cancelling(record, now),
         *_discarding(record, now),

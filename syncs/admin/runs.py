@@ -79,7 +79,7 @@ class RunAdmin(ReadOnlyAdmin):
     def state_badge(self, record: SyncRun) -> SafeString:
         return badges.run_badge(record.state, discarded=record.discarded_at is not None)
 
-    @admin.display(description="asked by")
+    @admin.display(description="requested by")
     def requested_by(self, record: SyncRun) -> str:
         return run_page.asked_by(record)
 

@@ -43,11 +43,11 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
     enabled = forms.BooleanField(
         required=False,
         initial=True,
-        help_text="Without the mark no run is planned, until it is set again.",
+        help_text="Clear this to stop scheduled runs.",
         widget=UnfoldBooleanWidget,
     )
     kind = forms.ChoiceField(
-        label="Rhythm",
+        label="Frequency",
         choices=[(kind.value, kind.label) for kind in PresetKind],
         widget=UnfoldAdminSelectWidget,
     )
@@ -83,12 +83,12 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
     )
     instances = forms.MultipleChoiceField(
         required=False,
-        help_text="Only these; all that the sync takes when none is chosen.",
+        help_text="Leave empty to include all instances.",
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
     )
     force = forms.BooleanField(
         required=False,
-        help_text="Leave out no instance, however fresh it is.",
+        help_text="Sync every instance, even if its data is fresh.",
         widget=UnfoldBooleanWidget,
     )
     grace_seconds = forms.IntegerField(

@@ -60,8 +60,8 @@ class ScheduleAdmin(StrictUrls, Recorded, ModelAdmin):
         state = ("state_badge", "next_time", "last_run", "last_change")
         return (
             (None, {"fields": ("sync", "enabled", *(state if obj else ()))}),
-            ("Rhythm", {"fields": rhythm_fields}),
-            ("What a run takes", {"fields": ("instances", "force")}),
+            ("Frequency", {"fields": rhythm_fields}),
+            ("Scope", {"fields": ("instances", "force")}),
             ("Freshness and notes", {"fields": ("grace_seconds", "note")}),
         )
 

@@ -65,8 +65,8 @@ def test_a_healthy_fleet_is_told_in_one_sentence(admin_client: Client) -> None:
     well()
     shown = text_of(admin_client.get(PAGE))
     assert "all is well All is on time: instance health 30 s, tenant summaries 30 s" in shown
-    assert "working last sign of life" in shown
-    assert "other trouble" not in shown
+    assert "working last heartbeat" in shown
+    assert "other problem" not in shown
 
 
 def test_a_sync_tells_its_last_run_its_duration_and_its_next_time(admin_client: Client) -> None:
@@ -88,7 +88,7 @@ def test_the_strip_tells_every_run_and_leads_to_it(admin_client: Client) -> None
     assert [tone for tone, _, _ in bars[-3:]] == ["good", "warning", "bad"]
     assert bars[-1][1] == f"/admin/syncs/syncrun/{runs[-1].pk}/change/"
     assert bars[-1][2].startswith(f"run {runs[-1].pk} failed in 5.0 s, 2")
-    assert "30 runs: 28 succeeded, 1 partial, 1 failed full height: 20.0 s" in text_of(
+    assert "30 runs: 28 succeeded, 1 partial, 1 failed scale: 20.0 s" in text_of(
         admin_client.get(PAGE)
     )
 
@@ -209,7 +209,7 @@ def test_who_may_see_runs_sees_no_instance_and_no_button(client: Client) -> None
     well()
     shown = seen_by(client, "view_syncrun")
     assert "E-mail routes on time" in shown
-    assert "working last sign of life" in shown
+    assert "working last heartbeat" in shown
     assert "instance 1 (rds1)" not in shown
     assert "Run now" not in shown
 
@@ -219,7 +219,7 @@ def test_who_may_see_instances_sees_no_run(client: Client) -> None:
     shown = seen_by(client, "view_rdsinstance")
     assert "All 3 instances answer. Instances instance 1 (rds1) healthy master" in shown
     assert "E-mail routes" not in shown
-    assert "last sign of life" not in shown
+    assert "last heartbeat" not in shown
 
 
 def test_who_may_run_syncs_finds_the_buttons(client: Client) -> None:
@@ -289,7 +289,7 @@ def test_a_silent_worker_is_the_verdict(admin_client: Client) -> None:
     WorkerEvent.objects.create(host="host x", message="the cluster fell silent: started again")
     shown = text_of(admin_client.get(PAGE))
     assert f"wrong The worker has been silent since {at:%Y-%m-%d %H:%M} UTC" in shown
-    assert "in trouble last sign of life: 2 d ago No worker has reported since" in shown
+    assert "in trouble last heartbeat: 2 d ago No worker has reported since" in shown
     assert "host x: the cluster fell silent: started again" in shown
 
 

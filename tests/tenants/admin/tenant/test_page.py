@@ -237,7 +237,7 @@ def test_who_may_only_look_finds_nothing_to_press(client: Client, tenant: Tenant
     route(1)
     answer = client.get(page(tenant))
     assert f'action="{page(tenant)[:-7]}' not in answer.content.decode()
-    for hidden in ("user001", "Its users", "Entering as support", "What people did here"):
+    for hidden in ("user001", "Users", "Entering as support", "What people did here"):
         assert hidden not in text_of(answer)
 
 

@@ -51,7 +51,7 @@ class ActivityAdmin(ReadOnlyAdmin):
     sortable_by = ()
     search_fields = ("actor", "subject")
     search_help_text = "The beginning of who or on what"
-    empty_words = "Nobody has done anything yet. What people do here is recorded by itself."
+    empty_words = "No activity yet. What users do in the console is recorded here."
     change_form_outer_after_template = "activity/entry.html"
     fieldsets = ((None, {"fields": ("when", "who", "did", "on", "origin")}),)
     readonly_fields = ("when", "who", "did", "on", "origin")

@@ -47,7 +47,9 @@ def _lines(
     for row in islice(more, limit):
         yield writer.writerow([guarded(cell) for cell in row])
     if next(more, None) is not None:
-        yield writer.writerow([f"Only the first {limit:,} rows are here: narrow the filter."])
+        yield writer.writerow(
+            [f"Only the first {limit:,} rows are included: filter the list further."]
+        )
 
 
 class _Echo:

@@ -47,7 +47,7 @@ def account(_: HttpRequest) -> list[dict[str, str]]:
     """What a person does about themselves."""
     return [
         {"title": "Change password", "link": reverse("admin:password_change")},
-        {"title": "Second factor", "link": reverse("second_factor")},
+        {"title": "Two-factor authentication", "link": reverse("second_factor")},
     ]
 
 

@@ -117,7 +117,7 @@ class UserAdmin(StrictUrls, Ticked, Recorded, DjangoUserAdmin[User], ModelAdmin)
     def may_impersonate(self, user: Any) -> bool:
         return bool(user.impersonates)
 
-    @admin.display(description="second factor", boolean=True)
+    @admin.display(description="two-factor authentication", boolean=True)
     def second_factor(self, user: Any) -> bool:
         return bool(user.has_second_factor)
 

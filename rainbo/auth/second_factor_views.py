@@ -28,8 +28,8 @@ from rainbo.models import Authenticator, Factor, RecoveryCodes
 logger = logging.getLogger(__name__)
 OWN = "second_factor"
 BROKEN = (
-    "Your second factor can't be checked: the key that sealed it is missing. Use a recovery code, "
-    "or ask who looks after RAINBO."
+    "Your authenticator's secret can't be decrypted: its key is missing. Use a recovery code, or "
+    "ask your RAINBO administrator."
 )
 
 
@@ -58,7 +58,9 @@ def code_view(request: HttpRequest) -> HttpResponse:
         after = {"by": second_factor.WORDS[type(proved)], **left}
         record(request, "person.second_factor_passed", user, after=after)
         return HttpResponseRedirect(_next(request))
-    return _page(request, "code", "Second factor", form=form, next=request.GET.get("next", ""))
+    return _page(
+        request, "code", "Two-factor authentication", form=form, next=request.GET.get("next", "")
+    )
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -72,9 +74,9 @@ def enrol_view(request: HttpRequest) -> HttpResponse:
     form = CodeForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         if brought is None:
-            form.add_error("code", "That took too long: take up the new secret below.")
+            form.add_error("code", "That took too long. Add the new secret below to your app.")
         elif (codes := second_factor.enrol(user, brought, _plain(form))) is None:
-            form.add_error("code", "That code is wrong. Is the clock of your device right?")
+            form.add_error("code", "That code is wrong. Check the clock of your device.")
         else:
             return _enrolled(request, codes)
     offer = brought or Offer.new(user)
@@ -82,7 +84,7 @@ def enrol_view(request: HttpRequest) -> HttpResponse:
     return _page(
         request,
         "enrol",
-        "Set up your second factor",
+        "Set up two-factor authentication",
         form=form,
         offer=offer,
         picture=offer.picture(name),
@@ -98,7 +100,7 @@ def own_view(request: HttpRequest) -> HttpResponse:
     device, codes = Authenticator.of(user), RecoveryCodes.of(user)
     left = len(codes.digests) if codes else 0
     words = {"device": device, "left": left, "codes_made_at": codes and codes.made_at}
-    return _page(request, "own", "Your second factor", form=CodeForm(), **words)
+    return _page(request, "own", "Two-factor authentication", form=CodeForm(), **words)
 
 
 @require_POST
@@ -118,10 +120,15 @@ def remove_view(request: HttpRequest) -> HttpResponse:
     """The person gives up their second factor, unless they must have one."""
     user: Any = request.user
     if user.needs_second_factor:
-        messages.error(request, "You must have a second factor: it stays.")
+        messages.error(
+            request, "Your account requires two-factor authentication. You can't remove it."
+        )
     elif _proved_again(request) and second_factor.remove(user):
         record(request, "person.second_factor_removed", user)
-        messages.success(request, "Your second factor is removed: your password alone signs in.")
+        messages.success(
+            request,
+            "Two-factor authentication is removed. You now sign in with your password only.",
+        )
     return HttpResponseRedirect(reverse(OWN))
 
 
@@ -133,9 +140,11 @@ def reset_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         raise PermissionDenied
     if second_factor.remove(user):
         record(request, "person.second_factor_reset", user)
-        messages.success(request, f"{user} has no second factor any more and can set up a new one.")
+        messages.success(
+            request, f"Two-factor authentication of {user} was reset. They can set it up again."
+        )
     else:
-        messages.warning(request, f"{user} has no second factor.")
+        messages.warning(request, f"{user} doesn't use two-factor authentication.")
     return HttpResponseRedirect(reverse("admin:auth_user_change", args=[pk]))
 
 

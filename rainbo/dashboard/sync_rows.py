@@ -172,7 +172,7 @@ def _open(run: OpenRun, sync: SyncStatus, now: datetime) -> SafeString:
     long = format_duration(now - run.since)
     silent = sync.running and sync.running.pk == run.pk and not sync.running.is_live
     if silent:
-        return format_html("{} {} silent, began {} ago", link, badge, long)
+        return format_html("{} {} unresponsive, began {} ago", link, badge, long)
     if run.state == RunState.QUEUED:
         return format_html("{} {} waits for a worker for {}", link, badge, long)
     done = f": {run.done:,} of {run.parts:,} instances" if run.parts else ""

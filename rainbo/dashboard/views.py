@@ -85,7 +85,7 @@ def parts(request: HttpRequest) -> dict[str, Any]:
 
 
 def _worker(state: WorkerState, now: datetime) -> dict[str, Any]:
-    word, tone = ("in trouble", Tone.BAD) if state.trouble else ("working", Tone.GOOD)
+    word, tone = ("problem", Tone.BAD) if state.trouble else ("working", Tone.GOOD)
     if state.busy_with:
         word, tone = "busy", Tone.BUSY
     elif state.by_crontab:

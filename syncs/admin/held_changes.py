@@ -96,7 +96,7 @@ def read(record: SyncRun, parts: Sequence[RunTarget], pages: Mapping[str, str]) 
     return Held(
         words=words,
         waits=waits,
-        would=would(total) if None not in counted else "do what is listed below",
+        would=would(total) if None not in counted else "apply the changes listed below",
         parts=[_part(part, pages) for part in holding[:MOST_INSTANCES]],
         more_parts=max(0, len(holding) - MOST_INSTANCES),
         sample=sample,
@@ -111,7 +111,7 @@ def would(counts: dict[str, int]) -> str:
     words = [f"{VERBS[kind]} {counts[kind]:,}" for kind in KINDS if counts.get(kind)]
     if len(words) > 1:
         words[-2:] = [" and ".join(words[-2:])]
-    return ", ".join(words) or "remove and move nothing"
+    return ", ".join(words) or "remove nothing, move nothing"
 
 
 def counts_of(record: SyncRun) -> dict[str, int]:
@@ -159,33 +159,33 @@ def _cut(value: str) -> str:
 def _words(record: SyncRun, holding: Sequence[RunTarget]) -> tuple[SafeString, bool]:
     """What became, or may become, of what the run holds; whether it waits for a person."""
     decided = _decided(record, holding)
-    more = decided or "They wait until a person accepts or discards them."
-    return format_html("A guard refused to publish these. {}", more), not decided
+    more = decided or "They need review: accept or discard them."
+    return format_html("A guard held these changes. {}", more), not decided
 
 
 def _decided(record: SyncRun, holding: Sequence[RunTarget]) -> SafeString | str:
     """Why nobody is asked, or no longer; empty while a person can decide."""
     if record.is_dry:
-        return "This was a dry run: it asks nobody."
+        return "This was a dry run: there is nothing to accept or discard."
     if record.accepted_by:
         return _acceptance(record.accepted_by, "published them")
     if record.superseded_by_id:
         link = badges.run_link(record.superseded_by_id, f"Run {record.superseded_by_id}")
-        return format_html("{} holds the same: look there.", link)
+        return format_html("{} holds the same changes: decide there.", link)
     if record.discarded_at:
         return f"{record.discarded_by} discarded them: {record.discard_reason}"
     if other := held.acceptor_under_way(record):
-        return _acceptance(other, f"is to publish them and is {other.state}")
+        return _acceptance(other, f"will publish them and is {other.state}")
     if since := _published_since(record, holding):
         link = badges.run_link(since, f"Run {since}")
-        words = "{} has published these instances since: nothing is left to decide."
+        words = "{} has published these instances since: no decision is needed."
         return format_html(words, link)
     return ""
 
 
 def _acceptance(run: SyncRun, does: str) -> SafeString:
     """`ann accepted them: tenant 88 left. Run 4720 published them.`"""
-    who, why = run.actor or "A person", run.options.get("reason") or "no reason is known"
+    who, why = run.actor or "A user", run.options.get("reason") or "no reason given"
     link = badges.run_link(run.pk, f"Run {run.pk}")
     return format_html("{} accepted them: {}. {} {}.", who, why, link, does)
 

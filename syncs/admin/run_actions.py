@@ -37,9 +37,9 @@ def accept_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
             after = {"accepted by run": new.pk, "reason": reason, "would": _would(run)}
             record(request, "run.accepted", run, before={"state": run.state}, after=after)
     except RainboError as error:
-        return _refused(request, run, f"It is not accepted: {error}.")
+        return _refused(request, run, f"Not accepted: {error}.")
     tasks.enqueue(new)
-    words = f"Run {new.pk} is to publish what run {pk} holds. A worker takes it up."
+    words = f"Run {new.pk} will publish what run {pk} holds. A worker will start it."
     messages.success(request, words)
     return _page(new)
 
@@ -53,7 +53,7 @@ def discard_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
             after = {"state": "discarded", "reason": reason, "would": _would(run)}
             record(request, "run.discarded", run, before={"state": run.state}, after=after)
     except RainboError as error:
-        return _refused(request, run, f"It is not discarded: {error}.")
+        return _refused(request, run, f"Not discarded: {error}.")
     messages.success(request, held.discarded_in_words(discarded))
     return _page(run)
 
@@ -70,9 +70,9 @@ def retry_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
             after = {"retried by run": new.pk, "options": new.options}
             record(request, "run.retried", run, before={"state": run.state}, after=after)
     except RainboError as error:
-        return _refused(request, run, f"It is not retried: {error}.")
+        return _refused(request, run, f"Not retried: {error}.")
     tasks.enqueue(new)
-    messages.success(request, f"Run {new.pk} takes up what failed. A worker takes it up.")
+    messages.success(request, f"Run {new.pk} retries what failed. A worker will start it.")
     return _page(new)
 
 
@@ -92,7 +92,7 @@ def _retry_options(request: HttpRequest, run: SyncRun) -> Options:
     if options.accept_held is not None and not request.user.has_perm(ACCEPT):
         raise PermissionDenied  # it would publish what a guard held
     if other := retry_under_way(run, options):
-        raise UsageError(f"run {other.pk} takes it up already and is {other.state}")
+        raise UsageError(f"run {other.pk} already retries it and is {other.state}")
     return options
 
 
@@ -136,5 +136,5 @@ def cancel_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
 
 
 def _now(run: SyncRun) -> dict[str, str]:
-    asked = {"asked to end by": run.cancel_requested_by} if run.is_open else {}
+    asked = {"cancellation requested by": run.cancel_requested_by} if run.is_open else {}
     return {"state": run.state, **asked}

@@ -89,7 +89,7 @@ def facts(record: SyncRun, now: datetime) -> list[tuple[str, str | SafeString]]:
         ("requested by", _who(record)),
         ("options", options_in_words(record)),
         ("command to repeat", _repeat(record)),
-        ("planned for", markup.moment(record.slot, now, missing="no planned time")),
+        ("scheduled for", markup.moment(record.slot, now, missing="not scheduled")),
         ("requested", markup.moment(record.created_at, now)),
         *([("not before", markup.moment(record.not_before, now))] if record.not_before else []),
         ("started", markup.moment(record.started_at, now, missing="not started")),
@@ -105,7 +105,7 @@ def facts(record: SyncRun, now: datetime) -> list[tuple[str, str | SafeString]]:
 
 
 def _place(record: SyncRun) -> str:
-    return f"{machine(record.host)}, process {record.pid}" if record.host else "nowhere yet"
+    return f"{machine(record.host)}, process {record.pid}" if record.host else "not started"
 
 
 def options_in_words(record: SyncRun) -> str:
@@ -138,14 +138,14 @@ def related(record: SyncRun) -> SafeString:
         ("superseded by", record.superseded_by_id),
         ("accepted by", record.accepted_by_id),
         ("accepts", record.options.get("accept_held")),
-        ("takes up what failed in", record.options.get("failed_from")),
+        ("retries what failed in", record.options.get("failed_from")),
     ]
     lines = [(words, badges.run_link(pk)) for words, pk in named if isinstance(pk, int)]
     return format_html_join(", ", "{} {}", lines) if lines else markup.quiet("none")
 
 
 def _sentence(record: Any, parts: list[RunTarget], now: datetime) -> str:
-    """`user_routing has been running for 12 s: 1 of 3 instances through`."""
+    """`user_routing has been running for 12 s: 1 of 3 instances done`."""
     if record.state == RunState.QUEUED:
         if record.not_before and record.not_before > now:
             return f"{record.sync} begins in {format_duration(record.not_before - now)}."
@@ -173,11 +173,11 @@ def _retry(record: SyncRun, parts: list[RunTarget]) -> Retry | None:
         return None
     undone = [part.label for part in parts if part.state in run_report.UNDONE]
     few = bool(undone) and sync.in_parts
-    takes = f"{listed(undone, NAMED)} alone" if few else "all that this run took"
+    takes = f"{listed(undone, NAMED)} alone" if few else "everything that this run included"
     other = run_actions.retry_under_way(record, options)
     return Retry(
         label=f"Retry the {_counted(len(undone))} that failed" if few else "Run it again",
-        touches=f"It takes {takes}.",
+        touches=f"Includes {takes}.",
         command=run_report.retry_command(record),
         needs_accept=options.accept_held is not None,
         under_way=badges.run_link(other.pk, f"Run {other.pk}") if other else None,
@@ -232,9 +232,9 @@ def _beside(pk: int, state: str, discarded_at: datetime | None) -> SafeString:
 def _cancelling(record: SyncRun, now: datetime) -> list[tuple[str, SafeString]]:
     if record.cancel_requested_at is None:
         return []
-    by = record.cancel_requested_by or "somebody"
-    asked = format_html("by {}, {}", by, markup.moment(record.cancel_requested_at, now))
-    return [("cancelling asked", asked)]
+    by = record.cancel_requested_by or "a user"
+    by_whom = format_html("by {}, {}", by, markup.moment(record.cancel_requested_at, now))
+    return [("cancellation requested", by_whom)]
 
 
 def _discarding(record: SyncRun, now: datetime) -> list[tuple[str, SafeString]]:

@@ -64,8 +64,8 @@ class Progress:
     @property
     def words(self) -> str:
         if not self.of:
-            return "its instances are not known yet"
-        return f"{self.done:,} of {self.of:,} instance{'' if self.of == 1 else 's'} through"
+            return "instances not known yet"
+        return f"{self.done:,} of {self.of:,} instance{'' if self.of == 1 else 's'} done"
 
 
 def shown(record: SyncRun, parts: Sequence[RunTarget], pages: Mapping[str, str]) -> list[TargetRow]:

@@ -73,7 +73,9 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
         choices=list(enumerate(WEEKDAYS)),
         widget=UnfoldAdminSelectWidget,
     )
-    day = _number("Day of the month", 1, LAST_DAY, f"1 to {LAST_DAY}: later ones don't always come")
+    day = _number(
+        "Day of the month", 1, LAST_DAY, f"1 to {LAST_DAY}: later days don't exist in every month"
+    )
     cron = forms.CharField(
         label="Cron expression",
         required=False,
@@ -96,13 +98,13 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
         required=False,
         min_value=0,
         max_value=LONGEST_GRACE,
-        help_text="How late a run may end before it counts as late; empty: the usual grace.",
+        help_text="How late a run may end before it counts as late. Empty: the default grace.",
         widget=UnfoldAdminIntegerFieldWidget,
     )
     note = forms.CharField(
         required=False,
         max_length=2000,
-        help_text="for people",
+        help_text="shown to other users",
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
     )
     seen = forms.CharField(required=False, widget=forms.HiddenInput)
@@ -152,7 +154,7 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
         if not super().is_valid() or "_preview" in self.data:
             return False
         if self.needs_acceptance:
-            self.add_error(None, "Nothing is saved yet: read the warnings and accept them.")
+            self.add_error(None, "Not saved yet: read the warnings and accept them.")
         return not self.errors
 
     def clean(self) -> dict[str, Any]:
@@ -164,7 +166,7 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
             if name not in NEEDS.get(kind, ()):
                 self.errors.pop(name, None)
             elif name not in self.errors and cleaned.get(name) in (None, ""):
-                self.add_error(name, f"Needed for {kind.label}.")
+                self.add_error(name, f"Required for {kind.label}.")
         self._check_targets()
         if not any(name in self.errors for name in RHYTHM):
             self._want(_choice(kind, cleaned))
@@ -173,7 +175,7 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
     def _want(self, choice: Choice) -> None:
         cron = crontab.normalize(choice.as_cron())
         if not crontab.is_valid(cron):
-            self.add_error("cron", "These are not five fields of cron whose times come.")
+            self.add_error("cron", "Enter a valid cron expression: five fields whose times occur.")
             return
         cleaned = self.cleaned_data
         options = {"targets": cleaned.get("instances") or [], "force": cleaned.get("force")}
@@ -193,7 +195,7 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
         taken = {target.key for target in sync.targets()} | self._stored()
         if foreign := chosen - taken:
             names = ", ".join(sorted(foreign))
-            self.add_error("instances", f"{sync.title} does not take instance {names}.")
+            self.add_error("instances", f"{sync.title} does not include instance {names}.")
 
     def _chosen_sync(self) -> Sync | None:
         return _known(self.cleaned_data.get("sync", "") if self.is_new else self.instance.sync)

@@ -15,7 +15,7 @@ from syncs.engine.registry import Sync
 from syncs.schedules import crontab, descriptions, store
 from syncs.status import freshness, recent
 
-SHOWN = 5  # next planned times
+SHOWN = 5  # next scheduled times
 HEAVY = timedelta(minutes=1)  # runs that usually take longer should not begin together
 COMPARED = 200  # planned times of the rarer one among which they are looked for
 
@@ -79,7 +79,7 @@ def warnings(
         )
     if usual > shortest:
         yield (
-            f"A run usually takes {format_duration(usual)}, and the next is planned after "
+            f"A run usually takes {format_duration(usual)}, and the next is scheduled after "
             f"{format_duration(shortest)}: it would find the sync running and be skipped."
         )
     yield from _heavy_together(sync, cron, known, now)

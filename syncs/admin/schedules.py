@@ -141,17 +141,17 @@ class ScheduleAdmin(StrictUrls, Recorded, ModelAdmin):
         found = [sync.title for sync in registry.all_syncs() if sync.name == kept.sync]
         return found[0] if found else kept.sync
 
-    @admin.display(description="rhythm")
+    @admin.display(description="frequency")
     def rhythm(self, kept: SyncSchedule) -> str:
         cron = kept.schedule.cron
-        return descriptions.describe(cron) if crontab.is_valid(cron or "") else f"broken: {cron}"
+        return descriptions.describe(cron) if crontab.is_valid(cron or "") else f"invalid: {cron}"
 
     @admin.display(description="state")
     def state_badge(self, kept: SyncSchedule) -> SafeString:
         if kept.schedule.repeats == OFF:
             return markup.badge("off", Tone.QUIET)
         if pause := _pause(kept):
-            words = f"{pause.in_words(timezone.now())} ({kept.paused_by or 'nobody named'})"
+            words = f"{pause.in_words(timezone.now())} ({kept.paused_by or 'unknown user'})"
             return format_html("{} {}", markup.badge("paused", Tone.WARNING), words)
         return markup.badge("on", Tone.GOOD)
 
@@ -172,7 +172,7 @@ class ScheduleAdmin(StrictUrls, Recorded, ModelAdmin):
         badge = markup.badge(run.state, RUN_TONES[run.state])
         return format_html('<a class="link" href="{}">run {}</a> {}', url, run.pk, badge)
 
-    @admin.display(description="takes")
+    @admin.display(description="scope")
     def options_summary(self, kept: SyncSchedule) -> str:
         return run_page.options_in_words(SyncRun(options=kept.options))
 
@@ -182,7 +182,7 @@ class ScheduleAdmin(StrictUrls, Recorded, ModelAdmin):
 
     @admin.display(description="grace")
     def grace(self, kept: SyncSchedule) -> str:
-        return "the usual" if kept.grace_seconds is None else f"{kept.grace_seconds} s"
+        return "default" if kept.grace_seconds is None else f"{kept.grace_seconds} s"
 
     @admin.display(description="last changed")
     def last_change(self, kept: SyncSchedule) -> SafeString:

@@ -96,7 +96,7 @@ class LiveLookup:
         named = [(there.label[:1].upper() + there.label[1:], there.problem) for there in silent]
         if self.master.problem:
             named.insert(0, ("The master", self.master.problem))
-        return [f"{label} can't be asked: {problem}" for label, problem in named]
+        return [f"{label} can't be reached: {problem}" for label, problem in named]
 
 
 def ask(found: Lookup, limit: float = LIMIT) -> LiveLookup:
@@ -152,7 +152,7 @@ def ask_instances(
         elif not row.is_active:
             answers[name] = ServerAnswer(str(row), problem="it is not active")
         elif len(asked) == AT_ONCE:
-            answers[name] = ServerAnswer(str(row), problem=f"{AT_ONCE} are asked at once, no more")
+            answers[name] = ServerAnswer(str(row), problem=f"only {AT_ONCE} are queried at once")
         else:
             asked.append(row)
     ids = {row.pk: sorted(wanted[str(row.pk)]) for row in asked}

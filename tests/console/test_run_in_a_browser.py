@@ -74,13 +74,13 @@ def last_action() -> tuple[str, Any, Any]:
 def test_progress_moves_and_keeps_focus_and_scroll(window: Window) -> None:
     run = running(30)
     at(window, run)
-    assert "0 of 30 instances through" in window.text()
+    assert "0 of 30 instances done" in window.text()
     window.do(lambda page: page.focus("button:text('Cancel')"))
     window.script("() => scrollTo(0, 300)")
     RunTarget.objects.filter(target="1").update(state=TargetState.SUCCEEDED, read=12)
     refresh(window)
     window.wait_for("() => document.querySelector('progress').value === 1")
-    assert "1 of 30 instances through" in window.text()
+    assert "1 of 30 instances done" in window.text()
     assert window.do(lambda page: page.inner_text("#live-news")).endswith("instances through.")
     focused = "() => document.activeElement.textContent"
     assert (window.script(focused), window.script("() => scrollY")) == ("Cancel", 300)
@@ -138,7 +138,7 @@ def test_a_held_run_is_accepted_with_a_reason(window: Window) -> None:
         },
     )
     window.open(page_of(run))
-    assert f"Run {new.pk} is to publish them and is queued" in window.text()
+    assert f"Run {new.pk} will publish them and is queued" in window.text()
     assert not window.is_shown(REASON)
 
 
@@ -231,7 +231,7 @@ def test_the_page_works_without_scripts(enter: Enter, admin_user: User) -> None:
     window.open(page_of(run))
     RunTarget.objects.filter(target="1").update(state=TargetState.SUCCEEDED)
     window.click("#live-still a")
-    assert "1 of 3 instances through" in window.text()
+    assert "1 of 3 instances done" in window.text()
     press(window, "Cancel")
     assert "admin asked it to end" in window.text()
 

@@ -105,7 +105,7 @@
   }
 
   function end() {
-    finish("Your session ended: nothing is refreshed any more. ", "lost");
+    finish("Your session has ended. This page is no longer refreshed. ", "lost");
     const link = document.createElement("a");
     link.className = "link";
     link.href = location.pathname + location.search;

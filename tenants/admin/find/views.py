@@ -103,7 +103,7 @@ def _verdict(found: Lookup, live: LiveLookup | None) -> str:
             f"{counted(len(instances), 'instance')}."
         )
     if live is not None and live.is_found:
-        return "The cache has no account, the fleet itself has."
+        return "No account in the cache, but found live."
     return "No account that readers see." if found.withheld else "No account."
 
 
@@ -124,5 +124,5 @@ def _touches(found: Lookup) -> str:
     also = counted(min(len(places), live_lookup.AT_ONCE), "instance") if places else ""
     return (
         f"Reads the master and {also or 'the instances that it names'}, and writes nothing there. "
-        f"It takes {live_lookup.LIMIT:g} s at the most."
+        f"Takes at most {live_lookup.LIMIT:g} s."
     )

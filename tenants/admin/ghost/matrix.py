@@ -200,7 +200,7 @@ def _summary(
     if orphans := whole.counts[Coverage.ORPHAN]:
         return f"{should}. {_some(orphans, 'ghost user')} of others can still enter."
     if whole.trouble:
-        wrong = "is not as it should be" if whole.trouble == 1 else "are not as they should be"
+        wrong = "needs attention" if whole.trouble == 1 else "need attention"
         return f"{should}. {_some(whole.trouble, 'ghost user')} {wrong}."
     if waiting := whole.counts[Coverage.WANTED]:
         wait = "waits for its" if waiting == 1 else "wait for their"

@@ -90,11 +90,11 @@ def _disabling(instance: RdsInstance, kept: Holdings) -> list[str]:
         ),
         (
             "Syncs skip it: its health is no longer checked, and its tenants are no longer read. "
-            "What a run under way has read of it is not published."
+            "What a running sync has read from it is not published."
         ),
         (
-            f"{counted(kept.ghosts, 'ghost user')} there can still enter, and nobody gets a new "
-            "one. Those of admins who leave are still deactivated on it."
+            f"{counted(kept.ghosts, 'ghost user')} there can still enter, and no new ones "
+            "are created. Those of admins who leave are still deactivated there."
         ),
         f"Nothing is changed on {instance} itself, and enabling it undoes this.",
     ]
@@ -103,14 +103,14 @@ def _disabling(instance: RdsInstance, kept: Holdings) -> list[str]:
 def _enabling(kept: Holdings) -> list[str]:
     return [
         (
-            "The next run of every sync takes it again: its health is checked, "
+            "The next run of every sync includes it again: its health is checked, "
             f"and its {counted(kept.tenants, 'tenant')} known here are refreshed."
         ),
         (
             f"The next sync of ghost users gives {counted(kept.admins, 'admin')} a ghost user "
-            f"there; {kept.ghosts:,} can enter already."
+            f"there; {kept.ghosts:,} can already enter."
         ),
-        "It is not tried now: test its connection before, or check it afterwards.",
+        "The connection is not tested now: test it before, or check the instance afterwards.",
     ]
 
 
@@ -122,7 +122,7 @@ def _refusal(instance: RdsInstance, kept: Holdings, *, active: bool) -> str:
         return (
             f"{instance} is the master. Without it no route of the whole fleet would be refreshed, "
             f"and {kept.routes_in_words} routes lead to it alone. Make another instance the master "
-            "first: take the mark from this one, and give it to the other."
+            "first: clear “master” on this one and set it on the other."
         )
     return ""
 
@@ -158,7 +158,10 @@ def _do(request: HttpRequest, instance: RdsInstance, refusal: str, *, active: bo
     if done:
         messages.success(request, f"{instance} is {word}.")
     else:
-        messages.error(request, refusal or f"{instance} was changed meanwhile: look again.")
+        messages.error(
+            request,
+            refusal or f"{instance} was changed in the meantime. Reload the page and try again.",
+        )
     return HttpResponseRedirect(reverse("admin:tenants_rdsinstance_change", args=[instance.pk]))
 
 

@@ -65,7 +65,9 @@ def ask_for_check(request: HttpRequest, instances: Sequence[RdsInstance]) -> Non
     record(request, "run.requested", run, after={"options": run.options})
     tasks.enqueue(run)
     url = reverse("admin:syncs_syncrun_change", args=[run.pk])
-    said = 'A check was requested: <a class="underline" href="{}">run {}</a>. A worker takes it up.'
+    said = (
+        'A check was requested: <a class="underline" href="{}">run {}</a>. A worker will start it.'
+    )
     messages.success(request, format_html(said, url, run.pk))
 
 

@@ -18,7 +18,7 @@ from tenants.models import RdsInstance
 
 NEVER_SHOWN = (
     "It is never shown. Leave it empty to keep the stored one; enter it again when host, port, "
-    "user, CA or the way to log in change, or the ssl mode becomes weaker."
+    "user, CA or the authentication method change, or the ssl mode becomes weaker."
 )
 
 
@@ -72,7 +72,7 @@ class InstanceForm(forms.ModelForm[RdsInstance]):
         others = RdsInstance.objects.filter(is_master=True).exclude(pk=self.instance.pk)
         if wanted and (other := others.first()):
             raise forms.ValidationError(
-                f"{other} is the master, and there is only one: take the mark from it first"
+                f"{other} is already the master, the only one allowed: clear “master” there first"
             )
         return wanted
 

@@ -153,7 +153,7 @@ def _counts(part: RunTarget) -> str:
 def _run_link(part: RunTarget, now: datetime) -> SafeString:
     url = reverse("admin:syncs_syncrun_change", args=[part.run_id])
     ended = part.run.finished_at
-    when = markup.age(ended, now) if ended else markup.quiet("under way")
+    when = markup.age(ended, now) if ended else markup.quiet("running")
     return format_html('<a class="link" href="{}">run {}</a>, {}', url, part.run_id, when)
 
 
@@ -173,7 +173,7 @@ def _coverage(instance: RdsInstance) -> dict[str, Any]:
 def _trouble(count: int) -> str:
     if not count:
         return ""
-    return f"{count:,} {'is not as it' if count == 1 else 'are not as they'} should be"
+    return f"{count:,} need{'s' if count == 1 else ''} attention"
 
 
 def _tenant_counts(instance: RdsInstance) -> dict[str, Any]:

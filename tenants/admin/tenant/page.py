@@ -83,7 +83,7 @@ def _freshness(tenant: Tenant, sync: SyncStatus, now: datetime) -> dict[str, Any
     key = str(tenant.instance_id)
     target = next((target for target in sync.targets if target.key == key), None)
     part = recent.last_parts_of(key, [SUMMARIES]).get(SUMMARIES)
-    reason = str(target.reason or "") if target else f"{tenant.instance} is out of use"
+    reason = str(target.reason or "") if target else f"{tenant.instance} is disabled"
     line = sync_line(sync.title, target, part, now)
     return {
         "state": badges.summary_freshness(target),

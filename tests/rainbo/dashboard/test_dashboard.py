@@ -200,7 +200,7 @@ def test_the_button_leads_through_the_one_door(admin_client: Client) -> None:
 def test_who_may_see_nothing_is_told_so(client: Client) -> None:
     well()
     shown = seen_by(client)
-    assert "You may see neither runs nor instances" in shown
+    assert "You don't have permission to view runs or instances" in shown
     assert "rds1" not in shown
     assert "All is on time" not in shown
 
@@ -289,7 +289,7 @@ def test_a_silent_worker_is_the_verdict(admin_client: Client) -> None:
     WorkerEvent.objects.create(host="host x", message="the cluster fell silent: started again")
     shown = text_of(admin_client.get(PAGE))
     assert f"wrong The worker has been silent since {at:%Y-%m-%d %H:%M} UTC" in shown
-    assert "in trouble last heartbeat: 2 d ago No worker has reported since" in shown
+    assert "problem last heartbeat: 2 d ago No worker has reported since" in shown
     assert "host x: the cluster fell silent: started again" in shown
 
 

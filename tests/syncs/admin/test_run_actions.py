@@ -151,7 +151,7 @@ def test_the_failed_instances_are_retried_once(admin_client: Client) -> None:
     (new,) = asked()
     assert new.options == {"force": True, "failed_from": run.pk}
     refused = press(admin_client, "retry", run)
-    assert refused == f"It is not retried: run {new.pk} takes it up already and is queued."
+    assert refused == f"Not retried: run {new.pk} already retries it and is queued."
     page = text_of(admin_client.get(reverse("admin:syncs_syncrun_change", args=[run.pk])))
     assert f"Run {new.pk} takes up what failed" in page
 

@@ -49,7 +49,7 @@ def test_the_expected_period_sets_the_limit(settings: Any) -> None:
 
 def test_runs_that_would_meet_themselves_are_told() -> None:
     said = warned("*/5 * * * *", user_routing=6)
-    assert "A run usually takes 6 min, and the next is planned after 5 min" in said
+    assert "A run usually takes 6 min, and the next is scheduled after 5 min" in said
 
 
 @pytest.mark.parametrize(

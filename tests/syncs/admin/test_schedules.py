@@ -113,12 +113,12 @@ def test_every_rhythm_is_stored(admin_client: Client, fields: dict[str, str], cr
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"kind": "daily", "at": ""}, "Needed for every day"),
+        ({"kind": "daily", "at": ""}, "Required for every day"),
         ({"kind": "hourly", "minute": "60"}, "less than or equal to 59"),
         ({"kind": "monthly", "day": "31"}, "less than or equal to 28"),
         ({"kind": "cron", "cron": "0 0 31 2 *"}, "not five fields of cron whose times come"),
         ({"kind": "cron", "cron": "@hourly"}, "not five fields of cron"),
-        ({"kind": "cron", "cron": ""}, "Needed for a cron expression"),
+        ({"kind": "cron", "cron": ""}, "Required for a cron expression"),
         ({"kind": "fortnightly"}, "Select a valid choice"),
         ({"instances": ["9"]}, "Select a valid choice"),
         ({"instances": ["1; DROP TABLE"]}, "Select a valid choice"),
@@ -151,7 +151,7 @@ def test_a_sync_is_not_given_an_instance_that_it_does_not_take(admin_client: Cli
     kept("user_routing").schedule.delete()
     fields = {"sync": "user_routing", "kind": "15", "enabled": "on", "instances": ["2"]}
     shown = text_of(admin_client.post(f"{LIST}add/", fields))
-    assert "E-mail routes does not take instance 2" in shown
+    assert "E-mail routes does not include instance 2" in shown
 
 
 def test_a_schedule_that_is_missing_is_created(admin_client: Client) -> None:
@@ -270,7 +270,7 @@ def test_a_run_that_waits_already_is_shown_and_not_asked_for_again(admin_client:
     waiting = SyncRun.objects.get()
     for _ in range(3):
         answer = admin_client.post(way("run"), follow=True)
-        assert said(answer).endswith(f"Run {waiting.pk} waits already, to do the same.")
+        assert said(answer).endswith(f"Run {waiting.pk} with the same options is already waiting.")
         assert answer.redirect_chain == [(f"/admin/syncs/syncrun/{waiting.pk}/change/", 302)]
     assert (SyncRun.objects.count(), Activity.objects.count()) == (1, 1)
     admin_client.post(way("dry_run"))

@@ -168,7 +168,7 @@ def test_what_differs_comes_first_and_the_rest_is_cut(
 def test_what_only_the_fleet_has_is_found(directory: InstanceFleet, admin_client: Client) -> None:
     directory.master.add_route(3, "new@example.com", 7, user_id=71)
     shown = ask(admin_client, "new@example.com")
-    assert "The cache has no account, the fleet itself has." in shown
+    assert "No account in the cache, but found live." in shown
     assert "Row 3, tenant 7 on instance 1 (rds1) is on the master only." in shown
     assert "No account there either." in ask(admin_client, "eve@example.com")
 
@@ -205,8 +205,8 @@ def test_looking_asks_no_server_and_is_no_action(admin_client: Client) -> None:
 def test_an_empty_question_says_what_can_be_asked(admin_client: Client) -> None:
     confirmation()
     for query in ("", "   "):
-        assert "What it finds" in find(admin_client, query)
-    assert "What it finds" in ask(admin_client, "")
+        assert "What you can find" in find(admin_client, query)
+    assert "What you can find" in ask(admin_client, "")
     assert not Activity.objects.filter(action="email.looked_up_live").exists()
 
 
@@ -345,7 +345,7 @@ def test_who_may_view_routes_may_find(
         200 if may else 403,
         200 if may_ask else 403,
     )
-    assert (b"Ask the fleet now" in found.content) == may_ask
+    assert (b"Look up live" in found.content) == may_ask
     home = client.get("/admin/").content.decode()
     assert ('href="/admin/find/"' in home) == may
     assert ("data-find" in home) == may

@@ -115,8 +115,8 @@ def test_an_instance_out_of_use_is_said(admin_client: Client, tenant: Tenant) ->
     RdsInstance.objects.update(is_active=False)
     answer = admin_client.get(page(tenant))
     assert "not synced" in text_of(answer)
-    assert "instance 2 (rds2) is out of use" in text_of(answer)
-    assert "Sync its instance now" not in text_of(answer)
+    assert "instance 2 (rds2) is disabled" in text_of(answer)
+    assert "Sync instance now" not in text_of(answer)
 
 
 def test_its_users_come_page_by_page(tenant: Tenant) -> None:
@@ -228,7 +228,7 @@ def test_its_instance_alone_is_synced(client: Client, tenant: Tenant) -> None:
 
 def test_an_instance_out_of_use_is_not_synced(admin_client: Client, tenant: Tenant) -> None:
     RdsInstance.objects.update(is_active=False)
-    assert "is out of use" in said(admin_client.post(page(tenant, "sync"), follow=True))
+    assert "is disabled" in said(admin_client.post(page(tenant, "sync"), follow=True))
     assert not SyncRun.objects.exists()
 
 
@@ -237,7 +237,7 @@ def test_who_may_only_look_finds_nothing_to_press(client: Client, tenant: Tenant
     route(1)
     answer = client.get(page(tenant))
     assert f'action="{page(tenant)[:-7]}' not in answer.content.decode()
-    for hidden in ("user001", "Users", "Entering as support", "What people did here"):
+    for hidden in ("user001", "Users", "Support access", "Activity"):
         assert hidden not in text_of(answer)
 
 

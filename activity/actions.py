@@ -1,4 +1,4 @@
-"""Every action that is recorded, in words: who reads an entry reads "ann disabled an instance"."""
+"""Every recorded action as text: an entry reads "ann disabled an instance"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The record of people's actions as a file: what the list's filter shows, to those who may."""
+"""The activity log as a CSV file: the rows of the filtered list, for users with permission."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ BREAKS = ("\t", "\r", "\n")
 def csv_response(
     filename: str, header: Sequence[str], rows: Iterable[Sequence[Any]], limit: int | None = LIMIT
 ) -> StreamingHttpResponse:
-    """The rows as a download, streamed; what comes after the limit is told in a last line."""
+    """The rows as a download, streamed; a last line says when rows after the limit are missing."""
     response = StreamingHttpResponse(
         _lines(header, rows, limit), content_type="text/csv; charset=utf-8"
     )

@@ -86,7 +86,7 @@ def queue(**_: object) -> Iterator[CheckMessage]:
     if not workers or cluster.get("queue_limit") != workers:
         yield _queue_error("queue_limit", "must equal workers: waiting tasks use up their retry")
     if not timeout:
-        yield _queue_error("timeout", "must be set: a hanging task would block its worker permanently")
+        yield _queue_error("timeout", "must be set: a hanging task would block its worker")
     if cluster.get("retry", 0) < 2 * timeout + 60:
         yield _queue_error("retry", "must be 2 × timeout + 60 or more: tasks would run twice")
 
@@ -123,7 +123,7 @@ def libpq(**_: object) -> Iterator[CheckMessage]:
     version = psycopg.pq.version()
     if version < OLDEST_LIBPQ * 10_000:
         yield Error(
-            f"psycopg uses libpq {version // 10_000}, which can't require an authentication method.",
+            f"psycopg uses libpq {version // 10_000}, too old to require an authentication method.",
             hint=f"RAINBO requires scram through libpq {OLDEST_LIBPQ} or newer: "
             "install psycopg[binary].",
             id="rainbo.E006",
@@ -171,7 +171,7 @@ def schedules(**_: object) -> Iterator[CheckMessage]:
         if name not in known:
             yield _schedule_error(f"names {name!r}, which is no sync", ", ".join(known))
         if not crontab.is_valid(crontab.normalize(cron)):
-            wrong = f"gives {name} {cron!r}, which has not scheduleds"
+            wrong = f"gives {name} {cron!r}, which has no scheduled times"
             yield _schedule_error(wrong, "five fields of cron, such as */15 * * * *")
 
 
@@ -204,7 +204,7 @@ def clock(**_: object) -> Iterator[CheckMessage]:
 def second_factor_groups(
     databases: Collection[str] | None = None, **_: object
 ) -> Iterator[CheckMessage]:
-    """A name that no group has would ask nobody, in silence."""
+    """A name that no group has would silently require 2FA of nobody."""
     names = set(settings.RAINBO_REQUIRE_MFA) - {EVERYBODY}
     if not names or "default" not in (databases or ()):
         return
@@ -220,7 +220,7 @@ def second_factor_groups(
 def second_factor_demanded(**_: object) -> Iterator[CheckMessage]:
     if not settings.RAINBO_REQUIRE_MFA:
         yield checks.Info(
-            "RAINBO_REQUIRE_MFA is empty: nobody must have a second factor.",
+            "RAINBO_REQUIRE_MFA is empty: two-factor authentication is optional for everyone.",
             hint="Name groups of the console, separated by commas, or all.",
             id="rainbo.I001",
         )

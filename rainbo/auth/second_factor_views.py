@@ -1,4 +1,4 @@
-"""The pages of a person's own second factor, and its reset by who looks after people."""
+"""The pages of two-factor authentication: a user's own, and the reset by an administrator."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def code_view(request: HttpRequest) -> HttpResponse:
         request.session.cycle_key()
         django_otp.login(request, proved)
         left = _say_what_is_left(request, proved)
-        after = {"by": second_factor.WORDS[type(proved)], **left}
+        after = {"by": second_factor.NAMES[type(proved)], **left}
         record(request, "person.second_factor_passed", user, after=after)
         return HttpResponseRedirect(_next(request))
     return _page(
@@ -99,8 +99,8 @@ def own_view(request: HttpRequest) -> HttpResponse:
     user: Any = request.user
     device, codes = Authenticator.of(user), RecoveryCodes.of(user)
     left = len(codes.digests) if codes else 0
-    words = {"device": device, "left": left, "codes_made_at": codes and codes.made_at}
-    return _page(request, "own", "Two-factor authentication", form=CodeForm(), **words)
+    facts = {"device": device, "left": left, "codes_made_at": codes and codes.made_at}
+    return _page(request, "own", "Two-factor authentication", form=CodeForm(), **facts)
 
 
 @require_POST
@@ -117,7 +117,7 @@ def codes_view(request: HttpRequest) -> HttpResponse:
 @require_POST
 @sensitive_post_parameters("code")
 def remove_view(request: HttpRequest) -> HttpResponse:
-    """The person gives up their second factor, unless they must have one."""
+    """Remove the user's two-factor authentication, unless their account requires it."""
     user: Any = request.user
     if user.needs_second_factor:
         messages.error(
@@ -134,7 +134,7 @@ def remove_view(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def reset_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """Who may change users takes away the second factor of one who lost it."""
+    """Reset the two-factor authentication of another user who lost the device."""
     user = get_object_or_404(get_user_model(), pk=pk)
     if not may_reset(request, user):
         raise PermissionDenied
@@ -164,7 +164,7 @@ def _prove(request: HttpRequest, form: CodeForm) -> Factor | None:
     try:
         proved = second_factor.prove(user, token)
     except CredentialError:
-        logger.exception("a second factor can't be checked", extra={"user_id": user.pk})
+        logger.exception("an authenticator can't be checked", extra={"user_id": user.pk})
         form.add_error("code", BROKEN)
         return None
     if proved is None:
@@ -178,8 +178,8 @@ def _proved_again(request: HttpRequest) -> bool:
     form = CodeForm(request.POST)
     if form.is_valid() and _prove(request, form):
         return True
-    for words in form.errors.get("code", []):
-        messages.error(request, str(words))
+    for error in form.errors.get("code", []):
+        messages.error(request, str(error))
     return False
 
 

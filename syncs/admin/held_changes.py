@@ -71,7 +71,7 @@ class HeldPart:
 class Held:
     """waits: a person can decide. would: what an acceptance does, in numbers, of all instances."""
 
-    words: SafeString
+    text: SafeString
     waits: bool
     would: str
     parts: list[HeldPart]
@@ -87,14 +87,14 @@ def read(record: SyncRun, parts: Sequence[RunTarget], pages: Mapping[str, str]) 
     holding = [part for part in parts if part.state == TargetState.HELD]
     if not holding:
         return None
-    words, waits = _words(record, holding)
+    text, waits = _text(record, holding)
     sample = _sample(record, holding[:MOST_INSTANCES])
     counted = [part.held_counts for part in holding]
     total: Counter[str] = Counter()
     for counts in counted:
         total.update(counts or {})
     return Held(
-        words=words,
+        text=text,
         waits=waits,
         would=would(total) if None not in counted else "apply the changes listed below",
         parts=[_part(part, pages) for part in holding[:MOST_INSTANCES]],
@@ -107,11 +107,9 @@ def read(record: SyncRun, parts: Sequence[RunTarget], pages: Mapping[str, str]) 
 
 
 def would(counts: dict[str, int]) -> str:
-    """`remove 300 and move 4`; of none, that nothing is removed or moved."""
-    words = [f"{VERBS[kind]} {counts[kind]:,}" for kind in KINDS if counts.get(kind)]
-    if len(words) > 1:
-        words[-2:] = [" and ".join(words[-2:])]
-    return ", ".join(words) or "remove nothing, move nothing"
+    """Return `remove 300, move 4`, or that nothing is removed or moved."""
+    effects = [f"{VERBS[kind]} {counts[kind]:,}" for kind in KINDS if counts.get(kind)]
+    return ", ".join(effects) or "remove nothing, move nothing"
 
 
 def counts_of(record: SyncRun) -> dict[str, int]:
@@ -156,15 +154,15 @@ def _cut(value: str) -> str:
     return value if len(value) <= LONGEST else f"{value[: LONGEST - 1].rstrip()}…"
 
 
-def _words(record: SyncRun, holding: Sequence[RunTarget]) -> tuple[SafeString, bool]:
-    """What became, or may become, of what the run holds; whether it waits for a person."""
+def _text(record: SyncRun, holding: Sequence[RunTarget]) -> tuple[SafeString, bool]:
+    """Return what happened to the held changes as text, and whether they need review."""
     decided = _decided(record, holding)
     more = decided or "They need review: accept or discard them."
     return format_html("A guard held these changes. {}", more), not decided
 
 
 def _decided(record: SyncRun, holding: Sequence[RunTarget]) -> SafeString | str:
-    """Why nobody is asked, or no longer; empty while a person can decide."""
+    """Return why there is nothing to decide; empty while there is."""
     if record.is_dry:
         return "This was a dry run: there is nothing to accept or discard."
     if record.accepted_by:
@@ -178,8 +176,8 @@ def _decided(record: SyncRun, holding: Sequence[RunTarget]) -> SafeString | str:
         return _acceptance(other, f"will publish them and is {other.state}")
     if since := _published_since(record, holding):
         link = badges.run_link(since, f"Run {since}")
-        words = "{} has published these instances since: no decision is needed."
-        return format_html(words, link)
+        text = "{} has published these instances since: no decision is needed."
+        return format_html(text, link)
     return ""
 
 

@@ -39,8 +39,8 @@ def accept_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     except RainboError as error:
         return _refused(request, run, f"Not accepted: {error}.")
     tasks.enqueue(new)
-    words = f"Run {new.pk} will publish what run {pk} holds. A worker will start it."
-    messages.success(request, words)
+    message = f"Run {new.pk} will publish what run {pk} holds. A worker will start it."
+    messages.success(request, message)
     return _page(new)
 
 
@@ -76,8 +76,8 @@ def retry_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     return _page(new)
 
 
-def retry_under_way(run: SyncRun, options: Options) -> SyncRun | None:
-    """A run that waits, or is under way, to take up the same."""
+def retry_in_progress(run: SyncRun, options: Options) -> SyncRun | None:
+    """Return a queued or running run that retries the same."""
     same = SyncRun.objects.filter(sync=run.sync, state__in=OPEN_STATES, options=options.as_json())
     return same.filter(pk__gt=run.pk).first()
 
@@ -91,7 +91,7 @@ def _retry_options(request: HttpRequest, run: SyncRun) -> Options:
         raise UsageError(f"nothing failed in run {run.pk}")
     if options.accept_held is not None and not request.user.has_perm(ACCEPT):
         raise PermissionDenied  # it would publish what a guard held
-    if other := retry_under_way(run, options):
+    if other := retry_in_progress(run, options):
         raise UsageError(f"run {other.pk} already retries it and is {other.state}")
     return options
 
@@ -111,8 +111,8 @@ def _found(request: HttpRequest, pk: int, permission: str) -> SyncRun:
     return get_object_or_404(SyncRun, pk=pk)
 
 
-def _refused(request: HttpRequest, run: SyncRun, words: str) -> HttpResponse:
-    messages.error(request, words)
+def _refused(request: HttpRequest, run: SyncRun, message: str) -> HttpResponse:
+    messages.error(request, message)
     return _page(run)
 
 

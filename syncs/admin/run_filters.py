@@ -1,4 +1,4 @@
-"""What the list of runs can be narrowed to: each is answered by an index."""
+"""The filters of the list of runs; each is answered by an index."""
 
 from __future__ import annotations
 

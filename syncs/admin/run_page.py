@@ -1,4 +1,4 @@
-"""What a run's page tells, read in a fixed number of queries."""
+"""What a run's page shows, read in a fixed number of queries."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ NAMED = 3  # instances that are named on a button
 
 @dataclass(frozen=True)
 class Retry:
-    """The button that takes up what failed. touches: on what, in numbers; under_way: who does."""
+    """The button that retries what failed. touches: what it includes; in_progress: who does it."""
 
     label: str
     touches: str
     command: str
     needs_accept: bool
-    under_way: SafeString | None
+    in_progress: SafeString | None
 
 
 def context(request: HttpRequest, record: Any) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def options_in_words(record: SyncRun) -> str:
         options = Options.from_json(record.options)
     except (UsageError, TypeError) as error:
         return str(error)
-    words = [
+    wishes = [
         f"instances {', '.join(options.targets)}" if options.targets else "all instances",
         f"only {_only(record.sync, options.only)}" if options.only else "",
         "forced" if options.force else "",
@@ -121,7 +121,7 @@ def options_in_words(record: SyncRun) -> str:
         f"what failed in run {options.failed_from}" if options.failed_from else "",
         f"accepts run {options.accept_held}: {options.reason}" if options.accept_held else "",
     ]
-    return "; ".join(filter(None, words))
+    return "; ".join(filter(None, wishes))
 
 
 def _only(sync: str, keys: tuple[str, ...]) -> str:
@@ -140,7 +140,7 @@ def related(record: SyncRun) -> SafeString:
         ("accepts", record.options.get("accept_held")),
         ("retries what failed in", record.options.get("failed_from")),
     ]
-    lines = [(words, badges.run_link(pk)) for words, pk in named if isinstance(pk, int)]
+    lines = [(label, badges.run_link(pk)) for label, pk in named if isinstance(pk, int)]
     return format_html_join(", ", "{} {}", lines) if lines else markup.quiet("none")
 
 
@@ -158,10 +158,10 @@ def _sentence(record: Any, parts: list[RunTarget], now: datetime) -> str:
         )
         usual = _usual(record.sync)
         usually = f", usually {seconds_in_words(usual)}" if usual else ""
-        done = run_targets.progress(parts).words
+        done = run_targets.progress(parts).text
         return f"{record.sync} has been running for {so_far}{usually}: {done}."
-    told = record.summary or "no instance took part"
-    return f"{record.sync}: {told}."
+    summary = record.summary or "no instance took part"
+    return f"{record.sync}: {summary}."
 
 
 def _retry(record: SyncRun, parts: list[RunTarget]) -> Retry | None:
@@ -174,13 +174,13 @@ def _retry(record: SyncRun, parts: list[RunTarget]) -> Retry | None:
     undone = [part.label for part in parts if part.state in run_report.UNDONE]
     few = bool(undone) and sync.in_parts
     takes = f"{listed(undone, NAMED)} alone" if few else "everything that this run included"
-    other = run_actions.retry_under_way(record, options)
+    other = run_actions.retry_in_progress(record, options)
     return Retry(
         label=f"Retry the {_counted(len(undone))} that failed" if few else "Run it again",
         touches=f"Includes {takes}.",
         command=run_report.retry_command(record),
         needs_accept=options.accept_held is not None,
-        under_way=badges.run_link(other.pk, f"Run {other.pk}") if other else None,
+        in_progress=badges.run_link(other.pk, f"Run {other.pk}") if other else None,
     )
 
 
@@ -207,8 +207,8 @@ def _took(record: SyncRun) -> SafeString:
     usual = _usual(record.sync)
     usually = f"usually {seconds_in_words(usual)}" if usual else ""
     took = seconds_in_words(record.seconds) if record.seconds is not None else ""
-    words = ", ".join(filter(None, [took, usually]))
-    return format_html('<span class="number">{}</span>', words) if words else markup.quiet("–")
+    text = ", ".join(filter(None, [took, usually]))
+    return format_html('<span class="number">{}</span>', text) if text else markup.quiet("–")
 
 
 def _usual(sync: str) -> float:
@@ -221,7 +221,7 @@ def _around(record: SyncRun) -> list[tuple[str, SafeString]]:
     before = same.filter(pk__lt=record.pk).order_by("-pk").first()
     after = same.filter(pk__gt=record.pk).order_by("pk").first()
     named = (("previous run", before), ("next run", after))
-    return [(words, _beside(*run) if run else markup.quiet("none")) for words, run in named]
+    return [(label, _beside(*run) if run else markup.quiet("none")) for label, run in named]
 
 
 def _beside(pk: int, state: str, discarded_at: datetime | None) -> SafeString:
@@ -241,5 +241,5 @@ def _discarding(record: SyncRun, now: datetime) -> list[tuple[str, SafeString]]:
     if record.discarded_at is None:
         return []
     at = markup.moment(record.discarded_at, now)
-    words = format_html("by {}, {}: {}", record.discarded_by, at, record.discard_reason)
-    return [("discarded", words)]
+    text = format_html("by {}, {}: {}", record.discarded_by, at, record.discard_reason)
+    return [("discarded", text)]

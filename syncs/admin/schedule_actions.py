@@ -1,4 +1,4 @@
-"""Running, pausing and resuming a sync from its schedule's page: by POST, by those who may."""
+"""Running, pausing and resuming a sync from its schedule's page: by POST, with permission."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def pause_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         form = PauseForm(request.POST)
         form.full_clean()
     if not form.is_valid():
-        for words in (error for errors in form.errors.values() for error in errors):
-            messages.error(request, f"Not paused. {words}")
+        for message in (error for errors in form.errors.values() for error in errors):
+            messages.error(request, f"Not paused. {message}")
         return _back(kept)
     until, reason = form.cleaned_data["until"], form.cleaned_data["reason"]
     before = _pause_of(kept)

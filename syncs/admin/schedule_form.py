@@ -23,7 +23,7 @@ from syncs.schedules import crontab, store
 from syncs.schedules.presets import HOURS, LAST_DAY, NEEDS, WEEKDAYS, Choice, PresetKind, from_cron
 from syncs.schedules.store import OFF, Wanted
 
-RHYTHM = ("minute", "hours", "at", "weekday", "day", "cron")
+TIMING_FIELDS = ("minute", "hours", "at", "weekday", "day", "cron")
 LONGEST_GRACE = 31 * 24 * 60 * 60
 
 
@@ -108,7 +108,7 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
     )
     seen = forms.CharField(required=False, widget=forms.HiddenInput)
-    accepted = forms.CharField(required=False)  # the rhythm whose warnings were read
+    accepted = forms.CharField(required=False)  # the cron expression whose warnings were read
 
     class Meta:
         model = SyncSchedule
@@ -130,7 +130,7 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
 
     @property
     def preview(self) -> Preview | None:
-        """What the rhythm would bring: the one that was entered, or else the stored one."""
+        """Preview the entered frequency, or else the stored one."""
         if self.is_bound:
             sync, wanted = self._chosen_sync(), self.wanted
             return preview(sync, wanted.cron, wanted.grace_seconds) if sync and wanted else None
@@ -142,8 +142,8 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
 
     @property
     def needs_acceptance(self) -> bool:
-        """Whether what was entered brings warnings that nobody has accepted yet."""
-        if self.wanted is None or not self._is_another_rhythm():
+        """Whether the input has warnings that are not accepted yet."""
+        if self.wanted is None or not self._changes_frequency():
             return False
         shown = self.preview
         is_read = self.cleaned_data.get("accepted") == self.wanted.cron
@@ -162,13 +162,13 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
         if "kind" not in cleaned:
             return cleaned
         kind = PresetKind(cleaned["kind"])
-        for name in RHYTHM:
+        for name in TIMING_FIELDS:
             if name not in NEEDS.get(kind, ()):
                 self.errors.pop(name, None)
             elif name not in self.errors and cleaned.get(name) in (None, ""):
                 self.add_error(name, f"Required for {kind.label}.")
         self._check_targets()
-        if not any(name in self.errors for name in RHYTHM):
+        if not any(name in self.errors for name in TIMING_FIELDS):
             self._want(_choice(kind, cleaned))
         return cleaned
 
@@ -200,7 +200,7 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
     def _chosen_sync(self) -> Sync | None:
         return _known(self.cleaned_data.get("sync", "") if self.is_new else self.instance.sync)
 
-    def _is_another_rhythm(self) -> bool:
+    def _changes_frequency(self) -> bool:
         if self.is_new or self.wanted is None:
             return True
         row = self.instance.schedule
@@ -208,10 +208,10 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
         return self.wanted.cron != row.cron or is_switched_on
 
     def _choose(self, choice: Choice | None) -> None:
-        """Fill in a stored rhythm, or what most rhythms begin with."""
+        """Fill in a stored frequency, or the default one."""
         shown = choice or Choice(PresetKind.EVERY_15)
         self.initial["kind"] = shown.kind.value
-        for name in RHYTHM:
+        for name in TIMING_FIELDS:
             self.initial[name] = getattr(shown, name)
 
     def _sync_choices(self) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Vital signs of one instance, and what they mean."""
+"""The health probe of one instance, and what its values mean."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ProbeResult:
 
 
 @dataclass(frozen=True)
-class Vitals:
+class ProbeValues:
     """at: when the check began, by our clock. skew_ms: the instance's clock minus ours."""
 
     at: datetime
@@ -59,17 +59,19 @@ class Vitals:
         return Health.DEGRADED if self.warnings else Health.HEALTHY
 
 
-def measure(source: psycopg.Connection[Any], statement: str, now: Callable[[], datetime]) -> Vitals:
-    """Take the vital signs; `now` is our database's clock. Raises psycopg errors as they are."""
+def measure(
+    source: psycopg.Connection[Any], statement: str, now: Callable[[], datetime]
+) -> ProbeValues:
+    """Run the probe; `now` is our database's clock. Raises psycopg errors as they are."""
     trips = [_round_trip(source) for _ in range(ROUND_TRIPS)]
     with source.cursor(row_factory=class_row(ProbeResult)) as cursor:
         before = now()
         answer = cursor.execute(verbatim(statement)).fetchone()
         after = now()
     if answer is None:
-        raise psycopg.DataError("the query of vital signs returned no row")
+        raise psycopg.DataError("the health probe returned no row")
     skew = answer.clock - (before + (after - before) / 2)
-    return Vitals(
+    return ProbeValues(
         at=before,
         latency_ms=statistics.median(trips),
         skew_ms=skew.total_seconds() * 1000,

@@ -11,7 +11,7 @@ from syncs.models import TargetState
 from syncs.transfer.session import Session
 from tenants.fleet import change_check, connections, contract
 from tenants.fleet.targets import as_target, selected_instances
-from tenants.health.probe import Vitals, measure
+from tenants.health.probe import ProbeValues, measure
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
 
@@ -44,7 +44,7 @@ def sync_instance_health(run: Run) -> None:
     instances = selected_instances(run)
     run.expect(map(as_target, instances))
 
-    def check(_: RdsInstance, source: connections.Connection) -> Vitals:
+    def check(_: RdsInstance, source: connections.Connection) -> ProbeValues:
         return measure(source, contract.text(NAME), run.now)
 
     outcomes = connections.each_instance(
@@ -65,14 +65,16 @@ def sync_instance_health(run: Run) -> None:
             _settle(run, outcome)
 
 
-def _write(session: Session, outcomes: Sequence[connections.Outcome[Vitals]], at: datetime) -> None:
+def _write(
+    session: Session, outcomes: Sequence[connections.Outcome[ProbeValues]], at: datetime
+) -> None:
     rows = [_row(outcome, at) for outcome in outcomes]
     with session.cursor() as cursor:
         cursor.executemany(_CHECK, rows)
         cursor.executemany(_INSTANCE, rows)
 
 
-def _row(outcome: connections.Outcome[Vitals], at: datetime) -> dict[str, object]:
+def _row(outcome: connections.Outcome[ProbeValues], at: datetime) -> dict[str, object]:
     seen = outcome.value
     return {
         "instance": outcome.instance.pk,
@@ -87,7 +89,7 @@ def _row(outcome: connections.Outcome[Vitals], at: datetime) -> dict[str, object
     }
 
 
-def _settle(run: Run, outcome: connections.Outcome[Vitals]) -> None:
+def _settle(run: Run, outcome: connections.Outcome[ProbeValues]) -> None:
     key, seen = str(outcome.instance.pk), outcome.value
     if seen is None:
         run.record_outcome(key, TargetState.FAILED, error=outcome.error, seconds=outcome.seconds)

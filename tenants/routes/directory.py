@@ -1,6 +1,6 @@
 """The master's directory, as one run reads it and proves that the routes equal it.
 
-Read is what differs from the last publish or, where that can't be told, all of it.
+Read is what differs from the last publish or, where that is unknown, all of it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ KEY_VERSION = 1  # of rainbo_email_key
 
 SHARES = 96  # of the digests, one of which each run recomputes from the stored rows
 ROWS_PER_BUCKET = 64
-BOUNDS = (16, 256)  # of rows per bucket, beyond which the digests are cut anew
+BOUNDS = (16, 256)  # of rows per bucket, beyond which the digests are cut again
 FEWEST = 1024  # buckets
 SMALL = 1000  # rows that are not worth a thought
 LARGE_PART = 5  # reading one of so many rows costs as much as reading all
@@ -85,7 +85,7 @@ class Directory:
 
     @property
     def hidden(self) -> int | None:
-        """Routes that collided at the last publish; None when every row is judged anew."""
+        """Routes that collided at the last publish; None when every row is judged again."""
         return None if self.is_whole else int(self.last["hidden"])
 
     def basis(self, hidden: int) -> str:
@@ -136,7 +136,7 @@ class Directory:
         return merge.cached_routes(self.sync, self.target, hashing, buckets, within, table)
 
     def _examine_kept(self) -> None:
-        """Whether there are digests, and nobody doubts them."""
+        """Whether there are digests that can be trusted."""
         if not {*FACTS, "buckets", "share", "hidden"} <= self.last.keys():
             self.why = "no digests were kept"
         elif digest.DOUBTED in self.last:
@@ -164,7 +164,7 @@ class Directory:
         }
 
     def _why_unlike(self, hashing: Hashing) -> str:
-        """What the kept digests were computed from that is another now, in words."""
+        """Return what has changed of the inputs of the stored digests, as text."""
         if hashing is Hashing.MD5_BYTES:
             return "the master's texts have no encoding"
         changed = (what for name, what in FACTS.items() if self.last[name] != self.facts[name])

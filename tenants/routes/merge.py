@@ -247,9 +247,9 @@ def merge(session: Session, run_id: int, changes: RouteChanges) -> None:
 
 
 def refresh_statistics(session: Session, changes: RouteChanges) -> None:
-    """Tell the planner of a merge that touched much: what autovacuum saw meanwhile was no row.
+    """Analyze after a merge that changed much: autovacuum has seen none of its rows.
 
-    Not while somebody else vacuums or alters the table: what is published has not to wait for it.
+    Not while another session vacuums or alters the table: publishing must not wait for it.
     """
     if changes.added + changes.changed + changes.removed > changes.total / MUCH:
         session.execute("SET default_statistics_target = 100; ANALYZE (SKIP_LOCKED) user_routes")

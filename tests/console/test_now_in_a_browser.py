@@ -78,12 +78,15 @@ def test_a_strip_is_one_stop_of_the_tab_key(window: Window) -> None:
 
 def test_a_tile_that_moves_keeps_its_focus(window: Window) -> None:
     at(window)
-    window.do(lambda page: page.locator(".tile a").last.focus())
+    window.do(lambda page: page.locator(".instance-card a").last.focus())
     before = window.script(FOCUSED)
     lost(FEW)
     refresh(window)
-    window.wait_for("() => document.querySelector('.tile .badge-bad')")
-    assert window.do(lambda page: page.locator(".tile a").first.get_attribute("href")) == before
+    window.wait_for("() => document.querySelector('.instance-card .badge-bad')")
+    assert (
+        window.do(lambda page: page.locator(".instance-card a").first.get_attribute("href"))
+        == before
+    )
     assert window.script(FOCUSED) == before
     assert words(window, "#live-news") == words(window, "#now-sentence")
 
@@ -93,14 +96,14 @@ def test_a_search_is_answered_as_it_is_typed_and_stays(window: Window) -> None:
     window.do(lambda page: page.focus("[name=instance]"))
     window.type("rds39")
     refresh(window)
-    window.wait_for("() => document.querySelectorAll('.tile').length === 1")
+    window.wait_for("() => document.querySelectorAll('.instance-card').length === 1")
     assert window.url.endswith("/admin/?instance=rds39")
     window.type("9")
     window.do(lambda page: page.clock.fast_forward(100))
     assert window.do(lambda page: page.input_value("[name=instance]")) == "rds399"
     assert window.script("() => document.activeElement.name") == "instance"
     window.open("/admin/?instance=rds39")
-    assert window.do(lambda page: page.locator(".tile").count()) == 1
+    assert window.do(lambda page: page.locator(".instance-card").count()) == 1
 
 
 def test_it_can_be_paused(window: Window) -> None:
@@ -111,7 +114,7 @@ def test_it_can_be_paused(window: Window) -> None:
     assert "All is on time" in words(window, "#now-sentence")
     assert words(window, STATUS) == "Refreshing is paused: what you see is as of then."
     window.do(lambda page: page.click("#live-pause"))
-    window.wait_for("() => document.querySelector('.verdict-bad')")
+    window.wait_for("() => document.querySelector('.overall-status-bad')")
     assert words(window, STATUS) == ""
 
 

@@ -267,6 +267,6 @@ def test_a_long_value_hides_not_what_follows_it(window: Window) -> None:
     assert shown.endswith("…: name '\u202e" + "y" * 72 + "… → 'Bob'"), shown
 
 
-def test_a_run_under_way_is_for_everyone(window: Window) -> None:
+def test_a_run_in_progress_is_for_everyone(window: Window) -> None:
     window.open(page_of(running()))
     assert list(accessibility.complaints(window)) == []

@@ -12,7 +12,7 @@ from rainbo.auth import second_factor
 
 
 class Command(BaseCommand):
-    help = "Takes away a person's second factor, for when they have lost it and nobody else can."
+    help = "Reset a user's two-factor authentication, for when no administrator can sign in."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", help="user name")
@@ -27,5 +27,7 @@ class Command(BaseCommand):
             if had_one:
                 record_by("manage.py", None, None, "person.second_factor_reset", user)
         self.stdout.write(
-            f"{name} has no second factor any more." if had_one else f"{name} had no second factor."
+            f"Two-factor authentication of {name} was reset."
+            if had_one
+            else f"{name} doesn't use two-factor authentication."
         )

@@ -43,7 +43,7 @@ class ShownAccount:
 
 @dataclass(frozen=True)
 class LiveResult:
-    """summary: what came of it in a sentence. more: accounts that are not shown."""
+    """summary: the result in a sentence. more: accounts that are not shown."""
 
     at: SafeString
     summary: str

@@ -52,7 +52,7 @@ def wish(admin: str, instance: str) -> Options:
 
 
 def _check_instance(instance: str, only: set[int]) -> None:
-    """In use, or with a leaver's ghost user that a run may still take away."""
+    """Check that it is active, or has a leaver's ghost user that a run may still remove."""
     if not (instance.isascii() and instance.isdecimal() and len(instance) < 10):
         raise UsageError(f"invalid instance id: {instance}")
     leaving = policy.inactive_with_leavers(coverage.wanted_ids(), only)

@@ -1,4 +1,4 @@
-"""Who can enter which instance: all admins beside all instances, in a fixed number of queries."""
+"""Who can enter which instance: all admins by all instances, in a fixed number of queries."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from tenants.models import GhostUser, RdsInstance
 
 FULL = 12  # instances of which every cell is shown
 ADMINS_PER_PAGE = 50
-NAMED = 3  # rows of an admin that are not well and are named
+NAMED = 3  # unhealthy rows of an admin that are named
 INSTANCES_NAMED = 24
 
 
 @dataclass(frozen=True)
 class Person:
-    """One admin. cells: of every instance, where there are few. wrong: what is not well.
+    """One admin. cells: of every instance, where there are few. wrong: what is unhealthy.
 
     instances: how many a sync of the admin's ghost users goes to.
     """
@@ -158,7 +158,7 @@ def _wrong(row: GhostUser, *, wanted: bool) -> SafeString:
 def _places(
     instances: Sequence[RdsInstance], tallies: Mapping[int, CoverageCounts], wanted: Collection[int]
 ) -> tuple[Place, ...]:
-    """All of a few instances; of many those that are not well, the worst first."""
+    """Return all of a few instances; of many the unhealthy ones, the worst first."""
     now = timezone.now()
     chosen = [i for i in instances if len(instances) <= FULL or tallies[i.pk].trouble]
     if len(instances) > FULL:
@@ -193,7 +193,7 @@ def _whole(tallies: Collection[CoverageCounts]) -> CoverageCounts:
 def _summary(
     wanted: Collection[int], instances: Sequence[RdsInstance], tallies: Mapping[int, CoverageCounts]
 ) -> str:
-    """The verdict in a sentence."""
+    """Return the overall status in a sentence."""
     in_use = sum(instance.is_active for instance in instances)
     whole = _whole(tallies.values())
     should = f"{_some(len(wanted), 'admin')} should enter {_some(in_use, 'active instance')}"

@@ -68,7 +68,7 @@ def effects(instance: RdsInstance, kept: Holdings, *, active: bool) -> list[str]
 
 
 def switch(instance: RdsInstance, *, active: bool) -> bool:
-    """Take it into use or out of it; tells whether that changed anything. A master stays in use."""
+    """Enable or disable it; return whether that changed anything. A master stays enabled."""
     rows = RdsInstance.objects.filter(pk=instance.pk, is_active=not active)
     if not active:
         rows = rows.filter(is_master=False)
@@ -114,7 +114,7 @@ def _enabling(kept: Holdings) -> list[str]:
     ]
 
 
-def _refusal(instance: RdsInstance, kept: Holdings, *, active: bool) -> str:
+def _obstacle(instance: RdsInstance, kept: Holdings, *, active: bool) -> str:
     """Why it can't be done; empty when it can."""
     if instance.is_active == active:
         return f"{instance} is {'active' if active else 'inactive'} already."
@@ -131,9 +131,9 @@ def _switch(
     request: HttpRequest, instance: RdsInstance, model_admin: Any, *, active: bool
 ) -> HttpResponse:
     kept = holdings(instance)
-    refusal = _refusal(instance, kept, active=active)
+    obstacle = _obstacle(instance, kept, active=active)
     if request.method == "POST":
-        return _do(request, instance, refusal, active=active)
+        return _do(request, instance, obstacle, active=active)
     verb = "Enable" if active else "Disable"
     context = {
         **admin.site.each_context(request),
@@ -141,17 +141,19 @@ def _switch(
         "opts": model_admin.opts,
         "original": instance,
         "verb": verb,
-        "refusal": refusal,
+        "obstacle": obstacle,
         "effects": effects(instance, kept, active=active),
         "command": command(instance, active=active),
     }
     return TemplateResponse(request, "tenants/instance_switch.html", context)
 
 
-def _do(request: HttpRequest, instance: RdsInstance, refusal: str, *, active: bool) -> HttpResponse:
+def _do(
+    request: HttpRequest, instance: RdsInstance, obstacle: str, *, active: bool
+) -> HttpResponse:
     word = "enabled" if active else "disabled"
     with transaction.atomic():
-        done = not refusal and switch(instance, active=active)
+        done = not obstacle and switch(instance, active=active)
         if done:
             before, after = {"is_active": not active}, {"is_active": active}
             record(request, f"instance.{word}", instance, before=before, after=after)
@@ -160,7 +162,7 @@ def _do(request: HttpRequest, instance: RdsInstance, refusal: str, *, active: bo
     else:
         messages.error(
             request,
-            refusal or f"{instance} was changed in the meantime. Reload the page and try again.",
+            obstacle or f"{instance} was changed in the meantime. Reload the page and try again.",
         )
     return HttpResponseRedirect(reverse("admin:tenants_rdsinstance_change", args=[instance.pk]))
 

@@ -1,4 +1,4 @@
-"""What an instance's page tells, read in a fixed number of queries."""
+"""What an instance's page shows, read in a fixed number of queries."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class SyncLine:
     run: SafeString
     confirmed: SafeString
     fresh: SafeString
-    words: str
+    message: str
 
 
 def context(instance: RdsInstance) -> dict[str, Any]:
-    """What the page's templates show beside the form."""
+    """What the page's templates show next to the form."""
     now = timezone.now()
     last = InstanceCheck.objects.filter(instance=instance).order_by("-minute").first()
     last_day = history.last_day(instance, now)
@@ -71,14 +71,14 @@ def context(instance: RdsInstance) -> dict[str, Any]:
 
 
 def use(instance: RdsInstance) -> SafeString:
-    """Whether it is in use, and whether it is the master."""
-    words, tone = ("active", Tone.GOOD) if instance.is_active else ("inactive", Tone.QUIET)
+    """Whether it is active, and whether it is the master."""
+    label, tone = ("active", Tone.GOOD) if instance.is_active else ("inactive", Tone.QUIET)
     master = markup.badge("master", Tone.BUSY) if instance.is_master else ""
-    return format_html("{} {}", markup.badge(words, tone), master)
+    return format_html("{} {}", markup.badge(label, tone), master)
 
 
 def skew_in_words(skew_ms: float | None) -> str:
-    """Its clock beside ours: the sign is said in a word."""
+    """Its clock compared with ours, with the sign as a word."""
     if skew_ms is None:
         return ""
     side = "ahead of" if skew_ms > 0 else "behind"
@@ -139,7 +139,7 @@ def sync_line(
         run=_run_link(part, now) if part else markup.quiet("not in its last runs"),
         confirmed=markup.age(confirmed_at, now) if target else markup.quiet("takes no part"),
         fresh=freshness_badge(target) if target else markup.badge("takes no part", Tone.QUIET),
-        words="; ".join(filter(None, [*(words for words in said if words not in reason), reason])),
+        message="; ".join(filter(None, [*(line for line in said if line not in reason), reason])),
     )
 
 
@@ -165,12 +165,12 @@ def _coverage(instance: RdsInstance) -> dict[str, Any]:
         "counts": coverage_counts(tally),
         "wanted": f"{len(wanted):,}",
         "confirmed": f"{tally.counts[coverage.Coverage.CONFIRMED]:,}",
-        "trouble": _trouble(tally.trouble),
+        "problem": _problem(tally.trouble),
         "url": reverse("admin:tenants_ghostuser_all", query=named),
     }
 
 
-def _trouble(count: int) -> str:
+def _problem(count: int) -> str:
     if not count:
         return ""
     return f"{count:,} need{'s' if count == 1 else ''} attention"
@@ -207,12 +207,12 @@ def _examination(found: Examined | None, now: datetime) -> dict[str, Any] | None
 
 def _gravity(found: Examined) -> str:
     errors, warnings = found.count(Level.ERROR), found.count(Level.WARNING)
-    words = [
+    counts = [
         _some(errors, "error"),
         _some(warnings, "warning"),
         f"{found.count(Level.OK)} as it should be",
     ]
-    return ", ".join(filter(None, words))
+    return ", ".join(filter(None, counts))
 
 
 def _some(count: int, word: str) -> str:

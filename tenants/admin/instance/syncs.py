@@ -1,4 +1,4 @@
-"""What the list of instances tells of each: how fresh every sync has it, and its tenants."""
+"""What the list of instances shows of each: how fresh every sync has it, and its tenants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading a tenant live and syncing its instance, from its page: by POST, by those who may."""
+"""Reading a tenant live and syncing its instance, from its page: by POST, with permission."""
 
 from __future__ import annotations
 

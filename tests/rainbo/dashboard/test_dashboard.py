@@ -382,7 +382,7 @@ def test_a_trend_shows_the_last_hour_with_its_gaps() -> None:
 def test_a_fleet_of_24_needs_no_search(admin_client: Client) -> None:
     well(24)
     page = part(admin_client, "?instance=rds7")
-    assert page.count('<li class="tile"') == 24
+    assert page.count('<li class="instance-card"') == 24
     assert 'name="instance"' not in page
 
 
@@ -390,7 +390,7 @@ def test_a_bigger_fleet_is_a_list_that_can_be_searched(admin_client: Client) -> 
     well(60)
     lost(58)
     page = part(admin_client)
-    assert page.count('<li class="tile"') == instance_cards.LISTED
+    assert page.count('<li class="instance-card"') == instance_cards.LISTED
     assert page.index("instance 58 (rds58)</a>") < page.index("instance 1 (rds1)</a>")
     shown = text_of(admin_client.get(PAGE))
     assert "50 of 60 instances, the worst first. 59 of 60 active ones are healthy." in shown
@@ -411,7 +411,7 @@ def test_the_search_finds_by_name_and_id(
 ) -> None:
     well(60)
     response = admin_client.get(PAGE, {"instance": term})
-    assert response.content.decode().count('<li class="tile"') == found
+    assert response.content.decode().count('<li class="instance-card"') == found
     assert words in text_of(response)
 
 

@@ -23,7 +23,7 @@ def warned(cron: str, sync: str = "user_routing", **usual_minutes: float) -> str
     return "\n".join(warnings(registry.get(sync), cron, known, BERLIN, NOW))
 
 
-def test_the_usual_rhythm_warns_of_nothing() -> None:
+def test_the_usual_frequency_warns_of_nothing() -> None:
     assert warned("*/15 * * * *", user_routing=0.5, tenant_summaries=3) == ""
 
 
@@ -69,7 +69,7 @@ def test_two_heavy_syncs_at_the_same_time_are_told(
     assert (words in said) is is_told
 
 
-def test_a_rare_rhythm_is_compared_with_a_frequent_one_and_the_other_way_round() -> None:
+def test_a_rare_frequency_is_compared_with_a_frequent_one_and_the_other_way_round() -> None:
     words = "starts at the same time, next at 2026-11-23 18:00 UTC"
     for own, other in (("0 18 * * *", "*/5 * * * *"), ("*/5 * * * *", "0 18 * * *")):
         known = Known(

@@ -49,7 +49,7 @@ def way(name: str, sync: str = "user_routing") -> str:
 
 
 def typed(sync: str = "user_routing", **fields: Any) -> dict[str, Any]:
-    """What the form sends for a daily rhythm, which the routes warn of."""
+    """What the form sends for a daily frequency, which the routes warn of."""
     shown = {"enabled": "on", "kind": "15", "at": "02:00", "seen": store.version(kept(sync))}
     return {name: value for name, value in (shown | fields).items() if value is not None}
 
@@ -64,7 +64,7 @@ def who_may(*codenames: str) -> Any:
     return user
 
 
-def test_the_list_tells_rhythm_state_and_next_time(admin_client: Client) -> None:
+def test_the_list_tells_frequency_state_and_next_time(admin_client: Client) -> None:
     Schedule.objects.filter(name="ghost_users").update(repeats=OFF)
     run = ended_run("user_routing")
     shown = text_of(admin_client.get(LIST))
@@ -73,7 +73,7 @@ def test_the_list_tells_rhythm_state_and_next_time(admin_client: Client) -> None
     assert ">off</span>" in admin_client.get(LIST).content.decode()
 
 
-def test_the_page_tells_the_rhythm_and_its_next_times(admin_client: Client) -> None:
+def test_the_page_tells_the_frequency_and_its_next_times(admin_client: Client) -> None:
     shown = text_of(admin_client.get(page("ghost_users")))
     assert "every day at 02:00 UTC" in shown
     assert shown.count("02:00 UTC") >= 6  # the words and the next five times
@@ -101,7 +101,7 @@ def test_times_are_shown_in_the_viewers_zone_too(admin_client: Client, settings:
         ({"kind": "cron", "cron": " */20 6-18 * * mon-FRI"}, "*/20 6-18 * * 1-5"),
     ],
 )
-def test_every_rhythm_is_stored(admin_client: Client, fields: dict[str, str], cron: str) -> None:
+def test_every_frequency_is_stored(admin_client: Client, fields: dict[str, str], cron: str) -> None:
     answer = save(admin_client, accepted=cron, **fields)
     assert "was changed successfully" in said(answer)
     row = kept().schedule
@@ -133,7 +133,7 @@ def test_what_makes_no_sense_is_refused(
     assert store.version(kept()) == before
 
 
-def test_what_another_rhythm_needs_does_not_matter(admin_client: Client) -> None:
+def test_what_another_frequency_needs_does_not_matter(admin_client: Client) -> None:
     save(admin_client, kind="5", minute="99", at="never", cron="x")
     assert kept().schedule.cron == "*/5 * * * *"
 
@@ -198,7 +198,7 @@ def test_a_hostile_post_changes_neither_function_nor_arguments(admin_client: Cli
     assert row.next_run > timezone.now()
 
 
-def test_saving_without_another_rhythm_leaves_the_next_time(admin_client: Client) -> None:
+def test_saving_without_another_frequency_leaves_the_next_time(admin_client: Client) -> None:
     due = timezone.now() - timedelta(seconds=20)
     Schedule.objects.filter(name="user_routing").update(next_run=due)
     save(admin_client, note="looked at")
@@ -237,7 +237,7 @@ def test_warnings_are_read_before_anything_is_saved(admin_client: Client) -> Non
     assert kept().schedule.cron == "30 3 * * *"
 
 
-def test_warnings_of_another_rhythm_are_no_acceptance(admin_client: Client) -> None:
+def test_warnings_of_another_frequency_are_no_acceptance(admin_client: Client) -> None:
     shown = text_of(save(admin_client, kind="daily", at="04:30", accepted="30 3 * * *"))
     assert "Nothing is saved yet" in shown
     assert kept().schedule.cron == "*/15 * * * *"

@@ -191,7 +191,7 @@ def test_a_master_that_is_down_leaves_what_the_cache_knows(
         call_command("find_user", MAIL, "--live")
     out, err = capsys.readouterr()
     assert "2 accounts" in out
-    assert err.startswith("The master can't be asked: instance 1 (rds1)")
+    assert err.startswith("The master can't be queried: instance 1 (rds1)")
     assert directory.rainbo_password not in out + err
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from syncs.models import Confirmation, RunState, TargetState
-from tenants.health.probe import Vitals
+from tenants.health.probe import ProbeValues
 from tenants.jobs.sync_instance_health import KEPT
 from tenants.models import InstanceCheck, RdsInstance
 from tests.caches import everything, part, register, run_sync
@@ -19,8 +19,8 @@ def known(number: int = 1) -> RdsInstance:
     return RdsInstance.objects.get(pk=number)
 
 
-def vitals(latency_ms: float = 1, skew_ms: float = 0, connections: int = 1) -> Vitals:
-    return Vitals(NOON, latency_ms, skew_ms, connections, 100, "18.1")
+def vitals(latency_ms: float = 1, skew_ms: float = 0, connections: int = 1) -> ProbeValues:
+    return ProbeValues(NOON, latency_ms, skew_ms, connections, 100, "18.1")
 
 
 def test_healthy_instances(registered: InstanceFleet) -> None:
@@ -84,7 +84,7 @@ def test_a_black_hole_is_down_in_time(
         (vitals(connections=91), "degraded", ["91 of 100 connections are in use"]),
     ],
 )
-def test_what_vital_signs_mean(seen: Vitals, health: str, words: list[str]) -> None:
+def test_what_vital_signs_mean(seen: ProbeValues, health: str, words: list[str]) -> None:
     assert (seen.health.value, seen.warnings) == (health, words)
 
 

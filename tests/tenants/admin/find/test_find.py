@@ -177,7 +177,7 @@ def test_an_instance_that_is_down_is_told(directory: InstanceFleet, admin_client
     directory[2].server.stop()
     shown = ask(admin_client)
     assert "2 accounts are the same everywhere, as far as they answered." in shown
-    assert "Instance 2 (rds2) can't be asked: instance 2 (rds2)" in shown
+    assert "Instance 2 (rds2) can't be queried: instance 2 (rds2)" in shown
     assert "did not answer" in shown
 
 
@@ -190,7 +190,7 @@ def test_few_may_wait_for_servers_at_once(admin_client: Client) -> None:
     assert "Others wait for instances just now: nothing was asked" in shown
     assert "No account." in shown
     assert not Activity.objects.filter(action="email.looked_up_live").exists()
-    assert "The master can't be asked" in ask(admin_client)
+    assert "The master can't be queried" in ask(admin_client)
 
 
 @pytest.mark.django_db
@@ -198,7 +198,7 @@ def test_looking_asks_no_server_and_is_no_action(admin_client: Client) -> None:
     instance_row(1, is_master=True, host="192.0.2.1")
     find(admin_client, MAIL)
     assert not Activity.objects.exclude(action="person.signed_in").exists()
-    assert "can't be asked" not in find(admin_client, MAIL)
+    assert "can't be queried" not in find(admin_client, MAIL)
 
 
 @pytest.mark.django_db
@@ -376,4 +376,4 @@ def test_an_email_with_very_many_accounts_is_cut(
 def test_the_master_out_of_use_is_told(directory: InstanceFleet, admin_client: Client) -> None:
     RdsInstance.objects.filter(pk=1).update(is_active=False)
     shown: Any = ask(admin_client)
-    assert "The master can't be asked: instance 1 (rds1) is the master but is not active" in shown
+    assert "The master can't be queried: instance 1 (rds1) is the master but is not active" in shown

@@ -20,7 +20,7 @@ from activity.models import Activity
 from common.csv_export import LIMIT, csv_response
 
 HEADER = (
-    *("at (UTC)", "who", "user id", "from", "action", "in words", "on what", "kind", "id"),
+    *("at (UTC)", "who", "user id", "from", "action", "description", "on what", "kind", "id"),
     *("before", "after"),
 )
 CHUNK = 2_000

@@ -1,4 +1,4 @@
-"""What people do in the console leaves its record; what is refused or fails leaves none as done."""
+"""What users do in the console is recorded; what is rejected or fails is not recorded as done."""
 
 from __future__ import annotations
 

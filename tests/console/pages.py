@@ -34,7 +34,7 @@ class Who(Enum):
     STRANGER = "is not signed in"
 
     def user(self) -> User | None:
-        """That person, made anew."""
+        """That person, made again."""
         if self is Who.STRANGER:
             return None
         may_all = self is not Who.GUEST
@@ -112,8 +112,8 @@ PAGES: tuple[Page, ...] = (
     Page("now", "Now", "", pictured=True),
     Page("now", "Sign in", "login/", who=Who.STRANGER, pictured=True),
     Page("now", "No such page", "nowhere/", gives=404),
-    Page("now", "Now, for who may see nothing", "", who=Who.GUEST),
-    Page("now", "Refused", "tenants/tenant/", gives=403, who=Who.GUEST),
+    Page("now", "Now, without permissions", "", who=Who.GUEST),
+    Page("now", "Permission denied", "tenants/tenant/", gives=403, who=Who.GUEST),
     Page("fleet", "Instances", "tenants/rdsinstance/", pictured=True),
     Page("fleet", "Instance", f"tenants/rdsinstance/{CHANGE}", _instances("healthy")),
     Page(

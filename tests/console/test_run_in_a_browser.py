@@ -56,12 +56,12 @@ def refresh(window: Window) -> None:
     window.let_refresh(PART, EVERY)
 
 
-def press(window: Window, words: str) -> None:
-    window.click(f"button:text('{words}')")
+def press(window: Window, message: str) -> None:
+    window.click(f"button:text('{message}')")
 
 
-def press_with_enter(page: Any, words: str) -> None:
-    page.focus(f"button:text('{words}')")
+def press_with_enter(page: Any, message: str) -> None:
+    page.focus(f"button:text('{message}')")
     with page.expect_navigation():
         page.keyboard.press("Enter")
 
@@ -193,7 +193,7 @@ def test_support_retries_and_accepts_nothing(enter: Enter) -> None:
     window.open(page_of(run))
     assert window.is_shown("button:text('Retry the 1 instance that failed')")
     assert not window.is_shown(REASON)
-    assert "Who may accept or discard" in window.text()
+    assert "Users with the permission to accept held changes" in window.text()
 
 
 def test_a_run_is_cancelled(window: Window) -> None:

@@ -27,7 +27,7 @@ def reader(client: Client) -> Client:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """This process waits as a web process does, with less patience."""
+    """This process waits as a web process does, with a shorter timeout."""
     options = connection.settings_dict["OPTIONS"]
     monkeypatch.setitem(options, "options", options["options"])
     monkeypatch.setitem(connections.settings["default"], "OPTIONS", options)

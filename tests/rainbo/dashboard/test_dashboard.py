@@ -34,7 +34,7 @@ pytestmark = pytest.mark.django_db
 
 
 def well(instances: int = 3, runs: int = 120) -> None:
-    """A fleet without any trouble."""
+    """A fleet without any problem."""
     fleets.write(instances, runs)
     reconcile.reconcile()
     Heartbeat.objects.create(worker="host:1", at=timezone.now())
@@ -147,7 +147,7 @@ def test_a_run_under_way_tells_how_far_it_is(admin_client: Client) -> None:
     shown = text_of(admin_client.get(PAGE))
     assert f"Now: run {run.pk} running for 1 min: 2 of 3 instances" in shown
     Lease.objects.update(expires_at=timezone.now() - MINUTE)
-    assert f"run {run.pk} running silent, began 1 min ago" in text_of(admin_client.get(PAGE))
+    assert f"run {run.pk} running unresponsive, began 1 min ago" in text_of(admin_client.get(PAGE))
 
 
 def test_a_run_that_waits_says_for_what(admin_client: Client) -> None:
@@ -282,7 +282,7 @@ def test_a_fleet_without_a_master_names_the_command_for_it(admin_client: Client)
     assert "python manage.py add_instance --update --id N --master" in shown
 
 
-def test_a_silent_worker_is_the_verdict(admin_client: Client) -> None:
+def test_an_unresponsive_worker_is_the_status(admin_client: Client) -> None:
     well()
     at = timezone.now() - timedelta(days=2)
     Heartbeat.objects.update(at=at)
@@ -373,7 +373,7 @@ def test_a_trend_shows_the_last_hour_with_its_gaps() -> None:
     trend = instance_cards.trend([2.0, None, 4.0, 4.0])
     assert trend is not None
     assert (len(trend.lines), len(trend.gaps)) == (2, 1)
-    assert trend.words == (
+    assert trend.text == (
         "Latency of the last 4 checks: 2.00 to 4.00 ms, median 4.00; 1 without an answer"
     )
     assert instance_cards.trend([]) is None
@@ -398,7 +398,7 @@ def test_a_bigger_fleet_is_a_list_that_can_be_searched(admin_client: Client) -> 
 
 
 @pytest.mark.parametrize(
-    ("term", "found", "words"),
+    ("term", "found", "expected"),
     [
         ("RDS5", 11, "11 instances found by “RDS5”, the worst first."),
         (" 7 ", 6, "found by “7”"),
@@ -407,12 +407,12 @@ def test_a_bigger_fleet_is_a_list_that_can_be_searched(admin_client: Client) -> 
     ],
 )
 def test_the_search_finds_by_name_and_id(
-    admin_client: Client, term: str, found: int, words: str
+    admin_client: Client, term: str, found: int, expected: str
 ) -> None:
     well(60)
     response = admin_client.get(PAGE, {"instance": term})
     assert response.content.decode().count('<li class="instance-card"') == found
-    assert words in text_of(response)
+    assert expected in text_of(response)
 
 
 def test_the_number_of_queries_does_not_depend_on_the_fleet(admin_client: Client) -> None:

@@ -64,19 +64,24 @@ def who_may(*codenames: str) -> Any:
     return user
 
 
-def test_the_list_tells_frequency_state_and_next_time(admin_client: Client) -> None:
+def test_the_list_shows_frequency_state_and_next_time(admin_client: Client) -> None:
     Schedule.objects.filter(name="ghost_users").update(repeats=OFF)
     run = ended_run("user_routing")
     shown = text_of(admin_client.get(LIST))
-    for words in ("E-mail routes", "every 15 minutes", "every day at 02:00 UTC", f"run {run.pk}"):
-        assert words in shown
+    for expected in (
+        "E-mail routes",
+        "every 15 minutes",
+        "every day at 02:00 UTC",
+        f"run {run.pk}",
+    ):
+        assert expected in shown
     assert ">off</span>" in admin_client.get(LIST).content.decode()
 
 
-def test_the_page_tells_the_frequency_and_its_next_times(admin_client: Client) -> None:
+def test_the_page_shows_the_frequency_and_its_next_times(admin_client: Client) -> None:
     shown = text_of(admin_client.get(page("ghost_users")))
     assert "every day at 02:00 UTC" in shown
-    assert shown.count("02:00 UTC") >= 6  # the words and the next five times
+    assert shown.count("02:00 UTC") >= 6  # the description and the next five times
 
 
 def test_times_are_shown_in_the_viewers_zone_too(admin_client: Client, settings: Any) -> None:
@@ -111,7 +116,7 @@ def test_every_frequency_is_stored(admin_client: Client, fields: dict[str, str],
 
 
 @pytest.mark.parametrize(
-    ("fields", "words"),
+    ("fields", "expected"),
     [
         ({"kind": "daily", "at": ""}, "Required for every day"),
         ({"kind": "hourly", "minute": "60"}, "less than or equal to 59"),
@@ -126,10 +131,10 @@ def test_every_frequency_is_stored(admin_client: Client, fields: dict[str, str],
     ],
 )
 def test_what_makes_no_sense_is_refused(
-    admin_client: Client, fields: dict[str, Any], words: str
+    admin_client: Client, fields: dict[str, Any], expected: str
 ) -> None:
     before = store.version(kept())
-    assert words in text_of(save(admin_client, **fields))
+    assert expected in text_of(save(admin_client, **fields))
     assert store.version(kept()) == before
 
 
@@ -291,7 +296,7 @@ def test_the_zone_is_that_of_the_viewers_browser(admin_client: Client) -> None:
 
 
 def test_a_pause_ends_in_the_zone_that_the_page_showed(admin_client: Client) -> None:
-    """Also when the browser has told another zone meanwhile."""
+    """Also when the browser has sent another zone meanwhile."""
     ends = (timezone.now() + timedelta(days=2)).replace(second=0, microsecond=0)
     tokyo = ends.astimezone(ZoneInfo("Asia/Tokyo")).strftime(LOCAL)
     admin_client.cookies[COOKIE] = "America/New_York"
@@ -318,7 +323,7 @@ def test_a_pause_is_shown_and_taken_away(admin_client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("until", "reason", "words"),
+    ("until", "reason", "expected"),
     [
         (timedelta(hours=-1), "why", "must end in the future"),
         (timedelta(days=367), "why", "may last a year at most"),
@@ -327,10 +332,10 @@ def test_a_pause_is_shown_and_taken_away(admin_client: Client) -> None:
     ],
 )
 def test_a_pause_without_sense_is_refused(
-    admin_client: Client, until: timedelta | None, reason: str, words: str
+    admin_client: Client, until: timedelta | None, reason: str, expected: str
 ) -> None:
     form = {"until": local(until) if until else "", "reason": reason}
-    assert words in said(admin_client.post(way("pause"), form, follow=True))
+    assert expected in said(admin_client.post(way("pause"), form, follow=True))
     assert kept().paused_until is None
 
 

@@ -84,8 +84,15 @@ def test_a_route_names_its_tenant_and_its_age(admin_client: Client) -> None:
     confirmation(target="1", ago=timedelta(minutes=5))
     route("a", user_name="Ann")
     shown = text_of(admin_client.get(LIST))
-    for words in ("Ann@example.com", "Acme", "instance 1 (rds1)", "Active", "5 min ago", "shown"):
-        assert words in shown
+    for expected in (
+        "Ann@example.com",
+        "Acme",
+        "instance 1 (rds1)",
+        "Active",
+        "5 min ago",
+        "shown",
+    ):
+        assert expected in shown
 
 
 def test_a_tenant_that_was_not_read_is_named_by_value(admin_client: Client) -> None:

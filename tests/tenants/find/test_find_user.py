@@ -210,9 +210,9 @@ def test_a_master_in_another_encoding_answers(
     "email", ["", "a\0b@example.com", "a\nb@example.com", "\udcff@example.com"]
 )
 def test_what_can_be_no_email_is_refused(transactional_db: None, email: str) -> None:
-    with pytest.raises(CommandError, match="give an e-mail") as refused:
+    with pytest.raises(CommandError, match="give an e-mail") as error:
         call_command("find_user", email)
-    assert refused.value.returncode == 2
+    assert error.value.returncode == 2
 
 
 def test_look_ups_use_the_index(registered: InstanceFleet) -> None:

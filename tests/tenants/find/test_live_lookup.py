@@ -91,7 +91,7 @@ def test_more_instances_than_may_be_asked_at_once(
     directory: InstanceFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live_lookup, "AT_ONCE", 1)
-    assert look().problems == ["Instance 2 (rds2) can't be queried: 1 are asked at once, no more"]
+    assert look().problems == ["Instance 2 (rds2) can't be queried: only 1 are queried at once"]
 
 
 def test_servers_that_hang_cost_the_deadline_and_no_more(

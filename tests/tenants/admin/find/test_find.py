@@ -72,14 +72,14 @@ def test_the_page_the_command_and_the_list_agree(
 ) -> None:
     UserRoute.objects.filter(source_id="1").update(withheld_reason="policy")
     call_command("find_user", MAIL)
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     page, listed = (text_of(admin_client.get(u, {"q": MAIL})) for u in (PAGE, LIST))
-    assert "1 account (" in told
+    assert "1 account (" in output
     assert "1 account in 1 tenant on 1 instance." in page
-    for words in (told, page, listed):
-        assert "Beacon Opticians" in words
-        assert "policy" in words
-        assert "withheld" in words.lower()
+    for text in (output, page, listed):
+        assert "Beacon Opticians" in text
+        assert "policy" in text
+        assert "withheld" in text.lower()
 
 
 @pytest.mark.django_db
@@ -240,7 +240,7 @@ def test_where_a_page_is_got_its_head_is_too(admin_client: Client) -> None:
 
 
 @pytest.mark.django_db
-def test_a_refusal_keeps_what_was_typed(admin_client: Client) -> None:
+def test_an_error_keeps_what_was_typed(admin_client: Client) -> None:
     page = admin_client.get(PAGE, {"q": "ann\u200b@b.c"})
     assert "Give an e-mail without line breaks" in text_of(page)
     assert 'name="q" value="ann\u200b@b.c"' in page.content.decode()

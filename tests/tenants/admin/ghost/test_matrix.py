@@ -237,7 +237,7 @@ def test_one_is_synced(looker: Client, ann: User, whose: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "words"),
+    ("data", "part"),
     [
         ({}, "say whose ghost users"),
         ({"admin": "4711"}, "knows no user 4711"),
@@ -247,11 +247,9 @@ def test_one_is_synced(looker: Client, ann: User, whose: str) -> None:
         ({"instance": "x"}, "no instance id: x"),
     ],
 )
-def test_what_no_run_could_take_is_refused(
-    looker: Client, data: dict[str, str], words: str
-) -> None:
+def test_what_no_run_could_take_is_refused(looker: Client, data: dict[str, str], part: str) -> None:
     instance_row(3, is_active=False)
-    assert words in said(looker.post(SYNC, data, follow=True))
+    assert part in said(looker.post(SYNC, data, follow=True))
     assert not SyncRun.objects.exists()
 
 

@@ -1,4 +1,4 @@
-"""A tenant's page: what it tells of the cache, its users, its days and its history."""
+"""A tenant's page: what it shows of the cache, its users, its days and its history."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ def test_what_is_known_is_shown_and_what_is_not_is_said(
     admin_client: Client, tenant: Tenant
 ) -> None:
     shown = text_of(admin_client.get(page(tenant)))
-    for words in ("Tenant 17 on instance 2 (rds2)", "active users 1,234", "locations unknown"):
-        assert words in shown
+    for expected in ("Tenant 17 on instance 2 (rds2)", "active users 1,234", "locations unknown"):
+        assert expected in shown
     assert "trial ends no trial" in shown
     assert "unknown refreshed" in shown
     assert "never confirmed: no run has confirmed it yet" in shown
@@ -166,7 +166,7 @@ def test_days_without_a_count_are_gaps(tenant: Tenant) -> None:
     assert [one.users for one in days] == [5, 6, None, None, None, None, 8, None, 7, None]
     drawn = count_chart.charts(days)[0]
     assert len(drawn.lines) == 3
-    assert drawn.words == (
+    assert drawn.text == (
         "Users: 7 on 2026-05-03, 5 on 2026-04-25; lowest 5, highest 8; no count on 6 of 10 days."
     )
 
@@ -174,8 +174,8 @@ def test_days_without_a_count_are_gaps(tenant: Tenant) -> None:
 def test_counts_that_were_never_known_draw_nothing(tenant: Tenant) -> None:
     day(tenant, 0, 3, None)
     drawn = count_chart.charts(history.daily_counts(tenant, NOON))
-    words = ["Users: 3 on 2026-05-04.", "Locations: no count on 1 of 1 day."]
-    assert [(chart.words, chart.lines) for chart in drawn] == [(said, ()) for said in words]
+    expected = ["Users: 3 on 2026-05-04.", "Locations: no count on 1 of 1 day."]
+    assert [(chart.text, chart.lines) for chart in drawn] == [(said, ()) for said in expected]
 
 
 def test_the_numbers_are_within_reach(admin_client: Client, tenant: Tenant) -> None:
@@ -195,8 +195,8 @@ def test_its_history_survives_pruned_runs(admin_client: Client, tenant: Tenant) 
     answer = admin_client.get(page(tenant))
     shown = text_of(answer).partition("as syncs saw it")[2]
     places = [
-        shown.index(words)
-        for words in (
+        shown.index(expected)
+        for expected in (
             f"trial → active run {run.pk}",
             f"its instance has it again run {run.pk}",
             "its instance no longer had it run 1 (pruned)",

@@ -32,7 +32,7 @@ class RunAdmin(ReadOnlyAdmin):
     paginator = RunPaginator
     sortable_by = ()
     change_form_outer_before_template = "syncs/run.html"
-    empty_text = "Nothing has run yet: manage.py setup_schedules plans the syncs."
+    empty_text = "Nothing has run yet: manage.py setup_schedules schedules the syncs."
 
     class Media:
         js = (Script("rainbo/live.js", defer=True),)

@@ -46,7 +46,7 @@ def test_a_line_says_who_did_what_on_what_from_where(admin_client: Client) -> No
 
 def test_an_empty_list_says_what_will_come(admin_client: Client) -> None:
     page = admin_client.get(LIST)
-    assert "Nobody has done anything yet." in text_of(page)
+    assert "No activity yet." in text_of(page)
     assert EXPORT not in page.content.decode()
 
 

@@ -30,7 +30,7 @@ class Who(Enum):
 
     ADMIN = "may do everything"
     GUEST = "is signed in, and may do nothing"
-    DOUBTED = "has given the password, and not yet the second factor"
+    DOUBTED = "has given the password, and not yet passed two-factor authentication"
     STRANGER = "is not signed in"
 
     def user(self) -> User | None:
@@ -186,7 +186,7 @@ PAGES: tuple[Page, ...] = (
     Page("people", "Activity", "activity/activity/", pictured=True),
     Page("people", "What somebody did", f"activity/activity/{CHANGE}", _all(Activity)),
     Page("people", "Own password", "password_change/"),
-    Page("people", "Own second factor", "second-factor/"),
+    Page("people", "Own two-factor authentication", "second-factor/"),
     Page("people", "Second factor, new", "second-factor/enrol/"),
     Page("people", "Second factor, asked", "second-factor/code/", who=Who.DOUBTED),
 )

@@ -121,7 +121,7 @@ def test_a_run_that_ends_held_asks_at_once(window: Window) -> None:
 def test_a_held_run_is_accepted_with_a_reason(window: Window) -> None:
     run = held()
     window.open(page_of(run))
-    window.do(lambda page: page.click("button:text('Accept: remove 300 and move 4')"))
+    window.do(lambda page: page.click("button:text('Accept: remove 300, move 4')"))
     assert not SyncRun.objects.filter(trigger=Trigger.BUTTON).exists(), "a reason is required"
     window.fill(REASON, "tenant 88 left")
     press(window, "Accept")
@@ -134,7 +134,7 @@ def test_a_held_run_is_accepted_with_a_reason(window: Window) -> None:
         {
             "accepted by run": new.pk,
             "reason": "tenant 88 left",
-            "would": "remove 300 and move 4",
+            "would": "remove 300, move 4",
         },
     )
     window.open(page_of(run))
@@ -200,7 +200,7 @@ def test_a_run_is_cancelled(window: Window) -> None:
     run = running()
     at(window, run)
     press(window, "Cancel")
-    assert "admin asked it to end" in window.text()
+    assert "admin requested cancellation" in window.text()
     assert last_action()[0] == "run.cancelled"
 
 
@@ -233,7 +233,7 @@ def test_the_page_works_without_scripts(enter: Enter, admin_user: User) -> None:
     window.click("#live-still a")
     assert "1 of 3 instances done" in window.text()
     press(window, "Cancel")
-    assert "admin asked it to end" in window.text()
+    assert "admin requested cancellation" in window.text()
 
 
 def long_words() -> SyncRun:

@@ -108,7 +108,7 @@ PAGES: dict[str, Page] = {
     "r/<path:content_type_id>/<path:object_id>/": Page(STAFF, STAFF, gives=(404,)),
     "^(?P<app_label>…)/$": Page(STAFF, STAFF, gives=(200, 404)),
     "(?P<url>.*)$": Page(STAFF, STAFF, gives=(404,)),
-    # A person's own second factor
+    # A user's own two-factor authentication
     "second-factor/": Page(STAFF, NEVER),
     "second-factor/code/": Page(STAFF, STAFF),
     "second-factor/enrol/": Page(STAFF, STAFF),

@@ -66,9 +66,7 @@ def test_looking_does_nothing_and_says_so(admin_client: Client, what: str) -> No
 @pytest.mark.parametrize(("what", "left"), [("accept", "accepted"), ("discard", "discarded")])
 def test_a_decision_needs_a_reason(admin_client: Client, what: str, left: str) -> None:
     for reason in ("", "  \n", "\0"):
-        assert press(admin_client, what, held_run(), reason=reason).startswith(
-            f"It is not {left}: "
-        )
+        assert press(admin_client, what, held_run(), reason=reason).startswith(f"Not {left}: ")
     assert not asked()
 
 

@@ -293,12 +293,10 @@ def test_a_discarded_run_says_so_beside_its_state(admin_client: Client) -> None:
 def test_the_page_says_what_became_of_what_was_held(admin_client: Client) -> None:
     run = ended_run(state=RunState.HELD)
     run_part(run, state=TargetState.HELD)
-    assert "They wait until a person accepts or discards them" in text_of(
-        admin_client.get(page(run))
-    )
+    assert "They need review: accept or discard them" in text_of(admin_client.get(page(run)))
     SyncRun.objects.filter(pk=run.pk).update(superseded_by=(newer := ended_run()))
     assert f"Run {newer.pk} holds the same" in text_of(admin_client.get(page(run)))
     SyncRun.objects.filter(pk=run.pk).update(accepted_by=newer)
     shown = text_of(admin_client.get(page(run)))
-    assert f"A person accepted them: no reason is known. Run {newer.pk} published them." in shown
+    assert f"A user accepted them: no reason given. Run {newer.pk} published them." in shown
     assert "They wait" not in shown

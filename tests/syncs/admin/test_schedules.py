@@ -121,8 +121,8 @@ def test_every_frequency_is_stored(admin_client: Client, fields: dict[str, str],
         ({"kind": "daily", "at": ""}, "Required for every day"),
         ({"kind": "hourly", "minute": "60"}, "less than or equal to 59"),
         ({"kind": "monthly", "day": "31"}, "less than or equal to 28"),
-        ({"kind": "cron", "cron": "0 0 31 2 *"}, "not five fields of cron whose times come"),
-        ({"kind": "cron", "cron": "@hourly"}, "not five fields of cron"),
+        ({"kind": "cron", "cron": "0 0 31 2 *"}, "Enter a valid cron expression"),
+        ({"kind": "cron", "cron": "@hourly"}, "Enter a valid cron expression"),
         ({"kind": "cron", "cron": ""}, "Required for a cron expression"),
         ({"kind": "fortnightly"}, "Select a valid choice"),
         ({"instances": ["9"]}, "Select a valid choice"),
@@ -235,7 +235,7 @@ def test_a_preview_saves_nothing(admin_client: Client) -> None:
 
 def test_warnings_are_read_before_anything_is_saved(admin_client: Client) -> None:
     shown = text_of(save(admin_client, kind="daily", at="03:30"))
-    assert "Nothing is saved yet" in shown
+    assert "Not saved yet" in shown
     assert "The freshness limit is 17 min" in shown
     assert kept().schedule.cron == "*/15 * * * *"
     save(admin_client, kind="daily", at="03:30", accepted="30 3 * * *")
@@ -244,7 +244,7 @@ def test_warnings_are_read_before_anything_is_saved(admin_client: Client) -> Non
 
 def test_warnings_of_another_frequency_are_no_acceptance(admin_client: Client) -> None:
     shown = text_of(save(admin_client, kind="daily", at="04:30", accepted="30 3 * * *"))
-    assert "Nothing is saved yet" in shown
+    assert "Not saved yet" in shown
     assert kept().schedule.cron == "*/15 * * * *"
 
 
@@ -327,7 +327,7 @@ def test_a_pause_is_shown_and_taken_away(admin_client: Client) -> None:
     [
         (timedelta(hours=-1), "why", "must end in the future"),
         (timedelta(days=367), "why", "may last a year at most"),
-        (None, "why", "Say until when"),
+        (None, "why", "Enter the end of the pause"),
         (timedelta(hours=1), "", "Say why"),
     ],
 )
@@ -346,7 +346,7 @@ def test_a_pause_at_the_ends_of_time_is_refused(
 ) -> None:
     settings.RAINBO_TIME_ZONE = zone
     answer = admin_client.post(way("pause"), {"until": until, "reason": "why"}, follow=True)
-    assert "It is not paused" in said(answer)
+    assert "Not paused" in said(answer)
     assert kept().paused_until is None
 
 

@@ -246,7 +246,7 @@ def test_a_search_that_a_filter_empties_says_so(admin_client: Client) -> None:
     instance_row(2, is_master=True)
     route("1", "ann@example.com")
     shown = search(admin_client, "ann@example.com", instance="2")
-    assert "It has 1 route that the filter leaves out." in shown
+    assert "It has 1 route hidden by the filter." in shown
 
 
 @pytest.mark.parametrize(

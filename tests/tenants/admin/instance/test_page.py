@@ -171,8 +171,8 @@ def test_what_no_check_has_seen_is_unknown(admin_client: Client, instance: RdsIn
     shown = text_of(admin_client.get(page()))
     for expected in ("clock unknown", "connections in use unknown", "latency unknown"):
         assert expected in shown
-    assert "Role, privileges, TLS and queries were never tested" in shown
-    assert "No tenant has been read here yet" in shown
+    assert "Role, privileges, TLS and queries have never been tested" in shown
+    assert "No tenants have been read yet" in shown
 
 
 def test_the_last_check_is_shown(admin_client: Client, instance: RdsInstance) -> None:

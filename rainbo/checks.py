@@ -50,7 +50,7 @@ def credential_keys(**_: object) -> Iterator[CheckMessage]:
         elif key in _derived_from(settings.SECRET_KEY):
             yield Error(
                 f"Key {position} of RAINBO_CREDENTIAL_KEYS is derived from RAINBO_SECRET_KEY.",
-                hint="Whoever learns one would have both. " + _NEW_KEY,
+                hint="A leak of one would reveal both. " + _NEW_KEY,
                 id="rainbo.E003",
             )
 

@@ -21,7 +21,7 @@ TOLERANCE = 1  # codes before and after the present one, for clocks that differ
 
 
 class RoleGrant(models.Model):
-    """A permission that a role was given once. Whoever takes it away is not overruled."""
+    """A permission that a role was granted once. If it is removed later, it stays removed."""
 
     role = models.CharField(max_length=150)
     permission = models.CharField(max_length=255, help_text="app.codename")

@@ -328,7 +328,7 @@ def test_a_pause_is_shown_and_taken_away(admin_client: Client) -> None:
         (timedelta(hours=-1), "why", "must end in the future"),
         (timedelta(days=367), "why", "may last a year at most"),
         (None, "why", "Enter the end of the pause"),
-        (timedelta(hours=1), "", "Say why"),
+        (timedelta(hours=1), "", "Enter a reason"),
     ],
 )
 def test_a_pause_without_sense_is_refused(

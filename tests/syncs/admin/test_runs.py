@@ -171,7 +171,7 @@ def test_the_page_shows_what_is_held_and_how_to_accept_it(admin_client: Client) 
     for expected in ("row-0 ", f"row-{OF_A_KIND - 1} ", "row-moved ", "Held changes (sample)"):
         assert expected in shown
     assert f"row-{OF_A_KIND} " not in shown
-    assert f"Accept: remove {OF_A_KIND + 7} and move 1" in shown
+    assert f"Accept: remove {OF_A_KIND + 7}, move 1" in shown
     assert f"--accept-held {run.pk}" in shown
     assert f"discard_held {run.pk} --reason" in shown
 

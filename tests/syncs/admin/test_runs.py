@@ -155,7 +155,10 @@ def test_the_page_shows_what_became_of_each_instance(admin_client: Client) -> No
         "schedule: ann",
     ):
         assert expected in shown
-    assert "Run it again Includes everything that this run included. python manage.py sync_user" in shown
+    assert (
+        "Run it again Includes everything that this run included. python manage.py sync_user"
+        in shown
+    )
 
 
 def test_the_page_shows_what_is_held_and_how_to_accept_it(admin_client: Client) -> None:

@@ -260,7 +260,7 @@ def test_an_edit_leaves_a_password_that_was_rotated_meanwhile(
 def test_a_second_master_is_refused_in_words(admin_client: Client, instance: RdsInstance) -> None:
     instance_row(1, is_master=True)
     shown = text_of(admin_client.post(page(instance), form(is_master="on")))
-    assert "instance 1 (rds1) is the master" in shown
+    assert "instance 1 (rds1) is already the master" in shown
     assert "at_most_one_master" not in shown
 
 

@@ -105,7 +105,7 @@ def facts(record: SyncRun, now: datetime) -> list[tuple[str, str | SafeString]]:
 
 
 def _place(record: SyncRun) -> str:
-    return f"{machine(record.host)}, process {record.pid}" if record.host else "not started"
+    return f"{machine(record.host)}, process {record.pid}" if record.host else "none"
 
 
 def options_in_words(record: SyncRun) -> str:

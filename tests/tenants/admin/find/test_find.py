@@ -162,10 +162,8 @@ def test_what_differs_comes_first_and_the_rest_is_cut(
     shown = ask(admin_client)
     assert "Tenant 8 “Beacon Opticians” on instance 2 (rds2) differs" in shown
     assert "Tenant 7" not in shown
-    assert (
-        "1 more are not shown. To see all, run python manage.py find_user --live --json ann@example.com"
-        in shown
-    )
+    assert "1 more are not shown. To see all, run python manage.py find_user --live" in shown
+    assert "--json ann@example.com" in shown
 
 
 def test_what_only_the_fleet_has_is_found(directory: InstanceFleet, admin_client: Client) -> None:

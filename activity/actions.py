@@ -1,4 +1,4 @@
-"""Every action that is recorded, in words: who reads an entry reads "ann disabled an instance"."""
+"""Every recorded action as text: an entry reads "ann disabled an instance"."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ ACTIONS: dict[str, str] = {
     "person.sign_in_failed": "failed to sign in",
     "person.locked_out": "was locked out",
     "person.session_ended": "was signed out by a limit",
-    "person.second_factor_enrolled": "set up a second factor",
-    "person.second_factor_passed": "proved the second factor",
-    "person.second_factor_failed": "failed at the second factor",
-    "person.second_factor_removed": "removed their second factor",
-    "person.second_factor_reset": "reset a second factor",
+    "person.second_factor_enrolled": "set up two-factor authentication",
+    "person.second_factor_passed": "passed two-factor authentication",
+    "person.second_factor_failed": "failed two-factor authentication",
+    "person.second_factor_removed": "removed their two-factor authentication",
+    "person.second_factor_reset": "reset two-factor authentication",
     "person.recovery_codes_renewed": "made new recovery codes",
-    "run.requested": "asked for a run",
+    "run.requested": "requested a run",
     "run.cancelled": "cancelled a run",
     "run.accepted": "accepted what a run holds",
     "run.discarded": "discarded what a run holds",
@@ -34,7 +34,7 @@ ACTIONS: dict[str, str] = {
     "instance.deleted": "deleted an instance",
     "instance.tested": "tested an instance's connection",
     "tenant.read_live": "read a tenant live",
-    "email.looked_up_live": "looked an e-mail up on the fleet itself",
+    "email.looked_up_live": "looked an e-mail up live",
     "user.created": "created a user",
     "user.changed": "changed a user",
     "user.activated": "activated a user",

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 
 def address_of(request: HttpRequest | None) -> str | None:
-    """The client's IP address; None when nobody can tell.
+    """The client's IP address; None when it is unknown.
 
     Behind a proxy it is the last hop that `X-Forwarded-For` names: the proxy itself wrote that
     one, while the hops before it are whatever the client claims.

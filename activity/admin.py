@@ -33,7 +33,7 @@ class LinkedList(DecoratedChangeList):
         query = self.get_query_string(remove=["p"])
         return reverse("admin:activity_activity_export") + str(query).rstrip("?")
 
-    def export_words(self) -> str:
+    def export_text(self) -> str:
         """What an export of this list brings, in numbers."""
         if self.paginator.is_cut:
             return f"more than {self.paginator.limit:,} actions, {LIMIT:,} at the most"
@@ -51,7 +51,7 @@ class ActivityAdmin(ReadOnlyAdmin):
     sortable_by = ()
     search_fields = ("actor", "subject")
     search_help_text = "The beginning of who or on what"
-    empty_words = "Nobody has done anything yet. What people do here is recorded by itself."
+    empty_text = "No activity yet. What users do in the console is recorded here."
     change_form_outer_after_template = "activity/entry.html"
     fieldsets = ((None, {"fields": ("when", "who", "did", "on", "origin")}),)
     readonly_fields = ("when", "who", "did", "on", "origin")
@@ -81,8 +81,8 @@ class ActivityAdmin(ReadOnlyAdmin):
     @admin.display(description="when")
     def when(self, entry: Activity) -> SafeString:
         ago = markup.distance(entry.at, timezone.now())
-        words = '<time datetime="{}">{}</time> <span class="quiet">{}</span>'
-        return format_html(words, entry.at.isoformat(), markup.exact(entry.at), ago)
+        html = '<time datetime="{}">{}</time> <span class="quiet">{}</span>'
+        return format_html(html, entry.at.isoformat(), markup.exact(entry.at), ago)
 
     @admin.display(description="who")
     def who(self, entry: Any) -> SafeString:

@@ -1,4 +1,4 @@
-"""The record of people's actions as a file: what the list's filter shows, to those who may."""
+"""The activity log as a CSV file: the rows of the filtered list, for users with permission."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from activity.models import Activity
 from common.csv_export import LIMIT, csv_response
 
 HEADER = (
-    *("at (UTC)", "who", "user id", "from", "action", "in words", "on what", "kind", "id"),
+    *("at (UTC)", "who", "user id", "from", "action", "description", "on what", "kind", "id"),
     *("before", "after"),
 )
 CHUNK = 2_000

@@ -1,4 +1,4 @@
-"""What the record of people's actions can be narrowed to: each is answered by an index."""
+"""The filters of the activity list; each is answered by an index."""
 
 from __future__ import annotations
 

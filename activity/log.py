@@ -51,7 +51,7 @@ def record_by(
     before: Values | None = None,
     after: Values | None = None,
 ) -> Activity:
-    """Record what somebody did who isn't the request's user, such as one who failed to sign in.
+    """Record an action of another than the request's user, such as a failed sign-in.
 
     actor: the name as it was given. address: of `activity.address.address_of(request)`.
     """

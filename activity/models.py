@@ -61,7 +61,7 @@ class Activity(models.Model):
 
     @property
     def what(self) -> str:
-        """The action in words."""
+        """The action as text."""
         return actions.describe(self.action)
 
     @property

@@ -30,7 +30,7 @@ class Recorded(HistoryInActivity):
         raise NotImplementedError
 
     def facts_of_form(self, form: Any) -> Reading:
-        """What the form changed that no fact tells, such as `{"password": "changed"}`."""
+        """Changes of the form that no fact shows, such as `{"password": "changed"}`."""
         return {}
 
     def save_form(self, request: HttpRequest, form: Any, change: bool) -> Any:
@@ -73,5 +73,5 @@ class Recorded(HistoryInActivity):
         record(request, f"{self.thing}.{verb}", row, before=was, after=now)
 
     def _stored_values(self, row: Model) -> Reading:
-        """Read anew: the form has written to the row at hand."""
+        """Read again: the form has written to the row at hand."""
         return self.facts(self.model._default_manager.get(pk=row.pk))

@@ -24,7 +24,7 @@ def storable_text(text: str, longest: int) -> str:
 
 
 def storable(values: Mapping[str, Any] | None, hide_as: str = "") -> dict[str, Any] | None:
-    """The values as JSON can hold them. A secret becomes the word given, or is left out."""
+    """The values as JSON can hold them. A secret is replaced by the given word, or omitted."""
     if values is None:
         return None
     kept: dict[str, Any] = {}

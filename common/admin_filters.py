@@ -1,4 +1,4 @@
-"""What lists of the console are narrowed to: fields that work without scripts and by keyboard."""
+"""The filters of the console's lists: fields that work without scripts and by keyboard."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class PlainForm(DropdownForm):
 
 
 class PlainFilter(DropdownFilter):
-    """lookup: what the rows are narrowed by; the parameter's own name unless told."""
+    """lookup: the field to filter by; default: the parameter's own name."""
 
     form_class = PlainForm
     lookup = ""

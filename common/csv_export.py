@@ -20,7 +20,7 @@ BREAKS = ("\t", "\r", "\n")
 def csv_response(
     filename: str, header: Sequence[str], rows: Iterable[Sequence[Any]], limit: int | None = LIMIT
 ) -> StreamingHttpResponse:
-    """The rows as a download, streamed; what comes after the limit is told in a last line."""
+    """The rows as a download, streamed; a last line says when rows after the limit are missing."""
     response = StreamingHttpResponse(
         _lines(header, rows, limit), content_type="text/csv; charset=utf-8"
     )
@@ -47,7 +47,9 @@ def _lines(
     for row in islice(more, limit):
         yield writer.writerow([guarded(cell) for cell in row])
     if next(more, None) is not None:
-        yield writer.writerow([f"Only the first {limit:,} rows are here: narrow the filter."])
+        yield writer.writerow(
+            [f"Only the first {limit:,} rows are included: filter the list further."]
+        )
 
 
 class _Echo:

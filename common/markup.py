@@ -23,7 +23,7 @@ class Tone(StrEnum):
 
 
 def badge(word: str, tone: Tone, why: str = "") -> SafeString:
-    """A state as a word with a colour and a shape; why: what a pointer over it tells."""
+    """A state as a word with a colour and a shape; why: the tooltip."""
     title = format_html(' title="{}"', why) if why else ""
     return format_html('<span class="badge badge-{}"{}>{}</span>', tone.value, title, word)
 
@@ -62,7 +62,7 @@ def distance(at: datetime, now: datetime) -> str:
 
 
 def number(value: int | None, missing: str = "unknown") -> SafeString:
-    """A count; one that nobody knows is said to be unknown, never 0."""
+    """Show a count; None is shown as unknown, never as 0."""
     if value is None:
         return quiet(missing)
     return format_html('<span class="number">{}</span>', f"{value:,}")

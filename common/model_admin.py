@@ -23,21 +23,21 @@ REFRESH = "X-Rainbo-Refresh"  # a page asks by itself: no sign of a person
 
 
 def post_only(view: View) -> View:
-    """A view of what a button does: any other way to it is refused in words."""
+    """Decorate the view of a button: other methods get a page that explains it."""
 
     @wraps(view)
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.method == "POST":
             return view(request, *args, **kwargs)
-        refusal = render(request, "405.html", status=405)
-        refusal["Allow"] = "POST"
-        return refusal
+        page = render(request, "405.html", status=405)
+        page["Allow"] = "POST"
+        return page
 
     return guarded
 
 
 class BoundedPaginator(Paginator[Any]):
-    """Counts up to a limit and shows no page beyond it: whoever needs more searches.
+    """Counts up to a limit and shows no page beyond it: to see more, users search.
 
     in_order: the first rows are counted, as an index has them, not any.
     """
@@ -68,14 +68,14 @@ class BoundedPaginator(Paginator[Any]):
 class EmptyResult:
     """What a search that found nothing says: why, and a wider search to try."""
 
-    words: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
     wider: str = ""
 
 
 class StrictChangeList(ChangeList):
-    """Narrowed by its own filters only, and asked for nothing that PostgreSQL can't hold.
+    """Filtered by its own filters only, never by a value that PostgreSQL can't store.
 
-    Django takes any lookup of any field, and so would tell a sealed password letter by letter.
+    Django accepts any lookup of any field: an encrypted password would leak letter by letter.
     """
 
     def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
@@ -90,7 +90,7 @@ class StrictChangeList(ChangeList):
 
 
 class StrictUrls:
-    """Goes before ModelAdmin among the bases: an address tells nothing that its page doesn't,
+    """Goes before ModelAdmin among the bases: an address reveals nothing that its page doesn't,
     and breaks none."""
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[StrictChangeList]:
@@ -102,10 +102,10 @@ class StrictUrls:
         return super().get_object(request, object_id, from_field or None)  # type: ignore[misc]
 
 
-def _without_nul(asked: QueryDict) -> QueryDict:
+def _without_nul(query: QueryDict) -> QueryDict:
     """No row holds the one character that PostgreSQL can't."""
-    clean = asked.copy()
-    for name, values in asked.lists():
+    clean = query.copy()
+    for name, values in query.lists():
         clean.setlist(name, [value.replace("\0", "") for value in values])
     return clean
 
@@ -148,7 +148,7 @@ class HistoryInActivity:
 
 
 class ReadOnlyAdmin(StrictUrls, HistoryInActivity, ModelAdmin):
-    """Shows rows that only syncs write. Nobody adds, changes or deletes them by hand."""
+    """Show rows that only syncs write. They are not added, changed or deleted by hand."""
 
     actions = None
     paginator = BoundedPaginator
@@ -156,7 +156,7 @@ class ReadOnlyAdmin(StrictUrls, HistoryInActivity, ModelAdmin):
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
     list_max_show_all = 0
-    empty_words = ""  # what a list without any row says: the next step
+    empty_text = ""  # what a list without any row says: the next step
 
     def complete(self, rows: Sequence[Any]) -> None:
         """Read what rows need from other tables, in a fixed number of queries."""

@@ -1,4 +1,4 @@
-"""How pages, messages and reports put things into words."""
+"""Text for pages, messages and reports."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ LONGEST = 200  # characters of an error inside a sentence
 
 
 def counted(count: int | None, unit: str, *, more: bool = False) -> str:
-    """`14 tenants`; what nobody knows is said to be unknown."""
+    """Return `14 tenants`; None is an unknown number."""
     if count is None:
         return f"an unknown number of {unit}s"
-    words = f"{count:,} {unit}" if count == 1 and not more else f"{count:,} {unit}s"
-    return f"more than {words}" if more else words
+    phrase = f"{count:,} {unit}" if count == 1 and not more else f"{count:,} {unit}s"
+    return f"more than {phrase}" if more else phrase
 
 
-def sentence(words: str) -> str:
-    """With a capital and a stop, unless it asks something."""
-    stop = "" if words.endswith("?") else "."
-    return f"{words[:1].upper()}{words[1:].removesuffix('.')}{stop}"
+def sentence(text: str) -> str:
+    """Return the text with a capital and a full stop, unless it is a question."""
+    stop = "" if text.endswith("?") else "."
+    return f"{text[:1].upper()}{text[1:].removesuffix('.')}{stop}"
 
 
-def truncate(words: str, longest: int = LONGEST) -> str:
+def truncate(text: str, longest: int = LONGEST) -> str:
     """The beginning of a text on one line, its end cut visibly when it is too long."""
-    return clip(" ".join(words.split()), longest)
+    return clip(" ".join(text.split()), longest)
 
 
-def clip(words: str, longest: int) -> str:
+def clip(text: str, longest: int) -> str:
     """The beginning of a text as it is, its end cut visibly when it is too long."""
-    return words if len(words) <= longest else f"{words[: longest - 1].rstrip()}…"
+    return text if len(text) <= longest else f"{text[: longest - 1].rstrip()}…"
 
 
 def format_clock(at: datetime, now: datetime) -> str:

@@ -50,7 +50,7 @@ def credential_keys(**_: object) -> Iterator[CheckMessage]:
         elif key in _derived_from(settings.SECRET_KEY):
             yield Error(
                 f"Key {position} of RAINBO_CREDENTIAL_KEYS is derived from RAINBO_SECRET_KEY.",
-                hint="Whoever learns one would have both. " + _NEW_KEY,
+                hint="A leak of one would reveal both. " + _NEW_KEY,
                 id="rainbo.E003",
             )
 
@@ -86,7 +86,7 @@ def queue(**_: object) -> Iterator[CheckMessage]:
     if not workers or cluster.get("queue_limit") != workers:
         yield _queue_error("queue_limit", "must equal workers: waiting tasks use up their retry")
     if not timeout:
-        yield _queue_error("timeout", "must be set: a hanging task would hold its worker for good")
+        yield _queue_error("timeout", "must be set: a hanging task would block its worker")
     if cluster.get("retry", 0) < 2 * timeout + 60:
         yield _queue_error("retry", "must be 2 × timeout + 60 or more: tasks would run twice")
 
@@ -123,7 +123,7 @@ def libpq(**_: object) -> Iterator[CheckMessage]:
     version = psycopg.pq.version()
     if version < OLDEST_LIBPQ * 10_000:
         yield Error(
-            f"psycopg uses libpq {version // 10_000}, which cannot demand a way to log in.",
+            f"psycopg uses libpq {version // 10_000}, too old to require an authentication method.",
             hint=f"RAINBO requires scram through libpq {OLDEST_LIBPQ} or newer: "
             "install psycopg[binary].",
             id="rainbo.E006",
@@ -172,7 +172,7 @@ def schedules(**_: object) -> Iterator[CheckMessage]:
         if name not in known:
             yield _schedule_error(f"names {name!r}, which is no sync", ", ".join(known))
         if not crontab.is_valid(crontab.normalize(cron)):
-            wrong = f"gives {name} {cron!r}, which has no planned times"
+            wrong = f"gives {name} {cron!r}, which has no scheduled times"
             yield _schedule_error(wrong, "five fields of cron, such as */15 * * * *")
 
 
@@ -205,7 +205,7 @@ def clock(**_: object) -> Iterator[CheckMessage]:
 def second_factor_groups(
     databases: Collection[str] | None = None, **_: object
 ) -> Iterator[CheckMessage]:
-    """A name that no group has would ask nobody, in silence."""
+    """A name that no group has would silently require 2FA of nobody."""
     names = set(settings.RAINBO_REQUIRE_MFA) - {EVERYBODY}
     if not names or "default" not in (databases or ()):
         return
@@ -221,7 +221,7 @@ def second_factor_groups(
 def second_factor_demanded(**_: object) -> Iterator[CheckMessage]:
     if not settings.RAINBO_REQUIRE_MFA:
         yield checks.Info(
-            "RAINBO_REQUIRE_MFA is empty: nobody must have a second factor.",
+            "RAINBO_REQUIRE_MFA is empty: two-factor authentication is optional for everyone.",
             hint="Name groups of the console, separated by commas, or all.",
             id="rainbo.I001",
         )

@@ -1,8 +1,8 @@
 """What probes ask: is the process alive, can it serve, do the workers work.
 
 Answered before every other middleware: a probe needs no login, no session, no host name that
-RAINBO knows and no TLS. None waits longer than three seconds. A refusal says what is wrong in
-plain words; details go to the log.
+RAINBO knows and no TLS. None waits longer than three seconds. An error says what is wrong in
+plain language; details go to the log.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 Handler = Callable[[HttpRequest], HttpResponseBase]
 DEADLINE = 3.0
 NO_DATABASE = "RAINBO's own database cannot be used"
-FROZEN = "RAINBO's own database does not answer"
+FROZEN = "The RAINBO database is unavailable"
 
 
 def answer_probes(get_response: Handler) -> Handler:
@@ -79,7 +79,7 @@ workers = Question(lambda: queries.worker_state())
 
 
 def _ask(probe: str, question: Question[Answer]) -> Answer | JsonResponse:
-    """The answer, or the refusal when RAINBO's own database gives none in time."""
+    """Return the answer, or 503 when the RAINBO database does not answer in time."""
     try:
         return question.answer(DEADLINE)
     except TimeoutError:

@@ -20,7 +20,7 @@ def redacted(record: logging.LogRecord) -> logging.LogRecord:
     """A copy of the record without secrets; other handlers keep the original."""
     clean = copy.copy(record)
     clean.msg, clean.args = redact(_message(record)), ()
-    if record.name.startswith("django.security"):  # refused requests: no fault of the code
+    if record.name.startswith("django.security"):  # rejected requests: no fault of the code
         clean.exc_info = clean.exc_text = None
     elif record.exc_info:
         clean.exc_text, clean.exc_info = _PLAIN.formatException(record.exc_info), None

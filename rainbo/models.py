@@ -1,4 +1,4 @@
-"""What the console keeps of its people: what roles were given, and their second factors."""
+"""The console's data about users: granted roles and authenticators."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOLERANCE = 1  # codes before and after the present one, for clocks that differ
 
 
 class RoleGrant(models.Model):
-    """A permission that a role was given once. Whoever takes it away is not overruled."""
+    """A permission that a role was granted once. If it is removed later, it stays removed."""
 
     role = models.CharField(max_length=150)
     permission = models.CharField(max_length=255, help_text="app.codename")
@@ -37,7 +37,7 @@ class RoleGrant(models.Model):
 
 
 class Factor(ThrottlingMixin, Device):
-    """Something that proves a person beside the password. After each failure the wait doubles."""
+    """Something that verifies a user next to the password. The wait doubles after each failure."""
 
     throttling_failure_count: Any  # of ThrottlingMixin, which brings no types
     made_at = models.DateTimeField(default=timezone.now)
@@ -79,7 +79,7 @@ class Factor(ThrottlingMixin, Device):
 
 
 class Authenticator(Factor):
-    """An app that shows a new code every 30 seconds (TOTP, RFC 6238). Its secret is sealed."""
+    """An app that shows a new code every 30 seconds (TOTP, RFC 6238). Its secret is encrypted."""
 
     secret = EncryptedField()
     last_step = models.BigIntegerField(default=-1, help_text="of the last code that was accepted")
@@ -91,7 +91,7 @@ class Authenticator(Factor):
         ]
 
     def __str__(self) -> str:
-        return f"the second factor of {self.user}"
+        return f"the authenticator of {self.user}"
 
     @property
     def binding(self) -> Binding:

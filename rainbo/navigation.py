@@ -47,7 +47,7 @@ def account(_: HttpRequest) -> list[dict[str, str]]:
     """What a person does about themselves."""
     return [
         {"title": "Change password", "link": reverse("admin:password_change")},
-        {"title": "Second factor", "link": reverse("second_factor")},
+        {"title": "Two-factor authentication", "link": reverse("second_factor")},
     ]
 
 
@@ -85,7 +85,7 @@ def _item(title: str, model: str, icon: str, page: str = "") -> dict[str, Any]:
 
 
 def _may_see(request: HttpRequest, model: str) -> bool:
-    """As the model's own pages judge it: who may change may see."""
+    """Return whether the user can view the model: permission to change includes it."""
     app, name = model.split(".")
     allowed = (f"{app}.view_{name}", f"{app}.change_{name}")
     return any(request.user.has_perm(permission) for permission in allowed)

@@ -16,11 +16,11 @@ Handler = Callable[[HttpRequest], HttpResponseBase]
 
 
 def display_zone(get_response: Handler) -> Handler:
-    """Of a browser that tells no zone, or one that nobody knows, the installation's is taken."""
+    """Use the browser's time zone, or the installation's if that is missing or unknown."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
-        told = request.COOKIES.get(COOKIE, "")
-        name = told if told in _known() else settings.RAINBO_TIME_ZONE
+        zone_name = request.COOKIES.get(COOKIE, "")
+        name = zone_name if zone_name in _known() else settings.RAINBO_TIME_ZONE
         with timezone.override(ZoneInfo(name)):
             return get_response(request)
 

@@ -69,7 +69,7 @@ class UserAdmin(StrictUrls, Ticked, Recorded, DjangoUserAdmin[User], ModelAdmin)
         }
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
-        """Each with whether it may impersonate (superusers may) and has a second factor."""
+        """Annotate whether each may impersonate (superusers may) and uses 2FA."""
         users: Any = super().get_queryset(request)
         found: QuerySet[User] = users.annotate(
             impersonates=Exists(admins().filter(pk=OuterRef("pk"))),
@@ -117,7 +117,7 @@ class UserAdmin(StrictUrls, Ticked, Recorded, DjangoUserAdmin[User], ModelAdmin)
     def may_impersonate(self, user: Any) -> bool:
         return bool(user.impersonates)
 
-    @admin.display(description="second factor", boolean=True)
+    @admin.display(description="two-factor authentication", boolean=True)
     def second_factor(self, user: Any) -> bool:
         return bool(user.has_second_factor)
 

@@ -1,4 +1,4 @@
-"""What a person may not do is refused, and that they tried is recorded."""
+"""Answer 403 to what a user has no permission for, and record the attempt."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.views.defaults import permission_denied
 from activity.log import record
 
 
-def refuse(request: HttpRequest, exception: Exception) -> HttpResponse:
+def reject(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's handler of status 403. Looking at a page is no action."""
     user = getattr(request, "user", None)
     if request.method == "POST" and user is not None and user.is_authenticated:

@@ -1,4 +1,4 @@
-"""The second factor of a person: enrolling an authenticator, proving it, and taking it away."""
+"""Two-factor authentication (2FA) of a user: enrol, verify and remove an authenticator."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from rainbo.models import DIGITS, Authenticator, Factor, RecoveryCodes
 CODES = 10
 ISSUER = "RAINBO"
 OFFER_SECONDS = 30 * 60  # for which an offered secret can be confirmed
-WORDS = {Authenticator: "authenticator", RecoveryCodes: "recovery code"}
+NAMES = {Authenticator: "authenticator", RecoveryCodes: "recovery code"}
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A secret that a person may take up. Nothing is stored until they prove that they did."""
+    """A secret offered to a user. Nothing is stored until a code of it is entered."""
 
     secret: bytes
     user_id: int
@@ -38,16 +38,16 @@ class Offer:
         return cls(token_bytes(20), user.pk)
 
     @classmethod
-    def opened(cls, sealed: str, user: Any) -> Offer | None:
+    def opened(cls, encrypted: str, user: Any) -> Offer | None:
         """The offer that a form brings back; None when it is too old or was made for another."""
         try:
-            content = json.loads(_fernet().decrypt(sealed.encode(), ttl=OFFER_SECONDS))
+            content = json.loads(_fernet().decrypt(encrypted.encode(), ttl=OFFER_SECONDS))
             offer = cls(bytes.fromhex(content["offer"]), content["user"])
         except (InvalidToken, ValueError, KeyError):
             return None
         return offer if offer.user_id == user.pk else None
 
-    def sealed(self) -> str:
+    def encrypted(self) -> str:
         content = {"offer": self.secret.hex(), "user": self.user_id}
         return _fernet().encrypt(json.dumps(content).encode()).decode()
 
@@ -70,7 +70,7 @@ class Offer:
 def enrol(user: Any, offer: Offer, code: str) -> list[str] | None:
     """Take up the offer if the code proves it; returns the recovery codes, which nobody sees again.
 
-    None when the code is wrong, or when the person has a second factor already.
+    None when the code is wrong, or when the user already has an authenticator.
     """
     with transaction.atomic():
         get_user_model().objects.select_for_update().get(pk=user.pk)
@@ -93,7 +93,7 @@ def renew_codes(user: Any) -> list[str]:
 
 
 def remove(user: Any) -> bool:
-    """Take away authenticator and codes; tells whether there was an authenticator."""
+    """Remove authenticator and codes; return whether there was an authenticator."""
     with transaction.atomic():
         RecoveryCodes.objects.filter(user_id=user.pk).delete()
         return bool(Authenticator.objects.filter(user_id=user.pk).delete()[0])
@@ -109,7 +109,7 @@ def prove(user: Any, token: str) -> Factor | None:
 
 
 def wait_until(user: Any, token: str) -> datetime | None:
-    """Until when a try with such a token is refused unseen; None when it may be made."""
+    """Return until when such a token is rejected unchecked; None when it may be tried."""
     device = _meant(user, token)
     allowed, why = (True, None) if device is None else device.verify_is_allowed()
     return None if allowed or why is None else why["locked_until"]

@@ -1,4 +1,4 @@
-"""Shows nothing to a person whose second factor is still to be proved, or to be enrolled."""
+"""Show nothing to users who still have to pass, or to set up, two-factor authentication."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages of a person's own second factor, and its reset by who looks after people."""
+"""The pages of two-factor authentication: a user's own, and the reset by an administrator."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from rainbo.models import Authenticator, Factor, RecoveryCodes
 logger = logging.getLogger(__name__)
 OWN = "second_factor"
 BROKEN = (
-    "Your second factor can't be checked: the key that sealed it is missing. Use a recovery code, "
-    "or ask who looks after RAINBO."
+    "Your authenticator's secret can't be decrypted: its key is missing. Use a recovery code, or "
+    "ask your RAINBO administrator."
 )
 
 
@@ -55,10 +55,12 @@ def code_view(request: HttpRequest) -> HttpResponse:
         request.session.cycle_key()
         django_otp.login(request, proved)
         left = _say_what_is_left(request, proved)
-        after = {"by": second_factor.WORDS[type(proved)], **left}
+        after = {"by": second_factor.NAMES[type(proved)], **left}
         record(request, "person.second_factor_passed", user, after=after)
         return HttpResponseRedirect(_next(request))
-    return _page(request, "code", "Second factor", form=form, next=request.GET.get("next", ""))
+    return _page(
+        request, "code", "Two-factor authentication", form=form, next=request.GET.get("next", "")
+    )
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -72,9 +74,9 @@ def enrol_view(request: HttpRequest) -> HttpResponse:
     form = CodeForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         if brought is None:
-            form.add_error("code", "That took too long: take up the new secret below.")
+            form.add_error("code", "That took too long. Add the new secret below to your app.")
         elif (codes := second_factor.enrol(user, brought, _plain(form))) is None:
-            form.add_error("code", "That code is wrong. Is the clock of your device right?")
+            form.add_error("code", "That code is wrong. Check the clock of your device.")
         else:
             return _enrolled(request, codes)
     offer = brought or Offer.new(user)
@@ -82,7 +84,7 @@ def enrol_view(request: HttpRequest) -> HttpResponse:
     return _page(
         request,
         "enrol",
-        "Set up your second factor",
+        "Set up two-factor authentication",
         form=form,
         offer=offer,
         picture=offer.picture(name),
@@ -97,8 +99,8 @@ def own_view(request: HttpRequest) -> HttpResponse:
     user: Any = request.user
     device, codes = Authenticator.of(user), RecoveryCodes.of(user)
     left = len(codes.digests) if codes else 0
-    words = {"device": device, "left": left, "codes_made_at": codes and codes.made_at}
-    return _page(request, "own", "Your second factor", form=CodeForm(), **words)
+    facts = {"device": device, "left": left, "codes_made_at": codes and codes.made_at}
+    return _page(request, "own", "Two-factor authentication", form=CodeForm(), **facts)
 
 
 @require_POST
@@ -115,27 +117,34 @@ def codes_view(request: HttpRequest) -> HttpResponse:
 @require_POST
 @sensitive_post_parameters("code")
 def remove_view(request: HttpRequest) -> HttpResponse:
-    """The person gives up their second factor, unless they must have one."""
+    """Remove the user's two-factor authentication, unless their account requires it."""
     user: Any = request.user
     if user.needs_second_factor:
-        messages.error(request, "You must have a second factor: it stays.")
+        messages.error(
+            request, "Your account requires two-factor authentication. You can't remove it."
+        )
     elif _proved_again(request) and second_factor.remove(user):
         record(request, "person.second_factor_removed", user)
-        messages.success(request, "Your second factor is removed: your password alone signs in.")
+        messages.success(
+            request,
+            "Two-factor authentication is removed. You now sign in with your password only.",
+        )
     return HttpResponseRedirect(reverse(OWN))
 
 
 @require_POST
 def reset_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """Who may change users takes away the second factor of one who lost it."""
+    """Reset the two-factor authentication of another user who lost the device."""
     user = get_object_or_404(get_user_model(), pk=pk)
     if not may_reset(request, user):
         raise PermissionDenied
     if second_factor.remove(user):
         record(request, "person.second_factor_reset", user)
-        messages.success(request, f"{user} has no second factor any more and can set up a new one.")
+        messages.success(
+            request, f"Two-factor authentication of {user} was reset. They can set it up again."
+        )
     else:
-        messages.warning(request, f"{user} has no second factor.")
+        messages.warning(request, f"{user} doesn't use two-factor authentication.")
     return HttpResponseRedirect(reverse("admin:auth_user_change", args=[pk]))
 
 
@@ -155,7 +164,7 @@ def _prove(request: HttpRequest, form: CodeForm) -> Factor | None:
     try:
         proved = second_factor.prove(user, token)
     except CredentialError:
-        logger.exception("a second factor can't be checked", extra={"user_id": user.pk})
+        logger.exception("an authenticator can't be checked", extra={"user_id": user.pk})
         form.add_error("code", BROKEN)
         return None
     if proved is None:
@@ -169,8 +178,8 @@ def _proved_again(request: HttpRequest) -> bool:
     form = CodeForm(request.POST)
     if form.is_valid() and _prove(request, form):
         return True
-    for words in form.errors.get("code", []):
-        messages.error(request, str(words))
+    for error in form.errors.get("code", []):
+        messages.error(request, str(error))
     return False
 
 

@@ -32,7 +32,7 @@ def _signed_out(request: HttpRequest, user: Any, **_: object) -> None:
 
 
 def _failed(credentials: dict[str, Any], request: Any = None, **_: object) -> None:
-    """The lock's own receiver came before and has counted the try, unless the lock refused it."""
+    """The lock's own receiver came before and has counted the try, unless the lock rejected it."""
     if request is None:
         return
     locked, tries = request.axes_locked_out, request.axes_failures_since_start

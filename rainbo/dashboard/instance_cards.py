@@ -1,4 +1,4 @@
-"""The tiles of instances on the first page: health, latency, what is fresh, what is held up."""
+"""The cards of instances on the first page: health, latency, freshness, and what is held up."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tenants.health.overview import Down, Fleet
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
 
-TILES = 24  # shown as tiles; a bigger fleet is a list that can be searched
+MOST_CARDS = 24  # shown as cards; a bigger fleet is a list that can be searched
 LISTED = 50  # rows of that list: the worst first
 WIDTH, HEIGHT = 120, 24  # of a trend, in its own units
 
@@ -33,7 +33,7 @@ class Trend:
 
     lines: tuple[str, ...]
     gaps: tuple[float, ...]
-    words: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class SyncAge:
 
 
 @dataclass(frozen=True)
-class Tile:
+class InstanceCard:
     pk: int
     name: str
     url: str
@@ -60,32 +60,32 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Tiles:
-    """What is drawn of the fleet. words: which of how many they are."""
+class Cards:
+    """What is drawn of the fleet. text: which of how many they are."""
 
-    shown: tuple[Tile, ...]
+    shown: tuple[InstanceCard, ...]
     total: int
     found: int
     term: str
-    words: str
+    text: str
 
     @property
     def is_list(self) -> bool:
-        return self.total > TILES
+        return self.total > MOST_CARDS
 
 
-def drawn(fleet: Fleet, status: Status | None, term: str, now: datetime) -> Tiles:
+def drawn(fleet: Fleet, status: Status | None, term: str, now: datetime) -> Cards:
     """In one more query. A fleet that fits is shown whole: there is nothing to search for."""
     total = len(fleet.instances)
-    term = term.strip() if total > TILES else ""
+    term = term.strip() if total > MOST_CARDS else ""
     found = overview.chosen(fleet.instances, term) if term else list(fleet.instances)
-    shown = found[: LISTED if total > TILES else TILES]
+    shown = found[: LISTED if total > MOST_CARDS else MOST_CARDS]
     trends = overview.trends(shown)
     ages = _ages(status, now)
     down = {one.pk: one for one in fleet.down}
     tenants = fleet.tenants or {}
     made = tuple(
-        Tile(
+        InstanceCard(
             pk=instance.pk,
             name=str(instance),
             url=reverse("admin:tenants_rdsinstance_change", args=[instance.pk]),
@@ -101,7 +101,7 @@ def drawn(fleet: Fleet, status: Status | None, term: str, now: datetime) -> Tile
         )
         for instance in shown
     )
-    return Tiles(made, total, len(found), term, _which(len(made), len(found), fleet, term))
+    return Cards(made, total, len(found), term, _which(len(made), len(found), fleet, term))
 
 
 def _ages(status: Status | None, now: datetime) -> dict[str, list[SyncAge]]:
@@ -134,12 +134,12 @@ def trend(latencies: Sequence[float | None]) -> Trend | None:
     known = [ms for ms in latencies if ms is not None]
     if not latencies:
         return None
-    silent = len(latencies) - len(known)
-    missed = f"; {silent} without an answer" if silent else ""
+    unanswered = len(latencies) - len(known)
+    missed = f"; {unanswered} without an answer" if unanswered else ""
     span = (
         f"{min(known):,.2f} to {max(known):,.2f} ms, median {median(known):,.2f}" if known else ""
     )
-    words = f"Latency of the last {text.counted(len(latencies), 'check')}: {span or 'none'}{missed}"
+    label = f"Latency of the last {text.counted(len(latencies), 'check')}: {span or 'none'}{missed}"
     step = WIDTH / max(1, overview.CHECKS - 1)
     start = WIDTH - step * (len(latencies) - 1)
     top = max(known, default=1.0) or 1.0
@@ -147,7 +147,7 @@ def trend(latencies: Sequence[float | None]) -> Trend | None:
         (start + n * step, None if ms is None else scaled(ms, top, HEIGHT))
         for n, ms in enumerate(latencies)
     ]
-    return Trend(polylines(points), tuple(round(x, 1) for x, y in points if y is None), words)
+    return Trend(polylines(points), tuple(round(x, 1) for x, y in points if y is None), label)
 
 
 def _holds_up(down: Down | None, fleet: Fleet, now: datetime) -> str:

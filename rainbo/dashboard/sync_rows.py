@@ -38,7 +38,7 @@ class Way:
 class ShownBar:
     key: int
     url: str
-    words: str
+    text: str
     tone: str
     state: str
     height: float
@@ -67,7 +67,7 @@ class SyncRow:
 
 def rows(status: Status, *, may_run: bool) -> list[SyncRow]:
     """In three queries, whatever the number of runs and instances."""
-    strips = last_runs([sync.name for sync in status.syncs])
+    histories = last_runs([sync.name for sync in status.syncs])
     waiting = open_runs()
     schedules = {kept.sync: kept for kept in SyncSchedule.objects.all()}
     any_targets = any(sync.targets for sync in status.syncs)
@@ -75,7 +75,7 @@ def rows(status: Status, *, may_run: bool) -> list[SyncRow]:
         _row(
             sync,
             status.now,
-            strips[sync.name],
+            histories[sync.name],
             waiting.get(sync.name, []),
             schedules.get(sync.name),
             may_run=may_run,
@@ -88,14 +88,14 @@ def rows(status: Status, *, may_run: bool) -> list[SyncRow]:
 def _row(
     sync: SyncStatus,
     now: datetime,
-    strip: RunHistory,
+    history: RunHistory,
     waiting: list[OpenRun],
     kept: SyncSchedule | None,
     *,
     may_run: bool,
     of_others: bool,
 ) -> SyncRow:
-    hint, command = _hint(sync, strip, kept, of_others=of_others)
+    hint, command = _hint(sync, history, kept, of_others=of_others)
     why = _why(sync)
     return SyncRow(
         name=sync.name,
@@ -109,9 +109,9 @@ def _row(
         took=_took(sync),
         next_time=_next(sync, now),
         open=tuple(_open(run, sync, now) for run in waiting[:3]),
-        bars=tuple(_bar(bar) for bar in strip.bars),
-        scale=_scale(strip),
-        counts=tuple((s.value, RUN_TONES[s].value, n) for s, n in strip.counts),
+        bars=tuple(_bar(bar) for bar in history.bars),
+        scale=_scale(history),
+        counts=tuple((s.value, RUN_TONES[s].value, n) for s, n in history.counts),
         way=_way(sync, kept) if may_run and kept and sync.targets else None,
         hint=hint,
         hint_command=command,
@@ -129,8 +129,8 @@ def _age(sync: SyncStatus, now: datetime) -> SafeString:
     known = [target.confirmed_at for target in sync.targets]
     if not known or any(at is None for at in known):
         confirmed = sum(at is not None for at in known)
-        words = f"{confirmed:,} of {len(known):,} confirmed" if confirmed else "never confirmed"
-        return markup.quiet(words)
+        label = f"{confirmed:,} of {len(known):,} confirmed" if confirmed else "never confirmed"
+        return markup.quiet(label)
     return markup.age(min(at for at in known if at), now)
 
 
@@ -159,8 +159,8 @@ def _next(sync: SyncStatus, now: datetime) -> SafeString:
     when = markup.age(at, now) if at > now else format_html("{}", "due now")
     if sync.pause is None:
         return when
-    words = f"{sync.pause.in_words(now)}"
-    return format_html("{} {}, then {}", markup.badge("paused", Tone.WARNING), words, when)
+    label = f"{sync.pause.in_words(now)}"
+    return format_html("{} {}, then {}", markup.badge("paused", Tone.WARNING), label, when)
 
 
 def _open(run: OpenRun, sync: SyncStatus, now: datetime) -> SafeString:
@@ -170,9 +170,9 @@ def _open(run: OpenRun, sync: SyncStatus, now: datetime) -> SafeString:
     if run.since > now:
         return format_html("{} {} begins {}", link, badge, markup.age(run.since, now))
     long = format_duration(now - run.since)
-    silent = sync.running and sync.running.pk == run.pk and not sync.running.is_live
-    if silent:
-        return format_html("{} {} silent, began {} ago", link, badge, long)
+    is_unresponsive = sync.running and sync.running.pk == run.pk and not sync.running.is_live
+    if is_unresponsive:
+        return format_html("{} {} unresponsive, began {} ago", link, badge, long)
     if run.state == RunState.QUEUED:
         return format_html("{} {} waits for a worker for {}", link, badge, long)
     done = f": {run.done:,} of {run.parts:,} instances" if run.parts else ""
@@ -182,15 +182,15 @@ def _open(run: OpenRun, sync: SyncStatus, now: datetime) -> SafeString:
 def _bar(bar: RunBar) -> ShownBar:
     took = f" in {seconds_in_words(bar.seconds)}" if bar.seconds is not None else ""
     when = f", {markup.exact(bar.at)}" if bar.at else ""
-    words = f"run {bar.run} {bar.state.value}{took}{when}"
+    label = f"run {bar.run} {bar.state.value}{took}{when}"
     tone = RUN_TONES[bar.state].value
-    return ShownBar(bar.run, run_url(bar.run), words, tone, bar.state.value, bar.height)
+    return ShownBar(bar.run, run_url(bar.run), label, tone, bar.state.value, bar.height)
 
 
-def _scale(strip: RunHistory) -> str:
-    if not strip.full:
+def _scale(history: RunHistory) -> str:
+    if not history.full:
         return ""
-    return f"full height: {seconds_in_words(strip.full)}{' or more' if strip.is_cut else ''}"
+    return f"scale: {seconds_in_words(history.full)}{' or more' if history.is_cut else ''}"
 
 
 def _way(sync: SyncStatus, kept: SyncSchedule) -> Way:
@@ -200,12 +200,12 @@ def _way(sync: SyncStatus, kept: SyncSchedule) -> Way:
     verb = "writes to" if sync.name in WRITES else "reads"
     skips = ", except what is still fresh" if sync.name in SKIPS and not options.force else ""
     touches = f"{verb} {text.counted(count, 'instance')}{skips}"
-    words = [f"sync_{sync.name}"]
+    command = [f"sync_{sync.name}"]
     if options.targets:
-        words.append(f"--rds {' '.join(options.targets)}")
+        command.append(f"--rds {' '.join(options.targets)}")
     if options.force:
-        words.append("--force")
-    return Way(url, touches, manage_command.line(" ".join(words)))
+        command.append("--force")
+    return Way(url, touches, manage_command.line(" ".join(command)))
 
 
 def _options(stored: dict[str, Any]) -> Options:
@@ -216,7 +216,7 @@ def _options(stored: dict[str, Any]) -> Options:
 
 
 def _hint(
-    sync: SyncStatus, strip: RunHistory, kept: SyncSchedule | None, *, of_others: bool
+    sync: SyncStatus, history: RunHistory, kept: SyncSchedule | None, *, of_others: bool
 ) -> tuple[str, str]:
     """The next step of a sync without schedule, instances or runs. of_others: others have some."""
     if kept is None:
@@ -224,12 +224,12 @@ def _hint(
             "setup_schedules"
         )
     if not sync.targets and of_others:
-        words = "No active instance is the master. This makes one the master:"
-        return words, manage_command.line("add_instance --update --id N --master")
+        hint = "No active instance is the master. This makes one the master:"
+        return hint, manage_command.line("add_instance --update --id N --master")
     if not sync.targets:
         return "No active instance takes part. This registers one:", manage_command.line(
             "add_instance"
         )
-    if not strip.bars:
+    if not history.bars:
         return "It has never run. This runs it now:", manage_command.line(f"sync_{sync.name}")
     return "", ""

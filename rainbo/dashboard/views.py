@@ -1,7 +1,7 @@
 """The first page: is anything wrong, and why?
 
 The page and its refreshed part are made of the same facts. Each part is there only for those
-who may see what it is made of.
+users with the permission to see its data.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from syncs.status import queries
 from syncs.status.workers import WorkerState
 from tenants.health import overview
 
-NAMED = 4  # other troubles that are named under the verdict
+NAMED = 4  # other problems that are listed below the status
 EVENTS = 3
 
 admin.site.index_title = "Now"
@@ -35,14 +35,14 @@ admin.site.index_title = "Now"
 
 @dataclass(frozen=True)
 class ProblemLink:
-    """A trouble beside the worst, with where to look."""
+    """Another problem than the worst, with where to look."""
 
-    words: str
+    text: str
     url: str
 
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Unfold's hook: what the admin's index shows beside its frame."""
+    """Unfold's hook: what the admin's index shows in its frame."""
     return context | parts(request)
 
 
@@ -55,7 +55,7 @@ def fragment(request: HttpRequest) -> HttpResponse:
 
 
 def parts(request: HttpRequest) -> dict[str, Any]:
-    """All that the page tells this person, in a fixed number of queries."""
+    """Return what the page shows this user, in a fixed number of queries."""
     may = request.user.has_perm
     sees_runs = may("syncs.view_syncrun") or may("syncs.change_syncrun")
     sees_fleet = may("tenants.view_rdsinstance") or may("tenants.change_rdsinstance")
@@ -80,12 +80,12 @@ def parts(request: HttpRequest) -> dict[str, Any]:
         context["syncs"] = sync_rows.rows(status, may_run=may("syncs.run_sync"))
         context["worker"] = _worker(worker, now)
     if fleet and fleet.instances:
-        context["tiles"] = instance_cards.drawn(fleet, status, request.GET.get("instance", ""), now)
+        context["cards"] = instance_cards.drawn(fleet, status, request.GET.get("instance", ""), now)
     return context
 
 
 def _worker(state: WorkerState, now: datetime) -> dict[str, Any]:
-    word, tone = ("in trouble", Tone.BAD) if state.trouble else ("working", Tone.GOOD)
+    word, tone = ("problem", Tone.BAD) if state.trouble else ("working", Tone.GOOD)
     if state.busy_with:
         word, tone = "busy", Tone.BUSY
     elif state.by_crontab:
@@ -93,7 +93,7 @@ def _worker(state: WorkerState, now: datetime) -> dict[str, Any]:
     return {
         "badge": markup.badge(word, tone),
         "heartbeat": markup.age(state.heartbeat, now),
-        "trouble": "" if state.by_crontab else state.trouble,
+        "problem": "" if state.by_crontab else state.trouble,
         "by_crontab": state.by_crontab,
         "busy_with": state.busy_with,
         "busy_url": badges.run_url(state.busy_with) if state.busy_with else "",

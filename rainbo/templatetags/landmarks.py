@@ -1,4 +1,4 @@
-"""What the theme's frame lacks for those who don't see it."""
+"""What the theme's frame is missing for users of screen readers."""
 
 from __future__ import annotations
 

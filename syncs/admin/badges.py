@@ -45,8 +45,8 @@ def run_badge(state: str, *, discarded: bool) -> SafeString:
     return format_html("{} {}", shown, badge("discarded", Tone.QUIET)) if discarded else shown
 
 
-def run_link(pk: int, words: str = "") -> SafeString:
-    return format_html('<a class="link" href="{}">{}</a>', run_url(pk), words or f"run {pk}")
+def run_link(pk: int, label: str = "") -> SafeString:
+    return format_html('<a class="link" href="{}">{}</a>', run_url(pk), label or f"run {pk}")
 
 
 def run_url(pk: int) -> str:

@@ -71,7 +71,7 @@ class HeldPart:
 class Held:
     """waits: a person can decide. would: what an acceptance does, in numbers, of all instances."""
 
-    words: SafeString
+    text: SafeString
     waits: bool
     would: str
     parts: list[HeldPart]
@@ -87,16 +87,16 @@ def read(record: SyncRun, parts: Sequence[RunTarget], pages: Mapping[str, str]) 
     holding = [part for part in parts if part.state == TargetState.HELD]
     if not holding:
         return None
-    words, waits = _words(record, holding)
+    text, waits = _text(record, holding)
     sample = _sample(record, holding[:MOST_INSTANCES])
     counted = [part.held_counts for part in holding]
     total: Counter[str] = Counter()
     for counts in counted:
         total.update(counts or {})
     return Held(
-        words=words,
+        text=text,
         waits=waits,
-        would=would(total) if None not in counted else "do what is listed below",
+        would=would(total) if None not in counted else "apply the changes listed below",
         parts=[_part(part, pages) for part in holding[:MOST_INSTANCES]],
         more_parts=max(0, len(holding) - MOST_INSTANCES),
         sample=sample,
@@ -107,11 +107,9 @@ def read(record: SyncRun, parts: Sequence[RunTarget], pages: Mapping[str, str]) 
 
 
 def would(counts: dict[str, int]) -> str:
-    """`remove 300 and move 4`; of none, that nothing is removed or moved."""
-    words = [f"{VERBS[kind]} {counts[kind]:,}" for kind in KINDS if counts.get(kind)]
-    if len(words) > 1:
-        words[-2:] = [" and ".join(words[-2:])]
-    return ", ".join(words) or "remove and move nothing"
+    """Return `remove 300, move 4`, or that nothing is removed or moved."""
+    effects = [f"{VERBS[kind]} {counts[kind]:,}" for kind in KINDS if counts.get(kind)]
+    return ", ".join(effects) or "remove nothing, move nothing"
 
 
 def counts_of(record: SyncRun) -> dict[str, int]:
@@ -156,36 +154,36 @@ def _cut(value: str) -> str:
     return value if len(value) <= LONGEST else f"{value[: LONGEST - 1].rstrip()}…"
 
 
-def _words(record: SyncRun, holding: Sequence[RunTarget]) -> tuple[SafeString, bool]:
-    """What became, or may become, of what the run holds; whether it waits for a person."""
+def _text(record: SyncRun, holding: Sequence[RunTarget]) -> tuple[SafeString, bool]:
+    """Return what happened to the held changes as text, and whether they need review."""
     decided = _decided(record, holding)
-    more = decided or "They wait until a person accepts or discards them."
-    return format_html("A guard refused to publish these. {}", more), not decided
+    more = decided or "They need review: accept or discard them."
+    return format_html("A guard held these changes. {}", more), not decided
 
 
 def _decided(record: SyncRun, holding: Sequence[RunTarget]) -> SafeString | str:
-    """Why nobody is asked, or no longer; empty while a person can decide."""
+    """Return why there is nothing to decide; empty while there is."""
     if record.is_dry:
-        return "This was a dry run: it asks nobody."
+        return "This was a dry run: there is nothing to accept or discard."
     if record.accepted_by:
         return _acceptance(record.accepted_by, "published them")
     if record.superseded_by_id:
         link = badges.run_link(record.superseded_by_id, f"Run {record.superseded_by_id}")
-        return format_html("{} holds the same: look there.", link)
+        return format_html("{} holds the same changes: decide there.", link)
     if record.discarded_at:
         return f"{record.discarded_by} discarded them: {record.discard_reason}"
     if other := held.open_acceptor(record):
-        return _acceptance(other, f"is to publish them and is {other.state}")
+        return _acceptance(other, f"will publish them and is {other.state}")
     if since := _published_since(record, holding):
         link = badges.run_link(since, f"Run {since}")
-        words = "{} has published these instances since: nothing is left to decide."
-        return format_html(words, link)
+        text = "{} has published these instances since: no decision is needed."
+        return format_html(text, link)
     return ""
 
 
 def _acceptance(run: SyncRun, does: str) -> SafeString:
     """`ann accepted them: tenant 88 left. Run 4720 published them.`"""
-    who, why = run.actor or "A person", run.options.get("reason") or "no reason is known"
+    who, why = run.actor or "A user", run.options.get("reason") or "no reason given"
     link = badges.run_link(run.pk, f"Run {run.pk}")
     return format_html("{} accepted them: {}. {} {}.", who, why, link, does)
 

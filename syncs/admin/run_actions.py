@@ -37,10 +37,10 @@ def accept_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
             after = {"accepted by run": new.pk, "reason": reason, "would": _would(run)}
             record(request, "run.accepted", run, before={"state": run.state}, after=after)
     except RainboError as error:
-        return _refused(request, run, f"It is not accepted: {error}.")
+        return _refused(request, run, f"Not accepted: {error}.")
     tasks.enqueue(new)
-    words = f"Run {new.pk} is to publish what run {pk} holds. A worker takes it up."
-    messages.success(request, words)
+    message = f"Run {new.pk} will publish what run {pk} holds. A worker will start it."
+    messages.success(request, message)
     return _page(new)
 
 
@@ -53,7 +53,7 @@ def discard_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
             after = {"state": "discarded", "reason": reason, "would": _would(run)}
             record(request, "run.discarded", run, before={"state": run.state}, after=after)
     except RainboError as error:
-        return _refused(request, run, f"It is not discarded: {error}.")
+        return _refused(request, run, f"Not discarded: {error}.")
     messages.success(request, held.describe_discarded(discarded))
     return _page(run)
 
@@ -70,14 +70,14 @@ def retry_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
             after = {"retried by run": new.pk, "options": new.options}
             record(request, "run.retried", run, before={"state": run.state}, after=after)
     except RainboError as error:
-        return _refused(request, run, f"It is not retried: {error}.")
+        return _refused(request, run, f"Not retried: {error}.")
     tasks.enqueue(new)
-    messages.success(request, f"Run {new.pk} takes up what failed. A worker takes it up.")
+    messages.success(request, f"Run {new.pk} retries what failed. A worker will start it.")
     return _page(new)
 
 
-def retry_under_way(run: SyncRun, options: Options) -> SyncRun | None:
-    """A run that waits, or is under way, to take up the same."""
+def retry_in_progress(run: SyncRun, options: Options) -> SyncRun | None:
+    """Return a queued or running run that retries the same."""
     same = SyncRun.objects.filter(sync=run.sync, state__in=OPEN_STATES, options=options.as_json())
     return same.filter(pk__gt=run.pk).first()
 
@@ -91,8 +91,8 @@ def _retry_options(request: HttpRequest, run: SyncRun) -> Options:
         raise UsageError(f"nothing failed in run {run.pk}")
     if options.accept_held is not None and not request.user.has_perm(ACCEPT):
         raise PermissionDenied  # it would publish what a guard held
-    if other := retry_under_way(run, options):
-        raise UsageError(f"run {other.pk} takes it up already and is {other.state}")
+    if other := retry_in_progress(run, options):
+        raise UsageError(f"run {other.pk} already retries it and is {other.state}")
     return options
 
 
@@ -111,8 +111,8 @@ def _found(request: HttpRequest, pk: int, permission: str) -> SyncRun:
     return get_object_or_404(SyncRun, pk=pk)
 
 
-def _refused(request: HttpRequest, run: SyncRun, words: str) -> HttpResponse:
-    messages.error(request, words)
+def _refused(request: HttpRequest, run: SyncRun, message: str) -> HttpResponse:
+    messages.error(request, message)
     return _page(run)
 
 
@@ -136,5 +136,5 @@ def cancel_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
 
 
 def _now(run: SyncRun) -> dict[str, str]:
-    asked = {"asked to end by": run.cancel_requested_by} if run.is_open else {}
+    asked = {"cancellation requested by": run.cancel_requested_by} if run.is_open else {}
     return {"state": run.state, **asked}

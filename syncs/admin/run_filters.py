@@ -1,4 +1,4 @@
-"""What the list of runs can be narrowed to: each is answered by an index."""
+"""The filters of the list of runs; each is answered by an index."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class StateFilter(PlainFilter):
 
 
 class TriggerFilter(PlainFilter):
-    title = "asked by"
+    title = "requested by"
     all_option = ("", "anything")
     parameter_name = "trigger"
 

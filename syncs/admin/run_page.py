@@ -1,4 +1,4 @@
-"""What a run's page tells, read in a fixed number of queries."""
+"""What a run's page shows, read in a fixed number of queries."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ NAMED = 3  # instances that are named on a button
 
 @dataclass(frozen=True)
 class Retry:
-    """The button that takes up what failed. touches: on what, in numbers; under_way: who does."""
+    """The button that retries what failed. touches: what it includes; in_progress: who does it."""
 
     label: str
     touches: str
     command: str
     needs_accept: bool
-    under_way: SafeString | None
+    in_progress: SafeString | None
 
 
 def context(request: HttpRequest, record: Any) -> dict[str, Any]:
@@ -86,16 +86,16 @@ def asked_by(record: SyncRun) -> str:
 def facts(record: SyncRun, now: datetime) -> list[tuple[str, str | SafeString]]:
     """Who asked for what, when and where it went on, and the runs around it."""
     return [
-        ("asked by", _who(record)),
+        ("requested by", _who(record)),
         ("options", options_in_words(record)),
-        ("to repeat it", _repeat(record)),
-        ("planned for", markup.moment(record.slot, now, missing="no planned time")),
+        ("command to repeat", _repeat(record)),
+        ("scheduled for", markup.moment(record.slot, now, missing="not scheduled")),
         ("requested", markup.moment(record.created_at, now)),
         *([("not before", markup.moment(record.not_before, now))] if record.not_before else []),
         ("started", markup.moment(record.started_at, now, missing="not started")),
         ("ended", markup.moment(record.finished_at, now, missing="not ended")),
-        ("took", _took(record)),
-        ("ran on", _place(record)),
+        ("duration", _took(record)),
+        ("host", _place(record)),
         ("attempt", str(record.attempt)),
         *_cancelling(record, now),
         *_discarding(record, now),
@@ -105,7 +105,7 @@ def facts(record: SyncRun, now: datetime) -> list[tuple[str, str | SafeString]]:
 
 
 def _place(record: SyncRun) -> str:
-    return f"{machine(record.host)}, process {record.pid}" if record.host else "nowhere yet"
+    return f"{machine(record.host)}, process {record.pid}" if record.host else "none"
 
 
 def options_in_words(record: SyncRun) -> str:
@@ -113,7 +113,7 @@ def options_in_words(record: SyncRun) -> str:
         options = Options.from_json(record.options)
     except (UsageError, TypeError) as error:
         return str(error)
-    words = [
+    wishes = [
         f"instances {', '.join(options.targets)}" if options.targets else "all instances",
         f"only {_only(record.sync, options.only)}" if options.only else "",
         "forced" if options.force else "",
@@ -121,7 +121,7 @@ def options_in_words(record: SyncRun) -> str:
         f"what failed in run {options.failed_from}" if options.failed_from else "",
         f"accepts run {options.accept_held}: {options.reason}" if options.accept_held else "",
     ]
-    return "; ".join(filter(None, words))
+    return "; ".join(filter(None, wishes))
 
 
 def _only(sync: str, keys: tuple[str, ...]) -> str:
@@ -138,14 +138,14 @@ def related(record: SyncRun) -> SafeString:
         ("superseded by", record.superseded_by_id),
         ("accepted by", record.accepted_by_id),
         ("accepts", record.options.get("accept_held")),
-        ("takes up what failed in", record.options.get("failed_from")),
+        ("retries what failed in", record.options.get("failed_from")),
     ]
-    lines = [(words, badges.run_link(pk)) for words, pk in named if isinstance(pk, int)]
+    lines = [(label, badges.run_link(pk)) for label, pk in named if isinstance(pk, int)]
     return format_html_join(", ", "{} {}", lines) if lines else markup.quiet("none")
 
 
 def _sentence(record: Any, parts: list[RunTarget], now: datetime) -> str:
-    """`user_routing has been running for 12 s: 1 of 3 instances through`."""
+    """`user_routing has been running for 12 s: 1 of 3 instances done`."""
     if record.state == RunState.QUEUED:
         if record.not_before and record.not_before > now:
             return f"{record.sync} begins in {format_duration(record.not_before - now)}."
@@ -158,10 +158,10 @@ def _sentence(record: Any, parts: list[RunTarget], now: datetime) -> str:
         )
         usual = _usual(record.sync)
         usually = f", usually {seconds_in_words(usual)}" if usual else ""
-        done = run_targets.progress(parts).words
+        done = run_targets.progress(parts).text
         return f"{record.sync} has been running for {so_far}{usually}: {done}."
-    told = record.summary or "no instance took part"
-    return f"{record.sync}: {told}."
+    summary = record.summary or "no instance took part"
+    return f"{record.sync}: {summary}."
 
 
 def _retry(record: SyncRun, parts: list[RunTarget]) -> Retry | None:
@@ -175,14 +175,14 @@ def _retry(record: SyncRun, parts: list[RunTarget]) -> Retry | None:
     undone = [part.label for part in parts if part.state in run_report.UNDONE]
     few = bool(undone) and sync.in_parts
     failed = counted(len(undone), "instance")
-    takes = f"{listed(undone, NAMED)} alone" if few else "all that this run took"
-    other = run_actions.retry_under_way(record, options)
+    takes = f"{listed(undone, NAMED)} alone" if few else "everything that this run included"
+    other = run_actions.retry_in_progress(record, options)
     return Retry(
         label=f"Retry the {failed} that failed" if few else "Run it again",
-        touches=f"It takes {takes}.",
+        touches=f"Includes {takes}.",
         command=run_report.command_line(sync, options),
         needs_accept=options.accept_held is not None,
-        under_way=badges.run_link(other.pk, f"Run {other.pk}") if other else None,
+        in_progress=badges.run_link(other.pk, f"Run {other.pk}") if other else None,
     )
 
 
@@ -205,8 +205,8 @@ def _took(record: SyncRun) -> SafeString:
     usual = _usual(record.sync)
     usually = f"usually {seconds_in_words(usual)}" if usual else ""
     took = seconds_in_words(record.seconds) if record.seconds is not None else ""
-    words = ", ".join(filter(None, [took, usually]))
-    return format_html('<span class="number">{}</span>', words) if words else markup.quiet("–")
+    text = ", ".join(filter(None, [took, usually]))
+    return format_html('<span class="number">{}</span>', text) if text else markup.quiet("–")
 
 
 def _usual(sync: str) -> float:
@@ -219,7 +219,7 @@ def _around(record: SyncRun) -> list[tuple[str, SafeString]]:
     before = same.filter(pk__lt=record.pk).order_by("-pk").first()
     after = same.filter(pk__gt=record.pk).order_by("pk").first()
     named = (("previous run", before), ("next run", after))
-    return [(words, _beside(*run) if run else markup.quiet("none")) for words, run in named]
+    return [(label, _beside(*run) if run else markup.quiet("none")) for label, run in named]
 
 
 def _beside(pk: int, state: str, discarded_at: datetime | None) -> SafeString:
@@ -230,14 +230,14 @@ def _beside(pk: int, state: str, discarded_at: datetime | None) -> SafeString:
 def _cancelling(record: SyncRun, now: datetime) -> list[tuple[str, SafeString]]:
     if record.cancel_requested_at is None:
         return []
-    by = record.cancel_requested_by or "somebody"
-    asked = format_html("by {}, {}", by, markup.moment(record.cancel_requested_at, now))
-    return [("cancelling asked", asked)]
+    by = record.cancel_requested_by or "a user"
+    by_whom = format_html("by {}, {}", by, markup.moment(record.cancel_requested_at, now))
+    return [("cancellation requested", by_whom)]
 
 
 def _discarding(record: SyncRun, now: datetime) -> list[tuple[str, SafeString]]:
     if record.discarded_at is None:
         return []
     at = markup.moment(record.discarded_at, now)
-    words = format_html("by {}, {}: {}", record.discarded_by, at, record.discard_reason)
-    return [("discarded", words)]
+    text = format_html("by {}, {}: {}", record.discarded_by, at, record.discard_reason)
+    return [("discarded", text)]

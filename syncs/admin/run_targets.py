@@ -1,4 +1,4 @@
-"""What became of a run's instances: each of them, and all in a sentence."""
+"""The results of a run's instances: each of them, and all in a sentence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from syncs.models import RunTarget, SyncRun, TargetState
 from syncs.reports import run_report
 
 MOST_PARTS = 500
-GRAVEST = (
+MOST_SEVERE_FIRST = (
     *(TargetState.FAILED, TargetState.HELD, TargetState.WAITING),
     *(TargetState.SKIPPED, TargetState.SUCCEEDED),
 )
@@ -43,7 +43,7 @@ class TargetRow:
     state: SafeString
     counts: tuple[tuple[str, SafeString], ...]
     seconds: SafeString
-    words: str
+    message: str
 
 
 @dataclass(frozen=True)
@@ -62,17 +62,17 @@ class Progress:
     of: int
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         if not self.of:
-            return "its instances are not known yet"
-        return f"{self.done:,} of {self.of:,} instance{'' if self.of == 1 else 's'} through"
+            return "instances not known yet"
+        return f"{self.done:,} of {self.of:,} instance{'' if self.of == 1 else 's'} done"
 
 
 def shown(record: SyncRun, parts: Sequence[RunTarget], pages: Mapping[str, str]) -> list[TargetRow]:
-    """In the order in which they were taken; once the run has ended, the gravest first."""
+    """In the order in which they were taken; once the run has ended, the most severe first."""
     rows = list(parts)
     if not record.is_open:
-        rows.sort(key=lambda part: GRAVEST.index(TargetState(part.state)))
+        rows.sort(key=lambda part: MOST_SEVERE_FIRST.index(TargetState(part.state)))
     return [_part(part, pages, dry=record.is_dry) for part in rows[:MOST_PARTS]]
 
 
@@ -101,7 +101,7 @@ def progress(parts: Sequence[RunTarget]) -> Progress:
 
 
 def add_summaries(records: Sequence[Any]) -> None:
-    """Give each run its `summary`: what became of its instances, and its counts."""
+    """Give each run its `summary`: the results of its instances, and its counts."""
     with connection.cursor() as cursor:
         cursor.execute(_SUMS, {"runs": [record.pk for record in records]})
         rows = cursor.fetchall()
@@ -111,12 +111,12 @@ def add_summaries(records: Sequence[Any]) -> None:
             count, dict(zip(run_report.COUNTS, sums, strict=True))
         )
     for record in records:
-        words = [_summary(found.get(record.pk, {}), dry=record.is_dry)]
+        pieces = [_summary(found.get(record.pk, {}), dry=record.is_dry)]
         if record.accepted_by_id:
-            words.append(f"accepted by run {record.accepted_by_id}")
+            pieces.append(f"accepted by run {record.accepted_by_id}")
         elif record.discarded_at:
-            words.append(f"discarded by {record.discarded_by}")
-        record.summary = "; ".join(filter(None, words))
+            pieces.append(f"discarded by {record.discarded_by}")
+        record.summary = "; ".join(filter(None, pieces))
 
 
 def _part(part: RunTarget, pages: Mapping[str, str], *, dry: bool) -> TargetRow:
@@ -130,7 +130,7 @@ def _part(part: RunTarget, pages: Mapping[str, str], *, dry: bool) -> TargetRow:
             (n, _count(n, getattr(part, n), proposed=proposed)) for n in run_report.COUNTS
         ),
         seconds=markup.took(part.seconds),
-        words="; ".join(filter(None, [part.note, part.error])),
+        message="; ".join(filter(None, [part.note, part.error])),
     )
 
 
@@ -149,32 +149,32 @@ def _summary(sums: dict[str, Sums], *, dry: bool) -> str:
         return ""
     parts = sum(each.parts for each in sums.values())
     only_held = TargetState.HELD in sums and TargetState.SUCCEEDED not in sums
-    told = TargetState.HELD if only_held else TargetState.SUCCEEDED
+    shown_state = TargetState.HELD if only_held else TargetState.SUCCEEDED
     known = {
         name: count
         for name in run_report.COUNTS
-        if told in sums and (count := sums[told].counts[name]) is not None
+        if shown_state in sums and (count := sums[shown_state].counts[name]) is not None
     }
     counts = _counts(known, proposed=dry or only_held)
-    if not known and not only_held and told in sums:
-        counts.append(f"{sums[told].parts} {told}")
+    if not known and not only_held and shown_state in sums:
+        counts.append(f"{sums[shown_state].parts} {shown_state}")
     few = [
         f"{sums[state].parts} of {parts} {state}"
         for state in (TargetState.FAILED, TargetState.HELD)
         if state in sums
     ]
     skipped = sums.get(TargetState.SKIPPED)
-    words = [", ".join(few), ", ".join(counts), f"{skipped.parts} skipped" if skipped else ""]
-    told_all = "; ".join(filter(None, words))
-    return f"dry run: {told_all}" if dry else told_all
+    pieces = [", ".join(few), ", ".join(counts), f"{skipped.parts} skipped" if skipped else ""]
+    summary = "; ".join(filter(None, pieces))
+    return f"dry run: {summary}" if dry else summary
 
 
 def _counts(known: dict[str, int], *, proposed: bool) -> list[str]:
-    words = [
+    pieces = [
         run_report.describe_count(name, count, proposed=proposed)
         for name, count in known.items()
         if count or name == "read"
     ]
     if known and not any(count for name, count in known.items() if name != "read"):
-        words.append("would change nothing" if proposed else "changed nothing")
-    return words
+        pieces.append("would change nothing" if proposed else "changed nothing")
+    return pieces

@@ -32,7 +32,7 @@ class RunAdmin(ReadOnlyAdmin):
     paginator = RunPaginator
     sortable_by = ()
     change_form_outer_before_template = "syncs/run.html"
-    empty_words = "Nothing has run yet: manage.py setup_schedules plans the syncs."
+    empty_text = "Nothing has run yet: manage.py setup_schedules schedules the syncs."
 
     class Media:
         js = (Script("rainbo/live.js", defer=True),)
@@ -79,7 +79,7 @@ class RunAdmin(ReadOnlyAdmin):
     def state_badge(self, record: SyncRun) -> SafeString:
         return badges.run_badge(record.state, discarded=record.discarded_at is not None)
 
-    @admin.display(description="asked by")
+    @admin.display(description="requested by")
     def requested_by(self, record: SyncRun) -> str:
         return run_page.asked_by(record)
 

@@ -1,4 +1,4 @@
-"""Running, pausing and resuming a sync from its schedule's page: by POST, by those who may."""
+"""Running, pausing and resuming a sync from its schedule's page: by POST, with permission."""
 
 from __future__ import annotations
 
@@ -32,10 +32,13 @@ LOCAL = "%Y-%m-%dT%H:%M"  # as browsers send a datetime-local
 class PauseForm(forms.Form):
     until = forms.DateTimeField(
         input_formats=[LOCAL],
-        error_messages={"required": "Say until when.", "invalid": "That is no date and time."},
+        error_messages={
+            "required": "Enter the end of the pause.",
+            "invalid": "Enter a valid date and time.",
+        },
     )
     reason = forms.CharField(
-        max_length=255, error_messages={"required": "Say why: people will read it."}
+        max_length=255, error_messages={"required": "Enter a reason. It is shown to other users."}
     )
 
 
@@ -56,8 +59,8 @@ def pause_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         form = PauseForm(request.POST)
         form.full_clean()
     if not form.is_valid():
-        for words in (error for errors in form.errors.values() for error in errors):
-            messages.error(request, f"It is not paused. {words}")
+        for message in (error for errors in form.errors.values() for error in errors):
+            messages.error(request, f"Not paused. {message}")
         return _back(kept)
     until, reason = form.cleaned_data["until"], form.cleaned_data["reason"]
     before = _pause_of(kept)
@@ -66,7 +69,7 @@ def pause_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
             paused = store.pause(kept.sync, until, reason, request.user.get_username())
             record(request, "schedule.paused", kept, before=before, after=_pause_of(paused))
     except UsageError as error:
-        messages.error(request, f"It is not paused: {error}.")
+        messages.error(request, f"Not paused: {error}.")
         return _back(kept)
     local = timezone.localtime(until)
     messages.success(request, f"Paused until {local:%Y-%m-%d %H:%M %Z}: {reason}")
@@ -80,7 +83,7 @@ def resume_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     with transaction.atomic():
         resumed = store.resume(kept.sync, request.user.get_username())
         record(request, "schedule.resumed", kept, before=before, after=_pause_of(resumed))
-    messages.success(request, "Resumed: the next planned time runs.")
+    messages.success(request, "Resumed. The sync runs at its next scheduled time.")
     return _back(kept)
 
 
@@ -97,7 +100,9 @@ def _ask_for_run(request: HttpRequest, kept: SyncSchedule, *, dry_run: bool) -> 
         with transaction.atomic():
             SyncSchedule.objects.select_for_update(no_key=True).get(pk=kept.pk)
             if waiting := runs.waiting(kept.sync, stored):
-                messages.warning(request, f"Run {waiting.pk} waits already, to do the same.")
+                messages.warning(
+                    request, f"Run {waiting.pk} with the same options is already waiting."
+                )
                 return _run_page(waiting)
             run = runs.request(kept.sync, stored, Trigger.BUTTON, request.user.get_username())
             record(request, "run.requested", run, after={"options": run.options})
@@ -105,7 +110,7 @@ def _ask_for_run(request: HttpRequest, kept: SyncSchedule, *, dry_run: bool) -> 
         messages.error(request, str(error))
         return _back(kept)
     tasks.enqueue(run)
-    messages.success(request, f"Run {run.pk} was requested. A worker takes it up.")
+    messages.success(request, f"Run {run.pk} was requested. A worker will start it.")
     return _run_page(run)
 
 

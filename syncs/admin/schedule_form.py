@@ -23,7 +23,7 @@ from syncs.schedules import crontab, store
 from syncs.schedules.presets import HOURS, LAST_DAY, NEEDS, WEEKDAYS, Choice, PresetKind, from_cron
 from syncs.schedules.store import OFF, Wanted
 
-RHYTHM = ("minute", "hours", "at", "weekday", "day", "cron")
+TIMING_FIELDS = ("minute", "hours", "at", "weekday", "day", "cron")
 LONGEST_GRACE = 31 * 24 * 60 * 60
 
 
@@ -43,11 +43,11 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
     enabled = forms.BooleanField(
         required=False,
         initial=True,
-        help_text="Without the mark no run is planned, until it is set again.",
+        help_text="Clear this to stop scheduled runs.",
         widget=UnfoldBooleanWidget,
     )
     kind = forms.ChoiceField(
-        label="Rhythm",
+        label="Frequency",
         choices=[(kind.value, kind.label) for kind in PresetKind],
         widget=UnfoldAdminSelectWidget,
     )
@@ -73,7 +73,9 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
         choices=list(enumerate(WEEKDAYS)),
         widget=UnfoldAdminSelectWidget,
     )
-    day = _number("Day of the month", 1, LAST_DAY, f"1 to {LAST_DAY}: later ones don't always come")
+    day = _number(
+        "Day of the month", 1, LAST_DAY, f"1 to {LAST_DAY}: later days don't exist in every month"
+    )
     cron = forms.CharField(
         label="Cron expression",
         required=False,
@@ -83,12 +85,12 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
     )
     instances = forms.MultipleChoiceField(
         required=False,
-        help_text="Only these; all that the sync takes when none is chosen.",
+        help_text="Leave empty to include all instances.",
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
     )
     force = forms.BooleanField(
         required=False,
-        help_text="Leave out no instance, however fresh it is.",
+        help_text="Sync every instance, even if its data is fresh.",
         widget=UnfoldBooleanWidget,
     )
     grace_seconds = forms.IntegerField(
@@ -96,17 +98,17 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
         required=False,
         min_value=0,
         max_value=LONGEST_GRACE,
-        help_text="How late a run may end before it counts as late; empty: the usual grace.",
+        help_text="How late a run may end before it counts as late. Empty: the default grace.",
         widget=UnfoldAdminIntegerFieldWidget,
     )
     note = forms.CharField(
         required=False,
         max_length=2000,
-        help_text="for people",
+        help_text="shown to other users",
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
     )
     seen = forms.CharField(required=False, widget=forms.HiddenInput)
-    accepted = forms.CharField(required=False)  # the rhythm whose warnings were read
+    accepted = forms.CharField(required=False)  # the cron expression whose warnings were read
 
     class Meta:
         model = SyncSchedule
@@ -128,7 +130,7 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
 
     @property
     def preview(self) -> Preview | None:
-        """What the rhythm would bring: the one that was entered, or else the stored one."""
+        """Preview the entered frequency, or else the stored one."""
         if self.is_bound:
             sync, wanted = self._chosen_sync(), self.wanted
             return preview(sync, wanted.cron, wanted.grace_seconds) if sync and wanted else None
@@ -140,8 +142,8 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
 
     @property
     def needs_acceptance(self) -> bool:
-        """Whether what was entered brings warnings that nobody has accepted yet."""
-        if self.wanted is None or not self._is_another_rhythm():
+        """Whether the input has warnings that are not accepted yet."""
+        if self.wanted is None or not self._changes_frequency():
             return False
         shown = self.preview
         is_read = self.cleaned_data.get("accepted") == self.wanted.cron
@@ -152,7 +154,7 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
         if not super().is_valid() or "_preview" in self.data:
             return False
         if self.needs_acceptance:
-            self.add_error(None, "Nothing is saved yet: read the warnings and accept them.")
+            self.add_error(None, "Not saved yet: read the warnings and accept them.")
         return not self.errors
 
     def clean(self) -> dict[str, Any]:
@@ -160,20 +162,20 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
         if "kind" not in cleaned:
             return cleaned
         kind = PresetKind(cleaned["kind"])
-        for name in RHYTHM:
+        for name in TIMING_FIELDS:
             if name not in NEEDS.get(kind, ()):
                 self.errors.pop(name, None)
             elif name not in self.errors and cleaned.get(name) in (None, ""):
-                self.add_error(name, f"Needed for {kind.label}.")
+                self.add_error(name, f"Required for {kind.label}.")
         self._check_targets()
-        if not any(name in self.errors for name in RHYTHM):
+        if not any(name in self.errors for name in TIMING_FIELDS):
             self._want(_choice(kind, cleaned))
         return cleaned
 
     def _want(self, choice: Choice) -> None:
         cron = crontab.normalize(choice.as_cron())
         if not crontab.is_valid(cron):
-            self.add_error("cron", "These are not five fields of cron whose times come.")
+            self.add_error("cron", "Enter a valid cron expression: five fields whose times occur.")
             return
         cleaned = self.cleaned_data
         options = {"targets": cleaned.get("instances") or [], "force": cleaned.get("force")}
@@ -193,12 +195,12 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
         taken = {target.key for target in sync.targets()} | self._stored()
         if foreign := chosen - taken:
             names = ", ".join(sorted(foreign))
-            self.add_error("instances", f"{sync.title} does not take instance {names}.")
+            self.add_error("instances", f"{sync.title} does not include instance {names}.")
 
     def _chosen_sync(self) -> Sync | None:
         return _known(self.cleaned_data.get("sync", "") if self.is_new else self.instance.sync)
 
-    def _is_another_rhythm(self) -> bool:
+    def _changes_frequency(self) -> bool:
         if self.is_new or self.wanted is None:
             return True
         row = self.instance.schedule
@@ -206,10 +208,10 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
         return self.wanted.cron != row.cron or is_switched_on
 
     def _choose(self, choice: Choice | None) -> None:
-        """Fill in a stored rhythm, or what most rhythms begin with."""
+        """Fill in a stored frequency, or the default one."""
         shown = choice or Choice(PresetKind.EVERY_15)
         self.initial["kind"] = shown.kind.value
-        for name in RHYTHM:
+        for name in TIMING_FIELDS:
             self.initial[name] = getattr(shown, name)
 
     def _sync_choices(self) -> list[tuple[str, str]]:

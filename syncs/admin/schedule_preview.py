@@ -1,4 +1,4 @@
-"""What a rhythm would bring: in words, in times, and in what a person should know before."""
+"""Preview of a frequency: as text, as times, and as warnings."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from syncs.engine.registry import Sync
 from syncs.schedules import crontab, descriptions, store
 from syncs.status import freshness, recent
 
-SHOWN = 5  # next planned times
+SHOWN = 5  # next scheduled times
 HEAVY = timedelta(minutes=1)  # runs that usually take longer should not begin together
-COMPARED = 200  # planned times of the rarer one among which they are looked for
+COMPARED = 200  # scheduled times of the rarer one among which they are looked for
 
 
 @dataclass(frozen=True)
 class Preview:
-    words: str
+    text: str
     times: tuple[datetime, ...]
     warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Known:
-    """The usual durations of syncs, and the rhythms of those that are on."""
+    """The usual durations of syncs, and the cron expressions of those that are on."""
 
     usual: Mapping[str, timedelta]
     crons: Mapping[str, str]
@@ -49,11 +49,11 @@ class Known:
 
 
 def preview(sync: Sync, cron: str, grace_seconds: int | None = None) -> Preview:
-    """What a person sees of a rhythm before it is stored."""
+    """Return what a user sees of a frequency before it is stored."""
     now = timezone.now()
     zone = timezone.get_current_timezone()
     return Preview(
-        words=descriptions.describe(cron),
+        text=descriptions.describe(cron),
         times=tuple(crontab.next_slots(cron, now, SHOWN)),
         warnings=tuple(warnings(sync, cron, Known.read(), zone, now, grace_seconds)),
     )
@@ -67,7 +67,7 @@ def warnings(
     now: datetime,
     grace_seconds: int | None = None,
 ) -> Iterator[str]:
-    """What a rhythm would do that a person may not want."""
+    """Yield the effects of a frequency that a user may not want."""
     usual = known.usual.get(sync.name, timedelta())
     shortest, longest = crontab.gaps(cron, now)
     limit = freshness_limit(sync, now, grace_seconds)
@@ -79,7 +79,7 @@ def warnings(
         )
     if usual > shortest:
         yield (
-            f"A run usually takes {format_duration(usual)}, and the next is planned after "
+            f"A run usually takes {format_duration(usual)}, and the next is scheduled after "
             f"{format_duration(shortest)}: it would find the sync running and be skipped."
         )
     yield from _heavy_together(sync, cron, known, now)
@@ -111,7 +111,7 @@ def _heavy_together(sync: Sync, cron: str, known: Known, now: datetime) -> Itera
 
 
 def _first_together(one: str, other: str, now: datetime) -> datetime | None:
-    """The first planned time that both have, among the next of the one that comes more rarely."""
+    """Return the first scheduled time of both, among the next of the less frequent one."""
 
     def last(cron: str) -> datetime:
         return crontab.next_slots(cron, now, COMPARED)[-1]

@@ -26,7 +26,15 @@ from syncs.schedules import crontab, descriptions, store
 from syncs.schedules.pause import Pause
 from syncs.schedules.store import OFF, ChangedMeanwhile
 
-SHOWN = ("title", "rhythm", "state_badge", "next_time", "last_run", "options_summary", "note_text")
+SHOWN = (
+    "title",
+    "frequency",
+    "state_badge",
+    "next_time",
+    "last_run",
+    "options_summary",
+    "note_text",
+)
 
 
 LISTING = ("index", "app_list")  # the pages that offer to add to every model
@@ -46,7 +54,7 @@ class ScheduleAdmin(StrictUrls, Recorded, ModelAdmin):
     show_full_result_count = False
     list_max_show_all = 0
     show_facets = admin.ShowFacets.NEVER
-    empty_words = "No sync has a schedule yet: manage.py setup_schedules creates them."
+    empty_text = "No sync has a schedule yet: manage.py setup_schedules creates them."
     change_form_outer_before_template = "syncs/schedule_tools.html"
     change_form_before_template = "syncs/schedule_before.html"
     change_form_after_template = "syncs/schedule_after.html"
@@ -56,12 +64,12 @@ class ScheduleAdmin(StrictUrls, Recorded, ModelAdmin):
         if obj and not self.has_change_permission(request, obj):
             shown = (*SHOWN[:-1], "grace", SHOWN[-1], "last_change")
             return ((None, {"fields": shown}),)
-        rhythm_fields = ("kind", "hours", "minute", "weekday", "day", "at", "cron")
+        frequency_fields = ("kind", "hours", "minute", "weekday", "day", "at", "cron")
         state = ("state_badge", "next_time", "last_run", "last_change")
         return (
             (None, {"fields": ("sync", "enabled", *(state if obj else ()))}),
-            ("Rhythm", {"fields": rhythm_fields}),
-            ("What a run takes", {"fields": ("instances", "force")}),
+            ("Frequency", {"fields": frequency_fields}),
+            ("Scope", {"fields": ("instances", "force")}),
             ("Freshness and notes", {"fields": ("grace_seconds", "note")}),
         )
 
@@ -115,7 +123,7 @@ class ScheduleAdmin(StrictUrls, Recorded, ModelAdmin):
         return response
 
     def save_model(self, request: HttpRequest, obj: SyncSchedule, form: Any, change: bool) -> None:
-        """Through the one way that knows when the next time has to be computed anew."""
+        """Through the one way that knows when the next time has to be computed again."""
         actor = request.user.get_username()
         if change:
             store.change(obj.sync, form.wanted, actor, form.cleaned_data["seen"])
@@ -130,7 +138,7 @@ class ScheduleAdmin(StrictUrls, Recorded, ModelAdmin):
     def facts(self, row: SyncSchedule) -> dict[str, Any]:
         return {
             "enabled": row.schedule.repeats != OFF,
-            "rhythm": row.schedule.cron,
+            "cron": row.schedule.cron,
             "options": row.options,
             "grace_seconds": row.grace_seconds,
             "note": row.note,
@@ -141,18 +149,18 @@ class ScheduleAdmin(StrictUrls, Recorded, ModelAdmin):
         found = [sync.title for sync in registry.all_syncs() if sync.name == kept.sync]
         return found[0] if found else kept.sync
 
-    @admin.display(description="rhythm")
-    def rhythm(self, kept: SyncSchedule) -> str:
+    @admin.display(description="frequency")
+    def frequency(self, kept: SyncSchedule) -> str:
         cron = kept.schedule.cron
-        return descriptions.describe(cron) if crontab.is_valid(cron or "") else f"broken: {cron}"
+        return descriptions.describe(cron) if crontab.is_valid(cron or "") else f"invalid: {cron}"
 
     @admin.display(description="state")
     def state_badge(self, kept: SyncSchedule) -> SafeString:
         if kept.schedule.repeats == OFF:
             return markup.badge("off", Tone.QUIET)
         if pause := _pause(kept):
-            words = f"{pause.in_words(timezone.now())} ({kept.paused_by or 'nobody named'})"
-            return format_html("{} {}", markup.badge("paused", Tone.WARNING), words)
+            text = f"{pause.in_words(timezone.now())} ({kept.paused_by or 'unknown user'})"
+            return format_html("{} {}", markup.badge("paused", Tone.WARNING), text)
         return markup.badge("on", Tone.GOOD)
 
     @admin.display(description="next run")
@@ -172,7 +180,7 @@ class ScheduleAdmin(StrictUrls, Recorded, ModelAdmin):
         badge = markup.badge(run.state, RUN_TONES[run.state])
         return format_html('<a class="link" href="{}">run {}</a> {}', url, run.pk, badge)
 
-    @admin.display(description="takes")
+    @admin.display(description="scope")
     def options_summary(self, kept: SyncSchedule) -> str:
         return run_page.options_in_words(SyncRun(options=kept.options))
 
@@ -182,7 +190,7 @@ class ScheduleAdmin(StrictUrls, Recorded, ModelAdmin):
 
     @admin.display(description="grace")
     def grace(self, kept: SyncSchedule) -> str:
-        return "the usual" if kept.grace_seconds is None else f"{kept.grace_seconds} s"
+        return "default" if kept.grace_seconds is None else f"{kept.grace_seconds} s"
 
     @admin.display(description="last changed")
     def last_change(self, kept: SyncSchedule) -> SafeString:

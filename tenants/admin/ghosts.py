@@ -45,7 +45,7 @@ class GhostAdmin(ReadOnlyAdmin):
     list_filter = ("instance", "wanted", "confirmed")
     list_select_related = ("instance",)
     search_fields = ("admin_id",)
-    empty_words = "No ghost user is known yet: manage.py sync_ghost_users makes them."
+    empty_text = "No ghost user is known yet: manage.py sync_ghost_users makes them."
     search_help_text = "User name or id of the admin"
     change_form_outer_before_template = "tenants/ghost_tools.html"
     fieldsets = (
@@ -85,12 +85,12 @@ class GhostAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         ghost = context["original"]
-        words = f"sync_ghost_users --rds {ghost.instance_id} --admin {ghost.admin_id}"
+        command = f"sync_ghost_users --rds {ghost.instance_id} --admin {ghost.admin_id}"
         wanted = coverage.wanted_ids()
         leaving = policy.inactive_with_leavers(wanted, [ghost.admin_id])
         context |= {
             "may_sync": ghost.instance.is_active or ghost.instance in leaving,
-            "sync_command": manage_command.line(words),
+            "sync_command": manage_command.line(command),
         }
         response: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
         return response

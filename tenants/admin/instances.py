@@ -49,7 +49,7 @@ class InstanceAdmin(StrictUrls, Recorded, ModelAdmin):
     )
     list_filter = ("health", "is_active", "ssl_mode")
     search_fields = ("name", "host", "=id")
-    empty_words = "No instance is registered yet. manage.py add_instance registers one, too."
+    empty_text = "No instance is registered yet. manage.py add_instance registers one, too."
     search_help_text = "Name, host or id"
     paginator = BoundedPaginator
     list_per_page = 50
@@ -76,7 +76,7 @@ class InstanceAdmin(StrictUrls, Recorded, ModelAdmin):
         return EmptyResult()
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Without the password for those who may only look."""
+        """Without the password for users who can only view."""
         given = [*self.fieldsets]
         if obj and not self.has_change_permission(request, obj):
             given[1] = ("Connection", {"fields": (("host", "port"), ("database", "user"))})
@@ -102,7 +102,7 @@ class InstanceAdmin(StrictUrls, Recorded, ModelAdmin):
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        """With all that is known of it, unless a person has to mend what was entered."""
+        """Show the instance's status, unless the form has errors to correct."""
         if (instance := context["original"]) and not context["errors"]:
             context |= {"page": page.context(instance)}
         response: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
@@ -120,7 +120,7 @@ class InstanceAdmin(StrictUrls, Recorded, ModelAdmin):
             obj.save(force_insert=True)
             return
         changed = set(form.changed_data) - {"new_password"}
-        obj.save(update_fields=changed | {"password"} if form.sealed else changed)
+        obj.save(update_fields=changed | {"password"} if form.re_encrypted else changed)
 
     def facts(self, row: RdsInstance) -> Reading:
         return reading(row, RECORDED)

@@ -80,7 +80,7 @@ class RouteAdmin(ReadOnlyAdmin):
     list_display = ("mail", "where", "at", "person", "state", "synced", "hidden")
     list_filter = (ReadersFilter, RouteInstanceFilter, TenantFilter)
     search_fields = ("email_key",)
-    empty_words = "No route has been read yet: manage.py sync_user_routing reads them."
+    empty_text = "No route has been read yet: run manage.py sync_user_routing."
     search_help_text = "An e-mail, or its beginning with * at the end"
     sortable_by = ()
     fieldsets = (
@@ -119,7 +119,7 @@ class RouteAdmin(ReadOnlyAdmin):
             return EmptyResult((_sentence(str(error)),))
         count = len(found.shown) + len(found.withheld)
         routes = "route" if count == 1 else "routes"
-        hidden = (f"It has {count} {routes} that the filter leaves out.",) if count else ()
+        hidden = (f"It has {count} {routes} hidden by the filter.",) if count else ()
         why = tuple(map(_sentence, found.why))
         return EmptyResult((*hidden, *why, f"The cache of routes is {found.cache}."), f"{term}*")
 
@@ -192,8 +192,8 @@ class RouteAdmin(ReadOnlyAdmin):
         return markup.moment(route.confirmed_at, timezone.now())
 
 
-def _sentence(words: str) -> str:
-    return f"{words[:1].upper()}{words[1:]}."
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _tenants_of(rows: Sequence[UserRoute]) -> dict[tuple[str, str], Tenant]:

@@ -50,7 +50,7 @@ class TenantAdmin(ReadOnlyAdmin):
     list_select_related = ("instance",)
     search_fields = ("name",)  # there is a search: get_search_results does it
     sortable_by = ()
-    empty_words = "No tenant has been read yet: manage.py sync_tenant_summaries reads them."
+    empty_text = "No tenant has been read yet: run manage.py sync_tenant_summaries."
     search_help_text = "Beginnings of words of the name or the contact e-mail, or the id"
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[DecoratedChangeList]:

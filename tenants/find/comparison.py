@@ -28,7 +28,7 @@ class Blank(Enum):
     """Why a side has no value at all."""
 
     MISSING = "no such account"
-    SILENT = "did not answer"
+    NO_ANSWER = "did not answer"
     NOT_KEPT = "not kept"
 
 
@@ -133,7 +133,7 @@ class Account:
         answer: ServerAnswer[LiveRoute] | ServerAnswer[LiveUser] | None = None,
     ) -> Value:
         if side is None:
-            return Blank.SILENT if answer and answer.problem else Blank.MISSING
+            return Blank.NO_ANSWER if answer and answer.problem else Blank.MISSING
         return getattr(side, field) if field else Blank.NOT_KEPT
 
 
@@ -175,7 +175,7 @@ def on_master(account: Account) -> Iterator[str]:
 
 
 def on_instance(account: Account) -> Iterator[str]:
-    """Where the instance differs from the master, or from the cache when that is silent."""
+    """Where the instance differs from the master, or from the cache when that has no answer."""
     known = account.listed or account.cached
     if account.place.problem:
         return

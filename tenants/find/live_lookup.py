@@ -24,10 +24,10 @@ from tenants.models import RdsInstance
 from tenants.routes import queries
 from tenants.routes.queries import Route, instance_called
 
-LIMIT = 10.0  # seconds for all that is asked, servers that hang included
+LIMIT = 10.0  # seconds for all servers together, including those that hang
 OF_MASTER = 0.6  # of that
 LEAST = 1.0  # seconds for either, however little is left
-AT_ONCE = 8  # instances beside the master
+AT_ONCE = 8  # instances next to the master
 
 # On a server in UTF8, the very expression of rainbo_email_key (with the letters themselves: it may
 # read escapes in another way); elsewhere no text is composed.
@@ -70,7 +70,7 @@ class LiveUser:
 
 @dataclass(frozen=True)
 class ServerAnswer(Generic[T]):
-    """What came of one server. problem: why it did not answer; empty when it did."""
+    """The result of one server. problem: why it did not answer; empty when it did."""
 
     label: str
     rows: tuple[T, ...] = ()
@@ -92,11 +92,11 @@ class LiveLookup:
     @property
     def problems(self) -> list[str]:
         """A sentence for each that did not answer."""
-        silent = [there for there in self.instances.values() if there.problem]
-        named = [(there.label[:1].upper() + there.label[1:], there.problem) for there in silent]
+        unanswered = [there for there in self.instances.values() if there.problem]
+        named = [(there.label[:1].upper() + there.label[1:], there.problem) for there in unanswered]
         if self.master.problem:
             named.insert(0, ("The master", self.master.problem))
-        return [f"{label} can't be asked: {problem}" for label, problem in named]
+        return [f"{label} can't be queried: {problem}" for label, problem in named]
 
 
 def ask(found: Lookup, limit: float = LIMIT) -> LiveLookup:
@@ -144,19 +144,19 @@ def ask_instances(
     query = contract.query("find_user")
     rows = {str(row.pk): row for row in RdsInstance.objects.filter(pk__in=_numbers(wanted))}
     answers: dict[str, ServerAnswer[LiveUser]] = {}
-    asked: list[RdsInstance] = []
+    queried: list[RdsInstance] = []
     for name in wanted:
         row = rows.get(name)
         if row is None:
             answers[name] = ServerAnswer(instance_called(name), problem="it is not registered")
         elif not row.is_active:
             answers[name] = ServerAnswer(str(row), problem="it is not active")
-        elif len(asked) == AT_ONCE:
-            answers[name] = ServerAnswer(str(row), problem=f"{AT_ONCE} are asked at once, no more")
+        elif len(queried) == AT_ONCE:
+            answers[name] = ServerAnswer(str(row), problem=f"only {AT_ONCE} are queried at once")
         else:
-            asked.append(row)
-    ids = {row.pk: sorted(wanted[str(row.pk)]) for row in asked}
-    for outcome in _each(asked, query, ids, key, limit):
+            queried.append(row)
+    ids = {row.pk: sorted(wanted[str(row.pk)]) for row in queried}
+    for outcome in _each(queried, query, ids, key, limit):
         label, name = str(outcome.instance), str(outcome.instance.pk)
         if outcome.error is not None:
             answers[name] = ServerAnswer(label, problem=str(outcome.error))

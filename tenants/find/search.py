@@ -1,6 +1,6 @@
 """Routes and tenants by what a person types: an e-mail, its beginning, a name, or an id.
 
-There are millions of routes: every search here reads an index, and no more than it returns.
+There are millions of routes: every search here reads an index, and only what it returns.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def _with_id(term: str) -> list[Tenant]:
 def _with_words(term: str, but: Sequence[Tenant]) -> list[Tenant]:
     """Each word typed begins one of theirs. In the order found: sorting would read all."""
     with transaction.atomic(), connection.cursor() as cursor:
-        # Told nothing of how rare a word is, the planner may hope to meet it early in the table.
+        # Without statistics of the word, the planner may expect to find it early in the table.
         cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute(_WITH_WORDS, [term, [tenant.pk for tenant in but], MOST + 1])
         ids = [pk for (pk,) in cursor.fetchall()]

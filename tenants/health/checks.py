@@ -99,9 +99,9 @@ def _examine(
     instance: RdsInstance, source: connections.Connection, now: Callable[[], datetime]
 ) -> list[Finding]:
     found = [_reached(instance, source), _version(source)]
-    vitals = measure(source, contract.text("sync_instance_health"), now)
-    found += [Finding(Level.WARNING, words) for words in vitals.warnings]
-    found += [Finding(Level.OK, f"clock within {abs(vitals.skew_ms) / 1000:.1f} s of ours")]
+    result = measure(source, contract.text("sync_instance_health"), now)
+    found += [Finding(Level.WARNING, text) for text in result.warnings]
+    found += [Finding(Level.OK, f"clock within {abs(result.skew_ms) / 1000:.1f} s of ours")]
     found += privileges.findings(instance, source)
     found += _queries(instance, source)
     return found

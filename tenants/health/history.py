@@ -15,7 +15,7 @@ from tenants.models.instance import Health
 SPAN = timedelta(hours=24)
 BUCKET = timedelta(minutes=15)
 RECENT = timedelta(days=6)  # the checks of each minute are kept a little longer
-OUTAGES = 3  # times of trouble that are named
+OUTAGES = 3  # outages that are listed
 
 _WINDOW = "instance_id = %(instance)s AND minute > %(since)s AND minute <= %(until)s"
 _BARS = f"""

@@ -18,7 +18,7 @@ GRAVEST_FIRST = (Level.ERROR, Level.WARNING, Level.OK)
 
 @dataclass(frozen=True)
 class Examined:
-    """What was found, the gravest first, and when."""
+    """What was found, the most severe first, and when."""
 
     at: datetime
     findings: tuple[Finding, ...]

@@ -1,4 +1,4 @@
-"""What the first page tells of each instance: read for all that are shown at once."""
+"""What the first page shows of each instance: read for all that are shown at once."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def read() -> Fleet:
 
 
 def waits_for(instance: RdsInstance) -> str:
-    """What waits for one that is down, in words; empty when it is not."""
+    """Return what waits for an instance that is down, as text; empty when it is up."""
     if not instance.is_active or instance.health != Health.DOWN:
         return ""
     rows = Confirmation.objects.filter(

@@ -18,8 +18,8 @@ _RIGHTS = Path(__file__).with_suffix(".sql")
 
 def findings(instance: RdsInstance, source: connections.Connection) -> list[Finding]:
     row = source.execute(_ATTRIBUTES).fetchone() or (False,) * 5
-    words = ("SUPERUSER", "CREATEDB", "CREATEROLE", "REPLICATION", "BYPASSRLS")
-    more = [word for word, has in zip(words, row, strict=True) if has]
+    attributes = ("SUPERUSER", "CREATEDB", "CREATEROLE", "REPLICATION", "BYPASSRLS")
+    more = [word for word, has in zip(attributes, row, strict=True) if has]
     role = grants.quoted(instance.user)
     if more:
         taken = " ".join(f"NO{word}" for word in more)
@@ -39,7 +39,7 @@ def _too_much(role: str, what: str, name: str) -> Finding:
     if what == "passwords":
         table = name.rpartition(".")[0]
         again = grants.grant_for("table", table, role)
-        taken = f"REVOKE SELECT ON {table} FROM {role};"  # noqa: S608 (words for a person)
+        taken = f"REVOKE SELECT ON {table} FROM {role};"  # noqa: S608 (text for a person)
         text = f"{role} can read {name}, more than it needs: {taken}"
         return Finding(Level.WARNING, f"{text} {again}" if table == "users" else text)
     text = (

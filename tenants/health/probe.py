@@ -1,4 +1,4 @@
-"""Vital signs of one instance, and what they mean."""
+"""The health probe of one instance, and what its values mean."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ class HealthProbe:
 def measure(
     source: psycopg.Connection[Any], statement: str, now: Callable[[], datetime]
 ) -> HealthProbe:
-    """Take the vital signs; `now` is our database's clock. Raises psycopg errors as they are."""
+    """Run the probe; `now` is our database's clock. Raises psycopg errors as they are."""
     trips = [_round_trip(source) for _ in range(ROUND_TRIPS)]
     with source.cursor(row_factory=class_row(ProbeResult)) as cursor:
         before = now()
         answer = cursor.execute(verbatim(statement)).fetchone()
         after = now()
     if answer is None:
-        raise psycopg.DataError("the query of vital signs returned no row")
+        raise psycopg.DataError("the health probe returned no row")
     skew = answer.clock - (before + (after - before) / 2)
     return HealthProbe(
         at=before,

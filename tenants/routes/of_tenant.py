@@ -18,7 +18,7 @@ FORWARD, BACKWARD = ("email_key", "source_id"), ("-email_key", "-source_id")
 class Users:
     """One page. before, after: source ids that lead to the pages around it, empty without one.
 
-    count: of all, up to a bound. lost: the place that was asked for is gone, this is the beginning.
+    count: of all, up to a bound. lost: the requested place is gone, this is the first page.
     """
 
     rows: tuple[UserRoute, ...]

@@ -37,7 +37,7 @@ _ROUTES_BY_ID = _ROWS.format(
 
 
 def instance_called(remote_id: str) -> str:
-    """An instance as the directory names it, in words."""
+    """Return the name of an instance by its id in the directory."""
     return f"instance {remote_id}" if remote_id else "an instance without id"
 
 
@@ -65,7 +65,7 @@ class Route:
 
     @property
     def instance(self) -> str:
-        """The instance in words, and what is wrong with it."""
+        """Return the name of the instance, and what is wrong with it."""
         if self.instance_name is None:
             return f"{instance_called(self.instance_id)}, not registered"
         state = str(self.instance_health) if self.instance_active else "not active"

@@ -17,7 +17,7 @@ UNUSED = "unused"  # tenants of instances that no sync takes
 
 @dataclass(frozen=True)
 class TenantFreshness:
-    """instances: those in use. order: all of them, the worst first, those out of use last."""
+    """instances: the active ones. order: all of them, the worst first, disabled ones last."""
 
     instances: Mapping[int, TargetStatus]
     order: tuple[int, ...]

@@ -24,7 +24,7 @@ NAME = "sync_tenant_summaries"
 class LiveTenant:
     """What the instance said. row: by the cache's columns; None where it has no such tenant.
 
-    error: why nothing is known of it, in words; then row says nothing.
+    error: why nothing is known of it; then row says nothing.
     """
 
     at: datetime
@@ -38,7 +38,7 @@ class LiveTenant:
         return [name for name, value in row.items() if getattr(tenant, name) != value]
 
     def in_words(self, tenant: Tenant) -> str:
-        """What came of asking, for the record."""
+        """The result, for the activity log."""
         if self.error:
             return self.error
         if self.row is None:

@@ -37,7 +37,7 @@ def matching(term: str) -> Q:
 
 
 def statuses(most: int = 20) -> list[str]:
-    """The statuses that tenants have: another fleet may have words of its own."""
+    """The statuses that tenants have: another fleet may have others."""
     with connection.cursor() as cursor:
         cursor.execute(_STATUSES, [most])
         return [status for (status,) in cursor.fetchall()]

@@ -1,4 +1,4 @@
-"""Every action that the code records has its words."""
+"""Every recorded action has a text."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def pattern(argument: ast.expr) -> str | None:
     if isinstance(argument, ast.JoinedStr):
         parts = [part.value if isinstance(part, ast.Constant) else "x" for part in argument.values]
         if ACTION.fullmatch("".join(str(part) for part in parts)):
-            words = [re.escape(str(part)) if part != "x" else "[a-z_]+" for part in parts]
-            return "".join(words)
+            expected = [re.escape(str(part)) if part != "x" else "[a-z_]+" for part in parts]
+            return "".join(expected)
     return None
 
 
@@ -53,7 +53,7 @@ def test_every_recorded_action_has_its_words() -> None:
         for place, action in found
         if not any(re.fullmatch(action, known) for known in ACTIONS)
     }
-    assert not unknown, f"activity/actions.py lacks {unknown}"
+    assert not unknown, f"activity/actions.py is missing {unknown}"
 
 
 def test_the_search_for_actions_finds_them() -> None:

@@ -40,13 +40,13 @@ def exported(response: Any) -> list[list[str]]:
 def test_a_line_says_who_did_what_on_what_from_where(admin_client: Client) -> None:
     entry(before={"is_active": True}, after={"is_active": False})
     shown = text_of(admin_client.get(LIST))
-    for words in ("ann", "disabled an instance", "rds1 (3)", "is_active: yes → no", "10.0.0.7"):
-        assert words in shown
+    for expected in ("ann", "disabled an instance", "rds1 (3)", "is_active: yes → no", "10.0.0.7"):
+        assert expected in shown
 
 
 def test_an_empty_list_says_what_will_come(admin_client: Client) -> None:
     page = admin_client.get(LIST)
-    assert "Nobody has done anything yet." in text_of(page)
+    assert "No activity yet." in text_of(page)
     assert EXPORT not in page.content.decode()
 
 

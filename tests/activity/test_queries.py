@@ -37,7 +37,7 @@ def test_a_page_shows_them_in_words() -> None:
     page = shown(entries=queries.of("tenants.rdsinstance", 3), all=activity_page("a.b", 3))
     assert "ann disabled an instance: is_active: yes → no" in page
     assert 'href="/admin/activity/activity/?of=a.b%3A3"' in page
-    assert "Nobody has done anything here yet." in shown(entries=[])
+    assert "No activity yet." in shown(entries=[])
 
 
 def test_a_page_shows_nothing_to_those_who_may_not() -> None:

@@ -1,4 +1,4 @@
-"""What people do in the console leaves its record; what is refused or fails leaves none as done."""
+"""What users do in the console is recorded; what is rejected or fails is not recorded as done."""
 
 from __future__ import annotations
 
@@ -110,8 +110,8 @@ def test_an_edit_of_a_schedule(admin_client: Client, schedule: SyncSchedule) -> 
     save(admin_client, schedule, kind="5", note="closer", force="on")
     entry = only()
     assert entry.action == "schedule.changed"
-    assert entry.before == {"rhythm": "*/15 * * * *", "options": {}, "note": ""}
-    assert entry.after == {"rhythm": "*/5 * * * *", "options": {"force": True}, "note": "closer"}
+    assert entry.before == {"cron": "*/15 * * * *", "options": {}, "note": ""}
+    assert entry.after == {"cron": "*/5 * * * *", "options": {"force": True}, "note": "closer"}
 
 
 def test_a_schedule_is_switched_off_and_on(admin_client: Client, schedule: SyncSchedule) -> None:
@@ -138,7 +138,7 @@ def test_a_schedule_that_is_added(admin_client: Client, schedule: SyncSchedule) 
     admin_client.post(f"{SCHEDULES}add/", form)
     assert only().action == "schedule.added"
     assert only().subject_id == str(SyncSchedule.objects.get(sync="user_routing").pk)
-    assert only().after["rhythm"] == "*/15 * * * *"
+    assert only().after["cron"] == "*/15 * * * *"
 
 
 def test_what_is_refused_is_recorded_as_refused(client: Client, schedule: SyncSchedule) -> None:

@@ -34,8 +34,8 @@ def one_entry() -> Activity:
 @pytest.mark.parametrize("statement", STATEMENTS)
 def test_nobody_changes_it(statement: str) -> None:
     entry = one_entry()
-    words = "the record of what people did is never changed"
-    with pytest.raises(DatabaseError, match=words), transaction.atomic():
+    expected = "the record of what people did is never changed"
+    with pytest.raises(DatabaseError, match=expected), transaction.atomic():
         connection.cursor().execute(statement)
     assert Activity.objects.get() == entry
 

@@ -57,7 +57,7 @@ def test_nothing_is_read_beyond_the_limit_and_the_file_says_so() -> None:
         ["0"],
         ["1"],
         ["2"],
-        ["Only the first 3 rows are here: narrow the filter."],
+        ["Only the first 3 rows are included: filter the list further."],
     ]
     assert len(read) == 4
 

@@ -21,7 +21,8 @@ LOOKS: tuple[tuple[int, str, list[str] | None], ...] = (
 # Nothing moves while it is judged; and of long lists, the first rows stand for the others.
 STILL = """
 *, *::before, *::after { transition: none !important; animation: none !important; }
-tbody tr:nth-child(n + 13), tbody:nth-of-type(n + 13), li:nth-child(n + 25), .tile:nth-child(n + 9)
+tbody tr:nth-child(n + 13), tbody:nth-of-type(n + 13), li:nth-child(n + 25),
+.instance-card:nth-child(n + 9)
     { display: none !important; }
 """
 AXE = """async ([rules, tags]) => {

@@ -30,7 +30,7 @@ HEIGHTS = {WIDE: 900, NARROW: 844}
 LIGHT: Final = "light"
 DARK: Final = "dark"
 LEFT_IN_TIME = "net::ERR_ABORTED"  # a request that ended because its page was left
-PATIENCE = 20_000  # milliseconds
+TIMEOUT = 20_000  # milliseconds
 QUALITY = 50  # of pictures, in percent
 
 
@@ -84,7 +84,7 @@ class Window:
             timezone_id="UTC",
             locale="en-GB",
         )
-        context.set_default_timeout(PATIENCE)
+        context.set_default_timeout(TIMEOUT)
         page = context.new_page()
         page.on("console", self._said)
         page.on("pageerror", lambda error: self._note(str(error)))
@@ -93,10 +93,10 @@ class Window:
         page.on("response", self._answered)
         return page
 
-    def _note(self, words: str) -> None:
+    def _note(self, message: str) -> None:
         # The browser says so itself of each answer that _answered judges.
-        if not words.startswith("Failed to load resource"):
-            self.complaints.append(words)
+        if not message.startswith("Failed to load resource"):
+            self.complaints.append(message)
 
     def _said(self, message: ConsoleMessage) -> None:
         if message.type == "error":

@@ -30,11 +30,11 @@ class Who(Enum):
 
     ADMIN = "may do everything"
     GUEST = "is signed in, and may do nothing"
-    DOUBTED = "has given the password, and not yet the second factor"
+    DOUBTED = "has given the password, and not yet passed two-factor authentication"
     STRANGER = "is not signed in"
 
     def user(self) -> User | None:
-        """That person, made anew."""
+        """That person, made again."""
         if self is Who.STRANGER:
             return None
         may_all = self is not Who.GUEST
@@ -112,8 +112,8 @@ PAGES: tuple[Page, ...] = (
     Page("now", "Now", "", pictured=True),
     Page("now", "Sign in", "login/", who=Who.STRANGER, pictured=True),
     Page("now", "No such page", "nowhere/", gives=404),
-    Page("now", "Now, for who may see nothing", "", who=Who.GUEST),
-    Page("now", "Refused", "tenants/tenant/", gives=403, who=Who.GUEST),
+    Page("now", "Now, without permissions", "", who=Who.GUEST),
+    Page("now", "Permission denied", "tenants/tenant/", gives=403, who=Who.GUEST),
     Page("fleet", "Instances", "tenants/rdsinstance/", pictured=True),
     Page("fleet", "Instance", f"tenants/rdsinstance/{CHANGE}", _instances("healthy")),
     Page(
@@ -186,7 +186,7 @@ PAGES: tuple[Page, ...] = (
     Page("people", "Activity", "activity/activity/", pictured=True),
     Page("people", "What somebody did", f"activity/activity/{CHANGE}", _all(Activity)),
     Page("people", "Own password", "password_change/"),
-    Page("people", "Own second factor", "second-factor/"),
+    Page("people", "Own two-factor authentication", "second-factor/"),
     Page("people", "Second factor, new", "second-factor/enrol/"),
     Page("people", "Second factor, asked", "second-factor/code/", who=Who.DOUBTED),
 )

@@ -52,6 +52,6 @@ def judge(room: str, enter: Enter, pages: Iterable[Page]) -> None:
         window = windows[page.who]
         window.expects(page.gives)
         window.open(url)
-        found += [f"{page.name}: {words}" for words in accessibility.complaints(window)]
+        found += [f"{page.name}: {complaint}" for complaint in accessibility.complaints(window)]
     if found:
         pytest.fail("\n".join(found), pytrace=False)

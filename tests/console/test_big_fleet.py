@@ -54,7 +54,7 @@ def big(
 def connect_to(name: str) -> None:
     connection.close()
     connection.settings_dict["NAME"] = name
-    ContentType.objects.clear_cache()  # each database numbers them anew
+    ContentType.objects.clear_cache()  # each database numbers them again
 
 
 def visitor(who: Who) -> Client:
@@ -98,5 +98,5 @@ def test_every_page_at_full_size(big: Visitors) -> None:
             f"{page.name:32} {found.milliseconds:6.0f} ms {found.queries:3} queries "
             f"{found.total:7,} rows  {found.most}"
         )
-        wrong += [f"{page.name}: {words}" for words in excess(page, found)]
+        wrong += [f"{page.name}: {complaint}" for complaint in excess(page, found)]
     assert wrong == []

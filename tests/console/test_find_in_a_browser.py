@@ -101,7 +101,7 @@ def test_who_is_not_found_is_said_why_and_asked_for(
     assert "No account." in window.text()
     assert "No sync has ever seen it." in window.text()
     window.click("#find-live + form button")
-    assert "The cache has no account, the fleet itself has." in window.text()
+    assert "No account in the cache, but found live." in window.text()
 
 
 @pytest.mark.parametrize("page", ["/admin/", RUNS, "/admin/tenants/tenant/", f"{RUNS}1/change/"])
@@ -160,7 +160,7 @@ def test_an_empty_question_stays_on_the_page(window: Window) -> None:
     window.wait_for(FOCUSED)
     send(window)
     assert window.path == PAGE
-    assert "What it finds" in window.text()
+    assert "What you can find" in window.text()
 
 
 def test_hostile_text_comes_back_as_text(window: Window) -> None:

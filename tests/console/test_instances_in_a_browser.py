@@ -32,7 +32,7 @@ def test_one_that_answers_is_tested_and_checked(window: Window, fleet: InstanceF
     found = register(fleet.instances[0])
     window.open(page(found))
     window.click(button("test-connection"))
-    assert "What RAINBO may do there Tested" in window.text()
+    assert "Role and privileges Tested" in window.text()
     assert list(accessibility.complaints(window)) == []
     window.click(button("check-now"))
     run = SyncRun.objects.get()

@@ -38,10 +38,10 @@ def test_a_good_page_has_no_complaint(window: Window) -> None:
     assert list(accessibility.complaints(window)) == []
 
 
-@pytest.mark.parametrize("words", WRONGS)
-def test_what_is_wrong_is_named(words: str, window: Window) -> None:
-    window.do(lambda page: page.set_content(GOOD % WRONGS[words]))
-    assert words in "\n".join(accessibility.complaints(window))
+@pytest.mark.parametrize("expected", WRONGS)
+def test_what_is_wrong_is_named(expected: str, window: Window) -> None:
+    window.do(lambda page: page.set_content(GOOD % WRONGS[expected]))
+    assert expected in "\n".join(accessibility.complaints(window))
 
 
 def test_what_a_browser_holds_against_a_page_is_kept(window: Window) -> None:

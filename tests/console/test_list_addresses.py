@@ -1,4 +1,4 @@
-"""What anybody may type behind the address of a list: it tells nothing, and breaks nothing."""
+"""What anybody may type behind the address of a list: it reveals nothing, and breaks nothing."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def refresh(window: Window) -> None:
     window.let_refresh(PART, EVERY)
 
 
-def words(window: Window, selector: str) -> str:
+def message(window: Window, selector: str) -> str:
     return window.do(lambda page: page.inner_text(selector))
 
 
@@ -78,14 +78,17 @@ def test_a_strip_is_one_stop_of_the_tab_key(window: Window) -> None:
 
 def test_a_tile_that_moves_keeps_its_focus(window: Window) -> None:
     at(window)
-    window.do(lambda page: page.locator(".tile a").last.focus())
+    window.do(lambda page: page.locator(".instance-card a").last.focus())
     before = window.script(FOCUSED)
     lost(FEW)
     refresh(window)
-    window.wait_for("() => document.querySelector('.tile .badge-bad')")
-    assert window.do(lambda page: page.locator(".tile a").first.get_attribute("href")) == before
+    window.wait_for("() => document.querySelector('.instance-card .badge-bad')")
+    assert (
+        window.do(lambda page: page.locator(".instance-card a").first.get_attribute("href"))
+        == before
+    )
     assert window.script(FOCUSED) == before
-    assert words(window, "#live-news") == words(window, "#now-sentence")
+    assert message(window, "#live-news") == message(window, "#now-sentence")
 
 
 def test_a_search_is_answered_as_it_is_typed_and_stays(window: Window) -> None:
@@ -93,14 +96,14 @@ def test_a_search_is_answered_as_it_is_typed_and_stays(window: Window) -> None:
     window.do(lambda page: page.focus("[name=instance]"))
     window.type("rds39")
     refresh(window)
-    window.wait_for("() => document.querySelectorAll('.tile').length === 1")
+    window.wait_for("() => document.querySelectorAll('.instance-card').length === 1")
     assert window.url.endswith("/admin/?instance=rds39")
     window.type("9")
     window.do(lambda page: page.clock.fast_forward(100))
     assert window.do(lambda page: page.input_value("[name=instance]")) == "rds399"
     assert window.script("() => document.activeElement.name") == "instance"
     window.open("/admin/?instance=rds39")
-    assert window.do(lambda page: page.locator(".tile").count()) == 1
+    assert window.do(lambda page: page.locator(".instance-card").count()) == 1
 
 
 def test_it_can_be_paused(window: Window) -> None:
@@ -108,16 +111,16 @@ def test_it_can_be_paused(window: Window) -> None:
     window.do(lambda page: page.click("#live-pause"))
     lost(2)
     window.do(lambda page: page.clock.fast_forward(3 * EVERY))
-    assert "All is on time" in words(window, "#now-sentence")
-    assert words(window, STATUS) == "Refreshing is paused: what you see is as of then."
+    assert "All is on time" in message(window, "#now-sentence")
+    assert message(window, STATUS) == "Refreshing is paused: what you see is as of then."
     window.do(lambda page: page.click("#live-pause"))
-    window.wait_for("() => document.querySelector('.verdict-bad')")
-    assert words(window, STATUS) == ""
+    window.wait_for("() => document.querySelector('.overall-status-bad')")
+    assert message(window, STATUS) == ""
 
 
 def test_it_says_since_when_the_server_does_not_answer(window: Window) -> None:
     at(window)
-    since = words(window, REFRESHED)
+    since = message(window, REFRESHED)
     window.do(lambda page: page.context.set_offline(True))
     window.do(lambda page: page.clock.fast_forward(EVERY))
     said = f"The server has not answered since {since}: trying again."
@@ -126,7 +129,7 @@ def test_it_says_since_when_the_server_does_not_answer(window: Window) -> None:
     window.complaints[:] = [c for c in window.complaints if "ERR_INTERNET_DISCONNECTED" not in c]
     refresh(window)
     window.wait_for(f"() => document.querySelector('{STATUS}').textContent.includes('again.')")
-    assert words(window, STATUS) == "The server answers again."
+    assert message(window, STATUS) == "The server answers again."
 
 
 def test_it_says_that_the_session_ended(window: Window) -> None:
@@ -135,7 +138,7 @@ def test_it_says_that_the_session_ended(window: Window) -> None:
     Session.objects.all().delete()
     window.do(lambda page: page.clock.fast_forward(EVERY))
     window.wait_for(f"() => document.querySelector('{STATUS} a')")
-    assert words(window, STATUS).startswith("Your session ended")
+    assert message(window, STATUS).startswith("Your session has ended")
     window.click(f"{STATUS} a")
     assert window.path == "/admin/login/"
 

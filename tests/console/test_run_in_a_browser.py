@@ -56,12 +56,12 @@ def refresh(window: Window) -> None:
     window.let_refresh(PART, EVERY)
 
 
-def press(window: Window, words: str) -> None:
-    window.click(f"button:text('{words}')")
+def press(window: Window, message: str) -> None:
+    window.click(f"button:text('{message}')")
 
 
-def press_with_enter(page: Any, words: str) -> None:
-    page.focus(f"button:text('{words}')")
+def press_with_enter(page: Any, message: str) -> None:
+    page.focus(f"button:text('{message}')")
     with page.expect_navigation():
         page.keyboard.press("Enter")
 
@@ -74,13 +74,13 @@ def last_action() -> tuple[str, Any, Any]:
 def test_progress_moves_and_keeps_focus_and_scroll(window: Window) -> None:
     run = running(30)
     at(window, run)
-    assert "0 of 30 instances through" in window.text()
+    assert "0 of 30 instances done" in window.text()
     window.do(lambda page: page.focus("button:text('Cancel')"))
     window.script("() => scrollTo(0, 300)")
     RunTarget.objects.filter(target="1").update(state=TargetState.SUCCEEDED, read=12)
     refresh(window)
     window.wait_for("() => document.querySelector('progress').value === 1")
-    assert "1 of 30 instances through" in window.text()
+    assert "1 of 30 instances done" in window.text()
     assert window.do(lambda page: page.inner_text("#live-news")).endswith("instances through.")
     focused = "() => document.activeElement.textContent"
     assert (window.script(focused), window.script("() => scrollY")) == ("Cancel", 300)
@@ -121,7 +121,7 @@ def test_a_run_that_ends_held_asks_at_once(window: Window) -> None:
 def test_a_held_run_is_accepted_with_a_reason(window: Window) -> None:
     run = held()
     window.open(page_of(run))
-    window.do(lambda page: page.click("button:text('Accept: remove 300 and move 4')"))
+    window.do(lambda page: page.click("button:text('Accept: remove 300, move 4')"))
     assert not SyncRun.objects.filter(trigger=Trigger.BUTTON).exists(), "a reason is required"
     window.fill(REASON, "tenant 88 left")
     press(window, "Accept")
@@ -134,11 +134,11 @@ def test_a_held_run_is_accepted_with_a_reason(window: Window) -> None:
         {
             "accepted by run": new.pk,
             "reason": "tenant 88 left",
-            "would": "remove 300 and move 4",
+            "would": "remove 300, move 4",
         },
     )
     window.open(page_of(run))
-    assert f"Run {new.pk} is to publish them and is queued" in window.text()
+    assert f"Run {new.pk} will publish them and is queued" in window.text()
     assert not window.is_shown(REASON)
 
 
@@ -193,14 +193,14 @@ def test_support_retries_and_accepts_nothing(enter: Enter) -> None:
     window.open(page_of(run))
     assert window.is_shown("button:text('Retry the 1 instance that failed')")
     assert not window.is_shown(REASON)
-    assert "Who may accept or discard" in window.text()
+    assert "Users with the permission to accept held changes" in window.text()
 
 
 def test_a_run_is_cancelled(window: Window) -> None:
     run = running()
     at(window, run)
     press(window, "Cancel")
-    assert "admin asked it to end" in window.text()
+    assert "admin requested cancellation" in window.text()
     assert last_action()[0] == "run.cancelled"
 
 
@@ -231,9 +231,9 @@ def test_the_page_works_without_scripts(enter: Enter, admin_user: User) -> None:
     window.open(page_of(run))
     RunTarget.objects.filter(target="1").update(state=TargetState.SUCCEEDED)
     window.click("#live-still a")
-    assert "1 of 3 instances through" in window.text()
+    assert "1 of 3 instances done" in window.text()
     press(window, "Cancel")
-    assert "admin asked it to end" in window.text()
+    assert "admin requested cancellation" in window.text()
 
 
 def long_words() -> SyncRun:
@@ -267,6 +267,6 @@ def test_a_long_value_hides_not_what_follows_it(window: Window) -> None:
     assert shown.endswith("…: name '\u202e" + "y" * 72 + "… → 'Bob'"), shown
 
 
-def test_a_run_under_way_is_for_everyone(window: Window) -> None:
+def test_a_run_in_progress_is_for_everyone(window: Window) -> None:
     window.open(page_of(running()))
     assert list(accessibility.complaints(window)) == []

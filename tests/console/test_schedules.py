@@ -53,7 +53,7 @@ def test_a_schedule_is_created_edited_paused_run_and_resumed(window: Window) -> 
     window.click("button[name=_preview]")
     assert "every Monday at 03:30 UTC" in window.text()
     window.click(SAVE)
-    assert "Nothing is saved yet" in window.text()
+    assert "Not saved yet" in window.text()
     assert kept().schedule.cron == "*/10 * * * *"
     window.do(lambda page: page.check("[name=accepted]"))
     window.click(SAVE)

@@ -33,7 +33,7 @@ def acme(registered: InstanceFleet) -> Tenant:  # noqa: F811
     return Tenant.objects.get()
 
 
-def words(window: Window, selector: str) -> str:
+def message(window: Window, selector: str) -> str:
     found: str = window.do(lambda page: page.inner_text(selector))
     return " ".join(found.split())
 
@@ -75,14 +75,14 @@ def test_a_tenant_is_found_read_live_and_synced(
 
     registered[2].execute("UPDATE tenants SET status = 'suspended'")
     window.click(LIVE)
-    assert "1 of 9 fields differs" in words(window, "[role=status].answer")
-    assert "status active suspended differs" in words(window, "#tenant-fields ~ .wide")
+    assert "1 of 9 fields differs" in message(window, "[role=status].answer")
+    assert "status active suspended differs" in message(window, "#tenant-fields ~ .wide")
 
     registered[2].server.stop()
     window.click(LIVE)
-    assert "no answer" in words(window, "[role=status].answer")
-    assert "instance 2 (rds2)" in words(window, "[role=status].answer")
-    assert "Acme Bakeries" in words(window, "section:has(> #tenant-fields)")
+    assert "no answer" in message(window, "[role=status].answer")
+    assert "instance 2 (rds2)" in message(window, "[role=status].answer")
+    assert "Acme Bakeries" in message(window, "section:has(> #tenant-fields)")
 
     window.click(SYNC)
     run = SyncRun.objects.get(state=RunState.QUEUED)

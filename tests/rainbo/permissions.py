@@ -3,7 +3,7 @@
 A row says what GET and POST take, from someone who is signed in:
     a permission, or several of which one suffices
     STAFF    being signed in is enough
-    NOBODY   refused to all, superusers too
+    NOBODY   denied to all, superusers too
     NEVER    no such method: 405
 `data` is what a POST would bring to do something, so that a hole would show. `{seen}` in it is the
 version of the schedule that the address leads to.
@@ -22,7 +22,7 @@ NEXT_MONTH = f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%dT%H:%M}"
 class Rule(Enum):
     OPEN = "without signing in"
     STAFF = "signed in"
-    NOBODY = "refused to all"
+    NOBODY = "denied to all"
     NEVER = "405"
 
 
@@ -35,7 +35,7 @@ class Page:
     get: Needs
     post: Needs
     data: Mapping[str, str] = field(default_factory=dict)
-    gives: tuple[int, ...] = (200, 302)  # to who may
+    gives: tuple[int, ...] = (200, 302)  # to users with the permission
     acts: bool = True  # a POST changes rows of RAINBO's own database
     row: str = ""  # the subject, when it is another than the one of its kind
 
@@ -108,7 +108,7 @@ PAGES: dict[str, Page] = {
     "r/<path:content_type_id>/<path:object_id>/": Page(STAFF, STAFF, gives=(404,)),
     "^(?P<app_label>…)/$": Page(STAFF, STAFF, gives=(200, 404)),
     "(?P<url>.*)$": Page(STAFF, STAFF, gives=(404,)),
-    # A person's own second factor
+    # A user's own two-factor authentication
     "second-factor/": Page(STAFF, NEVER),
     "second-factor/code/": Page(STAFF, STAFF),
     "second-factor/enrol/": Page(STAFF, STAFF),
@@ -180,7 +180,8 @@ PAGES: dict[str, Page] = {
     "syncs/syncschedule/<int:pk>/resume/": press("syncs.change_syncschedule"),
 }
 
-# Actions on chosen rows of a list: who may not is not offered them, and a POST does nothing.
+# Actions on selected rows of a list: without the permission, they are not offered and a POST does
+# nothing.
 ACTIONS: dict[tuple[str, str], str] = {
     ("auth.user", "delete_selected"): "auth.delete_user",
     ("auth.group", "delete_selected"): "auth.delete_group",

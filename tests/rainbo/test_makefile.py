@@ -43,9 +43,9 @@ def machine(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def make(machine: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def make(machine: Path, *args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [machine / "bin" / "make", *words],
+        [machine / "bin" / "make", *args],
         cwd=machine,
         env={"PATH": str(machine / "bin")},
         capture_output=True,
@@ -75,8 +75,8 @@ def refusal(machine: Path) -> str:
 def test_make_alone_lists_the_words(machine: Path) -> None:
     done = make(machine)
     assert done.returncode == 0
-    words = [line.split()[1] for line in done.stdout.splitlines()]
-    assert {"demo", "test", "lint", "format", "lock", "manage", "clean"} <= set(words)
+    args = [line.split()[1] for line in done.stdout.splitlines()]
+    assert {"demo", "test", "lint", "format", "lock", "manage", "clean"} <= set(args)
 
 
 def test_without_python(machine: Path) -> None:

@@ -61,9 +61,9 @@ def test_a_person_can_ask_for_the_traceback(
     assert "Traceback" in caplog.text
 
 
-def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "manage.py", *words],
+        [sys.executable, "manage.py", *args],
         cwd=ROOT,
         env={**os.environ, **environment},
         capture_output=True,

@@ -1,5 +1,5 @@
-"""Every page and action of the console, for everyone: who may is served, who may not is refused,
-and a refusal changes nothing and rings nothing."""
+"""Every page and action of the console, for everyone: with the permission it is
+served, without it is denied, and a denial changes nothing and enqueues nothing."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from tests.rows import ended_run, instance_row, run_part, staff
 
 pytestmark = pytest.mark.django_db
 PEOPLE = ("nobody", "staff", *ROLES, "superuser")
-# Not part of what an action changes: sessions, and the record that somebody was refused
+# Not part of what an action changes: sessions, and the record that a user was denied
 SIGN_IN = "/admin/login/?next="
 LED_TO = {"logout/": "/admin/"}
-BESIDE = ("activity", "django_session")
+EXCEPT = ("activity", "django_session")
 Subjects = dict[str, Any]
 
 
@@ -125,7 +125,7 @@ def answers(needs: Needs, page: Page, user: User | None) -> tuple[int, ...]:
 
 def everything() -> dict[str, str]:
     """A digest of every table that an action could change."""
-    tables = [name for name in connection.introspection.table_names() if name not in BESIDE]
+    tables = [name for name in connection.introspection.table_names() if name not in EXCEPT]
     digests = " UNION ALL ".join(
         f"SELECT '{name}', md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) "
         f'FROM "{name}" AS t'
@@ -188,7 +188,7 @@ def test_every_post_answers_each_person_as_its_row_says_and_a_refused_one_does_n
         answer = visitor.post(path(address, page, subjects), typed(page, subjects))
         wrong += complaints(address, page, page.post, user, answer)
         if visitor.changed and page.post is not OPEN and (user is None or not may(page.post, user)):
-            wrong.append(f"{address} was refused and changed {visitor.changed}")
+            wrong.append(f"{address} was denied and changed {visitor.changed}")
     assert not wrong
 
 
@@ -204,7 +204,7 @@ def complaints(
 
 
 def test_what_is_posted_does_something_when_it_may(subjects: Subjects) -> None:
-    """Else the refusals above would prove nothing."""
+    """Else the denials above would prove nothing."""
     visitor, idle = Visitor(who("superuser")), list[str]()
     for address, page in PAGES.items():
         if page.acts and isinstance(page.post, str | tuple):

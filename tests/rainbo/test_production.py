@@ -18,9 +18,9 @@ PRODUCTION = {
 }
 
 
-def manage(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def manage(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-W", "error", "manage.py", *words],
+        [sys.executable, "-W", "error", "manage.py", *args],
         cwd=ROOT,
         env={**os.environ, **PRODUCTION, **environment},
         capture_output=True,

@@ -10,8 +10,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from localfleet.fleet import LocalFleet
-from localfleet.server import Server
+from localfleet.servers.fleet import LocalFleet
+from localfleet.servers.server import Server
 from psycopg import sql
 
 from tests.children import Child, until

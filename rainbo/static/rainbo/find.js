@@ -29,12 +29,12 @@
 
   /* A form that takes its time says so, and is sent once. */
   addEventListener("submit", (event) => {
-    const words = event.target.dataset?.wait;
-    if (!words) return;
+    const text = event.target.dataset?.wait;
+    if (!text) return;
     if (event.target.ariaBusy === "true") return event.preventDefault();
     event.target.ariaBusy = "true";
     const status = event.target.querySelector("[data-waiting]");
-    if (status) status.textContent = words;
+    if (status) status.textContent = text;
   });
   addEventListener("pageshow", () => {
     for (const form of document.querySelectorAll("form[data-wait]")) form.ariaBusy = null;

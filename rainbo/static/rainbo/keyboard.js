@@ -15,7 +15,7 @@ document.addEventListener("alpine:initialized", () => {
   const CLOSE = "Close the menu";
 
   /* What it says without the names of its pictures. */
-  function words(toggle) {
+  function label(toggle) {
     const copy = toggle.cloneNode(true);
     for (const picture of copy.querySelectorAll(".material-symbols-outlined, [aria-hidden]")) picture.remove();
     return toggle.matches(".material-symbols-outlined") ? "" : copy.textContent.trim().replace(/\s+/g, " ");
@@ -23,7 +23,7 @@ document.addEventListener("alpine:initialized", () => {
 
   function name(toggle) {
     if (menu(toggle)?.contains(toggle)) return CLOSE;
-    return [NAMES[state(toggle)], words(toggle)].filter(Boolean).join(" ");
+    return [NAMES[state(toggle)], label(toggle)].filter(Boolean).join(" ");
   }
 
   /* A menu shows itself a moment later: as soon as it can, what closes it has the focus, or its

@@ -1,12 +1,12 @@
 /* Refreshes the part of a page that is marked data-live, in place. Without this file the page is
    whole, as of its loading.
 
-   data-url: where the part comes from; data-every: milliseconds; data-over: words that end it.
+   data-url: where the part comes from; data-every: milliseconds; data-over: the text that ends it.
    Inside it: data-live-news, whose text is read out when the attribute's value changes;
    data-live-search, a form that is answered as it is typed. */
 (() => {
   "use strict";
-  const PATIENCE = 10000, TYPED = 300;
+  const TIMEOUT = 10000, TYPED = 300;
   const root = document.querySelector("[data-live]");
   if (!root || root.dataset.over) return;
   const every = Number(root.dataset.every);
@@ -20,9 +20,9 @@
   const AGAIN = "The server answers again.";
 
   /* Said once, not at every refresh: a screen reader reads it out. */
-  function say(words, state = "") {
+  function say(text, state = "") {
     tools.dataset.state = state;
-    if (status.textContent !== words) status.textContent = words;
+    if (status.textContent !== text) status.textContent = text;
   }
 
   const sentence = () => root.querySelector("[data-live-news]")?.textContent ?? "";
@@ -82,7 +82,7 @@
     try {
       const answer = await fetch(root.dataset.url + location.search, {
         headers: { "X-Rainbo-Refresh": "1" }, redirect: "manual", cache: "no-store",
-        signal: AbortSignal.timeout(PATIENCE),
+        signal: AbortSignal.timeout(TIMEOUT),
       });
       if (mine !== asked) return;
       if (answer.type === "opaqueredirect" || answer.status === 401 || answer.status === 403) return end();
@@ -98,14 +98,14 @@
     timer = setTimeout(refresh, every);
   }
 
-  function finish(words, state = "") {
+  function finish(text, state = "") {
     ended = true;
     pause.hidden = true;
-    say(words, state);
+    say(text, state);
   }
 
   function end() {
-    finish("Your session ended: nothing is refreshed any more. ", "lost");
+    finish("Your session has ended. This page is no longer refreshed. ", "lost");
     const link = document.createElement("a");
     link.className = "link";
     link.href = location.pathname + location.search;
@@ -113,20 +113,20 @@
     status.append(link);
   }
 
-  /* One stop of the tab key for each strip; the arrow keys go along its runs. */
+  /* One stop of the tab key for each run history; the arrow keys go along its runs. */
   function rove() {
-    for (const strip of root.querySelectorAll(".strip")) {
-      const bars = [...strip.querySelectorAll("a")];
+    for (const list of root.querySelectorAll(".run-history")) {
+      const bars = [...list.querySelectorAll("a")];
       const stop = bars.find((bar) => bar === document.activeElement) ?? bars.at(-1);
       for (const bar of bars) bar.tabIndex = bar === stop ? 0 : -1;
     }
   }
 
   root.addEventListener("keydown", (event) => {
-    const bar = event.target.closest(".strip a");
+    const bar = event.target.closest(".run-history a");
     const step = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity }[event.key];
     if (!bar || !step) return;
-    const bars = [...bar.closest(".strip").querySelectorAll("a")];
+    const bars = [...bar.closest(".run-history").querySelectorAll("a")];
     const to = Math.min(bars.length - 1, Math.max(0, bars.indexOf(bar) + step));
     event.preventDefault();
     bars[to].focus();

@@ -1,4 +1,4 @@
-/* Tells the zone of this browser, in which pages then show times. Without it: the installation's. */
+/* Sends the browser's time zone, in which pages then show times. Default: the installation's. */
 {
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
   const secure = location.protocol === "https:" ? "; secure" : "";

@@ -43,7 +43,7 @@ class ShownAccount:
 
 @dataclass(frozen=True)
 class LiveResult:
-    """summary: what came of it in a sentence. more: accounts that are not shown."""
+    """summary: the result in a sentence. more: accounts that are not shown."""
 
     at: SafeString
     summary: str
@@ -67,7 +67,7 @@ def shown(found: Lookup, live: LiveLookup) -> LiveResult:
 def _summary(accounts: tuple[Account, ...], live: LiveLookup) -> str:
     answered = [not live.master.problem, *(not one.problem for one in live.instances.values())]
     if not any(answered):
-        return "Nobody answered: what the cache has is above."
+        return "No server answered. The cached accounts are above."
     if not accounts:
         return "No account there either."
     different = sum(not account.is_same for account in accounts)

@@ -157,5 +157,5 @@ def _person(route: Route) -> Iterator[tuple[str, Any]]:
     yield "status", markup.badge(status, tone) if status else markup.quiet("unknown")
 
 
-def _link(url: str, words: str) -> SafeString:
-    return format_html('<a class="link" href="{}">{}</a>', url, words)
+def _link(url: str, label: str) -> SafeString:
+    return format_html('<a class="link" href="{}">{}</a>', url, label)

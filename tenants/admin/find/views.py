@@ -1,4 +1,4 @@
-"""Where does this e-mail live? The page that answers, from the cache or from the fleet itself."""
+"""Where does this e-mail live? The page that answers, from the cache or live."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def view(request: HttpRequest) -> HttpResponse:
         found = search(term) if term.strip() else None
     except UsageError as error:
         found = None
-        context["refusal"] = sentence(str(error))
+        context["error"] = sentence(str(error))
     if found is not None:
         live = None
         try:
@@ -73,7 +73,7 @@ def _answer(found: Found, live: LiveLookup | None, viewer: Viewer) -> dict[str, 
     return {
         "term": found.term,
         "is_email": is_email,
-        "verdict": _verdict(exact, live),
+        "result": _result(exact, live),
         "cache": _cache(exact.cache, now),
         "accounts": ResultGroup("accounts", "", tuple(accounts)),
         "more_accounts": max(0, len(exact.shown) - MOST),
@@ -93,7 +93,7 @@ def _answer(found: Found, live: LiveLookup | None, viewer: Viewer) -> dict[str, 
     }
 
 
-def _verdict(found: Lookup, live: LiveLookup | None) -> str:
+def _result(found: Lookup, live: LiveLookup | None) -> str:
     """`3 accounts in 3 tenants on 2 instances.`"""
     if found.shown:
         tenants = {(route.instance_id, route.tenant_id) for route in found.shown}
@@ -103,7 +103,7 @@ def _verdict(found: Lookup, live: LiveLookup | None) -> str:
             f"{counted(len(instances), 'instance')}."
         )
     if live is not None and live.is_found:
-        return "The cache has no account, the fleet itself has."
+        return "No account in the cache, but found live."
     return "No account that readers see." if found.withheld else "No account."
 
 
@@ -124,5 +124,5 @@ def _touches(found: Lookup) -> str:
     also = counted(min(len(places), live_lookup.AT_ONCE), "instance") if places else ""
     return (
         f"Reads the master and {also or 'the instances that it names'}, and writes nothing there. "
-        f"It takes {live_lookup.LIMIT:g} s at the most."
+        f"Takes at most {live_lookup.LIMIT:g} s."
     )

@@ -36,14 +36,14 @@ def sync_view(request: HttpRequest, **_: Any) -> HttpResponse:
         return HttpResponseRedirect(reverse("admin:tenants_ghostuser_changelist"))
     record(request, "run.requested", run, after={"options": run.options})
     tasks.enqueue(run)
-    messages.success(request, f"Run {run.pk} was requested. A worker takes it up.")
+    messages.success(request, f"Run {run.pk} was requested. A worker will start it.")
     return HttpResponseRedirect(reverse("admin:syncs_syncrun_change", args=[run.pk]))
 
 
 def wish(admin: str, instance: str) -> Options:
     """Raises UsageError for an admin or an instance that no run could take."""
     if not admin and not instance:
-        raise UsageError("say whose ghost users, or on which instance")
+        raise UsageError("select an admin or an instance")
     only = (admin,) if admin else ()
     chosen = policy.parse_only(only)
     if instance:
@@ -52,9 +52,9 @@ def wish(admin: str, instance: str) -> Options:
 
 
 def _check_instance(instance: str, only: set[int]) -> None:
-    """In use, or with a leaver's ghost user that a run may still take away."""
+    """Check that it is active, or has a leaver's ghost user that a run may still remove."""
     if not (instance.isascii() and instance.isdecimal() and len(instance) < 10):
-        raise UsageError(f"no instance id: {instance}")
+        raise UsageError(f"invalid instance id: {instance}")
     leaving = policy.inactive_with_leavers(coverage.wanted_ids(), only)
     if int(instance) not in {row.pk for row in leaving}:
         targets.check_ids([int(instance)])

@@ -48,5 +48,5 @@ def counts_in_line(tally: CoverageCounts) -> SafeString:
     parts = coverage_counts(tally)
     if not parts:
         return markup.quiet("none")
-    words = "".join(format_html("<li>{} {}</li>", part.badge, part.count) for part in parts)
-    return format_html('<ul class="counts">{}</ul>', SafeString(words))
+    items = "".join(format_html("<li>{} {}</li>", part.badge, part.count) for part in parts)
+    return format_html('<ul class="counts">{}</ul>', SafeString(items))

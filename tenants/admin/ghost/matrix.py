@@ -1,4 +1,4 @@
-"""Who can enter which instance: all admins beside all instances, in a fixed number of queries."""
+"""Who can enter which instance: all admins by all instances, in a fixed number of queries."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from tenants.models import GhostUser, RdsInstance
 
 FULL = 12  # instances of which every cell is shown
 ADMINS_PER_PAGE = 50
-NAMED = 3  # rows of an admin that are not well and are named
+NAMED = 3  # unhealthy rows of an admin that are named
 INSTANCES_NAMED = 24
 
 
 @dataclass(frozen=True)
 class Person:
-    """One admin. cells: of every instance, where there are few. wrong: what is not well.
+    """One admin. cells: of every instance, where there are few. wrong: what is unhealthy.
 
     instances: how many a sync of the admin's ghost users goes to.
     """
@@ -159,7 +159,7 @@ def _wrong(row: GhostUser, *, wanted: bool) -> SafeString:
 def _places(
     instances: Sequence[RdsInstance], tallies: Mapping[int, CoverageCounts], wanted: Collection[int]
 ) -> tuple[Place, ...]:
-    """All of a few instances; of many those that are not well, the worst first."""
+    """Return all of a few instances; of many the unhealthy ones, the worst first."""
     now = timezone.now()
     chosen = [i for i in instances if len(instances) <= FULL or tallies[i.pk].problems]
     if len(instances) > FULL:
@@ -194,14 +194,14 @@ def _whole(tallies: Collection[CoverageCounts]) -> CoverageCounts:
 def _summary(
     wanted: Collection[int], instances: Sequence[RdsInstance], tallies: Mapping[int, CoverageCounts]
 ) -> str:
-    """The verdict in a sentence."""
+    """Return the overall status in a sentence."""
     in_use = sum(instance.is_active for instance in instances)
     whole = _whole(tallies.values())
     should = f"{counted(len(wanted), 'admin')} should enter {counted(in_use, 'active instance')}"
     if orphans := whole.counts[Coverage.ORPHAN]:
         return f"{should}. {counted(orphans, 'ghost user')} of others can still enter."
     if whole.problems:
-        wrong = "is not as it should be" if whole.problems == 1 else "are not as they should be"
+        wrong = "needs attention" if whole.problems == 1 else "need attention"
         return f"{should}. {counted(whole.problems, 'ghost user')} {wrong}."
     if waiting := whole.counts[Coverage.WANTED]:
         wait = "waits for its" if waiting == 1 else "wait for their"

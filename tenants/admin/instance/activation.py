@@ -68,7 +68,7 @@ def effects(instance: RdsInstance, kept: Holdings, *, active: bool) -> list[str]
 
 
 def switch(instance: RdsInstance, *, active: bool) -> bool:
-    """Take it into use or out of it; tells whether that changed anything. A master stays in use."""
+    """Enable or disable it; return whether that changed anything. A master stays enabled."""
     rows = RdsInstance.objects.filter(pk=instance.pk, is_active=not active)
     if not active:
         rows = rows.filter(is_master=False)
@@ -90,11 +90,11 @@ def _disabling(instance: RdsInstance, kept: Holdings) -> list[str]:
         ),
         (
             "Syncs skip it: its health is no longer checked, and its tenants are no longer read. "
-            "What a run under way has read of it is not published."
+            "What a running sync has read from it is not published."
         ),
         (
-            f"{counted(kept.ghosts, 'ghost user')} there can still enter, and nobody gets a new "
-            "one. Those of admins who leave are still deactivated on it."
+            f"{counted(kept.ghosts, 'ghost user')} there can still enter, and no new ones "
+            "are created. Those of admins who leave are still deactivated there."
         ),
         f"Nothing is changed on {instance} itself, and enabling it undoes this.",
     ]
@@ -103,18 +103,18 @@ def _disabling(instance: RdsInstance, kept: Holdings) -> list[str]:
 def _enabling(kept: Holdings) -> list[str]:
     return [
         (
-            "The next run of every sync takes it again: its health is checked, "
+            "The next run of every sync includes it again: its health is checked, "
             f"and its {counted(kept.tenants, 'tenant')} known here are refreshed."
         ),
         (
             f"The next sync of ghost users gives {counted(kept.admins, 'admin')} a ghost user "
-            f"there; {kept.ghosts:,} can enter already."
+            f"there; {kept.ghosts:,} can already enter."
         ),
-        "It is not tried now: test its connection before, or check it afterwards.",
+        "The connection is not tested now: test it before, or check the instance afterwards.",
     ]
 
 
-def _refusal(instance: RdsInstance, kept: Holdings, *, active: bool) -> str:
+def _obstacle(instance: RdsInstance, kept: Holdings, *, active: bool) -> str:
     """Why it can't be done; empty when it can."""
     if instance.is_active == active:
         return f"{instance} is {'active' if active else 'inactive'} already."
@@ -122,7 +122,7 @@ def _refusal(instance: RdsInstance, kept: Holdings, *, active: bool) -> str:
         return (
             f"{instance} is the master. Without it no route of the whole fleet would be refreshed, "
             f"and {kept.routes_in_words} routes lead to it alone. Make another instance the master "
-            "first: take the mark from this one, and give it to the other."
+            "first: clear “master” on this one and set it on the other."
         )
     return ""
 
@@ -131,9 +131,9 @@ def _switch(
     request: HttpRequest, instance: RdsInstance, model_admin: Any, *, active: bool
 ) -> HttpResponse:
     kept = holdings(instance)
-    refusal = _refusal(instance, kept, active=active)
+    obstacle = _obstacle(instance, kept, active=active)
     if request.method == "POST":
-        return _do(request, instance, refusal, active=active)
+        return _do(request, instance, obstacle, active=active)
     verb = "Enable" if active else "Disable"
     context = {
         **admin.site.each_context(request),
@@ -141,24 +141,29 @@ def _switch(
         "opts": model_admin.opts,
         "original": instance,
         "verb": verb,
-        "refusal": refusal,
+        "obstacle": obstacle,
         "effects": effects(instance, kept, active=active),
         "command": command(instance, active=active),
     }
     return TemplateResponse(request, "tenants/instance_switch.html", context)
 
 
-def _do(request: HttpRequest, instance: RdsInstance, refusal: str, *, active: bool) -> HttpResponse:
+def _do(
+    request: HttpRequest, instance: RdsInstance, obstacle: str, *, active: bool
+) -> HttpResponse:
     word = "enabled" if active else "disabled"
     with transaction.atomic():
-        done = not refusal and switch(instance, active=active)
+        done = not obstacle and switch(instance, active=active)
         if done:
             before, after = {"is_active": not active}, {"is_active": active}
             record(request, f"instance.{word}", instance, before=before, after=after)
     if done:
         messages.success(request, f"{instance} is {word}.")
     else:
-        messages.error(request, refusal or f"{instance} was changed meanwhile: look again.")
+        messages.error(
+            request,
+            obstacle or f"{instance} was changed in the meantime. Reload the page and try again.",
+        )
     return HttpResponseRedirect(reverse("admin:tenants_rdsinstance_change", args=[instance.pk]))
 
 

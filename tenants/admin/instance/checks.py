@@ -1,4 +1,4 @@
-"""Testing and checking instances from the console: by POST only, by those who may."""
+"""Testing and checking instances from the console: by POST only, with permission."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def may_check(request: HttpRequest) -> bool:
 
 
 def tell_tests(request: HttpRequest, instances: Sequence[RdsInstance]) -> None:
-    """Try the stored settings of some instances now and say what came of each."""
+    """Try the stored settings of some instances now and show the result of each."""
     most = min(AT_ONCE, settings.RAINBO_FLEET_THREADS)
     if len(instances) > most:
         messages.error(request, f"Test at most {most} instances at once: you chose more.")
@@ -47,9 +47,9 @@ def tell_tests(request: HttpRequest, instances: Sequence[RdsInstance]) -> None:
         return
     last_checks.remember(found)
     for checked in found:
-        level, words = _in_words(checked)
-        record(request, "instance.tested", checked.instance, after={"found": words})
-        messages.add_message(request, level, words)
+        level, text = _in_words(checked)
+        record(request, "instance.tested", checked.instance, after={"found": text})
+        messages.add_message(request, level, text)
 
 
 def ask_for_check(request: HttpRequest, instances: Sequence[RdsInstance]) -> None:
@@ -65,20 +65,22 @@ def ask_for_check(request: HttpRequest, instances: Sequence[RdsInstance]) -> Non
     record(request, "run.requested", run, after={"options": run.options})
     tasks.enqueue(run)
     url = reverse("admin:syncs_syncrun_change", args=[run.pk])
-    said = 'A check was requested: <a class="underline" href="{}">run {}</a>. A worker takes it up.'
+    said = (
+        'A check was requested: <a class="underline" href="{}">run {}</a>. A worker will start it.'
+    )
     messages.success(request, format_html(said, url, run.pk))
 
 
 def _in_words(checked: Checked) -> tuple[int, str]:
-    """What is wrong, or else what is doubtful and what is good, and how grave it is."""
+    """Return the message level, and the errors, or else the warnings and what is fine."""
     texts: dict[Level, list[str]] = {level: [] for level in Level}
     for finding in checked.findings:
         texts[finding.level].append(finding.text)
-    words = "; ".join(texts[Level.ERROR] or [*texts[Level.WARNING], *texts[Level.OK]])
+    text = "; ".join(texts[Level.ERROR] or [*texts[Level.WARNING], *texts[Level.OK]])
     name = str(checked.instance)
-    grave = messages.ERROR if texts[Level.ERROR] else messages.WARNING
-    level = grave if texts[Level.ERROR] or texts[Level.WARNING] else messages.SUCCESS
-    return level, words if words.startswith(name) else f"{name}: {words}"
+    severe = messages.ERROR if texts[Level.ERROR] else messages.WARNING
+    level = severe if texts[Level.ERROR] or texts[Level.WARNING] else messages.SUCCESS
+    return level, text if text.startswith(name) else f"{name}: {text}"
 
 
 @require_POST

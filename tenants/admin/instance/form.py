@@ -18,7 +18,7 @@ from tenants.models import RdsInstance
 
 NEVER_SHOWN = (
     "It is never shown. Leave it empty to keep the stored one; enter it again when host, port, "
-    "user, CA or the way to log in change, or the ssl mode becomes weaker."
+    "user, CA or the authentication method change, or the ssl mode becomes weaker."
 )
 
 
@@ -58,8 +58,8 @@ class InstanceForm(forms.ModelForm[RdsInstance]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.is_new = self.instance.pk is None
-        self.sealed = False  # whether the password was sealed anew
-        if "new_password" not in self.fields:  # a person who may only look
+        self.re_encrypted = False  # whether the password was encrypted again
+        if "new_password" not in self.fields:  # a user who can only view
             return
         if self.is_new:
             self.fields["new_password"].required = True
@@ -72,7 +72,7 @@ class InstanceForm(forms.ModelForm[RdsInstance]):
         others = RdsInstance.objects.filter(is_master=True).exclude(pk=self.instance.pk)
         if wanted and (other := others.first()):
             raise forms.ValidationError(
-                f"{other} is the master, and there is only one: take the mark from it first"
+                f"{other} is already the master, the only one allowed: clear “master” there first"
             )
         return wanted
 
@@ -83,20 +83,20 @@ class InstanceForm(forms.ModelForm[RdsInstance]):
         return self.instance.ssl_ca
 
     def _post_clean(self) -> None:
-        """Seal the password for the settings as they are now, or see whether the old one fits."""
+        """Encrypt the password for the current settings, or check that the old one fits."""
         before = None if self.is_new else self.instance.binding
         super()._post_clean()  # type: ignore[misc]  # Django's own hook, untyped
         if not self.errors:
-            for name, words in broken_rules(self.instance).items():
-                self.add_error(name, words)
+            for name, message in broken_rules(self.instance).items():
+                self.add_error(name, message)
         if self.errors:
             return
         password = self.cleaned_data.get("new_password")
-        self.sealed = bool(password) or self.instance.binding != before
+        self.re_encrypted = bool(password) or self.instance.binding != before
         try:
             if password:
                 self.instance.set_password(password)
-            elif self.sealed:
+            elif self.re_encrypted:
                 self.instance.rebind_password()
         except (CredentialError, UsageError) as error:
             self.add_error("new_password", str(error))

@@ -1,4 +1,4 @@
-"""The last 24 hours of an instance as bars, a line and the same in words."""
+"""The last 24 hours of an instance as bars, a line and text."""
 
 from __future__ import annotations
 
@@ -64,17 +64,17 @@ def summary(history: History, now: datetime) -> str:
     whole = history.whole
     if not whole.checks:
         return "24 h: no check, so nothing is known of its health."
-    words = [
+    parts = [
         f"24 h: {counted(whole.checks, 'check')}",
         f"{_share(whole.healthy, whole.checks)} healthy",
     ]
     if whole.degraded:
-        words.append(f"{whole.degraded:,} degraded")
+        parts.append(f"{whole.degraded:,} degraded")
     if history.outages:
-        words.append(f"{_outages(history, now)} {_zone(now)}")
+        parts.append(f"{_outages(history, now)} {_zone(now)}")
     if history.unseen:
-        words.append(f"no check in {history.unseen} of {len(history.bars)} quarter-hours")
-    return ", ".join(words)
+        parts.append(f"no check in {history.unseen} of {len(history.bars)} quarter-hours")
+    return ", ".join(parts)
 
 
 def milliseconds(value: float | None) -> SafeString:

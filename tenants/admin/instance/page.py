@@ -1,4 +1,4 @@
-"""What an instance's page tells, read in a fixed number of queries."""
+"""What an instance's page shows, read in a fixed number of queries."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ class SyncLine:
     run: SafeString
     confirmed: SafeString
     fresh: SafeString
-    words: str
+    message: str
 
 
 def context(instance: RdsInstance) -> dict[str, Any]:
-    """What the page's templates show beside the form."""
+    """What the page's templates show next to the form."""
     now = timezone.now()
     last = InstanceCheck.objects.filter(instance=instance).order_by("-minute").first()
     last_day = history.last_day(instance, now)
@@ -72,14 +72,14 @@ def context(instance: RdsInstance) -> dict[str, Any]:
 
 
 def use(instance: RdsInstance) -> SafeString:
-    """Whether it is in use, and whether it is the master."""
-    words, tone = ("active", Tone.GOOD) if instance.is_active else ("inactive", Tone.QUIET)
+    """Whether it is active, and whether it is the master."""
+    label, tone = ("active", Tone.GOOD) if instance.is_active else ("inactive", Tone.QUIET)
     master = markup.badge("master", Tone.BUSY) if instance.is_master else ""
-    return format_html("{} {}", markup.badge(words, tone), master)
+    return format_html("{} {}", markup.badge(label, tone), master)
 
 
 def skew_in_words(skew_ms: float | None) -> str:
-    """Its clock beside ours: the sign is said in a word."""
+    """Its clock compared with ours, with the sign as a word."""
     if skew_ms is None:
         return ""
     side = "ahead of" if skew_ms > 0 else "behind"
@@ -140,7 +140,7 @@ def sync_line(
         run=_run_link(part, now) if part else markup.quiet("not in its last runs"),
         confirmed=markup.age(confirmed_at, now) if target else markup.quiet("takes no part"),
         fresh=freshness_badge(target) if target else markup.badge("takes no part", Tone.QUIET),
-        words="; ".join(filter(None, [*(words for words in said if words not in reason), reason])),
+        message="; ".join(filter(None, [*(line for line in said if line not in reason), reason])),
     )
 
 
@@ -154,7 +154,7 @@ def _counts(part: RunTarget) -> str:
 def _run_link(part: RunTarget, now: datetime) -> SafeString:
     url = reverse("admin:syncs_syncrun_change", args=[part.run_id])
     ended = part.run.finished_at
-    when = markup.age(ended, now) if ended else markup.quiet("under way")
+    when = markup.age(ended, now) if ended else markup.quiet("running")
     return format_html('<a class="link" href="{}">run {}</a>, {}', url, part.run_id, when)
 
 
@@ -166,15 +166,15 @@ def _coverage(instance: RdsInstance) -> dict[str, Any]:
         "counts": coverage_counts(tally),
         "wanted": f"{len(wanted):,}",
         "confirmed": f"{tally.counts[coverage.Coverage.CONFIRMED]:,}",
-        "trouble": _trouble(tally.problems),
+        "problem": _problem(tally.problems),
         "url": reverse("admin:tenants_ghostuser_all", query=named),
     }
 
 
-def _trouble(count: int) -> str:
+def _problem(count: int) -> str:
     if not count:
         return ""
-    return f"{count:,} {'is not as it' if count == 1 else 'are not as they'} should be"
+    return f"{count:,} need{'s' if count == 1 else ''} attention"
 
 
 def _tenant_counts(instance: RdsInstance) -> dict[str, Any]:
@@ -208,9 +208,9 @@ def _examination(found: Examined | None, now: datetime) -> dict[str, Any] | None
 
 def _gravity(found: Examined) -> str:
     errors, warnings = found.count(Level.ERROR), found.count(Level.WARNING)
-    words = [
+    counts = [
         counted(errors, "error") if errors else "",
         counted(warnings, "warning") if warnings else "",
         f"{found.count(Level.OK)} as it should be",
     ]
-    return ", ".join(filter(None, words))
+    return ", ".join(filter(None, counts))

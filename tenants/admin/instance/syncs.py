@@ -1,4 +1,4 @@
-"""What the list of instances tells of each: how fresh every sync has it, and its tenants."""
+"""What the list of instances shows of each: how fresh every sync has it, and its tenants."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def complete(rows: Sequence[Any]) -> None:
 def in_line(statuses: Mapping[str, TargetStatus]) -> SafeString:
     """Each sync with the age of its confirmation; what isn't on time has its state in a word."""
     if not statuses:
-        return markup.quiet("not synced: out of use")
+        return markup.quiet("not synced: disabled")
     now = timezone.now()
     lines = [
         (SHORT.get(name, name), markup.age(target.confirmed_at, now), _unless_on_time(target))

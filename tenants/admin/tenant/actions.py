@@ -1,4 +1,4 @@
-"""Reading a tenant live and syncing its instance, from its page: by POST, by those who may."""
+"""Reading a tenant live and syncing its instance, from its page: by POST, with permission."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def sync_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     """Request a run for its instance alone; a worker executes it."""
     tenant = _found(request, pk, RUN)
     if not tenant.instance.is_active:
-        messages.error(request, f"{tenant.instance} is out of use: no sync takes it.")
+        messages.error(request, f"{tenant.instance} is disabled: no sync includes it.")
         url = reverse("admin:tenants_tenant_change", args=[pk])
         return HttpResponseRedirect(url)
     actor = request.user.get_username()
@@ -53,7 +53,7 @@ def sync_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         run = runs.request(SUMMARIES, wish(tenant.instance), Trigger.BUTTON, actor)
         record(request, "run.requested", run, after={"options": run.options})
     tasks.enqueue(run)
-    messages.success(request, f"Run {run.pk} was requested. A worker takes it up.")
+    messages.success(request, f"Run {run.pk} was requested. A worker will start it.")
     return HttpResponseRedirect(reverse("admin:syncs_syncrun_change", args=[run.pk]))
 
 

@@ -31,5 +31,5 @@ def status_badge(tenant: Tenant) -> SafeString:
 def summary_freshness(target: TargetStatus | None) -> SafeString:
     """None: no sync takes its instance."""
     if target is None:
-        return markup.badge("not synced", Tone.QUIET, "its instance is out of use")
+        return markup.badge("not synced", Tone.QUIET, "its instance is disabled")
     return badges.freshness_badge(target)

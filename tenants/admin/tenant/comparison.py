@@ -1,4 +1,4 @@
-"""What is cached of a tenant beside what its instance says now, field by field."""
+"""What is cached of a tenant compared with its instance now, field by field."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ MISSING = {"trial_ends_at": "no trial", "subscription_started_at": "no subscript
 
 @dataclass(frozen=True)
 class Field:
-    """live and verdict: None unless the instance answered with the tenant."""
+    """live and result: None unless the instance answered with the tenant."""
 
     label: str
     cached: SafeString
     live: SafeString | None = None
-    verdict: SafeString | None = None
+    result: SafeString | None = None
 
 
 @dataclass(frozen=True)
 class LiveComparison:
-    """What came of asking the instance, at a glance."""
+    """The result of reading the instance live, at a glance."""
 
     state: SafeString
-    words: str
+    text: str
     at: SafeString
     has_fields: bool
 
@@ -64,8 +64,8 @@ def fields(tenant: Tenant, live: LiveTenant | None, now: datetime) -> list[Field
 
 
 def answer(tenant: Tenant, live: LiveTenant, now: datetime) -> LiveComparison:
-    state, words = _judged(tenant, live)
-    return LiveComparison(state, words, markup.moment(live.at, now), live.row is not None)
+    state, text = _judged(tenant, live)
+    return LiveComparison(state, text, markup.moment(live.at, now), live.row is not None)
 
 
 def _judged(tenant: Tenant, live: LiveTenant) -> tuple[SafeString, str]:
@@ -76,16 +76,16 @@ def _judged(tenant: Tenant, live: LiveTenant) -> tuple[SafeString, str]:
         gone = f"{there} has no tenant {tenant.remote_id} now"
         if tenant.vanished_at:
             return markup.badge("gone there", Tone.QUIET), f"{gone}, as the cache has it."
-        words = f"{gone}: the next sync marks it as vanished."
-        return markup.badge("gone there", Tone.BAD), words
+        text = f"{gone}: the next sync marks it as vanished."
+        return markup.badge("gone there", Tone.BAD), text
     if tenant.vanished_at:
-        words = f"{there} has it again: the next sync brings it back."
-        return markup.badge("back there", Tone.WARNING), words
+        text = f"{there} has it again: the next sync brings it back."
+        return markup.badge("back there", Tone.WARNING), text
     count = len(live.differences(tenant))
     if count:
         verb = "differs" if count == 1 else "differ"
-        words = f"{count} of {len(COLUMNS)} fields {verb}: the next sync brings what is there."
-        return markup.badge("differs", Tone.WARNING), words
+        text = f"{count} of {len(COLUMNS)} fields {verb}: the next sync brings what is there."
+        return markup.badge("differs", Tone.WARNING), text
     return markup.badge("same", Tone.GOOD), f"All {len(COLUMNS)} fields are as they are there."
 
 

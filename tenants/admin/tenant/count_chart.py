@@ -1,4 +1,4 @@
-"""A tenant's daily counts as lines, in words and in numbers; days without a count are gaps."""
+"""A tenant's daily counts as lines, as text and as numbers; days without a count are gaps."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tenants.summaries.history import Day
 
 @dataclass(frozen=True)
 class Chart:
-    """One count over time. words: what its lines show, for those who can't see them."""
+    """One count over time. text: what its lines show, for those who can't see them."""
 
     width: int
     lines: tuple[str, ...]
-    words: str
+    text: str
 
 
 def charts(days: Sequence[Day]) -> tuple[Chart, ...]:

@@ -1,4 +1,4 @@
-"""By what the list of tenants is narrowed; an index serves each within an instance."""
+"""The filters of the list of tenants; an index serves each within an instance."""
 
 from __future__ import annotations
 

@@ -46,14 +46,14 @@ class HistoryEntry:
 
     at: SafeString
     kind: SafeString
-    words: str
+    text: str
     run: SafeString
 
 
 def response(
     request: HttpRequest, tenant: Tenant, live: LiveTenant | None = None
 ) -> TemplateResponse:
-    """live: what its instance said, if it was asked just now."""
+    """live: the instance's answer, if it was just read live."""
     now = timezone.now()
     status = {sync.name: sync for sync in queries.status(now).syncs}
     context = {
@@ -83,14 +83,14 @@ def _freshness(tenant: Tenant, sync: SyncStatus, now: datetime) -> dict[str, Any
     key = str(tenant.instance_id)
     target = next((target for target in sync.targets if target.key == key), None)
     part = recent.last_parts_of(key, [SUMMARIES]).get(SUMMARIES)
-    reason = str(target.reason or "") if target else f"{tenant.instance} is out of use"
+    reason = str(target.reason or "") if target else f"{tenant.instance} is disabled"
     line = sync_line(sync.title, target, part, now)
     return {
         "state": badges.summary_freshness(target),
         "reason": reason,
         "refreshed": markup.moment(tenant.cache_refreshed_at, now),
         "next": markup.moment(sync.next_slot, now) if target and sync.next_slot else None,
-        "line": replace(line, words="") if line.words in reason else line,
+        "line": replace(line, message="") if line.message in reason else line,
     }
 
 
@@ -113,7 +113,7 @@ def _changes(request: HttpRequest, tenant: Tenant, now: datetime) -> dict[str, A
 
 def _change(past: Past, now: datetime, *, may_see_runs: bool) -> HistoryEntry:
     change = past.change
-    words = {
+    texts = {
         TenantChange.Kind.VANISHED: "its instance no longer had it",
         TenantChange.Kind.BACK: "its instance has it again",
     }
@@ -128,7 +128,7 @@ def _change(past: Past, now: datetime, *, may_see_runs: bool) -> HistoryEntry:
     return HistoryEntry(
         at=markup.moment(change.at, now),
         kind=markup.badge(change.kind, KIND_TONES[change.kind]),
-        words=words.get(TenantChange.Kind(change.kind)) or _moved(change),
+        text=texts.get(TenantChange.Kind(change.kind)) or _moved(change),
         run=link,
     )
 

@@ -1,4 +1,4 @@
-"""The users of a tenant on its page: for those who may see routes."""
+"""The users of a tenant on its page: for users with permission to see routes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The second factor: asked for, proved once a code, and in nobody's way who needs none."""
+"""Two-factor authentication: required where it must be, each code once, optional elsewhere."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_a_secret_moved_to_another_person_opens_nothing(
     Authenticator.objects.create(user=ben, secret=Authenticator.of(ann).secret)
     client.force_login(ben)
     page = text_of(enter(client, shown()))
-    assert "Your second factor can't be checked" in page
+    assert "Your authenticator's secret can't be decrypted" in page
     assert not is_in(client)
 
 
@@ -240,7 +240,7 @@ def test_an_offer_is_for_one_person_and_a_while(
     client: Client, ann: User, clock: Any, whose: str
 ) -> None:
     client.force_login(ann)
-    offer = Offer(SECRET, ann.pk + (whose == "another's")).sealed()
+    offer = Offer(SECRET, ann.pk + (whose == "another's")).encrypted()
     if whose == "old":
         clock.shift(timedelta(minutes=31))
     sent = {"offer": "forged" if whose == "forged" else offer, "code": shown()}
@@ -252,7 +252,7 @@ def test_nobody_enrols_over_a_second_factor(client: Client, ann: User, codes: li
     client.force_login(ann)
     assert client.get(ENROL)["Location"].startswith(CODE)
     enter(client, shown())
-    sent = {"offer": Offer(b"x" * 20, ann.pk).sealed(), "code": shown(b"x" * 20)}
+    sent = {"offer": Offer(b"x" * 20, ann.pk).encrypted(), "code": shown(b"x" * 20)}
     assert client.post(ENROL, sent)["Location"] == OWN
     assert Authenticator.objects.count() == 1
 
@@ -278,7 +278,7 @@ def test_who_must_have_one_is_led_to_it(
     assert (answer.status_code == 302) is led
     if led:
         assert answer["Location"] == f"{ENROL}?next=%2Fadmin%2F"
-        assert "must have a second factor" in text_of(client.get(ENROL))
+        assert "requires two-factor authentication" in text_of(client.get(ENROL))
 
 
 def test_who_must_have_one_is_in_once_it_is_set_up(client: Client, settings: Settings) -> None:
@@ -291,7 +291,7 @@ def test_who_must_have_one_is_in_once_it_is_set_up(client: Client, settings: Set
 def test_a_person_without_one_who_needs_none_notices_nothing(client: Client) -> None:
     client.force_login(staff("ben"))
     assert is_in(client)
-    assert "It is off" in text_of(client.get(OWN))
+    assert "Two-factor authentication is off" in text_of(client.get(OWN))
 
 
 def test_new_recovery_codes_void_the_old(client: Client, ann: User, codes: list[str]) -> None:
@@ -338,7 +338,7 @@ def test_who_looks_after_people_resets_it(client: Client, codes: list[str]) -> N
     ann = User.objects.get()
     client.force_login(staff("root", is_superuser=True))
     page = text_of(client.get(f"/admin/auth/user/{ann.pk}/change/"))
-    assert "Reset the second factor of ann" in page
+    assert "Reset two-factor authentication of ann" in page
     assert "10 recovery codes" in page
     assert "Two-factor authentication of ann is off" in said(reset(client, ann))
     assert not Authenticator.objects.exists()

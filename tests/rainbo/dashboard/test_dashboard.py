@@ -34,7 +34,7 @@ pytestmark = pytest.mark.django_db
 
 
 def well(instances: int = 3, runs: int = 120) -> None:
-    """A fleet without any trouble."""
+    """A fleet without any problem."""
     fleets.write(instances, runs)
     reconcile.reconcile()
     Heartbeat.objects.create(worker="host:1", at=timezone.now())
@@ -65,8 +65,8 @@ def test_a_healthy_fleet_is_told_in_one_sentence(admin_client: Client) -> None:
     well()
     shown = text_of(admin_client.get(PAGE))
     assert "all is well All is on time: instance health 30 s, tenant summaries 30 s" in shown
-    assert "working last sign of life" in shown
-    assert "other trouble" not in shown
+    assert "working last heartbeat" in shown
+    assert "other problem" not in shown
 
 
 def test_a_sync_tells_its_last_run_its_duration_and_its_next_time(admin_client: Client) -> None:
@@ -88,7 +88,7 @@ def test_the_strip_tells_every_run_and_leads_to_it(admin_client: Client) -> None
     assert [tone for tone, _, _ in bars[-3:]] == ["good", "warning", "bad"]
     assert bars[-1][1] == f"/admin/syncs/syncrun/{runs[-1].pk}/change/"
     assert bars[-1][2].startswith(f"run {runs[-1].pk} failed in 5.0 s, 2")
-    assert "30 runs: 28 succeeded, 1 partial, 1 failed full height: 20.0 s" in text_of(
+    assert "30 runs: 28 succeeded, 1 partial, 1 failed scale: 20.0 s" in text_of(
         admin_client.get(PAGE)
     )
 
@@ -149,7 +149,7 @@ def test_a_run_under_way_tells_how_far_it_is(admin_client: Client) -> None:
     shown = text_of(admin_client.get(PAGE))
     assert f"Now: run {run.pk} running for 1 min: 2 of 3 instances" in shown
     Lease.objects.update(expires_at=timezone.now() - MINUTE)
-    assert f"run {run.pk} running silent, began 1 min ago" in text_of(admin_client.get(PAGE))
+    assert f"run {run.pk} running unresponsive, began 1 min ago" in text_of(admin_client.get(PAGE))
 
 
 def test_a_run_that_waits_says_for_what(admin_client: Client) -> None:
@@ -202,7 +202,7 @@ def test_the_button_leads_through_the_one_door(admin_client: Client) -> None:
 def test_who_may_see_nothing_is_told_so(client: Client) -> None:
     well()
     shown = seen_by(client)
-    assert "You may see neither runs nor instances" in shown
+    assert "You don't have permission to view runs or instances" in shown
     assert "rds1" not in shown
     assert "All is on time" not in shown
 
@@ -211,7 +211,7 @@ def test_who_may_see_runs_sees_no_instance_and_no_button(client: Client) -> None
     well()
     shown = seen_by(client, "view_syncrun")
     assert "E-mail routes on time" in shown
-    assert "working last sign of life" in shown
+    assert "working last heartbeat" in shown
     assert "instance 1 (rds1)" not in shown
     assert "Run now" not in shown
 
@@ -221,7 +221,7 @@ def test_who_may_see_instances_sees_no_run(client: Client) -> None:
     shown = seen_by(client, "view_rdsinstance")
     assert "All 3 instances answer. Instances instance 1 (rds1) healthy master" in shown
     assert "E-mail routes" not in shown
-    assert "last sign of life" not in shown
+    assert "last heartbeat" not in shown
 
 
 def test_who_may_run_syncs_finds_the_buttons(client: Client) -> None:
@@ -284,14 +284,14 @@ def test_a_fleet_without_a_master_names_the_command_for_it(admin_client: Client)
     assert "python manage.py add_instance --update --id N --master" in shown
 
 
-def test_a_silent_worker_is_the_verdict(admin_client: Client) -> None:
+def test_an_unresponsive_worker_is_the_status(admin_client: Client) -> None:
     well()
     at = timezone.now() - timedelta(days=2)
     Heartbeat.objects.update(at=at)
     WorkerEvent.objects.create(host="host x", message="the cluster fell silent: started again")
     shown = text_of(admin_client.get(PAGE))
     assert f"wrong The worker has been silent since {at:%Y-%m-%d %H:%M} UTC" in shown
-    assert "in trouble last sign of life: 2 d ago No worker has reported since" in shown
+    assert "problem last heartbeat: 2 d ago No worker has reported since" in shown
     assert "host x: the cluster fell silent: started again" in shown
 
 
@@ -375,7 +375,7 @@ def test_a_trend_shows_the_last_hour_with_its_gaps() -> None:
     trend = instance_cards.trend([2.0, None, 4.0, 4.0])
     assert trend is not None
     assert (len(trend.lines), len(trend.gaps)) == (2, 1)
-    assert trend.words == (
+    assert trend.text == (
         "Latency of the last 4 checks: 2.00 to 4.00 ms, median 4.00; 1 without an answer"
     )
     assert instance_cards.trend([]) is None
@@ -384,7 +384,7 @@ def test_a_trend_shows_the_last_hour_with_its_gaps() -> None:
 def test_a_fleet_of_24_needs_no_search(admin_client: Client) -> None:
     well(24)
     page = part(admin_client, "?instance=rds7")
-    assert page.count('<li class="tile"') == 24
+    assert page.count('<li class="instance-card"') == 24
     assert 'name="instance"' not in page
 
 
@@ -392,7 +392,7 @@ def test_a_bigger_fleet_is_a_list_that_can_be_searched(admin_client: Client) -> 
     well(60)
     lost(58)
     page = part(admin_client)
-    assert page.count('<li class="tile"') == instance_cards.LISTED
+    assert page.count('<li class="instance-card"') == instance_cards.LISTED
     assert page.index("instance 58 (rds58)</a>") < page.index("instance 1 (rds1)</a>")
     shown = text_of(admin_client.get(PAGE))
     assert "50 of 60 instances, the worst first. 59 of 60 active ones are healthy." in shown
@@ -400,7 +400,7 @@ def test_a_bigger_fleet_is_a_list_that_can_be_searched(admin_client: Client) -> 
 
 
 @pytest.mark.parametrize(
-    ("term", "found", "words"),
+    ("term", "found", "expected"),
     [
         ("RDS5", 11, "11 instances found by “RDS5”, the worst first."),
         (" 7 ", 6, "found by “7”"),
@@ -409,12 +409,12 @@ def test_a_bigger_fleet_is_a_list_that_can_be_searched(admin_client: Client) -> 
     ],
 )
 def test_the_search_finds_by_name_and_id(
-    admin_client: Client, term: str, found: int, words: str
+    admin_client: Client, term: str, found: int, expected: str
 ) -> None:
     well(60)
     response = admin_client.get(PAGE, {"instance": term})
-    assert response.content.decode().count('<li class="tile"') == found
-    assert words in text_of(response)
+    assert response.content.decode().count('<li class="instance-card"') == found
+    assert expected in text_of(response)
 
 
 def test_the_number_of_queries_does_not_depend_on_the_fleet(admin_client: Client) -> None:

@@ -1,4 +1,4 @@
-"""What a person does about a run from its page, and what is refused, in words."""
+"""What a person does about a run from its page, and what is rejected, with its message."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def failed_run(**fields: Any) -> SyncRun:
 
 
 def press(client: Client, what: str, run: SyncRun, **data: str) -> str:
-    """What the person is told."""
+    """The message that the user sees."""
     url = reverse(f"admin:syncs_syncrun_{what}", args=[run.pk])
     return said(client.post(url, data, follow=True))
 
@@ -59,23 +59,21 @@ def test_looking_does_nothing_and_says_so(admin_client: Client, what: str) -> No
     url = reverse(f"admin:syncs_syncrun_{what}", args=[held_run().pk])
     answer = admin_client.get(url)
     assert (answer.status_code, answer["Allow"]) == (405, "POST")
-    assert "Nothing was done" in answer.content.decode()
+    assert "Use the button on the page" in answer.content.decode()
     assert not asked()
 
 
 @pytest.mark.parametrize(("what", "left"), [("accept", "accepted"), ("discard", "discarded")])
 def test_a_decision_needs_a_reason(admin_client: Client, what: str, left: str) -> None:
     for reason in ("", "  \n", "\0"):
-        assert press(admin_client, what, held_run(), reason=reason).startswith(
-            f"It is not {left}: "
-        )
+        assert press(admin_client, what, held_run(), reason=reason).startswith(f"Not {left}: ")
     assert not asked()
 
 
 @pytest.mark.parametrize("what", ["accept", "discard"])
 def test_a_reason_is_short_enough_to_be_read(admin_client: Client, what: str) -> None:
-    told = press(admin_client, what, held_run(), reason="x" * 256)
-    assert told.endswith("the reason is longer than 255 characters.")
+    shown = press(admin_client, what, held_run(), reason="x" * 256)
+    assert shown.endswith("the reason is longer than 255 characters.")
     assert not asked()
     assert press(admin_client, what, held_run(), reason="x" * 255)
     assert Activity.objects.count() == 1
@@ -90,7 +88,7 @@ def test_no_door_takes_a_longer_reason() -> None:
 
 @pytest.mark.parametrize("what", ["accept", "discard"])
 @pytest.mark.parametrize(
-    ("fields", "words"),
+    ("fields", "expected"),
     [
         ({"options": {"dry_run": True}}, "was a dry run"),
         ({"accepted_by": True}, "was accepted by run"),
@@ -100,12 +98,12 @@ def test_no_door_takes_a_longer_reason() -> None:
     ],
 )
 def test_what_waits_for_nobody_is_refused(
-    admin_client: Client, what: str, fields: dict[str, Any], words: str
+    admin_client: Client, what: str, fields: dict[str, Any], expected: str
 ) -> None:
     run, other = held_run(), ended_run()
     values = {name: other if value is True else value for name, value in fields.items()}
     SyncRun.objects.filter(pk=run.pk).update(**values)
-    assert words in press(admin_client, what, run, **WHY)
+    assert expected in press(admin_client, what, run, **WHY)
     assert not asked()
     assert not Activity.objects.exists()
 
@@ -133,8 +131,8 @@ def test_of_many_who_decide_at_once_one_wins(transactional_db: None) -> None:
             else:
                 wish = Options(accept_held=run.pk, reason="yes")
                 runs.request(run.sync, wish, Trigger.BUTTON, f"person {number}")
-        except UsageError as refusal:
-            return str(refusal)
+        except UsageError as error:
+            return str(error)
         finally:
             connection.close()
         return ""
@@ -150,20 +148,20 @@ def test_the_failed_instances_are_retried_once(admin_client: Client) -> None:
     press(admin_client, "retry", run)
     (new,) = asked()
     assert new.options == {"force": True, "failed_from": run.pk}
-    refused = press(admin_client, "retry", run)
-    assert refused == f"It is not retried: run {new.pk} takes it up already and is queued."
+    rejected = press(admin_client, "retry", run)
+    assert rejected == f"Not retried: run {new.pk} already retries it and is queued."
     page = text_of(admin_client.get(reverse("admin:syncs_syncrun_change", args=[run.pk])))
-    assert f"Run {new.pk} takes up what failed" in page
+    assert f"Run {new.pk} is retrying what failed" in page
 
 
 @pytest.mark.parametrize(
-    ("state", "words"),
+    ("state", "expected"),
     [(RunState.RUNNING, "has not ended yet"), (RunState.SUCCEEDED, "nothing failed in run")],
 )
 def test_what_did_not_fail_is_not_retried(
-    admin_client: Client, state: RunState, words: str
+    admin_client: Client, state: RunState, expected: str
 ) -> None:
-    assert words in press(admin_client, "retry", ended_run(state=state))
+    assert expected in press(admin_client, "retry", ended_run(state=state))
     assert not asked()
 
 

@@ -141,15 +141,24 @@ def test_the_part_that_is_refreshed_is_that_alone(admin_client: Client) -> None:
     assert "data-over" in part
 
 
-def test_the_page_tells_what_became_of_each_instance(admin_client: Client) -> None:
+def test_the_page_shows_what_became_of_each_instance(admin_client: Client) -> None:
     run = ended_run(state=RunState.PARTIAL, actor="ann")
     run_part(run, "1", read=7, withheld=None, seconds=1.5)
     run_part(run, "2", state=TargetState.FAILED, error="has no database app: check its name")
     RunLog.objects.create(run=run, level="warning", target="2", message="gave up on it")
     shown = text_of(admin_client.get(page(run)))
-    for words in ("instance 1", "1.5 s", "has no database app", "gave up on it", "schedule: ann"):
-        assert words in shown
-    assert "Run it again It takes all that this run took. python manage.py sync_user" in shown
+    for expected in (
+        "instance 1",
+        "1.5 s",
+        "has no database app",
+        "gave up on it",
+        "schedule: ann",
+    ):
+        assert expected in shown
+    assert (
+        "Run it again Includes everything that this run included. python manage.py sync_user"
+        in shown
+    )
 
 
 def test_the_page_shows_what_is_held_and_how_to_accept_it(admin_client: Client) -> None:
@@ -162,10 +171,10 @@ def test_the_page_shows_what_is_held_and_how_to_accept_it(admin_client: Client) 
     )
     HeldChange.objects.create(run=run, target="1", kind="moved", source_id="row-moved")
     shown = text_of(admin_client.get(page(run)))
-    for words in ("row-0 ", f"row-{OF_A_KIND - 1} ", "row-moved ", "a sample of each kind"):
-        assert words in shown
+    for expected in ("row-0 ", f"row-{OF_A_KIND - 1} ", "row-moved ", "Held changes (sample)"):
+        assert expected in shown
     assert f"row-{OF_A_KIND} " not in shown
-    assert f"Accept: remove {OF_A_KIND + 7} and move 1" in shown
+    assert f"Accept: remove {OF_A_KIND + 7}, move 1" in shown
     assert f"--accept-held {run.pk}" in shown
     assert f"discard_held {run.pk} --reason" in shown
 
@@ -251,16 +260,16 @@ def in_list(client: Client) -> str:
 
 
 @pytest.mark.parametrize(
-    ("state", "words"),
+    ("state", "expected"),
     [(TargetState.SKIPPED, "3 skipped"), (TargetState.SUCCEEDED, "3 succeeded")],
 )
 def test_a_run_without_counts_says_what_became_of_its_instances(
-    admin_client: Client, state: TargetState, words: str
+    admin_client: Client, state: TargetState, expected: str
 ) -> None:
     run = ended_run()
     for number in "123":
         run_part(run, number, state=state)
-    assert words in text_of(admin_client.get(LIST))
+    assert expected in text_of(admin_client.get(LIST))
 
 
 def test_the_instances_of_a_run_are_links(admin_client: Client, client: Client) -> None:
@@ -287,12 +296,10 @@ def test_a_discarded_run_says_so_beside_its_state(admin_client: Client) -> None:
 def test_the_page_says_what_became_of_what_was_held(admin_client: Client) -> None:
     run = ended_run(state=RunState.HELD)
     run_part(run, state=TargetState.HELD)
-    assert "They wait until a person accepts or discards them" in text_of(
-        admin_client.get(page(run))
-    )
+    assert "They need review: accept or discard them" in text_of(admin_client.get(page(run)))
     SyncRun.objects.filter(pk=run.pk).update(superseded_by=(newer := ended_run()))
     assert f"Run {newer.pk} holds the same" in text_of(admin_client.get(page(run)))
     SyncRun.objects.filter(pk=run.pk).update(accepted_by=newer)
     shown = text_of(admin_client.get(page(run)))
-    assert f"A person accepted them: no reason is known. Run {newer.pk} published them." in shown
+    assert f"A user accepted them: no reason given. Run {newer.pk} published them." in shown
     assert "They wait" not in shown

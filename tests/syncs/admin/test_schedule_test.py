@@ -16,9 +16,9 @@ from tests.syncs.plans import plan
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def call(*words: str) -> int:
+def call(*args: str) -> int:
     try:
-        call_command("schedule_test", *words)
+        call_command("schedule_test", *args)
     except SystemExit as end:
         return int(end.code or 0)
     return 0

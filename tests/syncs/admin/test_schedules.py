@@ -49,7 +49,7 @@ def way(name: str, sync: str = "user_routing") -> str:
 
 
 def typed(sync: str = "user_routing", **fields: Any) -> dict[str, Any]:
-    """What the form sends for a daily rhythm, which the routes warn of."""
+    """What the form sends for a daily frequency, which the routes warn of."""
     shown = {"enabled": "on", "kind": "15", "at": "02:00", "seen": store.version(kept(sync))}
     return {name: value for name, value in (shown | fields).items() if value is not None}
 
@@ -64,19 +64,24 @@ def who_may(*codenames: str) -> Any:
     return user
 
 
-def test_the_list_tells_rhythm_state_and_next_time(admin_client: Client) -> None:
+def test_the_list_shows_frequency_state_and_next_time(admin_client: Client) -> None:
     Schedule.objects.filter(name="ghost_users").update(repeats=OFF)
     run = ended_run("user_routing")
     shown = text_of(admin_client.get(LIST))
-    for words in ("E-mail routes", "every 15 minutes", "every day at 02:00 UTC", f"run {run.pk}"):
-        assert words in shown
+    for expected in (
+        "E-mail routes",
+        "every 15 minutes",
+        "every day at 02:00 UTC",
+        f"run {run.pk}",
+    ):
+        assert expected in shown
     assert ">off</span>" in admin_client.get(LIST).content.decode()
 
 
-def test_the_page_tells_the_rhythm_and_its_next_times(admin_client: Client) -> None:
+def test_the_page_shows_the_frequency_and_its_next_times(admin_client: Client) -> None:
     shown = text_of(admin_client.get(page("ghost_users")))
     assert "every day at 02:00 UTC" in shown
-    assert shown.count("02:00 UTC") >= 6  # the words and the next five times
+    assert shown.count("02:00 UTC") >= 6  # the description and the next five times
 
 
 def test_times_are_shown_in_the_viewers_zone_too(admin_client: Client, settings: Any) -> None:
@@ -101,7 +106,7 @@ def test_times_are_shown_in_the_viewers_zone_too(admin_client: Client, settings:
         ({"kind": "cron", "cron": " */20 6-18 * * mon-FRI"}, "*/20 6-18 * * 1-5"),
     ],
 )
-def test_every_rhythm_is_stored(admin_client: Client, fields: dict[str, str], cron: str) -> None:
+def test_every_frequency_is_stored(admin_client: Client, fields: dict[str, str], cron: str) -> None:
     answer = save(admin_client, accepted=cron, **fields)
     assert "was changed successfully" in said(answer)
     row = kept().schedule
@@ -111,14 +116,14 @@ def test_every_rhythm_is_stored(admin_client: Client, fields: dict[str, str], cr
 
 
 @pytest.mark.parametrize(
-    ("fields", "words"),
+    ("fields", "expected"),
     [
-        ({"kind": "daily", "at": ""}, "Needed for every day"),
+        ({"kind": "daily", "at": ""}, "Required for every day"),
         ({"kind": "hourly", "minute": "60"}, "less than or equal to 59"),
         ({"kind": "monthly", "day": "31"}, "less than or equal to 28"),
-        ({"kind": "cron", "cron": "0 0 31 2 *"}, "not five fields of cron whose times come"),
-        ({"kind": "cron", "cron": "@hourly"}, "not five fields of cron"),
-        ({"kind": "cron", "cron": ""}, "Needed for a cron expression"),
+        ({"kind": "cron", "cron": "0 0 31 2 *"}, "Enter a valid cron expression"),
+        ({"kind": "cron", "cron": "@hourly"}, "Enter a valid cron expression"),
+        ({"kind": "cron", "cron": ""}, "Required for a cron expression"),
         ({"kind": "fortnightly"}, "Select a valid choice"),
         ({"instances": ["9"]}, "Select a valid choice"),
         ({"instances": ["1; DROP TABLE"]}, "Select a valid choice"),
@@ -126,14 +131,14 @@ def test_every_rhythm_is_stored(admin_client: Client, fields: dict[str, str], cr
     ],
 )
 def test_what_makes_no_sense_is_refused(
-    admin_client: Client, fields: dict[str, Any], words: str
+    admin_client: Client, fields: dict[str, Any], expected: str
 ) -> None:
     before = store.version(kept())
-    assert words in text_of(save(admin_client, **fields))
+    assert expected in text_of(save(admin_client, **fields))
     assert store.version(kept()) == before
 
 
-def test_what_another_rhythm_needs_does_not_matter(admin_client: Client) -> None:
+def test_what_another_frequency_needs_does_not_matter(admin_client: Client) -> None:
     save(admin_client, kind="5", minute="99", at="never", cron="x")
     assert kept().schedule.cron == "*/5 * * * *"
 
@@ -151,7 +156,7 @@ def test_a_sync_is_not_given_an_instance_that_it_does_not_take(admin_client: Cli
     kept("user_routing").schedule.delete()
     fields = {"sync": "user_routing", "kind": "15", "enabled": "on", "instances": ["2"]}
     shown = text_of(admin_client.post(f"{LIST}add/", fields))
-    assert "E-mail routes does not take instance 2" in shown
+    assert "E-mail routes does not include instance 2" in shown
 
 
 def test_a_schedule_that_is_missing_is_created(admin_client: Client) -> None:
@@ -198,7 +203,7 @@ def test_a_hostile_post_changes_neither_function_nor_arguments(admin_client: Cli
     assert row.next_run > timezone.now()
 
 
-def test_saving_without_another_rhythm_leaves_the_next_time(admin_client: Client) -> None:
+def test_saving_without_another_frequency_leaves_the_next_time(admin_client: Client) -> None:
     due = timezone.now() - timedelta(seconds=20)
     Schedule.objects.filter(name="user_routing").update(next_run=due)
     save(admin_client, note="looked at")
@@ -230,16 +235,16 @@ def test_a_preview_saves_nothing(admin_client: Client) -> None:
 
 def test_warnings_are_read_before_anything_is_saved(admin_client: Client) -> None:
     shown = text_of(save(admin_client, kind="daily", at="03:30"))
-    assert "Nothing is saved yet" in shown
+    assert "Not saved yet" in shown
     assert "The freshness limit is 17 min" in shown
     assert kept().schedule.cron == "*/15 * * * *"
     save(admin_client, kind="daily", at="03:30", accepted="30 3 * * *")
     assert kept().schedule.cron == "30 3 * * *"
 
 
-def test_warnings_of_another_rhythm_are_no_acceptance(admin_client: Client) -> None:
+def test_warnings_of_another_frequency_are_no_acceptance(admin_client: Client) -> None:
     shown = text_of(save(admin_client, kind="daily", at="04:30", accepted="30 3 * * *"))
-    assert "Nothing is saved yet" in shown
+    assert "Not saved yet" in shown
     assert kept().schedule.cron == "*/15 * * * *"
 
 
@@ -270,7 +275,7 @@ def test_a_run_that_waits_already_is_shown_and_not_asked_for_again(admin_client:
     waiting = SyncRun.objects.get()
     for _ in range(3):
         answer = admin_client.post(way("run"), follow=True)
-        assert said(answer).endswith(f"Run {waiting.pk} waits already, to do the same.")
+        assert said(answer).endswith(f"Run {waiting.pk} with the same options is already waiting.")
         assert answer.redirect_chain == [(f"/admin/syncs/syncrun/{waiting.pk}/change/", 302)]
     assert (SyncRun.objects.count(), Activity.objects.count()) == (1, 1)
     admin_client.post(way("dry_run"))
@@ -291,7 +296,7 @@ def test_the_zone_is_that_of_the_viewers_browser(admin_client: Client) -> None:
 
 
 def test_a_pause_ends_in_the_zone_that_the_page_showed(admin_client: Client) -> None:
-    """Also when the browser has told another zone meanwhile."""
+    """Also when the browser has sent another zone meanwhile."""
     ends = (timezone.now() + timedelta(days=2)).replace(second=0, microsecond=0)
     tokyo = ends.astimezone(ZoneInfo("Asia/Tokyo")).strftime(LOCAL)
     admin_client.cookies[COOKIE] = "America/New_York"
@@ -318,19 +323,19 @@ def test_a_pause_is_shown_and_taken_away(admin_client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("until", "reason", "words"),
+    ("until", "reason", "expected"),
     [
         (timedelta(hours=-1), "why", "must end in the future"),
         (timedelta(days=367), "why", "may last a year at most"),
-        (None, "why", "Say until when"),
-        (timedelta(hours=1), "", "Say why"),
+        (None, "why", "Enter the end of the pause"),
+        (timedelta(hours=1), "", "Enter a reason"),
     ],
 )
 def test_a_pause_without_sense_is_refused(
-    admin_client: Client, until: timedelta | None, reason: str, words: str
+    admin_client: Client, until: timedelta | None, reason: str, expected: str
 ) -> None:
     form = {"until": local(until) if until else "", "reason": reason}
-    assert words in said(admin_client.post(way("pause"), form, follow=True))
+    assert expected in said(admin_client.post(way("pause"), form, follow=True))
     assert kept().paused_until is None
 
 
@@ -341,7 +346,7 @@ def test_a_pause_at_the_ends_of_time_is_refused(
 ) -> None:
     settings.RAINBO_TIME_ZONE = zone
     answer = admin_client.post(way("pause"), {"until": until, "reason": "why"}, follow=True)
-    assert "It is not paused" in said(answer)
+    assert "Not paused" in said(answer)
     assert kept().paused_until is None
 
 

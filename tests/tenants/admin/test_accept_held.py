@@ -1,4 +1,4 @@
-"""From a guard's refusal to the acceptance: the button's run does what the command's does."""
+"""From a held run to its acceptance: the button's run does what the command's does."""
 
 from __future__ import annotations
 

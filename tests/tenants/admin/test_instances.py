@@ -71,8 +71,8 @@ def test_the_list_shows_state_and_age(admin_client: Client, instance: RdsInstanc
     checked = {"health": Health.DOWN, "last_check_at": timezone.now(), "latency_ms": 12.34}
     RdsInstance.objects.filter(pk=7).update(**checked, last_error="refused", is_master=True)
     shown = text_of(admin_client.get(LIST))
-    for words in ("7 rds7", "down", "0 s ago", "12 ms", "refused", "master"):
-        assert words in shown
+    for expected in ("7 rds7", "down", "0 s ago", "12 ms", "refused", "master"):
+        assert expected in shown
 
 
 def test_an_instance_is_added_with_a_chosen_id(admin_client: Client) -> None:
@@ -156,7 +156,7 @@ def test_line_ends_of_the_browser_leave_the_ca_as_it_is(admin_client: Client) ->
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "expected"),
     [
         ({"host": "one.example.com,two.example.com"}, "one host name or address"),
         ({"ssl_mode": "verify-ca"}, "verify-ca needs a CA"),
@@ -164,10 +164,10 @@ def test_line_ends_of_the_browser_leave_the_ca_as_it_is(admin_client: Client) ->
     ],
 )
 def test_settings_of_no_use_are_refused_in_words(
-    admin_client: Client, instance: RdsInstance, change: dict[str, Any], words: str
+    admin_client: Client, instance: RdsInstance, change: dict[str, Any], expected: str
 ) -> None:
     answer = admin_client.post(page(instance), form(**change, new_password="entered"))
-    assert words in text_of(answer)
+    assert expected in text_of(answer)
     instance.refresh_from_db()
     assert instance.reveal_password() == SECRET
 
@@ -247,7 +247,7 @@ def test_an_edit_leaves_a_password_that_was_rotated_meanwhile(
 def test_a_second_master_is_refused_in_words(admin_client: Client, instance: RdsInstance) -> None:
     instance_row(1, is_master=True)
     shown = text_of(admin_client.post(page(instance), form(is_master="on")))
-    assert "instance 1 (rds1) is the master" in shown
+    assert "instance 1 (rds1) is already the master" in shown
     assert "at_most_one_master" not in shown
 
 

@@ -42,8 +42,8 @@ def test_the_list_shows_counts_and_ages(admin_client: Client, instance: RdsInsta
     tenant(instance, user_count=1234, location_count=0, trial_ends_at=soon)
     confirmation("tenant_summaries", "2")
     shown = text_of(admin_client.get(LIST))
-    for words in ("Acme 17", "2 rds2", "1,234", "on time 5 min ago", "in 3 d"):
-        assert words in shown
+    for expected in ("Acme 17", "2 rds2", "1,234", "on time 5 min ago", "in 3 d"):
+        assert expected in shown
 
 
 def test_an_unknown_count_is_not_zero(admin_client: Client, instance: RdsInstance) -> None:

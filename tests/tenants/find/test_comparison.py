@@ -95,7 +95,7 @@ def test_who_did_not_answer_says_nothing_against_it() -> None:
     )
     assert account.is_same
     assert said(account) == []
-    assert sides(account, "e-mail") == ("a@b.c", Blank.SILENT, Blank.SILENT)
+    assert sides(account, "e-mail") == ("a@b.c", Blank.NO_ANSWER, Blank.NO_ANSWER)
 
 
 def test_a_user_that_the_directory_does_not_know() -> None:

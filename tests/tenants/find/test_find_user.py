@@ -191,7 +191,7 @@ def test_a_master_that_is_down_leaves_what_the_cache_knows(
         call_command("find_user", MAIL, "--live")
     out, err = capsys.readouterr()
     assert "2 accounts" in out
-    assert err.startswith("The master can't be asked: instance 1 (rds1)")
+    assert err.startswith("The master can't be queried: instance 1 (rds1)")
     assert directory.rainbo_password not in out + err
 
 
@@ -210,9 +210,9 @@ def test_a_master_in_another_encoding_answers(
     "email", ["", "a\0b@example.com", "a\nb@example.com", "\udcff@example.com"]
 )
 def test_what_can_be_no_email_is_refused(transactional_db: None, email: str) -> None:
-    with pytest.raises(CommandError, match="give an e-mail") as refused:
+    with pytest.raises(CommandError, match="give an e-mail") as error:
         call_command("find_user", email)
-    assert refused.value.returncode == 2
+    assert error.value.returncode == 2
 
 
 def test_look_ups_use_the_index(registered: InstanceFleet) -> None:

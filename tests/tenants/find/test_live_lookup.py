@@ -67,7 +67,7 @@ def test_an_instance_that_is_down_leaves_the_others(directory: InstanceFleet) ->
     assert len(live.master.rows) == 2
     assert [user.user_id for user in live.instances["1"].rows] == ["70"]
     (problem,) = live.problems
-    assert problem.startswith("Instance 2 (rds2) can't be asked: instance 2 (rds2)")
+    assert problem.startswith("Instance 2 (rds2) can't be queried: instance 2 (rds2)")
     assert directory[2].rainbo_password not in problem
 
 
@@ -75,15 +75,15 @@ def test_instances_out_of_use_or_unknown_are_not_asked(directory: InstanceFleet)
     directory.master.add_route(3, MAIL, 9, 9, user_id=90)
     RdsInstance.objects.filter(pk=2).update(is_active=False)
     assert look().problems == [
-        "Instance 2 (rds2) can't be asked: it is not active",
-        "Instance 9 can't be asked: it is not registered",
+        "Instance 2 (rds2) can't be queried: it is not active",
+        "Instance 9 can't be queried: it is not registered",
     ]
 
 
 def test_without_a_master_the_instances_still_answer(directory: InstanceFleet) -> None:
     RdsInstance.objects.update(is_master=False)
     live = look()
-    assert live.problems[0].startswith("The master can't be asked: no instance is the master")
+    assert live.problems[0].startswith("The master can't be queried: no instance is the master")
     assert [user.user_id for user in live.instances["2"].rows] == ["80"]
 
 
@@ -91,7 +91,7 @@ def test_more_instances_than_may_be_asked_at_once(
     directory: InstanceFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live_lookup, "AT_ONCE", 1)
-    assert look().problems == ["Instance 2 (rds2) can't be asked: 1 are asked at once, no more"]
+    assert look().problems == ["Instance 2 (rds2) can't be queried: only 1 are queried at once"]
 
 
 def test_servers_that_hang_cost_the_deadline_and_no_more(

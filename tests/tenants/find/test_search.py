@@ -195,11 +195,11 @@ def test_letters_that_look_like_others_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("narrowed", "index"),
+    ("filtered", "index"),
     [(email_begins, "routes_by_email"), (name_begins, "routes_by_name")],
 )
 def test_the_searches_of_routes_read_their_index_in_its_order(
-    narrowed: Callable[[QuerySet[UserRoute], str], QuerySet[UserRoute]], index: str
+    filtered: Callable[[QuerySet[UserRoute], str], QuerySet[UserRoute]], index: str
 ) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
@@ -209,7 +209,7 @@ def test_the_searches_of_routes_read_their_index_in_its_order(
             "FROM generate_series(1, 5000) AS n"
         )
         cursor.execute("ANALYZE user_routes")
-    chosen = narrowed(UserRoute.objects.all(), "u")
+    chosen = filtered(UserRoute.objects.all(), "u")
     plan = chosen[:MOST].explain()
     assert f"using {index}" in plan
     assert "Sort" not in plan.replace("Sort Key", "") or "Presorted" in plan

@@ -72,14 +72,14 @@ def test_the_page_the_command_and_the_list_agree(
 ) -> None:
     UserRoute.objects.filter(source_id="1").update(withheld_reason="policy")
     call_command("find_user", MAIL)
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     page, listed = (text_of(admin_client.get(u, {"q": MAIL})) for u in (PAGE, LIST))
-    assert "1 account (" in told
+    assert "1 account (" in output
     assert "1 account in 1 tenant on 1 instance." in page
-    for words in (told, page, listed):
-        assert "Beacon Opticians" in words
-        assert "policy" in words
-        assert "withheld" in words.lower()
+    for text in (output, page, listed):
+        assert "Beacon Opticians" in text
+        assert "policy" in text
+        assert "withheld" in text.lower()
 
 
 @pytest.mark.django_db
@@ -162,13 +162,14 @@ def test_what_differs_comes_first_and_the_rest_is_cut(
     shown = ask(admin_client)
     assert "Tenant 8 “Beacon Opticians” on instance 2 (rds2) differs" in shown
     assert "Tenant 7" not in shown
-    assert "1 more are not shown: python manage.py find_user --live --json ann@example.com" in shown
+    assert "1 more are not shown. To see all, run python manage.py find_user --live" in shown
+    assert "--json ann@example.com" in shown
 
 
 def test_what_only_the_fleet_has_is_found(directory: InstanceFleet, admin_client: Client) -> None:
     directory.master.add_route(3, "new@example.com", 7, user_id=71)
     shown = ask(admin_client, "new@example.com")
-    assert "The cache has no account, the fleet itself has." in shown
+    assert "No account in the cache, but found live." in shown
     assert "Row 3, tenant 7 on instance 1 (rds1) is on the master only." in shown
     assert "No account there either." in ask(admin_client, "eve@example.com")
 
@@ -177,7 +178,7 @@ def test_an_instance_that_is_down_is_told(directory: InstanceFleet, admin_client
     directory[2].server.stop()
     shown = ask(admin_client)
     assert "2 accounts are the same everywhere, as far as they answered." in shown
-    assert "Instance 2 (rds2) can't be asked: instance 2 (rds2)" in shown
+    assert "Instance 2 (rds2) can't be queried: instance 2 (rds2)" in shown
     assert "did not answer" in shown
 
 
@@ -190,7 +191,7 @@ def test_few_may_wait_for_servers_at_once(admin_client: Client) -> None:
     assert "Too many live queries are running: nothing was queried" in shown
     assert "No account." in shown
     assert not Activity.objects.filter(action="email.looked_up_live").exists()
-    assert "The master can't be asked" in ask(admin_client)
+    assert "The master can't be queried" in ask(admin_client)
 
 
 @pytest.mark.django_db
@@ -198,15 +199,15 @@ def test_looking_asks_no_server_and_is_no_action(admin_client: Client) -> None:
     instance_row(1, is_master=True, host="192.0.2.1")
     find(admin_client, MAIL)
     assert not Activity.objects.exclude(action="person.signed_in").exists()
-    assert "can't be asked" not in find(admin_client, MAIL)
+    assert "can't be queried" not in find(admin_client, MAIL)
 
 
 @pytest.mark.django_db
 def test_an_empty_question_says_what_can_be_asked(admin_client: Client) -> None:
     confirmation()
     for query in ("", "   "):
-        assert "What it finds" in find(admin_client, query)
-    assert "What it finds" in ask(admin_client, "")
+        assert "What you can find" in find(admin_client, query)
+    assert "What you can find" in ask(admin_client, "")
     assert not Activity.objects.filter(action="email.looked_up_live").exists()
 
 
@@ -240,7 +241,7 @@ def test_where_a_page_is_got_its_head_is_too(admin_client: Client) -> None:
 
 
 @pytest.mark.django_db
-def test_a_refusal_keeps_what_was_typed(admin_client: Client) -> None:
+def test_an_error_keeps_what_was_typed(admin_client: Client) -> None:
     page = admin_client.get(PAGE, {"q": "ann\u200b@b.c"})
     assert "Give an e-mail without line breaks" in text_of(page)
     assert 'name="q" value="ann\u200b@b.c"' in page.content.decode()
@@ -345,7 +346,7 @@ def test_who_may_view_routes_may_find(
         200 if may else 403,
         200 if may_ask else 403,
     )
-    assert (b"Ask the fleet now" in found.content) == may_ask
+    assert (b"Look up live" in found.content) == may_ask
     home = client.get("/admin/").content.decode()
     assert ('href="/admin/find/"' in home) == may
     assert ("data-find" in home) == may
@@ -376,4 +377,4 @@ def test_an_email_with_very_many_accounts_is_cut(
 def test_the_master_out_of_use_is_told(directory: InstanceFleet, admin_client: Client) -> None:
     RdsInstance.objects.filter(pk=1).update(is_active=False)
     shown: Any = ask(admin_client)
-    assert "The master can't be asked: instance 1 (rds1) is the master but is not active" in shown
+    assert "The master can't be queried: instance 1 (rds1) is the master but is not active" in shown

@@ -184,7 +184,7 @@ def test_admins_are_searched(looker: Client, ann: User) -> None:
     staff("bob", is_superuser=True)
     assert [p.name for p in shown(looker, q="AN").people] == ["ann"]
     assert [p.name for p in shown(looker, q=ann.pk).people] == ["ann"]
-    assert "No admin is named so" in text_of(looker.get(PAGE, {"q": "nobody"}))
+    assert "No admin matches" in text_of(looker.get(PAGE, {"q": "nobody"}))
 
 
 def test_without_instances_the_next_step_is_named(looker: Client, ann: User) -> None:
@@ -226,21 +226,19 @@ def test_one_is_synced(looker: Client, ann: User, whose: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "words"),
+    ("data", "part"),
     [
-        ({}, "say whose ghost users"),
+        ({}, "select an admin or an instance"),
         ({"admin": "4711"}, "knows no user 4711"),
         ({"admin": "x"}, "not an admin id: x"),
         ({"instance": "9"}, "no active instance has the id 9"),
         ({"instance": "3"}, "no active instance has the id 3"),
-        ({"instance": "x"}, "no instance id: x"),
+        ({"instance": "x"}, "invalid instance id: x"),
     ],
 )
-def test_what_no_run_could_take_is_refused(
-    looker: Client, data: dict[str, str], words: str
-) -> None:
+def test_what_no_run_could_take_is_refused(looker: Client, data: dict[str, str], part: str) -> None:
     instance_row(3, is_active=False)
-    assert words in said(looker.post(SYNC, data, follow=True))
+    assert part in said(looker.post(SYNC, data, follow=True))
     assert not SyncRun.objects.exists()
 
 

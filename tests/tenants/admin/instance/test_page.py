@@ -1,4 +1,4 @@
-"""An instance's page: what it tells, and what disabling and enabling it does."""
+"""An instance's page: what it shows, and what disabling and enabling it does."""
 
 from __future__ import annotations
 
@@ -127,16 +127,16 @@ def test_other_instances_and_older_checks_are_left_out(instance: RdsInstance) ->
 def test_a_bar_shows_its_worst_check(instance: RdsInstance) -> None:
     check(instance, NOON - timedelta(minutes=1))
     check(instance, NOON - timedelta(minutes=2), Health.DEGRADED)
-    strip = health_chart.of(history.last_day(instance, NOON), NOON)
-    assert strip.columns[-2].title == "11:45–12:00: degraded, 2 checks"
-    assert strip.columns[0].title.endswith("no check")
+    chart = health_chart.of(history.last_day(instance, NOON), NOON)
+    assert chart.columns[-2].title == "11:45–12:00: degraded, 2 checks"
+    assert chart.columns[0].title.endswith("no check")
 
 
 def test_latency_is_a_median_and_a_percentile(instance: RdsInstance) -> None:
     for minute in range(100):
         check(instance, NOON - timedelta(minutes=minute), latency_ms=10 + minute)
-    strip = health_chart.of(history.last_day(instance, NOON), NOON)
-    assert "median 60 ms, 95 % of checks within 104 ms" in strip.latency
+    chart = health_chart.of(history.last_day(instance, NOON), NOON)
+    assert "median 60 ms, 95 % of checks within 104 ms" in chart.latency
 
 
 def test_the_line_breaks_where_nothing_is_known(instance: RdsInstance) -> None:
@@ -147,19 +147,19 @@ def test_the_line_breaks_where_nothing_is_known(instance: RdsInstance) -> None:
 
 
 @pytest.mark.parametrize(
-    ("skew", "words"),
+    ("skew", "expected"),
     [(None, ""), (0.0, "0 ms behind ours"), (1500.0, "1,500 ms ahead of ours")],
 )
-def test_a_clock_is_said_with_its_side(skew: float | None, words: str) -> None:
-    assert skew_in_words(skew) == words
+def test_a_clock_is_said_with_its_side(skew: float | None, expected: str) -> None:
+    assert skew_in_words(skew) == expected
 
 
 def test_what_no_check_has_seen_is_unknown(admin_client: Client, instance: RdsInstance) -> None:
     shown = text_of(admin_client.get(page()))
-    for words in ("clock unknown", "connections in use unknown", "latency unknown"):
-        assert words in shown
-    assert "Role, privileges, TLS and queries were never tested" in shown
-    assert "No tenant has been read here yet" in shown
+    for expected in ("clock unknown", "connections in use unknown", "latency unknown"):
+        assert expected in shown
+    assert "Role, privileges, TLS and queries have never been tested" in shown
+    assert "No tenants have been read yet" in shown
 
 
 def test_the_last_check_is_shown(admin_client: Client, instance: RdsInstance) -> None:
@@ -172,8 +172,8 @@ def test_the_last_check_is_shown(admin_client: Client, instance: RdsInstance) ->
     check(instance, timezone.now(), **seen)
     check(instance, timezone.now() - timedelta(minutes=5), latency_ms=9.0, skew_ms=9.0)
     shown = text_of(admin_client.get(page()))
-    for words in ("3.25 ms", "70 ms behind ours", "12 of 100"):
-        assert words in shown
+    for expected in ("3.25 ms", "70 ms behind ours", "12 of 100"):
+        assert expected in shown
 
 
 def test_every_syncs_last_result_is_shown(admin_client: Client, instance: RdsInstance) -> None:
@@ -188,7 +188,7 @@ def test_every_syncs_last_result_is_shown(admin_client: Client, instance: RdsIns
     shown = lines["Tenant summaries"]
     assert f"/admin/syncs/syncrun/{last.pk}/change/" in shown.run
     assert "7 min ago" in shown.confirmed
-    assert "permission denied" in shown.words
+    assert "permission denied" in shown.message
 
 
 def test_an_old_result_is_not_called_the_last(admin_client: Client, instance: RdsInstance) -> None:
@@ -285,13 +285,13 @@ def test_disabling_says_what_it_does_before_it_does_it(
         ghost = {"wanted": GhostState.ACTIVE, "confirmed": GhostState.ACTIVE}
         GhostUser.objects.create(instance=instance, admin_id=900 + admin, **ghost)
     shown = text_of(admin_client.get(page(2, "disable")))
-    for words in (
+    for expected in (
         "14 tenants and 3,120 routes stay in the cache",
         "Syncs skip it",
         "5 ghost users there can still enter",
         "add_instance --update --id 2 --inactive --no-check",
     ):
-        assert words in shown
+        assert expected in shown
     instance.refresh_from_db()
     assert instance.is_active
 

@@ -1,4 +1,4 @@
-"""A tenant's page: what it tells of the cache, its users, its days and its history."""
+"""A tenant's page: what it shows of the cache, its users, its days and its history."""
 
 from __future__ import annotations
 
@@ -79,12 +79,12 @@ def test_what_is_known_is_shown_and_what_is_not_is_said(
     admin_client: Client, tenant: Tenant
 ) -> None:
     shown = text_of(admin_client.get(page(tenant)))
-    for words in ("Tenant 17 on instance 2 (rds2)", "active users 1,234", "locations unknown"):
-        assert words in shown
+    for expected in ("Tenant 17 on instance 2 (rds2)", "active users 1,234", "locations unknown"):
+        assert expected in shown
     assert "trial ends no trial" in shown
     assert "unknown refreshed" in shown
     assert "never confirmed: no run has confirmed it yet" in shown
-    assert "No day has been counted yet" in shown
+    assert "No counts yet" in shown
 
 
 def test_freshness_has_its_reason_and_the_runs_that_touched_it(
@@ -100,7 +100,7 @@ def test_freshness_has_its_reason_and_the_runs_that_touched_it(
     assert "stale" in shown
     assert "instance down: rds2 is asleep" in shown
     assert f"failed run {bad.pk}" in shown
-    assert "251 at its last confirmation" in shown
+    assert "251 at the last confirmation" in shown
     assert "python manage.py sync_tenant_summaries --rds 2 --force" in shown
     assert f"/admin/syncs/syncrun/{bad.pk}/change/" in answer.content.decode()
 
@@ -115,8 +115,8 @@ def test_an_instance_out_of_use_is_said(admin_client: Client, tenant: Tenant) ->
     RdsInstance.objects.update(is_active=False)
     answer = admin_client.get(page(tenant))
     assert "not synced" in text_of(answer)
-    assert "instance 2 (rds2) is out of use" in text_of(answer)
-    assert "Sync its instance now" not in text_of(answer)
+    assert "instance 2 (rds2) is disabled" in text_of(answer)
+    assert "Sync instance now" not in text_of(answer)
 
 
 def test_its_users_come_page_by_page(tenant: Tenant) -> None:
@@ -155,7 +155,7 @@ def test_a_place_that_is_gone_leads_to_the_beginning(
 ) -> None:
     route(1)
     shown = text_of(admin_client.get(page(tenant), {"after": place}))
-    assert "this is the beginning" in shown
+    assert "this is the first page" in shown
     assert "user001@example.com" in shown
 
 
@@ -166,7 +166,7 @@ def test_days_without_a_count_are_gaps(tenant: Tenant) -> None:
     assert [one.users for one in days] == [5, 6, None, None, None, None, 8, None, 7, None]
     drawn = count_chart.charts(days)[0]
     assert len(drawn.lines) == 3
-    assert drawn.words == (
+    assert drawn.text == (
         "Users: 7 on 2026-05-03, 5 on 2026-04-25; lowest 5, highest 8; no count on 6 of 10 days."
     )
 
@@ -174,15 +174,15 @@ def test_days_without_a_count_are_gaps(tenant: Tenant) -> None:
 def test_counts_that_were_never_known_draw_nothing(tenant: Tenant) -> None:
     day(tenant, 0, 3, None)
     drawn = count_chart.charts(history.daily_counts(tenant, NOON))
-    words = ["Users: 3 on 2026-05-04.", "Locations: no count on 1 of 1 day."]
-    assert [(chart.words, chart.lines) for chart in drawn] == [(said, ()) for said in words]
+    expected = ["Users: 3 on 2026-05-04.", "Locations: no count on 1 of 1 day."]
+    assert [(chart.text, chart.lines) for chart in drawn] == [(said, ()) for said in expected]
 
 
 def test_the_numbers_are_within_reach(admin_client: Client, tenant: Tenant) -> None:
     today = timezone.now().astimezone(UTC).date()
     TenantDailyCount.objects.create(tenant=tenant, day=today, user_count=12)
     shown = text_of(admin_client.get(page(tenant)))
-    assert "The numbers of 1 day" in shown
+    assert "Numbers for 1 day" in shown
     assert f"{today} 12 unknown" in shown
 
 
@@ -193,10 +193,10 @@ def test_its_history_survives_pruned_runs(admin_client: Client, tenant: Tenant) 
     change(tenant, KINDS.BACK, run.pk)
     change(tenant, KINDS.STATUS, run.pk, before="trial", after="active")
     answer = admin_client.get(page(tenant))
-    shown = text_of(answer).partition("as syncs saw it")[2]
+    shown = text_of(answer).partition("History when what")[2]
     places = [
-        shown.index(words)
-        for words in (
+        shown.index(expected)
+        for expected in (
             f"trial → active run {run.pk}",
             f"its instance has it again run {run.pk}",
             "its instance no longer had it run 1 (pruned)",
@@ -228,7 +228,7 @@ def test_its_instance_alone_is_synced(client: Client, tenant: Tenant) -> None:
 
 def test_an_instance_out_of_use_is_not_synced(admin_client: Client, tenant: Tenant) -> None:
     RdsInstance.objects.update(is_active=False)
-    assert "is out of use" in said(admin_client.post(page(tenant, "sync"), follow=True))
+    assert "is disabled" in said(admin_client.post(page(tenant, "sync"), follow=True))
     assert not SyncRun.objects.exists()
 
 
@@ -237,7 +237,7 @@ def test_who_may_only_look_finds_nothing_to_press(client: Client, tenant: Tenant
     route(1)
     answer = client.get(page(tenant))
     assert f'action="{page(tenant)[:-7]}' not in answer.content.decode()
-    for hidden in ("user001", "Its users", "Entering as support", "What people did here"):
+    for hidden in ("user001", "Users", "Support access", "Activity"):
         assert hidden not in text_of(answer)
 
 

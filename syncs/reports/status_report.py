@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from rich.text import Text
 
 from common.terminal import printable_line
-from common.text import format_duration
+from common.text import counted, format_duration
 from syncs.schedules.store import Planned
-from syncs.status.freshness import GRAVE, Cause, Reason, State
+from syncs.status.freshness import GRAVE, Reason, State
+from syncs.status.problems import Problem
 from syncs.status.queries import Status, SyncStatus, TargetStatus
 from syncs.status.recent import LastRun, Running
 
@@ -21,34 +22,32 @@ COLOURS = {
     State.STALE: "red",
     State.UNKNOWN: "magenta",
 }
-IN_SHORT = {
-    Cause.PAUSED: "{sync} is paused",
-    Cause.WORKER_SILENT: "the workers are silent",
-    Cause.INSTANCE_DOWN: "{target} is down",
-    Cause.HELD: "run {run} waits for a person",
-    Cause.FAILING: "{sync} fails on {target}",
-    Cause.RUNNING_LONG: "{sync} takes longer than usual",
-}
 STATE_WIDTH = max(len(state.label) for state in State)
 
 
-def lines(status: Status, *, only_bad: bool = False) -> Iterator[Text]:
-    """A line per sync, one per instance under it, and what follows from all."""
+def lines(
+    status: Status, problems: Sequence[Problem] = (), *, only_bad: bool = False
+) -> Iterator[Text]:
+    """A line per sync, one per instance under it, the problems, and what follows from all."""
     width = max((len(t.label) for sync in status.syncs for t in sync.targets), default=0)
     for sync in status.syncs:
-        if only_bad and not (sync.state.is_bad or any(map(_is_unwell, sync.targets))):
+        if only_bad and not (sync.state.is_bad or any(map(_needs_attention, sync.targets))):
             continue
         yield _sync_line(sync, status.now)
         for target in sync.targets:
-            if _is_unwell(target) or not only_bad:
+            if _needs_attention(target) or not only_bad:
                 yield _target_line(target, width)
         if not sync.targets and sync.reason:
             yield Text(f"  {printable_line(str(sync.reason))}")
     yield Text(_worker(status))
-    yield Text(summary(status))
+    if problems:
+        yield Text(f"{counted(len(problems), 'problem')}, the most severe first:", style="bold")
+    for problem in problems:
+        yield Text(f"  {problem.severity.label}: {printable_line(problem.text)}")
+    yield Text(summary(status, problems))
 
 
-def summary(status: Status) -> str:
+def summary(status: Status, problems: Sequence[Problem] = ()) -> str:
     """One line for all."""
     found = [target for sync in status.syncs for target in sync.targets]
     bad = sum(target.freshness.state.is_bad for target in found)
@@ -57,33 +56,24 @@ def summary(status: Status) -> str:
         return f"{bad} of {len(found)} are {State.LATE.label} or worse."
     if empty:
         return f"Nothing is known of: {', '.join(empty)}."
-    if troubles := _troubles(status):
-        return f"All is on time, but {'; '.join(troubles)}."
+    if problems:
+        more = f" (and {counted(len(problems) - 1, 'other problem')})" if problems[1:] else ""
+        return f"All is on time, but {printable_line(problems[0].text)}{more}."
     return f"All is on time: {len(status.syncs)} syncs, {len(found)} confirmations."
 
 
-def _troubles(status: Status) -> list[str]:
-    """What keeps from confirming, though nothing is late yet: each once."""
-    found = [
-        IN_SHORT[reason.cause].format(sync=sync.name, target=target.label, run=reason.run)
-        for sync in status.syncs
-        for target in sync.targets
-        if (reason := target.reason) and reason.cause in IN_SHORT
-    ]
-    return list(dict.fromkeys(found))
-
-
-def _is_unwell(target: TargetStatus) -> bool:
+def _needs_attention(target: TargetStatus) -> bool:
     grave = target.reason is not None and target.reason.cause in GRAVE
     return grave or target.freshness.state.is_bad
 
 
-def document(status: Status) -> dict[str, Any]:
+def document(status: Status, problems: Sequence[Problem] = ()) -> dict[str, Any]:
     """Times in ISO 8601, ages in seconds, unknown as null."""
     return {
         "now": status.now.isoformat(),
         "state": status.state,
-        "summary": summary(status),
+        "summary": summary(status, problems),
+        "problems": [problem.document() for problem in problems],
         "worker": {"last_heartbeat": _iso(status.heartbeat), "silent": status.worker_silent},
         "syncs": [_sync_document(sync, status.now) for sync in status.syncs],
     }

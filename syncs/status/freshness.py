@@ -55,13 +55,15 @@ class Freshness:
 class Reason:
     """Why something is not on time, or will soon not be.
 
-    run: the one that said so. weight: removals and moves that wait for a person.
+    run: the one that said so. weight: removals and moves that wait for a person. error_kind: what
+    kind of error keeps failing, as RunTarget has it.
     """
 
     cause: Cause
     words: str
     run: int | None = None
     weight: int = 0
+    error_kind: str = ""
 
     def __str__(self) -> str:
         if self.words.startswith(UNTIL):  # the sentence goes on: paused until …
@@ -71,12 +73,13 @@ class Reason:
 
 @dataclass(frozen=True)
 class Failure:
-    """What the last run that took this target says against it. weight: as of a Reason."""
+    """What the last run that took this target says against it. weight, error_kind: as of a Reason."""
 
     cause: Cause
     words: str
     run: int | None = None
     weight: int = 0
+    error_kind: str = ""
 
     @property
     def is_settled(self) -> bool:
@@ -137,7 +140,7 @@ def explain(
         return Reason(Cause.WORKER_SILENT, _silence(facts.heartbeat, now))
     if facts.failure is not None and (judged.state.is_bad or not facts.failure.is_settled):
         failure = facts.failure
-        return Reason(failure.cause, failure.words, failure.run, failure.weight)
+        return Reason(failure.cause, failure.words, failure.run, failure.weight, failure.error_kind)
     if facts.running is not None and facts.running > timedelta(seconds=usual_seconds) + grace:
         usual = format_duration(timedelta(seconds=usual_seconds))
         words = f"under way for {format_duration(facts.running)}, usually {usual}"

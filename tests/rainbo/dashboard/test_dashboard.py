@@ -34,7 +34,7 @@ pytestmark = pytest.mark.django_db
 
 
 def well(instances: int = 3, runs: int = 120) -> None:
-    """A fleet without any trouble."""
+    """A fleet without any problem."""
     fleets.write(instances, runs)
     reconcile.reconcile()
     Heartbeat.objects.create(worker="host:1", at=timezone.now())
@@ -64,9 +64,9 @@ def kept(sync: str = "user_routing") -> SyncSchedule:
 def test_a_healthy_fleet_is_told_in_one_sentence(admin_client: Client) -> None:
     well()
     shown = text_of(admin_client.get(PAGE))
-    assert "all is well All is on time: instance health 30 s, tenant summaries 30 s" in shown
+    assert "healthy All is on time: instance health 30 s, tenant summaries 30 s" in shown
     assert "working last sign of life" in shown
-    assert "other trouble" not in shown
+    assert "other problem" not in shown
 
 
 def test_a_sync_tells_its_last_run_its_duration_and_its_next_time(admin_client: Client) -> None:
@@ -256,7 +256,7 @@ def test_the_page_loads_its_script_and_nothing_from_elsewhere(admin_client: Clie
 
 def test_an_empty_console_names_the_next_steps(admin_client: Client) -> None:
     shown = text_of(admin_client.get(PAGE))
-    assert "nothing yet No instance is registered yet: there is nothing to read." in shown
+    assert "not set up No instance is registered yet: there is nothing to read." in shown
     assert "Register the first one , or run python manage.py add_instance" in shown
     assert "No worker has ever reported" in shown
     assert "python manage.py schedule_work" in shown
@@ -288,7 +288,7 @@ def test_a_silent_worker_is_the_verdict(admin_client: Client) -> None:
     Heartbeat.objects.update(at=at)
     WorkerEvent.objects.create(host="host x", message="the cluster fell silent: started again")
     shown = text_of(admin_client.get(PAGE))
-    assert f"wrong The worker has been silent since {at:%Y-%m-%d %H:%M} UTC" in shown
+    assert f"problem No heartbeat of a worker since {at:%Y-%m-%d %H:%M} UTC" in shown
     assert "in trouble last sign of life: 2 d ago No worker has reported since" in shown
     assert "host x: the cluster fell silent: started again" in shown
 
@@ -316,7 +316,7 @@ def test_an_instance_that_is_down_tells_what_it_holds_up(admin_client: Client) -
     lost(2)
     routes(2, 7)
     shown = text_of(admin_client.get(PAGE))
-    assert "wrong Instance 2 (rds2) has been down since" in shown
+    assert "problem Instance 2 (rds2) has been down since" in shown
     assert "24 tenants and 7 routes wait for it." in shown
     assert "instance 2 (rds2) down Since" in shown
     page = text_of(admin_client.get("/admin/tenants/rdsinstance/2/change/"))

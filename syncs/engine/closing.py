@@ -10,6 +10,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, transacti
 from django.db.models.functions import Now
 
 from common.errors import RainboError
+from syncs import hooks
 from syncs.engine import held, retries
 from syncs.errors import Cancelled
 from syncs.models import RunState, SyncRun
@@ -44,7 +45,10 @@ class Ending:
 
 
 def close(record: SyncRun, ending: Ending, seconds: float) -> bool:
-    """Close a running run and plan its retry; False when it was closed by others before."""
+    """Close a running run, plan its retry and let other apps know.
+
+    False when it was closed by others before.
+    """
     with transaction.atomic():
         closed = record.move(
             ending.state,
@@ -55,6 +59,7 @@ def close(record: SyncRun, ending: Ending, seconds: float) -> bool:
         )
         if closed:
             retries.plan_next_attempt(record, passing=ending.passing)
+            hooks.run_closed.send(record)
     held.supersede_repeats(record)
     return closed
 

@@ -70,6 +70,7 @@ def _close_lost(pk: int, taker: SyncRun | None) -> SyncRun | None:
         closed = record.move(state, expect=(RunState.RUNNING,), error=words, finished_at=Now())
         if closed:
             retries.plan_next_attempt(record, passing=True)
+            hooks.run_closed.send(record)
     return record if closed else None
 
 

@@ -73,7 +73,10 @@ class Reason:
 
 @dataclass(frozen=True)
 class Failure:
-    """What the last run that took this target says against it. weight, error_kind: as of a Reason."""
+    """What the last run that took this target says against it.
+
+    weight, error_kind: as of a Reason.
+    """
 
     cause: Cause
     words: str

@@ -15,6 +15,7 @@ from django_q.models import OrmQ
 from django_q.tasks import async_task
 
 from common.clock import database_now
+from syncs import hooks
 from syncs.tasks import ANSWER_HEARTBEAT, MAINTAIN
 
 _SIGNS = """
@@ -49,11 +50,15 @@ def requeue_fetched() -> int:
 
 
 def request_maintenance_each_interval() -> None:
-    """In the main process of a started cluster: ask for it until the cluster has ended."""
+    """In the main process of a started cluster, until it has ended.
+
+    Also calls what other apps want to be called periodically, which needs no worker.
+    """
     for cluster in multiprocessing.active_children():
         while cluster.is_alive():
             try:
                 async_task(MAINTAIN)
             except Error:  # RAINBO's own database is away: the workers wait for it too
                 connection.close()
+            hooks.run_periodic()
             cluster.join(settings.RAINBO_BEAT)

@@ -86,7 +86,7 @@ def verdict(
     worker: WorkerState = WORKING,
     of: Fleet | None = None,
     silent: bool = False,
-    leavers: Leavers = Leavers(),
+    leavers: Leavers | None = None,
 ) -> Verdict:
     status = Status(NOW, worker.heartbeat, silent, syncs or (sync(target()),))
     return render(
@@ -94,7 +94,7 @@ def verdict(
             {
                 SYNCS.name: SyncFacts(status, worker),
                 INSTANCES.name: FleetFacts(NOW, of or fleet()),
-                GHOSTS.name: leavers,
+                GHOSTS.name: leavers or Leavers(),
             }
         )
     )

@@ -12,6 +12,7 @@ from django.db import connection, connections, transaction
 from django.db.models.functions import Now
 
 from common.errors import UsageError
+from syncs import hooks
 from syncs.engine import lease, registry, retries
 from syncs.engine.cancellation import request_of
 from syncs.models import RunState, RunTarget, SyncRun, TargetState

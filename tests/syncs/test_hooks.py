@@ -13,9 +13,9 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from syncs import hooks
-from syncs.engine import closing
+from syncs.engine import closing, lost_runs
 from syncs.engine.closing import Ending
-from syncs.models import Periodic, RunState, SyncRun, Trigger, WorkerEvent
+from syncs.models import Lease, Periodic, RunState, SyncRun, Trigger, WorkerEvent
 from syncs.workers import heartbeat
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -88,6 +88,14 @@ def test_a_run_that_others_closed_is_not_told_again(receivers: hooks.RunHook) ->
     SyncRun.objects.update(state=RunState.LOST)
     assert not closing.close(record, Ending(RunState.SUCCEEDED), 1.0)
     assert not WorkerEvent.objects.exists()
+
+
+def test_a_lost_run_is_closed_too(receivers: hooks.RunHook) -> None:
+    receivers.connect(note)
+    record = running()
+    Lease.objects.create(sync="probe", token=1, run=record, expires_at=Now() - timedelta(minutes=1))
+    assert lost_runs.close_lost_runs() == [record]
+    assert WorkerEvent.objects.get().message == f"{record.pk} lost"
 
 
 def test_a_periodic_function_runs_once_in_its_interval(function: Mock) -> None:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from django.db import Error, connection, transaction
 
@@ -19,7 +20,7 @@ _CLAIM = """
     INSERT INTO syncs_periodic AS known (name, claimed_at) VALUES (%(name)s, clock_timestamp())
         ON CONFLICT (name) DO UPDATE SET claimed_at = excluded.claimed_at
      WHERE known.claimed_at <= clock_timestamp() - %(interval)s
-        OR known.claimed_at > clock_timestamp()  -- the clock was set back"""
+        OR known.claimed_at > clock_timestamp() + %(interval)s  -- the clock was set back"""
 
 
 @dataclass
@@ -79,8 +80,9 @@ def run_periodic() -> None:
 
 def _claim(name: str, interval: timedelta) -> bool:
     """Whether this process may call it now, by the clock of RAINBO's own database."""
+    parameters: dict[str, Any] = {"name": name, "interval": interval * (1 - EARLY)}
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, {"name": name, "interval": interval * (1 - EARLY)})
+        cursor.execute(_CLAIM, parameters)
         return bool(cursor.rowcount == 1)
 
 

@@ -7,4 +7,8 @@ class SyncsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from syncs.status import problems
+        from syncs.status.sync_problems import SYNCS
         from syncs.workers import signals  # noqa: F401 (listens to the queue's signals)
+
+        problems.register(SYNCS)

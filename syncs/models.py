@@ -332,6 +332,16 @@ class Heartbeat(models.Model):
         return self.worker
 
 
+class Periodic(models.Model):
+    """When a function that runs periodically was last claimed by a process."""
+
+    name = models.CharField(max_length=255, primary_key=True)
+    claimed_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class WorkerEvent(models.Model):
     """A restart of the workers by their supervisor, and why."""
 

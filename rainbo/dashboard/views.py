@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
@@ -21,11 +20,12 @@ from common import clock, manage_command, markup
 from common.markup import Tone
 from common.model_admin import REFRESH
 from rainbo.dashboard import instance_cards, sync_rows, verdict
-from rainbo.dashboard.verdict import Link
 from syncs.admin import badges
-from syncs.status import queries
+from syncs.status import problems, queries
+from syncs.status.problems import Link
+from syncs.status.sync_problems import SYNCS
 from syncs.status.workers import WorkerState
-from tenants.health import overview
+from tenants.health.problems import INSTANCES
 
 NAMED = 4  # other problems that are listed below the status
 EVENTS = 3
@@ -57,21 +57,19 @@ def fragment(request: HttpRequest) -> HttpResponse:
 def parts(request: HttpRequest) -> dict[str, Any]:
     """Return what the page shows this user, in a fixed number of queries."""
     may = request.user.has_perm
-    sees_runs = may("syncs.view_syncrun") or may("syncs.change_syncrun")
-    sees_fleet = may("tenants.view_rdsinstance") or may("tenants.change_rdsinstance")
     now = clock.database_now()
-    status = queries.status(now) if sees_runs else None
-    worker = queries.worker_state() if sees_runs else None
-    fleet = overview.read() if sees_fleet else None
-    silence = timedelta(seconds=settings.RAINBO_HEARTBEAT_TIMEOUT)
-    judged = verdict.judge(verdict.DashboardFacts(now, status, worker, fleet, silence))
+    facts = problems.read(now, may)
+    judged = verdict.render(facts)
+    syncs, instances = facts.of(SYNCS), facts.of(INSTANCES)
+    status, worker = (syncs.status, syncs.worker) if syncs else (None, None)
+    fleet = instances.fleet if instances else None
     context: dict[str, Any] = {
         "now": now,
         "refreshed": markup.exact(now).partition(" ")[2],
-        "verdict": judged if status or fleet else None,
+        "verdict": judged if facts.known else None,
         "verdict_badge": markup.badge(judged.word, judged.tone),
         "verdict_url": _url(judged.link) if judged.link else "",
-        "others": [ProblemLink(t.sentence, _url(t.link)) for t in judged.others[:NAMED]],
+        "others": [ProblemLink(p.sentence, _url(p.link)) for p in judged.others[:NAMED]],
         "more_others": max(0, len(judged.others) - NAMED),
         "fleet": fleet,
         "add_instance": manage_command.line("add_instance"),
@@ -106,6 +104,8 @@ def _worker(state: WorkerState, now: datetime) -> dict[str, Any]:
 
 
 def _url(link: Link) -> str:
+    if link.kind == "ghosts":
+        return reverse("admin:tenants_ghostuser_changelist")
     known: Mapping[str, str] = {"run": "syncs_syncrun", "instance": "tenants_rdsinstance"}
     if link.kind in known:
         return reverse(f"admin:{known[link.kind]}_change", args=[link.key])

@@ -10,6 +10,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, transacti
 from django.db.models.functions import Now
 
 from common.errors import RainboError
+from syncs import hooks
 from syncs.engine import held, retries
 from syncs.engine.options import Options
 from syncs.errors import Cancelled
@@ -45,7 +46,7 @@ class Ending:
 
 
 def close(record: SyncRun, ending: Ending, seconds: float, options: Options | None = None) -> bool:
-    """Close a running run and plan its retry; False if it was closed before.
+    """Close a running run and plan its retry and let other apps know; False if it was closed before.
 
     options: the run's, when the caller has parsed them already.
     """
@@ -59,6 +60,7 @@ def close(record: SyncRun, ending: Ending, seconds: float, options: Options | No
         )
         if closed:
             retries.plan_next_attempt(record, transient=ending.transient, options=options)
+            hooks.run_closed.send(record)
     held.supersede_repeats(record)
     return closed
 

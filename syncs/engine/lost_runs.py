@@ -12,6 +12,7 @@ from django.db import connection, connections, transaction
 from django.db.models.functions import Now
 
 from common.errors import UsageError
+from syncs import hooks
 from syncs.engine import lease, registry, retries
 from syncs.engine.cancellation import request_of
 from syncs.models import RunState, RunTarget, SyncRun, TargetState
@@ -70,6 +71,7 @@ def _close_lost(pk: int, taker: SyncRun | None) -> SyncRun | None:
         is_closed = record.move(state, expect=(RunState.RUNNING,), error=why, finished_at=Now())
         if is_closed:
             retries.plan_next_attempt(record, transient=True)
+            hooks.run_closed.send(record)
     return record if is_closed else None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,9 +10,10 @@ from rich.text import Text
 
 from common.clock import iso
 from common.terminal import printable_line
-from common.text import format_duration
+from common.text import counted, format_duration
 from syncs.schedules.store import Planned
-from syncs.status.freshness import GRAVE, Cause, Reason, State
+from syncs.status.freshness import GRAVE, Reason, State
+from syncs.status.problems import Problem
 from syncs.status.queries import Status, SyncStatus, TargetStatus
 from syncs.status.recent import LastRun, Running
 
@@ -22,34 +23,32 @@ COLOURS = {
     State.STALE: "red",
     State.UNKNOWN: "magenta",
 }
-IN_SHORT = {
-    Cause.PAUSED: "{sync} is paused",
-    Cause.WORKER_SILENT: "the workers have no heartbeat",
-    Cause.INSTANCE_DOWN: "{target} is down",
-    Cause.HELD: "run {run} needs review",
-    Cause.FAILING: "{sync} fails on {target}",
-    Cause.RUNNING_LONG: "{sync} is running longer than usual",
-}
 STATE_WIDTH = max(len(state.label) for state in State)
 
 
-def lines(status: Status, *, only_bad: bool = False) -> Iterator[Text]:
-    """Yield a line per sync and per instance, one for the workers, and the summary."""
+def lines(
+    status: Status, problems: Sequence[Problem] = (), *, only_bad: bool = False
+) -> Iterator[Text]:
+    """Yield a line per sync and per instance, the problems, one for the workers, and the summary."""
     width = max((len(t.label) for sync in status.syncs for t in sync.targets), default=0)
     for sync in status.syncs:
-        if only_bad and not (sync.state.is_bad or any(map(_is_unhealthy, sync.targets))):
+        if only_bad and not (sync.state.is_bad or any(map(_needs_attention, sync.targets))):
             continue
         yield _sync_line(sync, status.now)
         for target in sync.targets:
-            if _is_unhealthy(target) or not only_bad:
+            if _needs_attention(target) or not only_bad:
                 yield _target_line(target, width)
         if not sync.targets and sync.reason:
             yield Text(f"  {printable_line(str(sync.reason))}")
     yield Text(_worker(status))
-    yield Text(summary(status))
+    if problems:
+        yield Text(f"{counted(len(problems), 'problem')}, the most severe first:", style="bold")
+    for problem in problems:
+        yield Text(f"  {problem.severity.label}: {printable_line(problem.text)}")
+    yield Text(summary(status, problems))
 
 
-def summary(status: Status) -> str:
+def summary(status: Status, problems: Sequence[Problem] = ()) -> str:
     """Summarize the status in one line."""
     found = [target for sync in status.syncs for target in sync.targets]
     bad = sum(target.freshness.state.is_bad for target in found)
@@ -58,33 +57,24 @@ def summary(status: Status) -> str:
         return f"{bad} of {len(found)} are {State.LATE.label} or worse."
     if empty:
         return f"No data yet for: {', '.join(empty)}."
-    if problems := _problems(status):
-        return f"All is on time, but {'; '.join(problems)}."
+    if problems:
+        more = f" (and {counted(len(problems) - 1, 'other problem')})" if problems[1:] else ""
+        return f"All is on time, but {printable_line(problems[0].text)}{more}."
     return f"All is on time: {len(status.syncs)} syncs, {len(found)} confirmations."
 
 
-def _problems(status: Status) -> list[str]:
-    """List what keeps syncs from confirming although nothing is late yet, each once."""
-    found = [
-        IN_SHORT[reason.cause].format(sync=sync.name, target=target.label, run=reason.run)
-        for sync in status.syncs
-        for target in sync.targets
-        if (reason := target.reason) and reason.cause in IN_SHORT
-    ]
-    return list(dict.fromkeys(found))
-
-
-def _is_unhealthy(target: TargetStatus) -> bool:
+def _needs_attention(target: TargetStatus) -> bool:
     is_severe = target.reason is not None and target.reason.cause in GRAVE
     return is_severe or target.freshness.state.is_bad
 
 
-def document(status: Status) -> dict[str, Any]:
+def document(status: Status, problems: Sequence[Problem] = ()) -> dict[str, Any]:
     """Return the status as a JSON document: times in ISO 8601, ages in seconds, unknown as null."""
     return {
         "now": status.now.isoformat(),
         "state": status.state,
-        "summary": summary(status),
+        "summary": summary(status, problems),
+        "problems": [problem.document() for problem in problems],
         "worker": {"last_heartbeat": iso(status.heartbeat), "silent": status.worker_silent},
         "syncs": [_sync_document(sync, status.now) for sync in status.syncs],
     }

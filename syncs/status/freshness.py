@@ -55,13 +55,15 @@ class Freshness:
 class Reason:
     """Why something is not on time, or will soon not be.
 
-    run: the one that reported it. weight: removals and moves held for review.
+    run: the one that reported it. weight: removals and moves held for review. error_kind: what
+    kind of error keeps failing, as RunTarget has it.
     """
 
     cause: Cause
     words: str
     run: int | None = None
     weight: int = 0
+    error_kind: str = ""
 
     def __str__(self) -> str:
         if self.words.startswith(UNTIL):  # one sentence: paused until …
@@ -71,12 +73,16 @@ class Reason:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why the last run of this target did not confirm it. weight: as in Reason."""
+    """Why the last run of this target did not confirm it.
+
+    weight, error_kind: as in Reason.
+    """
 
     cause: Cause
     words: str
     run: int | None = None
     weight: int = 0
+    error_kind: str = ""
 
     @property
     def is_settled(self) -> bool:
@@ -137,7 +143,7 @@ def explain(
         return Reason(Cause.WORKER_SILENT, _describe_heartbeat(facts.heartbeat, now))
     if facts.failure is not None and (judged.state.is_bad or not facts.failure.is_settled):
         failure = facts.failure
-        return Reason(failure.cause, failure.words, failure.run, failure.weight)
+        return Reason(failure.cause, failure.words, failure.run, failure.weight, failure.error_kind)
     if facts.running is not None and facts.running > timedelta(seconds=usual_seconds) + grace:
         usual = format_duration(timedelta(seconds=usual_seconds))
         words = f"running for {format_duration(facts.running)}, usually {usual}"

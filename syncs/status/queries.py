@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -116,6 +116,7 @@ class _Known:
     runs: dict[str, list[LastRun]]
     parts: dict[tuple[str, str], TargetOutcome]
     running: dict[str, Running]
+    _targets: dict[Callable[[], Sequence[Target]], Sequence[Target]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, now: datetime) -> _Known:
@@ -135,7 +136,7 @@ class _Known:
 
     def status_of(self, sync: Sync) -> SyncStatus:
         usual = usual_seconds(self.runs.get(sync.name, []))
-        targets = tuple(self._target(sync, target, usual) for target in sync.targets())
+        targets = tuple(self._target(sync, target, usual) for target in self._targets_of(sync))
         state = freshness.worst(target.freshness.state for target in targets)
         planned = tuple(self.planned.get(sync.name, ()))
         slots = [slot for plan in planned if (slot := plan.next_slot(self.now))]
@@ -152,6 +153,12 @@ class _Known:
             last_run=next(iter(self.runs.get(sync.name, [])), None),
             running=self.running.get(sync.name),
         )
+
+    def _targets_of(self, sync: Sync) -> Sequence[Target]:
+        """Asked once, though several syncs have the same."""
+        if sync.targets not in self._targets:
+            self._targets[sync.targets] = sync.targets()
+        return self._targets[sync.targets]
 
     def _target(self, sync: Sync, target: Target, usual: float) -> TargetStatus:
         at = self.confirmed.get((sync.name, target.key))

@@ -130,7 +130,8 @@ class TargetOutcome:
         if self.state != TargetState.FAILED:
             return None
         down = self.error_kind in ("connection", "timeout")
-        return Failure(Cause.INSTANCE_DOWN if down else Cause.FAILING, self.error, self.run)
+        cause = Cause.INSTANCE_DOWN if down else Cause.FAILING
+        return Failure(cause, self.error, self.run, error_kind=self.error_kind)
 
 
 def usual_seconds(runs: Iterable[LastRun]) -> float:

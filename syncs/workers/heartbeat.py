@@ -15,6 +15,7 @@ from django_q.models import OrmQ
 from django_q.tasks import async_task
 
 from common.clock import database_now
+from syncs import hooks
 from syncs.tasks import ANSWER_HEARTBEAT, MAINTAIN
 
 _HEARTBEATS = """
@@ -49,11 +50,15 @@ def requeue_fetched() -> int:
 
 
 def request_maintenance_each_interval() -> None:
-    """Request maintenance until the cluster has ended; called in a cluster's main process."""
+    """Request maintenance until the cluster has ended; called in a cluster's main process.
+
+    Also calls what other apps want to be called periodically, which needs no worker.
+    """
     for cluster in multiprocessing.active_children():
         while cluster.is_alive():
             try:
                 async_task(MAINTAIN)
             except Error:  # RAINBO's own database is down: the workers wait for it too
                 connection.close()
+            hooks.run_periodic()
             cluster.join(settings.RAINBO_HEARTBEAT_INTERVAL)

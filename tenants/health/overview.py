@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from django.db import connection
 from django.db.models import Q
 
 from common.text import counted
+from syncs.errors import LoginRefused
 from syncs.models import Confirmation
 from tenants.health import history
 from tenants.models import RdsInstance
@@ -20,7 +21,8 @@ CHECKS = 60  # of each instance: the last hour
 COUNTED = 2_000  # routes of one instance; more are said to be more
 COUNTED_INSTANCES = 6  # of those that are down
 WORST_FIRST = (Health.DOWN, Health.DEGRADED, Health.UNKNOWN, Health.HEALTHY)
-SUMMARIES, ROUTES = "tenant_summaries", "user_routing"
+CHECK_RUNS = 5  # the last of the health sync, in which what an instance refused is looked for
+HEALTH, SUMMARIES, ROUTES = "instance_health", "tenant_summaries", "user_routing"
 
 # Straight from the unique index on (instance, minute): only what is drawn is read.
 _TRENDS = """
@@ -40,6 +42,18 @@ _ROUTES_OF = """
                    ORDER BY remote_instance_id, remote_tenant_id LIMIT %(most)s
                   ) AS counted)
       FROM unnest(%(instances)s::text[]) AS wanted (id)"""
+# Among several runs: one that a person started may have left out some instances.
+_REFUSING = """
+    SELECT target
+      FROM (SELECT DISTINCT ON (part.target) part.target, part.error_kind
+              FROM (SELECT id FROM syncs_syncrun
+                     WHERE sync BETWEEN %(sync)s AND %(sync)s  -- as in syncs/status/recent.py
+                     ORDER BY sync, id DESC LIMIT %(runs)s) AS recent
+              JOIN syncs_runtarget AS part
+                ON part.run_id = recent.id AND part.target = ANY (%(targets)s)
+             WHERE part.state = 'failed'
+             ORDER BY part.target, part.run_id DESC) AS last
+     WHERE error_kind = %(refused)s"""
 
 
 @dataclass(frozen=True)
@@ -65,13 +79,17 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Down:
-    """An instance that is down. since: by downtime.since; None when it never answered."""
+    """An instance that is down. since: by downtime.since; None when it never answered.
+
+    refuses: its server answers, and did not accept RAINBO's credentials.
+    """
 
     pk: int
     label: str
     since: datetime | None
     is_master: bool
     waiting: Waiting
+    refuses: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,18 +123,22 @@ class Fleet:
 
 
 def read() -> Fleet:
-    """The whole fleet in four queries, whatever its size."""
+    """The whole fleet in five queries, whatever its size."""
     instances = sorted(RdsInstance.objects.defer("password", "ssl_ca", "notes"), key=_badness)
     down = [i for i in instances if i.is_active and i.health == Health.DOWN]
     since = history.down_since(i.pk for i in down) if down else {}
     rows = Confirmation.objects.filter(sync__in=(SUMMARIES, ROUTES))
     kept = list(rows.values_list("sync", "target", "rows"))
     routes = routes_of(instance.pk for instance in down[:COUNTED_INSTANCES])
+    refusing = refuse_credentials([i.pk for i in down]) if down else frozenset()
     tenants = {int(target): n for sync, target, n in kept if sync == SUMMARIES}
     found = [n for sync, _, n in kept if sync == ROUTES]
     return Fleet(
         instances=tuple(instances),
-        down=tuple(_down(instance, since, tenants, routes) for instance in down),
+        down=tuple(
+            replace(_down(instance, since, tenants, routes), refuses=instance.pk in refusing)
+            for instance in down
+        ),
         tenants=tenants,
         all_routes=max(found, default=None),
     )
@@ -152,6 +174,17 @@ def routes_of(instances: Iterable[int]) -> dict[int, int]:
     wanted = [str(pk) for pk in instances]
     rows = _rows(_ROUTES_OF, {"instances": wanted, "most": COUNTED + 1})
     return {int(pk): count for pk, count in rows}
+
+
+def refuse_credentials(instances: Iterable[int]) -> frozenset[int]:
+    """Those of these down instances whose server did not accept RAINBO's credentials."""
+    parameters = {
+        "sync": HEALTH,
+        "runs": CHECK_RUNS,
+        "targets": [str(pk) for pk in instances],
+        "refused": LoginRefused.kind,
+    }
+    return frozenset(int(target) for (target,) in _rows(_REFUSING, parameters))
 
 
 def _down(

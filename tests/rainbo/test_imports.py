@@ -25,7 +25,8 @@ ROOMS: Mapping[str, set[str]] = {
 # Inside an app: its floors, the lowest first. A package imports itself and lower floors.
 FLOORS: Mapping[str, tuple[set[str], ...]] = {
     "syncs": (
-        {"models", "errors", "hooks"},
+        {"models", "errors"},
+        {"hooks"},
         {"transfer", "schedules"},
         {"engine"},
         {"status", "dispatch"},

@@ -10,10 +10,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from localfleet.servers.fleet import LocalFleet
-from localfleet.servers.server import Server
 from psycopg import sql
 
+from localfleet.servers.fleet import LocalFleet
+from localfleet.servers.server import Server
 from tests.children import Child, until
 from tests.instances import Instance, InstanceFleet
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -9,11 +10,14 @@ from rich.console import Console
 from common import clock
 from common.terminal import json_text
 from syncs.reports import status_report
-from syncs.status import queries
+from syncs.status import problems
+from syncs.status.problems import Problem
+from syncs.status.queries import Status
+from syncs.status.sync_problems import SYNCS
 
 
 class Command(BaseCommand):
-    help = "Show how fresh each sync's data is on every instance, and why it is late."
+    help = "Show how fresh the data of every sync and instance is, and every problem."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -25,18 +29,19 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
     def handle(self, **options: Any) -> None:
-        status = queries.status(clock.database_now())
+        facts = problems.read(clock.database_now())
+        status, found = facts.get(SYNCS).status, problems.judge(facts)
         if options["json"]:
-            self.stdout.write(json_text(status_report.document(status)))
+            self.stdout.write(json_text(status_report.document(status, found)))
         else:
-            self._show(status, brief=options["check"])
+            self._show(status, found, brief=options["check"])
         if options["check"] and status.needs_attention:
             sys.exit(1)
 
-    def _show(self, status: queries.Status, *, brief: bool) -> None:
+    def _show(self, status: Status, found: Sequence[Problem], *, brief: bool) -> None:
         console = Console(soft_wrap=True)
         if brief and not status.needs_attention:
-            console.print(status_report.summary(status), highlight=False)
+            console.print(status_report.summary(status, found), highlight=False)
             return
-        for line in status_report.lines(status, only_bad=brief):
+        for line in status_report.lines(status, found, only_bad=brief):
             console.print(line)

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from common.terminal import json_text
-from syncs import tasks
+from syncs import hooks, tasks
 from syncs.dispatch import due
 from syncs.engine import lost_runs, registry, runs
 from syncs.management.base import CommandOutput, interruptible
@@ -42,6 +42,7 @@ def _run(output: CommandOutput) -> int:
     try:
         with interruptible():
             tasks.housekeep("schedule_run")
+            hooks.run_periodic()  # first: a long run delays nothing
             records = due.run_due(execute, problems.append)
             lost_runs.wait_for_sessions()
     except KeyboardInterrupt:

@@ -64,7 +64,7 @@ def kept(sync: str = "user_routing") -> SyncSchedule:
 def test_a_healthy_fleet_is_told_in_one_sentence(admin_client: Client) -> None:
     well()
     shown = text_of(admin_client.get(PAGE))
-    assert "all is well All is on time: instance health 30 s, tenant summaries 30 s" in shown
+    assert "healthy All is on time: instance health 30 s, tenant summaries 30 s" in shown
     assert "working last heartbeat" in shown
     assert "other problem" not in shown
 
@@ -258,7 +258,7 @@ def test_the_page_loads_its_script_and_nothing_from_elsewhere(admin_client: Clie
 
 def test_an_empty_console_names_the_next_steps(admin_client: Client) -> None:
     shown = text_of(admin_client.get(PAGE))
-    assert "nothing yet No instance is registered yet: there is nothing to read." in shown
+    assert "not set up No instance is registered yet: there is nothing to read." in shown
     assert "Register the first one , or run python manage.py add_instance" in shown
     assert "No worker has ever reported" in shown
     assert "python manage.py schedule_work" in shown
@@ -290,7 +290,7 @@ def test_an_unresponsive_worker_is_the_status(admin_client: Client) -> None:
     Heartbeat.objects.update(at=at)
     WorkerEvent.objects.create(host="host x", message="the cluster fell silent: started again")
     shown = text_of(admin_client.get(PAGE))
-    assert f"wrong The worker has been silent since {at:%Y-%m-%d %H:%M} UTC" in shown
+    assert f"problem No heartbeat of a worker since {at:%Y-%m-%d %H:%M} UTC" in shown
     assert "problem last heartbeat: 2 d ago No worker has reported since" in shown
     assert "host x: the cluster fell silent: started again" in shown
 
@@ -318,7 +318,7 @@ def test_an_instance_that_is_down_tells_what_it_holds_up(admin_client: Client) -
     lost(2)
     routes(2, 7)
     shown = text_of(admin_client.get(PAGE))
-    assert "wrong Instance 2 (rds2) has been down since" in shown
+    assert "problem Instance 2 (rds2) has been down since" in shown
     assert "24 tenants and 7 routes wait for it." in shown
     assert "instance 2 (rds2) down Since" in shown
     page = text_of(admin_client.get("/admin/tenants/rdsinstance/2/change/"))

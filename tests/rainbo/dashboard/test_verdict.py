@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -11,11 +12,16 @@ import pytest
 from django.utils import timezone
 
 from common.markup import Tone
-from rainbo.dashboard.verdict import DashboardFacts, Link, Verdict, judge
+from rainbo.dashboard.verdict import Verdict, render
+from syncs.status import problems
 from syncs.status.freshness import Cause, Freshness, Reason, State
+from syncs.status.problems import Facts, Link, Severity
 from syncs.status.queries import Status, SyncStatus, TargetStatus
+from syncs.status.sync_problems import SYNCS, SyncFacts
 from syncs.status.workers import WorkerState
+from tenants.ghosts.problems import GHOSTS, Leavers
 from tenants.health.overview import Down, Fleet, Waiting
+from tenants.health.problems import INSTANCES, FleetFacts
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
 
@@ -80,9 +86,18 @@ def verdict(
     worker: WorkerState = WORKING,
     of: Fleet | None = None,
     silent: bool = False,
+    leavers: Leavers | None = None,
 ) -> Verdict:
     status = Status(NOW, worker.heartbeat, silent, syncs or (sync(target()),))
-    return judge(DashboardFacts(NOW, status, worker, of or fleet()))
+    return render(
+        Facts(
+            {
+                SYNCS.name: SyncFacts(status, worker),
+                INSTANCES.name: FleetFacts(NOW, of or fleet()),
+                GHOSTS.name: leavers or Leavers(),
+            }
+        )
+    )
 
 
 SINCE = NOW - 65 * MINUTE
@@ -98,7 +113,7 @@ def test_all_on_time_tells_every_age() -> None:
     )
     assert found == Verdict(
         Tone.GOOD,
-        "all is well",
+        "healthy",
         "All is on time: e-mail routes 3 min, tenant summaries 20 min, ghost users 9 h old.",
     )
 
@@ -110,7 +125,7 @@ def test_all_on_time_tells_every_age() -> None:
         (
             target("1", State.LATE, 18, Cause.HELD, "run 62 waits for a person: 25 of 100", 62),
             "E-mail routes are 18 min old: run 62 waits for a person: 25 of 100.",
-            Tone.WARNING,
+            Tone.BAD,
         ),
         (
             target("1", State.STALE, 125, Cause.PAUSED, "until 14:00 UTC: moving rds1"),
@@ -135,7 +150,7 @@ def test_all_on_time_tells_every_age() -> None:
         (
             target("1", State.ON_TIME, 3, Cause.HELD, "run 62 waits for a person: 25 of 100", 62),
             "All is on time, but e-mail routes: run 62 waits for a person: 25 of 100.",
-            Tone.WARNING,
+            Tone.BAD,
         ),
         (
             target("1", State.ON_TIME, 3, Cause.FAILING, "run 63: no instance is the master", 63),
@@ -180,20 +195,20 @@ def test_it_says_of_how_many_instances_it_is_true(bad: int, words: str) -> None:
         (
             SILENT,
             [sync(target("1", State.STALE, 40, Cause.WORKER_SILENT, "it came 40 min ago"))],
-            "E-mail routes are 40 min old: the worker has been silent since 13:05 UTC.",
+            "E-mail routes are 40 min old: no heartbeat of a worker since 13:05 UTC.",
         ),
         (
             SILENT,
             [sync(target())],
             (
-                "The worker has been silent since 13:05 UTC: nothing is late yet, e-mail routes "
+                "No heartbeat of a worker since 13:05 UTC: nothing is late yet, e-mail routes "
                 "will be at 14:02 UTC."
             ),
         ),
         (
             WorkerState(NOW - timedelta(days=2), None, None, "no worker has reported"),
             [sync(STALE)],
-            "E-mail routes are 40 min old: the worker has been silent since 2026-11-20 13:45 UTC.",
+            "E-mail routes are 40 min old: no heartbeat of a worker since 2026-11-20 13:45 UTC.",
         ),
         (
             WorkerState(None, None, None, "no worker has ever reported: start it"),
@@ -211,7 +226,7 @@ def test_workers_come_first(worker: WorkerState, syncs: list[SyncStatus], words:
     waiting = fleet(Health.DOWN, Health.HEALTHY, Health.HEALTHY, down=[down(1, since=SINCE)])
     found = verdict(*syncs, worker=worker, of=waiting)
     assert (found.sentence, found.link) == (words, Link("worker"))
-    assert "instance 1 (rds1) has been down" in found.others[0].words
+    assert "instance 1 (rds1) has been down" in found.others[0].text
 
 
 def test_a_worker_that_is_busy_is_not_silent() -> None:
@@ -263,7 +278,7 @@ def test_a_silent_worker_is_named_once() -> None:
         (
             [down(1, master=True), down(2), down(3, since=SINCE)],
             (
-                "None of the 3 instances answers, the last went silent at 12:40 UTC: 42 tenants "
+                "None of the 3 instances answers, the last went down at 12:40 UTC: 42 tenants "
                 "and all 9,400 routes wait for them."
             ),
         ),
@@ -277,7 +292,7 @@ def test_an_instance_that_is_down_says_what_it_holds_up(lost: list[Down], words:
 def test_a_master_that_is_down_comes_before_others() -> None:
     found = verdict(of=fleet(down=[down(2), down(1, master=True)]))
     assert "the master" in found.sentence
-    assert found.others[0].words.startswith("instance 2 (rds2) is down")
+    assert found.others[0].text.startswith("instance 2 (rds2) is down")
 
 
 @pytest.mark.parametrize("cause", [Cause.INSTANCE_DOWN, Cause.OVERDUE])
@@ -297,11 +312,12 @@ def test_of_two_held_runs_the_one_that_takes_more_comes_first(state: State) -> N
     assert found.others[0].link == Link("run", "61")
 
 
-def test_what_readers_see_comes_before_what_they_soon_will() -> None:
-    soon = sync(target("1", cause=Cause.HELD, words="run 62 waits"), title="Tenant summaries")
-    found = verdict(soon, sync(STALE))
-    assert found.sentence.startswith("E-mail routes are 40 min old")
-    assert [other.sentence for other in found.others] == ["Tenant summaries: run 62 waits."]
+def test_what_is_held_comes_before_what_is_stale() -> None:
+    """And nothing is then said to be on time."""
+    held = sync(target("1", cause=Cause.HELD, words="run 62 waits"), title="Tenant summaries")
+    found = verdict(sync(STALE), held)
+    assert found.sentence == "Tenant summaries: run 62 waits."
+    assert [other.severity for other in found.others] == [Severity.STALE]
 
 
 def test_of_two_causes_the_graver_comes_first() -> None:
@@ -342,14 +358,17 @@ def test_an_empty_fleet_is_no_alarm(of: Fleet, words: str) -> None:
 
 
 def test_who_sees_instances_alone_is_told_of_them_alone() -> None:
-    assert judge(DashboardFacts(NOW, fleet=fleet())).sentence == "All 3 instances answer."
-    lost = judge(DashboardFacts(NOW, fleet=fleet(down=[down()])))
+    assert (
+        render(Facts({INSTANCES.name: FleetFacts(NOW, fleet())})).sentence
+        == "All 3 instances answer."
+    )
+    lost = render(Facts({INSTANCES.name: FleetFacts(NOW, fleet(down=[down()]))}))
     assert lost.sentence.startswith("Instance 2 (rds2) is down")
 
 
 def test_who_sees_runs_alone_is_told_of_them_alone() -> None:
     status = Status(NOW, NOW, worker_silent=False, syncs=(sync(STALE),))
-    found = judge(DashboardFacts(NOW, status, WORKING))
+    found = render(Facts({SYNCS.name: SyncFacts(status, WORKING)}))
     assert found.sentence.startswith("E-mail routes are 40 min old")
 
 
@@ -363,3 +382,61 @@ def test_times_are_in_the_viewers_zone() -> None:
     with timezone.override(ZoneInfo("Europe/Berlin")):
         found = verdict(of=fleet(down=[down(since=SINCE)]))
     assert "since 13:40 CET" in found.sentence
+
+
+def test_a_leaver_who_can_still_enter_comes_before_everything() -> None:
+    left = Leavers(3, frozenset({4, 7}))
+    found = verdict(worker=SILENT, of=fleet(down=[down()]), leavers=left)
+    assert found.sentence == "3 ghost users of people who left can still enter 2 instances."
+    assert (found.tone, found.link) == (Tone.BAD, Link("ghosts"))
+    assert [p.severity for p in found.others] == [Severity.WORKERS_DEAD, Severity.INSTANCE_DOWN]
+
+
+def test_more_leavers_than_are_counted_are_said_to_be_more() -> None:
+    found = verdict(leavers=Leavers(1_001, frozenset(range(1, 201))))
+    assert found.sentence == (
+        "More than 1,000 ghost users of people who left can still enter more than 200 instances."
+    )
+
+
+def test_refused_credentials_are_the_cause_and_not_each_sync() -> None:
+    refusing = replace(down(since=SINCE), refuses=True)
+    why = Reason(Cause.FAILING, "it refused the login", 63, error_kind="login")
+    failing = replace(target("2", State.STALE, 90), reason=why)
+    found = verdict(sync(target(), failing), of=fleet(down=[refusing]))
+    assert found.sentence == (
+        "Instance 2 (rds2) refuses RAINBO's credentials and has been down since 12:40 UTC: "
+        "14 tenants and 3,120 routes wait for it."
+    )
+    assert found.others == ()
+
+
+def test_another_failure_of_an_instance_that_is_down_is_named_too() -> None:
+    failing = target("2", State.STALE, 90, Cause.FAILING, "a privilege is missing", 63)
+    found = verdict(sync(target(), failing), of=fleet(down=[down(since=SINCE)]))
+    assert [other.cause for other in found.others] == ["failing"]
+
+
+def test_the_order_of_severity_is_the_designs() -> None:
+    """A cause that is less severe than what readers see does not hide it, nor the other way."""
+    of_cause = {
+        Cause.HELD: Severity.HELD,
+        Cause.FAILING: Severity.FAILING,
+        Cause.RUNNING_LONG: Severity.LATE,
+        Cause.PAUSED: Severity.PAUSED,
+        Cause.NEVER_CONFIRMED: Severity.UNKNOWN,
+    }
+    syncs = [sync(target(cause=cause, words="x"), name=cause.name.lower()) for cause in of_cause]
+    stale = sync(target("1", State.STALE, 90, Cause.PAUSED, "until 14:00 UTC"), name="stale")
+    late = sync(target("1", State.LATE, 18, Cause.PAUSED, "until 14:00 UTC"), name="late")
+    facts = SyncFacts(Status(NOW, NOW, worker_silent=False, syncs=(*syncs, late, stale)), WORKING)
+    found = problems.judge(Facts({SYNCS.name: facts}))
+    assert [(p.key.split("/")[1], p.severity) for p in found] == [
+        ("held", Severity.HELD),
+        ("stale", Severity.STALE),
+        ("failing", Severity.FAILING),
+        ("late", Severity.LATE),
+        ("running_long", Severity.LATE),
+        ("paused", Severity.PAUSED),
+        ("never_confirmed", Severity.UNKNOWN),
+    ]

@@ -131,13 +131,16 @@ def test_a_terminal_gets_colours_unless_it_wants_none(
     [
         (
             {"state": TargetState.FAILED, "error": "no route", "error_kind": "connection"},
-            "instance 1 (rds1) is down",
+            "e-mail routes: no route",
         ),
-        ({"state": TargetState.FAILED, "error": "no right"}, "user_routing fails on instance 1"),
-        ({"state": TargetState.HELD, "note": "25 of 100 rows"}, "run {run} needs review"),
+        ({"state": TargetState.FAILED, "error": "no right"}, "e-mail routes: no right"),
+        (
+            {"state": TargetState.HELD, "note": "25 of 100 rows"},
+            "e-mail routes: run {run} waits for a person: 25 of 100 rows",
+        ),
     ],
 )
-def test_check_fails_on_trouble_before_anything_is_late(
+def test_check_fails_on_a_problem_before_anything_is_late(
     well: None, capsys: pytest.CaptureFixture[str], part: dict[str, str], short: str
 ) -> None:
     run = ended_run("user_routing", RunState.PARTIAL, ago=JUST_NOW)
@@ -150,4 +153,7 @@ def test_check_fails_on_trouble_before_anything_is_late(
 
 def test_a_pause_is_told_and_no_alarm(well: None, capsys: pytest.CaptureFixture[str]) -> None:
     Schedule.objects.filter(name="ghost_users").update(repeats=store.OFF)
-    assert status(capsys, "--check") == (0, "All is on time, but ghost_users is paused.\n")
+    assert status(capsys, "--check") == (
+        0,
+        "All is on time, but ghost users are paused: its schedule is switched off.\n",
+    )

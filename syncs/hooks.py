@@ -1,0 +1,90 @@
+"""The only place where other apps attach themselves to the engine, which knows none of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.db import Error, connection, transaction
+
+from syncs.models import SyncRun
+
+logger = logging.getLogger("rainbo.hooks")
+
+EARLY = 0.1  # of its interval a function may come early, so that crontab's jitter skips no minute
+
+_CLAIM = """
+    INSERT INTO syncs_periodic AS known (name, claimed_at) VALUES (%(name)s, clock_timestamp())
+        ON CONFLICT (name) DO UPDATE SET claimed_at = excluded.claimed_at
+     WHERE known.claimed_at <= clock_timestamp() - %(interval)s
+        OR known.claimed_at > clock_timestamp() + %(interval)s  -- the clock was set back"""
+
+
+@dataclass
+class RunHook:
+    """A signal about one run. Its receivers are called in the order in which they connected."""
+
+    _receivers: list[Callable[[SyncRun], None]] = field(default_factory=list)
+
+    def connect(self, receiver: Callable[[SyncRun], None]) -> None:
+        self._receivers.append(receiver)
+
+    def disconnect(self, receiver: Callable[[SyncRun], None]) -> None:
+        self._receivers.remove(receiver)
+
+    def send(self, record: SyncRun) -> None:
+        """Inside a transaction. A receiver that fails is undone and logged, and stops nothing."""
+        for receiver in self._receivers:
+            try:
+                with transaction.atomic():
+                    receiver(record)
+            except Exception as error:
+                logger.error(
+                    "what should follow the end of run %s failed: %s",
+                    record.pk,
+                    _name(receiver),
+                    exc_info=error,
+                    extra={"run": record.pk, "sync": record.sync},
+                )
+
+
+# Sent in the transaction that closes the run: what a receiver writes is there if the end is.
+run_closed = RunHook()
+
+_periodic: dict[str, tuple[timedelta, Callable[[], None]]] = {}
+
+
+def periodic(seconds: float, function: Callable[[], None]) -> None:
+    """Have a function called each so many seconds, by one process of all.
+
+    The main processes of the workers and `schedule_run` call it; it limits its time by itself.
+    """
+    _periodic[_name(function)] = (timedelta(seconds=seconds), function)
+
+
+def run_periodic() -> None:
+    """Call the functions that are due, each once. A failure is logged and stops nothing."""
+    for name, (interval, function) in _periodic.items():
+        try:
+            if _claim(name, interval):
+                function()
+        except Error as error:  # the next turn connects again
+            logger.error("%s failed in the database: %s", name, str(error).partition("\n")[0])
+            connection.close_if_unusable_or_obsolete()
+        except Exception as error:
+            logger.error("%s failed", name, exc_info=error)
+
+
+def _claim(name: str, interval: timedelta) -> bool:
+    """Whether this process may call it now, by the clock of RAINBO's own database."""
+    parameters: dict[str, Any] = {"name": name, "interval": interval * (1 - EARLY)}
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM, parameters)
+        return bool(cursor.rowcount == 1)
+
+
+def _name(function: Callable[..., None]) -> str:
+    return f"{function.__module__}.{function.__qualname__}"

@@ -1,0 +1,142 @@
+"""What is wrong, judged once: dashboard, commands, API and alerts show this one list.
+
+Each app registers sources: what a source reads are its facts; what it makes of them is pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import IntEnum
+from typing import Any, Generic, TypeVar, cast
+
+from common import text
+
+F = TypeVar("F")
+
+
+class Severity(IntEnum):
+    """The order in which problems are named, the most severe first."""
+
+    LEAVER_CAN_ENTER = 0
+    SUPPORT_SESSION_REUSED = 1  # redeemed twice
+    WORKERS_DEAD = 2
+    INSTANCE_DOWN = 3  # or it refuses RAINBO's credentials
+    HELD = 4
+    STALE = 5
+    FAILING = 6
+    RECONNECT_NEEDED = 7
+    CHANNEL_FAILING = 8
+    LATE = 9
+    DEGRADED = 10
+    PAUSED = 11
+    UNKNOWN = 12
+
+    @property
+    def label(self) -> str:
+        return self.name.lower().replace("_", " ")
+
+
+@dataclass(frozen=True)
+class Link:
+    """Where to look: a run, an instance, a sync's row, the fleet, the ghost users, the workers.
+
+    A kind and a key: each reader of problems turns them into an address of its own.
+    """
+
+    kind: str
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """key: the same as long as it is the same problem, whatever its text then says.
+
+    cause: in a word or two. text: a sentence without capital and stop. affected: the keys of the
+    targets (instances) that it is true of; none when it is about all.
+    """
+
+    key: str
+    severity: Severity
+    cause: str
+    text: str
+    link: Link
+    affected: tuple[str, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        return text.sentence(self.text)
+
+    def document(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "key": self.key,
+            "severity": self.severity.label,
+            "cause": self.cause,
+            "text": self.text,
+            "link": {"kind": self.link.kind, "key": self.link.key},
+            "affected": [*self.affected],
+        }
+
+
+@dataclass(frozen=True)
+class Source(Generic[F]):
+    """Where problems come from.
+
+    read: reads the facts. judge: pure; is handed the facts and what was found before, and names
+    the more important of equally severe problems first. permissions: any of them lets a person
+    see it. explained: others may name the cause of what it sees, so it is judged after them.
+    """
+
+    name: str
+    read: Callable[[datetime], F]
+    judge: Callable[[F, Sequence[Problem]], Iterable[Problem]]
+    permissions: tuple[str, ...]
+    explained: bool = False
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What all sources read, by their names; those that a person may not see are missing."""
+
+    known: Mapping[str, object] = field(default_factory=dict)
+
+    def of(self, source: Source[F]) -> F | None:
+        """None of a source that the person may not see."""
+        return cast("F | None", self.known.get(source.name))
+
+    def get(self, source: Source[F]) -> F:
+        """Of a source that was read for sure, since nobody's permissions were asked."""
+        return cast("F", self.known[source.name])
+
+
+_sources: dict[str, Source[Any]] = {}
+
+
+def register(source: Source[Any]) -> None:
+    _sources[source.name] = source
+
+
+def read(now: datetime, may: Callable[[str], bool] = lambda _: True) -> Facts:
+    """The facts of all sources that a person with these permissions may see."""
+    return Facts(
+        {
+            source.name: source.read(now)
+            for source in _in_order()
+            if any(map(may, source.permissions))
+        }
+    )
+
+
+def judge(facts: Facts) -> tuple[Problem, ...]:
+    """Everything that is wrong, the most severe first; a cause instead of its symptoms."""
+    found: list[Problem] = []
+    for source in _in_order():
+        if (known := facts.of(source)) is not None:
+            found += source.judge(known, tuple(found))
+    return tuple(sorted(found, key=lambda problem: problem.severity))
+
+
+def _in_order() -> list[Source[Any]]:
+    return sorted(_sources.values(), key=lambda source: (source.explained, source.name))

@@ -1,0 +1,245 @@
+"""What is wrong with the workers and the syncs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+
+from common import text
+from common.text import format_duration
+from syncs.status import queries
+from syncs.status.freshness import Cause, Reason, State
+from syncs.status.problems import Link, Problem, Severity, Source
+from syncs.status.queries import Status, SyncStatus, TargetStatus
+from syncs.status.workers import WorkerState
+
+NOTHING_TO_READ = "nothing to read"  # the cause of a problem that leaves syncs without a target
+WORST = (State.STALE, State.UNKNOWN, State.LATE, State.ON_TIME)
+CAUSES = (
+    *(Cause.WORKER_SILENT, Cause.INSTANCE_DOWN, Cause.HELD, Cause.FAILING, Cause.RUNNING_LONG),
+    *(Cause.DISCARDED, Cause.OVERDUE, Cause.PAUSED, Cause.NEVER_CONFIRMED),
+)
+# What follows from an instance that is down, or that lets RAINBO no longer log in.
+EXPLAINED = (Cause.INSTANCE_DOWN, Cause.OVERDUE, Cause.NEVER_CONFIRMED)
+EXPLAINED_ERRORS = ("login", "tls")
+BY_STATE = {
+    State.STALE: Severity.STALE,
+    State.LATE: Severity.LATE,
+    State.UNKNOWN: Severity.UNKNOWN,
+    State.ON_TIME: Severity.UNKNOWN,
+}
+# An instance that a sync could not reach may be up again: whether it is down, its checks say.
+BY_CAUSE = {
+    Cause.HELD: Severity.HELD,
+    Cause.FAILING: Severity.FAILING,
+    Cause.INSTANCE_DOWN: Severity.FAILING,
+    Cause.PAUSED: Severity.PAUSED,
+    Cause.NEVER_CONFIRMED: Severity.UNKNOWN,
+}
+
+
+@dataclass(frozen=True)
+class SyncFacts:
+    """timeout: how long workers may be without a heartbeat."""
+
+    status: Status
+    worker: WorkerState
+    timeout: timedelta = timedelta(minutes=3)
+
+
+def read(now: datetime) -> SyncFacts:
+    timeout = timedelta(seconds=settings.RAINBO_WORKER_SILENCE)
+    return SyncFacts(queries.status(now), queries.worker_state(), timeout)
+
+
+def judge(facts: SyncFacts, found: Sequence[Problem]) -> Iterator[Problem]:
+    """Workers that are dead, and one problem for each cause that keeps a sync from being on time.
+
+    What is explained by an instance that is down, or by dead workers, is not named again.
+    """
+    if any(problem.cause == NOTHING_TO_READ for problem in found):
+        return
+    dead = _workers(facts)
+    if dead:
+        yield dead
+    down = {
+        key
+        for problem in found
+        if problem.severity is Severity.INSTANCE_DOWN
+        for key in problem.affected
+    }
+    groups: list[_Group] = []
+    for sync in facts.status.syncs:
+        if not sync.targets and sync.reason:
+            yield _without_targets(sync)
+        groups += _groups(sync, down, workers_named=dead is not None)
+    for group in sorted(groups, key=lambda group: group.order):
+        yield group.problem(facts.status.now)
+
+
+SYNCS = Source(
+    name="syncs",
+    read=read,
+    judge=judge,
+    permissions=("syncs.view_syncrun", "syncs.change_syncrun"),
+    explained=True,
+)
+
+
+def _workers(facts: SyncFacts) -> Problem | None:
+    status, worker = facts.status, facts.worker
+    if worker.busy_with is not None or (worker.by_crontab and not status.worker_silent):
+        return None
+    if not worker.trouble and not status.worker_silent:
+        return None
+    heartbeat = worker.heartbeat
+    if heartbeat is None:
+        cause, why = "no heartbeat", "no worker has ever reported"
+    elif status.worker_silent or status.now - heartbeat > facts.timeout:
+        cause, why = "no heartbeat", f"no heartbeat of a worker{text.since(heartbeat, status.now)}"
+    else:
+        cause, why = "stalled queue", worker.trouble
+    words = _with_the_worst(status, why)
+    return Problem("workers", Severity.WORKERS_DEAD, cause, words, Link("worker"))
+
+
+def _with_the_worst(status: Status, why: str) -> str:
+    """`routes are 40 min old: …`, or when the first of them will be late."""
+    known = [sync for sync in status.syncs if sync.targets]
+    worst = min(known, key=lambda sync: WORST.index(sync.state), default=None)
+    if worst is None:
+        return why
+    bad = [t for t in worst.targets if t.freshness.state.is_bad]
+    if bad:
+        return f"{_how_old(worst, bad)}: {why}"
+    late = [(t.freshness.late_at, sync) for sync in known for t in sync.targets]
+    at, first = min(((at, sync) for at, sync in late if at), key=lambda pair: pair[0])
+    name = Subject(first.title)
+    return (
+        f"{why}: nothing is late yet, {name.lower} will be at {text.format_clock(at, status.now)}"
+    )
+
+
+def _without_targets(sync: SyncStatus) -> Problem:
+    return Problem(
+        f"sync/{sync.name}/no instance",
+        Severity.UNKNOWN,
+        "no instance",
+        f"{Subject(sync.title).lower} can't be read: no active instance takes part",
+        Link("sync", sync.name),
+    )
+
+
+def _groups(sync: SyncStatus, down: set[str], *, workers_named: bool) -> list[_Group]:
+    found: dict[Cause, list[tuple[TargetStatus, Reason]]] = {}
+    for target in sync.targets:
+        if (reason := target.reason) is None:
+            continue
+        is_named = workers_named and reason.cause is Cause.WORKER_SILENT
+        if not is_named and not (target.key in down and _follows_from_down(reason)):
+            found.setdefault(reason.cause, []).append((target, reason))
+    return [_Group(sync, cause, tuple(pairs)) for cause, pairs in found.items()]
+
+
+def _follows_from_down(reason: Reason) -> bool:
+    return reason.cause in EXPLAINED or reason.error_kind in EXPLAINED_ERRORS
+
+
+@dataclass(frozen=True)
+class _Group:
+    """The targets of a sync that one cause keeps from being on time."""
+
+    sync: SyncStatus
+    cause: Cause
+    pairs: tuple[tuple[TargetStatus, Reason], ...]
+
+    @property
+    def targets(self) -> list[TargetStatus]:
+        return [target for target, _ in self.pairs]
+
+    @property
+    def state(self) -> State:
+        return min((target.freshness.state for target in self.targets), key=WORST.index)
+
+    @property
+    def severity(self) -> Severity:
+        """By what readers see or by its cause, whichever is more severe."""
+        return min(BY_STATE[self.state], BY_CAUSE.get(self.cause, Severity.LATE))
+
+    @property
+    def order(self) -> tuple[int, int, int, int]:
+        """Of two held ones, the one that would take more from readers is named first."""
+        weight = sum(reason.weight for _, reason in self.pairs)
+        return self.severity, WORST.index(self.state), CAUSES.index(self.cause), -weight
+
+    def problem(self, now: datetime) -> Problem:
+        reason = next(why for target, why in self.pairs if target.freshness.state is self.state)
+        return Problem(
+            key=f"sync/{self.sync.name}/{self.cause}",
+            severity=self.severity,
+            cause=str(self.cause),
+            text=self._text(reason, now),
+            link=Link("run", str(reason.run)) if reason.run else Link("sync", self.sync.name),
+            affected=tuple(target.key for target in self.targets),
+        )
+
+    def _text(self, reason: Reason, now: datetime) -> str:
+        sync, targets, state = self.sync, self.targets, self.state
+        if reason.cause is Cause.NEVER_CONFIRMED:
+            slot = sync.next_slot
+            next_time = f"the next time is {text.format_clock(slot, now)}" if slot else ""
+            return f"{_how_old(sync, targets)}: {next_time or 'no time is scheduled'}"
+        why = str(reason) if reason.cause is Cause.PAUSED else reason.words
+        if state.is_bad:
+            bad = [target for target in targets if target.freshness.state is state]
+            return f"{_how_old(sync, bad)}: {text.truncate(why)}"
+        name = _subject(sync, targets)
+        if reason.cause is Cause.PAUSED:
+            return f"{name.lower} {name.be} {text.truncate(why)}"
+        return f"{name.lower}: {text.truncate(why)}"
+
+
+def _how_old(sync: SyncStatus, targets: Sequence[TargetStatus]) -> str:
+    """`routes are 40 min old`, of as many instances as it is true of."""
+    name = _subject(sync, targets)
+    ages = [target.freshness.age for target in targets if target.freshness.age is not None]
+    if not ages:
+        return f"{name.lower} {name.have} never been confirmed"
+    up_to = "up to " if len(targets) > 1 else ""
+    return f"{name.lower} {name.be} {up_to}{format_duration(max(ages))} old"
+
+
+def _subject(sync: SyncStatus, targets: Sequence[TargetStatus]) -> Subject:
+    count, of = len(targets), len(sync.targets)
+    if count == of:
+        return Subject(sync.title)
+    where = targets[0].label if count == 1 else f"{count:,} of {of:,} instances"
+    return Subject(sync.title, where)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a sentence is about: a sync's title, and the instances that it is true of."""
+
+    title: str
+    where: str = ""
+
+    @property
+    def lower(self) -> str:
+        name = self.title[:1].lower() + self.title[1:]
+        return f"{name} of {self.where}" if self.where else name
+
+    @property
+    def be(self) -> str:
+        return "are" if self._is_many else "is"
+
+    @property
+    def have(self) -> str:
+        return "have" if self._is_many else "has"
+
+    @property
+    def _is_many(self) -> bool:
+        return self.title.endswith("s")

@@ -1,0 +1,122 @@
+"""What is wrong with the instances: down, refusing RAINBO's credentials, degraded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from common import text
+from common.text import listed
+from syncs.status.problems import Link, Problem, Severity, Source
+from syncs.status.sync_problems import NOTHING_TO_READ
+from tenants.health import overview
+from tenants.health.overview import Down, Fleet
+
+
+@dataclass(frozen=True)
+class FleetFacts:
+    now: datetime
+    fleet: Fleet
+
+
+def read(now: datetime) -> FleetFacts:
+    return FleetFacts(now, overview.read())
+
+
+def judge(facts: FleetFacts, _: Sequence[Problem] = ()) -> Iterator[Problem]:
+    if not facts.fleet.active:
+        yield _nothing_to_read(facts.fleet)
+        return
+    yield from _down(facts.fleet, facts.now)
+    yield from _degraded(facts.fleet)
+
+
+INSTANCES = Source(
+    name="instances",
+    read=read,
+    judge=judge,
+    permissions=("tenants.view_rdsinstance", "tenants.change_rdsinstance"),
+)
+
+
+def _nothing_to_read(fleet: Fleet) -> Problem:
+    words = "no instance is registered yet: there is nothing to read"
+    if count := len(fleet.instances):
+        which = f"none of the {count:,} instances is" if count > 1 else "the one instance is not"
+        words = f"{which} active: nothing is read"
+    return Problem("instances/none", Severity.UNKNOWN, NOTHING_TO_READ, words, Link("fleet"))
+
+
+def _down(fleet: Fleet, now: datetime) -> Iterator[Problem]:
+    """The master by itself, since all routes wait for it; several others together."""
+    if len(fleet.down) > 1 and len(fleet.down) == len(fleet.active):
+        words = f"none of the {len(fleet.down):,} instances answers{_last_answer(fleet, now)}"
+        waits = _waits(fleet, all_routes=True)
+        yield _problem("instances/down", f"{words}: {waits}", fleet.down)
+        return
+    others = tuple(down for down in fleet.down if not down.is_master)
+    for down in fleet.down:
+        if down.is_master:
+            yield _one_down(fleet, down, "master/down", now)
+    if len(others) == 1:
+        yield _one_down(fleet, others[0], "instances/down", now)
+    elif others:
+        yield _several_down(fleet, others, now)
+
+
+def _one_down(fleet: Fleet, down: Down, key: str, now: datetime) -> Problem:
+    role = ", the master," if down.is_master else ""
+    since = text.since(down.since, now)
+    if down.refuses:
+        what = f"refuses RAINBO's credentials{f' and has been down{since}' if since else ''}"
+    else:
+        what = f"has been down{since}" if since else "is down and has never answered"
+    waits = _waits(replace(fleet, down=(down,)), all_routes=down.is_master)
+    return _problem(key, f"{down.label}{role} {what}: {waits}", (down,))
+
+
+def _several_down(fleet: Fleet, down: tuple[Down, ...], now: datetime) -> Problem:
+    first = min((one.since for one in down if one.since), default=None)
+    of = f"{len(down):,} of {len(fleet.active):,} instances are down"
+    since = f", the first{text.since(first, now)}" if first else ""
+    waits = _waits(replace(fleet, down=down), all_routes=False)
+    names = listed([one.label for one in down])
+    return _problem("instances/down", f"{of}{since}: {waits} ({names})", down)
+
+
+def _problem(key: str, words: str, down: tuple[Down, ...]) -> Problem:
+    refuse = all(one.refuses for one in down)
+    return Problem(
+        key=key,
+        severity=Severity.INSTANCE_DOWN,
+        cause="credentials refused" if refuse else "instance down",
+        text=words,
+        link=Link("instance", str(down[0].pk)) if len(down) == 1 else Link("fleet"),
+        affected=tuple(str(one.pk) for one in down),
+    )
+
+
+def _last_answer(fleet: Fleet, now: datetime) -> str:
+    last = max((down.since for down in fleet.down if down.since), default=None)
+    return f", the last went down at {text.format_clock(last, now)}" if last else ""
+
+
+def _waits(fleet: Fleet, *, all_routes: bool) -> str:
+    """`14 tenants and 3,120 routes wait for it`: all routes, when it is the directory's."""
+    held = fleet.waiting.in_words(fleet.all_routes if all_routes else None)
+    return f"{held} for {'it' if len(fleet.down) == 1 else 'them'}"
+
+
+def _degraded(fleet: Fleet) -> Iterator[Problem]:
+    for instance in fleet.degraded:
+        pk = str(instance.pk)
+        why = f": {text.truncate(instance.last_error)}" if instance.last_error else ""
+        yield Problem(
+            key=f"instance/{pk}/degraded",
+            severity=Severity.DEGRADED,
+            cause="degraded",
+            text=f"{instance} is degraded{why}",
+            link=Link("instance", pk),
+            affected=(pk,),
+        )

@@ -46,7 +46,7 @@ class Ending:
 
 
 def close(record: SyncRun, ending: Ending, seconds: float, options: Options | None = None) -> bool:
-    """Close a running run and plan its retry and let other apps know; False if it was closed before.
+    """Close a running run, plan its retry, let other apps know; False if it was closed before.
 
     options: the run's, when the caller has parsed them already.
     """

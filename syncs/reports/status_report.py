@@ -29,7 +29,7 @@ STATE_WIDTH = max(len(state.label) for state in State)
 def lines(
     status: Status, problems: Sequence[Problem] = (), *, only_bad: bool = False
 ) -> Iterator[Text]:
-    """Yield a line per sync and per instance, the problems, one for the workers, and the summary."""
+    """Yield a line per sync and instance, the problems, one for the workers, and the summary."""
     width = max((len(t.label) for sync in status.syncs for t in sync.targets), default=0)
     for sync in status.syncs:
         if only_bad and not (sync.state.is_bad or any(map(_needs_attention, sync.targets))):

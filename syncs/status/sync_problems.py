@@ -51,7 +51,7 @@ class SyncFacts:
 
 
 def read(now: datetime) -> SyncFacts:
-    timeout = timedelta(seconds=settings.RAINBO_WORKER_SILENCE)
+    timeout = timedelta(seconds=settings.RAINBO_HEARTBEAT_TIMEOUT)
     return SyncFacts(queries.status(now), queries.worker_state(), timeout)
 
 

@@ -11,7 +11,7 @@ from django.db import connection
 from django.db.models import Q
 
 from common.text import counted
-from syncs.errors import LoginRefused
+from syncs.errors import LoginRejected
 from syncs.models import Confirmation
 from tenants.health import history
 from tenants.models import RdsInstance
@@ -182,7 +182,7 @@ def refuse_credentials(instances: Iterable[int]) -> frozenset[int]:
         "sync": HEALTH,
         "runs": CHECK_RUNS,
         "targets": [str(pk) for pk in instances],
-        "refused": LoginRefused.kind,
+        "refused": LoginRejected.kind,
     }
     return frozenset(int(target) for (target,) in _rows(_REFUSING, parameters))
 

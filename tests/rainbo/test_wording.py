@@ -163,7 +163,13 @@ def test_only_words_of_the_glossary_are_used(pattern: str) -> None:
 
 @pytest.mark.parametrize(
     "sample",
-    ["No sign\nof life for 60 s", "It is read anew.", "Who may do it?", "RAINBO_BEAT=60", "a Tile"],
+    [
+        "No sign\nof life for 60 s",
+        "It is read anew.",
+        "Who may do it?",
+        "RAINBO_HEARTBEAT_INTERVAL=60",
+        "a Tile",
+    ],
 )
 def test_a_replaced_word_is_found(sample: str) -> None:
     (hit,) = hits("docs/page.md", f"# Page\n\n{sample}\n")

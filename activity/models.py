@@ -34,7 +34,7 @@ class Activity(models.Model):
     actor_id = models.BigIntegerField(null=True, help_text="the user; null for an unknown one")
     address = models.GenericIPAddressField(null=True, help_text="where the request came from")
     action = models.CharField(max_length=64)
-    subject = models.CharField(max_length=255, blank=True, help_text="on what, in words")
+    subject = models.CharField(max_length=255, blank=True, help_text="what it was done to, as text")
     subject_kind = models.CharField(max_length=64, blank=True, help_text="app.model")
     subject_id = models.CharField(max_length=64, blank=True)
     before = models.JSONField(null=True, encoder=DjangoJSONEncoder)

@@ -37,7 +37,7 @@ _JWT = re.compile(r"(?<![\w-])(?P<keep>(?:(?!eyJ)[\w-])*+)eyJ[\w-]{5,}+\.[\w-]++
 _BEARER = re.compile(
     r"\b(?P<keep>Bearer(?:\s+|%20|\+))"
     r"(?!realm=|(?:auth(?:entication|orization)?|header|is|scheme|tokens?|was)(?:[\s.,:;!?)]|\Z))"
-    r"""[^\s'"<>,;]+""",
+    r"""(?!(?-i:[a-z_]+)=[^\s=])[^\s'"<>,;]+""",
     re.IGNORECASE,
 )
 _BASIC = re.compile(
@@ -120,7 +120,7 @@ def redact(text: str) -> str:
 
 
 def redact_value(name: str, value: object) -> object:
-    """A structured field: masked by its name, or cleaned inside; what JSON lacks becomes text."""
+    """A structured field: masked by its name, or cleaned inside; what is no JSON becomes text."""
     if is_secret(name, value):
         return MASK
     if value is None or isinstance(value, int | float | date | time):

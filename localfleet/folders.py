@@ -1,6 +1,6 @@
 """Where the local fleet keeps its files: `.local` in the checkout.
 
-Servers of root run as `nobody`, who may be unable to enter the checkout; then `.local` is a link
+Servers of root run as `nobody`, who might be unable to enter the checkout; then `.local` is a link
 to a folder under /var/tmp that is named after the checkout's path.
 """
 

@@ -148,7 +148,7 @@ def heartbeat_timeout(**_: object) -> Iterator[CheckMessage]:
         yield Error(
             f"RAINBO_HEARTBEAT_INTERVAL is {interval} s "
             f"and RAINBO_HEARTBEAT_TIMEOUT is {timeout} s.",
-            hint="Two signs of life must be able to get lost: send at least three in that time.",
+            hint="Two heartbeats may get lost: send at least three in that time.",
             id="rainbo.E011",
         )
 

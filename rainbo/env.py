@@ -1,7 +1,7 @@
 """Typed readers of environment variables; settings.py is their only caller.
 
 django-environ reads the value of `NAME`, or the file that `NAME_FILE` names (for secrets), and
-turns it into numbers, switches and lists. Added here is what it lacks: an empty value counts as
+turns it into numbers, switches and lists. Added here is what it has not: an empty value counts as
 unset, a file's last line break is no part of a secret, `$` has no meaning, numbers have a range,
 and a value that is not valid is rejected by its variable's name. No message shows a value: it may
 be a secret.

@@ -19,7 +19,8 @@ class WithoutValues(SafeExceptionReporterFilter):
         if is_secret(str(key)):
             return self.cleansed_substitute
         cleansed = super().cleanse_setting(key, value)
-        return redact(cleansed) if isinstance(cleansed, str) else cleansed
+        # Lazy values of django-axes pass for str and are none.
+        return redact(str(cleansed)) if isinstance(cleansed, str) else cleansed
 
     def get_post_parameters(self, request: HttpRequest | None) -> dict[str, Any]:
         given = super().get_post_parameters(request)

@@ -60,8 +60,8 @@ def worker() -> JsonResponse:
     state = _ask("worker", workers)
     if isinstance(state, JsonResponse):
         return state
-    if state.trouble:
-        return _unavailable(state.trouble)
+    if state.problem:
+        return _unavailable(state.problem)
     return _ok(
         last_heartbeat=state.heartbeat and state.heartbeat.isoformat(),
         busy_with_run=state.busy_with,

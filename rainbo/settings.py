@@ -214,7 +214,7 @@ CACHES = {
     }
 }
 
-# The queue only rings: every run is recorded, fenced and repeated by RAINBO itself.
+# The queue only triggers: every run is recorded, fenced and repeated by RAINBO itself.
 RAINBO_WORKERS = env.integer("RAINBO_WORKERS", 4, 1, 64)
 RAINBO_RUN_LIMIT = env.integer("RAINBO_RUN_LIMIT", 900, 5, 7 * DAY)
 RAINBO_RUN_LIMITS = env.limits("RAINBO_RUN_LIMITS", "ghost_users=1800", 5, 7 * DAY)
@@ -239,13 +239,13 @@ Q_CLUSTER = {
     "time_zone": "UTC",
 }
 
-# Workers are watched: a sign of life goes through the queue and comes back through a worker.
+# Workers are watched: a heartbeat goes through the queue and comes back through a worker.
 RAINBO_HEARTBEAT_INTERVAL = env.integer("RAINBO_HEARTBEAT_INTERVAL", 60, 1, 60 * 60)
 RAINBO_HEARTBEAT_TIMEOUT = env.integer("RAINBO_HEARTBEAT_TIMEOUT", 180, 3, DAY)
 RAINBO_CLUSTER = env.text("RAINBO_CLUSTER", "")
 RAINBO_QUEUE_MAX_WAIT = env.integer("RAINBO_QUEUE_MAX_WAIT", 300, 3, DAY)
 
-# The rhythms that syncs get when their schedules are first created, in UTC
+# The schedules that syncs get when their schedules are first created, in UTC
 RAINBO_SCHEDULES = env.pairs("RAINBO_SCHEDULES", "user_routing=*/5 * * * *; ghost_users=0 3 * * *")
 
 # The fleet

@@ -51,7 +51,7 @@ class SyncRun(models.Model):
     trigger = models.CharField(max_length=16, choices=Trigger.choices)
     actor = models.CharField(max_length=150, blank=True, help_text="who asked for it")
     options = models.JSONField(default=dict)
-    slot = models.DateTimeField(null=True, blank=True, help_text="planned time of the schedule")
+    slot = models.DateTimeField(null=True, blank=True, help_text="scheduled time")
     attempt = models.PositiveSmallIntegerField(default=1)
     not_before = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -70,7 +70,7 @@ class SyncRun(models.Model):
         blank=True,
         on_delete=models.SET_NULL,
         related_name="skipped_for",
-        help_text="the run that was under way",
+        help_text="the run that was in progress",
     )
     superseded_by = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="supersedes"
@@ -299,7 +299,7 @@ class SyncSchedule(models.Model):
     paused_by = models.CharField(max_length=150, blank=True)
     note = models.TextField(blank=True)
     planned_since = models.DateTimeField(
-        db_default=Now(), help_text="when its rhythm was set or it was switched on or off"
+        db_default=Now(), help_text="when its frequency was set or it was switched on or off"
     )
     changed_at = models.DateTimeField(auto_now=True)
     changed_by = models.CharField(max_length=150, blank=True)

@@ -14,7 +14,7 @@ from tests.instances import Instance
 
 
 def register(instance: Instance, **fields: Any) -> RdsInstance:
-    """Tell RAINBO of a test instance, with its limited role and the ssl mode of loopback."""
+    """Register a test instance, with its limited role and the ssl mode of loopback."""
     known = {
         "id": instance.id,
         "name": f"rds{instance.id}",

@@ -25,7 +25,7 @@ WAITING = (
 
 
 class Child:
-    """A Python program, `manage.py` unless told, on the test's own database."""
+    """A Python program, default: `manage.py`, on the test's own database."""
 
     def __init__(self, *words: str, program: Sequence[str] = ("manage.py",), **env: str) -> None:
         self.process = subprocess.Popen(

@@ -1,6 +1,6 @@
-"""Empties RAINBO's own database after a test with transactions: what the test wrote, no more.
+"""Empties RAINBO's own database after a test with transactions: what the test wrote, nothing else.
 
-Django would truncate every table and make content types, permissions and groups anew, which takes
+Django would truncate every table and make content types, permissions and groups again, which takes
 longer than most tests. Where those are as they were, only other tables that have rows are emptied.
 """
 

@@ -117,7 +117,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def needs(found: Found | None, remedy: str) -> Found:
-    """What a test needs of the machine; a test that lacks it doesn't run, which fails in CI."""
+    """What a test needs of the machine; without it a test doesn't run, which fails in CI."""
     if found is not None:
         return found
     if os.environ.get("CI"):

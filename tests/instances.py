@@ -61,7 +61,7 @@ class Instance:
         return self.server.port
 
     def connect(self, **parameters: object) -> psycopg.Connection:
-        """As superuser, with autocommit unless told otherwise."""
+        """As superuser, with autocommit by default."""
         return self.server.connect(self.database, **parameters)
 
     def connect_as_rainbo(self, **parameters: object) -> psycopg.Connection:

@@ -14,5 +14,5 @@ def text_of(response: Any) -> str:
 
 
 def said(response: Any) -> str:
-    """What the console told the person after an action."""
+    """What the console showed the person after an action."""
     return "\n".join(str(message) for message in response.context["messages"])

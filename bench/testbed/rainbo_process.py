@@ -64,7 +64,7 @@ def register(task: Task) -> dict[str, Any]:
 
 
 def admins(task: Task) -> dict[str, Any]:
-    """So many people who may enter tenants."""
+    """This many users with the permission to enter tenants."""
     people = [
         User(username=f"admin{n}", is_staff=True, is_superuser=True) for n in range(task["count"])
     ]

@@ -19,7 +19,7 @@ OTHERS = """
     SELECT count(*) FROM pg_stat_activity
      WHERE datname = current_database() AND backend_type = 'client backend'
        AND pid <> pg_backend_pid()"""
-PATIENCE = 10.0
+TIMEOUT = 10.0
 
 
 @dataclass
@@ -49,6 +49,6 @@ def _read(session: psycopg.Connection, tables: tuple[str, ...]) -> Written:
 
 def _wait_for_others(session: psycopg.Connection) -> None:
     """Sessions report what they wrote when they end; readers that stay are waited for in vain."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while (session.execute(OTHERS).fetchone() or (0,))[0] and time.monotonic() < deadline:
         time.sleep(0.05)

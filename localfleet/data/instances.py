@@ -10,7 +10,7 @@ from localfleet.servers.server import Server
 
 
 def prepare_own(server: Server, password: str) -> None:
-    """RAINBO's own database and its owner, who may do nothing else on the server."""
+    """RAINBO's own database and its owner, which has no other rights on the server."""
     databases.set_role(server, OWN_DATABASE, password)
     if not databases.enterable(server, OWN_DATABASE):
         databases.create(server, OWN_DATABASE, owner=OWN_DATABASE)

@@ -59,7 +59,7 @@ def steps(connection: psycopg.Connection, now: datetime, size: Size, first: int)
 
 
 def add(own: Server, state: State, first: int) -> None:
-    """Fill the demo's own database once, telling what is done."""
+    """Fill the demo's own database once, reporting progress."""
     if state.is_done(state.seed):
         return
     size, now = Size(), datetime.now(UTC)

@@ -1,6 +1,6 @@
 """Runs one command and leaves none of its processes behind, whoever dies first.
 
-Started as `python -m localfleet.processes.keeper LOCK PATIENCE COMMAND…`. The demo keeps its
+Started as `python -m localfleet.processes.keeper LOCK STOP_TIMEOUT COMMAND…`. The demo keeps its
 web server and its queue workers this way: both fork, and forked processes outlive a parent that is
 killed.
 """
@@ -25,14 +25,14 @@ POLL = 0.1
 
 
 class Keeper:
-    def __init__(self, patience: float) -> None:
-        self.patience = patience
+    def __init__(self, stop_timeout: float) -> None:
+        self.stop_timeout = stop_timeout
         self._asked_to_stop = False
 
     def run(self, command: Sequence[str]) -> int:
         """The command's exit code, once it and all that it started is gone.
 
-        SIGTERM or SIGINT pass the wish to stop on to the command; what is left of it `patience`
+        SIGTERM or SIGINT pass the wish to stop on to the command; what is left of it `stop_timeout`
         seconds later is killed.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -51,7 +51,7 @@ class Keeper:
         deadline: float | None = None
         while (code := _reap().get(pid)) is None:
             if self._asked_to_stop and deadline is None:
-                deadline = time.monotonic() + self.patience
+                deadline = time.monotonic() + self.stop_timeout
                 process_table.send(pid, signal.SIGTERM)
             if deadline and time.monotonic() > deadline:
                 return -signal.SIGKILL
@@ -77,10 +77,10 @@ def _kill_rest() -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    lock, patience, *command = arguments
+    lock, stop_timeout, *command = arguments
     # A keeper that is still busy with the end of a former demo goes first.
     with locked(Path(lock)):
-        code = Keeper(float(patience)).run(command)
+        code = Keeper(float(stop_timeout)).run(command)
     return code if code >= 0 else 128 - code
 
 

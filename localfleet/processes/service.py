@@ -11,20 +11,20 @@ from pathlib import Path
 from localfleet.folders import CHECKOUT, locked
 from localfleet.processes.child_process import spawn
 
-PATIENCE = 10.0
+STOP_TIMEOUT = 10.0
 
 
 class Service:
     """A command in the care of a keeper; it logs to `root/name.log`, a new file at each start."""
 
     def __init__(
-        self, root: Path, name: str, command: Sequence[str], patience: float = PATIENCE
+        self, root: Path, name: str, command: Sequence[str], stop_timeout: float = STOP_TIMEOUT
     ) -> None:
         self.name = name
         self.log = root / f"{name}.log"
         self._lock = root / f"{name}.lock"
         self._command = command
-        self._patience = patience
+        self._stop_timeout = stop_timeout
         self._keeper: subprocess.Popen[bytes] | None = None
 
     @property
@@ -46,7 +46,7 @@ class Service:
             "-m",
             "localfleet.processes.keeper",
             str(self._lock),
-            str(self._patience),
+            str(self._stop_timeout),
         ]
         self.log.unlink(missing_ok=True)
         with self.log.open("xb") as log:
@@ -65,4 +65,4 @@ class Service:
     def stop(self) -> None:
         self.ask_to_stop()
         if self._keeper:
-            self._keeper.wait(self._patience + 30)
+            self._keeper.wait(self._stop_timeout + 30)

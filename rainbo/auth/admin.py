@@ -132,7 +132,7 @@ class GroupAdmin(StrictUrls, Ticked, Recorded, DjangoGroupAdmin, ModelAdmin):
 
 
 def _offered() -> QuerySet[Permission]:
-    """What a role may have, and what anybody was given besides: saving takes nothing away."""
+    """What a role may have, and what a user was given in addition: saving takes nothing away."""
     known = {name for names in ROLES.values() for name in names}
     wanted = Q(pk__in=Group.permissions.through.objects.values("permission_id"))
     wanted |= Q(pk__in=User.user_permissions.through.objects.values("permission_id"))

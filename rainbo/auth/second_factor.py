@@ -68,7 +68,7 @@ class Offer:
 
 
 def enrol(user: Any, offer: Offer, code: str) -> list[str] | None:
-    """Take up the offer if the code proves it; returns the recovery codes, which nobody sees again.
+    """Accept the offer if the code proves it; return the recovery codes, shown only once.
 
     None when the code is wrong, or when the user already has an authenticator.
     """

@@ -66,7 +66,7 @@ def code_view(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @sensitive_post_parameters("code", "offer")
 def enrol_view(request: HttpRequest) -> HttpResponse:
-    """A secret for an authenticator app, and the proof that it was taken up."""
+    """A secret for an authenticator app, and the proof that the app has it."""
     user: Any = request.user
     if user.has_second_factor:
         return HttpResponseRedirect(reverse(OWN))

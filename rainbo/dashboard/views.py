@@ -83,7 +83,7 @@ def parts(request: HttpRequest) -> dict[str, Any]:
 
 
 def _worker(state: WorkerState, now: datetime) -> dict[str, Any]:
-    word, tone = ("problem", Tone.BAD) if state.trouble else ("working", Tone.GOOD)
+    word, tone = ("problem", Tone.BAD) if state.problem else ("working", Tone.GOOD)
     if state.busy_with:
         word, tone = "busy", Tone.BUSY
     elif state.by_crontab:
@@ -91,7 +91,7 @@ def _worker(state: WorkerState, now: datetime) -> dict[str, Any]:
     return {
         "badge": markup.badge(word, tone),
         "heartbeat": markup.age(state.heartbeat, now),
-        "problem": "" if state.by_crontab else state.trouble,
+        "problem": "" if state.by_crontab else state.problem,
         "by_crontab": state.by_crontab,
         "busy_with": state.busy_with,
         "busy_url": badges.run_url(state.busy_with) if state.busy_with else "",

@@ -17,6 +17,7 @@ from django.db import Error, OperationalError, connection, transaction
 from django.db.models.functions import Now
 
 from common.errors import RainboError
+from syncs import hooks
 from syncs.errors import LeaseHeld, LeaseLost
 from syncs.models import OPEN_STATES, Lease, RunState, SyncRun, Trigger
 
@@ -222,17 +223,16 @@ def _holder(sync: str) -> int | None:
 
 
 def _close_abandoned(run: SyncRun) -> None:
-    SyncRun.objects.filter(sync=run.sync, state=RunState.RUNNING).exclude(pk=run.pk).update(
-        state=RunState.LOST,
-        finished_at=Now(),
-        error=f"its lease ran out; run {run.pk} took over",
-    )
-    SyncRun.objects.filter(
-        sync=run.sync,
+    others = SyncRun.objects.filter(sync=run.sync).exclude(pk=run.pk)
+    why = f"its lease ran out; run {run.pk} took over"
+    for lost in others.filter(state=RunState.RUNNING):
+        if lost.move(RunState.LOST, expect=(RunState.RUNNING,), error=why, finished_at=Now()):
+            hooks.run_closed.send(lost)
+    others.filter(
         state=RunState.QUEUED,
         trigger=Trigger.COMMAND,
         created_at__lt=Now() - NEVER_BEGUN,
-    ).exclude(pk=run.pk).update(
+    ).update(
         state=RunState.CANCELLED,
         finished_at=Now(),
         error="its command ended before it began",

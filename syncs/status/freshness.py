@@ -30,7 +30,7 @@ class Cause(StrEnum):
     """What keeps a sync from confirming, outermost first: an outer cause hides inner ones."""
 
     PAUSED = "paused"
-    WORKER_SILENT = "worker silent"
+    NO_HEARTBEAT = "worker silent"
     INSTANCE_DOWN = "instance down"
     HELD = "held"
     DISCARDED = "discarded"
@@ -40,7 +40,7 @@ class Cause(StrEnum):
     OVERDUE = "overdue"
 
 
-GRAVE = (Cause.INSTANCE_DOWN, Cause.HELD, Cause.FAILING)
+SEVERE = (Cause.INSTANCE_DOWN, Cause.HELD, Cause.FAILING)
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def explain(
     if facts.pause is not None:
         return Reason(Cause.PAUSED, facts.pause.in_words(now))
     if facts.scheduled and is_silent(facts.heartbeat, facts.awaited):
-        return Reason(Cause.WORKER_SILENT, _describe_heartbeat(facts.heartbeat, now))
+        return Reason(Cause.NO_HEARTBEAT, _describe_heartbeat(facts.heartbeat, now))
     if facts.failure is not None and (judged.state.is_bad or not facts.failure.is_settled):
         failure = facts.failure
         return Reason(failure.cause, failure.words, failure.run, failure.weight, failure.error_kind)

@@ -71,7 +71,7 @@ class Status:
     def needs_attention(self) -> bool:
         """Whether anything is late, or will be: an instance is down, a run is held or failing."""
         reasons = [target.reason for sync in self.syncs for target in sync.targets]
-        return self.state.is_bad or any(r.cause in freshness.GRAVE for r in reasons if r)
+        return self.state.is_bad or any(r.cause in freshness.SEVERE for r in reasons if r)
 
 
 def worker_heartbeat() -> datetime | None:

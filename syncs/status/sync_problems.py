@@ -19,7 +19,7 @@ from syncs.status.workers import WorkerState
 NOTHING_TO_READ = "nothing to read"  # the cause of a problem that leaves syncs without a target
 WORST = (State.STALE, State.UNKNOWN, State.LATE, State.ON_TIME)
 CAUSES = (
-    *(Cause.WORKER_SILENT, Cause.INSTANCE_DOWN, Cause.HELD, Cause.FAILING, Cause.RUNNING_LONG),
+    *(Cause.NO_HEARTBEAT, Cause.INSTANCE_DOWN, Cause.HELD, Cause.FAILING, Cause.RUNNING_LONG),
     *(Cause.DISCARDED, Cause.OVERDUE, Cause.PAUSED, Cause.NEVER_CONFIRMED),
 )
 # What follows from an instance that is down, or that lets RAINBO no longer log in.
@@ -93,7 +93,7 @@ def _workers(facts: SyncFacts) -> Problem | None:
     status, worker = facts.status, facts.worker
     if worker.busy_with is not None or (worker.by_crontab and not status.worker_silent):
         return None
-    if not worker.trouble and not status.worker_silent:
+    if not worker.problem and not status.worker_silent:
         return None
     heartbeat = worker.heartbeat
     if heartbeat is None:
@@ -101,7 +101,7 @@ def _workers(facts: SyncFacts) -> Problem | None:
     elif status.worker_silent or status.now - heartbeat > facts.timeout:
         cause, why = "no heartbeat", f"no heartbeat of a worker{text.since(heartbeat, status.now)}"
     else:
-        cause, why = "stalled queue", worker.trouble
+        cause, why = "stalled queue", worker.problem
     words = _with_the_worst(status, why)
     return Problem("workers", Severity.WORKERS_DEAD, cause, words, Link("worker"))
 
@@ -138,7 +138,7 @@ def _groups(sync: SyncStatus, down: set[str], *, workers_named: bool) -> list[_G
     for target in sync.targets:
         if (reason := target.reason) is None:
             continue
-        is_named = workers_named and reason.cause is Cause.WORKER_SILENT
+        is_named = workers_named and reason.cause is Cause.NO_HEARTBEAT
         if not is_named and not (target.key in down and _follows_from_down(reason)):
             found.setdefault(reason.cause, []).append((target, reason))
     return [_Group(sync, cause, tuple(pairs)) for cause, pairs in found.items()]

@@ -42,14 +42,14 @@ class WorkerState:
 
     heartbeat: the last one of a worker. waiting_since: when the oldest queued item was due.
     busy_with: a run that a worker is executing and whose lease it renews; no heartbeat is
-    expected meanwhile. A run of `schedule_run` does not count. trouble: the problem as text; empty
+    expected meanwhile. A run of `schedule_run` does not count. problem: the problem as text; empty
     if there is none. by_crontab: `schedule_run` does the work; no worker heartbeat for a day.
     """
 
     heartbeat: datetime | None
     waiting_since: datetime | None
     busy_with: int | None
-    trouble: str
+    problem: str
     by_crontab: bool = False
 
 
@@ -58,14 +58,14 @@ def read() -> WorkerState:
     with connection.cursor() as cursor:
         cursor.execute(_FACTS, [store.FUNCTION])
         now, heartbeat, schedule_run, waiting_since, due_since, busy_with = cursor.fetchone()
-    trouble = "" if busy_with else _heartbeat_problem(heartbeat, now)
+    problem = "" if busy_with else _heartbeat_problem(heartbeat, now)
     if not busy_with:
-        trouble = trouble or _queue_problem(waiting_since, now)
-    trouble = trouble or _schedule_problem(due_since, now)
+        problem = problem or _queue_problem(waiting_since, now)
+    problem = problem or _schedule_problem(due_since, now)
     by_crontab = not _is_past(schedule_run, now) and (
         heartbeat is None or now - heartbeat > timedelta(days=1)
     )
-    return WorkerState(heartbeat, waiting_since, busy_with, trouble, by_crontab)
+    return WorkerState(heartbeat, waiting_since, busy_with, problem, by_crontab)
 
 
 def _heartbeat_problem(heartbeat: datetime | None, now: datetime) -> str:

@@ -1,4 +1,4 @@
-"""The admins who may enter tenants → their ghost users on every instance.
+"""The users with the permission to enter tenants → their ghost users on every instance.
 
 Instances are written remotely, where our own fence does not work: the remote transaction writes,
 then the lease is checked, then it commits. What it does is idempotent.

@@ -46,5 +46,5 @@ def enter(chromium: Chromium, live_server: LiveServer) -> Iterator[Enter]:
 
 @pytest.fixture
 def window(enter: Enter, admin_user: User) -> Window:
-    """A window of a user who may do everything."""
+    """A window of a user with every permission."""
     return enter(admin_user)

@@ -1,7 +1,7 @@
 """Every page of the console that a person looks at: a new address needs its row here.
 
-tests/rainbo/permissions.py says who may see which address; this table says how to get there, and
-what a page may ask of a database with a million routes.
+tests/rainbo/permissions.py says which role sees which address; this table says how to get there,
+and what a page may ask of a database with a million routes.
 """
 
 from __future__ import annotations
@@ -187,8 +187,8 @@ PAGES: tuple[Page, ...] = (
     Page("people", "What somebody did", f"activity/activity/{CHANGE}", _all(Activity)),
     Page("people", "Own password", "password_change/"),
     Page("people", "Own two-factor authentication", "second-factor/"),
-    Page("people", "Second factor, new", "second-factor/enrol/"),
-    Page("people", "Second factor, asked", "second-factor/code/", who=Who.DOUBTED),
+    Page("people", "Two-factor authentication, new", "second-factor/enrol/"),
+    Page("people", "Two-factor authentication, asked", "second-factor/code/", who=Who.DOUBTED),
 )
 ROOMS = tuple(dict.fromkeys(page.room for page in PAGES))
 # Addresses that show nothing of their own, and why.

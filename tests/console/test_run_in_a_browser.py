@@ -81,7 +81,7 @@ def test_progress_moves_and_keeps_focus_and_scroll(window: Window) -> None:
     refresh(window)
     window.wait_for("() => document.querySelector('progress').value === 1")
     assert "1 of 30 instances done" in window.text()
-    assert window.do(lambda page: page.inner_text("#live-news")).endswith("instances through.")
+    assert window.do(lambda page: page.inner_text("#live-news")).endswith("instances done.")
     focused = "() => document.activeElement.textContent"
     assert (window.script(focused), window.script("() => scrollY")) == ("Cancel", 300)
 

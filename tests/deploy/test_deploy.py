@@ -113,7 +113,7 @@ def test_the_crontab_reads_the_environment_as_systemd_does(
 
 @pytest.mark.parametrize("value", ["a b;c", "$HOME `id`", 'say "x"', "back\\slash", "#1"])
 def test_single_quotes_mean_the_same_to_a_shell(tmp_path: Path, value: str) -> None:
-    """As .env.example tells those who read the file in a shell."""
+    """As .env.example says to those who read the file in a shell."""
     environment = tmp_path / "environment"
     environment.write_text(f"RAINBO_X='{value}'\n")
     reader = [sys.executable, str(DEPLOY / "with_environment.py"), str(environment)]

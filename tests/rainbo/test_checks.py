@@ -107,11 +107,11 @@ def test_the_lease_must_survive_two_failed_renewals(
     assert ids(checks.lease()) == ([] if fine else ["rainbo.E007"])
 
 
-@pytest.mark.parametrize(("beat", "fine"), [(60, True), (61, False)])
+@pytest.mark.parametrize(("interval", "fine"), [(60, True), (61, False)])
 def test_the_workers_silence_outlasts_two_lost_beats(
-    settings: Settings, beat: int, fine: bool
+    settings: Settings, interval: int, fine: bool
 ) -> None:
-    settings.RAINBO_HEARTBEAT_INTERVAL, settings.RAINBO_HEARTBEAT_TIMEOUT = beat, 180
+    settings.RAINBO_HEARTBEAT_INTERVAL, settings.RAINBO_HEARTBEAT_TIMEOUT = interval, 180
     assert ids(checks.heartbeat_timeout()) == ([] if fine else ["rainbo.E011"])
 
 
@@ -129,7 +129,7 @@ def test_time_limits_must_nest(
 
 
 @pytest.mark.parametrize(
-    ("rhythms", "found"),
+    ("schedules", "found"),
     [
         ({}, []),
         ({"user_routing": "*/5 * * * *", "ghost_users": "0 3 * * MON"}, []),
@@ -140,9 +140,9 @@ def test_time_limits_must_nest(
     ],
 )
 def test_first_rhythms_must_be_of_syncs_and_come(
-    settings: Settings, rhythms: dict[str, str], found: list[str]
+    settings: Settings, schedules: dict[str, str], found: list[str]
 ) -> None:
-    settings.RAINBO_SCHEDULES = rhythms
+    settings.RAINBO_SCHEDULES = schedules
     assert ids(checks.schedules()) == found
 
 

@@ -76,10 +76,10 @@ def test_a_silent_worker_is_reported(client: Client) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_worker_that_reports_is_fine(client: Client) -> None:
-    beat = Heartbeat.objects.create(worker="host:1", at=timezone.now() - timedelta(minutes=2))
+    heartbeat = Heartbeat.objects.create(worker="host:1", at=timezone.now() - timedelta(minutes=2))
     assert client.get("/health/worker").json() == {
         "status": "ok",
-        "last_heartbeat": beat.at.isoformat(),
+        "last_heartbeat": heartbeat.at.isoformat(),
         "busy_with_run": None,
     }
 

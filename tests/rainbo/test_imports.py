@@ -1,4 +1,4 @@
-"""The rooms and the order of their imports: this test is the architecture; docs tell its why.
+"""The rooms and the order of their imports: this test is the architecture; docs say why.
 
 A room imports itself and what stands below it. Nobody imports the benchmarks.
 """

@@ -1,4 +1,4 @@
-"""`make` on machines that lack something: one clear sentence, and no half-made environment."""
+"""`make` on machines where something is missing: one clear sentence, no half-made environment."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def install_python(machine: Path, script: str) -> None:
 
 
 def refusal(machine: Path) -> str:
-    """The one sentence of ours, beside progress and make's own closing line."""
+    """The one sentence of ours, next to progress and make's own closing line."""
     done = make(machine, "test")
     assert done.returncode == 2
     assert done.stdout == ""

@@ -16,7 +16,7 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
 def plan(cron: str = YEARLY, sync: str = "probe", **fields: Any) -> Schedule:
-    """Plan a sync; it has been planned so for long unless told."""
+    """Plan a sync; it has been planned so for long by default."""
     row = store.create(sync, cron)
     kept = {"planned_since": NOON - timedelta(days=30)} | fields
     SyncSchedule.objects.filter(sync=sync).update(**kept)

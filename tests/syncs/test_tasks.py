@@ -46,7 +46,7 @@ def age(record: SyncRun, seconds: int = 90) -> None:
     )
 
 
-def rung() -> list[int]:
+def queued_runs() -> list[int]:
     """The runs for which the queue holds a task."""
     tasks_ = [SignedPackage.loads(row.payload) for row in OrmQ.objects.order_by("pk")]
     assert {task["func"] for task in tasks_} <= {tasks.RUN_QUEUED}
@@ -121,7 +121,7 @@ def test_the_workers_hear_of_waiting_runs_again(ran: list[int]) -> None:
     age(waiting)
     age(of_command)
     tasks.run_slot("small", SLOT)
-    assert rung() == [waiting.pk]
+    assert queued_runs() == [waiting.pk]
     assert fresh.is_open
 
 
@@ -132,16 +132,16 @@ def test_a_run_is_not_rung_before_its_time(ran: list[int]) -> None:
     age(early)
     age(due)
     tasks.enqueue_overdue()
-    assert rung() == [due.pk]
+    assert queued_runs() == [due.pk]
 
 
 def test_a_worker_beats_by_the_databases_clock(ran: list[int]) -> None:
     assert worker_heartbeat() is None
     tasks.run_slot("small", SLOT)
     tasks.run_slot("small", SLOT)
-    beat = Heartbeat.objects.get()
-    assert beat.worker.count(":") == 1
-    assert worker_heartbeat() == beat.at
+    heartbeat = Heartbeat.objects.get()
+    assert heartbeat.worker.count(":") == 1
+    assert worker_heartbeat() == heartbeat.at
     assert query("SELECT clock_timestamp() - at < interval '10 s' FROM syncs_heartbeat") == [
         (True,)
     ]
@@ -168,7 +168,7 @@ def test_a_retry_whose_time_has_come_is_rung_for(ran: list[int]) -> None:
     now = datetime.now(UTC)
     retry = queued(Trigger.SCHEDULE, attempt=2, not_before=now - timedelta(seconds=1))
     tasks.maintain()
-    assert rung() == [retry.pk]
+    assert queued_runs() == [retry.pk]
 
 
 def test_every_task_buries_lost_runs(ran: list[int]) -> None:

@@ -84,7 +84,7 @@ def fill(instance: Instance) -> None:
 
 
 def move(database: Upgraded, instance: Instance) -> None:
-    """Tell RAINBO where the instance is now: another server, since the dump's are no more."""
+    """Change the instance's address: the dump's servers are gone."""
     database.manage(
         *("add_instance", "--update", "--id", str(instance.id), "--host", instance.host),
         *("--port", str(instance.port), "--database", instance.database),

@@ -20,11 +20,11 @@ class Command(BaseCommand):
         state = queries.worker_state()
         if options["json"]:
             self.stdout.write(json_text(_document(state)))
-        elif state.trouble:
-            self.stderr.write(f"Workers are unhealthy: {state.trouble}.")
+        elif state.problem:
+            self.stderr.write(f"Workers are unhealthy: {state.problem}.")
         else:
             self.stdout.write(_healthy(state))
-        if state.trouble:
+        if state.problem:
             sys.exit(1)
 
 
@@ -36,8 +36,8 @@ def _healthy(state: WorkerState) -> str:
 
 def _document(state: WorkerState) -> dict[str, Any]:
     return {
-        "status": "unavailable" if state.trouble else "ok",
-        "reason": state.trouble,
+        "status": "unavailable" if state.problem else "ok",
+        "reason": state.problem,
         "last_heartbeat": state.heartbeat and state.heartbeat.isoformat(),
         "queued_since": state.waiting_since and state.waiting_since.isoformat(),
         "busy_with_run": state.busy_with,

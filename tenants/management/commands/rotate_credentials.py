@@ -18,7 +18,7 @@ class Command(BaseCommand):
         self.stdout.write(f"Re-encrypted {counted(done.renewed, 'secret')} with the newest key.")
         for name in done.lost:
             self.stderr.write(
-                f"No key decrypts the secret of {name}: put its key back into "
+                f"No key decrypts the secret of {name}: add its key again to "
                 "RAINBO_CREDENTIAL_KEYS. If the key is lost, set an instance's password with "
                 "add_instance --update, or run reset_second_factor for a user."
             )

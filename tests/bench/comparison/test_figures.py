@@ -55,12 +55,12 @@ def test_turns_are_pooled() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ours", "verdict"),
+    ("ours", "expected"),
     [(0.39, "faster"), (0.4, "within"), (0.6, "within"), (0.61, "slower")],
 )
-def test_our_median_is_judged_by_the_spread_of_the_base(ours: float, verdict: str) -> None:
+def test_our_median_is_judged_by_the_spread_of_the_base(ours: float, expected: str) -> None:
     (found,) = compare([turn(0.5, 0.4, 0.6)], [turn(ours, 0.1, 2)])
-    assert found.verdict == verdict
+    assert found.verdict == expected
 
 
 def test_lines_of_one_side_only_are_shown() -> None:

@@ -31,7 +31,7 @@ def test_a_newer_part_takes_the_place_of_the_older_and_leaves_the_others(tmp_pat
     kept = tmp_path / "kept.json"
     other = Part("fleet", "Fleet reads", [], [], {})
     results.keep([PART, other], kept)
-    newer = Part("fleet", "Fleet reads anew", [], [], {})
+    newer = Part("fleet", "Fleet reads again", [], [], {})
     assert results.keep([newer], kept) == [newer, PART]
 
 

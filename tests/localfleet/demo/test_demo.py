@@ -88,7 +88,7 @@ def first(root: Path) -> Iterator[RunningDemo]:
 
 @pytest.fixture
 def again(root: Path, first: RunningDemo) -> Iterator[RunningDemo]:
-    """Started anew while another program has the port that instance rds2 had."""
+    """Restarted while another program has the port that instance rds2 had."""
     first.process.send_signal(signal.SIGTERM)
     first.process.wait(40)
     port = int((root / "rds2.port").read_text())

@@ -102,7 +102,7 @@ def test_killed_command_is_noticed(tmp_path: Path, service: Service) -> None:
 
 
 def test_command_that_does_not_stop_is_killed(tmp_path: Path) -> None:
-    service = Service(tmp_path, "service", [sys.executable, "-c", DEAF], patience=0.3)
+    service = Service(tmp_path, "service", [sys.executable, "-c", DEAF], stop_timeout=0.3)
     service.start({})
     while "deaf" not in service.log.read_text():
         pass

@@ -97,8 +97,8 @@ def empty() -> None:
 
 def on_the_page(client: Client) -> tuple[str, list[str]]:
     """The headline and the keys of the other problems."""
-    verdict = client.get("/admin/").context["verdict"]
-    return verdict.sentence, [problem.sentence for problem in verdict.others]
+    shown = client.get("/admin/").context["verdict"]
+    return shown.sentence, [problem.sentence for problem in shown.others]
 
 
 def listed(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:

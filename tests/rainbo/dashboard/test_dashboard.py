@@ -288,11 +288,11 @@ def test_an_unresponsive_worker_is_the_status(admin_client: Client) -> None:
     well()
     at = timezone.now() - timedelta(days=2)
     Heartbeat.objects.update(at=at)
-    WorkerEvent.objects.create(host="host x", message="the cluster fell silent: started again")
+    WorkerEvent.objects.create(host="host x", message="the cluster stopped responding: restarted")
     shown = text_of(admin_client.get(PAGE))
     assert f"problem No heartbeat of a worker since {at:%Y-%m-%d %H:%M} UTC" in shown
     assert "problem last heartbeat: 2 d ago No worker has reported since" in shown
-    assert "host x: the cluster fell silent: started again" in shown
+    assert "host x: the cluster stopped responding: restarted" in shown
 
 
 def lost(number: int) -> None:

@@ -101,7 +101,7 @@ def verdict(
 
 
 SINCE = NOW - 65 * MINUTE
-OVERDUE = "no run has confirmed it since its planned time"
+OVERDUE = "no run has confirmed it since its scheduled time"
 STALE = target("1", State.STALE, 40, Cause.OVERDUE, OVERDUE)
 
 
@@ -138,8 +138,8 @@ def test_all_on_time_tells_every_age() -> None:
             Tone.BAD,
         ),
         (
-            target("1", State.LATE, 18, Cause.RUNNING_LONG, "under way for 10 min, usually 11 s"),
-            "E-mail routes are 18 min old: under way for 10 min, usually 11 s.",
+            target("1", State.LATE, 18, Cause.RUNNING_LONG, "in progress for 10 min, usually 11 s"),
+            "E-mail routes are 18 min old: in progress for 10 min, usually 11 s.",
             Tone.WARNING,
         ),
         (
@@ -194,7 +194,7 @@ def test_it_says_of_how_many_instances_it_is_true(bad: int, words: str) -> None:
     [
         (
             SILENT,
-            [sync(target("1", State.STALE, 40, Cause.WORKER_SILENT, "it came 40 min ago"))],
+            [sync(target("1", State.STALE, 40, Cause.NO_HEARTBEAT, "it came 40 min ago"))],
             "E-mail routes are 40 min old: no heartbeat of a worker since 13:05 UTC.",
         ),
         (
@@ -235,7 +235,7 @@ def test_a_worker_that_is_busy_is_not_silent() -> None:
 
 
 def test_a_silent_worker_is_named_once() -> None:
-    silent = [target(str(n), State.STALE, 40, Cause.WORKER_SILENT, "no sign") for n in (1, 2)]
+    silent = [target(str(n), State.STALE, 40, Cause.NO_HEARTBEAT, "no sign") for n in (1, 2)]
     found = verdict(sync(*silent), sync(*silent, title="Ghost users"), worker=SILENT)
     assert found.others == ()
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def slot() -> datetime:
-    """The latest planned time of a sync whose schedule is a month old and fired as it should."""
+    """The latest scheduled time of a sync whose schedule is a month old and fired as it should."""
     store.create("probe", "0 * * * *")
     SyncSchedule.objects.update(planned_since=Now() - timedelta(days=30))
     return crontab.previous_slot("0 * * * *", database_now() - timedelta(minutes=1))

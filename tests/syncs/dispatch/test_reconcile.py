@@ -1,4 +1,4 @@
-"""What setup_schedules and the start of every cluster mend."""
+"""What setup_schedules and the start of every cluster repair."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_the_schedule_of_a_sync_that_is_no_more_is_switched_off() -> None:
 
 
 @pytest.mark.parametrize(
-    ("broken", "mended"),
+    ("broken", "repaired"),
     [
         ({"repeats": 3}, {"repeats": UNLIMITED}),
         ({"cluster": "elsewhere"}, {"cluster": None}),
@@ -149,12 +149,12 @@ def test_the_schedule_of_a_sync_that_is_no_more_is_switched_off() -> None:
     ],
 )
 def test_without_the_constraints_a_row_that_would_not_fire_is_repaired(
-    unguarded: None, broken: dict[str, Any], mended: dict[str, Any]
+    unguarded: None, broken: dict[str, Any], repaired: dict[str, Any]
 ) -> None:
     Schedule.objects.filter(name="user_routing").update(**broken)
     words = found()[0]
     assert words.startswith("user_routing: its schedule has a wrong ")
-    assert {name: getattr(routes(), name) for name in mended} == mended
+    assert {name: getattr(routes(), name) for name in repaired} == repaired
     assert abs(routes().next_run - timezone.now()) < timedelta(minutes=15)
 
 

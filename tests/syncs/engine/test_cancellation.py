@@ -180,7 +180,7 @@ def post(client: Client, record: SyncRun) -> Any:
 
 def test_the_button_cancels(admin_client: Client) -> None:
     record = of_slot(NOON, RunState.QUEUED)
-    assert "It has not begun." in text_of(admin_client.get(page(record)))
+    assert "It has not started." in text_of(admin_client.get(page(record)))
     assert "is cancelled" in said(post(admin_client, record))
     record.refresh_from_db()
     assert (record.state, record.cancel_requested_by) == (RunState.CANCELLED, "admin")
@@ -190,8 +190,8 @@ def test_the_page_tells_who_asked(admin_client: Client) -> None:
     record = ended_run(state=RunState.RUNNING)
     asked(record)
     shown = text_of(admin_client.get(page(record)))
-    assert "ann asked it to end" in shown
-    assert "cancelling asked by ann" in shown
+    assert "ann requested cancellation" in shown
+    assert "cancellation requested by ann" in shown
 
 
 def test_a_run_that_ended_has_no_button(admin_client: Client) -> None:

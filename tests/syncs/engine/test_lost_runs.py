@@ -109,7 +109,7 @@ def test_a_run_that_the_takeover_itself_marked_is_tried_again(
 ) -> None:
     monkeypatch.setattr(
         lost_runs, "_DEAD", "SELECT 1 WHERE %s IS NULL"
-    )  # it dies just after the sweep
+    )  # it dies just after the check
     record = silent()
     runs.execute(runs.request("probe", Options(), Trigger.COMMAND))
     assert state_of(record) == RunState.LOST
@@ -117,7 +117,7 @@ def test_a_run_that_the_takeover_itself_marked_is_tried_again(
 
 
 def left_open(end_sessions: Callable[[str, list[str]], object]) -> SyncRun:
-    """A silent run that was at work on instance 2; what ends its session there."""
+    """An unresponsive run that was at work on instance 2; what ends its session there."""
     registry.register(replace(registry.get("probe"), end_sessions=end_sessions))
     record = silent()
     RunTarget.objects.create(run=record, target="1", label="one", state="succeeded")

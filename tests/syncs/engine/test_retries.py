@@ -199,7 +199,7 @@ def test_a_sync_that_the_code_forgot_is_not_retried(make_sync: Make) -> None:
 
 
 def busy_with(make_sync: Make, first: SyncRun, later: SyncRun) -> None:
-    """Execute one run, and the other while it is under way; then the first one breaks off."""
+    """Execute one run, and the other while it is in progress; then the first one breaks off."""
 
     def function(run: Run) -> None:
         runs.execute(later)
@@ -237,7 +237,7 @@ def under_way(**fields: object) -> SyncRun:
 
 
 def asked_for() -> SyncRun:
-    """A run of no slot, under way."""
+    """A run of no slot, in progress."""
     return SyncRun.objects.create(sync="probe", trigger=Trigger.COMMAND, state=RunState.RUNNING)
 
 

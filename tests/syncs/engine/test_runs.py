@@ -76,7 +76,7 @@ def test_a_run_is_executed_once(make_sync: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("states", "verdict"),
+    ("states", "final"),
     [
         ((), RunState.SUCCEEDED),
         ((TargetState.SUCCEEDED, TargetState.SKIPPED), RunState.SUCCEEDED),
@@ -89,10 +89,10 @@ def test_a_run_is_executed_once(make_sync: Make) -> None:
     ],
 )
 def test_the_targets_make_the_verdict(
-    make_sync: Make, states: tuple[TargetState, ...], verdict: RunState
+    make_sync: Make, states: tuple[TargetState, ...], final: RunState
 ) -> None:
     make_sync(settling(*states))
-    assert runs.execute(request()).state == verdict
+    assert runs.execute(request()).state == final
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Two clusters and one `schedule_run` after the other share the slots of twenty syncs.
 
-`python -m tests.syncs.faults.slots [SLOTS]` prints the table that shows what became of them.
+`python -m tests.syncs.faults.slots [SLOTS]` prints the table that shows their outcomes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TABLE = """
 
 @contextmanager
 def commands(stage: Stage) -> Iterator[None]:
-    """`schedule_run`, again and again, beside the clusters."""
+    """`schedule_run`, again and again, next to the clusters."""
     stopping = threading.Event()
     ended_badly: list[str] = []
     calls = 0

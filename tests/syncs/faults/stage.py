@@ -49,7 +49,7 @@ SCHEDULE = """
     INSERT INTO django_q_schedule
            (name, func, args, schedule_type, cron, intended_date_kwarg, repeats, next_run)
     VALUES (%s, 'syncs.tasks.run_slot', %s, 'C', %s, 'slot', -1, 'tomorrow')"""
-VERDICT = Path(__file__).with_name("verdict.sql")
+VERDICT_SQL = Path(__file__).with_name("verdict.sql")
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,14 @@ class Verdict:
     slots: int
     outcomes: int
     missing: int
-    doubles: int
+    duplicates: int
     overlaps: int
     running: int
 
     @property
     def is_clean(self) -> bool:
         return self.outcomes == self.slots and not (
-            self.missing or self.doubles or self.overlaps or self.running
+            self.missing or self.duplicates or self.overlaps or self.running
         )
 
 
@@ -167,7 +167,7 @@ class Stage:
             return cursor.fetchall() if cursor.description else []
 
     def make_slots(self, *syncs: str) -> datetime:
-        """Make a slot of each of these syncs due now; returns its planned time."""
+        """Make a slot of each of these syncs due now; returns its scheduled time."""
         return self.make_slot_at("clock_timestamp()", *syncs)
 
     def make_slot_at(self, when: str, *syncs: str) -> datetime:
@@ -193,7 +193,7 @@ class Stage:
         return rows[0][0] if rows else None
 
     def verdict(self) -> Verdict:
-        return Verdict(*self.query(VERDICT.read_text())[0])
+        return Verdict(*self.query(VERDICT_SQL.read_text())[0])
 
     def texts(self) -> str:
         return "\n".join(f"== {p.log.name}\n{p.text()[-6000:]}" for p in self._started)

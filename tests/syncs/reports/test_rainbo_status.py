@@ -136,7 +136,7 @@ def test_a_terminal_gets_colours_unless_it_wants_none(
         ({"state": TargetState.FAILED, "error": "no right"}, "e-mail routes: no right"),
         (
             {"state": TargetState.HELD, "note": "25 of 100 rows"},
-            "e-mail routes: run {run} waits for a person: 25 of 100 rows",
+            "e-mail routes: run {run} needs review: 25 of 100 rows",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""A year of planned times through both changes of summer time: none twice, none missing."""
+"""Scheduled times of a year with both changes of daylight saving time: none twice, none missing."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def kept(sync: str = "user_routing") -> SyncSchedule:
 
 
 def rewind(by: timedelta) -> datetime:
-    """Make the routes' planned time one that has passed."""
+    """Make the routes' scheduled time one that has passed."""
     due = timezone.now().replace(second=0, microsecond=0) - by
     Schedule.objects.filter(name="user_routing").update(next_run=due)
     return due

@@ -77,8 +77,8 @@ def test_grace_is_the_larger_of_seconds_and_share() -> None:
     ("facts", "cause"),
     [
         (Facts(scheduled=True, off=True), Cause.PAUSED),
-        (Facts(scheduled=True, awaited=AWAITED), Cause.WORKER_SILENT),
-        (Facts(scheduled=True, awaited=AWAITED, heartbeat=NOON - minutes(4)), Cause.WORKER_SILENT),
+        (Facts(scheduled=True, awaited=AWAITED), Cause.NO_HEARTBEAT),
+        (Facts(scheduled=True, awaited=AWAITED, heartbeat=NOON - minutes(4)), Cause.NO_HEARTBEAT),
         (Facts(scheduled=True, awaited=AWAITED, heartbeat=NOON - minutes(2)), Cause.OVERDUE),
         (Facts(scheduled=True), Cause.OVERDUE),
         (Facts(failure=Failure(Cause.INSTANCE_DOWN, "")), Cause.INSTANCE_DOWN),

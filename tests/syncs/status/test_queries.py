@@ -142,7 +142,7 @@ def test_without_a_schedule_the_expected_period_counts(settings: Any) -> None:
 def test_a_silent_worker_is_the_reason() -> None:
     Heartbeat.objects.update(at=NOW - 10 * MINUTE)
     confirmation(ago=40 * MINUTE)
-    assert cause() is Cause.WORKER_SILENT
+    assert cause() is Cause.NO_HEARTBEAT
     assert queries.status(NOW).worker_silent
 
 

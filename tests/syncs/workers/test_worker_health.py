@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)  # the probe asks from a th
 MINUTE = timedelta(minutes=1)
 
 
-def beat(ago: timedelta = timedelta()) -> None:
+def heartbeat(ago: timedelta = timedelta()) -> None:
     Heartbeat.objects.create(worker="host:1", at=Now() - ago)
 
 
@@ -61,13 +61,13 @@ def test_nobody_ever_reported() -> None:
 
 
 def test_a_worker_that_reports_is_fine() -> None:
-    beat(2 * MINUTE)
+    heartbeat(2 * MINUTE)
     code, said = health()
     assert (code, said[:37]) == (0, "Workers are healthy. Last heartbeat: ")
 
 
 def test_silence_of_more_than_three_minutes() -> None:
-    beat(3 * MINUTE + timedelta(seconds=1))
+    heartbeat(3 * MINUTE + timedelta(seconds=1))
     code, said = health()
     assert code == 1
     assert "no worker has reported since" in said
@@ -75,7 +75,7 @@ def test_silence_of_more_than_three_minutes() -> None:
 
 def test_a_sign_of_life_from_the_future_is_none() -> None:
     """The database's clock stepped back; whoever lives reports again soon."""
-    beat(-60 * MINUTE)
+    heartbeat(-60 * MINUTE)
     code, said = health()
     assert code == 1
     assert "no worker has ever reported" in said
@@ -83,7 +83,7 @@ def test_a_sign_of_life_from_the_future_is_none() -> None:
 
 
 def test_a_task_that_waits_longer_than_five_minutes() -> None:
-    beat()
+    heartbeat()
     queued_task(4 * MINUTE)
     assert health()[0] == 0
     queued_task(6 * MINUTE)
@@ -93,14 +93,14 @@ def test_a_task_that_waits_longer_than_five_minutes() -> None:
 
 
 def test_a_task_of_a_server_whose_clock_is_behind_is_as_young_as_it_is() -> None:
-    beat()
+    heartbeat()
     OrmQ.objects.create(key="rainbo", payload="x", lock=Now() - 60 * MINUTE)
     assert health()[0] == 0
 
 
 @pytest.mark.parametrize(("minutes", "code"), [(-1, 0), (4, 0), (6, 1)])
 def test_a_schedule_that_does_not_fire(minutes: int, code: int) -> None:
-    beat()
+    heartbeat()
     store.create("probe", "0 0 1 1 *")
     Schedule.objects.update(next_run=Now() - minutes * MINUTE)
     assert health()[0] == code
@@ -109,33 +109,33 @@ def test_a_schedule_that_does_not_fire(minutes: int, code: int) -> None:
 
 
 def test_a_task_that_a_worker_has_in_hand_does_not_wait() -> None:
-    beat()
+    heartbeat()
     queued_task(-35 * MINUTE)
     assert health()[0] == 0
 
 
 def test_a_run_that_waits_longer_than_five_minutes() -> None:
-    beat()
+    heartbeat()
     run(RunState.QUEUED, Trigger.BUTTON, 6 * MINUTE)
     assert health()[0] == 1
 
 
 @pytest.mark.parametrize("minutes", [-1, 4])
 def test_a_retry_waits_from_its_own_time(minutes: int) -> None:
-    beat()
+    heartbeat()
     record = run(RunState.QUEUED, ago=10 * MINUTE)
     SyncRun.objects.filter(pk=record.pk).update(not_before=Now() - minutes * MINUTE)
     assert health()[0] == 0
 
 
 def test_a_command_that_waits_is_not_the_workers_business() -> None:
-    beat()
+    heartbeat()
     run(RunState.QUEUED, Trigger.COMMAND, 6 * MINUTE)
     assert health()[0] == 0
 
 
 def test_a_worker_that_is_busy_with_a_run_is_excused() -> None:
-    beat(10 * MINUTE)
+    heartbeat(10 * MINUTE)
     queued_task(10 * MINUTE)
     record = run(RunState.RUNNING)
     in_hand_of(1, record)
@@ -145,7 +145,7 @@ def test_a_worker_that_is_busy_with_a_run_is_excused() -> None:
 
 @pytest.mark.parametrize("trigger", [Trigger.SCHEDULE, Trigger.COMMAND])
 def test_a_lost_run_or_a_commands_run_excuses_nobody(trigger: Trigger) -> None:
-    beat(10 * MINUTE)
+    heartbeat(10 * MINUTE)
     record = run(RunState.RUNNING, trigger)
     in_hand_of(1, record)
     lease(record, MINUTE if trigger == Trigger.COMMAND else -MINUTE)
@@ -153,7 +153,7 @@ def test_a_lost_run_or_a_commands_run_excuses_nobody(trigger: Trigger) -> None:
 
 
 def test_a_run_that_schedule_run_has_in_hand_excuses_no_worker() -> None:
-    beat(10 * MINUTE)
+    heartbeat(10 * MINUTE)
     record = run(RunState.RUNNING)
     in_hand_of(2, record)
     lease(record)
@@ -162,12 +162,12 @@ def test_a_run_that_schedule_run_has_in_hand_excuses_no_worker() -> None:
 
 def test_patience_is_a_setting(settings: object) -> None:
     settings.RAINBO_HEARTBEAT_TIMEOUT = 30  # type: ignore[attr-defined]
-    beat(MINUTE)
+    heartbeat(MINUTE)
     assert health()[0] == 1
 
 
 def test_the_document_names_times_and_restarts() -> None:
-    beat()
+    heartbeat()
     WorkerEvent.objects.create(host="web1", message="they were stuck")
     code, said = health("--json")
     document = json.loads(said)
@@ -178,13 +178,13 @@ def test_the_document_names_times_and_restarts() -> None:
 
 
 def test_it_takes_few_queries(django_assert_max_num_queries: object) -> None:
-    beat()
+    heartbeat()
     with django_assert_max_num_queries(1, connection=connection):  # type: ignore[operator]
         call_command("worker_health", stdout=io.StringIO())
 
 
 def test_a_crontab_beside_a_dead_worker_hides_nothing() -> None:
-    beat(4 * MINUTE)
+    heartbeat(4 * MINUTE)
     Heartbeat.objects.create(worker="host:schedule_run", at=Now())
     code, said = health()
     assert code == 1
@@ -195,7 +195,7 @@ def test_a_crontab_beside_a_dead_worker_hides_nothing() -> None:
 def test_where_a_crontab_does_the_work_no_worker_is_missed_after_a_day() -> None:
     Heartbeat.objects.create(worker="host:schedule_run", at=Now())
     assert queries.worker_state().by_crontab
-    beat(25 * 60 * MINUTE)
+    heartbeat(25 * 60 * MINUTE)
     assert queries.worker_state().by_crontab
     Heartbeat.objects.filter(worker="host:schedule_run").update(at=Now() - 4 * MINUTE)
     assert not queries.worker_state().by_crontab

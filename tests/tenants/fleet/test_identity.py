@@ -29,7 +29,7 @@ def visit(*numbers: int, remember: bool = True) -> list[str | None]:
 
 
 def rebuild(instance: Instance) -> None:
-    """Another database under the old name, as when a server is built anew."""
+    """Another database under the old name, as when a server is rebuilt."""
     databases.drop(instance.server, "app")
     instance.reset()
 

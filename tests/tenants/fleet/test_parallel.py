@@ -85,7 +85,7 @@ def test_a_server_that_stops_in_the_middle_of_a_query(
     outcomes = connections.each_instance([known(1), known(2)], act, "test", limit=1)
     assert time.monotonic() - started < 2
     assert isinstance(outcomes[0].error, SourceTimeout)
-    assert "instance 1 (rds1) was not done within 1 s" in str(outcomes[0].error)
+    assert "instance 1 (rds1) did not finish within 1 s" in str(outcomes[0].error)
     assert outcomes[1].value == "done"
 
 

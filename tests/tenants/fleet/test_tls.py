@@ -1,4 +1,4 @@
-"""TLS and the way to log in, on Debian's PostgreSQL (the embedded one has no TLS)."""
+"""TLS and authentication methods, on Debian's PostgreSQL (the embedded one has no TLS)."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_verify_full_with_the_systems_cas(secure: Callable[[str], Instance]) -> 
 
 def test_verify_full_with_a_wrong_host(secure: Callable[[str], Instance]) -> None:
     said = refusal(secure("db.example.com"), host="localhost")
-    assert "made for another host name than localhost" in said
+    assert "a certificate for another host name than localhost" in said
 
 
 def test_verify_ca_takes_another_host(secure: Callable[[str], Instance]) -> None:

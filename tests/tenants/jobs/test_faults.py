@@ -268,14 +268,14 @@ FAULTS: dict[str, tuple[Break, Break, str]] = {
 def test_a_broken_source_changes_nothing_and_is_named(
     cached: Instance, registered: InstanceFleet, fault: str
 ) -> None:
-    damage, mend, words = FAULTS[fault]
+    damage, repair, words = FAULTS[fault]
     damage(registered)
     run = run_sync(SYNC)
     assert (run.state, part(run).state) == (RunState.FAILED, TargetState.FAILED)
     assert words in part(run).error
     assert cached.rainbo_password not in everything(run)
     assert shown_emails() == before()
-    mend(registered)
+    repair(registered)
     succeeds_unaided()
 
 

@@ -113,7 +113,7 @@ def test_a_visit_takes_few_round_trips(
     of_each = {
         "tenant_summaries": 1 + len(("types", "hash functions", "rows")),
         "ghost_users": 1 + len(("BEGIN", "the statement", "COMMIT")),
-        "instance_health": 1 + probe.ROUND_TRIPS + len(("vital signs",)),
+        "instance_health": 1 + probe.ROUND_TRIPS + len(("health probe",)),
     }
     for sync, count in of_each.items():
         run_sync(sync)

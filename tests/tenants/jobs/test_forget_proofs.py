@@ -123,7 +123,7 @@ def test_a_number_that_is_taken_anew_begins_with_nothing(
 
 @pytest.fixture
 def rebuilt(registered: InstanceFleet) -> Iterator[Instance]:
-    """Instance 3, just synced; another database with one tenant stands beside its own."""
+    """Instance 3, just synced; another database with one tenant stands next to its own."""
     instance = registered[3]
     instance.add_tenant(1, "before")
     run_sync("tenant_summaries")

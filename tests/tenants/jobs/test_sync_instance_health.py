@@ -19,7 +19,7 @@ def known(number: int = 1) -> RdsInstance:
     return RdsInstance.objects.get(pk=number)
 
 
-def vitals(latency_ms: float = 1, skew_ms: float = 0, connections: int = 1) -> HealthProbe:
+def probe(latency_ms: float = 1, skew_ms: float = 0, connections: int = 1) -> HealthProbe:
     return HealthProbe(NOON, latency_ms, skew_ms, connections, 100, "18.1")
 
 
@@ -75,16 +75,16 @@ def test_a_black_hole_is_down_in_time(
 @pytest.mark.parametrize(
     ("seen", "health", "words"),
     [
-        (vitals(), "healthy", []),
-        (vitals(latency_ms=1000), "healthy", []),
-        (vitals(latency_ms=1001), "degraded", ["it takes 1,001 ms to answer"]),
-        (vitals(skew_ms=-6500), "degraded", ["its clock is 6.5 s behind ours"]),
-        (vitals(skew_ms=6500), "degraded", ["its clock is 6.5 s ahead of ours"]),
-        (vitals(connections=90), "healthy", []),
-        (vitals(connections=91), "degraded", ["91 of 100 connections are in use"]),
+        (probe(), "healthy", []),
+        (probe(latency_ms=1000), "healthy", []),
+        (probe(latency_ms=1001), "degraded", ["it takes 1,001 ms to answer"]),
+        (probe(skew_ms=-6500), "degraded", ["its clock is 6.5 s behind ours"]),
+        (probe(skew_ms=6500), "degraded", ["its clock is 6.5 s ahead of ours"]),
+        (probe(connections=90), "healthy", []),
+        (probe(connections=91), "degraded", ["91 of 100 connections are in use"]),
     ],
 )
-def test_what_vital_signs_mean(seen: HealthProbe, health: str, words: list[str]) -> None:
+def test_what_probe_values_mean(seen: HealthProbe, health: str, words: list[str]) -> None:
     assert (seen.health.value, seen.warnings) == (health, words)
 
 

@@ -339,7 +339,7 @@ def test_rows_that_the_own_database_refuses_fail_their_instance_alone(
     register(broken)
     run = run_sync("tenant_summaries")
     assert run.state == RunState.PARTIAL
-    assert "could not take its rows: invalid byte sequence" in part(run, 4).error
+    assert "could not store its rows: invalid byte sequence" in part(run, 4).error
     assert Tenant.objects.count() == 30
 
 

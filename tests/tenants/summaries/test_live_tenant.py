@@ -1,4 +1,4 @@
-"""A tenant read live from its instance, beside what is cached of it."""
+"""A tenant read live from its instance, compared with what is cached of it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ENDS = datetime(2036, 5, 4, 12, 0, 0, 123456, tzinfo=UTC)
 
 @pytest.fixture
 def there(registered: InstanceFleet) -> Instance:
-    """An instance whose tenant 17 has just been synced; others are beside it."""
+    """An instance whose tenant 17 has just been synced; others are next to it."""
     one = registered[2]
     contact = {"primary_contact_name": "Bob", "primary_contact_email": "bob@example.com"}
     one.add_tenant(17, "Acme", status="trial", trial_ends_at=ENDS, **contact)
@@ -176,7 +176,7 @@ def test_one_tenant_is_looked_up_by_its_index(there: Instance) -> None:
 
 
 def rows_read(instance: Instance) -> int:
-    time.sleep(1.2)  # sessions that are idle tell their counters after a second
+    time.sleep(1.2)  # sessions that are idle report their counters after a second
     count: int = instance.execute(
         "SELECT pg_stat_force_next_flush(), (SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) "
         "FROM pg_stat_user_tables WHERE relname IN ('tenants', 'users'))::bigint"

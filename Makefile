@@ -64,6 +64,10 @@ lint: venv  ## Check style, types, migrations and the production settings
 	$(LINT_ENV) $(PY) -W 'ignore:Got an error checking:RuntimeWarning' \
 		manage.py makemigrations --check --dry-run
 	$(LINT_ENV) $(PY) manage.py check --deploy --fail-level WARNING
+	@git ls-files '*.py' | grep -vE '^tests/|/migrations/|/commands/' | xargs wc -l | awk \
+		'$$2 != "total" && $$1 > 400 { print "note: " $$2 " has " $$1 " lines; 400 is our measure" }'
+	@git ls-files '*.py' | grep -vE '^tests/|/migrations/|/commands/' | xargs -n 1 dirname | sort | \
+		uniq -c | awk '$$1 > 20 { print "note: " $$2 "/ has " $$1 " files; 20 is our measure" }'
 
 format: venv  ## Sort imports and format the code
 	$(PY) -m ruff check --fix .

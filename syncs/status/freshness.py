@@ -149,7 +149,7 @@ def explain(
         words = f"running for {format_duration(facts.running)}, usually {usual}"
         return Reason(Cause.RUNNING_LONG, words)
     if judged.state is State.UNKNOWN:
-        return Reason(Cause.NEVER_CONFIRMED, "no run has confirmed it yet")
+        return Reason(Cause.NEVER_CONFIRMED, "")
     if judged.state.is_bad:
         return Reason(Cause.OVERDUE, "no run has confirmed it since its scheduled time")
     return None

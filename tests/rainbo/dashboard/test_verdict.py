@@ -123,8 +123,8 @@ def test_all_on_time_tells_every_age() -> None:
     [
         (STALE, f"E-mail routes are 40 min old: {OVERDUE}.", Tone.BAD),
         (
-            target("1", State.LATE, 18, Cause.HELD, "run 62 waits for a person: 25 of 100", 62),
-            "E-mail routes are 18 min old: run 62 waits for a person: 25 of 100.",
+            target("1", State.LATE, 18, Cause.HELD, "run 62 needs review: 25 of 100", 62),
+            "E-mail routes are 18 min old: run 62 needs review: 25 of 100.",
             Tone.BAD,
         ),
         (
@@ -143,13 +143,13 @@ def test_all_on_time_tells_every_age() -> None:
             Tone.WARNING,
         ),
         (
-            target("1", State.UNKNOWN, None, Cause.NEVER_CONFIRMED, "no run has confirmed it yet"),
+            target("1", State.UNKNOWN, None, Cause.NEVER_CONFIRMED, ""),
             "E-mail routes have never been confirmed: the next time is 14:00 UTC.",
             Tone.WARNING,
         ),
         (
-            target("1", State.ON_TIME, 3, Cause.HELD, "run 62 waits for a person: 25 of 100", 62),
-            "All is on time, but e-mail routes: run 62 waits for a person: 25 of 100.",
+            target("1", State.ON_TIME, 3, Cause.HELD, "run 62 needs review: 25 of 100", 62),
+            "All is on time, but e-mail routes: run 62 needs review: 25 of 100.",
             Tone.BAD,
         ),
         (
@@ -285,7 +285,7 @@ def test_a_silent_worker_is_named_once() -> None:
     ],
 )
 def test_an_instance_that_is_down_says_what_it_holds_up(lost: list[Down], words: str) -> None:
-    late = target("1", State.STALE, 40, Cause.HELD, "run 62 waits for a person", 62)
+    late = target("1", State.STALE, 40, Cause.HELD, "run 62 needs review", 62)
     assert verdict(sync(late), of=fleet(down=lost)).sentence == words
 
 
@@ -305,8 +305,8 @@ def test_what_a_down_instance_keeps_from_syncs_is_not_said_again(cause: Cause) -
 
 @pytest.mark.parametrize("state", [State.ON_TIME, State.LATE])
 def test_of_two_held_runs_the_one_that_takes_more_comes_first(state: State) -> None:
-    renamed = target("1", state, 18, Cause.HELD, "run 61 waits for a person: 9 renamed", 61)
-    removed = target("1", state, 18, Cause.HELD, "run 62 waits for a person: 3,086 go", 62, 3_086)
+    renamed = target("1", state, 18, Cause.HELD, "run 61 needs review: 9 renamed", 61)
+    removed = target("1", state, 18, Cause.HELD, "run 62 needs review: 3,086 go", 62, 3_086)
     found = verdict(sync(renamed, title="Tenant summaries"), sync(removed))
     assert found.link == Link("run", "62")
     assert found.others[0].link == Link("run", "61")

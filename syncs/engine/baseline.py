@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 
 from django.db import connection
 
-from syncs.engine.registry import Sync
 from syncs.engine.run import Run
 from syncs.models import Confirmation, Trigger
 from syncs.schedules import crontab, store
@@ -45,11 +44,9 @@ def confirmed_lately(run: Run) -> dict[str, datetime]:
         or options.failed_from is not None
     ):
         return {}
-    sync, now = run.sync, run.now()
-    since = now - period(sync, now) / 2
-    return dict(
-        Confirmation.objects.filter(sync=sync.name, at__gt=since).values_list("target", "at")
-    )
+    sync, now = run.record.sync, run.now()
+    since = now - period(sync, run.cron, now) / 2
+    return dict(Confirmation.objects.filter(sync=sync, at__gt=since).values_list("target", "at"))
 
 
 def rows_day_ago(sync: str, target: str, now: datetime) -> int | None:
@@ -65,7 +62,7 @@ def rows_a_day_ago(sync: str, targets: Collection[str], now: datetime) -> dict[s
         return dict(cursor.fetchall())
 
 
-def period(sync: Sync, at: datetime) -> timedelta:
+def period(sync: str, default_cron: str, at: datetime) -> timedelta:
     """Return the time between two slots of a sync, by its schedules or its default cron line."""
-    active = [plan.cron for plan in store.planned().get(sync.name, []) if not plan.off]
-    return min(crontab.period(cron, at) for cron in active or [sync.cron])
+    active = [plan.cron for plan in store.planned().get(sync, []) if not plan.off]
+    return min(crontab.period(cron, at) for cron in active or [default_cron])

@@ -19,7 +19,6 @@ from common.clock import Clock
 from common.errors import RainboError
 from syncs.engine import cancellation, held, lease
 from syncs.engine.options import Options
-from syncs.engine.registry import Sync
 from syncs.engine.targets import Target
 from syncs.errors import Cancelled, LeaseLost, OverLimit
 from syncs.models import HeldChange, RunLog, RunState, RunTarget, SyncRun, TargetState
@@ -81,19 +80,19 @@ _CONFIRM = """
 class Run:
     """A running execution. Only `syncs.engine.runs.execute` creates it.
 
-    sync and options: what the record names, looked up and parsed once for all that follows.
+    cron: its sync's default cron line. options: the record's, parsed once for all that follows.
     """
 
     def __init__(
         self,
         record: SyncRun,
-        sync: Sync,
+        cron: str,
         options: Options,
         renewal: lease.Renewal,
         listener: Listener | None = None,
     ) -> None:
         self.record = record
-        self.sync = sync
+        self.cron = cron
         self.options = options
         self.renewal = renewal
         self._listener = listener or _ignore

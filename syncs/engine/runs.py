@@ -120,7 +120,7 @@ def _run_and_close(record: SyncRun, sync: Sync, token: int, listener: Listener |
         options = Options.from_json(record.options)
         watchdog = Watchdog(record, sync, options)
         with lease.Renewal(record.sync, token, watchdog) as renewal:
-            run = Run(record, sync, options, renewal, listener)
+            run = Run(record, sync.cron, options, renewal, listener)
             watchdog.interrupt = run.interrupt
             try:
                 sync.function(run)

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import pq, sql
 
 from syncs.errors import ContractBroken
-from syncs.transfer import libpq_io
+from syncs.transfer import libpq_io, snapshot_check
 from syncs.transfer.digest import EVERY, NO_ID, Hashing, row_hash
 from syncs.transfer.session import on_own_database
 
@@ -52,9 +52,10 @@ def server_encoding(source: Connection) -> str:
 
 
 def probe(source: Connection, query: Query) -> dict[str, str]:
-    """Check the query's columns and types without reading rows. Raises ContractBroken.
+    """Check the query's columns and types, and lock its tables, without reading rows.
 
-    Returns the source's type of each column.
+    Call it inside the transaction that reads. Returns the source's type of each column. Raises
+    ContractBroken, and TablesReplaced if the transaction's snapshot is older than a table.
     """
     cursor = source.execute(
         sql.SQL("SELECT * FROM ({}) AS source LIMIT 0").format(verbatim(query.sql))
@@ -71,6 +72,7 @@ def probe(source: Connection, query: Query) -> dict[str, str]:
             wrong.append(f"column {column.name} is {kind}, not {_or(column.accepts)}{advice}")
     if wrong:
         raise ContractBroken(f"{query.name}.sql: {'; '.join(wrong)}")
+    snapshot_check.check(source)
     return kinds
 
 

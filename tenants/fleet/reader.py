@@ -65,13 +65,12 @@ def read_instances(
     spools: dict[str, IO[bytes]] = {}
     hashings = _Hashings(run.session)
 
-    def read(instance: RdsInstance, source: copy_stream.Connection) -> Reading:
+    def read(instance: RdsInstance, source: connections.Connection) -> Reading:
         kinds = copy_stream.probe(source, stage.query)
-        at, encoding = run.now(), copy_stream.server_encoding(source)
+        at, encoding = run.at(source.began), copy_stream.server_encoding(source)
         hashing = hashings.of(instance, source)
         if take is not None:
-            with connections.snapshot(source):
-                taken = take(source, hashing, kinds)
+            taken = take(source, hashing, kinds)
         elif len(instances) == 1:
             taken = take_all(stage, str(instance.pk), source, hashing)
         else:
@@ -87,6 +86,8 @@ def read_instances(
         if outcome.value is None:
             if spool is not None:
                 spool.close()
+            else:
+                stage.drop_target(key)  # what came before it failed
             run.record_outcome(
                 key, TargetState.FAILED, error=outcome.error, seconds=outcome.seconds
             )

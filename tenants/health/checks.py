@@ -12,6 +12,7 @@ from syncs.transfer import copy_stream
 from syncs.transfer.copy_stream import verbatim
 from tenants.fleet import connections, contract
 from tenants.fleet.server_errors import translating_query_errors
+from tenants.fleet.transactions import POOLED
 from tenants.health import privileges
 from tenants.health.findings import Finding, Level
 from tenants.health.probe import measure
@@ -109,7 +110,14 @@ def _examine(
 
 def _reached(instance: RdsInstance, source: connections.Connection) -> Finding:
     line = "encrypted" if source.pgconn.ssl_in_use else "not encrypted"
-    return Finding(Level.OK, f"reached, {line} (ssl mode {instance.ssl_mode})")
+    text = f"reached, {line} (ssl mode {instance.ssl_mode})"
+    if not source.is_pooled:
+        return Finding(Level.OK, text)
+    return Finding(
+        Level.WARNING,
+        f"{text}, {POOLED}: RAINBO keeps each read and write in one transaction, but the pooler's "
+        "own limits and queues count too; a direct address is better",
+    )
 
 
 def _version(source: connections.Connection) -> Finding:
@@ -136,7 +144,8 @@ def _tried(
     name: str, check: Callable[[], object], instance: RdsInstance, source: connections.Connection
 ) -> Finding:
     try:
-        with translating_query_errors(instance, source):
+        # A savepoint, so that an error does not abort the checks that follow.
+        with translating_query_errors(instance, source), source.transaction():
             check()
     except RainboError as error:
         return Finding(Level.ERROR, f"{name}: {error}")

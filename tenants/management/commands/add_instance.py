@@ -12,6 +12,7 @@ from common import manage_command
 from common.errors import UsageError
 from tenants.fleet import registration
 from tenants.fleet.registration import InstanceInput
+from tenants.fleet.transactions import POOLED
 from tenants.models.instance import AuthMethod, SslMode
 
 PLAIN = (
@@ -65,11 +66,13 @@ class Command(BaseCommand):
             raise UsageError("--update needs --id N")
         settings = _read_input(given)
         if given["update"]:
-            instance = registration.change(given["id"], settings)
+            stored = registration.change(given["id"], settings)
         else:
-            instance = registration.add(given["id"], settings)
+            stored = registration.add(given["id"], settings)
+        instance = stored.instance
         did = "changed" if given["update"] else "registered"
         how = "without connecting" if given["no_check"] else "it answers"
+        how += f", {POOLED}" if stored.is_pooled else ""
         then = manage_command.line(f"check_fleet --rds {instance.pk}")
         self.stdout.write(f"{instance} is {did} ({how}). Next: {then}")
 

@@ -1,4 +1,4 @@
-"""What RAINBO tells libpq on every connection, so that nothing else decides about it.
+"""The libpq parameters of every connection of RAINBO, so that nothing else decides about them.
 
 libpq takes what a program does not name from PG* variables and from files of the home folder:
 certificates, a root certificate that makes `require` verify, passwords. Only a service file can't

@@ -20,7 +20,7 @@ from syncs.errors import SourceError
 
 NAMED = 5  # replaced tables in one message
 
-# pg_class is read by the snapshot; the functions beside it read what is true now.
+# pg_class is read by the snapshot; the functions read what is true now.
 _LOCKED = """
     WITH locked AS (
         SELECT DISTINCT relation AS oid FROM pg_catalog.pg_locks

@@ -192,7 +192,7 @@ def _read(connection: Connection, query: Query, key: str, ids: Sequence[str]) ->
     rows: dict[str, Row] = {}
     for form in {key} if in_utf8 else {key, unicodedata.normalize("NFD", key)}:
         # A server in another encoding has no account with letters that it can't hold.
-        with suppress(psycopg.errors.UntranslatableCharacter):
+        with suppress(psycopg.errors.UntranslatableCharacter), connection.transaction():
             found = connection.execute(statement, [form, list(ids)]).fetchall()
             rows |= {row[0]: row for row in found}
     return sorted(rows.values(), key=lambda row: (len(str(row[0])), str(row[0])))

@@ -129,7 +129,7 @@ def _settings(source: Connection, writes: bool, limit: float | None) -> Iterator
 
 def _locks(tables: Sequence[str]) -> Iterator[sql.Composed]:
     if tables:
-        names = sql.SQL(", ").join(map(sql.SQL, tables))  # type: ignore[arg-type]
+        names = sql.SQL(", ").join(map(sql.SQL, tables))
         yield sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names)
 
 

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import psycopg
 import pytest
 from psycopg.pq import Conninfo
 from pytest_django import Settings

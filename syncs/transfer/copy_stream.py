@@ -57,10 +57,9 @@ def probe(source: Connection, query: Query) -> dict[str, str]:
     Call it inside the transaction that reads. Returns the source's type of each column. Raises
     ContractBroken, and TablesReplaced if the transaction's snapshot is older than a table.
     """
-    cursor = source.execute(
-        sql.SQL("SELECT * FROM ({}) AS source LIMIT 0").format(verbatim(query.sql))
-    )
-    found = {column.name: column.type_code for column in cursor.description or ()}
+    nothing = sql.SQL("SELECT * FROM ({}) AS source LIMIT 0").format(verbatim(query.sql))
+    columns = snapshot_check.columns_checked(source, nothing)
+    found = {column.name: column.type_code for column in columns}
     names = _names(source, {*found.values()})
     kinds = {name: names.get(code, "unknown") for name, code in found.items()}
     wrong = []
@@ -72,7 +71,6 @@ def probe(source: Connection, query: Query) -> dict[str, str]:
             wrong.append(f"column {column.name} is {kind}, not {_or(column.accepts)}{advice}")
     if wrong:
         raise ContractBroken(f"{query.name}.sql: {'; '.join(wrong)}")
-    snapshot_check.check(source)
     return kinds
 
 

@@ -67,7 +67,10 @@ def read_instances(
 
     def read(instance: RdsInstance, source: connections.Connection) -> Reading:
         kinds = copy_stream.probe(source, stage.query)
-        at, encoding = run.at(source.began), copy_stream.server_encoding(source)
+        at, encoding = (
+            run.at(connections.known_as_of(instance, source)),
+            copy_stream.server_encoding(source),
+        )
         hashing = hashings.of(instance, source)
         if take is not None:
             taken = take(source, hashing, kinds)

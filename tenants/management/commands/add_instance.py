@@ -17,7 +17,8 @@ from tenants.models.instance import AuthMethod, SslMode
 
 PLAIN = (
     ("name", "display name"),
-    ("host", "host name or address"),
+    ("host", "host name, address or the folder of a Unix socket"),
+    ("writer_host", "where ghost users are written if the host is a replica; '' for the host"),
     ("database", "the database with the tenants"),
     ("user", "RAINBO's role on the server"),
     ("app_url", "URL where its tenants sign in"),
@@ -33,6 +34,7 @@ class Command(BaseCommand):
         for name, text in PLAIN:
             parser.add_argument(f"--{name.replace('_', '-')}", help=text)
         parser.add_argument("--port", type=int, help="default: 5432")
+        parser.add_argument("--writer-port", type=int, help="default: the same port")
         secret = parser.add_mutually_exclusive_group()
         secret.add_argument(
             "--password-env", metavar="VARIABLE", help="environment variable with the password"
@@ -79,7 +81,7 @@ class Command(BaseCommand):
 
 def _read_input(given: dict[str, Any]) -> InstanceInput:
     names = [name for name, _ in PLAIN]
-    names += ["port", "ssl_mode", "require_auth", "is_master", "is_active"]
+    names += ["port", "writer_port", "ssl_mode", "require_auth", "is_master", "is_active"]
     fields = {name: given[name] for name in names if given[name] is not None}
     if given["ssl_ca"] is not None:
         fields["ssl_ca"] = _text(given["ssl_ca"], "--ssl-ca") if given["ssl_ca"] else ""

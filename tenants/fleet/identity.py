@@ -131,7 +131,7 @@ class Register:
         return None
 
     def _related(self, one: RdsInstance, other: RdsInstance) -> bool:
-        return self._origin(one) == self._origin(other)
+        return _are_two_schemas(one, other) or self._origin(one) == self._origin(other)
 
     def _origin(self, instance: RdsInstance) -> int:
         """Return the instance at the start of a chain of copies."""
@@ -144,6 +144,12 @@ class Register:
                 return at.copy_of_id
             at = following
         return at.pk
+
+
+def _are_two_schemas(one: RdsInstance, other: RdsInstance) -> bool:
+    """Whether both are one database, read by the SQL files of two schema groups."""
+    places = [(each.host, each.port, each.database) for each in (one, other)]
+    return places[0] == places[1] and one.schema_group != other.schema_group
 
 
 def is_news(instance: RdsInstance, found: Identity) -> bool:
@@ -207,6 +213,7 @@ def _describe_old_timeline(instance: RdsInstance, before: int, found: Identity) 
 def _describe_duplicate(instance: RdsInstance, twin: RdsInstance) -> str:
     return (
         f"{instance} has the identity of {twin}. If one server is registered twice, delete one of "
-        "them. If it was restored from a copy, run add_instance --update "
+        "them. If they are two schemas of one database, give them schema groups "
+        "(--schema-group). If it was restored from a copy, run add_instance --update "
         f"--id {instance.pk} --copy-of {twin.pk}"
     )

@@ -6,6 +6,7 @@ import re
 
 from cryptography import x509
 
+from tenants.fleet import contract
 from tenants.models import RdsInstance
 from tenants.models.instance import SslMode
 
@@ -26,6 +27,10 @@ def broken_rules(instance: RdsInstance) -> dict[str, str]:
         broken["host"] = f"the host {ONE_HOST}"
     if instance.writer_host and not _HOST.fullmatch(instance.writer_host):
         broken["writer_host"] = f"the writer's host {ONE_HOST}"
+    if instance.schema_group and instance.schema_group not in contract.groups():
+        broken["schema_group"] = (
+            f"schema group {instance.schema_group} has no folder in RAINBO_SOURCE_SQL: make one"
+        )
     if instance.is_master and not instance.is_active:
         broken["is_master"] = f"{instance} can't be the master while it is inactive"
     if instance.ssl_mode == SslMode.VERIFY_CA and not instance.ssl_ca:

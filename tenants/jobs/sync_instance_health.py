@@ -46,8 +46,8 @@ def sync_instance_health(run: Run) -> None:
     instances = selected_instances(run)
     run.expect(map(as_target, instances))
 
-    def check(_: RdsInstance, source: connections.Connection) -> HealthProbe:
-        return measure(source, contract.text(NAME), run.now)
+    def check(instance: RdsInstance, source: connections.Connection) -> HealthProbe:
+        return measure(source, contract.text(NAME, instance.schema_group), run.now)
 
     outcomes = connections.each_instance(
         instances, check, run.record.purpose, remember=not run.dry_run, limit=LIMIT

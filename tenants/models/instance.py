@@ -73,6 +73,15 @@ class RdsInstance(models.Model):
     require_auth = models.CharField(
         max_length=16, choices=AuthMethod.choices, default=AuthMethod.SCRAM
     )
+    schema_group = models.CharField(
+        max_length=50,
+        blank=True,
+        help_text="instances with one schema: their SQL files are in this folder of "
+        "RAINBO_SOURCE_SQL; empty: the folder itself",
+    )
+    has_tenants = models.BooleanField(
+        default=True, help_text="off for a server that holds the directory of e-mails only"
+    )
     app_url = models.URLField(blank=True, help_text="where the tenants of this instance sign in")
     is_active = models.BooleanField(default=True)
     is_master = models.BooleanField(default=False, help_text="holds the directory of e-mails")

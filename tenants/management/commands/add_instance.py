@@ -21,6 +21,7 @@ PLAIN = (
     ("writer_host", "where ghost users are written if the host is a replica; '' for the host"),
     ("database", "the database with the tenants"),
     ("user", "RAINBO's role on the server"),
+    ("schema_group", "folder of RAINBO_SOURCE_SQL with the SQL files of its schema"),
     ("app_url", "URL where its tenants sign in"),
     ("notes", "notes for operators"),
 )
@@ -48,6 +49,7 @@ class Command(BaseCommand):
         for yes, no, target in (
             ("--master", "--no-master", "is_master"),
             ("--active", "--inactive", "is_active"),
+            ("--tenants", "--no-tenants", "has_tenants"),
         ):
             group = parser.add_mutually_exclusive_group()
             group.add_argument(yes, action="store_const", const=True, dest=target)
@@ -81,7 +83,15 @@ class Command(BaseCommand):
 
 def _read_input(given: dict[str, Any]) -> InstanceInput:
     names = [name for name, _ in PLAIN]
-    names += ["port", "writer_port", "ssl_mode", "require_auth", "is_master", "is_active"]
+    names += [
+        "port",
+        "writer_port",
+        "ssl_mode",
+        "require_auth",
+        "is_master",
+        "is_active",
+        "has_tenants",
+    ]
     fields = {name: given[name] for name in names if given[name] is not None}
     if given["ssl_ca"] is not None:
         fields["ssl_ca"] = _text(given["ssl_ca"], "--ssl-ca") if given["ssl_ca"] else ""

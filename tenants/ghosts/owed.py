@@ -1,0 +1,133 @@
+"""What is owed: ghost users of people who may not enter, until they are confirmed gone.
+
+It follows from the users and from what the instances last confirmed, whatever became of runs. Each
+minute, and at once after a signal or a run, what is due is requested again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models.functions import Now
+
+from common.clock import database_now
+from syncs import tasks
+from syncs.engine import runs
+from syncs.engine.options import Options
+from syncs.models import RunState, SyncRun, Trigger
+from tenants.ghosts import policy
+from tenants.models import GhostUser, InstanceCheck
+from tenants.models.ghost import GhostState
+from tenants.models.instance import Health
+
+SYNC = "ghost_users"
+INTERVAL = 60  # seconds between two looks at what is owed
+SLOWEST_RETRY = 600  # seconds, if RAINBO_RETRY_SECONDS is none
+ALTERED_RETRY = 3600  # seconds, once the instance has answered that only a person can repair it
+CHECKS = timedelta(minutes=2)  # an instance that was down so shortly before a try was down then
+
+
+def find(wanted: Collection[int] | None = None) -> QuerySet[GhostUser]:
+    """Return the ghost users that are owed. wanted: who may enter; default: those who may now."""
+    may_enter = policy.admins().values("pk") if wanted is None else [*wanted]
+    left = GhostUser.objects.exclude(confirmed__in=policy.GONE)
+    return left.exclude(admin_id__in=may_enter)
+
+
+def by_instance(wanted: Collection[int], *, held: bool = True) -> dict[int, frozenset[int]]:
+    """Return whose ghosts are owed on which instance. held: those too that wait for a person."""
+    found: dict[int, set[int]] = {}
+    rows = find(wanted) if held else find(wanted).filter(held_by=None)
+    for instance, admin in rows.values_list("instance_id", "admin_id"):
+        found.setdefault(instance, set()).add(admin)
+    return {instance: frozenset(admins) for instance, admins in found.items()}
+
+
+def retire_leavers() -> SyncRun | None:
+    """Mark what is owed, and have one run deactivate all of it if anything is due.
+
+    A run that a signal requested and that waits does it too, since each run takes up all that is
+    owed. Rows that are being published are left to the next call: this one never waits for them.
+    """
+    now = database_now()
+    with transaction.atomic():
+        _forget_settled()
+        known = _mark(now)
+        due = [ghost for ghost in known if _is_due(ghost, now)]
+        record = _waiting() if known else None
+        if record is None and due:
+            record = _request(due, now)
+        if record is not None:
+            tasks.enqueue(record)
+    return record
+
+
+def retry_after(tries: int, *, altered: bool = False) -> timedelta:
+    """Return how long to wait after so many tries. altered: the instance has answered so."""
+    delays = settings.RAINBO_RETRY_SECONDS or (SLOWEST_RETRY,)
+    if altered and tries >= len(delays):
+        return timedelta(seconds=ALTERED_RETRY)
+    return timedelta(seconds=delays[min(max(tries, 1), len(delays)) - 1])
+
+
+def _forget_settled() -> None:
+    """Forget since when something was owed that no longer is; an admin may be back."""
+    marked = GhostUser.objects.exclude(owed_since=None)
+    settled = marked.exclude(pk__in=find().values("pk"))
+    _update(settled, owed_since=None, held_by=None)
+
+
+def _mark(now: datetime) -> list[GhostUser]:
+    """Note since when each is owed; return all that are."""
+    new = find().filter(Q(owed_since=None) | Q(owed_since__gt=now))
+    _update(new, owed_since=now, tried_at=None, tries=0, wanted=GhostState.INACTIVE)
+    down = InstanceCheck.objects.filter(
+        instance=OuterRef("instance"), health=Health.DOWN, minute__gt=OuterRef("tried_at") - CHECKS
+    )
+    known = find().exclude(owed_since=None).filter(held_by=None)
+    return list(known.annotate(was_down=Exists(down)).select_related("instance"))
+
+
+def _update(rows: QuerySet[GhostUser], **fields: object) -> None:
+    """Update rows that nobody has locked: two sessions that wait for each other's would fail."""
+    free = rows.order_by().select_for_update(skip_locked=True, of=("self",))
+    if pks := list(free.values_list("pk", flat=True)):
+        GhostUser.objects.filter(pk__in=pks).update(**fields)
+
+
+def _is_due(ghost: GhostUser, now: datetime) -> bool:
+    """Whether to try again now: by the usual delays, and at once when the instance is back."""
+    tried = ghost.tried_at
+    if tried is None or tried > now:  # the clock was set back
+        return True
+    answered = ghost.confirmed_at is not None and ghost.confirmed_at >= tried
+    altered = answered and ghost.confirmed == GhostState.UNKNOWN
+    return now >= tried + retry_after(ghost.tries, altered=altered) or _is_back(ghost, tried)
+
+
+def _is_back(ghost: GhostUser, tried: datetime) -> bool:
+    instance = ghost.instance
+    is_up = instance.health in (Health.HEALTHY, Health.DEGRADED)
+    was_down: bool = ghost.was_down  # type: ignore[attr-defined]  # an annotation of _mark
+    checked = instance.last_check_at
+    return was_down and is_up and checked is not None and checked > tried
+
+
+def _waiting() -> SyncRun | None:
+    """Return a run that will read the users after this: one that has not begun."""
+    queued = SyncRun.objects.filter(sync=SYNC, state=RunState.QUEUED, trigger=Trigger.SIGNAL)
+    return queued.filter(Q(not_before=None) | Q(not_before__lte=Now())).order_by("pk").first()
+
+
+def _request(due: list[GhostUser], now: datetime) -> SyncRun:
+    only = sorted({ghost.admin_id for ghost in due})
+    _update(
+        GhostUser.objects.filter(pk__in=[ghost.pk for ghost in due]),
+        tried_at=now,
+        tries=F("tries") + 1,
+    )
+    return runs.request(SYNC, Options(only=tuple(map(str, only))), Trigger.SIGNAL)

@@ -1,4 +1,4 @@
-"""What is owed: ghost users of people who may not enter, until they are confirmed gone.
+"""What is owed: ghost users of leavers, until they are confirmed gone.
 
 It follows from the users and from what the instances last confirmed, whatever became of runs. Each
 minute, and at once after a signal or a run, what is due is requested again.
@@ -6,12 +6,13 @@ minute, and at once after a signal or a run, what is due is requested again.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import BooleanField, Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from common.clock import database_now
@@ -32,7 +33,7 @@ CHECKS = timedelta(minutes=2)  # an instance that was down so shortly before a t
 
 
 def find(wanted: Collection[int] | None = None) -> QuerySet[GhostUser]:
-    """Return the ghost users that are owed. wanted: who may enter; default: those who may now."""
+    """Return the ghost users that are owed. wanted: the admins; default: those of now."""
     may_enter = policy.admins().values("pk") if wanted is None else [*wanted]
     left = GhostUser.objects.exclude(confirmed__in=policy.GONE)
     return left.exclude(admin_id__in=may_enter)
@@ -50,13 +51,16 @@ def by_instance(wanted: Collection[int], *, held: bool = True) -> dict[int, froz
 def retire_leavers() -> SyncRun | None:
     """Mark what is owed, and have one run deactivate all of it if anything is due.
 
-    A run that a signal requested and that waits does it too, since each run takes up all that is
-    owed. Rows that are being published are left to the next call: this one never waits for them.
+    A run that a signal requested and that waits does it too, since each run deactivates all that is
+    owed. Rows that are being published are not waited for: they are marked by the next call.
     """
     now = database_now()
     with transaction.atomic():
-        _forget_settled()
-        known = _mark(now)
+        ghosts = _read()
+        _update([g for g in ghosts if not g.is_owed], owed_since=None, held_by=None)
+        left = [ghost for ghost in ghosts if ghost.is_owed]
+        _mark([ghost for ghost in left if ghost.owed_since is None], now)
+        known = [ghost for ghost in left if ghost.held_by is None]
         due = [ghost for ghost in known if _is_due(ghost, now)]
         record = _waiting() if known else None
         if record is None and due:
@@ -74,32 +78,35 @@ def retry_after(tries: int, *, altered: bool = False) -> timedelta:
     return timedelta(seconds=delays[min(max(tries, 1), len(delays)) - 1])
 
 
-def _forget_settled() -> None:
-    """Forget since when something was owed that no longer is; an admin may be back."""
-    marked = GhostUser.objects.exclude(owed_since=None)
-    settled = marked.exclude(pk__in=find().values("pk"))
-    _update(settled, owed_since=None, held_by=None)
-
-
-def _mark(now: datetime) -> list[GhostUser]:
-    """Note since when each is owed; return all that are."""
-    new = find().filter(Q(owed_since=None) | Q(owed_since__gt=now))
-    _update(new, owed_since=now, tried_at=None, tries=0, wanted=GhostState.INACTIVE)
+def _read() -> list[Any]:
+    """Return what is owed or was: is_owed. was_down: its instance was, when it was last tried."""
+    is_owed = Q(pk__in=find().values("pk"))
     down = InstanceCheck.objects.filter(
         instance=OuterRef("instance"), health=Health.DOWN, minute__gt=OuterRef("tried_at") - CHECKS
     )
-    known = find().exclude(owed_since=None).filter(held_by=None)
-    return list(known.annotate(was_down=Exists(down)).select_related("instance"))
+    rows = GhostUser.objects.filter(is_owed | Q(owed_since__isnull=False))
+    owing = ExpressionWrapper(is_owed, BooleanField())
+    return list(
+        rows.annotate(is_owed=owing, was_down=Exists(down)).select_related("instance").order_by()
+    )
 
 
-def _update(rows: QuerySet[GhostUser], **fields: object) -> None:
+def _mark(ghosts: Sequence[GhostUser], now: datetime) -> None:
+    new = {"owed_since": now, "tried_at": None, "tries": 0, "wanted": GhostState.INACTIVE}
+    for ghost in ghosts:
+        ghost.tried_at, ghost.tries = None, 0
+    _update(ghosts, **new)
+
+
+def _update(ghosts: Sequence[GhostUser], **fields: object) -> None:
     """Update rows that nobody has locked: two sessions that wait for each other's would fail."""
-    free = rows.order_by().select_for_update(skip_locked=True, of=("self",))
-    if pks := list(free.values_list("pk", flat=True)):
-        GhostUser.objects.filter(pk__in=pks).update(**fields)
+    if ghosts:
+        rows = GhostUser.objects.filter(pk__in=[ghost.pk for ghost in ghosts]).order_by()
+        free = rows.select_for_update(skip_locked=True).values_list("pk", flat=True)
+        GhostUser.objects.filter(pk__in=list(free)).update(**fields)
 
 
-def _is_due(ghost: GhostUser, now: datetime) -> bool:
+def _is_due(ghost: Any, now: datetime) -> bool:
     """Whether to try again now: by the usual delays, and at once when the instance is back."""
     tried = ghost.tried_at
     if tried is None or tried > now:  # the clock was set back
@@ -109,12 +116,11 @@ def _is_due(ghost: GhostUser, now: datetime) -> bool:
     return now >= tried + retry_after(ghost.tries, altered=altered) or _is_back(ghost, tried)
 
 
-def _is_back(ghost: GhostUser, tried: datetime) -> bool:
+def _is_back(ghost: Any, tried: datetime) -> bool:
     instance = ghost.instance
     is_up = instance.health in (Health.HEALTHY, Health.DEGRADED)
-    was_down: bool = ghost.was_down  # type: ignore[attr-defined]  # an annotation of _mark
     checked = instance.last_check_at
-    return was_down and is_up and checked is not None and checked > tried
+    return bool(ghost.was_down and is_up and checked is not None and checked > tried)
 
 
 def _waiting() -> SyncRun | None:
@@ -123,11 +129,7 @@ def _waiting() -> SyncRun | None:
     return queued.filter(Q(not_before=None) | Q(not_before__lte=Now())).order_by("pk").first()
 
 
-def _request(due: list[GhostUser], now: datetime) -> SyncRun:
+def _request(due: Sequence[GhostUser], now: datetime) -> SyncRun:
     only = sorted({ghost.admin_id for ghost in due})
-    _update(
-        GhostUser.objects.filter(pk__in=[ghost.pk for ghost in due]),
-        tried_at=now,
-        tries=F("tries") + 1,
-    )
+    _update(due, tried_at=now, tries=F("tries") + 1)
     return runs.request(SYNC, Options(only=tuple(map(str, only))), Trigger.SIGNAL)

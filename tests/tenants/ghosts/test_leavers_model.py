@@ -1,9 +1,9 @@
 """Random histories of admins and instances, compared with a model of who can enter.
 
-The model is `World`: who may enter, what got in the way of retiring somebody, and since when. Each
+The model is `World`: who is an admin, what got in the way of retiring somebody, since when. Each
 minute the product does what it does each minute; then the rows of the real servers must agree:
 nobody can enter longer than the bound after leaving, unless the instance was unreachable, a run was
-killed or a person has to decide, and that is told. Only time is a stand-in.
+killed or a person has to decide, and that is reported. Only time is a stand-in.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ Pair = tuple[int, int]  # an admin and an instance
 
 @dataclass
 class World:
-    """Who may enter, and what kept the product from retiring whom, by the model's clock.
+    """Who is an admin, and what kept the product from retiring whom, by the model's clock.
 
     left: since when an admin may not enter. hindered: when something last got into the way of a
     pair, be it a server that lets nobody in or a run that was killed. waiting: pairs that a run
@@ -248,7 +248,7 @@ class History:
             if pair not in world.waiting:
                 assert world.now <= world.allowed_until(pair), self.story(f"{pair} can enter")
             if world.now > world.left[pair[0]] + TOLD:
-                assert str(pair[1]) in told, self.story(f"{pair} is not told")
+                assert str(pair[1]) in told, self.story(f"{pair} is not reported")
 
     def told(self) -> tuple[str, ...]:
         found = GHOSTS.judge(GHOSTS.read(self.world.now), ())
@@ -273,7 +273,7 @@ class History:
         assert found == expected, self.story("they differ")
         assert {pk for pk, _ in self.active()} <= self.world.may_enter, self.story("some remain")
         assert not owed.find().exists(), self.story("something is owed")
-        assert not self.told(), self.story("a problem is told")
+        assert not self.told(), self.story("a problem is reported")
         assert not SyncRun.objects.filter(state=RunState.QUEUED).exists()
 
     def story(self, why: str) -> str:

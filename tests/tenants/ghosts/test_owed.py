@@ -1,4 +1,4 @@
-"""What is owed: leavers leave within a minute, whatever became of runs, or it is told."""
+"""What is owed: leavers leave within a minute, whatever became of runs, or it is reported."""
 
 from __future__ import annotations
 

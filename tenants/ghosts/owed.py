@@ -34,7 +34,7 @@ CHECKS = timedelta(minutes=2)  # an instance that was down so shortly before a t
 
 def find(wanted: Collection[int] | None = None) -> QuerySet[GhostUser]:
     """Return the ghost users that are owed. wanted: the admins; default: those of now."""
-    may_enter = policy.admins().values("pk") if wanted is None else [*wanted]
+    may_enter: Any = policy.admins().values("pk") if wanted is None else [*wanted]
     left = GhostUser.objects.exclude(confirmed__in=policy.GONE)
     return left.exclude(admin_id__in=may_enter)
 

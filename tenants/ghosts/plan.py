@@ -155,7 +155,7 @@ def is_of_leavers(run: Run) -> bool:
 
 
 def carry_out(run: Run, plan: Plan, instance: RdsInstance, remote: Connection) -> InstanceResult:
-    """Apply the plan in one transaction on the instance, rolled back if it is dry or held.
+    """Apply the plan inside the instance's transaction; undone if the run is dry or it is held.
 
     Raises LeaseLost, and leaves nothing there, if another run took the lease.
     """

@@ -56,6 +56,7 @@ class Directory:
     def __init__(self, run: Run, source: RdsInstance, stage: Stage, alarm: str = "") -> None:
         self.session, self.sync = run.session, run.record.sync
         self.source, self.target, self.stage = source, str(source.pk), stage
+        self.query = contract.query(merge.NAME, source.schema_group)
         last = Confirmation.objects.filter(sync=self.sync, target=self.target).first()
         self.last = digest.parse_basis(last.basis) if last else {}
         self.facts: dict[str, str] = {}
@@ -75,10 +76,10 @@ class Directory:
             rows, self.why = self._find_differences(source)
         if not self.why:
             self.is_whole = False
-            pulled = difference.pull(self.stage, source, self.cached, kinds["id"])
+            pulled = difference.pull(self.stage, self.query, source, self.cached, kinds["id"])
             self.stage.prove(self.target, pulled)
             return Taken(rows, pulled)
-        taken = take_all(self.stage, self.target, source, hashing)
+        taken = take_all(self.stage, self.query, self.target, source, hashing)
         self.stage.prove(self.target, taken.staged)
         self.last = {"buckets": str(buckets_for(taken.rows)), "hash": hashing.value}
         return taken
@@ -157,7 +158,7 @@ class Directory:
             "instance": self.target,
             "identity": self.source.identity,
             "server": str(source.info.server_version // 10_000),
-            "sql": contract.fingerprint(merge.NAME),
+            "sql": contract.fingerprint(merge.NAME, self.source.schema_group),
             "key": str(KEY_VERSION),
             "digest": str(digest.VERSION),
             "hash": hashing.value,
@@ -172,7 +173,7 @@ class Directory:
 
     def _find_differences(self, source: copy_stream.Connection) -> tuple[int, str]:
         """Return the source's row count, and why a full read is needed; else fills `differing`."""
-        session, query, cached = self.session, self.stage.query, self.cached
+        session, query, cached = self.session, self.query, self.cached
         found = difference.compare(session, source, query, cached, self._check_stored_rows)
         if self.alarming:
             return found.rows, NOT_PUBLISHED

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("tenants", "0008_quick_email_key"),
+        ("tenants", "0010_schema_groups"),
     ]
 
     operations = [

@@ -55,6 +55,8 @@ class RdsInstance(models.Model):
     writer_host = models.CharField(
         max_length=255,
         blank=True,
+        default="",
+        db_default="",
         help_text="where ghost users are written, if the host is a replica; empty: the host itself",
     )
     writer_port = models.PositiveIntegerField(
@@ -76,11 +78,15 @@ class RdsInstance(models.Model):
     schema_group = models.CharField(
         max_length=50,
         blank=True,
+        default="",
+        db_default="",
         help_text="instances with one schema: their SQL files are in this folder of "
         "RAINBO_SOURCE_SQL; empty: the folder itself",
     )
     has_tenants = models.BooleanField(
-        default=True, help_text="off for a server that holds the directory of e-mails only"
+        default=True,
+        db_default=True,
+        help_text="off for a server that holds the directory of e-mails only",
     )
     app_url = models.URLField(blank=True, help_text="where the tenants of this instance sign in")
     is_active = models.BooleanField(default=True)

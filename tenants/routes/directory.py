@@ -17,6 +17,7 @@ from syncs.models import Confirmation
 from syncs.transfer import copy_stream, difference, digest, proof
 from syncs.transfer.digest import EVERY, Hashing
 from syncs.transfer.proof import Cached
+from syncs.transfer.session import Session
 from syncs.transfer.staging import Stage
 from tenants.fleet import contract
 from tenants.fleet.reader import Taken, take_all
@@ -159,7 +160,7 @@ class Directory:
             "identity": self.source.identity,
             "server": str(source.info.server_version // 10_000),
             "sql": contract.fingerprint(merge.NAME, self.source.schema_group),
-            "key": str(KEY_VERSION),
+            "key": key_version(self.session),
             "digest": str(digest.VERSION),
             "hash": hashing.value,
         }
@@ -189,6 +190,11 @@ class Directory:
         if difference.has_no_id(session):
             return found.rows, "rows without an id changed"
         return found.rows, ""
+
+
+def key_version(session: Session) -> str:
+    """Return the version of e-mail keys: they depend on the Unicode tables of the database."""
+    return f"{KEY_VERSION}/{session.info.server_version // 10_000}"
 
 
 def buckets_for(rows: int) -> int:

@@ -1,4 +1,4 @@
-"""Where an instance is, if it is a replica, and the timeline that it was last on."""
+"""Replicas, schema groups, and the version that made the keys of e-mails and names."""
 
 import django.core.validators
 from django.db import migrations, models
@@ -10,6 +10,15 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.AddField(
+            model_name="rdsinstance",
+            name="has_tenants",
+            field=models.BooleanField(
+                db_default=True,
+                default=True,
+                help_text="off for a server that holds the directory of e-mails only",
+            ),
+        ),
         migrations.AddField(
             model_name="rdsinstance",
             name="is_replica",
@@ -26,6 +35,17 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name="rdsinstance",
+            name="schema_group",
+            field=models.CharField(
+                blank=True,
+                db_default="",
+                default="",
+                help_text="instances with one schema: their SQL files are in this folder of RAINBO_SOURCE_SQL; empty: the folder itself",
+                max_length=50,
+            ),
+        ),
+        migrations.AddField(
+            model_name="rdsinstance",
             name="timeline",
             field=models.BigIntegerField(editable=False, null=True),
         ),
@@ -34,6 +54,8 @@ class Migration(migrations.Migration):
             name="writer_host",
             field=models.CharField(
                 blank=True,
+                db_default="",
+                default="",
                 help_text="where ghost users are written, if the host is a replica; empty: the host itself",
                 max_length=255,
             ),
@@ -50,5 +72,25 @@ class Migration(migrations.Migration):
                     django.core.validators.MaxValueValidator(65535),
                 ],
             ),
+        ),
+        migrations.CreateModel(
+            name="SearchKeys",
+            fields=[
+                (
+                    "id",
+                    models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False),
+                ),
+                ("server_major", models.PositiveSmallIntegerField()),
+                ("made_at", models.DateTimeField()),
+            ],
+            options={
+                "db_table": "search_keys",
+                "default_permissions": (),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("id", 1)), name="one_row_of_search_keys"
+                    )
+                ],
+            },
         ),
     ]

@@ -173,7 +173,11 @@ def test_only_leavers_who_can_still_enter_are_a_problem() -> None:
     ann.is_active = False
     ann.save()
     (found,) = problems.judge(problems.read(clock.database_now()))
-    assert found.text == "3 ghost users of people who left can still enter 2 instances"
+    bob = User.objects.get(username="bob")
+    assert found.text == (
+        "3 ghost users of people who left can still enter 2 instances: "
+        f"ann ({ann.pk}) on rds2, ann ({ann.pk}) on rds3, bob ({bob.pk}) on rds2"
+    )
     assert found.affected == ("2", "3")
 
 
@@ -184,7 +188,7 @@ def test_leavers_are_counted_in_one_query_up_to_a_bound(monkeypatch: pytest.Monk
     with CaptureQueriesContext(connection) as asked:
         facts = ghost_problems.read(clock.database_now())
     assert len(asked) == 1
-    assert facts.ghosts == 3
+    assert facts.leavers.ghosts == 3
     (found,) = ghost_problems.judge(facts)
     assert "more than 2 ghost users" in found.text
 

@@ -29,20 +29,17 @@ def master() -> RdsInstance:
 def selected_instances(run: Run, also: Sequence[RdsInstance] = ()) -> list[RdsInstance]:
     """Return the active instances that the run's options name; default: all active ones.
 
-    also: inactive instances that this run may sync like active ones.
-    Raises UsageError for an id that is not registered or not active.
+    also: inactive instances that this run may sync like active ones. A named instance that was
+    deactivated or deleted since is recorded as skipped, so that the others are synced.
+    Raises UsageError if none is left, unless the run repeats what failed in another.
     """
-    keys = {int(key) for key in run.options.targets}
-    if run.options.failed_from is not None:
-        failed = _failed_in(run.options.failed_from)
-        keys = failed & keys if keys else failed
-        if not keys:
-            raise UsageError(f"nothing failed in run {run.options.failed_from}")
-    check_ids(keys - {instance.pk for instance in also})
+    keys = _named(run)
     usable = [*RdsInstance.objects.filter(is_active=True), *also]
     found = [instance for instance in usable if not keys or instance.pk in keys]
-    if not found:
+    if run.options.failed_from is None and not found:
+        check_ids(keys)
         raise UsageError("no instance is active: register one with add_instance")
+    _skip_gone(run, keys - {instance.pk for instance in found})
     return found
 
 
@@ -63,6 +60,29 @@ def active_targets() -> list[Target]:
 
 def master_target() -> list[Target]:
     return [as_target(i) for i in RdsInstance.objects.filter(is_master=True, is_active=True)]
+
+
+def _named(run: Run) -> set[int]:
+    """Return the ids that the run's options name, none for all."""
+    keys = {int(key) for key in run.options.targets}
+    if run.options.failed_from is None:
+        return keys
+    failed = _failed_in(run.options.failed_from)
+    keys = failed & keys if keys else failed
+    if not keys:
+        raise UsageError(f"nothing failed in run {run.options.failed_from}")
+    return keys
+
+
+def _skip_gone(run: Run, keys: Collection[int]) -> None:
+    """Record the instances that are no longer active or registered as skipped."""
+    left = RdsInstance.objects.in_bulk(keys)
+    labels = {key: str(left.get(key, f"instance {key}")) for key in sorted(keys)}
+    run.expect(Target(str(key), label) for key, label in labels.items())
+    for key, label in labels.items():
+        became = "deactivated" if key in left else "deleted"
+        note = f"{label} was {became} after it was asked for"
+        run.record_outcome(str(key), TargetState.SKIPPED, note=note)
 
 
 def _failed_in(run: int) -> set[int]:

@@ -194,11 +194,11 @@ class Run:
         )
 
     def expect(self, targets: Iterable[Target]) -> None:
-        """Declare the targets that this run will record an outcome for."""
+        """Declare targets that this run will record an outcome for."""
         parts = RunTarget.objects.bulk_create(
             RunTarget(run=self.record, target=target.key, label=target.label) for target in targets
         )
-        self._parts = {part.target: part for part in parts}
+        self._parts |= {part.target: part for part in parts}
 
     def record_outcome(
         self,
@@ -309,10 +309,13 @@ class Run:
             raise RainboError(f"run {self.options.accept_held} was accepted or discarded before")
 
     def final_state(self) -> RunState:
-        """Return the run's state, derived from its targets'."""
+        """Return the run's state, derived from its targets'.
+
+        Partial says that something was published. Without, what needs a person comes first.
+        """
         states = {part.state for part in self._parts.values()} - {TargetState.SKIPPED}
         if states <= {TargetState.SUCCEEDED}:
             return RunState.SUCCEEDED
-        if TargetState.SUCCEEDED in states or len(states) > 1:
+        if TargetState.SUCCEEDED in states:
             return RunState.PARTIAL
-        return RunState.HELD if states == {TargetState.HELD} else RunState.FAILED
+        return RunState.HELD if TargetState.HELD in states else RunState.FAILED

@@ -21,7 +21,12 @@ SHOWN = 200  # changes in all
 OF_A_KIND = 10  # of one kind on one instance
 MOST_INSTANCES = 50
 LONGEST = 80  # characters of one value of a change
-VERBS = {"removed": "remove", "moved": "move", "changed": "change"}
+VERBS = {
+    "removed": "remove",
+    "moved": "move",
+    "changed": "change",
+    "lowered": "lower the counts of",
+}
 KINDS = tuple(VERBS)
 _BETWEEN_VALUES = re.compile("(: | → |; )")  # as plans write them: `a@x.example: name 'A' → 'B'`
 

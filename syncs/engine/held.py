@@ -11,13 +11,19 @@ from common.redaction import redact
 from syncs.models import OPEN_STATES, HeldChange, RunLog, RunTarget, SyncRun, TargetState
 from syncs.transfer.session import Session
 
+# Of counts that fall, only the targets: how many there are of them differs from run to run.
 _SAME = """
-    WITH severe AS (SELECT bool_or(kind <> 'changed') AS is_severe
-                     FROM syncs_heldchange WHERE run_id = %(one)s),
-         held_a AS (SELECT target, kind, source_id, detail FROM syncs_heldchange, severe
-                     WHERE run_id = %(one)s AND NOT (is_severe AND kind = 'changed')),
-         held_b AS (SELECT target, kind, source_id, detail FROM syncs_heldchange, severe
-                     WHERE run_id = %(other)s AND NOT (is_severe AND kind = 'changed'))
+    WITH held_rows AS (
+        SELECT run_id, target, kind, CASE WHEN kind <> 'lowered' THEN source_id END AS source_id,
+               CASE WHEN kind <> 'lowered' THEN detail END AS detail
+          FROM syncs_heldchange WHERE run_id IN (%(one)s, %(other)s)
+    ), severe AS (
+        SELECT bool_or(kind IN ('removed', 'moved')) AS is_severe
+          FROM held_rows WHERE run_id = %(one)s
+    ), held_a AS (SELECT target, kind, source_id, detail FROM held_rows, severe
+                   WHERE run_id = %(one)s AND NOT (is_severe AND kind = 'changed')),
+       held_b AS (SELECT target, kind, source_id, detail FROM held_rows, severe
+                   WHERE run_id = %(other)s AND NOT (is_severe AND kind = 'changed'))
     SELECT NOT EXISTS (
         (TABLE held_a EXCEPT TABLE held_b) UNION ALL (TABLE held_b EXCEPT TABLE held_a))"""
 
@@ -142,6 +148,12 @@ def keep(session: Session, run_id: int, target: str, changes: sql.Composable) ->
     return dict(rows.fetchall())
 
 
+def counts_of(held_run: int | None, target: str) -> dict[str, int]:
+    """Return what the guard counted of a held target."""
+    part = RunTarget.objects.filter(run=held_run, target=target, state=TargetState.HELD).first()
+    return part.guarded_counts or {} if part else {}
+
+
 def why_not_lifted(
     session: Session, held_run: int, target: str, changes: sql.Composable, *, columns: bool
 ) -> str:
@@ -155,7 +167,7 @@ def why_not_lifted(
     row = session.execute(
         sql.SQL(
             "SELECT count(*) FROM (SELECT kind, source_id, detail FROM ({changes}) AS planned "
-            "WHERE {columns} OR kind <> 'changed' "
+            "WHERE kind IN ('removed', 'moved') OR {columns} AND kind = 'changed' "
             "EXCEPT SELECT kind, source_id, detail FROM syncs_heldchange "
             "WHERE run_id = {run} AND target = {target}) AS beyond"
         ).format(

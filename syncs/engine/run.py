@@ -36,7 +36,10 @@ def _ignore(_: RunTarget) -> None:
 
 
 class Counts(TypedDict, total=False):
-    """Rows of a target's source and of what a run did; null where unknown."""
+    """Rows of a target's source and of what a run did; null where unknown.
+
+    guarded_counts, source, accepted: what later runs' guards need to know of a publish.
+    """
 
     read: int | None
     added: int | None
@@ -44,6 +47,9 @@ class Counts(TypedDict, total=False):
     removed: int | None
     withheld: int | None
     total: int | None
+    guarded_counts: dict[str, int]
+    source: str
+    accepted: bool
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ class _Gathered:
 _SETTLED = [
     *("state", "note", "seconds", "error", "error_kind", "passing", "held_counts"),
     *("read", "added", "changed", "removed", "withheld", "total"),
+    *("guarded_counts", "source", "accepted"),
 ]
 
 _CONFIRM = """

@@ -173,7 +173,10 @@ class RunTarget(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["run", "target"], name="one_part_per_run_and_target"),
         ]
-        indexes: ClassVar = [models.Index(fields=["target", "-run"], name="runs_of_a_target")]
+        indexes: ClassVar = [
+            models.Index(fields=["target", "-run"], name="runs_of_a_target"),
+            models.Index(fields=["run"], condition=Q(state="held"), name="held_parts"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.label} in run {self.run_id}"

@@ -8,7 +8,15 @@ from psycopg import sql
 
 from common.errors import UsageError
 from common.redaction import redact
-from syncs.models import OPEN_STATES, HeldChange, RunLog, RunTarget, SyncRun, TargetState
+from syncs.models import (
+    OPEN_STATES,
+    Confirmation,
+    HeldChange,
+    RunLog,
+    RunTarget,
+    SyncRun,
+    TargetState,
+)
 from syncs.transfer.session import Session
 
 # Of counts that fall, only the targets: how many there are of them differs from run to run.
@@ -40,8 +48,10 @@ def why_not_acceptable(run: SyncRun) -> str:
         return f"run {run.pk} holds nothing"
     if run.accepted_by_id:
         return f"run {run.pk} was accepted by run {run.accepted_by_id}"
-    if run.superseded_by_id:
+    if run.superseded_by_id and is_repeated(run):
         return f"run {run.pk} was superseded by run {run.superseded_by_id}: look at that one"
+    if run.superseded_by_id:
+        return f"run {run.superseded_by_id} has published what run {run.pk} holds"
     if run.discarded_at:
         return f"run {run.pk} was discarded by {run.discarded_by}: {run.discard_reason}"
     return ""
@@ -122,14 +132,44 @@ def waiting(sync: str) -> list[SyncRun]:
     )
 
 
-def supersede_repeats(run: SyncRun) -> None:
-    """Supersede older held runs that hold the same set as this one."""
-    if not has_held(run):
+def supersede_older(run: SyncRun) -> None:
+    """Supersede older held runs that need no decision after this one, and drop their changes.
+
+    Those that hold the same set as this one, and those of whose instances each was published
+    since. Of the others, the changes of instances that were published since are dropped; counts
+    and reasons are kept. One that is just being accepted is left alone.
+    """
+    if run.is_dry:
+        return
+    holds = has_held(run)
+    if not holds and not Confirmation.objects.filter(run=run).exists():
         return
     for older in waiting(run.sync):
-        if older.pk < run.pk and _same_set(older, run):
+        if older.pk >= run.pk or open_acceptor(older):
+            continue
+        held_targets = set(_held_targets(older))
+        left = held_targets - _published_since(older, held_targets)
+        HeldChange.objects.filter(run=older, target__in=held_targets - left).delete()
+        if not left or (holds and _same_set(older, run)):
             SyncRun.objects.filter(pk=older.pk).update(superseded_by=run)
             HeldChange.objects.filter(run=older).delete()
+
+
+def is_repeated(run: SyncRun) -> bool:
+    """Whether the run that superseded this one holds its instances again; else they are published."""
+    again = RunTarget.objects.filter(run=run.superseded_by, state=TargetState.HELD)
+    return again.filter(target__in=_held_targets(run)).exists()
+
+
+def _held_targets(run: SyncRun) -> list[str]:
+    held = run.targets.filter(state=TargetState.HELD)
+    return list(held.values_list("target", flat=True))
+
+
+def _published_since(run: SyncRun, targets: set[str]) -> set[str]:
+    """Return those targets that a later run confirmed."""
+    later = Confirmation.objects.filter(sync=run.sync, target__in=targets, run__gt=run.pk)
+    return set(later.values_list("target", flat=True))
 
 
 def keep(session: Session, run_id: int, target: str, changes: sql.Composable) -> dict[str, int]:

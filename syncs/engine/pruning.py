@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import connection
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from syncs.models import (
     OPEN_STATES,
     Confirmation,
     Heartbeat,
+    HeldChange,
     RunTarget,
     SyncRun,
     TargetState,
@@ -69,14 +70,23 @@ def prune_runs(now: datetime, before: datetime) -> int:
 
     These are kept: runs with changes held for review, named by a confirmation or compared with by
     the guard, runs that accepted or superseded a kept run, and those of each sync's newest slot:
-    a slot without a run would be run again.
+    a slot without a run would be run again. Of a kept run that is decided, the held changes go.
     """
+    _drop_decided_changes(before)
     needed = _needed_by_guard(now) | _of_newest_slots()
     deleted = 0
     while keys := [*_deletable(before, needed).values_list("pk", flat=True)[:BATCH]]:
         SyncRun.objects.filter(pk__in=keys).delete()
         deleted += len(keys)
     return deleted
+
+
+def _drop_decided_changes(before: datetime) -> None:
+    """Delete the held changes of runs that are decided; a run that is kept has their counts."""
+    undecided = Q(accepted_by=None, superseded_by=None, discarded_at=None)
+    decided = SyncRun.objects.filter(~undecided, finished_at__lt=before)
+    for run in decided.filter(Exists(HeldChange.objects.filter(run=OuterRef("pk")))):
+        HeldChange.objects.filter(run=run).delete()
 
 
 def _deletable(before: datetime, needed: set[int]) -> QuerySet[SyncRun]:

@@ -52,5 +52,11 @@ class Migration(migrations.Migration):
                 max_length=8,
             ),
         ),
+        migrations.AddIndex(
+            model_name="runtarget",
+            index=models.Index(
+                condition=models.Q(("state", "held")), fields=["run"], name="held_parts"
+            ),
+        ),
         migrations.RunSQL(CARRY_OVER, migrations.RunSQL.noop),
     ]

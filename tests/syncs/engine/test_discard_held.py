@@ -76,7 +76,7 @@ def test_it_can_be_accepted_and_discarded_no_more() -> None:
     ],
 )
 def test_what_waits_for_nobody_is_not_discarded(fields: dict[str, Any], said: str) -> None:
-    run, other = held_run(), ended_run()
+    run, other = held_run(), held_run()
     values = {name: other if value == 1 else value for name, value in fields.items()}
     SyncRun.objects.filter(pk=run.pk).update(**values)
     with pytest.raises(UsageError, match=said):
@@ -110,7 +110,7 @@ def test_who_accepts_first_wins() -> None:
 def test_a_repeat_after_a_discard_asks_anew() -> None:
     older = held.discard(held_run().pk, "ann", "a wrong master")
     newer = held_run()
-    held.supersede_repeats(newer)
+    held.supersede_older(newer)
     older.refresh_from_db()
     assert older.superseded_by is None
     assert held.waiting("user_routing") == [newer]

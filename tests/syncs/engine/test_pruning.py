@@ -78,6 +78,15 @@ def test_held_runs_that_someone_dealt_with_go(capsys: pytest.CaptureFixture[str]
     assert not HeldChange.objects.exists()
 
 
+def test_of_a_decided_run_that_stays_the_changes_go(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever decided, and about how many changes, can still be read."""
+    waiting, decided = held(), held(discarded_at=timezone.now(), discarded_by="ann")
+    confirmation(run=decided)
+    prune(capsys)
+    assert left() == {waiting.pk, decided.pk}
+    assert list(HeldChange.objects.values_list("run", flat=True)) == [waiting.pk]
+
+
 def test_the_run_that_accepted_one_that_stays_stays(capsys: pytest.CaptureFixture[str]) -> None:
     """Else the held run would wait for a person again."""
     acceptor = old()

@@ -289,6 +289,20 @@ def test_a_repeat_of_the_same_held_set_supersedes_the_older(master: Instance) ->
     assert second.held_changes.count() == 34
 
 
+def test_a_source_that_is_repaired_needs_no_decision(master: Instance) -> None:
+    fill(master, 100)
+    run_sync("user_routing")
+    master.execute("CREATE TABLE kept AS TABLE user_email_routing")
+    master.execute("DELETE FROM user_email_routing WHERE id <= 34")
+    held = run_sync("user_routing")
+    master.execute("INSERT INTO user_email_routing SELECT * FROM kept WHERE id <= 34")
+    repaired = run_sync("user_routing")
+    held.refresh_from_db()
+    assert (repaired.state, held.superseded_by) == (RunState.SUCCEEDED, repaired)
+    assert not held.held_changes.exists()
+    assert part(held).held_counts == {"removed": 34}
+
+
 def test_what_was_discarded_is_held_anew_and_never_published(master: Instance) -> None:
     fill(master, 100)
     run_sync("user_routing")

@@ -187,9 +187,9 @@ def judge_further(change: PlannedChange, limits: Limits, known: Mapping[str, int
 def _judge_sum(change: PlannedChange, count: CountChange, limit: Limit) -> list[str]:
     if limit.exceeded(count.lost, count.before):
         return [_fall(count.what, count.before, count.after)]
-    first = max(count.before, count.before + change.window.counts.get(count.what, 0))
-    if count.lost > 0 and limit.exceeded(first - count.after, first):
-        return [f"{_fall(count.what, first, count.after)} within 24 h"]
+    highest = count.before + change.window.counts.get(count.what, 0)
+    if count.lost > 0 and limit.exceeded(highest - count.after, highest):
+        return [f"{_fall(count.what, highest, count.after)} within 24 h"]
     return []
 
 
@@ -197,7 +197,7 @@ def _judge_emptied(change: PlannedChange, count: CountChange, limit: Limit) -> l
     would = f"would have no {count.what}, or an unknown number of them"
     if limit.exceeded(count.emptied, count.had):
         return [f"{_part(count.emptied, count.had)} {would}"]
-    before = max(0, change.window.counts.get(count.emptied_name, 0))
+    before = change.window.counts.get(count.emptied_name, 0)
     emptied, had = before + count.emptied, before + count.had
     if count.emptied > 0 and limit.exceeded(emptied, had):
         return [f"{_part(emptied, had)} {would} within 24 h"]

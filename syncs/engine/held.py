@@ -156,7 +156,7 @@ def supersede_older(run: SyncRun) -> None:
 
 
 def is_repeated(run: SyncRun) -> bool:
-    """Whether the run that superseded this one holds its instances again; else they are published."""
+    """Whether the run that superseded this one holds any of its instances again."""
     again = RunTarget.objects.filter(run=run.superseded_by, state=TargetState.HELD)
     return again.filter(target__in=_held_targets(run)).exists()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -39,13 +38,15 @@ NOTHING = Window()
 def gather(publishes: Iterable[Publish]) -> Window:
     """Add up the publishes of 24 h, oldest first, after the last one before them.
 
-    A publish that a person accepted, and one of another source, begins a new window.
+    A publish that a person accepted, and one of another source, begins a new window. What rises,
+    as a negative count, makes up for what fell before, not for what falls afterwards.
     """
     rows: int | None = None
-    counts: Counter[str] = Counter()
+    counts: dict[str, int] = {}
     for publish in publishes:
         if rows is None or publish.accepted or not publish.same_source:
-            rows, counts = publish.rows, Counter()
+            rows, counts = publish.rows, {}
         else:
-            counts.update(publish.counts)
-    return Window(rows or 0, dict(counts))
+            added = publish.counts.items()
+            counts |= {name: max(0, counts.get(name, 0) + count) for name, count in added}
+    return Window(rows or 0, counts)

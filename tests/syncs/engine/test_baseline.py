@@ -127,6 +127,13 @@ def test_publishes_of_the_previous_version_count_what_they_removed() -> None:
     assert window() == Window(500, {"removed": 20})
 
 
+def test_what_rises_makes_up_for_what_fell_before() -> None:
+    of_source(25, 500)
+    for users in (30, -50, 20, -5):
+        of_source(20, 500, guarded_counts={"users": users})
+    assert window() == Window(500, {"users": 15})
+
+
 def test_dry_runs_failures_and_other_targets_are_not_in_a_window() -> None:
     of_source(25, 500)
     of_source(20, None, guarded_counts={"removed": 20})  # type: ignore[arg-type]

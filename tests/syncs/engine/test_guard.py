@@ -8,6 +8,7 @@ from psycopg import sql
 
 from syncs.engine import held
 from syncs.engine.guard import (
+    CountChange,
     Decision,
     Limit,
     Limits,
@@ -22,7 +23,13 @@ from syncs.engine.run import Run
 from syncs.engine.window import Window
 
 LIMIT = Limit(20, 10)
-LIMITS = Limits(removals=LIMIT, moves=Limit(20, 30), columns=Limit(20, 30))
+LIMITS = Limits(
+    removals=LIMIT,
+    moves=Limit(20, 30),
+    columns=Limit(20, 30),
+    sums=Limit(20, 30),
+    emptied=Limit(2, 10),
+)
 PLANNED = sql.SQL("TABLE planned")
 
 
@@ -103,6 +110,47 @@ def test_a_run_is_not_held_for_what_others_changed(facts: dict[str, Any]) -> Non
     mine = {*facts, *facts.get("by_column", {})}
     others = {name: count for name, count in before.items() if name not in mine}
     assert reasons(window=Window(1000, others), **facts) == []
+
+
+def counted(before: int, after: int, *, had: int = 40, emptied: int = 0) -> CountChange:
+    return CountChange("users", before, after, had, emptied)
+
+
+@pytest.mark.parametrize(
+    ("count", "lately", "reason"),
+    [
+        (counted(200, 0), {}, "users would fall from 200 to 0 (100% fewer)"),
+        (counted(200, 140), {}, ""),
+        (counted(200, 139), {}, "users would fall from 200 to 139 (31% fewer)"),
+        (counted(20, 0), {}, ""),
+        (counted(21, 0), {}, "users would fall from 21 to 0 (100% fewer)"),
+        (counted(0, 0), {}, ""),
+        (
+            counted(160, 130),
+            {"users": 40},
+            "users would fall from 200 to 130 (35% fewer) within 24 h",
+        ),
+        (counted(100, 100), {"users": 100}, ""),
+        (counted(100, 120), {"users": 100}, ""),
+        (
+            counted(200, 190, emptied=5),
+            {},
+            "5 of 40 rows (12%) would have no users, or an unknown number of them",
+        ),
+        (
+            counted(200, 190, emptied=1),
+            {"users emptied": 4},
+            "5 of 44 rows (11%) would have no users, or an unknown number of them within 24 h",
+        ),
+        (counted(200, 200, emptied=0), {"users emptied": 30}, ""),
+        (counted(200, 210, emptied=-3), {"users emptied": 30}, ""),
+        (counted(10, 0, had=2, emptied=2), {}, ""),
+    ],
+)
+def test_a_count_that_collapses_is_named(
+    count: CountChange, lately: dict[str, int], reason: str
+) -> None:
+    assert reasons(counted=(count,), window=Window(1000, lately)) == [reason] * bool(reason)
 
 
 def test_the_larger_of_now_and_a_day_ago_is_the_whole() -> None:

@@ -345,7 +345,7 @@ def test_slow_erosion_is_held(master: Instance) -> None:
     assert part(run).note == why
 
 
-def age(hours: float) -> None:
+def age(hours: int) -> None:
     """Let hours pass: all runs ended that much earlier."""
     query("UPDATE syncs_syncrun SET finished_at = finished_at - %s * interval '1 hour'", hours)
 

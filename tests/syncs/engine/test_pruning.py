@@ -18,7 +18,8 @@ from syncs.models import (
     Trigger,
     WorkerEvent,
 )
-from tests.rows import confirmation, ended_run, run_part
+from tenants.models import RdsInstance
+from tests.rows import confirmation, ended_run, instance_row, run_part
 
 pytestmark = pytest.mark.django_db
 
@@ -32,6 +33,11 @@ def prune(capsys: pytest.CaptureFixture[str], days: int = 30) -> str:
 
 def left() -> set[int]:
     return set(SyncRun.objects.values_list("pk", flat=True))
+
+
+@pytest.fixture(autouse=True)
+def master() -> None:
+    instance_row(1, is_master=True)
 
 
 def old(**fields: Any) -> SyncRun:
@@ -68,6 +74,16 @@ def test_held_runs_that_wait_for_a_person_stay(capsys: pytest.CaptureFixture[str
     waiting = held()
     prune(capsys)
     assert left() == {waiting.pk}
+
+
+@pytest.mark.parametrize("change", [{"is_active": False}, {"is_master": False}])
+def test_held_runs_of_an_instance_that_takes_no_part_go(
+    capsys: pytest.CaptureFixture[str], change: dict[str, bool]
+) -> None:
+    held()
+    RdsInstance.objects.update(**change)
+    prune(capsys)
+    assert not left()
 
 
 def test_held_runs_that_someone_dealt_with_go(capsys: pytest.CaptureFixture[str]) -> None:

@@ -221,6 +221,11 @@ def _own_database_error(error: psycopg.Error, instance: RdsInstance) -> OwnDatab
 
 
 def _query_error(error: psycopg.Error, instance: RdsInstance) -> SourceError:
+    if "statement pooling mode" in str(error):  # PgBouncer's own words, in no other language
+        return ContractBroken(
+            f"{instance} is behind a pooler in statement pooling mode, which can't run "
+            "transactions: use transaction or session mode"
+        )
     for cause, kind, text in _QUERY_ERRORS:
         if isinstance(error, cause):
             return kind(f"{instance} {text}")

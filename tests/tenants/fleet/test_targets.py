@@ -62,6 +62,14 @@ def test_a_queued_run_syncs_the_others_of_an_instance_that_is_gone(
     assert outcomes(run) == {"2": TargetState.SUCCEEDED, "3": TargetState.SKIPPED}
 
 
+def test_a_retry_skips_an_instance_that_has_no_tenants_now(registered: InstanceFleet) -> None:
+    failed = failed_on("tenant_summaries", "2", "3")
+    RdsInstance.objects.filter(pk=3).update(has_tenants=False)
+    run = run_sync("tenant_summaries", failed_from=failed.pk)
+    assert outcomes(run) == {"2": TargetState.SUCCEEDED, "3": TargetState.SKIPPED}, run.error
+    assert part(run, 3).note == "instance 3 (rds3) has no tenants, by its settings"
+
+
 def test_a_run_that_names_only_unknown_instances_fails(registered: InstanceFleet) -> None:
     run = run_sync("instance_health", Trigger.API, targets=("9",))
     assert (run.state, run.error) == (RunState.FAILED, "no active instance has the id 9")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -22,12 +21,12 @@ from common.model_admin import EmptyResult, ReadOnlyAdmin
 from syncs.models import Confirmation
 from tenants.find import lookup, search
 from tenants.models import RdsInstance, Tenant, UserRoute
+from tenants.models.instance import parse_id
 from tenants.routes import withheld
 from tenants.routes.queries import instance_called
 
 BY_EMAIL = ("email_key", "source_id")
 BY_TENANT = ("remote_instance_id", "remote_tenant_id", *BY_EMAIL)  # begins like its index
-_NUMBER = re.compile("0|[1-9][0-9]{0,8}")
 LONGEST_KEY = 2_000  # characters of a search: no e-mail that is stored is longer
 
 
@@ -199,7 +198,7 @@ def _sentence(text: str) -> str:
 def _tenants_of(rows: Sequence[UserRoute]) -> dict[tuple[str, str], Tenant]:
     """The tenants that the rows name by value, by instance id and tenant id."""
     instances = {row.remote_instance_id for row in rows}
-    numbers = [int(key) for key in instances if _NUMBER.fullmatch(key)]
+    numbers = [number for key in instances if (number := parse_id(key)) is not None]
     found = Tenant.objects.filter(
         instance_id__in=numbers, remote_id__in={row.remote_tenant_id for row in rows}
     )

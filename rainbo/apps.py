@@ -9,12 +9,13 @@ class RainboConfig(AppConfig):
     verbose_name = "RAINBO"
 
     def ready(self) -> None:
-        from common import key_rotation
+        from common import key_rotation, read_only
         from rainbo import checks  # noqa: F401 (they register themselves)
         from rainbo.auth import roles, sessions, sign_in_log
         from rainbo.models import Authenticator
 
         key_rotation.register(Authenticator, "secret")
+        read_only.connect()
         sessions.connect()
         sign_in_log.connect()
         post_migrate.connect(roles.after_migrate, sender=self, dispatch_uid="roles")

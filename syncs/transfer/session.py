@@ -12,7 +12,7 @@ from django.db import connection
 from psycopg.abc import Params
 from psycopg.rows import tuple_row
 
-OWN = "on RAINBO's own database"
+from common.read_only import OWN
 
 
 class Session(psycopg.Connection[tuple[Any, ...]]):

@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 from common import markup
 from common.errors import UsageError
 from common.markup import Tone
-from common.model_admin import EmptyResult, ReadOnlyAdmin
+from common.model_admin import BoundedPaginator, EmptyResult, ReadOnlyAdmin
 from syncs.models import Confirmation
 from tenants.find import lookup, search
 from tenants.models import RdsInstance, Tenant, UserRoute
@@ -74,8 +74,15 @@ class ReadersFilter(admin.SimpleListFilter):
         return queryset.filter(withheld_reason__isnull=self.value() != withheld.WITHHELD)
 
 
+class RoutePaginator(BoundedPaginator):
+    """Routes of an instance may lie together anywhere: a scan of the table would read others."""
+
+    in_order = True
+
+
 @admin.register(UserRoute)
 class RouteAdmin(ReadOnlyAdmin):
+    paginator = RoutePaginator
     list_display = ("mail", "where", "at", "person", "state", "synced", "hidden")
     list_filter = (ReadersFilter, RouteInstanceFilter, TenantFilter)
     search_fields = ("email_key",)

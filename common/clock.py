@@ -36,4 +36,8 @@ class Clock:
             return cls(cursor.fetchone()[0], time.monotonic())
 
     def now(self) -> datetime:
-        return self.anchor + timedelta(seconds=time.monotonic() - self.monotonic)
+        return self.at(time.monotonic())
+
+    def at(self, monotonic: float) -> datetime:
+        """The time at a moment of the monotonic clock."""
+        return self.anchor + timedelta(seconds=monotonic - self.monotonic)

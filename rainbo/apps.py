@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.db.backends.signals import connection_created
 from django.db.models.signals import post_migrate
 
 
@@ -10,11 +11,12 @@ class RainboConfig(AppConfig):
 
     def ready(self) -> None:
         from common import key_rotation, read_only
-        from rainbo import checks  # noqa: F401 (they register themselves)
+        from rainbo import checks, own_database  # noqa: F401 (checks register themselves)
         from rainbo.auth import roles, sessions, sign_in_log
         from rainbo.models import Authenticator
 
         key_rotation.register(Authenticator, "secret")
+        connection_created.connect(own_database.pin_settings, dispatch_uid="pinned settings")
         read_only.connect()
         sessions.connect()
         sign_in_log.connect()

@@ -16,6 +16,7 @@ from django.db import connection, connections
 
 from rainbo.auth import roles
 from rainbo.auth.backends import EVERYBODY
+from rainbo.own_database import differing_defaults
 from syncs.engine import registry
 from syncs.schedules import crontab
 
@@ -238,6 +239,34 @@ def encoding(databases: Collection[str] | None = None, **_: object) -> Iterator[
             f"RAINBO's own database is encoded in {found}.",
             hint="Create it with ENCODING 'UTF8'.",
             id="rainbo.E010",
+        )
+
+
+@register()
+def direct_address(**_: object) -> Iterator[CheckMessage]:
+    if settings.RAINBO_DB_POOLER and not settings.RAINBO_DB_DIRECT_HOST:
+        yield Error(
+            "RAINBO_DB_POOLER is on and RAINBO_DB_DIRECT_HOST is not set.",
+            hint="Syncs need sessions of their own: name the database server itself in "
+            "RAINBO_DB_DIRECT_HOST and RAINBO_DB_DIRECT_PORT.",
+            id="rainbo.E016",
+        )
+
+
+@register(Tags.database)
+def pooled_settings(
+    databases: Collection[str] | None = None, **_: object
+) -> Iterator[CheckMessage]:
+    """A pooler may hand over sessions with the role's own settings."""
+    if not settings.RAINBO_DB_POOLER or "default" not in (databases or ()):
+        return
+    role = connection.settings_dict["USER"]
+    for name, value in differing_defaults().items():
+        yield Error(
+            f"RAINBO's own role has another value of {name} than {value}.",
+            hint=f'Behind a pooler it must be the role\'s: ALTER ROLE "{role}" SET {name} = '
+            f"'{value}'; then reload the pooler.",
+            id="rainbo.E017",
         )
 
 

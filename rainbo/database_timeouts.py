@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import sys
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, connections
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.views.defaults import bad_request, server_error
 
+from common import libpq
 from common.read_only import causes, is_read_only
 
 STATEMENT, LOCK = 10, 8  # seconds; a page that refreshes itself waits for ten
 
 
 def limit_waiting() -> None:
-    """For every connection that is opened from now on. A pooler knows no such options."""
-    chosen = connections.settings["default"]["OPTIONS"]
-    if "options" in chosen:
-        chosen["options"] += f" -c statement_timeout={STATEMENT}s -c lock_timeout={LOCK}s"
+    """For every connection that is opened from now on. A pooler takes no such options."""
+    if not settings.RAINBO_DB_POOLER:
+        waits = {"statement_timeout": f"{STATEMENT}s", "lock_timeout": f"{LOCK}s"}
+        connections.settings["default"]["OPTIONS"]["options"] += f" {libpq.options(waits)}"
 
 
 def failed(request: HttpRequest) -> HttpResponse:

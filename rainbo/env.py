@@ -112,8 +112,11 @@ class Environment:
     def folder(self, name: str) -> Path | None:
         return self._path(name, "a folder that exists", Path.is_dir)
 
-    def file(self, name: str) -> Path | None:
-        return self._path(name, "a file that exists", Path.is_file)
+    def file_or(self, name: str, word: str) -> str:
+        """The path of a file, or a word that stands for no file of its own; default: the word."""
+        if (self.optional(name) or word) == word:
+            return word
+        return str(self._path(name, f"a file that exists, or {word}", Path.is_file))
 
     def _path(self, name: str, what: str, fits: Callable[[Path], bool]) -> Path | None:
         value = self.optional(name)

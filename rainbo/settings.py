@@ -11,6 +11,7 @@ from zoneinfo import available_timezones
 import django_stubs_ext
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 
+from common import libpq
 from rainbo import env_file, logs
 from rainbo.env import Environment
 
@@ -173,6 +174,15 @@ STORAGES = {
 
 # RAINBO's own database. A dead peer is noticed well before a lease runs out.
 RAINBO_CONNECT_TIMEOUT = env.integer("RAINBO_CONNECT_TIMEOUT", 5, 2, 300)
+RAINBO_DB_POOLER = env.flag("RAINBO_DB_POOLER", default=False)
+# The engine's sessions have temporary tables and settings of their own: no pooler can give them.
+RAINBO_DB_DIRECT_HOST = env.text("RAINBO_DB_DIRECT_HOST", "")
+RAINBO_DB_DIRECT_PORT = env.integer("RAINBO_DB_DIRECT_PORT", 5432, 1, 65535)
+DB_SSLMODE = env.choice(
+    "RAINBO_DB_SSLMODE",
+    "prefer",
+    ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+)
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
         "ENGINE": "django.db.backends.postgresql",
@@ -183,29 +193,29 @@ DATABASES: dict[str, dict[str, Any]] = {
         "PASSWORD": env.text("RAINBO_DB_PASSWORD", ""),
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
-        "DISABLE_SERVER_SIDE_CURSORS": env.flag("RAINBO_DB_POOLER", default=False),
-        "OPTIONS": {
-            "sslmode": env.choice(
-                "RAINBO_DB_SSLMODE",
-                "prefer",
-                ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+        "DISABLE_SERVER_SIDE_CURSORS": RAINBO_DB_POOLER,
+        "OPTIONS": libpq.KEYWORDS
+        | {
+            "sslmode": DB_SSLMODE,
+            "sslrootcert": libpq.root_certificates(
+                DB_SSLMODE, env.file_or("RAINBO_DB_SSLROOTCERT", libpq.SYSTEM)
             ),
+            "require_auth": "none,password,md5,gss,sspi,scram-sha-256",  # empty allows nothing
             "application_name": "rainbo",
-            "client_encoding": "UTF8",
             "connect_timeout": RAINBO_CONNECT_TIMEOUT,
             "keepalives": 1,
             "keepalives_idle": 15,
             "keepalives_interval": 5,
             "keepalives_count": 3,
             "tcp_user_timeout": 30_000,
+            # A process of ours that stops inside a transaction does not keep its locks for ever.
+            # A pooler takes no such options: rainbo.own_database sets what it can.
+            "options": ""
+            if RAINBO_DB_POOLER
+            else libpq.options(libpq.PINNED | {"idle_in_transaction_session_timeout": "60s"}),
         },
     }
 }
-if not DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"]:  # poolers know no such options
-    # A process of ours that stops inside a transaction does not keep its locks for ever.
-    DATABASES["default"]["OPTIONS"]["options"] = "-c idle_in_transaction_session_timeout=60s"
-if (ca := env.file("RAINBO_DB_SSLROOTCERT")) is not None:
-    DATABASES["default"]["OPTIONS"]["sslrootcert"] = str(ca)
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",

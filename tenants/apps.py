@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class TenantsConfig(AppConfig):
@@ -13,7 +14,12 @@ class TenantsConfig(AppConfig):
         from tenants.ghosts.problems import GHOSTS
         from tenants.health.problems import INSTANCES
         from tenants.models import RdsInstance
+        from tenants.routes import search_keys
 
         key_rotation.register(RdsInstance, "password")
         problems.register(GHOSTS)
         problems.register(INSTANCES)
+        problems.register(search_keys.KEYS)
+        post_migrate.connect(
+            search_keys.remember_first, sender=self, dispatch_uid="version of the search keys"
+        )

@@ -87,7 +87,7 @@ def digests(_: Task) -> dict[str, Any]:
     master = targets.master()
     buckets = directory.buckets_for(UserRoute.objects.count())
     cached = merge.cached_routes("", str(master.pk), Hashing.NATIVE, buckets)
-    with connections.connect(master, "bench") as source, connections.snapshot(source):
+    with connections.connect(master, "bench") as source:
         started = time.monotonic()
         difference.ask_digests(source, contract.query(merge.NAME), cached)
         copy_stream.take(source, lambda _: None)

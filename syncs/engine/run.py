@@ -108,6 +108,10 @@ class Run:
     def now(self) -> datetime:
         return self._clock.now()
 
+    def at(self, monotonic: float) -> datetime:
+        """The time of RAINBO's database at a moment of the monotonic clock."""
+        return self._clock.at(monotonic)
+
     @cached_property
     def session(self) -> Session:
         """The run's connection to RAINBO's database, for staging and publishing."""

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import pq, sql
 
 from syncs.errors import ContractBroken
-from syncs.transfer import libpq_io
+from syncs.transfer import libpq_io, snapshot_check
 from syncs.transfer.digest import EVERY, NO_ID, Hashing, row_hash
 from syncs.transfer.session import on_own_database
 
@@ -56,14 +56,14 @@ def server_encoding(source: Connection) -> str:
 
 
 def probe(source: Connection, query: Query) -> dict[str, str]:
-    """Check the query's columns and types without reading rows. Raises ContractBroken.
+    """Check the query's columns and types, and lock its tables, without reading rows.
 
-    Returns the source's type of each column.
+    Call it inside the transaction that reads. Returns the source's type of each column. Raises
+    ContractBroken, and TablesReplaced if the transaction's snapshot is older than a table.
     """
-    cursor = source.execute(
-        sql.SQL("SELECT * FROM ({}) AS source LIMIT 0").format(verbatim(query.sql))
-    )
-    found = {column.name: column.type_code for column in cursor.description or ()}
+    nothing = sql.SQL("SELECT * FROM ({}) AS source LIMIT 0").format(verbatim(query.sql))
+    columns = snapshot_check.columns_checked(source, nothing)
+    found = {column.name: column.type_code for column in columns}
     names = _names(source, {*found.values()})
     kinds = {name: names.get(code, "unknown") for name, code in found.items()}
     wrong = []

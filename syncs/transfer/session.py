@@ -12,6 +12,7 @@ from django.db import connection
 from psycopg.abc import Params
 from psycopg.rows import tuple_row
 
+from common import libpq
 from common.read_only import OWN
 
 
@@ -48,13 +49,25 @@ def is_own(error: psycopg.Error) -> bool:
 def open_session(purpose: str) -> Session:
     """Open an autocommit connection that a stopped process can't keep a lock with.
 
-    The server ends a transaction that is idle for half the lease's time to live; a broken network
-    path is detected within the same time.
+    It has temporary tables and settings of its own, so it goes to RAINBO_DB_DIRECT_HOST if a pooler
+    is in front of the database. The server ends a transaction that is idle for half the lease's
+    time to live; a broken network path is detected within the same time.
     """
     half = settings.RAINBO_LEASE_TTL * 1000 // 2
     params = connection.get_connection_params()
-    for django_only in ("cursor_factory", "context", "application_name", "options"):
+    for django_only in ("cursor_factory", "context"):
         params.pop(django_only, None)
+    own = libpq.PINNED | {
+        "idle_in_transaction_session_timeout": str(half),
+        "lock_timeout": str(half),
+        "work_mem": "64MB",
+        "temp_buffers": "32MB",
+        "default_statistics_target": "10",
+        "random_page_cost": "1.1",  # for SSDs, as PostgreSQL's docs advise
+    }
+    if settings.RAINBO_DB_DIRECT_HOST:
+        params["host"] = settings.RAINBO_DB_DIRECT_HOST
+        params["port"] = settings.RAINBO_DB_DIRECT_PORT
     return Session.connect(
         **params
         | {
@@ -65,11 +78,6 @@ def open_session(purpose: str) -> Session:
             "keepalives_interval": max(1, half // 6000),
             "keepalives_count": 3,
             "tcp_user_timeout": half,
-            "options": (
-                f"-c idle_in_transaction_session_timeout={half} -c lock_timeout={half} "
-                "-c timezone=UTC -c datestyle=ISO -c work_mem=64MB -c temp_buffers=32MB "
-                "-c default_statistics_target=10 "
-                "-c random_page_cost=1.1"  # for SSDs, as PostgreSQL's docs advise
-            ),
+            "options": libpq.options(own),
         }
     )

@@ -130,8 +130,7 @@ def ask_master(key: str, source_ids: Sequence[str], limit: float) -> ServerAnswe
         source = master()
     except UsageError as error:
         return ServerAnswer("the master", problem=str(error))
-    query = contract.query("sync_user_routing")
-    (outcome,) = _each([source], query, {source.pk: source_ids}, key, limit)
+    (outcome,) = _each([source], "sync_user_routing", {source.pk: source_ids}, key, limit)
     if outcome.error is not None:
         return ServerAnswer(str(source), problem=str(outcome.error))
     rows = _with_key(outcome.value or [], key, source_ids)
@@ -142,7 +141,6 @@ def ask_instances(
     key: str, wanted: Mapping[str, Collection[str]], limit: float
 ) -> dict[str, ServerAnswer[LiveUser]]:
     """Each instance's accounts with the key or with the ids that are wanted of it."""
-    query = contract.query("find_user")
     rows = {str(row.pk): row for row in RdsInstance.objects.filter(pk__in=_numbers(wanted))}
     answers: dict[str, ServerAnswer[LiveUser]] = {}
     queried: list[RdsInstance] = []
@@ -157,7 +155,7 @@ def ask_instances(
         else:
             queried.append(row)
     ids = {row.pk: sorted(wanted[str(row.pk)]) for row in queried}
-    for outcome in _each(queried, query, ids, key, limit):
+    for outcome in _each(queried, "find_user", ids, key, limit):
         label, name = str(outcome.instance), str(outcome.instance.pk)
         if outcome.error is not None:
             answers[name] = ServerAnswer(label, problem=str(outcome.error))
@@ -169,12 +167,13 @@ def ask_instances(
 
 def _each(
     instances: Sequence[RdsInstance],
-    query: Query,
+    name: str,
     ids: Mapping[int, Sequence[str]],
     key: str,
     limit: float,
 ) -> list[connections.Outcome[list[Row]]]:
     def read(instance: RdsInstance, connection: Connection) -> list[Row]:
+        query = contract.query(name, instance.schema_group)
         copy_stream.probe(connection, query)
         return _read(connection, query, key, ids[instance.pk])
 
@@ -193,7 +192,7 @@ def _read(connection: Connection, query: Query, key: str, ids: Sequence[str]) ->
     rows: dict[str, Row] = {}
     for form in {key} if in_utf8 else {key, unicodedata.normalize("NFD", key)}:
         # A server in another encoding has no account with letters that it can't hold.
-        with suppress(psycopg.errors.UntranslatableCharacter):
+        with suppress(psycopg.errors.UntranslatableCharacter), connection.transaction():
             found = connection.execute(statement, [form, list(ids)]).fetchall()
             rows |= {row[0]: row for row in found}
     return sorted(rows.values(), key=lambda row: (len(str(row[0])), str(row[0])))

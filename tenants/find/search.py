@@ -15,6 +15,7 @@ from django.db.models import Func, QuerySet, TextField, Value
 from django.db.models.functions import Collate
 
 from common.errors import UsageError
+from common.terminal import is_one_line
 from tenants.find import email_input, lookup
 from tenants.find.lookup import Lookup
 from tenants.models import RdsInstance, Tenant, UserRoute
@@ -86,7 +87,7 @@ def search(term: str) -> Found:
 def _exact(typed: str) -> Lookup:
     """Of the very letters typed when they are an e-mail that is known, else of those meant."""
     term = email_input.extract_email(typed)
-    if term != typed and typed.isprintable() and (found := lookup.find(typed)).is_known:
+    if term != typed and is_one_line(typed) and (found := lookup.find(typed)).is_known:
         return found
     return lookup.find(term)
 

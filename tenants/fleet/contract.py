@@ -114,14 +114,20 @@ def kinds(name: str) -> list[str]:
     return [column.kind for column in COLUMNS[name]]
 
 
-def query(name: str) -> Query:
-    """Return a query with its contract. Raises ContractBroken for an unreadable file."""
-    return Query(name, text(name), COLUMNS[name])
+def query(name: str, group: str = "") -> Query:
+    """Return a query with its contract. Raises ContractBroken for an unreadable file.
+
+    group: the schema group of the instance that it is for.
+    """
+    return Query(name, text(name, group), COLUMNS[name])
 
 
-def text(name: str) -> str:
-    """Return a query's SQL: this installation's own file, else the shipped one."""
-    path = _path(name)
+def text(name: str, group: str = "") -> str:
+    """Return a query's SQL: the group's own file, else this installation's, else the shipped one.
+
+    Raises ContractBroken, also for a group without a folder.
+    """
+    path = _path(name, group)
     try:
         found = path.read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -162,12 +168,21 @@ def _is_code(statement: str) -> bool:
     return any(not word["comment"] and word[0].strip() for word in _WORD.finditer(statement))
 
 
-def fingerprint(name: str) -> str:
+def fingerprint(name: str, group: str = "") -> str:
     """Return a short hash that changes with the SQL."""
-    return hashlib.sha256(text(name).encode()).hexdigest()[:16]
+    return hashlib.sha256(text(name, group).encode()).hexdigest()[:16]
 
 
-def _path(name: str) -> Path:
+def groups() -> list[str]:
+    """Return the schema groups that have a folder."""
     folder = settings.RAINBO_SOURCE_SQL
-    own = folder / f"{name}.sql" if folder else None
-    return own if own and own.exists() else SHIPPED / f"{name}.sql"
+    return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder else []
+
+
+def _path(name: str, group: str) -> Path:
+    if group and group not in groups():
+        raise ContractBroken(f"schema group {group} has no folder in RAINBO_SOURCE_SQL")
+    folder = settings.RAINBO_SOURCE_SQL
+    folders = [folder / group, folder] if group else [folder] if folder else []
+    own = (place / f"{name}.sql" for place in folders)
+    return next((path for path in own if path.exists()), SHIPPED / f"{name}.sql")

@@ -33,7 +33,15 @@ class InstanceInput:
     copy_of: int | None = None
 
 
-def add(pk: int | None, given: InstanceInput) -> RdsInstance:
+@dataclass(frozen=True)
+class Registered:
+    """An instance that was stored. is_pooled: its server was reached through a pooler."""
+
+    instance: RdsInstance
+    is_pooled: bool = False
+
+
+def add(pk: int | None, given: InstanceInput) -> Registered:
     """Register an instance; default id: the next free one.
 
     Raises UsageError for invalid settings, and SourceError if the connection fails.
@@ -53,7 +61,7 @@ def check_new(pk: int | None, fields: dict[str, Any]) -> None:
         raise UsageError(f"a new instance needs {', '.join(f'--{name}' for name in missing)}")
 
 
-def change(pk: int, given: InstanceInput) -> RdsInstance:
+def change(pk: int, given: InstanceInput) -> Registered:
     """Change a registered instance. Raises as `add` does."""
     instance = RdsInstance.objects.filter(pk=pk).first()
     if instance is None:
@@ -74,7 +82,7 @@ def needs_password(pk: int, given: InstanceInput) -> bool:
     return False
 
 
-def _store(instance: RdsInstance, given: InstanceInput, *, is_new: bool) -> RdsInstance:
+def _store(instance: RdsInstance, given: InstanceInput, *, is_new: bool) -> Registered:
     _apply(instance, given)
     _validate(instance)
     if given.password is None:
@@ -85,8 +93,7 @@ def _store(instance: RdsInstance, given: InstanceInput, *, is_new: bool) -> RdsI
         instance.copy_of = _origin(instance, given.copy_of)
     if given.accept_rebuilt:
         identity.forget(instance)
-    if given.check:
-        _verify(instance)
+    is_pooled = given.check and _verify(instance)
     try:
         with transaction.atomic():
             if instance.is_master:
@@ -100,7 +107,7 @@ def _store(instance: RdsInstance, given: InstanceInput, *, is_new: bool) -> RdsI
         raise UsageError(
             "an instance with this id or name was registered just now: check, and try again"
         ) from error
-    return instance
+    return Registered(instance, is_pooled)
 
 
 def _apply(instance: RdsInstance, given: InstanceInput) -> None:
@@ -135,11 +142,15 @@ def _origin(instance: RdsInstance, pk: int) -> RdsInstance:
     return origin
 
 
-def _verify(instance: RdsInstance) -> None:
-    """Connect and take over the server's identity, unless another instance has it."""
-    with connections.reach(instance, "add_instance") as source:
-        found = identity.read(source)
+def _verify(instance: RdsInstance) -> bool:
+    """Connect and take over the server's identity, unless another instance has it.
+
+    Returns whether a pooler is in between.
+    """
+    with connections.reach(instance, "add_instance") as (source, found):
+        is_pooled = source.is_pooled
     register = Register.load()
     register.replace(instance)
     register.admit(instance, found)
     identity.adopt(instance, found)
+    return is_pooled

@@ -36,7 +36,7 @@ logger = logging.getLogger("rainbo.fleet")
 LONGEST = 300  # characters of a server's own message that are passed on
 
 _DENIED = re.compile(r"permission denied for (?P<kind>[a-z ]+) (?P<name>\S+)")
-_STATEMENT_POOLING = "statement pooling mode"  # PgBouncer's own words, with SQLSTATE 08P01
+_STATEMENT_POOLING = "statement pooling mode"  # PgBouncer's own words, in no other language
 _IN_QUOTES = re.compile('["»„«“]([^"»«“”]+)["»«“”]')  # as the server's language writes them
 
 # Messages of a server or a pooler that refuses a connection. It sends no SQLSTATE that libpq would
@@ -301,7 +301,7 @@ def _known_origin(
             f"{instance} is a standby and stopped the query, which was in the way of replay: set "
             "hot_standby_feedback = on there, or raise max_standby_streaming_delay"
         )
-    if _STATEMENT_POOLING in quotable(error):
+    if _STATEMENT_POOLING in str(error):
         return ContractBroken(
             f"{instance} is behind a pooler in statement pooling mode, which can't run "
             "transactions: use transaction or session mode"

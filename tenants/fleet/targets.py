@@ -26,10 +26,13 @@ def master() -> RdsInstance:
     return found
 
 
-def selected_instances(run: Run, also: Sequence[RdsInstance] = ()) -> list[RdsInstance]:
+def selected_instances(
+    run: Run, also: Sequence[RdsInstance] = (), *, having: str = "is_active"
+) -> list[RdsInstance]:
     """Return the active instances that the run's options name; default: all active ones.
 
-    also: inactive instances that this run may sync like active ones.
+    also: inactive instances that this run may sync like active ones. having: a switch of an
+    instance that must be on, too.
     Raises UsageError for an id that is not registered or not active.
     """
     keys = {int(key) for key in run.options.targets}
@@ -40,7 +43,11 @@ def selected_instances(run: Run, also: Sequence[RdsInstance] = ()) -> list[RdsIn
             raise UsageError(f"nothing failed in run {run.options.failed_from}")
     check_ids(keys - {instance.pk for instance in also})
     usable = [*RdsInstance.objects.filter(is_active=True), *also]
-    found = [instance for instance in usable if not keys or instance.pk in keys]
+    named = [instance for instance in usable if not keys or instance.pk in keys]
+    found = [instance for instance in named if instance in also or getattr(instance, having)]
+    if named and not found:
+        what = having.removeprefix("has_").replace("_", " ")
+        raise UsageError(f"{', '.join(map(str, named))}: no {what} there, by its settings")
     if not found:
         raise UsageError("no instance is active: register one with add_instance")
     return found
@@ -59,6 +66,11 @@ def as_target(instance: RdsInstance) -> Target:
 
 def active_targets() -> list[Target]:
     return [as_target(instance) for instance in RdsInstance.objects.filter(is_active=True)]
+
+
+def tenant_targets() -> list[Target]:
+    having = RdsInstance.objects.filter(is_active=True, has_tenants=True)
+    return [as_target(instance) for instance in having]
 
 
 def master_target() -> list[Target]:

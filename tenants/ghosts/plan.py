@@ -120,7 +120,7 @@ class Plan:
 
 
 def carry_out(run: Run, plan: Plan, instance: RdsInstance, remote: Connection) -> InstanceResult:
-    """Apply the plan in one transaction on the instance, rolled back if it is dry or held.
+    """Apply the plan inside the instance's transaction; undone if the run is dry or it is held.
 
     It is repeated with plain names if the server's encoding or columns can't store the real ones:
     one admin's name must not keep leavers' ghosts alive.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,9 +12,10 @@ from syncs.transfer import copy_stream
 from syncs.transfer.copy_stream import verbatim
 from tenants.fleet import connections, contract
 from tenants.fleet.server_errors import translating_query_errors
+from tenants.fleet.transactions import POOLED
 from tenants.health import privileges
 from tenants.health.findings import Finding, Level
-from tenants.health.probe import measure
+from tenants.health.probe import describe_replica, measure
 from tenants.models import RdsInstance
 from tenants.models.instance import AuthMethod, SslMode
 
@@ -98,7 +99,7 @@ def configured(instance: RdsInstance) -> list[Finding]:
 def _examine(
     instance: RdsInstance, source: connections.Connection, now: Callable[[], datetime]
 ) -> list[Finding]:
-    found = [_reached(instance, source), _version(source)]
+    found = [_reached(instance, source), _version(source), *_replica(instance, source)]
     result = measure(source, contract.text("sync_instance_health"), now)
     found += [Finding(Level.WARNING, text) for text in result.warnings]
     found += [Finding(Level.OK, f"clock within {abs(result.skew_ms) / 1000:.1f} s of ours")]
@@ -109,7 +110,26 @@ def _examine(
 
 def _reached(instance: RdsInstance, source: connections.Connection) -> Finding:
     line = "encrypted" if source.pgconn.ssl_in_use else "not encrypted"
-    return Finding(Level.OK, f"reached, {line} (ssl mode {instance.ssl_mode})")
+    text = f"reached, {line} (ssl mode {instance.ssl_mode})"
+    if not source.is_pooled:
+        return Finding(Level.OK, text)
+    return Finding(
+        Level.WARNING,
+        f"{text}, {POOLED}: RAINBO keeps each read and write in one transaction, but the pooler's "
+        "own limits and queues count too; a direct address is better",
+    )
+
+
+def _replica(instance: RdsInstance, source: connections.Connection) -> Iterator[Finding]:
+    if source.replica is None:
+        return
+    yield Finding(Level.OK, describe_replica(source.replica.lag))
+    if not instance.writer_host:
+        yield Finding(
+            Level.WARNING,
+            "it is a replica without a writer address, so no ghost users can be written: "
+            f"add_instance --update --id {instance.pk} --writer-host HOST",
+        )
 
 
 def _version(source: connections.Connection) -> Finding:
@@ -136,7 +156,8 @@ def _tried(
     name: str, check: Callable[[], object], instance: RdsInstance, source: connections.Connection
 ) -> Finding:
     try:
-        with translating_query_errors(instance, source):
+        # A savepoint, so that an error does not abort the checks that follow.
+        with translating_query_errors(instance, source), source.transaction():
             check()
     except RainboError as error:
         return Finding(Level.ERROR, f"{name}: {error}")

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
 from psycopg.rows import class_row
 
+from common.text import format_duration
 from syncs.transfer.copy_stream import verbatim
+from tenants.fleet.identity import Replica
+from tenants.fleet.transactions import Connection
 from tenants.models.instance import Health
 
 ROUND_TRIPS = 5
 SLOW_MS = 1000
+LAGGING_S = 60
 SKEWED_MS = 5000
 CROWDED = 0.9  # of its connections in use
 
@@ -41,10 +45,13 @@ class HealthProbe:
     connections: int | None
     max_connections: int
     version: str
+    replica: Replica | None = None
 
     @property
     def warnings(self) -> list[str]:
-        found = []
+        found: list[str] = []
+        if self.replica is not None:
+            found += _replica_warnings(self.replica)
         if self.latency_ms > SLOW_MS:
             found.append(f"it takes {self.latency_ms:,.0f} ms to answer")
         if abs(self.skew_ms) > SKEWED_MS:
@@ -59,9 +66,24 @@ class HealthProbe:
         return Health.DEGRADED if self.warnings else Health.HEALTHY
 
 
-def measure(
-    source: psycopg.Connection[Any], statement: str, now: Callable[[], datetime]
-) -> HealthProbe:
+def describe_replica(lag: float | None) -> str:
+    """Return `replica, 12 s behind`. lag: in seconds, None if unknown."""
+    if lag is None:
+        return "replica, lag unknown"
+    return f"replica, {format_duration(timedelta(seconds=lag))} behind"
+
+
+def _replica_warnings(replica: Replica) -> Iterator[str]:
+    if replica.is_paused:
+        yield "its replay is paused: SELECT pg_wal_replay_resume() there"
+    if replica.lag is None:
+        yield "a replica that can't say how old its data is: GRANT pg_read_all_stats to the role"
+    elif replica.lag > LAGGING_S:
+        most = "" if replica.is_exact else "at most "
+        yield f"it is {most}{format_duration(timedelta(seconds=replica.lag))} behind its primary"
+
+
+def measure(source: Connection, statement: str, now: Callable[[], datetime]) -> HealthProbe:
     """Run the probe; `now` is our database's clock. Raises psycopg errors as they are."""
     trips = [_round_trip(source) for _ in range(ROUND_TRIPS)]
     with source.cursor(row_factory=class_row(ProbeResult)) as cursor:
@@ -78,6 +100,7 @@ def measure(
         connections=answer.connections,
         max_connections=answer.max_connections,
         version=answer.version[:64],
+        replica=source.replica,
     )
 
 

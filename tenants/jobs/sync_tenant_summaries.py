@@ -51,7 +51,7 @@ class InstancePlan:
 
 def sync_tenant_summaries(run: Run) -> None:
     """Make each instance's part of tenant_master equal to its source, or leave it as it is."""
-    instances = selected_instances(run)
+    instances = selected_instances(run, having="has_tenants")
     run.expect(map(as_target, instances))
     instances = _not_fresh(run, instances)
     stage = FleetStage(run.session, "incoming_tenants", contract.query(NAME))
@@ -187,7 +187,7 @@ def _merged_at_once(
 
 
 def _confirmed(target: str, part: InstancePlan) -> Confirmed:
-    return Confirmed(target, part.reading.at, part.reading.rows, _basis(part.reading))
+    return Confirmed(target, part.reading.at, part.reading.rows, _basis(part))
 
 
 def _hold(run: Run, target: str, part: InstancePlan) -> None:
@@ -207,12 +207,12 @@ def _fail(run: Run, target: str, reading: Reading, error: RainboError) -> None:
     )
 
 
-def _basis(reading: Reading) -> str:
+def _basis(part: InstancePlan) -> str:
     """Return what the stored digests were computed from."""
     return digest.format_basis(
         {
-            "sql": contract.fingerprint(NAME),
+            "sql": contract.fingerprint(NAME, part.instance.schema_group),
             "digest": digest.VERSION,
-            "hash": reading.hashing.value,
+            "hash": part.reading.hashing.value,
         }
     )

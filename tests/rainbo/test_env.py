@@ -126,8 +126,10 @@ def test_nonsense_pairs_are_refused(value: str) -> None:
 def test_folder_and_file(tmp_path: Path) -> None:
     assert env(RAINBO_X=str(tmp_path)).folder("RAINBO_X") == tmp_path
     assert env().folder("RAINBO_X") is None
-    with pytest.raises(ImproperlyConfigured, match="RAINBO_X must be a file that exists"):
-        env(RAINBO_X=str(tmp_path)).file("RAINBO_X")
+    with pytest.raises(ImproperlyConfigured, match="RAINBO_X must be a file that exists, or none"):
+        env(RAINBO_X=str(tmp_path)).file_or("RAINBO_X", "none")
+    assert env(RAINBO_X="none").file_or("RAINBO_X", "none") == "none"
+    assert env().file_or("RAINBO_X", "none") == "none"
 
 
 @pytest.mark.parametrize("value", ["perhaps", "2", "onn", "y"])
@@ -175,7 +177,7 @@ SECRET = "hunter2=;,"
         lambda it: it.pairs("RAINBO_X", "a=1"),
         lambda it: it.limits("RAINBO_X", "a=1", 1, 10),
         lambda it: it.folder("RAINBO_X"),
-        lambda it: it.file("RAINBO_X"),
+        lambda it: it.file_or("RAINBO_X", "none"),
     ],
 )
 def test_no_failure_shows_the_value(read: Callable[[Environment], object]) -> None:

@@ -12,13 +12,16 @@ from common import manage_command
 from common.errors import UsageError
 from tenants.fleet import registration
 from tenants.fleet.registration import InstanceInput
+from tenants.fleet.transactions import POOLED
 from tenants.models.instance import AuthMethod, SslMode
 
 PLAIN = (
     ("name", "display name"),
-    ("host", "host name or address"),
+    ("host", "host name, address or the folder of a Unix socket"),
+    ("writer_host", "where ghost users are written if the host is a replica; '' for the host"),
     ("database", "the database with the tenants"),
     ("user", "RAINBO's role on the server"),
+    ("schema_group", "folder of RAINBO_SOURCE_SQL with the SQL files of its schema"),
     ("app_url", "URL where its tenants sign in"),
     ("notes", "notes for operators"),
 )
@@ -32,6 +35,7 @@ class Command(BaseCommand):
         for name, text in PLAIN:
             parser.add_argument(f"--{name.replace('_', '-')}", help=text)
         parser.add_argument("--port", type=int, help="default: 5432")
+        parser.add_argument("--writer-port", type=int, help="default: the same port")
         secret = parser.add_mutually_exclusive_group()
         secret.add_argument(
             "--password-env", metavar="VARIABLE", help="environment variable with the password"
@@ -45,6 +49,7 @@ class Command(BaseCommand):
         for yes, no, target in (
             ("--master", "--no-master", "is_master"),
             ("--active", "--inactive", "is_active"),
+            ("--tenants", "--no-tenants", "has_tenants"),
         ):
             group = parser.add_mutually_exclusive_group()
             group.add_argument(yes, action="store_const", const=True, dest=target)
@@ -65,18 +70,28 @@ class Command(BaseCommand):
             raise UsageError("--update needs --id N")
         settings = _read_input(given)
         if given["update"]:
-            instance = registration.change(given["id"], settings)
+            stored = registration.change(given["id"], settings)
         else:
-            instance = registration.add(given["id"], settings)
+            stored = registration.add(given["id"], settings)
+        instance = stored.instance
         did = "changed" if given["update"] else "registered"
         how = "without connecting" if given["no_check"] else "it answers"
+        how += f", {POOLED}" if stored.is_pooled else ""
         then = manage_command.line(f"check_fleet --rds {instance.pk}")
         self.stdout.write(f"{instance} is {did} ({how}). Next: {then}")
 
 
 def _read_input(given: dict[str, Any]) -> InstanceInput:
     names = [name for name, _ in PLAIN]
-    names += ["port", "ssl_mode", "require_auth", "is_master", "is_active"]
+    names += [
+        "port",
+        "writer_port",
+        "ssl_mode",
+        "require_auth",
+        "is_master",
+        "is_active",
+        "has_tenants",
+    ]
     fields = {name: given[name] for name in names if given[name] is not None}
     if given["ssl_ca"] is not None:
         fields["ssl_ca"] = _text(given["ssl_ca"], "--ssl-ca") if given["ssl_ca"] else ""

@@ -4,12 +4,15 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from common import manage_command
 from common.terminal import printable_line
 from common.text import listed
 from syncs.management.base import actor
 from syncs.models import RunState, SyncRun, TargetState
 from tenants.jobs import verify_cache
 from tenants.jobs.verify_cache import Proof
+from tenants.routes import search_keys
+from tenants.routes.search_keys import Version
 
 CORRUPT, INCOMPLETE = 1, 3
 ENDED_BY_SOURCES = (RunState.SUCCEEDED, RunState.PARTIAL, RunState.HELD)
@@ -23,20 +26,26 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
     def handle(self, *args: object, **given: Any) -> None:
+        keys = search_keys.read()
         proofs = list(verify_cache.against_digests())
         runs = list(verify_cache.against_sources(actor()))
         if given["json"]:
-            self._document(proofs, runs)
+            self._document(keys, proofs, runs)
         else:
-            lines = [*map(_proof_line, proofs), *map(_changes_line, runs)]
+            lines = [*_keys_line(keys), *map(_proof_line, proofs), *map(_changes_line, runs)]
             self.stdout.write("\n".join(map(printable_line, lines)))
-        if any(proof.is_corrupt for proof in proofs):
+        if keys.is_outdated or any(proof.is_corrupt for proof in proofs):
             sys.exit(CORRUPT)
         if any(_unread(run) for run in runs):
             sys.exit(INCOMPLETE)
 
-    def _document(self, proofs: list[Proof], runs: list[SyncRun]) -> None:
+    def _document(self, keys: Version, proofs: list[Proof], runs: list[SyncRun]) -> None:
         document = {
+            "search_keys": {
+                "made_by": keys.made_by,
+                "server": keys.server,
+                "outdated": keys.is_outdated,
+            },
             "proofs": [
                 {
                     "sync": proof.sync,
@@ -57,6 +66,13 @@ class Command(BaseCommand):
             ],
         }
         self.stdout.write(json.dumps(document, indent=2))
+
+
+def _keys_line(keys: Version) -> list[str]:
+    if not keys.is_outdated:
+        return []
+    then = manage_command.line("rebuild_search_keys")
+    return [f"OUTDATED: the keys of e-mails and names were {keys}; some may not be found: {then}"]
 
 
 def _proof_line(proof: Proof) -> str:

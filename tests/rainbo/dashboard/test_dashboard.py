@@ -28,7 +28,7 @@ from tests.rows import ended_run, instance_row, run_part, staff
 PAGE, PART = "/admin/", "/admin/now/"
 REFRESH = {"X-Rainbo-Refresh": "1"}
 MINUTE = timedelta(minutes=1)
-QUERIES = 25
+QUERIES = 27
 
 pytestmark = pytest.mark.django_db
 

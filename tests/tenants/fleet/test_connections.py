@@ -2,18 +2,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-import psycopg
 import pytest
 from psycopg.pq import Conninfo
 from pytest_django import Settings
 
 from common.errors import RainboError
 from localfleet.servers import databases
+from localfleet.servers.server import Server
 from syncs.errors import Conflict, ConnectionFailed, ContractBroken, LoginRejected, SourceTimeout
 from syncs.transfer import copy_stream
-from tenants.fleet import connections, contract
+from tenants.fleet import connections, contract, transactions, validation
 from tenants.models import RdsInstance
 from tests.caches import register
 from tests.instances import Instance, InstanceFleet
@@ -56,7 +58,7 @@ def test_a_session_says_what_it_is_for_and_how_long_it_waits(registered: Instanc
 def test_a_session_that_reads_can_not_write(registered: InstanceFleet) -> None:
     error = failure(lambda: ask("UPDATE users SET status = 'x'"))
     assert "read-only transaction" in str(error)
-    assert one("default_transaction_read_only", writes=True) == "off"
+    assert one("transaction_read_only", writes=True) == "off"
 
 
 @pytest.mark.parametrize(
@@ -96,13 +98,13 @@ def test_every_keyword_that_the_environment_could_set_is_named(
     registered: InstanceFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     named: dict[str, object] = {}
-    connect = psycopg.connect
+    connect = connections.Connection.connect
 
-    def spy(**keywords: Any) -> psycopg.Connection[Any]:
+    def spy(**keywords: Any) -> connections.Connection:
         named.update(keywords)
         return connect(**keywords)
 
-    monkeypatch.setattr(psycopg, "connect", spy)
+    monkeypatch.setattr(connections.Connection, "connect", spy)
     ask()
     taken = {option.keyword.decode() for option in Conninfo.get_defaults() if option.envvar}
     assert taken - named.keys() == {"service"}
@@ -115,18 +117,11 @@ def test_a_service_file_is_refused(
     assert "PGSERVICE is set" in str(failure(ask))
 
 
-def test_a_snapshot_sees_one_moment(registered: InstanceFleet) -> None:
-    with connections.connect(known(), "test") as source, connections.snapshot(source):
+def test_a_read_sees_one_moment(registered: InstanceFleet) -> None:
+    with connections.connect(known(), "test") as source:
         before = source.execute("SELECT count(*) FROM tenants").fetchone()
         registered.master.add_tenant(1)
         assert source.execute("SELECT count(*) FROM tenants").fetchone() == before
-
-
-def test_a_snapshot_ends_when_its_block_fails(registered: InstanceFleet) -> None:
-    with connections.connect(known(), "test") as source:
-        with pytest.raises(psycopg.errors.DivisionByZero), connections.snapshot(source):
-            source.execute("SELECT 1 / 0")
-        assert source.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_a_server_that_is_down(registered: InstanceFleet) -> None:
@@ -233,7 +228,7 @@ def test_a_slow_query_is_stopped(registered: InstanceFleet, settings: Settings) 
 def test_a_locked_table_is_not_waited_for(
     registered: InstanceFleet, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "LOCK_TIMEOUT", 1)
+    monkeypatch.setattr(transactions, "LOCK_TIMEOUT", 1)
     with registered.master.connect(autocommit=False) as holder:
         holder.execute("LOCK TABLE tenants")
         error = failure(lambda: ask("SELECT * FROM tenants"))
@@ -257,3 +252,17 @@ def test_a_sql_ascii_server_is_asked_for_its_bytes(
         assert source.execute("SELECT name FROM tenants").fetchone() == ("\\xffa",)
         assert copy_stream.server_encoding(source) == "SQL_ASCII"
         copy_stream.probe(source, contract.query("sync_tenant_summaries"))
+
+
+def test_a_server_is_reached_by_its_unix_socket(
+    extra_server: Callable[..., Server],
+    extra_instance: Callable[..., Instance],
+    transactional_db: None,
+) -> None:
+    with TemporaryDirectory(prefix="socket-", dir="/tmp") as folder:
+        Path(folder).chmod(0o777)  # the server may run as another account
+        server = extra_server("socket", options={"unix_socket_directories": folder})
+        row = register(extra_instance(5, server=server), host=folder, ssl_mode="verify-full")
+        assert validation.broken_rules(row) == {}
+        with connections.connect(row, "test") as source:
+            assert source.info.host == folder

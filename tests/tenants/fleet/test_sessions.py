@@ -33,7 +33,7 @@ def test_the_sessions_of_a_run_are_ended_and_no_others(registered: InstanceFleet
 
 def test_sessions_are_named_after_their_run(registered: InstanceFleet) -> None:
     record = SyncRun(sync="probe", pk=7)
-    with connections.reach(RdsInstance.objects.get(pk=2), record.purpose) as connection:
+    with connections.reach(RdsInstance.objects.get(pk=2), record.purpose) as (connection, _):
         assert connection.execute("SHOW application_name").fetchone() == ("rainbo/probe/7",)
 
 

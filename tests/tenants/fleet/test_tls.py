@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 
+import certifi
 import pytest
 
+from common import libpq
 from localfleet.servers.server import Server
 from syncs.errors import LoginRejected, SourceError, TlsFailed
 from tenants.fleet import connections
@@ -78,6 +81,30 @@ def test_verify_full_with_a_wrong_ca(
 def test_verify_full_with_the_systems_cas(secure: Callable[[str], Instance]) -> None:
     said = refusal(secure("localhost"), host="localhost", ssl_ca="")
     assert "has a certificate that the system's list of CAs did not sign" in said
+
+
+def test_verify_full_with_a_ca_of_the_systems_list(
+    secure: Callable[[str], Instance], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "ca-certificates.crt"
+    bundle.write_text(Path(libpq.system_cas()).read_text() + OURS.pem)
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    nothing = ssl.get_default_verify_paths()._replace(cafile="")
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: nothing)
+    monkeypatch.setattr(libpq, "_BUNDLES", ("/nowhere/certs.pem", str(bundle)))
+    assert enter(secure("localhost"), host="localhost", ssl_ca="")
+
+
+def test_the_systems_list_of_cas_is_a_file_that_exists() -> None:
+    assert "BEGIN CERTIFICATE" in Path(libpq.system_cas()).read_text()
+
+
+def test_without_any_list_that_of_certifi_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = ssl.get_default_verify_paths()._replace(cafile="")
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: nothing)
+    monkeypatch.setattr(libpq, "_BUNDLES", ())
+    assert libpq.system_cas() == certifi.where()
 
 
 def test_verify_full_with_a_wrong_host(secure: Callable[[str], Instance]) -> None:

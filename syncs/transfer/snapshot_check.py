@@ -1,0 +1,92 @@
+"""Whether a snapshot shows tables as they are.
+
+TRUNCATE, REFRESH MATERIALIZED VIEW and an ALTER TABLE that rewrites give a table a new file, and a
+table can be replaced by another one of its name. To a snapshot that was taken before, the new file
+or table looks empty (PostgreSQL's documentation, "Caveats" of concurrency control). Whoever waits
+for the lock of such a change reads nothing, and no digest of the same snapshot notices.
+
+So: once a transaction has locked its tables, none can be replaced any more, and each must be the
+one that the snapshot knows. Tables without a file here (foreign tables) can't be checked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from common.text import listed
+from syncs.errors import SourceError
+
+NAMED = 5  # replaced tables in one message
+
+# pg_class is read by the snapshot; the functions read what is true now.
+_LOCKED = """
+    WITH locked AS (
+        SELECT DISTINCT relation AS oid FROM pg_catalog.pg_locks
+         WHERE pid = pg_catalog.pg_backend_pid() AND locktype = 'relation'
+           AND relation >= 16384
+           AND database = (SELECT oid FROM pg_catalog.pg_database
+                            WHERE datname = pg_catalog.current_database())
+    ), judged AS (
+        SELECT locked.oid, now.identity, now.type, seen.relkind,
+               seen.oid IS NULL AND now.type NOT IN ('index', 'sequence', 'toast table')
+               OR seen.relkind IN ('r', 'm')
+                  AND seen.relfilenode <> pg_catalog.pg_relation_filenode(seen.oid) AS is_replaced
+          FROM locked
+         CROSS JOIN LATERAL pg_catalog.pg_identify_object(
+                'pg_catalog.pg_class'::pg_catalog.regclass, locked.oid, 0) AS now
+          LEFT JOIN pg_catalog.pg_class AS seen ON seen.oid = locked.oid
+    )
+    SELECT identity FROM judged WHERE {} ORDER BY 1"""
+_REPLACED = _LOCKED.format("is_replaced")
+_LOCKABLE = _LOCKED.format("type = 'table' AND pg_catalog.has_table_privilege(oid, 'SELECT')")
+_UNCHECKED = _LOCKED.format("relkind = 'f'")
+
+
+class TablesReplaced(SourceError):
+    """Tables were replaced between the snapshot and the locks: nothing of them can be trusted.
+
+    lockable: those that the role may lock before the next snapshot, as SQL writes them.
+    """
+
+    kind = "replaced"
+    transient = True
+
+    def __init__(self, tables: list[str], lockable: list[str]) -> None:
+        super().__init__(
+            f"truncated or replaced while it was about to be read: {listed(tables, NAMED)}; "
+            "nothing of it was used, another run reads it again"
+        )
+        self.lockable = lockable
+
+
+def columns_checked(source: psycopg.Connection[Any], query: sql.Composable) -> list[psycopg.Column]:
+    """Return the columns of a query that reads no rows, and check its tables, in one round trip.
+
+    Raises TablesReplaced if the transaction's snapshot shows a table that it holds as empty. Tables
+    that are read after this call must be checked by another one.
+    """
+    cursor = source.execute(sql.SQL("{}; {}").format(query, sql.SQL(_REPLACED)))
+    columns = list(cursor.description or ())
+    cursor.nextset()
+    if replaced := [name for (name,) in cursor.fetchall()]:
+        raise TablesReplaced(replaced, _names(source, _LOCKABLE))
+    return columns
+
+
+def check_and_end(source: psycopg.Connection[Any]) -> None:
+    """Check all tables of a transaction that has read what it needs, and end it."""
+    cursor = source.execute(f"{_REPLACED}; ROLLBACK")
+    if replaced := [name for (name,) in cursor.fetchall()]:
+        raise TablesReplaced(replaced, [])
+
+
+def unchecked(source: psycopg.Connection[Any]) -> list[str]:
+    """Return the tables of this transaction that can't be checked, as SQL writes them."""
+    return _names(source, _UNCHECKED)
+
+
+def _names(source: psycopg.Connection[Any], query: str) -> list[str]:
+    return [name for (name,) in source.execute(query).fetchall()]

@@ -124,7 +124,8 @@ def _repair(row: Schedule, sync: Sync) -> Iterator[ScheduleIssue]:
 
 def _due_fields(row: Schedule, sync: Sync) -> Iterator[tuple[str, Any]]:
     """Yield what the fields of a sync's row must be; valid values are kept."""
-    cron = row.cron if crontab.is_valid(row.cron or "") else default_cron(sync)
+    cron = crontab.normalize(row.cron or "")
+    cron = cron if crontab.is_valid(cron) else default_cron(sync)
     yield "func", FUNCTION
     yield "args", repr((sync.name,))
     yield "kwargs", row.kwargs if row.kwargs in (None, "", "{}") else None

@@ -45,7 +45,6 @@ def read(pk: int, query: str) -> SourceError:
     with (
         pytest.raises(SourceError) as raised,
         connections.connect(RdsInstance.objects.get(pk=pk), "test") as source,
-        connections.snapshot(source),
     ):
         source.execute(query)
     return raised.value

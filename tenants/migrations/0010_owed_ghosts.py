@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("tenants", "0010_schema_groups"),
+        ("tenants", "0009_replicas_and_schemas"),
     ]
 
     operations = [

@@ -85,7 +85,6 @@ class Plan:
     leavers: Mapping[int, frozenset[int]]
     owed: Mapping[int, frozenset[int]]
     of_leavers: bool
-    statement: str
     installation: str
     known: Mapping[str, int]
     lately: Mapping[str, int]
@@ -106,7 +105,6 @@ class Plan:
             leavers=owed.by_instance(admins),
             owed=owed.by_instance(admins, held=False),
             of_leavers=is_of_leavers(run),
-            statement=contract.text("sync_ghost_users"),
             installation=installation_id(),
             known={str(k): n for k, n in record.ghosts_not_gone(run.session).items()},
             lately=record.deactivated_lately(run.session, sync, targets, now),
@@ -159,10 +157,22 @@ def carry_out(run: Run, plan: Plan, instance: RdsInstance, remote: Connection) -
 
     Raises LeaseLost, and leaves nothing there, if another run took the lease.
     """
+    try:
+        return _carry_out(run, plan, instance, remote, in_parts=False)
+    except ROWS_REJECTED:
+        return _carry_out(run, plan, instance, remote, in_parts=True)
+
+
+def _carry_out(
+    run: Run, plan: Plan, instance: RdsInstance, remote: Connection, *, in_parts: bool
+) -> InstanceResult:
+    written = _Statement(plan, instance, remote)
     at = run.now()
     with remote.transaction(force_rollback=run.dry_run):
-        written = _Statement(plan, instance, remote)
-        written.execute()
+        if in_parts:
+            written.execute_in_parts()
+        else:
+            written.execute()
         answer = InstanceResult(at, written.ghosts, [], plain=written.plain)
         answer = plan.judge(run, str(instance.pk), answer)
         if answer.reasons:
@@ -186,19 +196,18 @@ class _Statement:
     plain: bool = False
 
     def execute(self) -> None:
-        whole = self.plan.parameters(self.instance)
-        try:
-            self.ghosts += self._rows(whole)
-        except ROWS_REJECTED:
-            self._retire(whole)
-            if self.instance.is_active:
-                self._make([*self.plan.admins.values()])
+        self.ghosts += self._rows(self.plan.parameters(self.instance))
+
+    def execute_in_parts(self) -> None:
+        self._retire(self.plan.parameters(self.instance))
+        if self.instance.is_active:
+            self._make([*self.plan.admins.values()])
 
     def _retire(self, whole: Mapping[str, object]) -> None:
         """Deactivate all leavers' ghosts, or each that can be. Names are not written."""
         left = {**whole, "create": False, "names": [""] * len(self.plan.admins)}
         try:
-            found = self._rows(left)
+            found = self._part(left)
         except ROWS_REJECTED:
             limited = self.plan.only_at(self.instance)
             leavers = self.plan.leavers.get(self.instance.pk, frozenset())
@@ -209,7 +218,7 @@ class _Statement:
     def _retire_some(self, left: Mapping[str, object], admins: Sequence[int]) -> None:
         only = [str(pk) for pk in admins]
         try:
-            found = self._rows({**left, "only": only}) if only else []
+            found = self._part({**left, "only": only}) if only else []
         except ROWS_REJECTED as error:
             if half := len(admins) // 2:
                 self._retire_some(left, admins[:half])
@@ -223,7 +232,7 @@ class _Statement:
         """Make these ghosts: together, else by halves; one alone gets a plain name at last."""
         ids = [str(admin.id) for admin in admins]
         try:
-            found = self._rows(self.plan.parameters(self.instance, admins)) if ids else []
+            found = self._part(self.plan.parameters(self.instance, admins)) if ids else []
         except ROWS_REJECTED as error:
             if half := len(admins) // 2:
                 self._make(admins[:half])
@@ -236,11 +245,15 @@ class _Statement:
         else:
             self.ghosts += [ghost for ghost in found if ghost.is_own and ghost.admin_id in ids]
 
-    def _rows(self, parameters: Mapping[str, object]) -> list[Ghost]:
+    def _part(self, parameters: Mapping[str, object]) -> list[Ghost]:
         """Execute it in a savepoint, so that another part can follow what failed."""
         with self.remote.transaction():
-            rows = self.remote.execute(verbatim(self.plan.statement), parameters)
-            return [Ghost.of(row) for row in rows]
+            return self._rows(parameters)
+
+    def _rows(self, parameters: Mapping[str, object]) -> list[Ghost]:
+        statement = contract.text("sync_ghost_users", self.instance.schema_group)
+        rows = self.remote.execute(verbatim(statement), parameters)
+        return [Ghost.of(row) for row in rows]
 
     def _add_rejected(self, admin: str, outcome: GhostOutcome, error: psycopg.Error) -> None:
         why = printable_line(error.diag.message_primary or "the instance rejected it")

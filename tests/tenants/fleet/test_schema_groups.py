@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import call_command
 from pytest_django import Settings
 
@@ -150,3 +151,16 @@ def test_a_master_may_have_no_tenants(registered: InstanceFleet) -> None:
     named = run_sync("tenant_summaries", targets=("1",))
     assert named.state == RunState.FAILED
     assert named.error == "instance 1 (rds1): no tenants there, by its settings"
+
+
+def test_ghosts_are_written_by_the_statement_of_the_group(
+    registered: InstanceFleet, files: Path
+) -> None:
+    User.objects.create_superuser("ann")
+    (files / "other").mkdir()
+    mine = "SELECT '9'::text, '7'::text, 'foreign'::text, NULL::text"
+    (files / "other" / "sync_ghost_users.sql").write_text(mine)
+    RdsInstance.objects.filter(pk=2).update(schema_group="other")
+    assert run_sync("ghost_users").state == RunState.SUCCEEDED
+    made = [at.execute("SELECT count(*) FROM users")[0][0] for at in registered.instances]
+    assert made == [1, 0, 1]

@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.db import connection as own_database
 
 from localfleet.servers import data_folder, databases
 from localfleet.servers.server import Server
@@ -24,7 +25,7 @@ from syncs.errors import (
     OwnDatabaseFailed,
     SourceError,
 )
-from tenants.fleet import connections
+from tenants.fleet import connections, transactions
 from tenants.fleet.server_errors import translating_query_errors
 from tenants.models import RdsInstance
 from tests.caches import register
@@ -37,6 +38,7 @@ FOREIGN_TABLE = """
     CREATE USER MAPPING FOR rainbo SERVER behind OPTIONS (user '{user}', password '{password}');
     CREATE FOREIGN TABLE elsewhere (id bigint) SERVER behind OPTIONS (table_name '{table}');
     GRANT SELECT ON elsewhere TO rainbo"""
+SLEEPING = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
 STATEMENT_POOLING = "transaction blocks not allowed in statement pooling mode"
 
 
@@ -45,6 +47,7 @@ def read(pk: int, query: str) -> SourceError:
     with (
         pytest.raises(SourceError) as raised,
         connections.connect(RdsInstance.objects.get(pk=pk), "test") as source,
+        transactions.transaction(source),
     ):
         source.execute(query)
     return raised.value
@@ -245,17 +248,19 @@ def test_a_recovery_conflict_is_named_with_the_settings_that_help(
 ) -> None:
     primary, replica = standby
 
-    def alter_while_it_is_read() -> None:
-        sleeping = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
-        with replica.connect() as session:
-            while not session.execute(sleeping).fetchone():
-                pass
-        primary.execute("ALTER TABLE tenants ADD COLUMN later text")
+    def read_for_long() -> SourceError:
+        try:
+            return read(5, "SELECT pg_sleep(60) FROM tenants")
+        finally:
+            own_database.close()  # that of this thread
 
     with ThreadPoolExecutor(1) as pool:
-        altered = pool.submit(alter_while_it_is_read)
-        error = read(5, "SELECT pg_sleep(60) FROM tenants")
-        altered.result()
+        reading = pool.submit(read_for_long)
+        with replica.connect() as looking:
+            while not looking.execute(SLEEPING).fetchone():
+                assert not reading.done(), reading.result()
+        primary.execute("ALTER TABLE tenants ADD COLUMN later text")
+        error = reading.result()
     assert isinstance(error, Conflict)
     assert str(error) == (
         "instance 5 (rds5) is a standby and stopped the query, which was in the way of replay: set "

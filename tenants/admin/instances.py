@@ -30,7 +30,7 @@ from tenants.models.instance import Health
 RECORDED = (
     *("name", "host", "port", "writer_host", "writer_port", "database", "user"),
     *("ssl_mode", "ssl_ca", "require_auth", "app_url", "is_active", "is_master", "notes"),
-    *("schema_group", "has_tenants"),
+    *("schema_group", "has_tenants", "has_ghosts"),
 )
 ADDRESS = (("host", "port"), ("database", "user"), ("writer_host", "writer_port"))
 WORST_FIRST = (Health.DOWN, Health.DEGRADED, Health.UNKNOWN, Health.HEALTHY)
@@ -63,7 +63,7 @@ class InstanceAdmin(StrictUrls, Recorded, ModelAdmin):
     fieldsets = (
         (None, {"fields": (("id", "name"), ("is_active", "is_master"))}),
         ("Connection", {"fields": (*ADDRESS, "new_password")}),
-        ("Schema", {"fields": (("schema_group", "has_tenants"),)}),
+        ("Schema", {"fields": (("schema_group",), ("has_tenants", "has_ghosts"))}),
         ("Security", {"fields": (("ssl_mode", "require_auth"), "ssl_ca")}),
         ("About", {"fields": ("app_url", "notes")}),
     )

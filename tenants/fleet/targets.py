@@ -31,14 +31,14 @@ def selected_instances(
 ) -> list[RdsInstance]:
     """Return the active instances that the run's options name; default: all active ones.
 
-    also: inactive instances that this run may sync like active ones. having: a switch of an
+    also: other instances that this run may sync like active ones. having: a switch of an
     instance that must be on, too. A named instance that was deactivated or deleted since is
     recorded as skipped, so that the others are synced.
     Raises UsageError if none is left, unless the run repeats what failed in another.
     """
     keys = _named(run)
-    usable = [*RdsInstance.objects.filter(is_active=True), *also]
-    named = [instance for instance in usable if not keys or instance.pk in keys]
+    usable = {i.pk: i for i in (*RdsInstance.objects.filter(is_active=True), *also)}
+    named = [instance for pk, instance in usable.items() if not keys or pk in keys]
     found = [instance for instance in named if instance in also or getattr(instance, having)]
     what = having.removeprefix("has_").replace("_", " ")
     if run.options.failed_from is None and not found:
@@ -63,6 +63,11 @@ def as_target(instance: RdsInstance) -> Target:
 
 def active_targets() -> list[Target]:
     return [as_target(instance) for instance in RdsInstance.objects.filter(is_active=True)]
+
+
+def ghost_targets() -> list[Target]:
+    having = RdsInstance.objects.filter(is_active=True, has_ghosts=True)
+    return [as_target(instance) for instance in having]
 
 
 def tenant_targets() -> list[Target]:

@@ -135,7 +135,7 @@ class Plan:
             "names": [admin.name for admin in wanted],
             "only": None if limited is None else [str(pk) for pk in limited],
             "installation": self.installation,
-            "create": instance.is_active,
+            "create": instance.keeps_ghosts,
         }
 
     def judge(self, run: Run, target: str, found: InstanceResult) -> InstanceResult:
@@ -200,7 +200,7 @@ class _Statement:
 
     def execute_in_parts(self) -> None:
         self._retire(self.plan.parameters(self.instance))
-        if self.instance.is_active:
+        if self.instance.keeps_ghosts:
             self._make([*self.plan.admins.values()])
 
     def _retire(self, whole: Mapping[str, object]) -> None:

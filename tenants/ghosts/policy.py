@@ -10,7 +10,7 @@ from typing import Any, TypeGuard
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from common.errors import UsageError
 from syncs.engine.guard import Limit
@@ -74,6 +74,7 @@ UNEQUAL = (
     *(GhostOutcome.REFUSED, GhostOutcome.MISSED),
     *(GhostOutcome.ALTERED, GhostOutcome.UNKNOWN),
 )
+KEPT = Q(instance__is_active=True, instance__has_ghosts=True)  # the instance keeps ghost users
 GONE = (GhostState.INACTIVE, GhostState.ABSENT)
 
 
@@ -126,12 +127,13 @@ def wanted_admins() -> dict[int, Admin]:
     }
 
 
-def inactive_with_leavers(admins: Iterable[int], only: Collection[int]) -> list[RdsInstance]:
-    """Return disabled instances where a leaver's ghost is not known to be gone."""
+def others_with_leavers(admins: Iterable[int], only: Collection[int]) -> list[RdsInstance]:
+    """Return instances that keep no ghosts, and where a leaver's is not known to be gone."""
     waiting = GhostUser.objects.exclude(admin_id__in=admins).exclude(confirmed__in=GONE)
     if only:
         waiting = waiting.filter(admin_id__in=only)
-    return list(RdsInstance.objects.filter(is_active=False, pk__in=waiting.values("instance_id")))
+    others = RdsInstance.objects.exclude(is_active=True, has_ghosts=True)
+    return list(others.filter(pk__in=waiting.values("instance_id")))
 
 
 def is_admin_id(key: str | None) -> TypeGuard[str]:

@@ -74,7 +74,7 @@ def read(now: datetime) -> GhostFacts:
     # In the future: the database's clock was set back.
     long = Q(owed_since=None) | ~Q(owed_since__range=(now - TOLD_AFTER, now))
     left = ~may_enter & long & ~Q(confirmed__in=policy.GONE)
-    tried = may_enter & Q(instance__is_active=True) & ~Q(last_error="")
+    tried = may_enter & policy.KEPT & ~Q(last_error="")
     users = User.objects.filter(pk=OuterRef("admin_id")).values("username")
     rows = (
         GhostUser.objects.filter(left | tried & ~Q(confirmed=GhostState.ACTIVE))

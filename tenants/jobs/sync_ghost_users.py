@@ -44,7 +44,9 @@ def sync_ghost_users(run: Run) -> None:
     """
     only = frozenset(policy.parse_only(run.options.only))
     admins = policy.wanted_admins()
-    instances = selected_instances(run, also=policy.inactive_with_leavers(admins, ()))
+    instances = selected_instances(
+        run, also=policy.others_with_leavers(admins, ()), having="has_ghosts"
+    )
     plan = Plan.make(run, instances, admins, only)
     if plan.of_leavers:
         instances = [instance for instance in instances if instance.pk in plan.owed]
@@ -68,7 +70,7 @@ def sync_ghost_users(run: Run) -> None:
 
 def _record_intentions(run: Run, plan: Plan, instances: Sequence[RdsInstance]) -> None:
     with run.publishing() as session:
-        there = record.still_registered(session, [i.pk for i in instances if i.is_active])
+        there = record.still_registered(session, [i.pk for i in instances if i.keeps_ghosts])
         record.intend(session, there, plan.admins)
 
 
@@ -120,12 +122,12 @@ def _record(run: Run, plan: Plan, part: InstanceOutcome, session: Session) -> Co
             f"held by run {run.record.pk}" if answer else str(part.error),
             plan.admins,
             only,
-            create=instance.is_active,
+            create=instance.keeps_ghosts,
             held_by=run.record.pk if answer else None,
         )
         return None
     record.confirm(session, instance.pk, answer.at, answer.ghosts, plan.admins, only)
-    if not instance.is_active or plan.only or answer.unequal:
+    if not instance.keeps_ghosts or plan.only or answer.unequal:
         return None
     return Confirmed(str(instance.pk), answer.at, rows=len(answer.ghosts))
 
@@ -188,12 +190,12 @@ def _record_outcome_failed(run: Run, part: InstanceOutcome) -> None:
     """Skip a disabled instance that is down, unless it was named; others fail."""
     key = str(part.instance.pk)
     if (
-        part.instance.is_active
+        part.instance.keeps_ghosts
         or key in run.options.targets
         or not isinstance(part.error, UNREACHABLE)
     ):
         run.record_outcome(key, TargetState.FAILED, error=part.error, seconds=part.seconds)
         return
-    note = f"disabled and unreachable, so leavers' ghost users may still be active: {part.error}"
+    note = f"unreachable, so ghost users of people who left may still be active: {part.error}"
     run.log(note, key, "warning")
     run.record_outcome(key, TargetState.SKIPPED, note=note, seconds=part.seconds)

@@ -98,6 +98,12 @@ class RdsInstance(models.Model):
         db_default=True,
         help_text="off for a server that holds the directory of e-mails only",
     )
+    has_ghosts = models.BooleanField(
+        "has ghost users",
+        default=True,
+        db_default=True,
+        help_text="off where nobody enters as support; ghost users of people who left are retired",
+    )
     app_url = models.URLField(blank=True, help_text="where the tenants of this instance sign in")
     is_active = models.BooleanField(default=True)
     is_master = models.BooleanField(default=False, help_text="holds the directory of e-mails")
@@ -152,6 +158,11 @@ class RdsInstance(models.Model):
             return int(last) + 1
         taken = set(cls.objects.values_list("pk", flat=True))
         return next(number for number in count(1) if number not in taken)
+
+    @property
+    def keeps_ghosts(self) -> bool:
+        """Whether every admin should have a ghost user there."""
+        return self.is_active and self.has_ghosts
 
     @property
     def identity(self) -> str:

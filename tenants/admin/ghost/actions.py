@@ -57,6 +57,6 @@ def _check_instance(instance: str, only: set[int]) -> None:
     number = parse_id(instance)
     if number is None:
         raise UsageError(f"invalid instance id: {instance}")
-    leaving = policy.inactive_with_leavers(coverage.wanted_ids(), only)
+    leaving = policy.others_with_leavers(coverage.wanted_ids(), only)
     if number not in {row.pk for row in leaving}:
         targets.check_ids([number])

@@ -51,6 +51,7 @@ class Command(BaseCommand):
             ("--master", "--no-master", "is_master"),
             ("--active", "--inactive", "is_active"),
             ("--tenants", "--no-tenants", "has_tenants"),
+            ("--ghosts", "--no-ghosts", "has_ghosts"),
         ):
             group = parser.add_mutually_exclusive_group()
             group.add_argument(yes, action="store_const", const=True, dest=target)
@@ -92,6 +93,7 @@ def _read_input(given: dict[str, Any]) -> InstanceInput:
         "is_master",
         "is_active",
         "has_tenants",
+        "has_ghosts",
     ]
     fields = {name: given[name] for name in names if given[name] is not None}
     if given["ssl_ca"] is not None:

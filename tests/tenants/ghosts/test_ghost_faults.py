@@ -74,22 +74,21 @@ def test_an_acceptance_that_was_asked_for_twice_serves_once(registered: Instance
     assert versions(registered[2]) == before
 
 
-def test_an_acceptance_of_what_was_superseded_since_does_not_serve(
-    registered: InstanceFleet,
-) -> None:
+def test_a_repeat_does_not_take_the_set_from_an_acceptance(registered: InstanceFleet) -> None:
     team = admins(6)
     run_sync("ghost_users")
     leave(*team[:4])
     held = run_sync("ghost_users")
     late = accept(held)
     newer = run_sync("ghost_users")
-    runs.execute(late)
-    assert late.state == RunState.FAILED
-    assert f"superseded by run {newer.pk}" in late.error
-    assert set(ghosts(registered[2]).values()) == {"Active"}
+    assert newer.state == RunState.HELD
+    assert runs.execute(late).state == RunState.SUCCEEDED
+    assert sorted(ghosts(registered[2]).values()) == [*["Active"] * 2, *["Inactive"] * 4]
 
 
-def test_an_acceptance_that_lifted_nothing_can_be_used_again(registered: InstanceFleet) -> None:
+def test_a_set_that_needs_no_decision_any_more_can_not_be_accepted(
+    registered: InstanceFleet,
+) -> None:
     team = admins(6)
     run_sync("ghost_users")
     leave(*team[:4])
@@ -97,8 +96,9 @@ def test_an_acceptance_that_lifted_nothing_can_be_used_again(registered: Instanc
     come_back(*team)
     assert runs.execute(accept(held)).state == RunState.SUCCEEDED
     leave(*team[:4])
-    assert runs.execute(accept(held)).state == RunState.SUCCEEDED
-    assert sorted(ghosts(registered[2]).values()) == [*["Active"] * 2, *["Inactive"] * 4]
+    with pytest.raises(UsageError, match="has published what"):
+        accept(held)
+    assert set(ghosts(registered[2]).values()) == {"Active"}
 
 
 def test_a_dry_run_leaves_an_acceptance_unspent(registered: InstanceFleet) -> None:

@@ -25,6 +25,13 @@ class OwnDatabaseFailed(RainboError):
     transient = True
 
 
+class ForeignServerFailed(SourceError):
+    """A server behind the source, from which it reads foreign tables, failed."""
+
+    kind = "foreign server"
+    transient = True
+
+
 class SourceTimeout(SourceError):
     """The server did not answer in time."""
 

@@ -36,7 +36,10 @@ def _ignore(_: RunTarget) -> None:
 
 
 class Counts(TypedDict, total=False):
-    """Rows of a target's source and of what a run did; null where unknown."""
+    """Rows of a target's source and of what a run did; null where unknown.
+
+    guarded_counts, source, accepted: what later runs' guards need to know of a publish.
+    """
 
     read: int | None
     added: int | None
@@ -44,6 +47,9 @@ class Counts(TypedDict, total=False):
     removed: int | None
     withheld: int | None
     total: int | None
+    guarded_counts: dict[str, int]
+    source: str
+    accepted: bool
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ class _Gathered:
 _SETTLED = [
     *("state", "note", "seconds", "error", "error_kind", "passing", "held_counts"),
     *("read", "added", "changed", "removed", "withheld", "total"),
+    *("guarded_counts", "source", "accepted"),
 ]
 
 _CONFIRM = """
@@ -212,11 +219,11 @@ class Run:
         )
 
     def expect(self, targets: Iterable[Target]) -> None:
-        """Declare the targets that this run will record an outcome for."""
+        """Declare targets that this run will record an outcome for."""
         parts = RunTarget.objects.bulk_create(
             RunTarget(run=self.record, target=target.key, label=target.label) for target in targets
         )
-        self._parts = {part.target: part for part in parts}
+        self._parts |= {part.target: part for part in parts}
 
     def record_outcome(
         self,
@@ -329,12 +336,15 @@ class Run:
             raise RainboError(f"run {self.options.accept_held} was accepted or discarded before")
 
     def final_state(self) -> RunState:
-        """Return the run's state, derived from its targets'."""
+        """Return the run's state, derived from its targets'.
+
+        Partial says that something was published. Without, what needs a person comes first.
+        """
         states = {part.state for part in self._parts.values()} - {TargetState.SKIPPED}
         if states <= {TargetState.SUCCEEDED}:
             return RunState.SUCCEEDED
-        if TargetState.SUCCEEDED in states or len(states) > 1:
+        if TargetState.SUCCEEDED in states:
             return RunState.PARTIAL
         if any(part.error_kind == Unequal.kind for part in self._parts.values()):
             return RunState.PARTIAL
-        return RunState.HELD if states == {TargetState.HELD} else RunState.FAILED
+        return RunState.HELD if TargetState.HELD in states else RunState.FAILED

@@ -9,10 +9,18 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
+from django.db import (
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    connection,
+    transaction,
+)
 from django.db.models.functions import Now
 
 from common.errors import UsageError
+from common.read_only import is_read_only
 from syncs.engine import closing, held, lease, lost_runs, registry, retries
 from syncs.engine.closing import Ending
 from syncs.engine.host import here
@@ -178,7 +186,9 @@ def _retry_while_database_is_down(act: Callable[[], object]) -> None:
         try:
             act()
             return
-        except (InterfaceError, OperationalError):
+        except (InterfaceError, InternalError, OperationalError) as error:
+            if isinstance(error, InternalError) and not is_read_only(error):
+                raise
             connection.close()
             if time.monotonic() > deadline:
                 logger.error("could not close a run: its lease will run out")

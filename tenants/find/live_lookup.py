@@ -21,6 +21,7 @@ from tenants.find.lookup import Lookup
 from tenants.fleet import connections, contract, parallel
 from tenants.fleet.targets import master
 from tenants.models import RdsInstance
+from tenants.models.instance import parse_id
 from tenants.routes import queries
 from tenants.routes.queries import Route, instance_called
 
@@ -227,4 +228,4 @@ def _live(row: Row, master_id: str) -> LiveRoute:
 
 
 def _numbers(names: Iterable[str]) -> list[int]:
-    return [int(name) for name in names if name.isascii() and name.isdecimal() and len(name) < 10]
+    return [number for name in names if (number := parse_id(name)) is not None]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from django.conf import settings
@@ -14,29 +16,63 @@ SHIPPED = Path(__file__).parents[1] / "jobs"
 
 TEXTS = frozenset({"text", "varchar", "bpchar", "citext", "name"})
 IDS = frozenset({"int2", "int4", "int8", "numeric", "uuid", "text", "varchar", "bpchar"})
-COUNTS = frozenset({"int2", "int4", "int8"})
+COUNTS = frozenset({"int2", "int4", "int8", "text"})  # text: NULL without a type is text
 MOMENTS = frozenset({"timestamptz"})
+NUMBERS = ("int2", "int4", "int8", "numeric", "float4", "float8")
+DOCUMENTS = ("json", "jsonb")
 
-_ZONE = (
-    "write {0} AT TIME ZONE 'UTC' AS {0} in the query, with the zone that the source means: "
-    "without one, the time is a guess"
-)
+_ZONE = "with the zone that the source means: without one, the time is a guess"
+_OFFSET = "if its text has an offset, else with ::timestamp AT TIME ZONE and the zone it means"
+# Per type of the source: the expression that gives the contract's type, and what to know about it.
+_AS_TEXT = {
+    **dict.fromkeys(DOCUMENTS, ("{0} #>> '{{}}'", "")),
+    "bytea": ("convert_from({0}, 'UTF8')", "with the encoding that it has"),
+}
+_AS_ID = {
+    **_AS_TEXT,
+    "bytea": ("encode({0}, 'hex')", ""),
+    **dict.fromkeys(("float4", "float8"), ("{0}::bigint", "")),
+}
+_AS_COUNT = dict.fromkeys(DOCUMENTS, ("({0} #>> '{{}}')::bigint", ""))
+_AS_MOMENT = {
+    "timestamp": ("{0} AT TIME ZONE 'UTC'", _ZONE),
+    "date": ("{0}::timestamp AT TIME ZONE 'UTC'", _ZONE),
+    **dict.fromkeys(
+        NUMBERS, ("to_timestamp({0})", "of seconds; of milliseconds, divide by 1000.0")
+    ),
+    **dict.fromkeys(
+        ("text", "varchar", "bpchar"),
+        ("{0}::timestamptz", f"{_OFFSET}; for an unknown time NULL::timestamptz"),
+    ),
+    **dict.fromkeys(DOCUMENTS, ("({0} #>> '{{}}')::timestamptz", _OFFSET)),
+}
+
+
+def _column(
+    name: str, kind: str, accepts: frozenset[str], known: Mapping[str, tuple[str, str]]
+) -> Column:
+    def advice(expression: str, hint: str) -> str:
+        written = f"write {expression.format(name)} AS {name} in the query"
+        return f"{written}, {hint}" if hint else written
+
+    by_kind = {source: advice(*how) for source, how in known.items()}
+    return Column(name, kind, accepts, advice(f"{{0}}::{kind}", ""), by_kind)
 
 
 def _id(name: str) -> Column:
-    return Column(name, "text", IDS, f"write {name}::text AS {name} in the query")
+    return _column(name, "text", IDS, _AS_ID)
 
 
 def _text(name: str) -> Column:
-    return Column(name, "text", TEXTS, f"write {name}::text AS {name} in the query")
+    return _column(name, "text", TEXTS, _AS_TEXT)
 
 
 def _moment(name: str) -> Column:
-    return Column(name, "timestamptz", MOMENTS, _ZONE.format(name))
+    return _column(name, "timestamptz", MOMENTS, _AS_MOMENT)
 
 
 def _count(name: str) -> Column:
-    return Column(name, "bigint", COUNTS, f"write {name}::bigint AS {name} in the query")
+    return _column(name, "bigint", COUNTS, _AS_COUNT)
 
 
 COLUMNS = {
@@ -93,11 +129,43 @@ def text(name: str, group: str = "") -> str:
     """
     path = _path(name, group)
     try:
-        found = path.read_text(encoding="utf-8").strip().removesuffix(";")
+        found = path.read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ContractBroken(f"the query {path.name} can't be read: {why}") from error
-    return f"{found}\n"  # so that a comment in the last line ends where it should
+    statement, *more = _statements(found)
+    if not _is_code(statement):
+        raise ContractBroken(f"the query {path.name} has no statement")
+    if any(map(_is_code, more)):
+        raise ContractBroken(
+            f"the query {path.name} has several statements: write one, with CTEs (WITH) if needed"
+        )
+    return f"{statement}\n"  # so that a comment in the last line ends where it should
+
+
+# What PostgreSQL reads as one word: a semicolon in it ends no statement.
+_WORD = re.compile(
+    r"""
+      (?P<comment> --[^\n]* | /\*(?:[^*/]|\*(?!/)|/(?!\*)|/\*.*?\*/)*\*/ )
+    | (?P<end> ; )
+    | \b[eE]'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | "(?:[^"]|"")*"
+    | \$(?P<tag>[^\W\d]\w*)?\$ .*? \$(?(tag)(?P=tag))\$
+    | \w+ | .
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+
+
+def _statements(source: str) -> list[str]:
+    """Split at the semicolons that end a statement."""
+    ends = [word.start() for word in _WORD.finditer(source) if word["end"]]
+    starts = [0, *(end + 1 for end in ends)]
+    return [source[start:end] for start, end in zip(starts, [*ends, len(source)], strict=True)]
+
+
+def _is_code(statement: str) -> bool:
+    """Whether there is more than comments and spaces."""
+    return any(not word["comment"] and word[0].strip() for word in _WORD.finditer(statement))
 
 
 def fingerprint(name: str, group: str = "") -> str:
@@ -114,7 +182,7 @@ def groups() -> list[str]:
 def _path(name: str, group: str) -> Path:
     if group and group not in groups():
         raise ContractBroken(f"schema group {group} has no folder in RAINBO_SOURCE_SQL")
-    folder = settings.RAINBO_SOURCE_SQL
-    folders = [folder / group, folder] if group else [folder] if folder else []
+    folder: Path | None = settings.RAINBO_SOURCE_SQL
+    folders = [] if folder is None else [folder / group, folder] if group else [folder]
     own = (place / f"{name}.sql" for place in folders)
     return next((path for path in own if path.exists()), SHIPPED / f"{name}.sql")

@@ -27,11 +27,11 @@ CROWDED = 0.9  # of its connections in use
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What sync_instance_health.sql returns."""
+    """What sync_instance_health.sql returns. connections: None if they can't be counted."""
 
     version: str
     clock: datetime
-    connections: int
+    connections: int | None
     max_connections: int
 
 
@@ -42,7 +42,7 @@ class HealthProbe:
     at: datetime
     latency_ms: float
     skew_ms: float
-    connections: int
+    connections: int | None
     max_connections: int
     version: str
     replica: Replica | None = None
@@ -57,7 +57,7 @@ class HealthProbe:
         if abs(self.skew_ms) > SKEWED_MS:
             side = "ahead of" if self.skew_ms > 0 else "behind"
             found.append(f"its clock is {abs(self.skew_ms) / 1000:,.1f} s {side} ours")
-        if self.connections > CROWDED * self.max_connections:
+        if self.connections is not None and self.connections > CROWDED * self.max_connections:
             found.append(f"{self.connections} of {self.max_connections} connections are in use")
         return found
 

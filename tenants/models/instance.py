@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from itertools import count
 from typing import ClassVar
 
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -10,6 +12,8 @@ from django.db.models import Max, Q
 
 from common.encryption import Binding, EncryptedField, decrypt, encrypt
 from common.fields import RedactedTextField
+
+MAX_ID = 2**31 - 1  # of PostgreSQL's integer; rainbo_instance_id has the same bound
 
 
 class SslMode(models.TextChoices):
@@ -39,6 +43,12 @@ class Health(models.TextChoices):
     DEGRADED = "degraded"
     DOWN = "down"
     UNKNOWN = "unknown"
+
+
+def parse_id(text: str) -> int | None:
+    """Return the instance id that a text is, as the directory names it; None if it can't be one."""
+    number = int(text) if re.fullmatch("0|[1-9][0-9]{0,9}", text) else None
+    return number if number is not None and number <= MAX_ID else None
 
 
 class RdsInstance(models.Model):
@@ -136,7 +146,12 @@ class RdsInstance(models.Model):
 
     @classmethod
     def next_id(cls) -> int:
-        return (cls.objects.aggregate(Max("id"))["id__max"] or 0) + 1
+        """Return the id after the highest, or the lowest free one if there is none after it."""
+        last = cls.objects.aggregate(Max("id"))["id__max"] or 0
+        if last < MAX_ID:
+            return int(last) + 1
+        taken = set(cls.objects.values_list("pk", flat=True))
+        return next(number for number in count(1) if number not in taken)
 
     @property
     def identity(self) -> str:

@@ -6,15 +6,17 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from common import manage_command
 from common.terminal import printable_line
+from common.text import listed
 from syncs.management.base import actor
-from syncs.models import RunState, SyncRun
+from syncs.models import RunState, SyncRun, TargetState
 from tenants.jobs import verify_cache
 from tenants.jobs.verify_cache import Proof
 from tenants.routes import search_keys
 from tenants.routes.search_keys import Version
 
 CORRUPT, INCOMPLETE = 1, 3
-ANSWERED = (RunState.SUCCEEDED, RunState.HELD)
+ENDED_BY_SOURCES = (RunState.SUCCEEDED, RunState.PARTIAL, RunState.HELD)
+READ = (TargetState.SUCCEEDED, TargetState.HELD)
 
 
 class Command(BaseCommand):
@@ -34,7 +36,7 @@ class Command(BaseCommand):
             self.stdout.write("\n".join(map(printable_line, lines)))
         if keys.is_outdated or any(proof.is_corrupt for proof in proofs):
             sys.exit(CORRUPT)
-        if any(run.state not in ANSWERED for run in runs):
+        if any(_unread(run) for run in runs):
             sys.exit(INCOMPLETE)
 
     def _document(self, keys: Version, proofs: list[Proof], runs: list[SyncRun]) -> None:
@@ -86,15 +88,24 @@ def _proof_line(proof: Proof) -> str:
 
 
 def _changes_line(run: SyncRun) -> str:
-    if run.state not in ANSWERED:
-        parts = [f"{part.label}: {part.error}" for part in run.targets.all() if part.error]
-        why = "; ".join([*([run.error] if run.error else []), *parts])
-        return f"{run.sync}: not all sources could be read: {why}"
+    if unread := _unread(run):
+        return f"{run.sync}: not all sources could be read: {'; '.join(unread)}"
     sums = _sums(run)
     if not any(sums.values()):
         return f"{run.sync}: the sources have not changed."
     counts = ", ".join(f"{count:,} {name}" for name, count in sums.items())
-    return f"{run.sync}: changed at the sources since the last sync: {counts}."
+    held = [part.label for part in run.targets.all() if part.state == TargetState.HELD]
+    review = f" A sync would hold the changes of {listed(held)} for review." if held else ""
+    return f"{run.sync}: changed at the sources since the last sync: {counts}.{review}"
+
+
+def _unread(run: SyncRun) -> list[str]:
+    """Return why sources were not read; empty if all were. What a guard would hold was read."""
+    parts = [part for part in run.targets.all() if part.state not in READ]
+    why = [f"{part.label}: {part.error or part.note or part.state}" for part in parts]
+    if run.error or (not why and run.state not in ENDED_BY_SOURCES):
+        why.insert(0, run.error or f"the run is {run.state}")
+    return why
 
 
 def _sums(run: SyncRun) -> dict[str, int]:

@@ -16,7 +16,6 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from common import clock, text
-from syncs.dispatch import reconcile
 from syncs.models import Confirmation, Heartbeat, RunState, SyncSchedule, TargetState
 from syncs.status import problems
 from tenants.ghosts import problems as ghost_problems
@@ -25,6 +24,7 @@ from tenants.models.ghost import GhostState
 from tenants.models.instance import Health
 from tests.rainbo import fleets
 from tests.rows import ended_run, run_part, staff
+from tests.syncs.plans import default_schedules
 
 pytestmark = pytest.mark.django_db
 HOUR = timedelta(hours=1)
@@ -34,7 +34,7 @@ HOUR = timedelta(hours=1)
 def well(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three instances, well; both are asked at the same time."""
     fleets.write(3, 120)
-    reconcile.reconcile()
+    default_schedules()
     Heartbeat.objects.create(worker="host:1", at=timezone.now())
     now = clock.database_now()
     monkeypatch.setattr(clock, "database_now", lambda: now)

@@ -74,22 +74,20 @@ def test_an_acceptance_that_was_asked_for_twice_serves_once(registered: Instance
     assert versions(registered[2]) == before
 
 
-def test_an_acceptance_of_what_was_superseded_since_does_not_serve(
-    registered: InstanceFleet,
-) -> None:
+def test_what_is_being_accepted_is_not_superseded_by_a_repeat(registered: InstanceFleet) -> None:
     team = admins(6)
     run_sync("ghost_users")
     leave(*team[:4])
     held = run_sync("ghost_users")
-    late = accept(held)
-    newer = run_sync("ghost_users")
-    runs.execute(late)
-    assert late.state == RunState.FAILED
-    assert f"superseded by run {newer.pk}" in late.error
-    assert set(ghosts(registered[2]).values()) == {"Active"}
+    accepting = accept(held)
+    assert run_sync("ghost_users").state == RunState.HELD
+    assert runs.execute(accepting).state == RunState.SUCCEEDED, everything(accepting)
+    assert sorted(ghosts(registered[2]).values()) == [*["Active"] * 2, *["Inactive"] * 4]
 
 
-def test_an_acceptance_that_lifted_nothing_can_be_used_again(registered: InstanceFleet) -> None:
+def test_an_acceptance_ends_when_the_instances_are_confirmed_without_it(
+    registered: InstanceFleet,
+) -> None:
     team = admins(6)
     run_sync("ghost_users")
     leave(*team[:4])
@@ -97,7 +95,9 @@ def test_an_acceptance_that_lifted_nothing_can_be_used_again(registered: Instanc
     come_back(*team)
     assert runs.execute(accept(held)).state == RunState.SUCCEEDED
     leave(*team[:4])
-    assert runs.execute(accept(held)).state == RunState.SUCCEEDED
+    with pytest.raises(UsageError, match="has published what run"):
+        accept(held)
+    assert runs.execute(accept(run_sync("ghost_users"))).state == RunState.SUCCEEDED
     assert sorted(ghosts(registered[2]).values()) == [*["Active"] * 2, *["Inactive"] * 4]
 
 

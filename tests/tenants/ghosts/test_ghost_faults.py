@@ -74,19 +74,18 @@ def test_an_acceptance_that_was_asked_for_twice_serves_once(registered: Instance
     assert versions(registered[2]) == before
 
 
-def test_a_repeat_does_not_take_the_set_from_an_acceptance(registered: InstanceFleet) -> None:
+def test_what_is_being_accepted_is_not_superseded_by_a_repeat(registered: InstanceFleet) -> None:
     team = admins(6)
     run_sync("ghost_users")
     leave(*team[:4])
     held = run_sync("ghost_users")
-    late = accept(held)
-    newer = run_sync("ghost_users")
-    assert newer.state == RunState.HELD
-    assert runs.execute(late).state == RunState.SUCCEEDED
+    accepting = accept(held)
+    assert run_sync("ghost_users").state == RunState.HELD
+    assert runs.execute(accepting).state == RunState.SUCCEEDED, everything(accepting)
     assert sorted(ghosts(registered[2]).values()) == [*["Active"] * 2, *["Inactive"] * 4]
 
 
-def test_a_set_that_needs_no_decision_any_more_can_not_be_accepted(
+def test_an_acceptance_ends_when_the_instances_are_confirmed_without_it(
     registered: InstanceFleet,
 ) -> None:
     team = admins(6)
@@ -96,9 +95,10 @@ def test_a_set_that_needs_no_decision_any_more_can_not_be_accepted(
     come_back(*team)
     assert runs.execute(accept(held)).state == RunState.SUCCEEDED
     leave(*team[:4])
-    with pytest.raises(UsageError, match="has published what"):
+    with pytest.raises(UsageError, match="has published what run"):
         accept(held)
-    assert set(ghosts(registered[2]).values()) == {"Active"}
+    assert runs.execute(accept(run_sync("ghost_users"))).state == RunState.SUCCEEDED
+    assert sorted(ghosts(registered[2]).values()) == [*["Active"] * 2, *["Inactive"] * 4]
 
 
 def test_a_dry_run_leaves_an_acceptance_unspent(registered: InstanceFleet) -> None:

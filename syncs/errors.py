@@ -64,6 +64,19 @@ class Conflict(SourceError):
     transient = True
 
 
+class Unequal(SourceError):
+    """What could be written there was, and it is not all that should be there.
+
+    transient: another run can repair it without a person.
+    """
+
+    kind = "unequal"
+
+    def __init__(self, message: str, *, transient: bool = False) -> None:
+        super().__init__(message)
+        self.transient = transient
+
+
 class WrongIdentity(SourceError):
     """The server is not the one that was registered."""
 

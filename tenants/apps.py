@@ -9,14 +9,17 @@ class TenantsConfig(AppConfig):
 
     def ready(self) -> None:
         from common import key_rotation
+        from syncs import hooks
         from syncs.status import problems
         from tenants import jobs, pruning, signals  # noqa: F401 (they register themselves)
+        from tenants.ghosts import owed
         from tenants.ghosts.problems import GHOSTS
         from tenants.health.problems import INSTANCES
         from tenants.models import RdsInstance
         from tenants.routes import search_keys
 
         key_rotation.register(RdsInstance, "password")
+        hooks.periodic(owed.INTERVAL, owed.retire_leavers)
         problems.register(GHOSTS)
         problems.register(INSTANCES)
         problems.register(search_keys.KEYS)

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
+from django.db.models.functions import Now
 from django_q.models import Schedule
 
 from common.clock import database_now
@@ -115,6 +116,8 @@ def _repair(row: Schedule, sync: Sync) -> Iterator[ScheduleIssue]:
     for name, value in broken.items():
         setattr(row, name, value)
     row.save(update_fields=list(broken))
+    if "cron" in broken:
+        SyncSchedule.objects.filter(schedule=row).update(planned_since=Now())
     what = ", ".join(name.replace("_", " ") for name in broken)
     yield ScheduleIssue(sync.name, f"its schedule has a wrong {what}", "repaired")
 

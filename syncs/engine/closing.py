@@ -64,7 +64,7 @@ def close(record: SyncRun, ending: Ending, seconds: float, options: Options | No
         if closed:
             retries.plan_next_attempt(record, transient=ending.transient, options=options)
             hooks.run_closed.send(record)
-    held.supersede_repeats(record)
+    held.supersede_older(record)
     return closed
 
 

@@ -11,8 +11,9 @@ from django.conf import settings
 from psycopg.rows import tuple_row
 
 from common import libpq
-from syncs.errors import SourceError, TlsFailed, WrongIdentity
-from tenants.fleet import grants, identity
+from syncs.errors import LoginRejected, SourceError, TlsFailed, WrongIdentity
+from tenants.fleet import grants, identity, password_command
+from tenants.fleet.connection_budget import BUDGET
 from tenants.fleet.identity import Identity
 from tenants.fleet.parallel import ConnectionWatchdog, Outcome, visit_all
 from tenants.fleet.server_errors import translating_connection_errors, translating_query_errors
@@ -84,9 +85,9 @@ def _entered(instance: RdsInstance, purpose: str, *, writes: bool = False) -> It
     host, port = instance.writer if writes else (instance.host, instance.port)
     if instance.sends_password_in_clear:
         raise TlsFailed(f"{instance} was not contacted: {UNENCRYPTED}")
-    password = instance.reveal_password()
-    with _ca_file(instance) as ca:
-        with translating_connection_errors(instance, password):
+    password = password_command.password_of(instance, host, port)
+    with BUDGET.connection_to(instance), _ca_file(instance) as ca:
+        with _forgetting_rejected(host), translating_connection_errors(instance, password):
             source = Connection.connect(
                 **_parameters(instance, password, ca) | {"host": host, "port": port},
                 **_KEEPALIVES,
@@ -182,6 +183,15 @@ _KEEPALIVES: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,
 }
+
+
+@contextmanager
+def _forgetting_rejected(host: str) -> Iterator[None]:
+    try:
+        yield
+    except LoginRejected:
+        password_command.forget(host)
+        raise
 
 
 def _parameters(instance: RdsInstance, password: str, ca: str) -> dict[str, Any]:

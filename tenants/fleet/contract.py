@@ -182,7 +182,7 @@ def groups() -> list[str]:
 def _path(name: str, group: str) -> Path:
     if group and group not in groups():
         raise ContractBroken(f"schema group {group} has no folder in RAINBO_SOURCE_SQL")
-    folder = settings.RAINBO_SOURCE_SQL
-    folders = [folder / group, folder] if group else [folder] if folder else []
+    folder: Path | None = settings.RAINBO_SOURCE_SQL
+    folders = [] if folder is None else [folder / group, folder] if group else [folder]
     own = (place / f"{name}.sql" for place in folders)
     return next((path for path in own if path.exists()), SHIPPED / f"{name}.sql")

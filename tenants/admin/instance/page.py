@@ -24,6 +24,7 @@ from syncs.status.queries import TargetStatus
 from tenants.admin.ghost.badges import coverage_counts
 from tenants.admin.instance import health_chart
 from tenants.admin.instance.health_chart import HEALTH_TONES
+from tenants.fleet.password_command import has_command
 from tenants.ghosts import coverage
 from tenants.health import history, last_checks, overview
 from tenants.health.findings import Level
@@ -111,6 +112,7 @@ def _check_facts(instance: RdsInstance, last: InstanceCheck | None, now: datetim
         ("last check", markup.moment(instance.last_check_at, now)),
         ("address", f"{instance.host}:{instance.port}/{instance.database}"),
         ("role", _replication(instance)),
+        ("password", "by a command" if has_command(instance.host) else "stored"),
         ("identity", instance.identity or markup.quiet("not met yet")),
         ("restored from a copy of", instance.copy_of or markup.quiet("no other instance")),
     ]

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from common import manage_command
 from common.errors import UsageError
 from tenants.fleet import registration
+from tenants.fleet.password_command import has_command
 from tenants.fleet.registration import InstanceInput
 from tenants.fleet.transactions import POOLED
 from tenants.models.instance import AuthMethod, SslMode
@@ -114,7 +115,9 @@ def _password(given: dict[str, Any], fields: dict[str, Any]) -> str | None:
             raise UsageError(f"--password-env names {variable}, which is not set")
     elif given["password_file"]:
         password = _text(given["password_file"], "--password-file").rstrip("\r\n")
-    elif given["update"] and not registration.needs_password(given["id"], InstanceInput(fields)):
+    elif (
+        given["update"] and not registration.needs_password(given["id"], InstanceInput(fields))
+    ) or has_command(given["host"] or ""):
         return None
     elif sys.stdin.isatty():
         password = getpass.getpass("Password: ")

@@ -197,7 +197,7 @@ def test_a_row_that_croniter_reads_otherwise_is_refused(cron: str) -> None:
     ],
 )
 def test_an_upgrade_rewrites_stored_lines(stored: str, rewritten: str) -> None:
-    migration = import_module("syncs.migrations.0015_cron_lines_of_one_meaning")
+    migration = import_module("syncs.migrations.0016_cron_lines_of_one_meaning")
     row = store.create("user_routing", "*/15 * * * *")
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")

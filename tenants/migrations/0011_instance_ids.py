@@ -32,7 +32,7 @@ OLD = VIEW.format(
 
 
 class Migration(migrations.Migration):
-    dependencies = [("tenants", "0009_replicas_and_schemas"), ("syncs", "0001_initial")]
+    dependencies = [("tenants", "0010_owed_ghosts"), ("syncs", "0001_initial")]
     operations = [
         migrations.RunSQL(INSTANCE_ID, "DROP FUNCTION rainbo_instance_id(text)"),
         migrations.RunSQL(NEW, OLD),

@@ -61,7 +61,7 @@ def rewrite(apps: Apps, _: BaseDatabaseSchemaEditor | None) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("syncs", "0014_clearer_help"),
+        ("syncs", "0015_what_guards_add_up"),
     ]
     operations = [
         migrations.RunSQL(["SET CONSTRAINTS ALL IMMEDIATE", FORGET], migrations.RunSQL.noop),

@@ -45,7 +45,7 @@ def _shape(field: Field) -> str:
     return rf"(\*|{part}(,{part})*)"
 
 
-# A constraint on the stored rows checks the same (migration 0015).
+# A constraint on the stored rows checks the same (migration 0016).
 SHAPES = tuple(_shape(field) for field in FIELDS)
 _PART = re.compile(r"(?:(\*)|([0-9]+)(?:-([0-9]+))?)(?:/([0-9]+))?")
 
@@ -91,7 +91,7 @@ def find_problem(cron: str) -> str:
 def replace_ambiguous(cron: str) -> str:
     """Return the line with what croniter and cron read differently written out, as croniter does.
 
-    Migration 0015 uses it for stored lines, whose times must stay.
+    Migration 0016 uses it for stored lines, whose times must stay.
     """
     fields = normalize(cron).split(" ")
     for index, field in enumerate(FIELDS):

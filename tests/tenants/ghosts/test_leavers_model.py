@@ -8,6 +8,7 @@ killed or a person has to decide, and that is reported. Only time is a stand-in.
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 from collections.abc import Callable, Iterator
@@ -42,7 +43,7 @@ TOLD = 3 * MINUTE
 FLOOR = 3  # deactivations on an instance that no guard holds
 MINUTES = 16
 QUICK = range(10)
-LONG = range(1_000)
+LONG = range(10, int(os.environ.get("HISTORIES", "30")))  # a thousand take an hour
 
 Pair = tuple[int, int]  # an admin and an instance
 

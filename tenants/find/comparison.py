@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, IntEnum, auto
 
+from common.text import counted
 from tenants.find.live_lookup import LiveLookup, LiveRoute, LiveUser, ServerAnswer
 from tenants.find.lookup import Lookup
 from tenants.routes.queries import Route, instance_called
@@ -30,6 +32,14 @@ class Blank(Enum):
     MISSING = "no such account"
     NO_ANSWER = "did not answer"
     NOT_KEPT = "not kept"
+
+
+class Sameness(IntEnum):
+    """Whether an account is the same everywhere, the worst first."""
+
+    DIFFERS = auto()
+    UNKNOWN = auto()
+    SAME = auto()
 
 
 Value = object | None  # None: unknown
@@ -101,12 +111,21 @@ class Account:
         return tuple(self._line(field) for field in LABELS)
 
     @property
-    def is_same(self) -> bool:
-        """Whether all that answered agree, on the account and on every field of it."""
+    def sameness(self) -> Sameness:
+        """Whether all agree on the account and on every field: unknown unless all answered."""
         sides = [self.cached is not None]
         sides += [] if self.directory.problem else [self.listed is not None]
         sides += [] if self.place.problem else [self.user is not None]
-        return all(sides) and not any(line.differs for line in self.lines)
+        if not all(sides) or any(line.differs for line in self.lines):
+            return Sameness.DIFFERS
+        return Sameness.UNKNOWN if self.unanswered else Sameness.SAME
+
+    @property
+    def unanswered(self) -> str:
+        """`the master and instance 2 (rds2) did not answer`; empty if both did."""
+        answers = (("the master", self.directory), (self.at, self.place))
+        silent = [name for name, answer in answers if answer.problem]
+        return f"{' and '.join(silent)} {Blank.NO_ANSWER.value}" if silent else ""
 
     def _line(self, field: str) -> Line:
         kept, there = field in KEPT, field in THERE or field == "last_login_at"
@@ -154,6 +173,30 @@ def accounts(found: Lookup, live: LiveLookup) -> tuple[Account, ...]:
         more = [user for user in place.rows if (instance_id, user.user_id) not in taken]
         made += [Account(None, None, user, live.master, place) for user in more]
     return tuple(made)
+
+
+def counts(accounts: Iterable[Account]) -> dict[str, int]:
+    """How many accounts there are of each sameness, by its name."""
+    found = Counter(account.sameness for account in accounts)
+    return {one.name.lower(): found[one] for one in Sameness}
+
+
+def summary(accounts: Sequence[Account]) -> str:
+    """`2 of 3 accounts are the same; 1 is unknown.`"""
+    differ, unknown, same = counts(accounts).values()
+    whole = counted(len(accounts), "account")
+    if same == len(accounts):
+        return f"{whole} {_be(same)} the same everywhere."
+    if unknown == len(accounts):
+        return f"{whole} {_be(unknown)} unknown."
+    said = f"{same:,} of {whole} {_be(same)} the same"
+    if differ:
+        said = f"{differ:,} of {whole} {'differs' if differ == 1 else 'differ'}"
+    return f"{said}; {unknown:,} {_be(unknown)} unknown." if unknown else f"{said}."
+
+
+def _be(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def on_master(account: Account) -> Iterator[str]:

@@ -77,6 +77,12 @@ class ServerAnswer(Generic[T]):
     rows: tuple[T, ...] = ()
     problem: str = ""
 
+    @property
+    def own_problem(self) -> str:
+        """The problem after the name of the server: `it refused the connection`."""
+        named = self.problem.startswith(f"{self.label} ")
+        return f"it{self.problem.removeprefix(self.label)}" if named else self.problem
+
 
 @dataclass(frozen=True)
 class LiveLookup:
@@ -93,8 +99,8 @@ class LiveLookup:
     @property
     def problems(self) -> list[str]:
         """A sentence for each that did not answer."""
-        unanswered = [there for there in self.instances.values() if there.problem]
-        named = [(there.label[:1].upper() + there.label[1:], there.problem) for there in unanswered]
+        unanswered = [one for one in self.instances.values() if one.problem]
+        named = [(one.label[:1].upper() + one.label[1:], one.own_problem) for one in unanswered]
         if self.master.problem:
             named.insert(0, ("The master", self.master.problem))
         return [f"{label} can't be queried: {problem}" for label, problem in named]

@@ -117,6 +117,7 @@ def _live_document(found: Lookup, live: LiveLookup) -> dict[str, Any]:
         "at": iso(live.at),
         "routes": [_fields(route) for route in live.master.rows],
         "differences": _sentences(accounts, comparison.on_master),
+        "accounts": comparison.counts(accounts),
         "problem": live.master.problem,
         "instances": {
             name: {
@@ -171,6 +172,8 @@ def _live_lines(live: LiveLookup, accounts: tuple[Account, ...]) -> Iterator[str
             yield f"On {there.label} at {at}: {len(there.rows)}"
             here = _at(accounts, there.label)
             yield from _said(_sentences(here, comparison.on_instance), "as it is known")
+    if accounts:
+        yield comparison.summary(accounts)
 
 
 def _said(differences: list[str], none: str) -> Iterator[str]:

@@ -9,13 +9,13 @@ from django.utils.safestring import SafeString
 
 from common import markup
 from common.markup import Tone
-from common.text import counted, sentence
+from common.text import sentence
 from tenants.find import comparison
-from tenants.find.comparison import Account, Blank, Line, Value
+from tenants.find.comparison import Account, Blank, Line, Sameness, Value
 from tenants.find.live_lookup import LiveLookup
 from tenants.find.lookup import Lookup
 
-MOST = 50  # accounts, those that differ first
+MOST = 50  # accounts, those that differ or are unknown first
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,12 @@ class LiveResult:
 
 def shown(found: Lookup, live: LiveLookup) -> LiveResult:
     accounts = comparison.accounts(found, live)
-    differing_first = sorted(accounts, key=lambda account: account.is_same)
+    worst_first = sorted(accounts, key=lambda account: account.sameness)
     return LiveResult(
         at=markup.moment(live.at, live.at),
         summary=_summary(accounts, live),
         problems=tuple(map(sentence, live.problems)),
-        accounts=tuple(_account(account, live.at) for account in differing_first[:MOST]),
+        accounts=tuple(_account(account, live.at) for account in worst_first[:MOST]),
         more=max(0, len(accounts) - MOST),
     )
 
@@ -69,39 +69,44 @@ def _summary(accounts: tuple[Account, ...], live: LiveLookup) -> str:
     if not any(answered):
         return "No server answered. The cached accounts are above."
     if not accounts:
+        if not all(answered):
+            return "No account where a server answered. The others are unknown."
         return "No account there either."
-    different = sum(not account.is_same for account in accounts)
-    partly = "" if all(answered) else ", as far as they answered"
-    if not different:
-        be = "is" if len(accounts) == 1 else "are"
-        return f"{counted(len(accounts), 'account')} {be} the same everywhere{partly}."
-    verb = "differs" if different == 1 else "differ"
-    return f"{different:,} of {counted(len(accounts), 'account')} {verb}{partly}."
+    return comparison.summary(accounts)
 
 
 def _account(account: Account, now: datetime) -> ShownAccount:
     differences = (*comparison.on_master(account), *comparison.on_instance(account))
     sides = ("in the cache", "on the master", f"on {account.at}")
-    same = account.is_same
     lines = [_line(line, sides, now) for line in account.lines]
     return ShownAccount(
         title=sentence(account.title).removesuffix("."),
         row=sentence(f"{account.row} of the directory") if account.row else "",
         sides=sides,
-        state=markup.badge("the same", Tone.GOOD) if same else markup.badge("differs", Tone.BAD),
+        state=_state(account),
         differences=tuple(sentence(d.removeprefix(f"{account.name}: ")) for d in differences),
         differing=tuple(line for line in lines if line.differs),
         others=tuple(line for line in lines if not line.differs),
     )
 
 
+def _state(account: Account) -> SafeString:
+    match account.sameness:
+        case Sameness.SAME:
+            return markup.badge("the same", Tone.GOOD)
+        case Sameness.UNKNOWN:
+            return markup.badge(f"unknown: {account.unanswered}", Tone.QUIET)
+    return markup.badge("differs", Tone.BAD)
+
+
 def _line(line: Line, sides: tuple[str, ...], now: datetime) -> ShownLine:
     values = (line.cached, line.master, line.there)
-    word = markup.quiet("same" if len(line.known) > 1 else "–")
+    word = "same" if len(line.known) > 1 else "–"
+    word = "unknown" if Blank.NO_ANSWER in values else word
     return ShownLine(
         label=line.label,
         cells=tuple((side, _cell(v, now)) for side, v in zip(sides, values, strict=True)),
-        state=markup.badge("differs", Tone.BAD) if line.differs else word,
+        state=markup.badge("differs", Tone.BAD) if line.differs else markup.quiet(word),
         differs=line.differs,
     )
 

@@ -6,9 +6,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from syncs.status.freshness import State
 from tenants.find import comparison
-from tenants.find.comparison import Account, Blank
+from tenants.find.comparison import Account, Blank, Sameness
 from tenants.find.live_lookup import LiveLookup, LiveRoute, LiveUser, ServerAnswer
 from tenants.find.lookup import Cache, Lookup
 from tenants.routes.queries import Route
@@ -48,7 +50,7 @@ def sides(account: Account, label: str) -> tuple[Any, ...]:
 
 def test_the_same_everywhere() -> None:
     (account,) = compared()
-    assert account.is_same
+    assert account.sameness is Sameness.SAME
     assert said(account) == []
     assert sides(account, "instance") == ("2", "2", "2")
     assert sides(account, "last sign-in") == (Blank.NOT_KEPT, Blank.NOT_KEPT, NOW)
@@ -73,7 +75,7 @@ def test_a_field_that_differs_is_said_for_each_side() -> None:
         place=replace(PLACE, rows=(replace(USER, user_name=None),)),
     )
     assert sides(account, "name") == ("Ann", "Anna", None)
-    assert not account.is_same
+    assert account.sameness is Sameness.DIFFERS
     assert said(account) == [
         f"{NAME}: name is Ann in the cache and Anna on the master",
         f"{NAME}: name is Anna on the master and unknown on instance 2 (rds2)",
@@ -93,16 +95,39 @@ def test_who_did_not_answer_says_nothing_against_it() -> None:
     (account,) = compared(
         listed=(), place=ServerAnswer("instance 2 (rds2)", problem="down"), problem="x"
     )
-    assert account.is_same
+    assert account.sameness is Sameness.UNKNOWN
+    assert account.unanswered == "the master and instance 2 (rds2) did not answer"
     assert said(account) == []
     assert sides(account, "e-mail") == ("a@b.c", Blank.NO_ANSWER, Blank.NO_ANSWER)
+
+
+@pytest.mark.parametrize(
+    ("problem", "of_instance", "unanswered"),
+    [
+        ("x", "", "the master did not answer"),
+        ("", "it is not active", "instance 2 (rds2) did not answer"),
+    ],
+)
+def test_an_account_is_never_the_same_as_far_as_it_is_known(
+    problem: str, of_instance: str, unanswered: str
+) -> None:
+    place = replace(PLACE, rows=() if of_instance else (USER,), problem=of_instance)
+    (account,) = compared(listed=() if problem else (LISTED,), place=place, problem=problem)
+    assert account.sameness is Sameness.UNKNOWN
+    assert account.unanswered == unanswered
+
+
+def test_a_difference_is_one_though_a_server_did_not_answer() -> None:
+    down = ServerAnswer[LiveUser]("instance 2 (rds2)", problem="x")
+    (account,) = compared(listed=(replace(LISTED, user_name="Anna"),), place=down)
+    assert account.sameness is Sameness.DIFFERS
 
 
 def test_a_user_that_the_directory_does_not_know() -> None:
     other = replace(USER, user_id="71")
     accounts = compared(place=replace(PLACE, rows=(USER, other)))
     assert said(accounts[1]) == ["user 71 has this e-mail and is not in the directory"]
-    assert not accounts[1].is_same
+    assert accounts[1].sameness is Sameness.DIFFERS
 
 
 def test_an_account_that_moved_is_looked_for_where_the_master_has_it() -> None:

@@ -157,6 +157,16 @@ def test_the_master_agrees(directory: Instance, capsys: Captured) -> None:
     assert len(look_json(capsys, MAIL, "--live")[1]["live"]["routes"]) == 2
 
 
+def test_what_a_server_did_not_answer_is_unknown(directory: Instance, capsys: Captured) -> None:
+    run_sync("user_routing")
+    RdsInstance.objects.filter(pk=2).update(host="127.0.0.1", port=1)
+    with pytest.raises(SystemExit, match="3"):
+        call_command("find_user", MAIL, "--live")
+    out, err = capsys.readouterr()
+    assert "1 of 2 accounts differs; 1 is unknown." in out
+    assert err.startswith("Instance 2 (rds2) can't be queried: it refused the connection at ")
+
+
 def test_differences_to_the_master_are_told(directory: Instance, capsys: Captured) -> None:
     run_sync("user_routing")
     directory.execute("UPDATE user_email_routing SET status = 'Blocked' WHERE id = 1")

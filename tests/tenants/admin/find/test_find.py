@@ -154,6 +154,16 @@ def test_differences_stand_side_by_side(directory: InstanceFleet, admin_client: 
     assert "Status is Active in the cache and Blocked on the master." in shown
 
 
+def test_nothing_is_the_same_without_the_master(
+    directory: InstanceFleet, admin_client: Client
+) -> None:
+    directory.master.server.stop()
+    page = admin_client.post(f"{PAGE}?q={MAIL}")
+    live = page.context["live"]
+    assert live.summary == "2 accounts are unknown."
+    assert all("badge-quiet" in account.state for account in live.accounts)
+
+
 def test_what_differs_comes_first_and_the_rest_is_cut(
     directory: InstanceFleet, admin_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,8 +187,11 @@ def test_what_only_the_fleet_has_is_found(directory: InstanceFleet, admin_client
 def test_an_instance_that_is_down_is_told(directory: InstanceFleet, admin_client: Client) -> None:
     directory[2].server.stop()
     shown = ask(admin_client)
-    assert "2 accounts are the same everywhere, as far as they answered." in shown
-    assert "Instance 2 (rds2) can't be queried: instance 2 (rds2)" in shown
+    assert "1 of 2 accounts is the same; 1 is unknown." in shown
+    assert "Tenant 7 “Acme” on instance 1 (rds1) the same Field" in shown
+    assert "on instance 2 (rds2) unknown: instance 2 (rds2) did not answer Field" in shown
+    assert shown.index("Tenant 8") < shown.index("Tenant 7 “Acme” on instance 1 (rds1) the same")
+    assert "Instance 2 (rds2) can't be queried: it refused the connection at " in shown
     assert "did not answer" in shown
 
 

@@ -125,7 +125,7 @@ class Fleet:
 def read() -> Fleet:
     """The whole fleet in five queries, whatever its size."""
     instances = sorted(RdsInstance.objects.defer("password", "ssl_ca", "notes"), key=_badness)
-    down = [i for i in instances if i.is_active and i.health == Health.DOWN]
+    down = [i for i in instances if i.is_down]
     since = history.down_since(i.pk for i in down) if down else {}
     rows = Confirmation.objects.filter(sync__in=(SUMMARIES, ROUTES))
     kept = list(rows.values_list("sync", "target", "rows"))
@@ -146,7 +146,7 @@ def read() -> Fleet:
 
 def waits_for(instance: RdsInstance) -> str:
     """Return what waits for an instance that is down, as text; empty when it is up."""
-    if not instance.is_active or instance.health != Health.DOWN:
+    if not instance.is_down:
         return ""
     rows = Confirmation.objects.filter(
         Q(sync=SUMMARIES, target=str(instance.pk)) | Q(sync=ROUTES)

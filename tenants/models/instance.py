@@ -165,6 +165,11 @@ class RdsInstance(models.Model):
         return self.is_active and self.has_ghosts
 
     @property
+    def is_down(self) -> bool:
+        """Whether it did not answer its last check; nobody checks an inactive one."""
+        return self.is_active and self.health == Health.DOWN
+
+    @property
     def identity(self) -> str:
         """The remembered identity, empty before the first contact."""
         return f"{self.system_identifier}/{self.database_oid}" if self.system_identifier else ""

@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 from common import markup
 from common.markup import Tone
 from tenants.ghosts.coverage import MEANINGS, Coverage, CoverageCounts
+from tenants.models import RdsInstance
 
 COVERAGE_TONES: dict[Coverage, Tone] = {
     Coverage.CONFIRMED: Tone.GOOD,
@@ -32,6 +33,12 @@ class Counted:
 
 def coverage_badge(coverage: Coverage) -> SafeString:
     return markup.badge(coverage, COVERAGE_TONES[coverage])
+
+
+def down_badge(instance: RdsInstance) -> SafeString | str:
+    """The mark of an instance of which only the past is known; empty if it is up."""
+    why = "what is shown of it is from before"
+    return markup.badge(instance.health, Tone.BAD, why) if instance.is_down else ""
 
 
 def coverage_counts(tally: CoverageCounts) -> list[Counted]:

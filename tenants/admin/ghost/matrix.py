@@ -16,7 +16,13 @@ from django.utils.safestring import SafeString
 
 from common import manage_command, markup
 from common.text import counted
-from tenants.admin.ghost.badges import Counted, counts_in_line, coverage_badge, coverage_counts
+from tenants.admin.ghost.badges import (
+    Counted,
+    counts_in_line,
+    coverage_badge,
+    coverage_counts,
+    down_badge,
+)
 from tenants.ghosts import coverage, policy, run_log
 from tenants.ghosts.coverage import Coverage, CoverageCounts
 from tenants.models import GhostUser, RdsInstance
@@ -51,6 +57,7 @@ class Place:
     """One instance. admins: how many a sync of it gives a ghost user; may_sync: it takes one."""
 
     instance: RdsInstance
+    health: SafeString | str
     counts: SafeString
     seen: SafeString
     admins: int
@@ -61,6 +68,7 @@ class Place:
 @dataclass(frozen=True)
 class Matrix:
     instances: tuple[RdsInstance, ...]
+    columns: tuple[SafeString, ...]
     is_full: bool
     people: tuple[Person, ...]
     page: Page[Any]
@@ -76,7 +84,9 @@ def read(term: str, number: str | None) -> Matrix:
     """term: a part of a name, or the id, of the admins to show; number: of their page."""
     wanted = coverage.wanted_ids()
     instances = tuple(
-        RdsInstance.objects.only("name", "is_active", "is_master", "has_ghosts").order_by("pk")
+        RdsInstance.objects.only("name", "health", "is_active", "is_master", "has_ghosts").order_by(
+            "pk"
+        )
     )
     tallies = coverage.by_admin(wanted, instances)
     names = run_log.find_usernames(tallies)
@@ -86,6 +96,7 @@ def read(term: str, number: str | None) -> Matrix:
     places = _places(instances, here, wanted)
     return Matrix(
         instances=instances,
+        columns=tuple(format_html("{} {} {}", i.pk, i.name, down_badge(i)) for i in instances),
         is_full=len(instances) <= FULL,
         people=_people(list(page), names, tallies, wanted, instances),
         page=page,
@@ -124,7 +135,10 @@ def _people(
             counts=counts_in_line(tallies[pk]),
             seen=markup.age(tallies[pk].seen, now, missing="never seen"),
             cells=tuple(
-                (str(i), _cell(rows.get((pk, i.pk)), i, now, wanted=pk in wanted))
+                (
+                    f"{i}, down" if i.is_down else str(i),
+                    _cell(rows.get((pk, i.pk)), i, now, wanted=pk in wanted),
+                )
                 for i in instances
                 if is_full
             ),
@@ -161,15 +175,16 @@ def _wrong(row: GhostUser, *, wanted: bool) -> SafeString:
 def _places(
     instances: Sequence[RdsInstance], tallies: Mapping[int, CoverageCounts], wanted: Collection[int]
 ) -> tuple[Place, ...]:
-    """Return all of a few instances; of many the unhealthy ones, the worst first."""
+    """Return all of a few instances; of many those that are unhealthy or down, the worst first."""
     now = timezone.now()
-    chosen = [i for i in instances if len(instances) <= FULL or tallies[i.pk].problems]
+    chosen = [i for i in instances if len(instances) <= FULL or tallies[i.pk].problems or i.is_down]
     if len(instances) > FULL:
         chosen.sort(key=lambda instance: -tallies[instance.pk].problems)
     leaving = {instance.pk for instance in policy.others_with_leavers(wanted, ())}
     return tuple(
         Place(
             instance=instance,
+            health=down_badge(instance),
             counts=counts_in_line(tallies[instance.pk]),
             seen=markup.age(tallies[instance.pk].seen, now, missing="never seen"),
             admins=tallies[instance.pk].counts.total(),
@@ -200,12 +215,19 @@ def _summary(
     in_use = sum(instance.keeps_ghosts for instance in instances)
     whole = _whole(tallies.values())
     should = f"{counted(len(wanted), 'admin')} should enter {counted(in_use, 'active instance')}"
+    known = _known(sum(instance.is_down and instance.keeps_ghosts for instance in instances))
     if orphans := whole.counts[Coverage.ORPHAN]:
-        return f"{should}. {counted(orphans, 'ghost user')} of others can still enter."
+        return f"{should}. {counted(orphans, 'ghost user')} of others can still enter{known}."
     if whole.problems:
         wrong = "needs attention" if whole.problems == 1 else "need attention"
-        return f"{should}. {counted(whole.problems, 'ghost user')} {wrong}."
+        return f"{should}. {counted(whole.problems, 'ghost user')} {wrong}{known}."
     if waiting := whole.counts[Coverage.WANTED]:
         wait = "waits for its" if waiting == 1 else "wait for their"
-        return f"{should}. {counted(waiting, 'ghost user')} {wait} first sync."
-    return f"{should}, and nobody else can." if wanted else "Nobody may enter any instance."
+        return f"{should}. {counted(waiting, 'ghost user')} {wait} first sync{known}."
+    return f"{should}, and nobody else can{known}." if wanted else "Nobody may enter any instance."
+
+
+def _known(down: int) -> str:
+    """What limits the overall status: nothing new is known of instances that are down."""
+    be = "is" if down == 1 else "are"
+    return f", as far as is known: {counted(down, 'instance')} {be} down" if down else ""

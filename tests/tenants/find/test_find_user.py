@@ -159,12 +159,14 @@ def test_the_master_agrees(directory: Instance, capsys: Captured) -> None:
 
 def test_what_a_server_did_not_answer_is_unknown(directory: Instance, capsys: Captured) -> None:
     run_sync("user_routing")
-    RdsInstance.objects.filter(pk=2).update(host="127.0.0.1", port=1)
+    RdsInstance.objects.filter(pk=2).update(is_active=False)
     with pytest.raises(SystemExit, match="3"):
         call_command("find_user", MAIL, "--live")
     out, err = capsys.readouterr()
     assert "1 of 2 accounts differs; 1 is unknown." in out
-    assert err.startswith("Instance 2 (rds2) can't be queried: it refused the connection at ")
+    assert err.startswith("Instance 2 (rds2) can't be queried: it is not active")
+    found = look_json(capsys, MAIL, "--live")[1]
+    assert found["live"]["accounts"] == {"differs": 1, "unknown": 1, "same": 0}
 
 
 def test_differences_to_the_master_are_told(directory: Instance, capsys: Captured) -> None:

@@ -19,6 +19,7 @@ from tenants.ghosts import coverage
 from tenants.ghosts.coverage import MEANINGS, Coverage, judge
 from tenants.models import GhostUser, RdsInstance
 from tenants.models.ghost import GhostState
+from tenants.models.instance import Health
 from tests.caches import query
 from tests.pages import said, text_of
 from tests.rows import instance_row, staff
@@ -121,6 +122,50 @@ def test_one_who_lost_the_permission_is_an_orphan(looker: Client, ann: User) -> 
 def test_all_well_is_said(looker: Client, ann: User) -> None:
     ghost(instance_row(1), ann.pk, ON)
     assert shown(looker).summary == "1 admin should enter 1 active instance, and nobody else can."
+
+
+@pytest.mark.parametrize(
+    ("down", "said"),
+    [
+        ((2,), "3 active instances, and nobody else can, as far as is known: 1 instance is down."),
+        (
+            (2, 3),
+            "3 active instances, and nobody else can, as far as is known: 2 instances are down.",
+        ),
+    ],
+)
+def test_an_instance_that_is_down_is_told(
+    looker: Client, ann: User, down: tuple[int, ...], said: str
+) -> None:
+    for number in (1, 2, 3):
+        health = Health.DOWN if number in down else Health.HEALTHY
+        ghost(instance_row(number, health=health), ann.pk, ON)
+    instance_row(4, health=Health.DOWN, is_active=False)
+    matrix = shown(looker)
+    assert matrix.summary == f"1 admin should enter {said}"
+    for number, column, place in zip((1, 2, 3, 4), matrix.columns, matrix.places, strict=True):
+        assert f"{number} rds{number}" in column
+        assert ("down" in column) is (number in down)
+        assert ("down" in place.health) is (number in down)
+    labels = [label for label, _ in matrix.people[0].cells]
+    assert labels[1] == "instance 2 (rds2), down"
+    page = text_of(looker.get(PAGE))
+    assert "2 rds2 down" in page
+    assert "instance 2 (rds2) down" in page
+
+
+def test_what_is_wrong_is_said_with_what_is_down(looker: Client, ann: User) -> None:
+    ghost(instance_row(1, health=Health.DOWN), 990, ON)
+    assert shown(looker).summary.endswith(
+        "1 ghost user of others can still enter, as far as is known: 1 instance is down."
+    )
+
+
+def test_of_many_instances_those_that_are_down_are_listed(looker: Client, ann: User) -> None:
+    for number in range(1, 14):
+        health = Health.DOWN if number == 5 else Health.HEALTHY
+        ghost(instance_row(number, health=health), ann.pk, REFUSED if number == 7 else ON)
+    assert [place.instance.pk for place in shown(looker).places] == [7, 5]
 
 
 def test_what_no_sync_tried_is_said(looker: Client, ann: User) -> None:

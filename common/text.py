@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -22,6 +23,11 @@ def sentence(text: str) -> str:
     """Return the text with a capital and a full stop, unless it is a question."""
     stop = "" if text.endswith("?") else "."
     return f"{text[:1].upper()}{text[1:].removesuffix('.')}{stop}"
+
+
+def without_subject(words: str, name: str) -> str:
+    """`did not answer` of `rds2 did not answer`: for words that follow the name already."""
+    return re.sub(rf"(^|: ){re.escape(name)} ", r"\1", words)
 
 
 def truncate(text: str, longest: int = LONGEST) -> str:

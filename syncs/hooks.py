@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -76,6 +76,18 @@ def run_periodic() -> None:
             connection.close_if_unusable_or_obsolete()
         except Exception as error:
             logger.error("%s failed", name, exc_info=error)
+
+
+_down: list[Callable[[], Iterable[str]]] = []
+
+
+def knows_down(function: Callable[[], Iterable[str]]) -> None:
+    """Have a function name the keys of the targets that are down at present."""
+    _down.append(function)
+
+
+def down_targets() -> frozenset[str]:
+    return frozenset(key for function in _down for key in function())
 
 
 def _claim(name: str, interval: timedelta) -> bool:

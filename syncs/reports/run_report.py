@@ -13,6 +13,7 @@ from django.urls import reverse
 from common import manage_command
 from common.clock import iso
 from common.errors import UsageError
+from common.text import without_subject
 from syncs.engine import held, registry
 from syncs.engine.options import Options
 from syncs.engine.registry import Sync
@@ -53,7 +54,8 @@ def describe(part: RunTarget) -> str:
     texts = [f"{part.label}: {part.state}", *([", ".join(counts)] if counts else [])]
     if part.seconds is not None:
         texts[-1] += f" in {part.seconds:.1f} s"
-    return "; ".join(filter(None, [*texts, part.note, part.error]))
+    error = without_subject(part.error, part.label)
+    return "; ".join(filter(None, [*texts, part.note, error]))
 
 
 def describe_count(name: str, count: int, *, proposed: bool) -> str:

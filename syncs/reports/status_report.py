@@ -10,7 +10,7 @@ from rich.text import Text
 
 from common.clock import iso
 from common.terminal import printable_line
-from common.text import counted, format_duration, sentence
+from common.text import counted, format_duration, sentence, without_subject
 from syncs.schedules.store import Planned
 from syncs.status.freshness import SEVERE, Reason, State
 from syncs.status.problems import Problem
@@ -96,7 +96,8 @@ def _target_line(target: TargetStatus, width: int) -> Text:
     line.append(f"{state.label:<{STATE_WIDTH}}", COLOURS[state])
     line.append(f"  {'never' if age is None else format_duration(age) + ' old':<14}")
     if target.reason:
-        line.append(f"  {printable_line(str(target.reason))}")
+        reason = without_subject(str(target.reason), target.label)
+        line.append(f"  {printable_line(reason)}")
     line.rstrip()
     return line
 

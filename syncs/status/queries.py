@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db.models import Max
 from django.db.models.functions import Now
 
+from syncs import hooks
 from syncs.engine import registry
 from syncs.engine.registry import Sync
 from syncs.engine.targets import Target
@@ -116,6 +117,7 @@ class _Known:
     runs: dict[str, list[LastRun]]
     parts: dict[tuple[str, str], TargetOutcome]
     running: dict[str, Running]
+    down: frozenset[str]
     _targets: dict[Callable[[], Sequence[Target]], Sequence[Target]] = field(default_factory=dict)
 
     @classmethod
@@ -132,6 +134,7 @@ class _Known:
             runs=runs,
             parts=last_parts(runs),
             running=running_runs(),
+            down=hooks.down_targets(),
         )
 
     def status_of(self, sync: Sync) -> SyncStatus:
@@ -201,7 +204,7 @@ class _Known:
     def _failure(self, sync: Sync, target: Target) -> Failure | None:
         part = self.parts.get((sync.name, target.key))
         failure = self._run_failure(sync, after=part.run if part else 0)
-        return failure or (part.failure() if part else None)
+        return failure or (part.failure(is_down=target.key in self.down) if part else None)
 
     def _run_failure(self, sync: Sync, after: int) -> Failure | None:
         """Return a failure of a whole run, later than a target's last outcome.

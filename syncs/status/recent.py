@@ -15,6 +15,7 @@ from syncs.status.freshness import Cause, Failure
 
 DURATIONS = 20  # runs whose median is the usual duration
 LOOK_BACK = 50  # runs of a sync to search for them, or for one target's last part
+UNREACHED = ("connection", "timeout")  # kinds of errors of a target that did not answer
 PARTS_FROM = 10  # runs of a sync to search for each target's last part
 
 # BETWEEN, for the index runs_of_a_sync: an equality would let the planner walk back through all
@@ -117,7 +118,8 @@ class TargetOutcome:
     discarded: str
     held: int = 0
 
-    def failure(self) -> Failure | None:
+    def failure(self, *, is_down: bool) -> Failure | None:
+        """is_down: whether the target is down at present, whatever it was during the run."""
         if self.state == TargetState.HELD and self.discarded:
             words = f"run {self.run} held it ({self.note}), {self.discarded}"
             return Failure(Cause.DISCARDED, words, self.run)
@@ -129,9 +131,11 @@ class TargetOutcome:
             return Failure(Cause.FAILING, f"run {self.run}: {why}", self.run)
         if self.state != TargetState.FAILED:
             return None
-        down = self.error_kind in ("connection", "timeout")
-        cause = Cause.INSTANCE_DOWN if down else Cause.FAILING
-        return Failure(cause, self.error, self.run, error_kind=self.error_kind)
+        cause, words = Cause.FAILING, self.error
+        if self.error_kind in UNREACHED:
+            cause = Cause.INSTANCE_DOWN if is_down else Cause.FAILING
+            words = words if is_down else f"the last run could not reach the instance: {words}"
+        return Failure(cause, words, self.run, error_kind=self.error_kind)
 
 
 def usual_seconds(runs: Iterable[LastRun]) -> float:

@@ -201,8 +201,11 @@ class _Group:
         why = str(reason) if reason.cause is Cause.PAUSED else reason.words
         if state.is_bad:
             bad = [target for target in targets if target.freshness.state is state]
+            where = _subject(sync, bad).where
+            why = text.without_subject(why, where) if where else why
             return f"{_how_old(sync, bad)}: {text.truncate(why)}"
         name = _subject(sync, targets)
+        why = text.without_subject(why, name.where) if name.where else why
         if reason.cause is Cause.PAUSED:
             return f"{name.lower} {name.be} {text.truncate(why)}"
         return f"{name.lower}: {text.truncate(why)}"

@@ -144,6 +144,12 @@ def read() -> Fleet:
     )
 
 
+def down_keys() -> list[str]:
+    """Return the keys of the active instances that did not answer their last check."""
+    down = RdsInstance.objects.filter(is_active=True, health=Health.DOWN)
+    return [str(pk) for pk in down.values_list("pk", flat=True)]
+
+
 def waits_for(instance: RdsInstance) -> str:
     """Return what waits for an instance that is down, as text; empty when it is up."""
     if not instance.is_down:

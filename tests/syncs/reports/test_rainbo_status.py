@@ -13,7 +13,9 @@ from django_q.models import Schedule
 
 from syncs import tasks
 from syncs.models import Confirmation, RunState, TargetState
+from syncs.reports import run_report
 from syncs.schedules import store
+from tenants.models import RdsInstance
 from tests.rows import confirmation, ended_run, instance_row, run_part
 from tests.syncs.plans import default_schedules
 
@@ -70,6 +72,24 @@ def test_what_is_late_comes_with_its_reason(ill: None, capsys: pytest.CaptureFix
     assert "3 h old" in line
     assert "held: run" in line
     assert line.endswith("would be removed")
+
+
+@pytest.mark.parametrize("ago", [JUST_NOW, timedelta(days=3)])
+def test_an_instance_is_named_once(
+    well: None, capsys: pytest.CaptureFixture[str], ago: timedelta
+) -> None:
+    instance_row(2, health="down")
+    confirmation("ghost_users", "2", ago=ago)
+    error = {"error": "instance 2 (rds2) did not answer", "error_kind": "timeout"}
+    run = ended_run("ghost_users", RunState.PARTIAL, ago=JUST_NOW)
+    run_part(run, "2", label="instance 2 (rds2)", state=TargetState.FAILED, **error)
+    assert "  instance down: did not answer\n" in status(capsys)[1]
+    RdsInstance.objects.update(health="healthy")
+    out = status(capsys)[1]
+    words = "the last run could not reach the instance: did not answer\n"
+    assert f"  failing: {words}" in out
+    assert re.search(f"ghost users of instance 2 \\(rds2\\).*: {words}", out)
+    assert run_report.describe(run.targets.get()) == "instance 2 (rds2): failed; did not answer"
 
 
 def test_check_is_one_line_when_all_is_well(well: None, capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,7 +151,7 @@ def test_a_terminal_gets_colours_unless_it_wants_none(
     [
         (
             {"state": TargetState.FAILED, "error": "no route", "error_kind": "connection"},
-            "e-mail routes: no route",
+            "e-mail routes: the last run could not reach the instance: no route",
         ),
         ({"state": TargetState.FAILED, "error": "no right"}, "e-mail routes: no right"),
         (

@@ -26,6 +26,7 @@ from syncs.status import queries
 from syncs.status.freshness import Cause, State
 from syncs.status.queries import SyncStatus, TargetStatus
 from tenants.models import RdsInstance
+from tenants.models.instance import Health
 from tests import rows
 from tests.rows import instance_row, run_part
 from tests.syncs.plans import default_schedules
@@ -176,8 +177,7 @@ def test_a_worker_without_anything_due_is_not_silent() -> None:
     ("part", "expected"),
     [
         ({"state": TargetState.HELD, "note": "25 of 100 rows"}, Cause.HELD),
-        ({"state": TargetState.FAILED, "error_kind": "connection"}, Cause.INSTANCE_DOWN),
-        ({"state": TargetState.FAILED, "error_kind": "timeout"}, Cause.INSTANCE_DOWN),
+        ({"state": TargetState.FAILED, "error_kind": "connection"}, Cause.FAILING),
         ({"state": TargetState.FAILED, "error_kind": "login"}, Cause.FAILING),
         ({"state": TargetState.WAITING}, Cause.FAILING),
         ({"state": TargetState.SUCCEEDED}, Cause.OVERDUE),
@@ -188,6 +188,24 @@ def test_the_last_run_names_the_reason(part: dict[str, str], expected: Cause) ->
     confirmation(ago=40 * MINUTE)
     run_part(ended_run(state=RunState.PARTIAL), **part)
     assert cause() is expected
+
+
+@pytest.mark.parametrize("kind", ["connection", "timeout"])
+@pytest.mark.parametrize(
+    ("health", "expected"),
+    [
+        (Health.DOWN, "instance down: no route"),
+        (Health.HEALTHY, "failing: the last run could not reach the instance: no route"),
+        (Health.DEGRADED, "failing: the last run could not reach the instance: no route"),
+        (Health.UNKNOWN, "failing: the last run could not reach the instance: no route"),
+    ],
+)
+def test_an_instance_is_down_by_its_last_check(kind: str, health: Health, expected: str) -> None:
+    confirmation(ago=MINUTE)
+    failed = {"state": TargetState.FAILED, "error": "no route", "error_kind": kind}
+    run_part(ended_run(state=RunState.PARTIAL), **failed)
+    RdsInstance.objects.update(health=health)
+    assert str(target().reason) == expected
 
 
 def test_what_waits_for_a_person_has_a_weight() -> None:

@@ -95,6 +95,7 @@ def test_freshness_has_its_reason_and_the_runs_that_touched_it(
     bad = ended_run("tenant_summaries", state=RunState.FAILED)
     error = {"error": "rds2 is asleep", "error_kind": "connection"}
     run_part(bad, "2", state=TargetState.FAILED, **error)
+    RdsInstance.objects.filter(pk=2).update(health="down")
     answer = admin_client.get(page(tenant))
     shown = text_of(answer)
     assert "stale" in shown

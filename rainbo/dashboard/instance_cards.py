@@ -52,7 +52,7 @@ class InstanceCard:
     role: str
     latency: SafeString
     trend: Trend | None
-    checked: SafeString
+    checked: SafeString | str
     syncs: tuple[SyncAge, ...]
     tenants: SafeString
     holds_up: str
@@ -93,7 +93,7 @@ def drawn(fleet: Fleet, status: Status | None, term: str, now: datetime) -> Card
             role="master" if instance.is_master else "",
             latency=_latency(instance),
             trend=trend(trends.get(instance.pk, [])),
-            checked=markup.age(instance.last_check_at, now, missing="never checked"),
+            checked=_checked(instance, now),
             syncs=tuple(ages.get(str(instance.pk), ())),
             tenants=markup.number(tenants.get(instance.pk)),
             holds_up=_holds_up(down.get(instance.pk), fleet, now),
@@ -123,9 +123,18 @@ def _health(instance: RdsInstance) -> SafeString:
     return markup.badge(instance.health, HEALTH_TONES[instance.health])
 
 
+def _checked(instance: RdsInstance, now: datetime) -> SafeString | str:
+    if instance.last_check_at is None:
+        return "never checked"
+    when = markup.age(instance.last_check_at, now)
+    return format_html("{} {}", "checked" if instance.is_active else "last checked", when)
+
+
 def _latency(instance: RdsInstance) -> SafeString:
+    if not instance.is_active:
+        return markup.quiet("not checked while inactive")
     if instance.latency_ms is None:
-        return markup.quiet("unknown")
+        return markup.quiet("latency unknown")
     return format_html('<span class="number">{} ms</span>', f"{instance.latency_ms:,.2f}")
 
 

@@ -353,7 +353,7 @@ def test_of_many_that_are_down_the_routes_of_some_are_counted(
 def test_what_is_not_known_of_an_instance_is_said_to_be_unknown(admin_client: Client) -> None:
     instance_row(1)
     shown = text_of(admin_client.get(PAGE))
-    assert "instance 1 (rds1) unknown unknown checked never checked Tenants: unknown" in shown
+    assert "instance 1 (rds1) unknown latency unknown never checked Tenants: unknown" in shown
 
 
 def test_an_inactive_instance_alarms_nobody(admin_client: Client) -> None:
@@ -362,7 +362,10 @@ def test_an_inactive_instance_alarms_nobody(admin_client: Client) -> None:
     RdsInstance.objects.filter(pk=2).update(is_active=False)
     shown = text_of(admin_client.get(PAGE))
     assert "All is on time" in shown
-    assert "instance 2 (rds2) inactive" in shown
+    assert "instance 2 (rds2) inactive not checked while inactive last checked 0 s ago" in shown
+    RdsInstance.objects.filter(pk=2).update(last_check_at=None, latency_ms=None)
+    shown = text_of(admin_client.get(PAGE))
+    assert "inactive not checked while inactive never checked Tenants" in shown
 
 
 def test_a_trend_shows_the_last_hour_with_its_gaps() -> None:

@@ -111,6 +111,11 @@ def test_the_page_compares_with_the_usual_and_says_how_to_repeat(admin_client: C
     assert "sync_tenant_summaries --rds 2 --force" in shown
 
 
+def test_the_page_is_headed_by_the_run(admin_client: Client) -> None:
+    run = ended_run("user_routing")
+    assert f">Run {run.pk} of user_routing</h2>" in admin_client.get(page(run)).content.decode()
+
+
 def test_the_admins_that_a_run_keeps_to_are_named(admin_client: Client) -> None:
     ann = staff("ann")
     run = ended_run("ghost_users", options={"only": [str(ann.pk), "999"]})

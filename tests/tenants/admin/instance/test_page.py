@@ -162,6 +162,10 @@ def test_what_no_check_has_seen_is_unknown(admin_client: Client, instance: RdsIn
     assert "No tenants have been read yet" in shown
 
 
+def test_the_page_is_headed_by_the_instance(admin_client: Client, instance: RdsInstance) -> None:
+    assert ">Instance 2 (rds2)</h2>" in admin_client.get(page()).content.decode()
+
+
 def test_the_last_check_is_shown(admin_client: Client, instance: RdsInstance) -> None:
     seen: dict[str, Any] = {
         "latency_ms": 3.25,

@@ -28,7 +28,7 @@ from tests.syncs.plans import default_schedules
 PAGE, PART = "/admin/", "/admin/now/"
 REFRESH = {"X-Rainbo-Refresh": "1"}
 MINUTE = timedelta(minutes=1)
-QUERIES = 27
+QUERIES = 29
 
 pytestmark = pytest.mark.django_db
 
@@ -362,10 +362,12 @@ def test_an_inactive_instance_alarms_nobody(admin_client: Client) -> None:
     RdsInstance.objects.filter(pk=2).update(is_active=False)
     shown = text_of(admin_client.get(PAGE))
     assert "All is on time" in shown
-    assert "instance 2 (rds2) inactive not checked while inactive last checked 0 s ago" in shown
+    assert "instance 2 (rds2) inactive not checked while inactive" in shown
+    assert "last checked 0 s ago" in shown
     RdsInstance.objects.filter(pk=2).update(last_check_at=None, latency_ms=None)
     shown = text_of(admin_client.get(PAGE))
-    assert "inactive not checked while inactive never checked Tenants" in shown
+    assert "inactive not checked while inactive" in shown
+    assert "never checked Tenants" in shown
 
 
 def test_a_trend_shows_the_last_hour_with_its_gaps() -> None:

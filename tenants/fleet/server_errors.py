@@ -170,12 +170,17 @@ _QUERY_ERRORS: tuple[tuple[type[psycopg.Error], type[SourceError], str], ...] = 
 
 
 @contextmanager
-def translating_connection_errors(instance: RdsInstance, secret: str) -> Iterator[None]:
-    """Translate errors while connecting into our errors, keeping the cause."""
+def translating_connection_errors(
+    instance: RdsInstance, secret: str, place: tuple[str, int]
+) -> Iterator[None]:
+    """Translate errors while connecting into our errors, keeping the cause.
+
+    place: the host and port of this connection, which may be the writer's.
+    """
     try:
         yield
     except psycopg.Error as error:
-        raise _connection_error(error, instance, secret) from error
+        raise _connection_error(error, instance, secret, place) from error
 
 
 @contextmanager
@@ -216,10 +221,14 @@ def _quoted(message: str, secret: str) -> str:
     return printable_line(redact(message.splitlines()[0])[:LONGEST])
 
 
-def _connection_error(error: psycopg.Error, instance: RdsInstance, secret: str) -> SourceError:
+def _connection_error(
+    error: psycopg.Error, instance: RdsInstance, secret: str, place: tuple[str, int]
+) -> SourceError:
+    host, port = place
+    who = f"{instance}" if place == (instance.host, instance.port) else f"the writer of {instance}"
     if isinstance(error, errors.ConnectionTimeout):
         return SourceTimeout(
-            f"{instance} did not answer at {instance.host}:{instance.port} within "
+            f"{who} did not answer at {host}:{port} within "
             f"{settings.RAINBO_CONNECT_TIMEOUT} s: check host and port, the network and its "
             "firewall"
         )
@@ -227,10 +236,11 @@ def _connection_error(error: psycopg.Error, instance: RdsInstance, secret: str) 
     message = answer["message"] if answer else str(error)
     for pattern, kind, text in _REFUSALS if answer else _FAILURES:
         if re.search(pattern, message, re.IGNORECASE):
-            return kind(f"{instance} {text.format(**_facts(instance))}")
+            facts = _facts(instance) | {"host": host, "port": port}
+            return kind(f"{who} {text.format(**facts)}")
     if answer:
         return _refused(error, instance, _quoted(message, secret))
-    return ConnectionFailed(f"{instance} could not be connected to: {quotable(error, secret)}")
+    return ConnectionFailed(f"{who} could not be connected to: {quotable(error, secret)}")
 
 
 def _refused(error: psycopg.Error, instance: RdsInstance, message: str) -> SourceError:

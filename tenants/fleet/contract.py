@@ -73,6 +73,9 @@ COLUMNS = {
 }
 
 
+NAMES = (*COLUMNS, "sync_instance_health", "sync_ghost_users")
+
+
 def kinds(name: str) -> list[str]:
     """Return the types of a query's columns."""
     return [column.kind for column in COLUMNS[name]]
@@ -97,6 +100,18 @@ def text(name: str) -> str:
 def fingerprint(name: str) -> str:
     """Return a short hash that changes with the SQL."""
     return hashlib.sha256(text(name).encode()).hexdigest()[:16]
+
+
+def label(name: str) -> str:
+    """Return the name of a query's file, as findings name it."""
+    return f"{name}.sql{' (shipped)' if _path(name).parent == SHIPPED else ''}"
+
+
+def unknown_files() -> list[str]:
+    """Return the SQL files of this installation that are no query's."""
+    folder = settings.RAINBO_SOURCE_SQL
+    found = folder.glob("*.sql") if folder else ()
+    return sorted(path.name for path in found if path.stem not in NAMES)
 
 
 def _path(name: str) -> Path:

@@ -262,6 +262,15 @@ def denial(error: psycopg.Error, instance: RdsInstance) -> str:
     return f"{instance.user} has no permission for {kind} {name}: {advice}"
 
 
+def denied(error: object) -> str:
+    """Return what the server denied, as it says it; empty if it denied no privilege."""
+    cause = error.__cause__ if isinstance(error, SourceError) else None
+    if not isinstance(cause, errors.InsufficientPrivilege):
+        return ""
+    said = quotable(cause)
+    return said if _DENIED.search(said) else ""
+
+
 def _hiding(table: str, role: str) -> str:
     return (
         f"hides rows of {table} from {role} by row-level security, and a part can't be "

@@ -15,7 +15,7 @@ from syncs.transfer import copy_stream
 from syncs.transfer.copy_stream import Query, verbatim
 from syncs.transfer.snapshot_check import TablesReplaced
 from tenants.fleet import connections, contract
-from tenants.fleet.server_errors import translating_query_errors
+from tenants.fleet.server_errors import denied, translating_query_errors
 from tenants.health.findings import Finding, Level
 from tenants.health.probe import measure
 from tenants.models import RdsInstance
@@ -85,6 +85,11 @@ def fits(name: str) -> Finding:
 
 def failed(name: str, error: object) -> Finding:
     text = str(error).removeprefix(f"{name}.sql: ")
+    if said := denied(error):
+        text = (
+            f"{said}, which the query itself does not name: a view's owner needs it, or a function "
+            "or trigger that builds its SQL; grant it there"
+        )
     return Finding(Level.ERROR, f"{contract.label(name)}: {text}")
 
 

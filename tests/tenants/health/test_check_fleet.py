@@ -447,3 +447,42 @@ def test_a_query_that_the_parser_cannot_read_takes_no_right_away(
     assert code == 1
     assert "REVOKE" not in "".join(texts(document, "warning"))
     assert "sync_ghost_users.sql: " in texts(document, "error")[0]
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (
+            (
+                "CREATE TABLE audit_log (email text); CREATE FUNCTION audit() RETURNS trigger "
+                "LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'INSERT INTO audit_log VALUES (1)'; "
+                "RETURN new; END $$; CREATE TRIGGER audit AFTER INSERT ON users FOR EACH ROW "
+                "EXECUTE FUNCTION audit()"
+            ),
+            "sync_ghost_users.sql (shipped): permission denied for table audit_log, which the",
+        ),
+        (
+            (
+                "CREATE ROLE keeper; ALTER TABLE locations RENAME TO places; "
+                "GRANT CREATE ON SCHEMA public TO keeper; "
+                "CREATE VIEW locations AS SELECT * FROM places; "
+                "ALTER VIEW locations OWNER TO keeper; "
+                "GRANT SELECT ON locations TO rainbo"
+            ),
+            "sync_tenant_summaries.sql (shipped): permission denied for table places, which the",
+        ),
+    ],
+)
+def test_advice_does_not_send_in_a_circle(
+    registered: InstanceFleet, check: Any, damage: str, words: str
+) -> None:
+    registered.master.execute(damage)
+    try:
+        code, document = check("--rds", "1")
+    finally:
+        if "keeper" in damage:
+            registered.master.execute("DROP OWNED BY keeper CASCADE; DROP ROLE keeper")
+    assert code == 1
+    (text,) = texts(document, "error")
+    assert text.startswith(words)
+    assert "check_fleet" not in text

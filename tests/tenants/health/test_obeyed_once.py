@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 from pytest_django import Settings
 
+from localfleet.servers.server import Server
 from tenants.fleet import connections, contract
 from tenants.health import checks, ghost_check
 from tenants.health.findings import Level
 from tenants.models import RdsInstance
+from tests.caches import register
 from tests.instances import Instance, InstanceFleet
 from tests.tenants.health import schemas
 
@@ -27,15 +29,19 @@ def bare(
     request: pytest.FixtureRequest, registered: InstanceFleet, settings: Settings, tmp_path: Path
 ) -> Instance:
     """The master with another schema, where RAINBO's role has no right but to connect."""
-    schema, instance = request.param, registered.master
+    dress(registered.master, request.param, settings, tmp_path)
+    return registered.master
+
+
+def dress(instance: Instance, schema: schemas.Schema, settings: Settings, folder: Path) -> None:
+    """Give an instance a schema, and take all rights but to connect from RAINBO's role."""
     instance.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     instance.execute(schemas.ddl(schema))
     instance.execute("DROP OWNED BY rainbo")
     instance.execute("GRANT CONNECT ON DATABASE app TO rainbo")
     for file, text in schema.texts().items():
-        (tmp_path / file).write_text(text)
-    settings.RAINBO_SOURCE_SQL = tmp_path
-    return instance
+        (folder / file).write_text(text)
+    settings.RAINBO_SOURCE_SQL = folder
 
 
 def complaints() -> list[str]:
@@ -131,3 +137,21 @@ def refused() -> str:
         cause = error.__cause__ if isinstance(error.__cause__, psycopg.Error) else error
         return str(cause)
     return ""
+
+
+@pytest.mark.parametrize("schema", schemas.ALL, ids=lambda schema: schema.name)
+def test_obeyed_once_on_an_older_server(
+    extra_server: Callable[..., Server],
+    extra_instance: Callable[..., Instance],
+    debian_bin: Path,
+    transactional_db: None,
+    settings: Settings,
+    tmp_path: Path,
+    schema: schemas.Schema,
+) -> None:
+    server = extra_server("older", bin_folder=debian_bin)
+    instance = extra_instance(1, server=server, master=True)
+    register(instance)
+    dress(instance, schema, settings, tmp_path)
+    assert obey(instance, complaints())
+    assert complaints() == []

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 
 # C0 and C1 except newline, and Unicode's bidirectional controls, line and paragraph separators.
 _CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def is_one_line(text: str) -> bool:
+    """Whether a text has no control, format or separator characters but the space.
+
+    Letters that are newer than Python's Unicode tables count as letters.
+    """
+    return all(sign.isprintable() or unicodedata.category(sign) == "Cn" for sign in text)
 
 
 def printable(text: str) -> str:

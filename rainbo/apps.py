@@ -10,13 +10,14 @@ class RainboConfig(AppConfig):
     verbose_name = "RAINBO"
 
     def ready(self) -> None:
-        from common import key_rotation
+        from common import key_rotation, read_only
         from rainbo import checks, own_database  # noqa: F401 (checks register themselves)
         from rainbo.auth import roles, sessions, sign_in_log
         from rainbo.models import Authenticator
 
         key_rotation.register(Authenticator, "secret")
         connection_created.connect(own_database.pin_settings, dispatch_uid="pinned settings")
+        read_only.connect()
         sessions.connect()
         sign_in_log.connect()
         post_migrate.connect(roles.after_migrate, sender=self, dispatch_uid="roles")

@@ -171,14 +171,13 @@ def schedules(**_: object) -> Iterator[CheckMessage]:
     known = [sync.name for sync in registry.all_syncs()]
     for name, cron in settings.RAINBO_SCHEDULES.items():
         if name not in known:
-            yield _schedule_error(f"names {name!r}, which is no sync", ", ".join(known))
-        if not crontab.is_valid(crontab.normalize(cron)):
-            wrong = f"gives {name} {cron!r}, which has no scheduled times"
-            yield _schedule_error(wrong, "five fields of cron, such as */15 * * * *")
+            yield _schedule_error(f"names {name!r}, which is no sync", f"Use: {', '.join(known)}.")
+        if problem := crontab.find_problem(cron):
+            yield _schedule_error(f"gives {name} {cron!r}, which can't be scheduled", problem)
 
 
-def _schedule_error(wrong: str, right: str) -> Error:
-    return Error(f"RAINBO_SCHEDULES {wrong}.", hint=f"Use: {right}.", id="rainbo.E013")
+def _schedule_error(wrong: str, hint: str) -> Error:
+    return Error(f"RAINBO_SCHEDULES {wrong}.", hint=hint, id="rainbo.E013")
 
 
 @register()

@@ -9,6 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
 
 from common.errors import RainboError, UsageError
+from common.read_only import READ_ONLY, is_read_only
 from common.redaction import redact
 from common.terminal import printable
 
@@ -31,6 +32,8 @@ def explain(error: BaseException) -> CommandFailure | None:
         return CommandFailure(_told(error), exit_code=2)
     if isinstance(error, RainboError | ImproperlyConfigured):
         return CommandFailure(_told(error))
+    if is_read_only(error):
+        return CommandFailure(f"{READ_ONLY}.")
     if isinstance(error, DatabaseError | InterfaceError):
         return _own_database(error)
     return None

@@ -17,6 +17,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 
+from common.read_only import READ_ONLY
 from rainbo.deadline import Answer, Question
 from syncs.status import queries
 
@@ -50,6 +51,8 @@ def ready() -> JsonResponse:
     found = _ask("readiness", applied)
     if isinstance(found, JsonResponse):
         return found
+    if found is None:
+        return _unavailable(READ_ONLY)
     if missing := known_migrations() - found:
         return _unavailable(f"{len(missing)} migrations are not applied: run manage.py migrate")
     return _ok()
@@ -74,7 +77,16 @@ def known_migrations() -> frozenset[tuple[str, str]]:
     return frozenset(MigrationLoader(None).graph.nodes)
 
 
-applied = Question(lambda: set(MigrationRecorder(connection).applied_migrations()))
+def _applied_migrations() -> set[tuple[str, str]] | None:
+    """Return the migrations that are applied; None if the database accepts no writes."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('transaction_read_only')::boolean")
+        if cursor.fetchone() == (True,):
+            return None
+    return set(MigrationRecorder(connection).applied_migrations())
+
+
+applied = Question(_applied_migrations)
 workers = Question(lambda: queries.worker_state())
 
 

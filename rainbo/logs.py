@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from pythonjsonlogger.json import JsonFormatter
 
+from common.read_only import READ_ONLY, is_read_only
 from common.redaction import redact, redact_value
 from common.terminal import printable, printable_line
 
@@ -21,6 +22,9 @@ def redacted(record: logging.LogRecord) -> logging.LogRecord:
     clean = copy.copy(record)
     clean.msg, clean.args = redact(_message(record)), ()
     if record.name.startswith("django.security"):  # rejected requests: no fault of the code
+        clean.exc_info = clean.exc_text = None
+    elif record.exc_info and is_read_only(record.exc_info[1]):
+        clean.msg = f"{clean.msg}: {READ_ONLY}"  # a state of the database: no fault of the code
         clean.exc_info = clean.exc_text = None
     elif record.exc_info:
         clean.exc_text, clean.exc_info = _PLAIN.formatException(record.exc_info), None

@@ -7,6 +7,7 @@ from rainbo.dashboard.views import fragment
 from tenants.admin.find.views import view
 
 inside = admin.site.admin_view
+handler400 = "rainbo.database_timeouts.rejected"
 handler403 = "rainbo.auth.permission_denied.reject"
 handler500 = "rainbo.database_timeouts.failed"
 

@@ -25,6 +25,13 @@ class OwnDatabaseFailed(RainboError):
     transient = True
 
 
+class ForeignServerFailed(SourceError):
+    """A server behind the source, from which it reads foreign tables, failed."""
+
+    kind = "foreign server"
+    transient = True
+
+
 class SourceTimeout(SourceError):
     """The server did not answer in time."""
 
@@ -55,6 +62,19 @@ class Conflict(SourceError):
 
     kind = "conflict"
     transient = True
+
+
+class Unequal(SourceError):
+    """What could be written there was, and it is not all that should be there.
+
+    transient: another run can repair it without a person.
+    """
+
+    kind = "unequal"
+
+    def __init__(self, message: str, *, transient: bool = False) -> None:
+        super().__init__(message)
+        self.transient = transient
 
 
 class WrongIdentity(SourceError):

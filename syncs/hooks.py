@@ -54,10 +54,10 @@ class RunHook:
 # Sent in the transaction that closes the run: what a receiver writes is there if the end is.
 run_closed = RunHook()
 
-_periodic: dict[str, tuple[timedelta, Callable[[], None]]] = {}
+_periodic: dict[str, tuple[timedelta, Callable[[], object]]] = {}
 
 
-def periodic(seconds: float, function: Callable[[], None]) -> None:
+def periodic(seconds: float, function: Callable[[], object]) -> None:
     """Have a function called each so many seconds, by one process of all.
 
     The main processes of the workers and `schedule_run` call it; it limits its time by itself.
@@ -86,5 +86,5 @@ def _claim(name: str, interval: timedelta) -> bool:
         return bool(cursor.rowcount == 1)
 
 
-def _name(function: Callable[..., None]) -> str:
+def _name(function: Callable[..., object]) -> str:
     return f"{function.__module__}.{function.__qualname__}"

@@ -157,13 +157,26 @@ class RunTarget(models.Model):
     error_kind = models.CharField(max_length=16, blank=True)
     passing = models.BooleanField(default=False, help_text="an error that can pass by itself")
     held_counts = models.JSONField(null=True, help_text="of what is held: changes of each kind")
+    # Database defaults: servers of the previous version insert parts during an upgrade.
+    guarded_counts = models.JSONField(
+        null=True, help_text="what the guard adds up over 24 h: rows of each kind of change"
+    )
+    source = models.CharField(
+        max_length=64, blank=True, default="", db_default="", help_text="identity of the server"
+    )
+    accepted = models.BooleanField(
+        default=False, db_default=False, help_text="a person had accepted what it published"
+    )
 
     class Meta:
         ordering: ClassVar = ["run", "id"]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["run", "target"], name="one_part_per_run_and_target"),
         ]
-        indexes: ClassVar = [models.Index(fields=["target", "-run"], name="runs_of_a_target")]
+        indexes: ClassVar = [
+            models.Index(fields=["target", "-run"], name="runs_of_a_target"),
+            models.Index(fields=["run"], condition=Q(state="held"), name="held_parts"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.label} in run {self.run_id}"
@@ -245,6 +258,7 @@ class HeldChange(models.Model):
         REMOVED = "removed"
         MOVED = "moved"
         CHANGED = "changed"
+        LOWERED = "lowered"
 
     run = models.ForeignKey(SyncRun, on_delete=models.CASCADE, related_name="held_changes")
     target = models.CharField(max_length=64)

@@ -36,11 +36,11 @@ def run_slot(sync: str, slot: str | None = None) -> None:
     housekeep()
     enqueue_overdue()
     if slot is None:
-        runs.execute(runs.request(sync, Options(), Trigger.SCHEDULE))
+        _execute(runs.request(sync, Options(), Trigger.SCHEDULE))
         return
     record = slots.claim_due(sync, datetime.fromisoformat(slot))
     if record is not None:
-        runs.execute(record)
+        _execute(record)
 
 
 def run_queued(pk: int) -> None:
@@ -49,10 +49,15 @@ def run_queued(pk: int) -> None:
     record = SyncRun.objects.filter(pk=pk).first()
     if record is None or not slots.should_run(record):
         return
-    record = runs.execute(record)
-    if record.state == RunState.SKIPPED and record.trigger == Trigger.SIGNAL:
-        # The run that was running may have read before the change that this one is for.
-        runs.request(record.sync, Options.from_json(record.options), Trigger.SIGNAL, record.actor)
+    _execute(record)
+
+
+def _execute(record: SyncRun) -> None:
+    """Execute a run, and let the workers know of those that waited for it to end."""
+    if not runs.execute(record).is_open:
+        queued = SyncRun.objects.filter(sync=record.sync, state=RunState.QUEUED)
+        for waiting in queued.filter(trigger=Trigger.SIGNAL).order_by("pk"):
+            enqueue(waiting)
 
 
 def answer_heartbeat(place: str, session: int, until: str) -> None:

@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class TenantsConfig(AppConfig):
@@ -8,12 +9,20 @@ class TenantsConfig(AppConfig):
 
     def ready(self) -> None:
         from common import key_rotation
+        from syncs import hooks
         from syncs.status import problems
         from tenants import jobs, pruning, signals  # noqa: F401 (they register themselves)
+        from tenants.ghosts import owed
         from tenants.ghosts.problems import GHOSTS
         from tenants.health.problems import INSTANCES
         from tenants.models import RdsInstance
+        from tenants.routes import search_keys
 
         key_rotation.register(RdsInstance, "password")
+        hooks.periodic(owed.INTERVAL, owed.retire_leavers)
         problems.register(GHOSTS)
         problems.register(INSTANCES)
+        problems.register(search_keys.KEYS)
+        post_migrate.connect(
+            search_keys.remember_first, sender=self, dispatch_uid="version of the search keys"
+        )

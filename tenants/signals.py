@@ -1,8 +1,9 @@
 """Signal handlers for leavers and deleted instances.
 
 An admin that loses the permission loses the ghost users at once. Single saves and deletions and
-every change of groups and permissions are noticed. An `update()` of many users sends no signal:
-the next sync finds those leavers. With an instance, all that syncs proved of it is deleted.
+every change of groups and permissions are noticed. An `update()` of many users and plain SQL send
+no signal: those leavers are found within a minute. With an instance, all that syncs proved of it
+is deleted.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from django.db import transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete
 
 from tenants.fleet import identity
-from tenants.ghosts.policy import retire_leavers
+from tenants.ghosts.owed import retire_leavers
 from tenants.models import RdsInstance
 
 User = get_user_model()
@@ -21,7 +22,7 @@ HARMLESS = frozenset({"last_login", "password", "email", "first_name", "last_nam
 
 
 def _check_after_commit(**_: object) -> None:
-    # A failure must not break the change of the user; the next sync finds the leavers too.
+    # A failure must not break the change of the user; the leavers are found within a minute.
     transaction.on_commit(retire_leavers, robust=True)
 
 

@@ -11,9 +11,9 @@ from django.utils import timezone
 
 from localfleet.data import large_seed
 from localfleet.data.large_seed import Size
-from syncs.dispatch import reconcile
 from syncs.models import Heartbeat
 from tests.rows import instance_row
+from tests.syncs.plans import default_schedules
 
 SMALL = Size(instances=9, tenants=270, routes=4_000, runs=600, minutes=24 * 60, entries=120)
 LARGE = Size(
@@ -28,6 +28,6 @@ def fill(size: Size, now: datetime | None = None) -> None:
     with transaction.atomic():
         connection.ensure_connection()
         large_seed.fill(cast("psycopg.Connection", connection.connection), now, size)
-    reconcile.reconcile()
+    default_schedules()
     instance_row(size.instances + 1, name="eu-central-99")  # registered, and not yet read
     Heartbeat.objects.create(worker="console-1:4711", at=now)

@@ -35,7 +35,8 @@ def render(facts: Facts) -> Verdict:
     if worst.cause == NOTHING_TO_READ:
         return Verdict(Tone.QUIET, "not set up", worst.sentence, others=tuple(others))
     tone = Tone.BAD if worst.severity <= Severity.STALE else Tone.WARNING
-    words = f"{_calm(facts)}, but {worst.text}" if _is_calm(facts, worst) else worst.text
+    calm = _is_calm(facts, worst) and not any(problem.unequal for problem in found)
+    words = f"{_calm(facts)}, but {worst.text}" if calm else worst.text
     word = "problem" if tone is Tone.BAD else "warning"
     return Verdict(tone, word, text.sentence(words), worst.link, tuple(others))
 

@@ -21,7 +21,12 @@ SHOWN = 200  # changes in all
 OF_A_KIND = 10  # of one kind on one instance
 MOST_INSTANCES = 50
 LONGEST = 80  # characters of one value of a change
-VERBS = {"removed": "remove", "moved": "move", "changed": "change"}
+VERBS = {
+    "removed": "remove",
+    "moved": "move",
+    "changed": "change",
+    "lowered": "lower the counts of",
+}
 KINDS = tuple(VERBS)
 _BETWEEN_VALUES = re.compile("(: | → |; )")  # as plans write them: `a@x.example: name 'A' → 'B'`
 
@@ -169,16 +174,20 @@ def _decided(record: SyncRun, holding: Sequence[RunTarget]) -> SafeString | str:
         return _acceptance(record.accepted_by, "published them")
     if record.superseded_by_id:
         link = badges.run_link(record.superseded_by_id, f"Run {record.superseded_by_id}")
-        return format_html("{} holds the same changes: decide there.", link)
+        if held.is_repeated(record):
+            return format_html("{} holds the same changes: decide there.", link)
+        return _published(link)
     if record.discarded_at:
         return f"{record.discarded_by} discarded them: {record.discard_reason}"
     if other := held.open_acceptor(record):
         return _acceptance(other, f"will publish them and is {other.state}")
     if since := _published_since(record, holding):
-        link = badges.run_link(since, f"Run {since}")
-        text = "{} has published these instances since: no decision is needed."
-        return format_html(text, link)
+        return _published(badges.run_link(since, f"Run {since}"))
     return ""
+
+
+def _published(run: SafeString) -> SafeString:
+    return format_html("{} has published these instances since: no decision is needed.", run)
 
 
 def _acceptance(run: SyncRun, does: str) -> SafeString:

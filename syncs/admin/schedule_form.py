@@ -174,8 +174,8 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
 
     def _want(self, choice: Choice) -> None:
         cron = crontab.normalize(choice.as_cron())
-        if not crontab.is_valid(cron):
-            self.add_error("cron", "Enter a valid cron expression: five fields whose times occur.")
+        if problem := crontab.find_problem(cron):
+            self.add_error("cron", f"Enter a valid cron expression. {problem}")
             return
         cleaned = self.cleaned_data
         options = {"targets": cleaned.get("instances") or [], "force": cleaned.get("force")}

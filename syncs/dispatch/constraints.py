@@ -10,7 +10,7 @@ LOCK_TIMEOUT = "5s"  # for sessions that write to the table while a constraint i
 
 _WRITTEN_IN = {
     "only_our_schedules": ("0002_only_our_schedules", "ADD"),
-    "only_rhythms_that_come": ("0012_rows_that_nothing_chokes_on", "RHYTHMS"),
+    "only_rhythms_that_come": ("0016_cron_lines_of_one_meaning", "ADD"),
     "only_rows_that_fire": ("0012_rows_that_nothing_chokes_on", "ROWS"),
     "only_pauses_that_end": ("0012_rows_that_nothing_chokes_on", "PAUSES"),
     "only_options_that_fit": ("0012_rows_that_nothing_chokes_on", "OPTIONS"),

@@ -23,16 +23,20 @@ def run_due(execute: Execute, report: Callable[[str], object]) -> list[SyncRun]:
 
     Slots are claimed from the schedules' rows as a worker claims them, before any is executed, so
     that of several processes one gets each. Slots that were enqueued and that no worker took are
-    claimed too. A schedule that can't be read is reported and skipped.
+    claimed too. What is requested meanwhile, such as by a signal, is executed before it returns.
+    A schedule that can't be read is reported and skipped.
     """
     found = {record.pk: record for record in (*_claim_scheduled(report), *_claim_enqueued(report))}
     claimed = list(found.values())
     order = {sync.name: sync.order for sync in registry.all_syncs()}
     claimed.sort(key=lambda record: order[record.sync])
     ended = [execute(record) for record in claimed if slots.should_run(record)]
-    waiting = [record for record in slots.waiting() if record.sync in order]
-    ended += [execute(record) for record in waiting if slots.should_run(record)]
-    return [record for record in ended if not record.is_open]  # a worker took the others first
+    tried = set(found)
+    while waiting := [r for r in slots.waiting() if r.sync in order and r.pk not in tried]:
+        tried |= {record.pk for record in waiting}
+        ended += [execute(record) for record in waiting if slots.should_run(record)]
+    # A worker took the others first, or they wait for a run in progress.
+    return [record for record in ended if not record.is_open]
 
 
 def _claim_scheduled(report: Callable[[str], object]) -> Iterator[SyncRun]:

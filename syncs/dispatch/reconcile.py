@@ -9,6 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
+from django.db.models.functions import Now
 from django_q.models import Schedule
 
 from common.clock import database_now
@@ -115,13 +116,16 @@ def _repair(row: Schedule, sync: Sync) -> Iterator[ScheduleIssue]:
     for name, value in broken.items():
         setattr(row, name, value)
     row.save(update_fields=list(broken))
+    if "cron" in broken:
+        SyncSchedule.objects.filter(schedule=row).update(planned_since=Now())
     what = ", ".join(name.replace("_", " ") for name in broken)
     yield ScheduleIssue(sync.name, f"its schedule has a wrong {what}", "repaired")
 
 
 def _due_fields(row: Schedule, sync: Sync) -> Iterator[tuple[str, Any]]:
     """Yield what the fields of a sync's row must be; valid values are kept."""
-    cron = row.cron if crontab.is_valid(row.cron or "") else default_cron(sync)
+    cron = crontab.normalize(row.cron or "")
+    cron = cron if crontab.is_valid(cron) else default_cron(sync)
     yield "func", FUNCTION
     yield "args", repr((sync.name,))
     yield "kwargs", row.kwargs if row.kwargs in (None, "", "{}") else None

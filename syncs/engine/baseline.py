@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection
 
+from syncs.engine import window
 from syncs.engine.run import Run
+from syncs.engine.window import Publish, Window
 from syncs.models import Confirmation, Trigger
 from syncs.schedules import crontab, store
 
@@ -26,6 +30,36 @@ _DAY_AGO = f"""
         ({_PUBLISHED} AND run.finished_at <= %(since)s ORDER BY run.id DESC LIMIT 1),
         ({_PUBLISHED} AND run.finished_at > %(since)s ORDER BY run.id LIMIT 1))
       FROM unnest(%(targets)s::text[]) AS wanted (target)"""  # noqa: S608 (constants)
+
+# What was published within the window, and what was published last before it, oldest first.
+# Publishes that change nothing that a guard counts are left out. OFFSET 0: the few parts of a few
+# runs are looked up, where the planner would read the parts of all runs.
+_PUBLISHES = """
+    WITH wanted AS (
+        SELECT * FROM unnest(%(targets)s::text[], %(sources)s::text[]) AS wanted (target, source)
+    ), recent AS (
+        SELECT part.* FROM syncs_syncrun AS run CROSS JOIN LATERAL (
+               SELECT * FROM syncs_runtarget WHERE run_id = run.id OFFSET 0) AS part
+         WHERE run.sync = %(sync)s AND run.finished_at > %(since)s
+    ), published AS (
+        SELECT wanted.target AS wanted, wanted.source AS wanted_source, false AS is_first, part.*
+          FROM wanted JOIN recent AS part ON {place}
+         WHERE part.state = 'succeeded' AND part.total IS NOT NULL
+         UNION ALL
+        SELECT wanted.target, wanted.source, true, last.* FROM wanted CROSS JOIN LATERAL (
+               SELECT part.*
+                 FROM syncs_runtarget AS part JOIN syncs_syncrun AS run ON run.id = part.run_id
+                WHERE run.sync = %(sync)s AND run.finished_at <= %(since)s AND {place}
+                  AND part.state = 'succeeded' AND part.total IS NOT NULL
+                ORDER BY part.run_id DESC LIMIT 1) AS last
+    ), judged AS (
+        SELECT *, target = wanted AND source IN ('', wanted_source) AS same_source,
+               coalesce(guarded_counts, jsonb_build_object('removed', removed)) AS counts
+          FROM published
+    )
+    SELECT wanted, total, jsonb_strip_nulls(counts)::text, same_source, accepted FROM judged
+     WHERE is_first OR accepted OR NOT same_source OR added > 0 OR counts <> '{{}}'
+     ORDER BY run_id"""
 
 MANUAL = (Trigger.COMMAND, Trigger.BUTTON, Trigger.API)
 
@@ -49,17 +83,38 @@ def confirmed_lately(run: Run) -> dict[str, datetime]:
     return dict(Confirmation.objects.filter(sync=sync, at__gt=since).values_list("target", "at"))
 
 
-def rows_day_ago(sync: str, target: str, now: datetime) -> int | None:
-    """Return the target's row count 24 h ago, or after the last accepted publish since then."""
-    return rows_a_day_ago(sync, [target], now)[target]
-
-
 def rows_a_day_ago(sync: str, targets: Collection[str], now: datetime) -> dict[str, int | None]:
-    """Like `rows_day_ago`, for many targets in one query; None where it is unknown."""
+    """Return each target's rows 24 h ago, or after the last accepted publish since then.
+
+    None where it is unknown.
+    """
     since = now - timedelta(hours=24)
     with connection.cursor() as cursor:
         cursor.execute(_DAY_AGO, {"sync": sync, "targets": [*targets], "since": since})
         return dict(cursor.fetchall())
+
+
+def windows(
+    sync: str, sources: Mapping[str, str], now: datetime, *, shared: bool = False
+) -> dict[str, Window]:
+    """Return what was published of each target within 24 h.
+
+    sources: the identity of each target's server. shared: all targets publish the same rows, one
+    after the other, as masters do, so that a publish of another is one of another source.
+    """
+    place = "true" if shared else "part.target = wanted.target"
+    given: dict[str, Any] = {
+        "sync": sync,
+        "targets": [*sources],
+        "sources": [*sources.values()],
+        "since": now - window.LENGTH,
+    }
+    found: dict[str, list[Publish]] = {target: [] for target in sources}
+    with connection.cursor() as cursor:
+        cursor.execute(_PUBLISHES.format(place=place), given)
+        for target, rows, counts, same_source, accepted in cursor.fetchall():
+            found[target].append(Publish(rows, json.loads(counts), same_source, accepted))
+    return {target: window.gather(publishes) for target, publishes in found.items()}
 
 
 def period(sync: str, default_cron: str, at: datetime) -> timedelta:

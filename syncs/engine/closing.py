@@ -10,6 +10,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, transacti
 from django.db.models.functions import Now
 
 from common.errors import RainboError
+from common.read_only import READ_ONLY, is_read_only
 from syncs import hooks
 from syncs.engine import held, retries
 from syncs.engine.options import Options
@@ -39,6 +40,8 @@ class Ending:
             return cls(RunState.CANCELLED, str(error))
         if isinstance(error, RainboError):
             return cls(RunState.FAILED, str(error), error.transient)
+        if is_read_only(error):
+            return cls(RunState.FAILED, READ_ONLY, transient=True)
         if isinstance(error, Exception):
             return cls(RunState.FAILED, _describe(record, error), isinstance(error, TRANSIENT))
         why = f"stopped by {type(error).__name__}: the process was asked to end"
@@ -61,7 +64,7 @@ def close(record: SyncRun, ending: Ending, seconds: float, options: Options | No
         if closed:
             retries.plan_next_attempt(record, transient=ending.transient, options=options)
             hooks.run_closed.send(record)
-    held.supersede_repeats(record)
+    held.supersede_older(record)
     return closed
 
 

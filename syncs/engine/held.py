@@ -8,16 +8,30 @@ from psycopg import sql
 
 from common.errors import UsageError
 from common.redaction import redact
-from syncs.models import OPEN_STATES, HeldChange, RunLog, RunTarget, SyncRun, TargetState
+from syncs.models import (
+    OPEN_STATES,
+    Confirmation,
+    HeldChange,
+    RunLog,
+    RunTarget,
+    SyncRun,
+    TargetState,
+)
 from syncs.transfer.session import Session
 
+# Of counts that fall, only the targets: how many there are of them differs from run to run.
 _SAME = """
-    WITH severe AS (SELECT bool_or(kind <> 'changed') AS is_severe
-                     FROM syncs_heldchange WHERE run_id = %(one)s),
-         held_a AS (SELECT target, kind, source_id, detail FROM syncs_heldchange, severe
-                     WHERE run_id = %(one)s AND NOT (is_severe AND kind = 'changed')),
-         held_b AS (SELECT target, kind, source_id, detail FROM syncs_heldchange, severe
-                     WHERE run_id = %(other)s AND NOT (is_severe AND kind = 'changed'))
+    WITH held_rows AS (
+        SELECT run_id, target, kind, CASE WHEN kind <> 'lowered' THEN source_id END AS source_id,
+               CASE WHEN kind <> 'lowered' THEN detail END AS detail
+          FROM syncs_heldchange WHERE run_id IN (%(one)s, %(other)s)
+    ), severe AS (
+        SELECT bool_or(kind IN ('removed', 'moved')) AS is_severe
+          FROM held_rows WHERE run_id = %(one)s
+    ), held_a AS (SELECT target, kind, source_id, detail FROM held_rows, severe
+                   WHERE run_id = %(one)s AND NOT (is_severe AND kind = 'changed')),
+       held_b AS (SELECT target, kind, source_id, detail FROM held_rows, severe
+                   WHERE run_id = %(other)s AND NOT (is_severe AND kind = 'changed'))
     SELECT NOT EXISTS (
         (TABLE held_a EXCEPT TABLE held_b) UNION ALL (TABLE held_b EXCEPT TABLE held_a))"""
 
@@ -34,8 +48,10 @@ def why_not_acceptable(run: SyncRun) -> str:
         return f"run {run.pk} holds nothing"
     if run.accepted_by_id:
         return f"run {run.pk} was accepted by run {run.accepted_by_id}"
-    if run.superseded_by_id:
+    if run.superseded_by_id and is_repeated(run):
         return f"run {run.pk} was superseded by run {run.superseded_by_id}: look at that one"
+    if run.superseded_by_id:
+        return f"run {run.superseded_by_id} has published what run {run.pk} holds"
     if run.discarded_at:
         return f"run {run.pk} was discarded by {run.discarded_by}: {run.discard_reason}"
     return ""
@@ -116,14 +132,44 @@ def waiting(sync: str) -> list[SyncRun]:
     )
 
 
-def supersede_repeats(run: SyncRun) -> None:
-    """Supersede older held runs that hold the same set as this one."""
-    if not has_held(run):
+def supersede_older(run: SyncRun) -> None:
+    """Supersede older held runs that need no decision after this one, and drop their changes.
+
+    Those that hold the same set as this one, and those of whose instances each was published
+    since. Of the others, the changes of instances that were published since are dropped; counts
+    and reasons are kept. One that is just being accepted is left alone.
+    """
+    if run.is_dry:
+        return
+    holds = has_held(run)
+    if not holds and not Confirmation.objects.filter(run=run).exists():
         return
     for older in waiting(run.sync):
-        if older.pk < run.pk and _same_set(older, run):
+        if older.pk >= run.pk or open_acceptor(older):
+            continue
+        held_targets = set(_held_targets(older))
+        left = held_targets - _published_since(older, held_targets)
+        HeldChange.objects.filter(run=older, target__in=held_targets - left).delete()
+        if not left or (holds and _same_set(older, run)):
             SyncRun.objects.filter(pk=older.pk).update(superseded_by=run)
             HeldChange.objects.filter(run=older).delete()
+
+
+def is_repeated(run: SyncRun) -> bool:
+    """Whether the run that superseded this one holds any of its instances again."""
+    again = RunTarget.objects.filter(run=run.superseded_by, state=TargetState.HELD)
+    return again.filter(target__in=_held_targets(run)).exists()
+
+
+def _held_targets(run: SyncRun) -> list[str]:
+    held = run.targets.filter(state=TargetState.HELD)
+    return list(held.values_list("target", flat=True))
+
+
+def _published_since(run: SyncRun, targets: set[str]) -> set[str]:
+    """Return those targets that a later run confirmed."""
+    later = Confirmation.objects.filter(sync=run.sync, target__in=targets, run__gt=run.pk)
+    return set(later.values_list("target", flat=True))
 
 
 def keep(session: Session, run_id: int, target: str, changes: sql.Composable) -> dict[str, int]:
@@ -142,6 +188,12 @@ def keep(session: Session, run_id: int, target: str, changes: sql.Composable) ->
     return dict(rows.fetchall())
 
 
+def counts_of(held_run: int | None, target: str) -> dict[str, int]:
+    """Return what the guard counted of a held target."""
+    part = RunTarget.objects.filter(run=held_run, target=target, state=TargetState.HELD).first()
+    return part.guarded_counts or {} if part else {}
+
+
 def why_not_lifted(
     session: Session, held_run: int, target: str, changes: sql.Composable, *, columns: bool
 ) -> str:
@@ -155,7 +207,7 @@ def why_not_lifted(
     row = session.execute(
         sql.SQL(
             "SELECT count(*) FROM (SELECT kind, source_id, detail FROM ({changes}) AS planned "
-            "WHERE {columns} OR kind <> 'changed' "
+            "WHERE kind IN ('removed', 'moved') OR {columns} AND kind = 'changed' "
             "EXCEPT SELECT kind, source_id, detail FROM syncs_heldchange "
             "WHERE run_id = {run} AND target = {target}) AS beyond"
         ).format(

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import connection
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
+from syncs.engine import registry
 from syncs.models import (
     OPEN_STATES,
     Confirmation,
     Heartbeat,
+    HeldChange,
     RunTarget,
     SyncRun,
     TargetState,
@@ -67,10 +69,12 @@ def prune(now: datetime, days: int) -> list[Pruned]:
 def prune_runs(now: datetime, before: datetime) -> int:
     """Delete ended runs older than the moment; returns how many.
 
-    These are kept: runs with changes held for review, named by a confirmation or compared with by
-    the guard, runs that accepted or superseded a kept run, and those of each sync's newest slot:
-    a slot without a run would be run again.
+    These are kept: runs with changes of present targets held for review, named by a confirmation or
+    compared with by the guard, runs that accepted or superseded a kept run, and those of each
+    sync's newest slot: a slot without a run would be run again. Of a kept run that is decided, the
+    held changes go.
     """
+    _drop_decided_changes(before)
     needed = _needed_by_guard(now) | _of_newest_slots()
     deleted = 0
     while keys := [*_deletable(before, needed).values_list("pk", flat=True)[:BATCH]]:
@@ -79,9 +83,17 @@ def prune_runs(now: datetime, before: datetime) -> int:
     return deleted
 
 
+def _drop_decided_changes(before: datetime) -> None:
+    """Delete the held changes of runs that are decided; a run that is kept has their counts."""
+    undecided = Q(accepted_by=None, superseded_by=None, discarded_at=None)
+    decided = SyncRun.objects.filter(~undecided, finished_at__lt=before)
+    for run in decided.filter(Exists(HeldChange.objects.filter(run=OuterRef("pk")))):
+        HeldChange.objects.filter(run=run).delete()
+
+
 def _deletable(before: datetime, needed: set[int]) -> QuerySet[SyncRun]:
     this = OuterRef("pk")
-    holding = RunTarget.objects.filter(run=this, state=TargetState.HELD)
+    holding = RunTarget.objects.filter(_takes_part(), run=this, state=TargetState.HELD)
     return (
         SyncRun.objects.filter(finished_at__lt=before)
         .exclude(state__in=OPEN_STATES)
@@ -92,6 +104,16 @@ def _deletable(before: datetime, needed: set[int]) -> QuerySet[SyncRun]:
         .exclude(Exists(holding), accepted_by=None, superseded_by=None, discarded_at=None)
         .order_by("pk")
     )
+
+
+def _takes_part() -> Q:
+    """The targets that their sync still has: of another, such as a deleted instance or a former
+    master, nobody can accept anything.
+    """
+    present = Q(pk=None)
+    for sync in registry.all_syncs():
+        present |= Q(run__sync=sync.name, target__in=[target.key for target in sync.targets()])
+    return present
 
 
 def _of_newest_slots() -> set[int]:

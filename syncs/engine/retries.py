@@ -69,7 +69,7 @@ def _options(run: SyncRun, options: Options | None, *, transient: bool) -> Optio
         return None
     if run.state == RunState.SKIPPED and (run.attempt > 1 or _blocked_by_unrelated_run(run)):
         return options  # blocked by an unrelated run: postponed
-    if run.state not in FAILURES:
+    if run.state not in (*FAILURES, RunState.HELD):
         return None
     parts = list(run.targets.all())
     if not parts:

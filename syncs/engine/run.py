@@ -20,7 +20,7 @@ from common.errors import RainboError
 from syncs.engine import cancellation, held, lease
 from syncs.engine.options import Options
 from syncs.engine.targets import Target
-from syncs.errors import Cancelled, LeaseLost, OverLimit
+from syncs.errors import Cancelled, LeaseLost, OverLimit, Unequal
 from syncs.models import HeldChange, RunLog, RunState, RunTarget, SyncRun, TargetState
 from syncs.transfer.session import Session, open_session
 
@@ -36,7 +36,10 @@ def _ignore(_: RunTarget) -> None:
 
 
 class Counts(TypedDict, total=False):
-    """Rows of a target's source and of what a run did; null where unknown."""
+    """Rows of a target's source and of what a run did; null where unknown.
+
+    guarded_counts, source, accepted: what later runs' guards need to know of a publish.
+    """
 
     read: int | None
     added: int | None
@@ -44,6 +47,9 @@ class Counts(TypedDict, total=False):
     removed: int | None
     withheld: int | None
     total: int | None
+    guarded_counts: dict[str, int]
+    source: str
+    accepted: bool
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ class _Gathered:
 _SETTLED = [
     *("state", "note", "seconds", "error", "error_kind", "passing", "held_counts"),
     *("read", "added", "changed", "removed", "withheld", "total"),
+    *("guarded_counts", "source", "accepted"),
 ]
 
 _CONFIRM = """
@@ -75,6 +82,20 @@ _CONFIRM = """
         ON CONFLICT (sync, target) DO UPDATE
        SET at = excluded.at, run_id = excluded.run_id, rows = excluded.rows,
            basis = excluded.basis"""
+
+_SPEND = """
+    UPDATE syncs_syncrun SET accepted_by_id = %(run)s
+     WHERE id = %(held)s AND accepted_by_id IS NULL AND NOT EXISTS (
+           SELECT FROM syncs_heldchange WHERE run_id = %(held)s AND target <> ALL (%(targets)s))"""
+_SPEND_IN_PART = """
+      WITH spent AS (
+           DELETE FROM syncs_heldchange WHERE run_id = %(held)s AND target = ANY (%(targets)s)
+           RETURNING target)
+    INSERT INTO syncs_runlog (run_id, at, level, target, message)
+    SELECT DISTINCT %(held)s, clock_timestamp(), 'info', target,
+           'accepted and let through by run ' || %(run)s || '; what it holds of other instances '
+           'can still be accepted'
+      FROM spent"""
 
 
 class Run:
@@ -198,11 +219,11 @@ class Run:
         )
 
     def expect(self, targets: Iterable[Target]) -> None:
-        """Declare the targets that this run will record an outcome for."""
+        """Declare targets that this run will record an outcome for."""
         parts = RunTarget.objects.bulk_create(
             RunTarget(run=self.record, target=target.key, label=target.label) for target in targets
         )
-        self._parts = {part.target: part for part in parts}
+        self._parts |= {part.target: part for part in parts}
 
     def record_outcome(
         self,
@@ -281,26 +302,28 @@ class Run:
         )
         return dict(Counter(change.kind for change in kept))
 
-    def reserve_acceptance(self) -> None:
-        """Use the acceptance before anything is written that can't be rolled back.
-
-        Raises RainboError if it can't be used, or no longer. A dry run does not use it.
-        """
-        if self.options.accept_held is None:
-            return
-        named = SyncRun.objects.get(pk=self.options.accept_held)
-        if reason := held.why_not_acceptable(named):
-            raise RainboError(reason)
-        unspent = SyncRun.objects.filter(
-            pk=named.pk, accepted_by=None, superseded_by=None, discarded_at=None
-        )
-        if not self.dry_run and not unspent.update(accepted_by=self.record):
-            raise RainboError(f"run {named.pk} was accepted or discarded before")
-
-    def release_acceptance(self) -> None:
-        """Release a reserved acceptance: nothing was published with it."""
+    def check_acceptance(self) -> None:
+        """Raise RainboError if the run's acceptance can't be used, or no longer."""
         if self.options.accept_held is not None:
-            SyncRun.objects.filter(accepted_by=self.record).update(accepted_by=None)
+            named = SyncRun.objects.get(pk=self.options.accept_held)
+            if reason := held.why_not_acceptable(named):
+                raise RainboError(reason)
+
+    def spend_acceptance(self, session: Session, let_through: Sequence[str]) -> None:
+        """Spend the acceptance for the targets that it let through, and for no others.
+
+        For a sync that commits on its targets before it publishes: what the held run holds of the
+        other targets can still be accepted. Only one run of a sync at a time has the lease.
+        """
+        if self.options.accept_held is None or not let_through:
+            return
+        given = {
+            "run": self.record.pk,
+            "held": self.options.accept_held,
+            "targets": [*let_through],
+        }
+        if not session.execute(_SPEND, given).rowcount:
+            session.execute(_SPEND_IN_PART, given)
 
     def use_acceptance(self, session: Session) -> None:
         """Use the acceptance inside the publishing transaction: it can be used once."""
@@ -313,10 +336,15 @@ class Run:
             raise RainboError(f"run {self.options.accept_held} was accepted or discarded before")
 
     def final_state(self) -> RunState:
-        """Return the run's state, derived from its targets'."""
+        """Return the run's state, derived from its targets'.
+
+        Partial says that something was published. Without, what needs a person comes first.
+        """
         states = {part.state for part in self._parts.values()} - {TargetState.SKIPPED}
         if states <= {TargetState.SUCCEEDED}:
             return RunState.SUCCEEDED
-        if TargetState.SUCCEEDED in states or len(states) > 1:
+        if TargetState.SUCCEEDED in states:
             return RunState.PARTIAL
-        return RunState.HELD if states == {TargetState.HELD} else RunState.FAILED
+        if any(part.error_kind == Unequal.kind for part in self._parts.values()):
+            return RunState.PARTIAL
+        return RunState.HELD if TargetState.HELD in states else RunState.FAILED

@@ -9,10 +9,18 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
+from django.db import (
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    connection,
+    transaction,
+)
 from django.db.models.functions import Now
 
 from common.errors import UsageError
+from common.read_only import is_read_only
 from syncs.engine import closing, held, lease, lost_runs, registry, retries
 from syncs.engine.closing import Ending
 from syncs.engine.host import here
@@ -74,8 +82,9 @@ def execute(
     """Execute a queued run in this process and close it whatever happens.
 
     sync: the run's, when the caller has looked it up already.
-    Returns the run as it ended; `skipped` when its sync was running. A run that isn't queued
-    is returned untouched. SystemExit and KeyboardInterrupt are raised again after closing.
+    Returns the run as it ended: `skipped` when its sync was running, but still `queued` if a signal
+    requested it. A run that isn't queued is returned untouched. SystemExit and KeyboardInterrupt
+    are raised again after closing.
     """
     if record.state != RunState.QUEUED:
         return record
@@ -86,7 +95,7 @@ def execute(
         if busy.run_id == record.pk:  # another delivery of this run was faster
             record.refresh_from_db()
         else:
-            _skip(record, busy)
+            _step_aside(record, busy)
         return record
     try:
         lost_runs.plan_retries(record.sync)
@@ -95,6 +104,19 @@ def execute(
     finally:
         _retry_while_database_is_down(lambda: lease.release(record.sync, token))
     return record
+
+
+def _step_aside(record: SyncRun, busy: LeaseHeld) -> None:
+    """Wait for the run that is in progress if a signal requested this one; skip it otherwise.
+
+    That run may have read before the change that the signal is about.
+    """
+    if record.trigger == Trigger.SIGNAL:
+        queued = SyncRun.objects.filter(pk=record.pk, state=RunState.QUEUED)
+        queued.update(met_id=busy.run_id)
+        record.refresh_from_db()
+    else:
+        _skip(record, busy)
 
 
 def _skip(record: SyncRun, busy: LeaseHeld) -> None:
@@ -164,7 +186,9 @@ def _retry_while_database_is_down(act: Callable[[], object]) -> None:
         try:
             act()
             return
-        except (InterfaceError, OperationalError):
+        except (InterfaceError, InternalError, OperationalError) as error:
+            if isinstance(error, InternalError) and not is_read_only(error):
+                raise
             connection.close()
             if time.monotonic() > deadline:
                 logger.error("could not close a run: its lease will run out")

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from common.clock import iso
 from common.terminal import printable_line
-from common.text import counted, format_duration
+from common.text import counted, format_duration, sentence
 from syncs.schedules.store import Planned
 from syncs.status.freshness import SEVERE, Reason, State
 from syncs.status.problems import Problem
@@ -59,7 +59,9 @@ def summary(status: Status, problems: Sequence[Problem] = ()) -> str:
         return f"No data yet for: {', '.join(empty)}."
     if problems:
         more = f" (and {counted(len(problems) - 1, 'other problem')})" if problems[1:] else ""
-        return f"All is on time, but {printable_line(problems[0].text)}{more}."
+        words = f"{printable_line(problems[0].text)}{more}"
+        is_calm = not any(problem.unequal for problem in problems)
+        return sentence(f"all is on time, but {words}" if is_calm else words)
     return f"All is on time: {len(status.syncs)} syncs, {len(found)} confirmations."
 
 

@@ -17,6 +17,7 @@ LOOKED_AHEAD = timedelta(days=370)
 
 def describe(cron: str) -> str:
     """Describe a cron line as text."""
+    cron = crontab.normalize(cron)
     choice = from_cron(cron)
     return _expression(cron) if choice.kind is PresetKind.CRON else _simple(choice)
 
@@ -93,7 +94,7 @@ def _named(unit: str, field: str, names: tuple[str, ...] = ()) -> str:
     """`hour 2 to 4 and 7`, `every 2nd hour`, `Monday and Friday`."""
     parts = [_part(unit, part, names) for part in field.split(",")]
     listed = " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
-    return listed if names or field.startswith("*") else f"{unit} {listed}"
+    return listed if names or parts[0].startswith("every") else f"{unit} {listed}"
 
 
 def _part(unit: str, part: str, names: tuple[str, ...]) -> str:

@@ -35,14 +35,22 @@ class ChangedMeanwhile(RainboError):
 
 @dataclass(frozen=True)
 class Planned:
-    """One schedule of a sync. off: it is switched off."""
+    """One schedule of a sync. off: it is switched off. since: when this frequency was set."""
 
     sync: str
     cron: str
     off: bool
     next_run: datetime
+    since: datetime | None = None
     grace: timedelta | None = None
     pause: Pause | None = None
+
+    def slots_after(self, confirmed_at: datetime) -> list[datetime]:
+        """Return the two slots that follow a confirmation, of those that were planned.
+
+        A slot before the frequency was set was never planned, so that nothing is late for it.
+        """
+        return crontab.next_slots(self.cron, max(confirmed_at, self.since or confirmed_at), 2)
 
     def paused(self, now: datetime) -> Pause | None:
         """Return the current pause, if any."""
@@ -198,6 +206,7 @@ def _planned(row: Schedule) -> Planned:
         cron=row.cron,
         off=row.repeats == OFF,
         next_run=row.next_run,
+        since=kept.planned_since if kept else None,
         grace=None if seconds is None else timedelta(seconds=seconds),
         pause=Pause(until, kept.pause_reason) if kept and until else None,
     )

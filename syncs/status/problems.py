@@ -54,7 +54,8 @@ class Problem:
     """key: the same as long as it is the same problem, whatever its text then says.
 
     cause: in a word or two. text: a sentence without capital and stop. affected: the keys of the
-    targets (instances) that it is true of; none when it is about all.
+    targets (instances) that it is true of; none when it is about all. unequal: something is not as
+    it should be although it was confirmed lately, so that nothing may be called on time.
     """
 
     key: str
@@ -63,6 +64,7 @@ class Problem:
     text: str
     link: Link
     affected: tuple[str, ...] = ()
+    unequal: bool = False
 
     @property
     def sentence(self) -> str:

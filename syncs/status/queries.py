@@ -221,11 +221,11 @@ class _Known:
 
     def _slots(self, sync: Sync, confirmed_at: datetime) -> tuple[datetime, datetime]:
         """Return the two slots that follow a confirmation."""
-        crons = self._crons(sync)
-        if not crons:
+        plans = self._in_force(sync)
+        if not plans:
             period = _expected_period(sync, confirmed_at)
             return confirmed_at + period, confirmed_at + 2 * period
-        slots = {slot for cron in crons for slot in crontab.next_slots(cron, confirmed_at, 2)}
+        slots = {slot for plan in plans for slot in plan.slots_after(confirmed_at)}
         first, second = sorted(slots)[:2]
         return first, second
 
@@ -233,8 +233,7 @@ class _Known:
         own = [plan.grace for plan in self.planned.get(sync.name, []) if plan.grace is not None]
         if own:
             return max(own)
-        crons = self._crons(sync)
-        periods = [crontab.period(cron, self.now) for cron in crons]
+        periods = [crontab.period(plan.cron, self.now) for plan in self._in_force(sync)]
         period = min(periods, default=_expected_period(sync, self.now))
         return freshness.grace(period, settings.RAINBO_GRACE_SECONDS, settings.RAINBO_GRACE_PERCENT)
 
@@ -242,10 +241,10 @@ class _Known:
         pauses = [plan.paused(self.now) for plan in self.planned.get(sync.name, [])]
         return next(filter(None, pauses), None)
 
-    def _crons(self, sync: Sync) -> list[str]:
-        """Return the cron lines in force; those of disabled schedules if all are disabled."""
+    def _in_force(self, sync: Sync) -> list[Planned]:
+        """Return the schedules in force; the disabled ones if all are disabled."""
         planned = self.planned.get(sync.name, [])
-        return [p.cron for p in planned if not p.off] or [p.cron for p in planned]
+        return [plan for plan in planned if not plan.off] or planned
 
 
 def _awaited(planned: dict[str, list[Planned]], now: datetime) -> datetime | None:

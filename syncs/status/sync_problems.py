@@ -10,6 +10,7 @@ from django.conf import settings
 
 from common import text
 from common.text import format_duration
+from syncs.errors import Unequal
 from syncs.status import queries
 from syncs.status.freshness import Cause, Reason, State
 from syncs.status.problems import Link, Problem, Severity, Source
@@ -71,11 +72,12 @@ def judge(facts: SyncFacts, found: Sequence[Problem]) -> Iterator[Problem]:
         if problem.severity is Severity.INSTANCE_DOWN
         for key in problem.affected
     }
+    explained = {key for problem in found if problem.unequal for key in problem.affected}
     groups: list[_Group] = []
     for sync in facts.status.syncs:
         if not sync.targets and sync.reason:
             yield _without_targets(sync)
-        groups += _groups(sync, down, workers_named=dead is not None)
+        groups += _groups(sync, down, explained, workers_named=dead is not None)
     for group in sorted(groups, key=lambda group: group.order):
         yield group.problem(facts.status.now)
 
@@ -133,12 +135,15 @@ def _without_targets(sync: SyncStatus) -> Problem:
     )
 
 
-def _groups(sync: SyncStatus, down: set[str], *, workers_named: bool) -> list[_Group]:
+def _groups(
+    sync: SyncStatus, down: set[str], unequal: set[str], *, workers_named: bool
+) -> list[_Group]:
     found: dict[Cause, list[tuple[TargetStatus, Reason]]] = {}
     for target in sync.targets:
         if (reason := target.reason) is None:
             continue
         is_named = workers_named and reason.cause is Cause.NO_HEARTBEAT
+        is_named |= target.key in unequal and reason.error_kind == Unequal.kind
         if not is_named and not (target.key in down and _follows_from_down(reason)):
             found.setdefault(reason.cause, []).append((target, reason))
     return [_Group(sync, cause, tuple(pairs)) for cause, pairs in found.items()]
@@ -184,6 +189,7 @@ class _Group:
             text=self._text(reason, now),
             link=Link("run", str(reason.run)) if reason.run else Link("sync", self.sync.name),
             affected=tuple(target.key for target in self.targets),
+            unequal=any(why.error_kind == Unequal.kind for _, why in self.pairs),
         )
 
     def _text(self, reason: Reason, now: datetime) -> str:

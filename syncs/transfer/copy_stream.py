@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
@@ -25,13 +25,17 @@ BATCH = 256 * 1024  # bytes collected before they are passed on
 class Column:
     """A column of a contract: its name, the type it is cast to, the source types it accepts.
 
-    advice: what to do about another type.
+    advice: what to do about another type; advice_by_kind: about these types.
     """
 
     name: str
     kind: str
     accepts: frozenset[str]
     advice: str = ""
+    advice_by_kind: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def advice_for(self, kind: str) -> str:
+        return self.advice_by_kind.get(kind, self.advice)
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,9 @@ def probe(source: Connection, query: Query) -> dict[str, str]:
     Call it inside the transaction that reads. Returns the source's type of each column. Raises
     ContractBroken, and TablesReplaced if the transaction's snapshot is older than a table.
     """
-    cursor = source.execute(
-        sql.SQL("SELECT * FROM ({}) AS source LIMIT 0").format(verbatim(query.sql))
-    )
-    found = {column.name: column.type_code for column in cursor.description or ()}
+    nothing = sql.SQL("SELECT * FROM ({}) AS source LIMIT 0").format(verbatim(query.sql))
+    columns = snapshot_check.columns_checked(source, nothing)
+    found = {column.name: column.type_code for column in columns}
     names = _names(source, {*found.values()})
     kinds = {name: names.get(code, "unknown") for name, code in found.items()}
     wrong = []
@@ -68,11 +71,10 @@ def probe(source: Connection, query: Query) -> dict[str, str]:
         if column.name not in kinds:
             wrong.append(f"column {column.name} is missing")
         elif (kind := kinds[column.name]) not in column.accepts:
-            advice = f" ({column.advice})" if column.advice else ""
+            advice = f" ({text})" if (text := column.advice_for(kind)) else ""
             wrong.append(f"column {column.name} is {kind}, not {_or(column.accepts)}{advice}")
     if wrong:
         raise ContractBroken(f"{query.name}.sql: {'; '.join(wrong)}")
-    snapshot_check.check(source)
     return kinds
 
 

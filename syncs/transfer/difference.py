@@ -131,7 +131,7 @@ def has_no_id(session: Session) -> bool:
     )
 
 
-def pull(stage: Stage, source: Connection, cached: Cached, id_type: str) -> int:
+def pull(stage: Stage, query: Query, source: Connection, cached: Cached, id_type: str) -> int:
     """Stage the source's rows that differ; return how many there are.
 
     id_type: the source's own type of the id, so that it can use its index.
@@ -139,9 +139,9 @@ def pull(stage: Stage, source: Connection, cached: Cached, id_type: str) -> int:
     pulled, first = 0, 1
     while ids := _ids(stage.session, first):
         where = sql.SQL("source.{} = ANY ({}::{}[])").format(
-            sql.Identifier(stage.query.columns[0].name), sql.Literal(ids), sql.Identifier(id_type)
+            sql.Identifier(query.columns[0].name), sql.Literal(ids), sql.Identifier(id_type)
         )
-        rows = copy_stream.rows(stage.query, cached.hashing, where)
+        rows = copy_stream.rows(query, cached.hashing, where)
         with stage.receiving(cached.target, "UTF8") as write:
             pulled += copy_stream.copy_out(source, rows, write)
         first += BATCH

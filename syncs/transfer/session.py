@@ -13,8 +13,7 @@ from psycopg.abc import Params
 from psycopg.rows import tuple_row
 
 from common import libpq
-
-OWN = "on RAINBO's own database"
+from common.read_only import OWN
 
 
 class Session(psycopg.Connection[tuple[Any, ...]]):

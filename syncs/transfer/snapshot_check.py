@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from common.text import listed
 from syncs.errors import SourceError
@@ -61,13 +62,25 @@ class TablesReplaced(SourceError):
         self.lockable = lockable
 
 
-def check(source: psycopg.Connection[Any]) -> None:
-    """Raise TablesReplaced if the transaction's snapshot shows a table that it holds as empty.
+def columns_checked(source: psycopg.Connection[Any], query: sql.Composable) -> list[psycopg.Column]:
+    """Return the columns of a query that reads no rows, and check its tables, in one round trip.
 
-    Tables that are read after this call must be checked by another one.
+    Raises TablesReplaced if the transaction's snapshot shows a table that it holds as empty. Tables
+    that are read after this call must be checked by another one.
     """
-    if replaced := _names(source, _REPLACED):
+    cursor = source.execute(sql.SQL("{}; {}").format(query, sql.SQL(_REPLACED)))
+    columns = list(cursor.description or ())
+    cursor.nextset()
+    if replaced := [name for (name,) in cursor.fetchall()]:
         raise TablesReplaced(replaced, _names(source, _LOCKABLE))
+    return columns
+
+
+def check_and_end(source: psycopg.Connection[Any]) -> None:
+    """Check all tables of a transaction that has read what it needs, and end it."""
+    cursor = source.execute(f"{_REPLACED}; ROLLBACK")
+    if replaced := [name for (name,) in cursor.fetchall()]:
+        raise TablesReplaced(replaced, [])
 
 
 def unchecked(source: psycopg.Connection[Any]) -> list[str]:

@@ -110,7 +110,7 @@ class Watched:
             self._check_heartbeat(now)
         except Error as error:
             # Without the database there are no heartbeats; the cluster reconnects by itself.
-            logger.warning("RAINBO's own database is down: %s", str(error).partition("\n")[0])
+            logger.warning("RAINBO's own database can't be used: %s", str(error).partition("\n")[0])
             connection.close()
             self._last_heartbeat = now
         elapsed = now - self._last_heartbeat

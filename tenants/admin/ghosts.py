@@ -87,9 +87,9 @@ class GhostAdmin(ReadOnlyAdmin):
         ghost = context["original"]
         command = f"sync_ghost_users --rds {ghost.instance_id} --admin {ghost.admin_id}"
         wanted = coverage.wanted_ids()
-        leaving = policy.inactive_with_leavers(wanted, [ghost.admin_id])
+        leaving = policy.others_with_leavers(wanted, [ghost.admin_id])
         context |= {
-            "may_sync": ghost.instance.is_active or ghost.instance in leaving,
+            "may_sync": ghost.instance.keeps_ghosts or ghost.instance in leaving,
             "sync_command": manage_command.line(command),
         }
         response: HttpResponse = super().render_change_form(request, context, *args, **kwargs)

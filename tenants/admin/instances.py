@@ -28,9 +28,11 @@ from tenants.models import RdsInstance
 from tenants.models.instance import Health
 
 RECORDED = (
-    *("name", "host", "port", "database", "user", "ssl_mode", "ssl_ca", "require_auth"),
-    *("app_url", "is_active", "is_master", "notes"),
+    *("name", "host", "port", "writer_host", "writer_port", "database", "user"),
+    *("ssl_mode", "ssl_ca", "require_auth", "app_url", "is_active", "is_master", "notes"),
+    *("schema_group", "has_tenants", "has_ghosts"),
 )
+ADDRESS = (("host", "port"), ("database", "user"), ("writer_host", "writer_port"))
 WORST_FIRST = (Health.DOWN, Health.DEGRADED, Health.UNKNOWN, Health.HEALTHY)
 RANK = Case(
     When(is_active=False, then=Value(len(WORST_FIRST))),
@@ -60,7 +62,8 @@ class InstanceAdmin(StrictUrls, Recorded, ModelAdmin):
     actions = ("test_connections", "check_now")
     fieldsets = (
         (None, {"fields": (("id", "name"), ("is_active", "is_master"))}),
-        ("Connection", {"fields": (("host", "port"), ("database", "user"), "new_password")}),
+        ("Connection", {"fields": (*ADDRESS, "new_password")}),
+        ("Schema", {"fields": (("schema_group",), ("has_tenants", "has_ghosts"))}),
         ("Security", {"fields": (("ssl_mode", "require_auth"), "ssl_ca")}),
         ("About", {"fields": ("app_url", "notes")}),
     )
@@ -79,7 +82,7 @@ class InstanceAdmin(StrictUrls, Recorded, ModelAdmin):
         """Without the password for users who can only view."""
         given = [*self.fieldsets]
         if obj and not self.has_change_permission(request, obj):
-            given[1] = ("Connection", {"fields": (("host", "port"), ("database", "user"))})
+            given[1] = ("Connection", {"fields": ADDRESS})
         return given
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:

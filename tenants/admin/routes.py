@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -18,16 +17,16 @@ from django.utils.safestring import SafeString
 from common import markup
 from common.errors import UsageError
 from common.markup import Tone
-from common.model_admin import EmptyResult, ReadOnlyAdmin
+from common.model_admin import BoundedPaginator, EmptyResult, ReadOnlyAdmin
 from syncs.models import Confirmation
 from tenants.find import lookup, search
 from tenants.models import RdsInstance, Tenant, UserRoute
+from tenants.models.instance import parse_id
 from tenants.routes import withheld
 from tenants.routes.queries import instance_called
 
 BY_EMAIL = ("email_key", "source_id")
 BY_TENANT = ("remote_instance_id", "remote_tenant_id", *BY_EMAIL)  # begins like its index
-_NUMBER = re.compile("0|[1-9][0-9]{0,8}")
 LONGEST_KEY = 2_000  # characters of a search: no e-mail that is stored is longer
 
 
@@ -75,8 +74,15 @@ class ReadersFilter(admin.SimpleListFilter):
         return queryset.filter(withheld_reason__isnull=self.value() != withheld.WITHHELD)
 
 
+class RoutePaginator(BoundedPaginator):
+    """Routes of an instance may lie together anywhere: a scan of the table would read others."""
+
+    in_order = True
+
+
 @admin.register(UserRoute)
 class RouteAdmin(ReadOnlyAdmin):
+    paginator = RoutePaginator
     list_display = ("mail", "where", "at", "person", "state", "synced", "hidden")
     list_filter = (ReadersFilter, RouteInstanceFilter, TenantFilter)
     search_fields = ("email_key",)
@@ -199,7 +205,7 @@ def _sentence(text: str) -> str:
 def _tenants_of(rows: Sequence[UserRoute]) -> dict[tuple[str, str], Tenant]:
     """The tenants that the rows name by value, by instance id and tenant id."""
     instances = {row.remote_instance_id for row in rows}
-    numbers = [int(key) for key in instances if _NUMBER.fullmatch(key)]
+    numbers = [number for key in instances if (number := parse_id(key)) is not None]
     found = Tenant.objects.filter(
         instance_id__in=numbers, remote_id__in={row.remote_tenant_id for row in rows}
     )

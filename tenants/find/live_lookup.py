@@ -21,6 +21,7 @@ from tenants.find.lookup import Lookup
 from tenants.fleet import connections, contract, parallel
 from tenants.fleet.targets import master
 from tenants.models import RdsInstance
+from tenants.models.instance import parse_id
 from tenants.routes import queries
 from tenants.routes.queries import Route, instance_called
 
@@ -129,8 +130,7 @@ def ask_master(key: str, source_ids: Sequence[str], limit: float) -> ServerAnswe
         source = master()
     except UsageError as error:
         return ServerAnswer("the master", problem=str(error))
-    query = contract.query("sync_user_routing")
-    (outcome,) = _each([source], query, {source.pk: source_ids}, key, limit)
+    (outcome,) = _each([source], "sync_user_routing", {source.pk: source_ids}, key, limit)
     if outcome.error is not None:
         return ServerAnswer(str(source), problem=str(outcome.error))
     rows = _with_key(outcome.value or [], key, source_ids)
@@ -141,7 +141,6 @@ def ask_instances(
     key: str, wanted: Mapping[str, Collection[str]], limit: float
 ) -> dict[str, ServerAnswer[LiveUser]]:
     """Each instance's accounts with the key or with the ids that are wanted of it."""
-    query = contract.query("find_user")
     rows = {str(row.pk): row for row in RdsInstance.objects.filter(pk__in=_numbers(wanted))}
     answers: dict[str, ServerAnswer[LiveUser]] = {}
     queried: list[RdsInstance] = []
@@ -156,7 +155,7 @@ def ask_instances(
         else:
             queried.append(row)
     ids = {row.pk: sorted(wanted[str(row.pk)]) for row in queried}
-    for outcome in _each(queried, query, ids, key, limit):
+    for outcome in _each(queried, "find_user", ids, key, limit):
         label, name = str(outcome.instance), str(outcome.instance.pk)
         if outcome.error is not None:
             answers[name] = ServerAnswer(label, problem=str(outcome.error))
@@ -168,12 +167,13 @@ def ask_instances(
 
 def _each(
     instances: Sequence[RdsInstance],
-    query: Query,
+    name: str,
     ids: Mapping[int, Sequence[str]],
     key: str,
     limit: float,
 ) -> list[connections.Outcome[list[Row]]]:
     def read(instance: RdsInstance, connection: Connection) -> list[Row]:
+        query = contract.query(name, instance.schema_group)
         copy_stream.probe(connection, query)
         return _read(connection, query, key, ids[instance.pk])
 
@@ -228,4 +228,4 @@ def _live(row: Row, master_id: str) -> LiveRoute:
 
 
 def _numbers(names: Iterable[str]) -> list[int]:
-    return [int(name) for name in names if name.isascii() and name.isdecimal() and len(name) < 10]
+    return [number for name in names if (number := parse_id(name)) is not None]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from common import clock
+from common import clock, terminal
 from common.errors import UsageError
 from common.text import format_duration
 from syncs.status import queries as engine
@@ -76,7 +76,7 @@ def cache_state() -> Cache:
 def _key(email: str) -> str:
     if not email:
         raise UsageError("give an e-mail")
-    if "\0" in email or not email.isprintable():
+    if not terminal.is_one_line(email):
         raise UsageError("give an e-mail without line breaks and control characters")
     return queries.email_keys([email])[0]
 

@@ -15,16 +15,18 @@ from django.db.models import Func, QuerySet, TextField, Value
 from django.db.models.functions import Collate
 
 from common.errors import UsageError
+from common.terminal import is_one_line
 from tenants.find import email_input, lookup
 from tenants.find.lookup import Lookup
 from tenants.models import RdsInstance, Tenant, UserRoute
+from tenants.models.instance import parse_id
 from tenants.routes import queries
 from tenants.routes.queries import Route
 from tenants.summaries.search import BY_WORD
 
 MOST = 20  # of each kind
 LONGEST = 1_000  # characters: nothing that is stored has a longer name or e-mail
-_HERE = re.compile(r"(0|[1-9][0-9]{0,8}):(\S+)")
+_HERE = re.compile(r"([0-9]+):(\S+)")
 _NAME_KEY = Collate(Func("user_name", function="rainbo_name_key"), "C")
 _WITH_WORDS = f"SELECT id FROM tenant_master WHERE {BY_WORD} AND id <> ALL(%s) LIMIT %s"  # noqa: S608
 
@@ -85,7 +87,7 @@ def search(term: str) -> Found:
 def _exact(typed: str) -> Lookup:
     """Of the very letters typed when they are an e-mail that is known, else of those meant."""
     term = email_input.extract_email(typed)
-    if term != typed and typed.isprintable() and (found := lookup.find(typed)).is_known:
+    if term != typed and is_one_line(typed) and (found := lookup.find(typed)).is_known:
         return found
     return lookup.find(term)
 
@@ -138,8 +140,8 @@ def _tenants() -> QuerySet[Tenant]:
 
 def _with_id(term: str) -> list[Tenant]:
     """By the unique index on instance and id: one probe for each instance."""
-    if here := _HERE.fullmatch(term):
-        return list(_tenants().filter(instance_id=int(here[1]), remote_id=here[2]))
+    if (here := _HERE.fullmatch(term)) and (number := parse_id(here[1])) is not None:
+        return list(_tenants().filter(instance_id=number, remote_id=here[2]))
     if len(term.split()) != 1 or "@" in term:
         return []
     instances = list(RdsInstance.objects.values_list("pk", flat=True))

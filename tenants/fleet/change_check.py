@@ -9,7 +9,7 @@ from syncs.transfer.session import Session
 from tenants.models import RdsInstance
 
 _NOW = """
-    SELECT id, host, port, database, is_active, is_master
+    SELECT id, host, port, writer_host, writer_port, database, is_active, is_master
       FROM rds_instances WHERE id = ANY(%s) FOR KEY SHARE"""
 
 
@@ -36,6 +36,8 @@ def _facts(instance: RdsInstance) -> tuple[object, ...]:
     return (
         instance.host,
         instance.port,
+        instance.writer_host,
+        instance.writer_port,
         instance.database,
         instance.is_active,
         instance.is_master,

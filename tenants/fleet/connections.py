@@ -11,8 +11,9 @@ from django.conf import settings
 from psycopg.rows import tuple_row
 
 from common import libpq
-from syncs.errors import TlsFailed, WrongIdentity
-from tenants.fleet import identity
+from syncs.errors import LoginRejected, SourceError, TlsFailed, WrongIdentity
+from tenants.fleet import grants, identity, password_command
+from tenants.fleet.connection_budget import BUDGET
 from tenants.fleet.identity import Identity
 from tenants.fleet.parallel import ConnectionWatchdog, Outcome, visit_all
 from tenants.fleet.server_errors import translating_connection_errors, translating_query_errors
@@ -26,6 +27,35 @@ __all__ = ["Connection", "Outcome", "connect", "each_instance", "reach"]
 T = TypeVar("T")
 
 
+class NotWritable(SourceError):
+    """Ghost users must be written, and the server is a replica."""
+
+    kind = "replica"
+
+    def __init__(self, instance: RdsInstance) -> None:
+        self.transient = bool(instance.writer_host)  # a failover ends
+        super().__init__(
+            "the writer {}:{} of {} is a replica now: is a failover in progress?".format(
+                *instance.writer, instance
+            )
+            if instance.writer_host
+            else f"{instance} is a replica, so no ghost user can be written: name its primary "
+            f"(add_instance --update --id {instance.pk} --writer-host HOST)"
+        )
+
+
+class UnknownLag(SourceError):
+    """A replica can't say how old its data is, so nothing that it returns can be confirmed."""
+
+    kind = "replica"
+
+    def __init__(self, instance: RdsInstance) -> None:
+        super().__init__(
+            f"{instance} is a replica that can't say how old its data is: "
+            f"GRANT pg_read_all_stats TO {grants.quoted(instance.user)};, or register its primary"
+        )
+
+
 @contextmanager
 def connect(instance: RdsInstance, purpose: str, *, writes: bool = False) -> Iterator[Connection]:
     """Open a connection inside a transaction, and verify the server's identity.
@@ -33,7 +63,10 @@ def connect(instance: RdsInstance, purpose: str, *, writes: bool = False) -> Ite
     An identity met for the first time is accepted and not stored. psycopg's errors are translated
     into ours.
     """
-    with _entered(instance, purpose) as source, transaction(source, writes=writes) as found:
+    with (
+        _entered(instance, purpose, writes=writes) as source,
+        transaction(source, writes=writes) as found,
+    ):
         identity.Register.load().admit(instance, found)
         identity.adopt(instance, found)
         yield source
@@ -47,15 +80,16 @@ def reach(instance: RdsInstance, purpose: str) -> Iterator[tuple[Connection, Ide
 
 
 @contextmanager
-def _entered(instance: RdsInstance, purpose: str) -> Iterator[Connection]:
+def _entered(instance: RdsInstance, purpose: str, *, writes: bool = False) -> Iterator[Connection]:
     """Open a connection whose session still has the server's settings."""
+    host, port = instance.writer if writes else (instance.host, instance.port)
     if instance.sends_password_in_clear:
         raise TlsFailed(f"{instance} was not contacted: {UNENCRYPTED}")
-    password = instance.reveal_password()
-    with _ca_file(instance) as ca:
-        with translating_connection_errors(instance, password):
+    password = password_command.password_of(instance, host, port)
+    with BUDGET.connection_to(instance), _ca_file(instance) as ca:
+        with _forgetting_rejected(host), translating_connection_errors(instance, password):
             source = Connection.connect(
-                **_parameters(instance, password, ca),
+                **_parameters(instance, password, ca) | {"host": host, "port": port},
                 **_KEEPALIVES,
                 connect_timeout=settings.RAINBO_CONNECT_TIMEOUT,
                 application_name=f"rainbo/{purpose}",
@@ -64,6 +98,8 @@ def _entered(instance: RdsInstance, purpose: str) -> Iterator[Connection]:
                 prepare_threshold=None,  # a pooler may not keep them
             )
         with closing(source), translating_query_errors(instance, source):
+            if writes and source.is_standby:
+                raise NotWritable(instance)
             yield source
 
 
@@ -90,7 +126,7 @@ def each_instance(
 
     def admit(instance: RdsInstance, found: Identity) -> None:
         register.admit(instance, found)
-        if not instance.identity:
+        if identity.is_news(instance, found):
             met[instance.pk] = found
         identity.adopt(instance, found)
 
@@ -99,7 +135,7 @@ def each_instance(
             admit(instance, found)
             return act(instance, source)
 
-        with _entered(instance, purpose) as source, watch.over(source):
+        with _entered(instance, purpose, writes=writes) as source, watch.over(source):
             if not writes:
                 return read_settled(source, admitted, limit=limit)
             with transaction(source, writes=True, limit=limit) as found:
@@ -122,6 +158,16 @@ def each_instance(
     )
 
 
+def known_as_of(instance: RdsInstance, source: Connection) -> float:
+    """The moment of what the source's transaction sees, by the monotonic clock.
+
+    Raises SourceError for a replica that can't say how old its data is.
+    """
+    if source.replica is not None and source.replica.lag is None:
+        raise UnknownLag(instance)
+    return source.as_of
+
+
 def _remembered(outcome: Outcome[T], found: identity.Identity) -> Outcome[T]:
     try:
         identity.remember(outcome.instance, found)
@@ -139,11 +185,18 @@ _KEEPALIVES: dict[str, Any] = {
 }
 
 
+@contextmanager
+def _forgetting_rejected(host: str) -> Iterator[None]:
+    try:
+        yield
+    except LoginRejected:
+        password_command.forget(host)
+        raise
+
+
 def _parameters(instance: RdsInstance, password: str, ca: str) -> dict[str, Any]:
     """Return libpq's keywords, including all that the environment or a home folder could set."""
     return libpq.KEYWORDS | {
-        "host": instance.host,
-        "port": instance.port,
         "dbname": instance.database,
         "user": instance.user,
         "password": password,

@@ -20,24 +20,56 @@ from syncs.models import BucketDigest, Confirmation, WithheldRow
 from tenants.models import RdsInstance
 
 NOTHING = sql.SQL("")
+
+# The timeline grows with each promotion. A replica's lag is the age of the last transaction that it
+# has replayed or, if it has replayed all that its primary has, that of the primary's last message.
+# Only members of pg_read_all_stats see the messages.
 _READ = sql.SQL("""
-    SELECT system_identifier::pg_catalog.text,
+    SELECT control.system_identifier::pg_catalog.text,
            (SELECT oid::pg_catalog.int8 FROM pg_catalog.pg_database
-             WHERE datname = pg_catalog.current_database())
-      FROM pg_catalog.pg_control_system()""")
+             WHERE datname = pg_catalog.current_database()),
+           greatest(point.timeline_id, recovery.min_recovery_end_timeline)::pg_catalog.int8,
+           pg_catalog.pg_is_in_recovery(),
+           EXTRACT(epoch FROM pg_catalog.clock_timestamp() - greatest(
+               pg_catalog.pg_last_xact_replay_timestamp(), received.at))::pg_catalog.float8,
+           received.at IS NOT NULL,
+           CASE WHEN pg_catalog.pg_is_in_recovery()
+                THEN pg_catalog.pg_is_wal_replay_paused() ELSE false END
+      FROM pg_catalog.pg_control_system() AS control,
+           pg_catalog.pg_control_checkpoint() AS point,
+           pg_catalog.pg_control_recovery() AS recovery
+      LEFT JOIN LATERAL (
+            SELECT last_msg_receipt_time AS at FROM pg_catalog.pg_stat_wal_receiver
+             WHERE status = 'streaming' AND latest_end_lsn <= pg_catalog.pg_last_wal_replay_lsn()
+           ) AS received ON true""")
 
 
 @dataclass(frozen=True)
 class Identity:
     system: str
     database: int
+    timeline: int = 0
 
     def __str__(self) -> str:
         return f"{self.system}/{self.database}"
 
 
-def read(source: psycopg.Connection[Any], first: sql.Composable = NOTHING) -> Identity:
-    """Read a server's identity. Raises psycopg errors as they are.
+@dataclass(frozen=True)
+class Replica:
+    """A server in recovery. lag: seconds that its data is behind its primary, None if unknown.
+
+    is_exact: it has replayed all that its primary had; otherwise the lag is the most it may be.
+    """
+
+    lag: float | None
+    is_exact: bool
+    is_paused: bool
+
+
+def read(
+    source: psycopg.Connection[Any], first: sql.Composable = NOTHING
+) -> tuple[Identity, Replica | None]:
+    """Read a server's identity, and its lag if it is a replica. Raises psycopg errors as they are.
 
     first: statements that go before, in the same round trip.
     """
@@ -47,7 +79,9 @@ def read(source: psycopg.Connection[Any], first: sql.Composable = NOTHING) -> Id
     row = cursor.fetchone()
     if row is None:
         raise WrongIdentity("the server did not return its identity")
-    return Identity(row[0], row[1])
+    *found, in_recovery, lag, is_exact, is_paused = row
+    replica = Replica(None if lag is None else max(lag, 0.0), is_exact, is_paused)
+    return Identity(*found), replica if in_recovery else None
 
 
 class Register:
@@ -59,6 +93,7 @@ class Register:
     def __init__(self, instances: Iterable[RdsInstance]) -> None:
         self._known = {instance.pk: instance for instance in instances}
         self._claimed = {i.pk: i.identity for i in self._known.values() if i.identity}
+        self._timelines = {i.pk: i.timeline or 0 for i in self._known.values()}
         self._lock = threading.Lock()
 
     @classmethod
@@ -69,6 +104,7 @@ class Register:
         """Use an instance as it is in memory, before it is stored."""
         self._known[instance.pk] = instance
         self._claimed.pop(instance.pk, None)
+        self._timelines[instance.pk] = instance.timeline or 0
         if instance.identity:
             self._claimed[instance.pk] = instance.identity
 
@@ -78,9 +114,12 @@ class Register:
             before = self._claimed.get(instance.pk)
             if before and before != str(found):
                 raise WrongIdentity(_describe_change(instance, before, found))
+            if found.timeline < (timeline := self._timelines.get(instance.pk, 0)):
+                raise WrongIdentity(_describe_old_timeline(instance, timeline, found))
             if twin := self._twin(instance, found):
                 raise WrongIdentity(_describe_duplicate(instance, twin))
             self._claimed[instance.pk] = str(found)
+            self._timelines[instance.pk] = found.timeline
 
     def _twin(self, instance: RdsInstance, found: Identity) -> RdsInstance | None:
         """Return another instance with this identity that is not marked as a copy."""
@@ -92,7 +131,7 @@ class Register:
         return None
 
     def _related(self, one: RdsInstance, other: RdsInstance) -> bool:
-        return self._origin(one) == self._origin(other)
+        return _are_two_schemas(one, other) or self._origin(one) == self._origin(other)
 
     def _origin(self, instance: RdsInstance) -> int:
         """Return the instance at the start of a chain of copies."""
@@ -107,13 +146,27 @@ class Register:
         return at.pk
 
 
+def _are_two_schemas(one: RdsInstance, other: RdsInstance) -> bool:
+    """Whether both are one database, read by the SQL files of two schema groups."""
+    places = [(each.host, each.port, each.database) for each in (one, other)]
+    return places[0] == places[1] and one.schema_group != other.schema_group
+
+
+def is_news(instance: RdsInstance, found: Identity) -> bool:
+    """Whether it is the first contact, or the server was promoted since the last one."""
+    return not instance.identity or found.timeline > (instance.timeline or 0)
+
+
 def remember(instance: RdsInstance, found: Identity) -> None:
-    """Store the identity of a first contact. Raises WrongIdentity if another instance has it."""
+    """Store what is new about an identity. Raises WrongIdentity if another instance has it."""
     with transaction.atomic():
         locked = RdsInstance.objects.select_for_update(no_key=True).order_by("pk")
         Register(locked).admit(instance, found)
         locked.filter(pk=instance.pk, system_identifier="").update(
             system_identifier=found.system, database_oid=found.database
+        )
+        locked.filter(pk=instance.pk).exclude(timeline__gte=found.timeline).update(
+            timeline=found.timeline
         )
     adopt(instance, found)
 
@@ -121,11 +174,12 @@ def remember(instance: RdsInstance, found: Identity) -> None:
 def adopt(instance: RdsInstance, found: Identity) -> None:
     """Set the identity on the instance, in memory only."""
     instance.system_identifier, instance.database_oid = found.system, found.database
+    instance.timeline = found.timeline
 
 
 def forget(instance: RdsInstance) -> None:
     """Clear the identity, in memory only; the next contact counts as the first."""
-    instance.system_identifier, instance.database_oid = "", None
+    instance.system_identifier, instance.database_oid, instance.timeline = "", None, None
 
 
 def forget_proofs(pk: int) -> None:
@@ -148,9 +202,18 @@ def _describe_change(instance: RdsInstance, before: str, found: Identity) -> str
     )
 
 
+def _describe_old_timeline(instance: RdsInstance, before: int, found: Identity) -> str:
+    return (
+        f"{instance} is on timeline {found.timeline}, and was on {before} before: an old primary, "
+        "a replica that did not follow the last promotion, or a server that was restored. If its "
+        f"data is right, run add_instance --update --id {instance.pk} --accept-rebuilt"
+    )
+
+
 def _describe_duplicate(instance: RdsInstance, twin: RdsInstance) -> str:
     return (
         f"{instance} has the identity of {twin}. If one server is registered twice, delete one of "
-        "them. If it was restored from a copy, run add_instance --update "
+        "them. If they are two schemas of one database, give them schema groups "
+        "(--schema-group). If it was restored from a copy, run add_instance --update "
         f"--id {instance.pk} --copy-of {twin.pk}"
     )

@@ -13,10 +13,11 @@ from syncs.engine.run import Run
 from syncs.errors import ROWS_REJECTED, rows_error
 from syncs.models import TargetState
 from syncs.transfer import copy_stream, digest, joint_proof
+from syncs.transfer.copy_stream import Query
 from syncs.transfer.digest import Hashing
 from syncs.transfer.session import Session
 from syncs.transfer.staging import Stage
-from tenants.fleet import connections
+from tenants.fleet import connections, contract
 from tenants.models import RdsInstance
 
 SPOOL = 4 * 1024 * 1024  # bytes of one instance's answer kept in memory
@@ -66,16 +67,20 @@ def read_instances(
     hashings = _Hashings(run.session)
 
     def read(instance: RdsInstance, source: connections.Connection) -> Reading:
-        kinds = copy_stream.probe(source, stage.query)
-        at, encoding = run.at(source.began), copy_stream.server_encoding(source)
+        query = contract.query(stage.query.name, instance.schema_group)
+        kinds = copy_stream.probe(source, query)
+        at, encoding = (
+            run.at(connections.known_as_of(instance, source)),
+            copy_stream.server_encoding(source),
+        )
         hashing = hashings.of(instance, source)
         if take is not None:
             taken = take(source, hashing, kinds)
         elif len(instances) == 1:
-            taken = take_all(stage, str(instance.pk), source, hashing)
+            taken = take_all(stage, query, str(instance.pk), source, hashing)
         else:
             spool = spools[str(instance.pk)] = _spool()
-            rows = copy_stream.copy_out(source, copy_stream.rows(stage.query, hashing), spool.write)
+            rows = copy_stream.copy_out(source, copy_stream.rows(query, hashing), spool.write)
             taken = Taken(rows, rows)
         return Reading(at, taken, encoding, hashing)
 
@@ -140,8 +145,14 @@ def _proved(run: Run, stage: Stage, readings: dict[str, Reading]) -> dict[str, R
     return {key: reading for key, reading in readings.items() if key not in wrong}
 
 
-def take_all(stage: Stage, target: str, source: copy_stream.Connection, hashing: Hashing) -> Taken:
+def take_all(
+    stage: Stage,
+    query: Query,
+    target: str,
+    source: copy_stream.Connection,
+    hashing: Hashing,
+) -> Taken:
     """Pipe all rows of a source straight into the stage."""
     with stage.receiving(target, copy_stream.server_encoding(source)) as write:
-        rows = copy_stream.copy_out(source, copy_stream.rows(stage.query, hashing), write)
+        rows = copy_stream.copy_out(source, copy_stream.rows(query, hashing), write)
     return Taken(rows, rows)

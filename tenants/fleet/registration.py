@@ -12,6 +12,7 @@ from common.encryption import CredentialError
 from common.errors import UsageError
 from tenants.fleet import connections, identity
 from tenants.fleet.identity import Register
+from tenants.fleet.password_command import has_command
 from tenants.fleet.validation import broken_rules
 from tenants.models import RdsInstance
 
@@ -48,7 +49,7 @@ def add(pk: int | None, given: InstanceInput) -> Registered:
     """
     check_new(pk, given.fields)
     instance = RdsInstance(pk=RdsInstance.next_id() if pk is None else pk)
-    if given.password is None:
+    if given.password is None and not has_command(str(given.fields.get("host", ""))):
         raise UsageError("a new instance needs a password")
     return _store(instance, given, is_new=True)
 
@@ -75,6 +76,8 @@ def needs_password(pk: int, given: InstanceInput) -> bool:
     if instance is None:
         return False
     _apply(instance, given)
+    if has_command(instance.host):
+        return False
     try:
         instance.reveal_password()
     except CredentialError:
@@ -85,10 +88,12 @@ def needs_password(pk: int, given: InstanceInput) -> bool:
 def _store(instance: RdsInstance, given: InstanceInput, *, is_new: bool) -> Registered:
     _apply(instance, given)
     _validate(instance)
-    if given.password is None:
-        instance.rebind_password()
-    else:
+    if given.password is not None:
         instance.set_password(given.password)
+    elif has_command(instance.host):
+        instance.set_password("")  # the command returns it at each connection
+    else:
+        instance.rebind_password()
     if given.copy_of is not None:
         instance.copy_of = _origin(instance, given.copy_of)
     if given.accept_rebuilt:

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 from django.conf import settings
 from psycopg import errors
+from psycopg.conninfo import make_conninfo
 
 from common.errors import RainboError
 from common.redaction import redact
@@ -19,6 +20,7 @@ from syncs.errors import (
     Conflict,
     ConnectionFailed,
     ContractBroken,
+    ForeignServerFailed,
     LoginRejected,
     OwnDatabaseFailed,
     SourceError,
@@ -34,21 +36,14 @@ logger = logging.getLogger("rainbo.fleet")
 LONGEST = 300  # characters of a server's own message that are passed on
 
 _DENIED = re.compile(r"permission denied for (?P<kind>[a-z ]+) (?P<name>\S+)")
-_HIDDEN = re.compile(r"affected by row-level security policy for table \"(?P<table>.+)\"")
+_STATEMENT_POOLING = "statement pooling mode"  # PgBouncer's own words, in no other language
+_IN_QUOTES = re.compile('["»„«“]([^"»«“”]+)["»«“”]')  # as the server's language writes them
 
-# Messages of libpq or the server if a connection fails; those in another language are passed on
-# as they are.
-_CONNECTION_ERRORS: tuple[tuple[str, type[SourceError], str], ...] = (
+# Messages of a server or a pooler that refuses a connection. It sends no SQLSTATE that libpq would
+# hand on, so that they are recognized in English; see `_refused` for other languages.
+_REFUSALS: tuple[tuple[str, type[SourceError], str], ...] = (
     (
-        r"authentication method requirement",
-        LoginRejected,
-        (
-            "requires another authentication method than {auth}: change its pg_hba.conf, or "
-            "--require-auth here"
-        ),
-    ),
-    (
-        r"password authentication failed|no password supplied|role \"[^\"]*\" does not exist",
+        r"password authentication failed|role \"[^\"]*\" does not exist",
         LoginRejected,
         "rejected the password for role {user}: check --user and the password",
     ),
@@ -71,6 +66,33 @@ _CONNECTION_ERRORS: tuple[tuple[str, type[SourceError], str], ...] = (
         r"no pg_hba\.conf entry|pg_hba\.conf rejects",
         LoginRejected,
         "has no rule in pg_hba.conf that lets {user} connect from here",
+    ),
+    (
+        r"too many clients|too many connections|remaining connection slots",
+        ConnectionFailed,
+        "has no free connection: raise max_connections or the role's limit, or end some",
+    ),
+    (
+        r"the database system is",
+        ConnectionFailed,
+        "is starting up or shutting down: try again in a minute",
+    ),
+)
+
+# Messages of libpq itself, which are always in English: nobody refused the connection.
+_FAILURES: tuple[tuple[str, type[SourceError], str], ...] = (
+    (
+        r"no password supplied",
+        LoginRejected,
+        "rejected the password for role {user}: check --user and the password",
+    ),
+    (
+        r"authentication method requirement",
+        LoginRejected,
+        (
+            "requires another authentication method than {auth}: change its pg_hba.conf, or "
+            "--require-auth here"
+        ),
     ),
     (
         r"server does not support SSL",
@@ -103,16 +125,6 @@ _CONNECTION_ERRORS: tuple[tuple[str, type[SourceError], str], ...] = (
         "has a host name that can't be resolved: {host}",
     ),
     (
-        r"too many clients|too many connections|remaining connection slots",
-        ConnectionFailed,
-        "has no free connection: raise max_connections or the role's limit, or end some",
-    ),
-    (
-        r"the database system is",
-        ConnectionFailed,
-        "is starting up or shutting down: try again in a minute",
-    ),
-    (
         r"Connection refused",
         ConnectionFailed,
         "refused the connection at {host}:{port}: is the server running there?",
@@ -128,6 +140,9 @@ _CONNECTION_ERRORS: tuple[tuple[str, type[SourceError], str], ...] = (
         "can't be reached at {host}:{port}: check the network and its firewall",
     ),
 )
+
+# libpq writes a server's message after its severity, which may be translated, and two spaces.
+_ANSWERED = re.compile(r"failed: [^:\n]{1,40}:  (?P<message>.*)")
 
 _QUERY_ERRORS: tuple[tuple[type[psycopg.Error], type[SourceError], str], ...] = (
     (
@@ -171,10 +186,11 @@ def translating_query_errors(
     try:
         yield
     except psycopg.Error as error:
-        lost = _is_loss(error) and source.pgconn.status == psycopg.pq.ConnStatus.OK
-        if lost or is_own(error):
+        is_open = source.pgconn.status == psycopg.pq.ConnStatus.OK
+        # A loss without SQLSTATE is of another connection; with one, the source reported it.
+        if is_own(error) or (is_open and _is_loss(error) and not error.sqlstate):
             raise _own_database_error(error, instance) from error
-        raise _query_error(error, instance) from error
+        raise _query_error(error, instance, is_open=is_open) from error
 
 
 def translate(error: Exception, instance: RdsInstance) -> RainboError:
@@ -190,7 +206,11 @@ def translate(error: Exception, instance: RdsInstance) -> RainboError:
 
 def quotable(error: psycopg.Error, secret: str = "") -> str:
     """Return the first line of the server's own message, shortened, without the secret."""
-    message = (error.diag.message_primary or str(error)).strip() or type(error).__name__
+    message = (error.diag.message_primary or str(error)).strip()
+    return _quoted(message or type(error).__name__, secret)
+
+
+def _quoted(message: str, secret: str) -> str:
     if secret:
         message = message.replace(secret, "***")
     return printable_line(redact(message.splitlines()[0])[:LONGEST])
@@ -203,11 +223,38 @@ def _connection_error(error: psycopg.Error, instance: RdsInstance, secret: str) 
             f"{settings.RAINBO_CONNECT_TIMEOUT} s: check host and port, the network and its "
             "firewall"
         )
-    message = str(error)
-    for pattern, kind, text in _CONNECTION_ERRORS:
+    answer = _ANSWERED.search(str(error))
+    message = answer["message"] if answer else str(error)
+    for pattern, kind, text in _REFUSALS if answer else _FAILURES:
         if re.search(pattern, message, re.IGNORECASE):
             return kind(f"{instance} {text.format(**_facts(instance))}")
+    if answer:
+        return _refused(error, instance, _quoted(message, secret))
     return ConnectionFailed(f"{instance} could not be connected to: {quotable(error, secret)}")
+
+
+def _refused(error: psycopg.Error, instance: RdsInstance, message: str) -> SourceError:
+    """Return the error for a refusal in another language, by what needs no language.
+
+    A password that was used is not sent again. Before it was, PQping reads from the SQLSTATE
+    whether the server is starting up or shutting down.
+    """
+    pgconn = error.pgconn
+    if pgconn is not None and not pgconn.used_password and _is_not_ready(pgconn):
+        return ConnectionFailed(f"{instance} is starting up or shutting down: {message}")
+    return LoginRejected(
+        f"{instance} rejected the login: {message} (check --user, the password and --database)"
+    )
+
+
+def _is_not_ready(pgconn: psycopg.pq.abc.PGconn) -> bool:
+    known = {
+        option.keyword.decode(): option.val.decode()
+        for option in pgconn.info
+        if option.val and option.keyword != b"password"
+    }
+    ping = psycopg.pq.PGconn.ping(make_conninfo("", **known).encode())
+    return ping == psycopg.pq.Ping.REJECT
 
 
 def _own_database_error(error: psycopg.Error, instance: RdsInstance) -> OwnDatabaseFailed:
@@ -220,32 +267,72 @@ def _own_database_error(error: psycopg.Error, instance: RdsInstance) -> OwnDatab
     return OwnDatabaseFailed(f"while {instance} was read, RAINBO's own database {problem}")
 
 
-def _query_error(error: psycopg.Error, instance: RdsInstance) -> SourceError:
-    if "statement pooling mode" in str(error):  # PgBouncer's own words, in no other language
-        return ContractBroken(
-            f"{instance} is behind a pooler in statement pooling mode, which can't run "
-            "transactions: use transaction or session mode"
-        )
+def _query_error(error: psycopg.Error, instance: RdsInstance, *, is_open: bool) -> SourceError:
+    if known := _known_origin(error, instance, is_open=is_open):
+        return known
     for cause, kind, text in _QUERY_ERRORS:
         if isinstance(error, cause):
             return kind(f"{instance} {text}")
     if isinstance(error, errors.InsufficientPrivilege):
-        if found := _HIDDEN.search(quotable(error)):
-            return ContractBroken(f"{instance} {_hiding(found['table'], instance.user)}")
+        if error.diag.source_file == "rls.c":
+            return ContractBroken(f"{instance} {_hiding(quotable(error), instance.user)}")
         return ContractBroken(f"on {instance}, {denial(error, instance)}")
     if isinstance(error, psycopg.ProgrammingError):
         return ContractBroken(f"the query does not fit {instance}: {quotable(error)}")
     if isinstance(error, psycopg.DataError):
         return ContractBroken(f"{instance} has a value that can't be read: {quotable(error)}")
     if _is_loss(error):
-        return ConnectionFailed(f"{instance} broke the connection")
+        why = f": {quotable(error)}" if error.sqlstate else ""
+        return ConnectionFailed(f"{instance} broke the connection{why}")
     return SourceError(f"{instance} reported: {quotable(error)}")
+
+
+def _known_origin(
+    error: psycopg.Error, instance: RdsInstance, *, is_open: bool
+) -> SourceError | None:
+    """Return the error of a foreign server, of replay on a standby, or of a pooler."""
+    if _is_of_foreign_server(error, is_open=is_open):
+        return ForeignServerFailed(
+            f"{instance} reads from a foreign server, which failed: {quotable(error)}. Check there "
+            "that it is reachable, and the user mapping"
+        )
+    if _is_recovery_conflict(error):
+        return Conflict(
+            f"{instance} is a standby and stopped the query, which was in the way of replay: set "
+            "hot_standby_feedback = on there, or raise max_standby_streaming_delay"
+        )
+    if _STATEMENT_POOLING in str(error):
+        return ContractBroken(
+            f"{instance} is behind a pooler in statement pooling mode, which can't run "
+            "transactions: use transaction or session mode"
+        )
+    return None
 
 
 def _is_loss(error: psycopg.Error) -> bool:
     """Whether the error only means that the connection was lost."""
     state = error.sqlstate or ""
     return isinstance(error, psycopg.OperationalError) and (not state or state.startswith("08"))
+
+
+def _is_of_foreign_server(error: psycopg.Error, *, is_open: bool) -> bool:
+    """Whether a server behind the source failed, by its foreign-data wrapper or dblink.
+
+    postgres_fdw hands on the SQLSTATE of the server behind; the function that does is named.
+    """
+    state = error.sqlstate or ""
+    is_connection = state.startswith("08") and is_open and state != "08P01"
+    is_handed_on = error.diag.source_function == "pgfdw_report_error"
+    return state.startswith("HV") or is_connection or is_handed_on
+
+
+def _is_recovery_conflict(error: psycopg.Error) -> bool:
+    """Whether a standby stopped the query, by the file that reports it: messages are translated.
+
+    Deadlocks and serialization failures of transactions are reported elsewhere.
+    """
+    kinds = (errors.SerializationFailure, errors.DeadlockDetected, errors.DatabaseDropped)
+    return isinstance(error, kinds) and error.diag.source_file == "postgres.c"
 
 
 def denial(error: psycopg.Error, instance: RdsInstance) -> str:
@@ -265,17 +352,18 @@ def denial(error: psycopg.Error, instance: RdsInstance) -> str:
 def denied(error: object) -> str:
     """Return what the server denied, as it says it; empty if it denied no privilege."""
     cause = error.__cause__ if isinstance(error, SourceError) else None
-    if not isinstance(cause, errors.InsufficientPrivilege):
-        return ""
-    said = quotable(cause)
-    return said if _DENIED.search(said) else ""
+    if isinstance(cause, errors.InsufficientPrivilege) and cause.diag.source_file != "rls.c":
+        return quotable(cause)
+    return ""
 
 
-def _hiding(table: str, role: str) -> str:
+def _hiding(message: str, role: str) -> str:
+    named = _IN_QUOTES.search(message)
+    table = quoted(named[1]) if named else "…"
     return (
-        f"hides rows of {table} from {role} by row-level security, and a part can't be "
-        f"synced: let it see all rows (ALTER ROLE {quoted(role)} BYPASSRLS;), or give RAINBO "
-        f"tables without policies (ALTER TABLE {quoted(table)} DISABLE ROW LEVEL SECURITY;)"
+        f"hides rows of {named[1] if named else 'a table'} from {role} by row-level security, and "
+        f"a part can't be synced: let it see all rows (ALTER ROLE {quoted(role)} BYPASSRLS;), or "
+        f"give RAINBO tables without policies (ALTER TABLE {table} DISABLE ROW LEVEL SECURITY;)"
     )
 
 

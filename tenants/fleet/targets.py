@@ -26,23 +26,27 @@ def master() -> RdsInstance:
     return found
 
 
-def selected_instances(run: Run, also: Sequence[RdsInstance] = ()) -> list[RdsInstance]:
+def selected_instances(
+    run: Run, also: Sequence[RdsInstance] = (), *, having: str = "is_active"
+) -> list[RdsInstance]:
     """Return the active instances that the run's options name; default: all active ones.
 
-    also: inactive instances that this run may sync like active ones.
-    Raises UsageError for an id that is not registered or not active.
+    also: other instances that this run may sync like active ones. having: a switch of an
+    instance that must be on, too. A named instance that was deactivated or deleted since is
+    recorded as skipped, so that the others are synced.
+    Raises UsageError if none is left, unless the run repeats what failed in another.
     """
-    keys = {int(key) for key in run.options.targets}
-    if run.options.failed_from is not None:
-        failed = _failed_in(run.options.failed_from)
-        keys = failed & keys if keys else failed
-        if not keys:
-            raise UsageError(f"nothing failed in run {run.options.failed_from}")
-    check_ids(keys - {instance.pk for instance in also})
-    usable = [*RdsInstance.objects.filter(is_active=True), *also]
-    found = [instance for instance in usable if not keys or instance.pk in keys]
-    if not found:
+    keys = _named(run)
+    usable = {i.pk: i for i in (*RdsInstance.objects.filter(is_active=True), *also)}
+    named = [instance for pk, instance in usable.items() if not keys or pk in keys]
+    found = [instance for instance in named if instance in also or getattr(instance, having)]
+    what = having.removeprefix("has_").replace("_", " ")
+    if run.options.failed_from is None and not found:
+        check_ids(keys - {instance.pk for instance in named})
+        if named:
+            raise UsageError(f"{', '.join(map(str, named))}: no {what} there, by its settings")
         raise UsageError("no instance is active: register one with add_instance")
+    _skip_gone(run, keys - {instance.pk for instance in found}, what)
     return found
 
 
@@ -61,8 +65,48 @@ def active_targets() -> list[Target]:
     return [as_target(instance) for instance in RdsInstance.objects.filter(is_active=True)]
 
 
+def ghost_targets() -> list[Target]:
+    having = RdsInstance.objects.filter(is_active=True, has_ghosts=True)
+    return [as_target(instance) for instance in having]
+
+
+def tenant_targets() -> list[Target]:
+    having = RdsInstance.objects.filter(is_active=True, has_tenants=True)
+    return [as_target(instance) for instance in having]
+
+
 def master_target() -> list[Target]:
     return [as_target(i) for i in RdsInstance.objects.filter(is_master=True, is_active=True)]
+
+
+def _named(run: Run) -> set[int]:
+    """Return the ids that the run's options name, none for all."""
+    keys = {int(key) for key in run.options.targets}
+    if run.options.failed_from is None:
+        return keys
+    failed = _failed_in(run.options.failed_from)
+    keys = failed & keys if keys else failed
+    if not keys:
+        raise UsageError(f"nothing failed in run {run.options.failed_from}")
+    return keys
+
+
+def _skip_gone(run: Run, keys: Collection[int], what: str) -> None:
+    """Record the instances that take no part any more as skipped."""
+    left = RdsInstance.objects.in_bulk(keys)
+    labels = {key: str(left.get(key, f"instance {key}")) for key in sorted(keys)}
+    run.expect(Target(str(key), label) for key, label in labels.items())
+    for key, label in labels.items():
+        note = f"{label} {_why_gone(left.get(key), what)}"
+        run.record_outcome(str(key), TargetState.SKIPPED, note=note)
+
+
+def _why_gone(instance: RdsInstance | None, what: str) -> str:
+    if instance is None:
+        return "was deleted after it was asked for"
+    if not instance.is_active:
+        return "was deactivated after it was asked for"
+    return f"has no {what}, by its settings"
 
 
 def _failed_in(run: int) -> set[int]:

@@ -22,7 +22,7 @@ from common import libpq
 from syncs.transfer import snapshot_check
 from syncs.transfer.snapshot_check import TablesReplaced
 from tenants.fleet import identity
-from tenants.fleet.identity import Identity
+from tenants.fleet.identity import Identity, Replica
 
 LOCK_TIMEOUT = 30  # seconds that a query waits for a locked table
 TRIES = 5  # snapshots that are taken of tables that are being replaced
@@ -42,14 +42,22 @@ _OPEN = (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR)
 class Connection(psycopg.Connection[tuple[Any, ...]]):
     """A connection to an instance, which is used inside `transaction` only.
 
-    began: when that transaction began, before its snapshot was taken, by the monotonic clock.
+    as_of: the moment of what that transaction sees, by the monotonic clock: just before its
+    snapshot was taken; on a replica, the age of what it has replayed before that. replica: what is
+    known of it; None on a primary.
     """
 
-    began: float = 0.0
+    as_of: float = 0.0
+    replica: Replica | None = None
 
     @property
     def is_ascii(self) -> bool:
         return self.info.parameter_status("server_encoding") == SQL_ASCII
+
+    @property
+    def is_standby(self) -> bool:
+        """Whether the server reported at the login that it is in recovery; a pooler may not."""
+        return self.info.parameter_status("in_hot_standby") == "on"
 
     @property
     def is_pooled(self) -> bool:
@@ -74,10 +82,13 @@ def transaction(
     """
     if source.is_ascii:
         _read_texts_as_bytes(source)
-    source.began = time.monotonic()
+    began = time.monotonic()
     first = [_BEGIN[writes], *_settings(source, writes, limit), *_locks(lock)]
     try:
-        yield identity.read(source, sql.SQL("; ").join(first))
+        found, source.replica = identity.read(source, sql.SQL("; ").join(first))
+        lag = source.replica.lag if source.replica else 0.0
+        source.as_of = began - (lag or 0.0)
+        yield found
         if writes:
             source.execute("COMMIT")
     finally:
@@ -105,7 +116,7 @@ def read_settled(
                     raise
                 lock = error.lockable
                 continue
-            snapshot_check.check(source)
+            snapshot_check.check_and_end(source)
             return value
     raise AssertionError("not reached")
 

@@ -6,10 +6,14 @@ import re
 
 from cryptography import x509
 
+from tenants.fleet import contract
 from tenants.models import RdsInstance
 from tenants.models.instance import SslMode
 
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9.])?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*")
+_HOST = re.compile(
+    r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9.])?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*|/[A-Za-z0-9._:/+-]+"
+)
+ONE_HOST = "must be one host name, address or folder of a Unix socket, and nothing else"
 UNENCRYPTED = (
     "password authentication in clear text needs an ssl mode that encrypts: "
     "require, verify-ca or, better, verify-full"
@@ -20,7 +24,13 @@ def broken_rules(instance: RdsInstance) -> dict[str, str]:
     """Return an error for each field that no connection can use; empty if all are valid."""
     broken = {}
     if not _HOST.fullmatch(instance.host):
-        broken["host"] = "the host must be one host name or address, and nothing else"
+        broken["host"] = f"the host {ONE_HOST}"
+    if instance.writer_host and not _HOST.fullmatch(instance.writer_host):
+        broken["writer_host"] = f"the writer's host {ONE_HOST}"
+    if instance.schema_group and instance.schema_group not in contract.groups():
+        broken["schema_group"] = (
+            f"schema group {instance.schema_group} has no folder in RAINBO_SOURCE_SQL: make one"
+        )
     if instance.is_master and not instance.is_active:
         broken["is_master"] = f"{instance} can't be the master while it is inactive"
     if instance.ssl_mode == SslMode.VERIFY_CA and not instance.ssl_ca:

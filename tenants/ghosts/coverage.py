@@ -27,7 +27,7 @@ class Coverage(StrEnum):
     UNKNOWN = "unknown"
     ORPHAN = "orphan"
     GONE = "gone"
-    UNUSED = "disabled"
+    UNUSED = "none kept"
 
     @property
     def is_problem(self) -> bool:
@@ -43,7 +43,7 @@ MEANINGS = {
     Coverage.UNKNOWN: "the last sync could not find out",
     Coverage.ORPHAN: "should no longer enter, and still can",
     Coverage.GONE: "should not enter, and cannot",
-    Coverage.UNUSED: "no new ghost users are created on a disabled instance",
+    Coverage.UNUSED: "the instance is disabled or keeps no ghost users, by its settings",
 }
 
 
@@ -52,7 +52,7 @@ class CoverageCounts:
     """The number of ghost users in each state, of one admin or one instance.
 
     seen: when the oldest of them was last seen. left_behind: how many of a leaver's are not known
-    to be gone from disabled instances; syncs visit these for them.
+    to be gone from instances that keep none; syncs visit these for them.
     """
 
     counts: Counter[Coverage] = field(default_factory=Counter)
@@ -68,11 +68,11 @@ class CoverageCounts:
         return sum(self.counts[coverage] for coverage in PROBLEMS)
 
 
-def judge(confirmed: str | None, *, wanted: bool, active: bool) -> Coverage:
+def judge(confirmed: str | None, *, wanted: bool, kept: bool) -> Coverage:
     """Return the state of a ghost user.
 
     confirmed: the instance's last answer, None without a row. wanted: the admin may impersonate.
-    active: the instance is active.
+    kept: the instance keeps ghost users.
     """
     match confirmed:
         case GhostState.ACTIVE:
@@ -83,7 +83,7 @@ def judge(confirmed: str | None, *, wanted: bool, active: bool) -> Coverage:
             return Coverage.REFUSED
     if not wanted:
         return Coverage.GONE
-    if not active:
+    if not kept:
         return Coverage.UNUSED
     return Coverage.WANTED if confirmed is None else Coverage.MISSING
 
@@ -96,19 +96,21 @@ def by_admin(
     wanted: Collection[int], instances: Iterable[RdsInstance]
 ) -> dict[int, CoverageCounts]:
     """Count the states for every wanted or known admin, in one query."""
-    active_instances = sum(instance.is_active for instance in instances)
-    groups: Any = _grouped(GhostUser.objects.all(), "admin_id", "instance__is_active", "confirmed")
+    keeping = {instance.pk for instance in instances if instance.keeps_ghosts}
+    is_kept = Case(When(instance__in=keeping, then=Value(True)), default=Value(False))
+    rows = GhostUser.objects.annotate(is_kept=is_kept)
+    groups: Any = _grouped(rows, "admin_id", "is_kept", "confirmed")
     found: dict[int, CoverageCounts] = {pk: CoverageCounts() for pk in wanted}
     known: Counter[int] = Counter()
     for row in groups:
-        pk, active = row["admin_id"], row["instance__is_active"]
-        coverage = judge(row["confirmed"], wanted=pk in wanted, active=active)
+        pk, kept = row["admin_id"], row["is_kept"]
+        coverage = judge(row["confirmed"], wanted=pk in wanted, kept=kept)
         found.setdefault(pk, CoverageCounts()).add(coverage, row["count"], row["seen"])
-        known[pk] += row["count"] if active else 0
-        if not active and pk not in wanted and row["confirmed"] not in policy.GONE:
+        known[pk] += row["count"] if kept else 0
+        if not kept and pk not in wanted and row["confirmed"] not in policy.GONE:
             found[pk].left_behind += row["count"]
     for pk in wanted:
-        if left := active_instances - known[pk]:
+        if left := len(keeping) - known[pk]:
             found[pk].add(Coverage.WANTED, left, None)
     return found
 
@@ -121,16 +123,16 @@ def by_instance(
     rows = GhostUser.objects.filter(instance__in=[instance.pk for instance in instances])
     is_wanted = Case(When(admin_id__in=[*wanted], then=Value(True)), default=Value(False))
     groups: Any = _grouped(rows.annotate(is_wanted=is_wanted), "instance", "is_wanted", "confirmed")
-    active = {instance.pk: instance.is_active for instance in instances}
-    found = {pk: CoverageCounts() for pk in active}
+    kept = {instance.pk: instance.keeps_ghosts for instance in instances}
+    found = {pk: CoverageCounts() for pk in kept}
     known: Counter[int] = Counter()
     for row in groups:
         pk, is_meant = row["instance"], row["is_wanted"]
-        coverage = judge(row["confirmed"], wanted=is_meant, active=active[pk])
+        coverage = judge(row["confirmed"], wanted=is_meant, kept=kept[pk])
         found[pk].add(coverage, row["count"], row["seen"])
         known[pk] += row["count"] if is_meant else 0
     for pk, counts in found.items():
-        if active[pk] and (left := len(wanted) - known[pk]):
+        if kept[pk] and (left := len(wanted) - known[pk]):
             counts.add(Coverage.WANTED, left, None)
     return found
 
@@ -146,7 +148,7 @@ def cells(
 def find_problems(admins: Collection[int], wanted: Collection[int], each: int) -> list[GhostUser]:
     """Return rows that differ from the wanted state, at most `each` of an admin."""
     is_wanted, is_lost = Q(admin_id__in=[*wanted]), Q(confirmed__in=policy.GONE)
-    not_there = Q(confirmed=GhostState.REFUSED) | is_lost & Q(instance__is_active=True)
+    not_there = Q(confirmed=GhostState.REFUSED) | is_lost & policy.KEPT
     wrong = (
         Q(confirmed=GhostState.UNKNOWN)
         | is_wanted & not_there
@@ -158,7 +160,14 @@ def find_problems(admins: Collection[int], wanted: Collection[int], each: int) -
         .annotate(place=place)
         .filter(place__lte=each)
         .select_related("instance")
-        .only("admin_id", "confirmed", "last_error", "instance__name", "instance__is_active")
+        .only(
+            "admin_id",
+            "confirmed",
+            "last_error",
+            "instance__name",
+            "instance__is_active",
+            "instance__has_ghosts",
+        )
     )
     return list(rows.order_by("admin_id", "instance_id"))
 

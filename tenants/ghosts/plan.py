@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
+from common.terminal import printable_line
 from syncs.engine import guard
-from syncs.engine.baseline import rows_a_day_ago
 from syncs.engine.run import Run
-from syncs.models import HeldChange
+from syncs.models import HeldChange, Trigger
 from syncs.transfer.copy_stream import Connection, verbatim
 from tenants.fleet import contract
-from tenants.ghosts import policy, record
+from tenants.ghosts import owed, policy, record
 from tenants.ghosts.policy import Admin, Ghost, GhostOutcome
 from tenants.models import RdsInstance
 from tenants.models.installation import installation_id
+
+# Raised by an instance for a row that its columns, constraints or triggers don't take.
+ROWS_REJECTED = (
+    *(psycopg.DataError, psycopg.IntegrityError),
+    *(psycopg.errors.RaiseException, psycopg.errors.WithCheckOptionViolation),
+)
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,7 @@ class InstanceResult:
     """The result of one instance.
 
     reasons: why it was rolled back there and held for review. lifted: a user had accepted it.
-    plain: the server could not store the names as they are, so it got plain ones.
+    plain: the server could not store some names as they are, so it got plain ones.
     """
 
     at: datetime
@@ -57,22 +63,31 @@ class InstanceResult:
             "withheld": found[GhostOutcome.REFUSED],
         }
 
+    @property
+    def unequal(self) -> list[Ghost]:
+        """The ghosts that are not as they should be."""
+        return [ghost for ghost in self.ghosts if ghost.outcome in policy.UNEQUAL]
+
 
 @dataclass(frozen=True)
 class Plan:
     """What a run wants, read once before the first instance is contacted.
 
-    only: the admins that it is limited to, all when empty. active and day_ago, by target, are
-    for the guard: ghosts active now and 24 h ago.
+    only: the admins that it is limited to, all when empty. leavers: whose ghosts should be gone
+    from which instance and are not known to be. owed: those of them that do not wait for a person:
+    every run takes them up. of_leavers: it was requested for them alone.
+    known and lately, by target, are for the guard: ghosts that are not gone, and those that RAINBO
+    deactivated in 24 h.
     """
 
     admins: Mapping[int, Admin]
     only: frozenset[int]
-    statement: str
+    leavers: Mapping[int, frozenset[int]]
+    owed: Mapping[int, frozenset[int]]
+    of_leavers: bool
     installation: str
-    active: Mapping[str, int]
-    day_ago: Mapping[str, int | None]
-    plain: bool = False
+    known: Mapping[str, int]
+    lately: Mapping[str, int]
 
     @classmethod
     def make(
@@ -87,60 +102,162 @@ class Plan:
         return cls(
             admins={pk: admin for pk, admin in admins.items() if not only or pk in only},
             only=only,
-            statement=contract.text("sync_ghost_users"),
+            leavers=owed.by_instance(admins),
+            owed=owed.by_instance(admins, held=False),
+            of_leavers=is_of_leavers(run),
             installation=installation_id(),
-            active={str(k): n for k, n in record.active_ghosts(run.session).items()},
-            day_ago=rows_a_day_ago(sync, targets, now),
+            known={str(k): n for k, n in record.ghosts_not_gone(run.session).items()},
+            lately=record.deactivated_lately(run.session, sync, targets, now),
         )
 
-    def parameters(self, instance: RdsInstance) -> dict[str, object]:
-        """Return the parameters of sync_ghost_users.sql; disabled instances get no new ghosts."""
+    def only_at(self, instance: RdsInstance) -> frozenset[int] | None:
+        """Return the admins that it is limited to on an instance, with all that is owed there.
+
+        None: all. What waits there for a person does not keep a leavers' run from the others.
+        """
+        if not self.only:
+            return None
+        asked = frozenset(self.admins) if self.of_leavers else self.only
+        return asked | self.owed.get(instance.pk, frozenset())
+
+    def parameters(
+        self, instance: RdsInstance, admins: Sequence[Admin] | None = None
+    ) -> dict[str, object]:
+        """Return the parameters of sync_ghost_users.sql; disabled instances get no new ghosts.
+
+        admins: limit it to these, who all should have a ghost; default: all of the plan.
+        """
+        limited = self.only_at(instance) if admins is None else {admin.id for admin in admins}
+        wanted = [*self.admins.values()] if admins is None else admins
         return {
-            "ids": [str(pk) for pk in self.admins],
-            "emails": [admin.email for admin in self.admins.values()],
-            "names": [admin.name for admin in self.admins.values()],
-            "only": [str(pk) for pk in self.only] or None,
+            "ids": [str(admin.id) for admin in wanted],
+            "emails": [admin.email for admin in wanted],
+            "names": [admin.name for admin in wanted],
+            "only": None if limited is None else [str(pk) for pk in limited],
             "installation": self.installation,
-            "create": instance.is_active,
+            "create": instance.keeps_ghosts,
         }
 
-    def with_plain_names(self) -> Plan:
-        named = {pk: replace(admin, name=admin.plain_name) for pk, admin in self.admins.items()}
-        return replace(self, admins=named, plain=True)
-
-    def judge(self, run: Run, target: str, at: datetime, found: list[Ghost]) -> InstanceResult:
+    def judge(self, run: Run, target: str, found: InstanceResult) -> InstanceResult:
         """Let the guard judge what an instance would deactivate."""
-        answer = InstanceResult(at, found, [], plain=self.plain)
-        seen = sum(ghost.was_active for ghost in found)
-        active = max(seen, self.active.get(target, 0))
-        reasons = policy.why_held(len(answer.removals), active, self.day_ago[target])
-        planned = _as_query(answer.removals)
+        seen = sum(ghost.was_active for ghost in found.ghosts)
+        known = max(seen, self.known.get(target, 0))
+        reasons = policy.why_held(len(found.removals), known, self.lately.get(target, 0))
+        planned = _as_query(found.removals)
         decision = guard.decide_reasons(run, target, reasons, planned)
-        return replace(answer, reasons=decision.reasons, lifted=decision.accepted)
+        return replace(found, reasons=decision.reasons, lifted=decision.accepted)
+
+
+def is_of_leavers(run: Run) -> bool:
+    return run.record.trigger == Trigger.SIGNAL and bool(run.options.only)
 
 
 def carry_out(run: Run, plan: Plan, instance: RdsInstance, remote: Connection) -> InstanceResult:
     """Apply the plan inside the instance's transaction; undone if the run is dry or it is held.
 
-    It is repeated with plain names if the server's encoding or columns can't store the real ones:
-    one admin's name must not keep leavers' ghosts alive.
     Raises LeaseLost, and leaves nothing there, if another run took the lease.
     """
     try:
-        return _write(run, plan, instance, remote)
-    except psycopg.DataError:
-        return _write(run, plan.with_plain_names(), instance, remote)
+        return _carry_out(run, plan, instance, remote, in_parts=False)
+    except ROWS_REJECTED:
+        return _carry_out(run, plan, instance, remote, in_parts=True)
 
 
-def _write(run: Run, plan: Plan, instance: RdsInstance, remote: Connection) -> InstanceResult:
+def _carry_out(
+    run: Run, plan: Plan, instance: RdsInstance, remote: Connection, *, in_parts: bool
+) -> InstanceResult:
+    written = _Statement(plan, instance, remote)
     at = run.now()
     with remote.transaction(force_rollback=run.dry_run):
-        rows = remote.execute(verbatim(plan.statement), plan.parameters(instance)).fetchall()
-        answer = plan.judge(run, str(instance.pk), at, [Ghost.of(row) for row in rows])
+        if in_parts:
+            written.execute_in_parts()
+        else:
+            written.execute()
+        answer = InstanceResult(at, written.ghosts, [], plain=written.plain)
+        answer = plan.judge(run, str(instance.pk), answer)
         if answer.reasons:
             raise psycopg.Rollback
         run.check_lease()
     return answer
+
+
+@dataclass
+class _Statement:
+    """The statement on one instance: as a whole, or in parts if a row breaks a rule there.
+
+    One ghost that the instance does not take must not keep the others as they are, leavers least
+    of all. ghosts: what it returned. plain: some got plain names.
+    """
+
+    plan: Plan
+    instance: RdsInstance
+    remote: Connection
+    ghosts: list[Ghost] = field(default_factory=list)
+    plain: bool = False
+
+    def execute(self) -> None:
+        self.ghosts += self._rows(self.plan.parameters(self.instance))
+
+    def execute_in_parts(self) -> None:
+        self._retire(self.plan.parameters(self.instance))
+        if self.instance.keeps_ghosts:
+            self._make([*self.plan.admins.values()])
+
+    def _retire(self, whole: Mapping[str, object]) -> None:
+        """Deactivate all leavers' ghosts, or each that can be. Names are not written."""
+        left = {**whole, "create": False, "names": [""] * len(self.plan.admins)}
+        try:
+            found = self._part(left)
+        except ROWS_REJECTED:
+            limited = self.plan.only_at(self.instance)
+            leavers = self.plan.leavers.get(self.instance.pk, frozenset())
+            self._retire_some(left, sorted(leavers if limited is None else leavers & limited))
+        else:
+            self.ghosts += [g for g in found if g.outcome is not GhostOutcome.LEFT]
+
+    def _retire_some(self, left: Mapping[str, object], admins: Sequence[int]) -> None:
+        only = [str(pk) for pk in admins]
+        try:
+            found = self._part({**left, "only": only}) if only else []
+        except ROWS_REJECTED as error:
+            if half := len(admins) // 2:
+                self._retire_some(left, admins[:half])
+                self._retire_some(left, admins[half:])
+            else:
+                self._add_rejected(only[0], GhostOutcome.MISSED, error)
+        else:
+            self.ghosts += [ghost for ghost in found if ghost.admin_id in only]
+
+    def _make(self, admins: Sequence[Admin]) -> None:
+        """Make these ghosts: together, else by halves; one alone gets a plain name at last."""
+        ids = [str(admin.id) for admin in admins]
+        try:
+            found = self._part(self.plan.parameters(self.instance, admins)) if ids else []
+        except ROWS_REJECTED as error:
+            if half := len(admins) // 2:
+                self._make(admins[:half])
+                self._make(admins[half:])
+            elif admins[0].name != admins[0].plain_name:
+                self.plain = True
+                self._make([admins[0].with_plain_name()])
+            else:
+                self._add_rejected(ids[0], GhostOutcome.REFUSED, error)
+        else:
+            self.ghosts += [ghost for ghost in found if ghost.is_own and ghost.admin_id in ids]
+
+    def _part(self, parameters: Mapping[str, object]) -> list[Ghost]:
+        """Execute it in a savepoint, so that another part can follow what failed."""
+        with self.remote.transaction():
+            return self._rows(parameters)
+
+    def _rows(self, parameters: Mapping[str, object]) -> list[Ghost]:
+        statement = contract.text("sync_ghost_users", self.instance.schema_group)
+        rows = self.remote.execute(verbatim(statement), parameters)
+        return [Ghost.of(row) for row in rows]
+
+    def _add_rejected(self, admin: str, outcome: GhostOutcome, error: psycopg.Error) -> None:
+        why = printable_line(error.diag.message_primary or "the instance rejected it")
+        self.ghosts.append(Ghost(admin, None, outcome, why))
 
 
 def _as_query(changes: list[tuple[str, str, str]]) -> sql.Composed:

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeGuard
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from common.errors import UsageError
-from syncs import tasks
-from syncs.engine import runs
 from syncs.engine.guard import Limit
-from syncs.engine.options import Options
-from syncs.models import SyncRun, Trigger
 from tenants.models import GhostUser, RdsInstance
 from tenants.models.ghost import GhostState
 
@@ -41,6 +36,9 @@ class Admin:
         """The name as any server can store it: in ASCII, and short."""
         letters = unicodedata.normalize("NFKD", self.name).encode("ascii", "ignore").decode()
         return " ".join(letters.split())[:PLAIN].rstrip() or f"admin {self.id}"
+
+    def with_plain_name(self) -> Admin:
+        return replace(self, name=self.plain_name)
 
 
 class GhostOutcome(StrEnum):
@@ -68,8 +66,15 @@ CONFIRMED = {
     GhostOutcome.DEACTIVATED: GhostState.INACTIVE,
     GhostOutcome.INACTIVE: GhostState.INACTIVE,
     GhostOutcome.REFUSED: GhostState.REFUSED,
+    GhostOutcome.MISSED: GhostState.UNKNOWN,
     GhostOutcome.ALTERED: GhostState.UNKNOWN,
 }
+# What is not as it should be; what another installation made is none of ours.
+UNEQUAL = (
+    *(GhostOutcome.REFUSED, GhostOutcome.MISSED),
+    *(GhostOutcome.ALTERED, GhostOutcome.UNKNOWN),
+)
+KEPT = Q(instance__is_active=True, instance__has_ghosts=True)  # the instance keeps ghost users
 GONE = (GhostState.INACTIVE, GhostState.ABSENT)
 
 
@@ -122,35 +127,17 @@ def wanted_admins() -> dict[int, Admin]:
     }
 
 
-def leavers() -> set[int]:
-    """Return admins whose ghosts are still wanted active although they should have none."""
-    known = GhostUser.objects.filter(wanted=GhostState.ACTIVE).values_list("admin_id", flat=True)
-    return set(known.distinct()) - wanted_admins().keys()
-
-
-def retire_leavers() -> SyncRun | None:
-    """Mark the leavers' ghosts as unwanted and queue a run that deactivates them, if any."""
-    gone = leavers()
-    if not gone:
-        return None
-    only = tuple(str(admin_id) for admin_id in sorted(gone))
-    with transaction.atomic():
-        GhostUser.objects.filter(admin_id__in=gone).update(wanted=GhostState.INACTIVE)
-        record = runs.request("ghost_users", Options(only=only), Trigger.SIGNAL)
-        tasks.enqueue(record)
-    return record
-
-
-def inactive_with_leavers(admins: Iterable[int], only: Collection[int]) -> list[RdsInstance]:
-    """Return disabled instances where a leaver's ghost is not known to be gone."""
+def others_with_leavers(admins: Iterable[int], only: Collection[int]) -> list[RdsInstance]:
+    """Return instances that keep no ghosts, and where a leaver's is not known to be gone."""
     waiting = GhostUser.objects.exclude(admin_id__in=admins).exclude(confirmed__in=GONE)
     if only:
         waiting = waiting.filter(admin_id__in=only)
-    return list(RdsInstance.objects.filter(is_active=False, pk__in=waiting.values("instance_id")))
+    others = RdsInstance.objects.exclude(is_active=True, has_ghosts=True)
+    return list(others.filter(pk__in=waiting.values("instance_id")))
 
 
-def is_admin_id(key: str) -> bool:
-    return key.isascii() and key.isdecimal() and len(key) < 19
+def is_admin_id(key: str | None) -> TypeGuard[str]:
+    return key is not None and key.isascii() and key.isdecimal() and len(key) < 19
 
 
 def parse_only(only: Sequence[str]) -> set[int]:
@@ -170,18 +157,18 @@ def parse_only(only: Sequence[str]) -> set[int]:
     return ids
 
 
-def why_held(going: int, active: int, day_ago: int | None) -> list[str]:
+def why_held(going: int, active: int, lately: int) -> list[str]:
     """Return why deactivations on one instance must be held for review; empty if not.
 
-    active: ghosts known as active before. day_ago: as many were active 24 h ago.
+    active: ghosts not known to be gone. lately: those that RAINBO deactivated in 24 h. What others
+    did to ghosts there counts for nothing.
     """
     limit = Limit(*settings.RAINBO_GUARD_GHOSTS_DEACTIVATED)
     if not going:
         return []
-    reasons = []
     if limit.exceeded(going, active):
-        reasons.append(f"{going} of {active} active ghost users would be deactivated")
-    lost = (day_ago or 0) - (active - going)
-    if day_ago and limit.exceeded(lost, day_ago):
-        reasons.append(f"{lost} of the {day_ago} of 24 h ago would be deactivated by now")
-    return reasons
+        return [f"{going} of {active} active ghost users would be deactivated"]
+    if limit.exceeded(going + lately, active + lately):
+        since = f"{going + lately} of the {active + lately} of 24 h ago"
+        return [f"{since} would be deactivated by now"]
+    return []

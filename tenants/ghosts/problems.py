@@ -1,53 +1,148 @@
-"""What is wrong with the ghost users: those of people who left, while they can still enter."""
+"""What is wrong with the ghost users: of people who left, and of admins."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db.models import BooleanField, ExpressionWrapper, OuterRef, Q, Subquery
 
 from common.text import counted
+from syncs.errors import Unequal
 from syncs.status.problems import Link, Problem, Severity, Source
 from tenants.ghosts import policy
 from tenants.models import GhostUser
 from tenants.models.ghost import GhostState
 
-COUNTED = 1_000  # ghost users of leavers; more are said to be more
+COUNTED = 1_000  # ghost users of a kind; more are said to be more
+NAMED = 3  # ghost users in the text of a problem
+TOLD_AFTER = timedelta(minutes=2)  # what is retired as usual is no problem
 
 
 @dataclass(frozen=True)
-class Leavers:
-    """Ghost users of leavers that their instance last confirmed as active.
+class Ghosts:
+    """Ghost users that one problem is about.
 
-    ghosts: how many, up to COUNTED and one more. instances: where they are.
+    ghosts: how many, up to COUNTED and one more. instances: where they are. names: whose and where,
+    of the first. certain: their instance last confirmed each of them as active.
     """
 
     ghosts: int = 0
     instances: frozenset[int] = frozenset()
+    names: tuple[str, ...] = ()
+    certain: bool = True
+
+    @classmethod
+    def of(cls, rows: Sequence[GhostUser]) -> Ghosts:
+        rows = rows[: COUNTED + 1]
+        return cls(
+            len(rows),
+            frozenset(row.instance_id for row in rows),
+            tuple(_name(row) for row in rows[: NAMED + 1]),
+            all(row.confirmed == GhostState.ACTIVE for row in rows),
+        )
+
+    @property
+    def affected(self) -> tuple[str, ...]:
+        return tuple(str(pk) for pk in sorted(self.instances))
+
+    def count(self) -> tuple[str, str]:
+        """`2 ghost users`, `more than 200 instances`."""
+        more = self.ghosts > COUNTED
+        ghosts = counted(min(self.ghosts, COUNTED), "ghost user", more=more)
+        return ghosts, counted(len(self.instances), "instance", more=more)
+
+    def named(self, text: str) -> str:
+        more = " and more" if len(self.names) > NAMED else ""
+        return f"{text}: {', '.join(self.names[:NAMED])}{more}" if self.names else text
 
 
-def read(_: datetime) -> Leavers:
+@dataclass(frozen=True)
+class GhostFacts:
+    """leavers: owed for minutes, or since nobody knows when. missing: what an admin should have."""
+
+    leavers: Ghosts = Ghosts()
+    missing: Ghosts = Ghosts()
+
+
+def read(now: datetime) -> GhostFacts:
     """In one query, whose answer is bounded."""
-    active = GhostUser.objects.filter(confirmed=GhostState.ACTIVE)
-    left = active.exclude(admin_id__in=policy.admins().values("pk")).order_by()
-    found = list(left.values_list("instance_id", flat=True)[: COUNTED + 1])
-    return Leavers(len(found), frozenset(found))
+    may_enter = Q(admin_id__in=policy.admins().values("pk"))
+    # In the future: the database's clock was set back.
+    long = Q(owed_since=None) | ~Q(owed_since__range=(now - TOLD_AFTER, now))
+    left = ~may_enter & long & ~Q(confirmed__in=policy.GONE)
+    tried = may_enter & policy.KEPT & ~Q(last_error="")
+    users = User.objects.filter(pk=OuterRef("admin_id")).values("username")
+    rows = (
+        GhostUser.objects.filter(left | tried & ~Q(confirmed=GhostState.ACTIVE))
+        .annotate(
+            may_enter=ExpressionWrapper(may_enter, BooleanField()), username=Subquery(users[:1])
+        )
+        .select_related("instance")
+        .only("admin_id", "confirmed", "instance__name")
+        .order_by("may_enter", "admin_id", "instance_id")
+    )
+    found: Any = list(rows[: 2 * (COUNTED + 1)])
+    return GhostFacts(
+        leavers=Ghosts.of([row for row in found if not row.may_enter]),
+        missing=Ghosts.of([row for row in found if row.may_enter]),
+    )
 
 
-def judge(facts: Leavers, _: Sequence[Problem] = ()) -> Iterator[Problem]:
+def judge(facts: GhostFacts, found: Sequence[Problem] = ()) -> Iterator[Problem]:
+    yield from _judge_leavers(facts.leavers)
+    yield from _judge_missing(facts.missing, found)
+
+
+def _judge_leavers(facts: Ghosts) -> Iterator[Problem]:
     if not facts.ghosts:
         return
-    more = facts.ghosts > COUNTED
-    ghosts = counted(min(facts.ghosts, COUNTED), "ghost user", more=more)
-    instances = counted(len(facts.instances), "instance", more=more)
+    ghosts, instances = facts.count()
+    can = "can" if facts.certain else "can or may"
     yield Problem(
         key="ghosts/leavers",
         severity=Severity.LEAVER_CAN_ENTER,
         cause="leaver",
-        text=f"{ghosts} of people who left can still enter {instances}",
+        text=facts.named(f"{ghosts} of people who left {can} still enter {instances}"),
         link=Link("ghosts"),
-        affected=tuple(str(pk) for pk in sorted(facts.instances)),
+        affected=facts.affected,
+        unequal=True,
     )
 
 
-GHOSTS = Source(name="ghosts", read=read, judge=judge, permissions=("tenants.view_ghostuser",))
+def _judge_missing(facts: Ghosts, found: Sequence[Problem]) -> Iterator[Problem]:
+    """Unless instances that are down explain all of it."""
+    down = {
+        key
+        for problem in found
+        if problem.severity is Severity.INSTANCE_DOWN
+        for key in problem.affected
+    }
+    if not facts.ghosts or down.issuperset(facts.affected):
+        return
+    ghosts, instances = facts.count()
+    yield Problem(
+        key="ghosts/unequal",
+        severity=Severity.FAILING,
+        cause=Unequal.kind,
+        text=facts.named(f"{ghosts} of admins refused, missing or unknown on {instances}"),
+        link=Link("ghosts"),
+        affected=facts.affected,
+        unequal=True,
+    )
+
+
+def _name(row: Any) -> str:
+    return f"{row.username or 'deleted user'} ({row.admin_id}) on {row.instance.name}"
+
+
+GHOSTS = Source(
+    name="ghosts",
+    read=read,
+    judge=judge,
+    permissions=("tenants.view_ghostuser",),
+    explained=True,
+)

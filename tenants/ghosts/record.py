@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import LiteralString
 
 from syncs.transfer.session import Session
 from tenants.ghosts.policy import CONFIRMED, GONE, Ghost, GhostOutcome
 from tenants.models.ghost import GhostState
 
+_SETTLED = "owed_since = NULL, held_by = NULL"
 _ANSWERED = """
-    INSERT INTO ghost_users
+    INSERT INTO ghost_users AS known
         (instance_id, admin_id, remote_id, wanted, confirmed, confirmed_at, last_error)
     SELECT %(instance)s, admin_id, remote_id, wanted, confirmed, %(at)s, last_error
       FROM unnest(%(admins)s::bigint[], %(remote_ids)s::text[], %(wanted)s::text[],
@@ -19,14 +21,16 @@ _ANSWERED = """
         ON CONFLICT (admin_id, instance_id) DO UPDATE
        SET remote_id = excluded.remote_id, wanted = excluded.wanted,
            confirmed = excluded.confirmed, confirmed_at = excluded.confirmed_at,
-           last_error = excluded.last_error"""
+           last_error = excluded.last_error, held_by = NULL,
+           owed_since = CASE WHEN NOT excluded.confirmed = ANY (%(gone)s)
+                             THEN known.owed_since END"""
 _SCOPE = """
        instance_id = %(instance)s AND NOT admin_id = ANY (%(wanted)s::bigint[])
    AND (%(only)s::bigint[] IS NULL OR admin_id = ANY (%(only)s::bigint[]))"""
 _ABSENT = f"""
     UPDATE ghost_users
        SET remote_id = NULL, wanted = '{GhostState.INACTIVE}', confirmed = '{GhostState.ABSENT}',
-           confirmed_at = %(at)s, last_error = ''
+           confirmed_at = %(at)s, last_error = '', {_SETTLED}
      WHERE {_SCOPE} AND NOT admin_id = ANY (%(answered)s::bigint[])"""  # noqa: S608 (constants)
 _WANTED = f"""
     INSERT INTO ghost_users (instance_id, admin_id, wanted, confirmed, last_error)
@@ -35,8 +39,40 @@ _WANTED = f"""
         ON CONFLICT (admin_id, instance_id) DO UPDATE
        SET wanted = excluded.wanted, last_error = excluded.last_error"""  # noqa: S608 (constants)
 _UNWANTED = f"""
-    UPDATE ghost_users SET wanted = '{GhostState.INACTIVE}', last_error = %(error)s
+    UPDATE ghost_users
+       SET wanted = '{GhostState.INACTIVE}', last_error = %(error)s,
+           held_by = coalesce(%(held_by)s, held_by)
      WHERE {_SCOPE} AND NOT confirmed = ANY (%(gone)s)"""  # noqa: S608 (constants)
+_INTENDED = f"""
+    INSERT INTO ghost_users (instance_id, admin_id, wanted, confirmed, last_error)
+    SELECT instance_id, admin_id, '{GhostState.ACTIVE}', '{GhostState.UNKNOWN}', ''
+      FROM unnest(%(instances)s::bigint[]) AS place (instance_id)
+     CROSS JOIN unnest(%(admins)s::bigint[]) AS wished (admin_id)
+     WHERE NOT EXISTS (
+           SELECT FROM ghost_users AS known
+            WHERE known.instance_id = place.instance_id AND known.admin_id = wished.admin_id
+              AND NOT known.confirmed = ANY (%(gone)s))
+        ON CONFLICT (admin_id, instance_id) DO UPDATE
+       SET confirmed = excluded.confirmed"""  # noqa: S608 (constants)
+_DEACTIVATED = """
+    SELECT part.target, sum(part.removed)::bigint
+      FROM syncs_runtarget AS part JOIN syncs_syncrun AS run ON run.id = part.run_id
+     WHERE run.sync = %(sync)s AND part.target = ANY (%(targets)s)
+       AND part.state IN ('succeeded', 'failed') AND part.removed > 0
+       AND run.finished_at > %(since)s AND NOT run.options ? 'dry_run'
+       AND run.id > coalesce((
+           SELECT max(accepting.id)
+             FROM syncs_syncrun AS accepting
+             JOIN syncs_runtarget AS let ON let.run_id = accepting.id
+            WHERE accepting.sync = %(sync)s AND accepting.options ? 'accept_held'
+              AND let.target = part.target AND let.state IN ('succeeded', 'failed')
+              AND let.removed > 0), 0)
+     GROUP BY part.target"""
+
+
+def intend(session: Session, instance_ids: Collection[int], admins: Collection[int]) -> None:
+    """Record as unknown what is about to be made, so that a run that dies forgets no ghost."""
+    session.execute(_INTENDED, {"instances": [*instance_ids], "admins": [*admins], "gone": [*GONE]})
 
 
 def confirm(
@@ -45,7 +81,7 @@ def confirm(
     at: datetime,
     ghosts: Sequence[Ghost],
     wanted: Collection[int],
-    only: Collection[int],
+    only: Collection[int] | None,
 ) -> None:
     """Record an instance's answer: the ghosts it has, and that it has none of other leavers.
 
@@ -55,7 +91,8 @@ def confirm(
         int(g.admin_id): g for g in ghosts if g.admin_id and g.outcome is GhostOutcome.ALTERED
     }
     own = {int(ghost.admin_id): ghost for ghost in ghosts if ghost.admin_id and ghost.is_own}
-    named = altered | own
+    left = {pk: ghost for pk, ghost in altered.items() if pk not in wanted}
+    named = altered | own | left
     answered = {pk: ghost for pk, ghost in named.items() if ghost.outcome in CONFIRMED}
     session.execute(
         _ANSWERED,
@@ -69,6 +106,7 @@ def confirm(
             ],
             "confirmed": [CONFIRMED[ghost.outcome] for ghost in answered.values()],
             "errors": [ghost.why or "" for ghost in answered.values()],
+            "gone": [*GONE],
         },
     )
     scope = _scope(instance_id, wanted, only)
@@ -80,15 +118,19 @@ def record_failure(
     instance_id: int,
     error: str,
     wanted: Collection[int],
-    only: Collection[int],
+    only: Collection[int] | None,
     *,
     create: bool,
+    held_by: int | None = None,
 ) -> None:
-    """Record what is wanted on an instance where nothing was done, and why."""
+    """Record what is wanted on an instance where nothing was done, and why.
+
+    held_by: the run, if it held the deactivations for review.
+    """
     scope = {**_scope(instance_id, wanted, only), "error": error}
     if create:
         session.execute(_WANTED, scope)
-    session.execute(_UNWANTED, {**scope, "gone": [*GONE]})
+    session.execute(_UNWANTED, {**scope, "gone": [*GONE], "held_by": held_by})
 
 
 def still_registered(session: Session, instance_ids: Collection[int]) -> set[int]:
@@ -101,13 +143,29 @@ def still_registered(session: Session, instance_ids: Collection[int]) -> set[int
 
 def active_ghosts(session: Session) -> dict[int, int]:
     """Count the ghosts known to be active, per instance."""
-    return dict(
-        session.execute(
-            "SELECT instance_id, count(*) FROM ghost_users WHERE confirmed = %s GROUP BY 1",
-            [GhostState.ACTIVE],
-        ).fetchall()
-    )
+    return _count(session, "confirmed = ANY (%s)", [GhostState.ACTIVE])
 
 
-def _scope(instance_id: int, wanted: Collection[int], only: Collection[int]) -> dict[str, object]:
-    return {"instance": instance_id, "wanted": [*wanted], "only": [*only] or None}
+def ghosts_not_gone(session: Session) -> dict[int, int]:
+    """Count the ghosts that are not known to be gone, whatever was done to them there."""
+    return _count(session, "NOT confirmed = ANY (%s)", [*GONE])
+
+
+def deactivated_lately(
+    session: Session, sync: str, targets: Collection[str], now: datetime
+) -> dict[str, int]:
+    """Count what RAINBO itself deactivated in 24 h, per target; what was accepted not counted."""
+    given = {"sync": sync, "targets": [*targets], "since": now - timedelta(hours=24)}
+    return dict(session.execute(_DEACTIVATED, given).fetchall())
+
+
+def _count(session: Session, condition: LiteralString, states: list[str]) -> dict[int, int]:
+    query = f"SELECT instance_id, count(*) FROM ghost_users WHERE {condition} GROUP BY 1"  # noqa: S608
+    return dict(session.execute(query, [states]).fetchall())
+
+
+def _scope(
+    instance_id: int, wanted: Collection[int], only: Collection[int] | None
+) -> dict[str, object]:
+    limited = None if only is None else [*only]
+    return {"instance": instance_id, "wanted": [*wanted], "only": limited}

@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from common.errors import RainboError
 from common.text import listed
 from syncs.engine.run import Run
+from syncs.errors import Unequal
 from tenants.fleet import connections
 from tenants.ghosts.plan import InstanceResult
 from tenants.ghosts.policy import PLAIN, Ghost, GhostOutcome, is_admin_id
@@ -16,8 +17,9 @@ from tenants.ghosts.policy import PLAIN, Ghost, GhostOutcome, is_admin_id
 InstanceOutcome = connections.Outcome[InstanceResult]
 
 PROBLEMS = {
-    GhostOutcome.REFUSED: "refused: another account is in the way",
-    GhostOutcome.ALTERED: "altered there, so that RAINBO can't deactivate them",
+    GhostOutcome.REFUSED: "refused",
+    GhostOutcome.MISSED: "missed: the instance did not store them",
+    GhostOutcome.ALTERED: "altered there, so that RAINBO can't write them",
     GhostOutcome.UNKNOWN: "unknown ghost users",
 }
 
@@ -28,8 +30,26 @@ class Unrecorded(RainboError):
     transient = True
 
 
-def describe_missed(answer: InstanceResult) -> str:
-    return "; ".join(str(ghost) for ghost in answer.ghosts if ghost.outcome is GhostOutcome.MISSED)
+def error_of(part: InstanceOutcome) -> Unequal | None:
+    """Return whose ghosts are not as they should be on an instance, by name; None if all are.
+
+    Only what the instance did not store can pass by itself: a retry repairs no refusal.
+    """
+    found = part.value.unequal if part.value else []
+    if not found:
+        return None
+    names = find_usernames({int(ghost.admin_id) for ghost in found if is_admin_id(ghost.admin_id)})
+    texts = [_describe_unequal(ghost, names) for ghost in found]
+    return Unequal(
+        f"{part.instance}: not as it should be: {listed(texts)}",
+        transient=any(ghost.outcome is GhostOutcome.MISSED for ghost in found),
+    )
+
+
+def _describe_unequal(ghost: Ghost, names: Mapping[int, str]) -> str:
+    whose = _named([ghost.admin_id], names)[0] if is_admin_id(ghost.admin_id) else "nobody's"
+    why = ghost.why or "the instance did not store it; another run can repair it"
+    return f"{whose} is {ghost.outcome}: {why}"
 
 
 def log_problems(run: Run, key: str, answer: InstanceResult) -> str:
@@ -51,11 +71,7 @@ def log_problems(run: Run, key: str, answer: InstanceResult) -> str:
 
 
 def describe_deleted(part: InstanceOutcome) -> str:
-    """Describe the result on an instance that was deleted from RAINBO during the run."""
-    answer = part.value
-    made = 0 if answer is None or answer.reasons else answer.counts["added"]
-    left = f"; {made} ghost users were made there and stay active" if made else ""
-    return f"{part.instance} was deleted from RAINBO during the run{left}"
+    return f"{part.instance} was deleted from RAINBO during the run"
 
 
 def describe_unrecorded(parts: Iterable[InstanceOutcome]) -> str:

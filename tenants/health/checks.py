@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,8 +16,10 @@ from tenants.fleet.transactions import POOLED
 from tenants.health import catalog, ghost_check, needs, privileges, query_check
 from tenants.health.findings import Finding, Level
 from tenants.health.needs import Needs
+from tenants.health.probe import describe_replica
 from tenants.health.query_check import QueryCheck
-from tenants.models import RdsInstance
+from tenants.models import GhostUser, RdsInstance
+from tenants.models.ghost import GhostState
 from tenants.models.instance import AuthMethod, SslMode
 
 OLDEST = 14
@@ -50,9 +52,13 @@ class Checked:
 def check_fleet(instances: Sequence[RdsInstance], limit: float = LIMIT) -> list[Checked]:
     """Check each, reading and then writing in at most `limit` seconds. Stores nothing."""
     now = Clock.read().now
+    with_ghosts = _with_ghosts(instances)
+
+    def names(instance: RdsInstance) -> list[str]:
+        return _names(instance, has_ghosts=instance.pk in with_ghosts)
 
     def examine(instance: RdsInstance, source: connections.Connection) -> _Read:
-        return _examine(QueryCheck(instance, source, limit * TRYING), now)
+        return _examine(QueryCheck(instance, source, limit * TRYING), names(instance), now)
 
     read = connections.each_instance(
         instances, examine, "check_fleet", remember=False, limit=limit * READING
@@ -62,7 +68,8 @@ def check_fleet(instances: Sequence[RdsInstance], limit: float = LIMIT) -> list[
         ready, _write, "check_fleet", writes=True, remember=False, limit=limit * WRITING
     )
     ghosts = {
-        one.instance.pk: one.value or query_check.failed(ghost_check.NAME, one.error)
+        one.instance.pk: one.value
+        or query_check.failed(_label(one.instance, ghost_check.NAME), one.error)
         for one in written
     }
     return [_checked(one, ghosts.get(one.instance.pk)) for one in read]
@@ -108,27 +115,27 @@ def configured(instance: RdsInstance) -> list[Finding]:
             f"{file} in RAINBO_SOURCE_SQL fits no query and is not used: the names are "
             f"{', '.join(f'{name}.sql' for name in contract.NAMES)}",
         )
-        for file in contract.unknown_files()
+        for file in contract.unknown_files(instance.schema_group)
     ]
     return found
 
 
-def _examine(check: QueryCheck, now: Callable[[], datetime]) -> _Read:
+def _examine(check: QueryCheck, names: list[str], now: Callable[[], datetime]) -> _Read:
     instance, source = check.instance, check.source
-    found = [_reached(instance, source), _version(source)]
+    found = [_reached(instance, source), _version(source), *_replica(instance, source)]
     texts: dict[str, str] = {}
-    names = [name for name in contract.NAMES if name != "sync_user_routing" or instance.is_master]
     for name in names:
         try:
-            texts[name] = contract.text(name)
+            texts[name] = contract.text(name, instance.schema_group)
         except RainboError as error:
-            found.append(query_check.failed(name, error))
+            found.append(query_check.failed(_label(instance, name), error))
     if query_check.HEALTH in texts:
         found += check.health(texts[query_check.HEALTH], now)
-    needed = _needs(source, texts)
-    found += needed.findings(instance.user, source)
+    needed, together = _needs(check, texts)
+    by_file = {_label(instance, name): one for name, one in needed.items()}
+    found += privileges.findings(instance.user, source, together, by_file)
     for name in texts:
-        if name in contract.COLUMNS and not needed.by_name[name].missing:
+        if name in contract.COLUMNS and not needed[name].missing:
             found += check.read(name)
     if foreign := snapshot_check.unchecked(source):
         found.append(
@@ -138,31 +145,45 @@ def _examine(check: QueryCheck, now: Callable[[], datetime]) -> _Read:
                 f"{listed(foreign, NAMED)}",
             )
         )
-    ghosts = needed.by_name.get(ghost_check.NAME)
-    return _Read(found, may_write=ghosts is not None and not ghosts.missing)
+    ghosts = needed.get(ghost_check.NAME)
+    has_writer = source.replica is None or bool(instance.writer_host)
+    return _Read(found, may_write=has_writer and ghosts is not None and not ghosts.missing)
 
 
-@dataclass(frozen=True)
-class _Needed:
-    by_name: dict[str, Needs]
-    together: Needs
-
-    def findings(self, role: str, source: connections.Connection) -> list[Finding]:
-        by_file = {contract.label(name): one for name, one in self.by_name.items()}
-        return privileges.findings(role, source, self.together, by_file)
+def _with_ghosts(instances: Sequence[RdsInstance]) -> set[int]:
+    """Return the instances that have ghost users, or still have some to retire."""
+    gone = (GhostState.INACTIVE, GhostState.ABSENT)
+    left = GhostUser.objects.exclude(confirmed__in=gone).values_list("instance_id", flat=True)
+    return {instance.pk for instance in instances if instance.has_ghosts} | set(left)
 
 
-def _needs(source: connections.Connection, texts: dict[str, str]) -> _Needed:
+def _names(instance: RdsInstance, *, has_ghosts: bool) -> list[str]:
+    """Return the queries that the instance is asked."""
+    unused = {
+        "sync_user_routing": not instance.is_master,
+        "sync_tenant_summaries": not instance.has_tenants,
+        "find_user": not instance.has_tenants,
+        ghost_check.NAME: not has_ghosts,
+    }
+    return [name for name in contract.NAMES if not unused.get(name)]
+
+
+def _label(instance: RdsInstance, name: str) -> str:
+    return contract.label(name, instance.schema_group)
+
+
+def _needs(check: QueryCheck, texts: dict[str, str]) -> tuple[dict[str, Needs], Needs]:
+    """Return what each query needs, and all of them together."""
     together = Needs()
     by_name = {}
-    with catalog.reading(source) as found:
+    with catalog.reading(check.source) as found:
         for name, text in texts.items():
             has_parameters = name == ghost_check.NAME
             plain = needs.without_parameters(text) if has_parameters else text
-            by_name[name] = needs.of_query(contract.label(name), plain, found)
+            by_name[name] = needs.of_query(_label(check.instance, name), plain, found)
             together.include(by_name[name])
         needs.settle(together, found)
-    return _Needed(by_name, together)
+    return by_name, together
 
 
 def _reached(instance: RdsInstance, source: connections.Connection) -> Finding:
@@ -177,6 +198,18 @@ def _reached(instance: RdsInstance, source: connections.Connection) -> Finding:
     )
 
 
+def _replica(instance: RdsInstance, source: connections.Connection) -> Iterator[Finding]:
+    if source.replica is None:
+        return
+    yield Finding(Level.OK, describe_replica(source.replica.lag))
+    if not instance.writer_host:
+        yield Finding(
+            Level.WARNING,
+            "it is a replica without a writer address, so no ghost users can be written: "
+            f"add_instance --update --id {instance.pk} --writer-host HOST",
+        )
+
+
 def _version(source: connections.Connection) -> Finding:
     major = source.info.server_version // 10_000
     if major < OLDEST:
@@ -185,9 +218,10 @@ def _version(source: connections.Connection) -> Finding:
 
 
 def _write(instance: RdsInstance, source: connections.Connection) -> Finding:
+    label = _label(instance, ghost_check.NAME)
     try:
         with translating_query_errors(instance, source), source.transaction():
-            ghost_check.run(source)
+            ghost_check.run(source, instance.schema_group)
     except RainboError as error:
-        return query_check.failed(ghost_check.NAME, error)
-    return query_check.fits(ghost_check.NAME)
+        return query_check.failed(label, error)
+    return query_check.fits(label)

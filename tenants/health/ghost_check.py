@@ -13,13 +13,13 @@ NAME = "sync_ghost_users"
 COLUMNS = ["admin_id", "remote_id", "outcome", "why"]
 
 
-def run(source: connections.Connection) -> None:
+def run(source: connections.Connection, group: str = "") -> None:
     """Create, retire and reactivate a ghost inside a transaction that writes, and roll it back.
 
     Raises ContractBroken if the statement answers otherwise than it should, and psycopg errors as
     they are. Numbers that a sequence gave out meanwhile stay used.
     """
-    statement = contract.text(NAME)
+    statement = contract.text(NAME, group)
     admin = f"9{secrets.randbelow(10**17):017d}"
     wanted: dict[str, object] = {
         "ids": [admin],

@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
+from common.text import format_duration
 from syncs.transfer.copy_stream import verbatim
+from tenants.fleet.identity import Replica
+from tenants.fleet.transactions import Connection
 from tenants.models.instance import Health
 
 ROUND_TRIPS = 5
 SLOW_MS = 1000
+LAGGING_S = 60
 SKEWED_MS = 5000
 CROWDED = 0.9  # of its connections in use
 
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What sync_instance_health.sql returns."""
+    """What sync_instance_health.sql returns. connections: None if they can't be counted."""
 
     version: str
     clock: datetime
-    connections: int
+    connections: int | None
     max_connections: int
 
 
@@ -39,19 +43,22 @@ class HealthProbe:
     at: datetime
     latency_ms: float
     skew_ms: float
-    connections: int
+    connections: int | None
     max_connections: int
     version: str
+    replica: Replica | None = None
 
     @property
     def warnings(self) -> list[str]:
-        found = []
+        found: list[str] = []
+        if self.replica is not None:
+            found += _replica_warnings(self.replica)
         if self.latency_ms > SLOW_MS:
             found.append(f"it takes {self.latency_ms:,.0f} ms to answer")
         if abs(self.skew_ms) > SKEWED_MS:
             side = "ahead of" if self.skew_ms > 0 else "behind"
             found.append(f"its clock is {abs(self.skew_ms) / 1000:,.1f} s {side} ours")
-        if self.connections > CROWDED * self.max_connections:
+        if self.connections is not None and self.connections > CROWDED * self.max_connections:
             found.append(f"{self.connections} of {self.max_connections} connections are in use")
         return found
 
@@ -60,9 +67,24 @@ class HealthProbe:
         return Health.DEGRADED if self.warnings else Health.HEALTHY
 
 
-def measure(
-    source: psycopg.Connection[Any], statement: str, now: Callable[[], datetime]
-) -> HealthProbe:
+def describe_replica(lag: float | None) -> str:
+    """Return `replica, 12 s behind`. lag: in seconds, None if unknown."""
+    if lag is None:
+        return "replica, lag unknown"
+    return f"replica, {format_duration(timedelta(seconds=lag))} behind"
+
+
+def _replica_warnings(replica: Replica) -> Iterator[str]:
+    if replica.is_paused:
+        yield "its replay is paused: SELECT pg_wal_replay_resume() there"
+    if replica.lag is None:
+        yield "a replica that can't say how old its data is: GRANT pg_read_all_stats to the role"
+    elif replica.lag > LAGGING_S:
+        most = "" if replica.is_exact else "at most "
+        yield f"it is {most}{format_duration(timedelta(seconds=replica.lag))} behind its primary"
+
+
+def measure(source: Connection, statement: str, now: Callable[[], datetime]) -> HealthProbe:
     """Run the probe; `now` is our database's clock. Raises psycopg errors as they are."""
     probe = sql.SQL(
         "SELECT version, clock, connections, max_connections FROM ({}) AS probe"
@@ -82,6 +104,7 @@ def measure(
         connections=answer.connections,
         max_connections=answer.max_connections,
         version=answer.version[:64],
+        replica=source.replica,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from tenants.health.probe import measure
 from tenants.models import RdsInstance
 
 HEALTH = "sync_instance_health"
+_NAME = re.compile(r"^\w+\.sql: ")
 ROWS = 20  # that are read of each query
 
 
@@ -37,17 +39,17 @@ class QueryCheck:
             with self._limited():
                 result = measure(self.source, text, now)
         except RainboError as error:
-            return [failed(HEALTH, error)]
+            return [failed(self._label(HEALTH), error)]
         clock = f"clock within {abs(result.skew_ms) / 1000:.1f} s of ours"
         return [
             *(Finding(Level.WARNING, text) for text in result.warnings),
             Finding(Level.OK, clock),
-            fits(HEALTH),
+            fits(self._label(HEALTH)),
         ]
 
     def read(self, name: str) -> list[Finding]:
         """Read some rows, so that what fails only with values is found, and all ids."""
-        query = contract.query(name)
+        query = contract.query(name, self.instance.schema_group)
         proof = "reads without errors"
         try:
             with self._limited():
@@ -61,13 +63,16 @@ class QueryCheck:
             raise  # all is read again
         except SourceTimeout as error:
             text = f"not known within {self.seconds:g} s whether it {proof}: {error}"
-            return [Finding(Level.WARNING, f"{contract.label(name)}: {text}")]
+            return [Finding(Level.WARNING, f"{self._label(name)}: {text}")]
         except RainboError as error:
-            return [failed(name, error)]
+            return [failed(self._label(name), error)]
         if row is None:
-            return [fits(name)]
+            return [fits(self._label(name))]
         what = "a row without an id" if row[0] is None else f"more than one row with id {row[0]}"
-        return [failed(name, f"there is {what}, and ids are unique")]
+        return [failed(self._label(name), f"there is {what}, and ids are unique")]
+
+    def _label(self, name: str) -> str:
+        return contract.label(name, self.instance.schema_group)
 
     @contextmanager
     def _limited(self) -> Iterator[None]:
@@ -79,18 +84,18 @@ class QueryCheck:
             _set_timeout(self.source, before)
 
 
-def fits(name: str) -> Finding:
-    return Finding(Level.OK, f"{contract.label(name)}: tried, every column as it should be")
+def fits(label: str) -> Finding:
+    return Finding(Level.OK, f"{label}: tried, every column as it should be")
 
 
-def failed(name: str, error: object) -> Finding:
-    text = str(error).removeprefix(f"{name}.sql: ")
+def failed(label: str, error: object) -> Finding:
+    text = _NAME.sub("", str(error))
     if said := denied(error):
         text = (
             f"{said}, which the query itself does not name: a view's owner needs it, or a function "
             "or trigger that builds its SQL; grant it there"
         )
-    return Finding(Level.ERROR, f"{contract.label(name)}: {text}")
+    return Finding(Level.ERROR, f"{label}: {text}")
 
 
 def _some_rows(query: Query) -> sql.Composed:

@@ -6,7 +6,13 @@ from dataclasses import replace
 
 from syncs.engine.registry import Sync, register
 from tenants.fleet.sessions import end_sessions
-from tenants.fleet.targets import INSTANCES, active_targets, master_target
+from tenants.fleet.targets import (
+    INSTANCES,
+    active_targets,
+    ghost_targets,
+    master_target,
+    tenant_targets,
+)
 from tenants.ghosts.run_log import describe_only
 from tenants.jobs.sync_ghost_users import sync_ghost_users
 from tenants.jobs.sync_instance_health import sync_instance_health
@@ -35,7 +41,7 @@ _register(
         name="tenant_summaries",
         title="Tenant summaries",
         function=sync_tenant_summaries,
-        targets=active_targets,
+        targets=tenant_targets,
         cron="0 * * * *",
         order=2,
         flags={"force": "--force"},
@@ -59,7 +65,7 @@ _register(
         name="ghost_users",
         title="Ghost users",
         function=sync_ghost_users,
-        targets=active_targets,
+        targets=ghost_targets,
         cron="0 2 * * *",
         order=4,
         flags={"only": "--admin"},

@@ -3,13 +3,14 @@
 Instances are written remotely, where our own fence does not work: the remote transaction writes,
 then the lease is checked, then it commits. What it does is idempotent.
 
-A ghost that can't be created because another account has its e-mail or its admin id does not fail
-the instance: that would hide the work that was done, and no retry repairs it. It is counted as
-withheld, reported in the note and the log, and stored in ghost_users as `refused`. A leaver's
-ghost that was altered there is never recorded as gone: it is reported too and stored as `unknown`.
+What is about to be made is recorded as unknown first, so that a run that dies forgets no ghost.
 
-An acceptance is used before the first instance is contacted, since what it lets through there
-can't be rolled back; it is released if it let nothing through.
+A ghost that is refused, missed, altered or unknown does not undo what was done for the others: the
+instance fails with its name and is not confirmed, and the run is partial. A leaver's ghost that was
+altered there is never recorded as gone while it is active.
+
+Every run deactivates all that is owed on the instances that it visits, whoever it is limited to.
+An acceptance is spent when the answers are recorded, for the instances that it let through.
 """
 
 from __future__ import annotations
@@ -23,14 +24,15 @@ from django.db import DatabaseError
 
 from common.errors import RainboError
 from syncs.engine.run import Confirmed, Run
-from syncs.errors import Conflict, ConnectionFailed, SourceTimeout
+from syncs.errors import ConnectionFailed, SourceTimeout
 from syncs.models import TargetState
 from syncs.transfer.session import Session
 from tenants.fleet import connections
 from tenants.fleet.targets import as_target, selected_instances
-from tenants.ghosts import policy, record, run_log
+from tenants.ghosts import owed, policy, record, run_log
 from tenants.ghosts.plan import Plan, carry_out
 from tenants.ghosts.run_log import InstanceOutcome
+from tenants.models import RdsInstance
 
 UNREACHABLE = (ConnectionFailed, SourceTimeout)
 
@@ -42,10 +44,16 @@ def sync_ghost_users(run: Run) -> None:
     """
     only = frozenset(policy.parse_only(run.options.only))
     admins = policy.wanted_admins()
-    instances = selected_instances(run, also=policy.inactive_with_leavers(admins, only))
-    run.expect(map(as_target, instances))
+    instances = selected_instances(
+        run, also=policy.others_with_leavers(admins, ()), having="has_ghosts"
+    )
     plan = Plan.make(run, instances, admins, only)
-    run.reserve_acceptance()
+    if plan.of_leavers:
+        instances = [instance for instance in instances if instance.pk in plan.owed]
+    run.expect(map(as_target, instances))
+    run.check_acceptance()
+    if not run.dry_run:
+        _record_intentions(run, plan, instances)
     parts = connections.each_instance(
         instances,
         partial(carry_out, run, plan),
@@ -54,12 +62,16 @@ def sync_ghost_users(run: Run) -> None:
         remember=not run.dry_run,
     )
     with _reporting_unrecorded(run, parts):
-        if not any(part.value and part.value.lifted for part in parts):
-            run.release_acceptance()
         totals = _publish(run, plan, parts)
     if not run.dry_run:
-        policy.retire_leavers()  # those who left after the admins were read
+        owed.retire_leavers()  # those who left after the admins were read
     _record_outcome_all(run, parts, totals)
+
+
+def _record_intentions(run: Run, plan: Plan, instances: Sequence[RdsInstance]) -> None:
+    with run.publishing() as session:
+        there = record.still_registered(session, [i.pk for i in instances if i.keeps_ghosts])
+        record.intend(session, there, plan.admins)
 
 
 @contextmanager
@@ -92,6 +104,9 @@ def _publish(run: Run, plan: Plan, parts: Sequence[InstanceOutcome]) -> dict[int
                 if part.instance.pk in there and (found := _record(run, plan, part, session))
             ]
             run.confirm_all(session, confirmed)
+        run.spend_acceptance(
+            session, [str(p.instance.pk) for p in parts if p.value and p.value.lifted]
+        )
         active = record.active_ghosts(session)
     return {pk: active.get(pk, 0) for pk in there}
 
@@ -99,14 +114,20 @@ def _publish(run: Run, plan: Plan, parts: Sequence[InstanceOutcome]) -> dict[int
 def _record(run: Run, plan: Plan, part: InstanceOutcome, session: Session) -> Confirmed | None:
     """Record an instance's answer; return what it confirms."""
     instance, answer = part.instance, part.value
+    only = plan.only_at(instance)
     if answer is None or answer.reasons:
-        why = f"held by run {run.record.pk}" if answer else str(part.error)
         record.record_failure(
-            session, instance.pk, why, plan.admins, plan.only, create=instance.is_active
+            session,
+            instance.pk,
+            f"held by run {run.record.pk}" if answer else str(part.error),
+            plan.admins,
+            only,
+            create=instance.keeps_ghosts,
+            held_by=run.record.pk if answer else None,
         )
         return None
-    record.confirm(session, instance.pk, answer.at, answer.ghosts, plan.admins, plan.only)
-    if not instance.is_active or plan.only or run_log.describe_missed(answer):
+    record.confirm(session, instance.pk, answer.at, answer.ghosts, plan.admins, only)
+    if not instance.keeps_ghosts or plan.only or answer.unequal:
         return None
     return Confirmed(str(instance.pk), answer.at, rows=len(answer.ghosts))
 
@@ -127,7 +148,7 @@ def _record_outcome_all(
 
 def _succeeded(part: InstanceOutcome) -> bool:
     answer = part.value
-    return answer is not None and not answer.reasons and not run_log.describe_missed(answer)
+    return answer is not None and not answer.reasons and not answer.unequal
 
 
 def _record_outcome(run: Run, part: InstanceOutcome, active: int | None) -> None:
@@ -143,10 +164,15 @@ def _record_outcome(run: Run, part: InstanceOutcome, active: int | None) -> None
         run.hold(key, answer.reasons, answer.removals)
         note = "; ".join(answer.reasons)
         run.record_outcome(key, TargetState.HELD, note=note, seconds=part.seconds, **answer.counts)
-    elif missed := run_log.describe_missed(answer):
-        error = Conflict(f"{part.instance}: {missed}; another run can repair it")
+    elif error := run_log.error_of(part):
+        note = run_log.log_problems(run, key, answer)
         run.record_outcome(
-            key, TargetState.FAILED, error=error, seconds=part.seconds, **answer.counts
+            key,
+            TargetState.FAILED,
+            note=note,
+            error=error,
+            seconds=part.seconds,
+            **answer.counts,
         )
     else:
         note = run_log.log_problems(run, key, answer)
@@ -164,12 +190,12 @@ def _record_outcome_failed(run: Run, part: InstanceOutcome) -> None:
     """Skip a disabled instance that is down, unless it was named; others fail."""
     key = str(part.instance.pk)
     if (
-        part.instance.is_active
+        part.instance.keeps_ghosts
         or key in run.options.targets
         or not isinstance(part.error, UNREACHABLE)
     ):
         run.record_outcome(key, TargetState.FAILED, error=part.error, seconds=part.seconds)
         return
-    note = f"disabled and unreachable, so leavers' ghost users may still be active: {part.error}"
+    note = f"unreachable, so ghost users of people who left may still be active: {part.error}"
     run.log(note, key, "warning")
     run.record_outcome(key, TargetState.SKIPPED, note=note, seconds=part.seconds)

@@ -6,7 +6,7 @@
 -- Returns admin_id, remote_id, outcome, why.
 --
 -- A row of this installation that names an admin and is no longer a ghost (it was altered) is
--- reported and not touched. An e-mail that differs only in case blocks a new ghost:
+-- reported and not touched; one of a leaver is inactive if its status says so. An e-mail that differs only in case blocks a new ghost:
 -- a server may have a unique index on lower(email).
 WITH wanted AS (
     SELECT * FROM unnest(%(ids)s::text[], %(emails)s::text[], %(names)s::text[])
@@ -108,7 +108,11 @@ SELECT own.rainbo_admin_id, own.id::text,
  WHERE own.rainbo_admin_id NOT IN (SELECT admin_id FROM wanted)
 UNION ALL
 SELECT rainbo_admin_id, id::text,
-       CASE WHEN is_here AND names_admin THEN 'altered' ELSE 'unknown' END,
+       CASE WHEN is_here AND names_admin AND status IS NOT DISTINCT FROM 'Inactive'
+                 AND rainbo_admin_id <> ALL (%(ids)s::text[]) THEN 'inactive'
+            WHEN is_here AND names_admin THEN 'altered'
+            ELSE 'unknown'
+       END,
        concat(
            CASE WHEN rainbo_installation IS NULL THEN 'it is marked as a ghost of no installation'
                 WHEN NOT is_ghost THEN 'it names this installation but is not marked as a ghost'

@@ -11,7 +11,7 @@ from syncs.models import TargetState
 from syncs.transfer.session import Session
 from tenants.fleet import change_check, connections, contract
 from tenants.fleet.targets import as_target, selected_instances
-from tenants.health.probe import HealthProbe, measure
+from tenants.health.probe import HealthProbe, describe_replica, measure
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
 
@@ -35,7 +35,9 @@ _INSTANCE = """
     UPDATE rds_instances
        SET health = %(health)s, last_check_at = %(at)s, latency_ms = %(latency_ms)s,
            last_error = %(error)s,
-           server_version = coalesce(nullif(%(version)s, ''), server_version)
+           server_version = coalesce(nullif(%(version)s, ''), server_version),
+           is_replica = CASE WHEN %(reached)s THEN %(is_replica)s ELSE is_replica END,
+           replica_lag_s = %(replica_lag_s)s
      WHERE id = %(instance)s"""
 
 
@@ -44,8 +46,8 @@ def sync_instance_health(run: Run) -> None:
     instances = selected_instances(run)
     run.expect(map(as_target, instances))
 
-    def check(_: RdsInstance, source: connections.Connection) -> HealthProbe:
-        return measure(source, contract.text(NAME), run.now)
+    def check(instance: RdsInstance, source: connections.Connection) -> HealthProbe:
+        return measure(source, contract.text(NAME, instance.schema_group), run.now)
 
     outcomes = connections.each_instance(
         instances, check, run.record.purpose, remember=not run.dry_run, limit=LIMIT
@@ -85,6 +87,9 @@ def _row(outcome: connections.Outcome[HealthProbe], at: datetime) -> dict[str, o
         "connections": seen and seen.connections,
         "max_connections": seen and seen.max_connections,
         "version": seen.version if seen else "",
+        "reached": seen is not None,
+        "is_replica": bool(seen and seen.replica),
+        "replica_lag_s": seen.replica.lag if seen and seen.replica else None,
         "error": "; ".join(seen.warnings) if seen else str(outcome.error),
     }
 
@@ -95,4 +100,6 @@ def _record_outcome(run: Run, outcome: connections.Outcome[HealthProbe]) -> None
         run.record_outcome(key, TargetState.FAILED, error=outcome.error, seconds=outcome.seconds)
         return
     notes = [f"{seen.health}, {seen.latency_ms:.1f} ms, PostgreSQL {seen.version}", *seen.warnings]
+    if seen.replica is not None:
+        notes.insert(1, describe_replica(seen.replica.lag))
     run.record_outcome(key, TargetState.SUCCEEDED, note="; ".join(notes), seconds=outcome.seconds)

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from common.errors import RainboError
 from syncs.engine import guard
-from syncs.engine.baseline import confirmed_lately, rows_a_day_ago
+from syncs.engine.baseline import confirmed_lately, windows
 from syncs.engine.guard import Decision, Limit, Limits
 from syncs.engine.run import Confirmed, Counts, Run
 from syncs.errors import ROWS_REJECTED, rows_error
@@ -46,12 +46,15 @@ class InstancePlan:
             "removed": self.changes.removed,
             "withheld": self.reading.rows - self.changes.total,
             "total": self.changes.total,
+            "guarded_counts": self.changes.guarded.counts,
+            "source": self.instance.identity,
+            "accepted": self.decision.accepted,
         }
 
 
 def sync_tenant_summaries(run: Run) -> None:
     """Make each instance's part of tenant_master equal to its source, or leave it as it is."""
-    instances = selected_instances(run)
+    instances = selected_instances(run, having="has_tenants")
     run.expect(map(as_target, instances))
     instances = _not_fresh(run, instances)
     stage = FleetStage(run.session, "incoming_tenants", contract.query(NAME))
@@ -65,8 +68,9 @@ def sync_tenant_summaries(run: Run) -> None:
     }
     merge.plan(run.session, stage, usable)
     by_target = {str(instance.pk): instance for instance in instances}
-    day_ago = rows_a_day_ago(run.record.sync, usable, run.now())
-    changes = merge.changes(run.session, stage, day_ago)
+    sources = {target: by_target[target].identity for target in usable}
+    lately = windows(run.record.sync, sources, run.now())
+    changes = merge.changes(run.session, stage, lately)
     parts = {t: _judged(run, by_target[t], r, changes[t]) for t, r in usable.items()}
     _publish(run, stage, _hold_if_whole(parts, len(usable)))
 
@@ -104,7 +108,13 @@ def _limits() -> Limits:
     """A tenant never changes instance, so the limit of moves is of no account."""
     removals = Limit(*settings.RAINBO_GUARD_TENANTS_REMOVED)
     columns = Limit(removals.floor, settings.RAINBO_GUARD_COLUMN_PERCENT)
-    return Limits(removals=removals, moves=removals, columns=columns)
+    return Limits(
+        removals=removals,
+        moves=removals,
+        columns=columns,
+        sums=Limit(*settings.RAINBO_GUARD_COUNTS_LOWERED),
+        emptied=Limit(*settings.RAINBO_GUARD_TENANTS_EMPTIED),
+    )
 
 
 def _hold_if_whole(parts: dict[str, InstancePlan], read: int) -> dict[str, InstancePlan]:
@@ -187,11 +197,12 @@ def _merged_at_once(
 
 
 def _confirmed(target: str, part: InstancePlan) -> Confirmed:
-    return Confirmed(target, part.reading.at, part.reading.rows, _basis(part.reading))
+    return Confirmed(target, part.reading.at, part.reading.rows, _basis(part))
 
 
 def _hold(run: Run, target: str, part: InstancePlan) -> None:
-    run.hold(target, part.decision.reasons, merge.planned(target))
+    lowered = bool(guard.judge_counts(part.changes.guarded, _limits()))
+    run.hold(target, part.decision.reasons, merge.planned(target, lowered=lowered))
     run.record_outcome(
         target,
         TargetState.HELD,
@@ -207,12 +218,12 @@ def _fail(run: Run, target: str, reading: Reading, error: RainboError) -> None:
     )
 
 
-def _basis(reading: Reading) -> str:
+def _basis(part: InstancePlan) -> str:
     """Return what the stored digests were computed from."""
     return digest.format_basis(
         {
-            "sql": contract.fingerprint(NAME),
+            "sql": contract.fingerprint(NAME, part.instance.schema_group),
             "digest": digest.VERSION,
-            "hash": reading.hashing.value,
+            "hash": part.reading.hashing.value,
         }
     )

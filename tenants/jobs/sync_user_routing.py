@@ -8,7 +8,7 @@ from psycopg import sql
 
 from common.errors import RainboError
 from syncs.engine import guard
-from syncs.engine.baseline import rows_day_ago
+from syncs.engine.baseline import windows
 from syncs.engine.guard import Limit, Limits
 from syncs.engine.run import Counts, Run
 from syncs.errors import ROWS_REJECTED, ContractBroken, NotEqual, rows_error
@@ -77,8 +77,9 @@ def _publish(
     known_bad = 0 if directory.is_whole else difference.withheld_before(session, directory.cached)
     stage.withhold(merge.UNUSABLE)
     bad = stage.check(target, reading.rows, settings.RAINBO_WITHHELD_CAP, known_bad)
-    day_ago = rows_day_ago(run.record.sync, target, run.now())
-    changes = merge.plan(session, stage, target, reading.rows - bad, day_ago, directory.hidden)
+    sources = {target: source.identity}
+    window = windows(run.record.sync, sources, run.now(), shared=True)[target]
+    changes = merge.plan(session, stage, target, reading.rows - bad, window, directory.hidden)
     counts: Counts = {
         "read": reading.rows,
         "added": changes.added,
@@ -86,6 +87,8 @@ def _publish(
         "removed": changes.removed,
         "withheld": changes.withheld + bad,
         "total": changes.total,
+        "guarded_counts": changes.guarded.counts,
+        "source": source.identity,
     }
     decision = guard.decide(run, target, changes.guarded, _limits(), merge.PLANNED)
     if decision.reasons:
@@ -105,6 +108,7 @@ def _publish(
             run.use_acceptance(session)
     merge.refresh_statistics(session, changes)
     note = f"read in full: {directory.why}" if directory.alarming else ""
+    counts["accepted"] = decision.accepted
     run.record_outcome(target, TargetState.SUCCEEDED, note=note, seconds=reading.seconds, **counts)
 
 

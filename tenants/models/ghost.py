@@ -36,6 +36,16 @@ class GhostUser(models.Model):
     )
     confirmed_at = models.DateTimeField(null=True)
     last_error = RedactedTextField(blank=True)
+    # Database defaults: rows are also written by SQL.
+    owed_since = models.DateTimeField(
+        null=True,
+        help_text="since when it should be gone and is not confirmed to be",
+    )
+    tried_at = models.DateTimeField(null=True, help_text="when a run was last requested for that")
+    tries = models.PositiveIntegerField(default=0, db_default=0)
+    held_by = models.BigIntegerField(
+        null=True, help_text="the run that held its deactivation for review"
+    )
 
     class Meta:
         db_table = "ghost_users"

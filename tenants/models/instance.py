@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from itertools import count
 from typing import ClassVar
 
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -10,6 +12,8 @@ from django.db.models import Max, Q
 
 from common.encryption import Binding, EncryptedField, decrypt, encrypt
 from common.fields import RedactedTextField
+
+MAX_ID = 2**31 - 1  # of PostgreSQL's integer; rainbo_instance_id has the same bound
 
 
 class SslMode(models.TextChoices):
@@ -41,6 +45,12 @@ class Health(models.TextChoices):
     UNKNOWN = "unknown"
 
 
+def parse_id(text: str) -> int | None:
+    """Return the instance id that a text is, as the directory names it; None if it can't be one."""
+    number = int(text) if re.fullmatch("0|[1-9][0-9]{0,9}", text) else None
+    return number if number is not None and number <= MAX_ID else None
+
+
 class RdsInstance(models.Model):
     id = models.PositiveIntegerField(
         primary_key=True,
@@ -52,6 +62,19 @@ class RdsInstance(models.Model):
     port = models.PositiveIntegerField(
         default=5432, validators=[MinValueValidator(1), MaxValueValidator(65535)]
     )
+    writer_host = models.CharField(
+        max_length=255,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="where ghost users are written, if the host is a replica; empty: the host itself",
+    )
+    writer_port = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(65535)],
+        help_text="empty: the same port",
+    )
     database = models.CharField(max_length=63)
     user = models.CharField(max_length=63)
     password = EncryptedField(editable=False)
@@ -61,6 +84,25 @@ class RdsInstance(models.Model):
     )
     require_auth = models.CharField(
         max_length=16, choices=AuthMethod.choices, default=AuthMethod.SCRAM
+    )
+    schema_group = models.CharField(
+        max_length=50,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="instances with one schema: their SQL files are in this folder of "
+        "RAINBO_SOURCE_SQL; empty: the folder itself",
+    )
+    has_tenants = models.BooleanField(
+        default=True,
+        db_default=True,
+        help_text="off for a server that holds the directory of e-mails only",
+    )
+    has_ghosts = models.BooleanField(
+        "has ghost users",
+        default=True,
+        db_default=True,
+        help_text="off where nobody enters as support; ghost users of people who left are retired",
     )
     app_url = models.URLField(blank=True, help_text="where the tenants of this instance sign in")
     is_active = models.BooleanField(default=True)
@@ -76,6 +118,11 @@ class RdsInstance(models.Model):
     server_version = models.CharField(max_length=64, blank=True, editable=False)
     system_identifier = models.CharField(max_length=32, blank=True, editable=False)
     database_oid = models.BigIntegerField(null=True, editable=False)
+    timeline = models.BigIntegerField(null=True, editable=False)
+    is_replica = models.BooleanField(null=True, editable=False)
+    replica_lag_s = models.FloatField(
+        null=True, editable=False, help_text="how old a replica's data was at the last check"
+    )
     copy_of = models.ForeignKey(
         "self",
         null=True,
@@ -105,7 +152,17 @@ class RdsInstance(models.Model):
 
     @classmethod
     def next_id(cls) -> int:
-        return (cls.objects.aggregate(Max("id"))["id__max"] or 0) + 1
+        """Return the id after the highest, or the lowest free one if there is none after it."""
+        last = cls.objects.aggregate(Max("id"))["id__max"] or 0
+        if last < MAX_ID:
+            return int(last) + 1
+        taken = set(cls.objects.values_list("pk", flat=True))
+        return next(number for number in count(1) if number not in taken)
+
+    @property
+    def keeps_ghosts(self) -> bool:
+        """Whether every admin should have a ghost user there."""
+        return self.is_active and self.has_ghosts
 
     @property
     def identity(self) -> str:
@@ -113,11 +170,22 @@ class RdsInstance(models.Model):
         return f"{self.system_identifier}/{self.database_oid}" if self.system_identifier else ""
 
     @property
+    def writer(self) -> tuple[str, int]:
+        """The host and port where ghost users are written."""
+        if not self.writer_host:
+            return self.host, self.port
+        return self.writer_host, self.writer_port or self.port
+
+    @property
     def binding(self) -> Binding:
         """The connection settings that a stored password is valid for."""
+        writer = [str(part) for part in self.writer] if self.writer_host else []
         return Binding(
             row=f"{self._meta.db_table}/{self.pk}",
-            settings=(self.host, str(self.port), self.user, self.ssl_ca, self.require_auth),
+            settings=(
+                *(self.host, str(self.port), self.user, self.ssl_ca, self.require_auth),
+                *writer,
+            ),
             strength=list(SslMode).index(SslMode(self.ssl_mode)),
         )
 

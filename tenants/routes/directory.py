@@ -17,6 +17,7 @@ from syncs.models import Confirmation
 from syncs.transfer import copy_stream, difference, digest, proof
 from syncs.transfer.digest import EVERY, Hashing
 from syncs.transfer.proof import Cached
+from syncs.transfer.session import Session
 from syncs.transfer.staging import Stage
 from tenants.fleet import contract
 from tenants.fleet.reader import Taken, take_all
@@ -56,6 +57,7 @@ class Directory:
     def __init__(self, run: Run, source: RdsInstance, stage: Stage, alarm: str = "") -> None:
         self.session, self.sync = run.session, run.record.sync
         self.source, self.target, self.stage = source, str(source.pk), stage
+        self.query = contract.query(merge.NAME, source.schema_group)
         last = Confirmation.objects.filter(sync=self.sync, target=self.target).first()
         self.last = digest.parse_basis(last.basis) if last else {}
         self.facts: dict[str, str] = {}
@@ -75,10 +77,10 @@ class Directory:
             rows, self.why = self._find_differences(source)
         if not self.why:
             self.is_whole = False
-            pulled = difference.pull(self.stage, source, self.cached, kinds["id"])
+            pulled = difference.pull(self.stage, self.query, source, self.cached, kinds["id"])
             self.stage.prove(self.target, pulled)
             return Taken(rows, pulled)
-        taken = take_all(self.stage, self.target, source, hashing)
+        taken = take_all(self.stage, self.query, self.target, source, hashing)
         self.stage.prove(self.target, taken.staged)
         self.last = {"buckets": str(buckets_for(taken.rows)), "hash": hashing.value}
         return taken
@@ -157,8 +159,8 @@ class Directory:
             "instance": self.target,
             "identity": self.source.identity,
             "server": str(source.info.server_version // 10_000),
-            "sql": contract.fingerprint(merge.NAME),
-            "key": str(KEY_VERSION),
+            "sql": contract.fingerprint(merge.NAME, self.source.schema_group),
+            "key": key_version(self.session),
             "digest": str(digest.VERSION),
             "hash": hashing.value,
         }
@@ -172,7 +174,7 @@ class Directory:
 
     def _find_differences(self, source: copy_stream.Connection) -> tuple[int, str]:
         """Return the source's row count, and why a full read is needed; else fills `differing`."""
-        session, query, cached = self.session, self.stage.query, self.cached
+        session, query, cached = self.session, self.query, self.cached
         found = difference.compare(session, source, query, cached, self._check_stored_rows)
         if self.alarming:
             return found.rows, NOT_PUBLISHED
@@ -188,6 +190,11 @@ class Directory:
         if difference.has_no_id(session):
             return found.rows, "rows without an id changed"
         return found.rows, ""
+
+
+def key_version(session: Session) -> str:
+    """Return the version of e-mail keys: they depend on the Unicode tables of the database."""
+    return f"{KEY_VERSION}/{session.info.server_version // 10_000}"
 
 
 def buckets_for(rows: int) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from psycopg import sql
 
 from syncs.engine.guard import PlannedChange
+from syncs.engine.window import Window
 from syncs.transfer.digest import EVERY, Hashing, row_hash
 from syncs.transfer.proof import Cached
 from syncs.transfer.session import Session
@@ -175,13 +176,14 @@ def plan(
     stage: Stage,
     master: str,
     rows: int,
-    day_ago: int | None,
+    window: Window,
     hidden: int | None,
 ) -> RouteChanges:
     """Compute, outside of the publishing transaction, what differs from user_routes.
 
-    rows: how many the source has that can be stored. hidden: how many collided at the last
-    publish, when only the rows of table differing are staged; None when all are.
+    rows: how many the source has that can be stored. window: what was published lately.
+    hidden: how many collided at the last publish, when only the rows of table differing are
+    staged; None when all are.
     """
     whole = hidden is None
     session.execute(sql.SQL(_NEXT).format(master=sql.Literal(master), stage=stage.table))
@@ -199,7 +201,7 @@ def plan(
         )
     )
     session.execute("ANALYZE route_changes")
-    return _count(session, rows, day_ago, hidden)
+    return _count(session, rows, window, hidden)
 
 
 def _widen(session: Session) -> None:
@@ -318,7 +320,7 @@ def cached_routes(
     return Cached(sync, target, rows, hashing, buckets, within)
 
 
-def _count(session: Session, rows: int, day_ago: int | None, hidden: int | None) -> RouteChanges:
+def _count(session: Session, rows: int, window: Window, hidden: int | None) -> RouteChanges:
     flags = sql.SQL(", ").join(
         sql.SQL("count(*) FILTER (WHERE {})").format(sql.Identifier(f"changes_{column}"))
         for column in GUARDED
@@ -345,7 +347,7 @@ def _count(session: Session, rows: int, day_ago: int | None, hidden: int | None)
         removed=removed,
         moved=moved,
         by_column=dict(zip(GUARDED, by_column, strict=True)),
-        day_ago=day_ago,
+        window=window,
     )
     stored = "user_routes" if hidden is None else NOW
     return RouteChanges(added, changed, removed, collided, rows, guarded, stored)

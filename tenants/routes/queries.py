@@ -20,8 +20,7 @@ _ROWS = """
            tenant.name, tenant.status, tenant.vanished_at, instance.id, tenant.id
       FROM user_routes AS route
       LEFT JOIN rds_instances AS instance
-        ON instance.id = CASE WHEN route.remote_instance_id ~ '^(0|[1-9][0-9]{{0,8}})$'
-                              THEN route.remote_instance_id::integer END
+        ON instance.id = rainbo_instance_id(route.remote_instance_id)
       LEFT JOIN tenant_master AS tenant
         ON tenant.instance_id = instance.id AND tenant.remote_id = route.remote_tenant_id
      WHERE {condition}

@@ -50,8 +50,8 @@ def read(tenant: Tenant, limit: float | None = None) -> LiveTenant:
     """One tenant, by the contract's own query, within a few seconds; stores nothing."""
     at = clock.database_now()
 
-    def ask(_: RdsInstance, source: connections.Connection) -> dict[str, Any] | None:
-        query = contract.query(NAME)
+    def ask(instance: RdsInstance, source: connections.Connection) -> dict[str, Any] | None:
+        query = contract.query(NAME, instance.schema_group)
         copy_stream.probe(source, query)
         return _row(source, query, tenant.remote_id)
 

@@ -8,7 +8,8 @@ from datetime import datetime
 
 from psycopg import sql
 
-from syncs.engine.guard import PlannedChange
+from syncs.engine.guard import CountChange, PlannedChange
+from syncs.engine.window import Window
 from syncs.transfer.digest import Hashing, row_hash
 from syncs.transfer.proof import Cached
 from syncs.transfer.session import Session
@@ -61,6 +62,7 @@ _PLAN = """
            n.name AS name_after, n.status AS status_after,
            CASE WHEN n.id IS NOT NULL AND r.id IS NOT NULL AND r.vanished_at IS NULL
                 THEN concat_ws('; ', {steps}) END AS steps,
+           n.user_count, n.location_count,
            {flags}
       FROM {stage} AS n
       FULL JOIN (SELECT *, instance_id::text AS target FROM tenant_master
@@ -124,6 +126,40 @@ _TOTALS = """
                   WHERE vanished_at IS NULL GROUP BY instance_id) AS cached USING (target)
       LEFT JOIN (SELECT target, count(*) AS tenants FROM {stage} GROUP BY target) AS staged
           USING (target)"""
+# Of the tenants that stay. What is unknown counts as none.
+_COUNTS = """
+    SELECT r.instance_id::text, what, sum(before)::bigint, sum(after)::bigint,
+           count(*) FILTER (WHERE before > 0),
+           count(*) FILTER (WHERE before > 0 AND after = 0)
+             - count(*) FILTER (WHERE before = 0 AND after > 0)
+      FROM tenant_master AS r LEFT JOIN tenant_plan AS p ON p.tenant_id = r.id
+     CROSS JOIN LATERAL (VALUES
+           ('users', coalesce(r.user_count, 0),
+            coalesce(CASE WHEN p.kind IS NULL THEN r.user_count ELSE p.user_count END, 0)),
+           ('locations', coalesce(r.location_count, 0),
+            coalesce(CASE WHEN p.kind IS NULL THEN r.location_count ELSE p.location_count END, 0))
+           ) AS counted (what, before, after)
+     WHERE r.instance_id::text = ANY(%s) AND r.vanished_at IS NULL
+       AND p.kind IS DISTINCT FROM 'removed'
+     GROUP BY r.instance_id, what"""
+
+_PLANNED = sql.SQL("""
+    SELECT kind, source_id, name_before AS detail FROM tenant_plan
+     WHERE target = {target} AND kind = 'removed'
+     UNION ALL
+    SELECT 'changed', source_id, format('%s: %s', name_before, steps) FROM tenant_plan
+     WHERE target = {target} AND steps <> ''""")
+_LOWERED = sql.SQL("""
+    SELECT 'lowered', source_id, format('%s: %s', name_before, lowered)
+      FROM (SELECT p.source_id, p.name_before, concat_ws('; ',
+                   CASE WHEN coalesce(p.user_count, 0) < r.user_count
+                        THEN format('users %L → %L', r.user_count, p.user_count) END,
+                   CASE WHEN coalesce(p.location_count, 0) < r.location_count
+                        THEN format('locations %L → %L', r.location_count, p.location_count) END
+                   ) AS lowered
+              FROM tenant_plan AS p JOIN tenant_master AS r ON r.id = p.tenant_id
+             WHERE p.target = {target} AND p.kind = 'changed') AS counted
+     WHERE lowered <> ''""")
 
 
 @dataclass(frozen=True)
@@ -162,48 +198,47 @@ def plan(session: Session, stage: Stage, targets: Iterable[str]) -> None:
 
 
 def changes(
-    session: Session, stage: Stage, day_ago: Mapping[str, int | None]
+    session: Session, stage: Stage, windows: Mapping[str, Window]
 ) -> dict[str, TenantChanges]:
-    """Count the plan of each target. day_ago: of each, its tenants 24 h ago."""
+    """Count the plan of each target. windows: what was published of each lately."""
     flags = sql.SQL(", ").join(
         sql.SQL("count(*) FILTER (WHERE {} AND kind = 'changed')").format(
             sql.Identifier(f"changes_{column}")
         )
         for column in GUARDED
     )
-    targets = [*day_ago]
+    targets = [*windows]
     planned = {
         target: counts
         for target, *counts in session.execute(sql.SQL(_CHANGES).format(flags=flags), [targets])
     }
-    totals = session.execute(sql.SQL(_TOTALS).format(stage=stage.table), [targets])
+    totals = session.execute(sql.SQL(_TOTALS).format(stage=stage.table), [targets]).fetchall()
+    counted: dict[str, list[CountChange]] = {target: [] for target in targets}
+    for target, *count in session.execute(_COUNTS, [targets]).fetchall():
+        counted[target].append(CountChange(*count))
     nothing = [0] * (3 + len(GUARDED))
-    return {
-        target: _counted(planned.get(target, nothing), cached, total, day_ago[target])
-        for target, cached, total in totals
-    }
+    found = {}
+    for target, cached, total in totals:
+        added, changed, removed, *by_column = planned.get(target, nothing)
+        guarded = PlannedChange(
+            cached=cached,
+            read=total,
+            removed=removed,
+            by_column=dict(zip(GUARDED, by_column, strict=True)),
+            counted=tuple(counted[target]),
+            window=windows[target],
+        )
+        found[target] = TenantChanges(added, changed, removed, total, guarded)
+    return found
 
 
-def _counted(counts: list[int], cached: int, total: int, day_ago: int | None) -> TenantChanges:
-    added, changed, removed, *by_column = counts
-    guarded = PlannedChange(
-        cached=cached,
-        read=total,
-        removed=removed,
-        by_column=dict(zip(GUARDED, by_column, strict=True)),
-        day_ago=day_ago,
-    )
-    return TenantChanges(added, changed, removed, total, guarded)
+def planned(target: str, *, lowered: bool = False) -> sql.Composed:
+    """Return the SQL of one target's plan for review: (kind, source_id, detail).
 
-
-def planned(target: str) -> sql.Composed:
-    """Return the SQL of one target's plan for review: (kind, source_id, detail)."""
-    return sql.SQL(
-        "SELECT kind, source_id, name_before AS detail FROM tenant_plan "
-        "WHERE target = {0} AND kind = 'removed' UNION ALL "
-        "SELECT 'changed', source_id, format('%s: %s', name_before, steps) FROM tenant_plan "
-        "WHERE target = {0} AND steps <> ''"
-    ).format(sql.Literal(target))
+    lowered: with the tenants whose counts fall.
+    """
+    parts = [_PLANNED, _LOWERED] if lowered else [_PLANNED]
+    return sql.SQL(" UNION ALL ").join(part.format(target=sql.Literal(target)) for part in parts)
 
 
 def merge(session: Session, stage: Stage, taken: Mapping[str, datetime], run_id: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import F
 from django_q.models import Schedule
 
+from syncs.dispatch import reconcile
 from syncs.models import RunState, SyncRun, SyncSchedule, Trigger
 from syncs.schedules import store
 
@@ -21,6 +22,12 @@ def plan(cron: str = YEARLY, sync: str = "probe", **fields: Any) -> Schedule:
     kept = {"planned_since": NOON - timedelta(days=30)} | fields
     SyncSchedule.objects.filter(sync=sync).update(**kept)
     return row
+
+
+def default_schedules() -> None:
+    """Create each sync's own schedule, planned so for long."""
+    reconcile.reconcile()
+    SyncSchedule.objects.update(planned_since=NOON - timedelta(days=30))
 
 
 def at(clock: str) -> datetime:

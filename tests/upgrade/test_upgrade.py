@@ -77,6 +77,7 @@ def fill(instance: Instance) -> None:
     for number in (1, 2, 3):
         instance.add_tenant(number, f"Tenant {instance.id}-{number}")
         instance.add_user(1000 + number, number, f"user{number}@tenant{instance.id}.example.com")
+        instance.add_location(number, number)
     if instance.is_master:
         for number in range(30):
             home = None if number % 2 else 2

@@ -23,8 +23,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--check",
             action="store_true",
-            help="exit with 1 if anything is late, an instance is down, or a run is held or "
-            "failing; print one line if all is well",
+            help="exit with 1 if anything is late or not as it should be, an instance is down, "
+            "or a run is held or failing; print one line if all is well",
         )
         parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
@@ -35,13 +35,17 @@ class Command(BaseCommand):
             self.stdout.write(json_text(status_report.document(status, found)))
         else:
             self._show(status, found, brief=options["check"])
-        if options["check"] and status.needs_attention:
+        if options["check"] and _needs_attention(status, found):
             sys.exit(1)
 
     def _show(self, status: Status, found: Sequence[Problem], *, brief: bool) -> None:
         console = Console(soft_wrap=True)
-        if brief and not status.needs_attention:
+        if brief and not _needs_attention(status, found):
             console.print(status_report.summary(status, found), highlight=False)
             return
         for line in status_report.lines(status, found, only_bad=brief):
             console.print(line)
+
+
+def _needs_attention(status: Status, found: Sequence[Problem]) -> bool:
+    return status.needs_attention or any(problem.unequal for problem in found)

@@ -18,6 +18,7 @@ from syncs.engine.options import Options
 from syncs.models import Trigger
 from tenants.fleet import targets
 from tenants.ghosts import coverage, policy
+from tenants.models.instance import parse_id
 
 RUN = "syncs.run_sync"
 SYNC = "ghost_users"
@@ -53,8 +54,9 @@ def wish(admin: str, instance: str) -> Options:
 
 def _check_instance(instance: str, only: set[int]) -> None:
     """Check that it is active, or has a leaver's ghost user that a run may still remove."""
-    if not (instance.isascii() and instance.isdecimal() and len(instance) < 10):
+    number = parse_id(instance)
+    if number is None:
         raise UsageError(f"invalid instance id: {instance}")
-    leaving = policy.inactive_with_leavers(coverage.wanted_ids(), only)
-    if int(instance) not in {row.pk for row in leaving}:
-        targets.check_ids([int(instance)])
+    leaving = policy.others_with_leavers(coverage.wanted_ids(), only)
+    if number not in {row.pk for row in leaving}:
+        targets.check_ids([number])

@@ -75,7 +75,9 @@ class Matrix:
 def read(term: str, number: str | None) -> Matrix:
     """term: a part of a name, or the id, of the admins to show; number: of their page."""
     wanted = coverage.wanted_ids()
-    instances = tuple(RdsInstance.objects.only("name", "is_active", "is_master").order_by("pk"))
+    instances = tuple(
+        RdsInstance.objects.only("name", "is_active", "is_master", "has_ghosts").order_by("pk")
+    )
     tallies = coverage.by_admin(wanted, instances)
     names = run_log.find_usernames(tallies)
     order = sorted(tallies, key=lambda pk: (-tallies[pk].problems, names.get(pk, "~"), pk))
@@ -113,7 +115,7 @@ def _people(
     wrong: dict[int, list[GhostUser]] = {}
     for row in [] if is_full else coverage.find_problems(shown, wanted, NAMED):
         wrong.setdefault(row.admin_id, []).append(row)
-    in_use = sum(instance.is_active for instance in instances)
+    in_use = sum(instance.keeps_ghosts for instance in instances)
     return tuple(
         Person(
             id=pk,
@@ -139,7 +141,7 @@ def _cell(row: GhostUser | None, at: RdsInstance, now: datetime, *, wanted: bool
     confirmed = row.confirmed if row else None
     if row is None and not wanted:
         return markup.quiet("never had one")
-    shown = coverage_badge(coverage.judge(confirmed, wanted=wanted, active=at.is_active))
+    shown = coverage_badge(coverage.judge(confirmed, wanted=wanted, kept=at.keeps_ghosts))
     if row is None:
         return shown
     url = reverse("admin:tenants_ghostuser_change", args=[row.pk])
@@ -150,7 +152,7 @@ def _cell(row: GhostUser | None, at: RdsInstance, now: datetime, *, wanted: bool
 def _wrong(row: GhostUser, *, wanted: bool) -> SafeString:
     url = reverse("admin:tenants_ghostuser_change", args=[row.pk])
     state = coverage_badge(
-        coverage.judge(row.confirmed, wanted=wanted, active=row.instance.is_active)
+        coverage.judge(row.confirmed, wanted=wanted, kept=row.instance.keeps_ghosts)
     )
     name = f"{row.instance_id} {row.instance.name}"
     return format_html('<a class="link" href="{}">{}</a> {}', url, name, state)
@@ -164,14 +166,14 @@ def _places(
     chosen = [i for i in instances if len(instances) <= FULL or tallies[i.pk].problems]
     if len(instances) > FULL:
         chosen.sort(key=lambda instance: -tallies[instance.pk].problems)
-    leaving = {instance.pk for instance in policy.inactive_with_leavers(wanted, ())}
+    leaving = {instance.pk for instance in policy.others_with_leavers(wanted, ())}
     return tuple(
         Place(
             instance=instance,
             counts=counts_in_line(tallies[instance.pk]),
             seen=markup.age(tallies[instance.pk].seen, now, missing="never seen"),
             admins=tallies[instance.pk].counts.total(),
-            may_sync=instance.is_active or instance.pk in leaving,
+            may_sync=instance.keeps_ghosts or instance.pk in leaving,
             url=reverse("admin:tenants_ghostuser_all", query=_of_instance(instance)),
         )
         for instance in chosen
@@ -195,7 +197,7 @@ def _summary(
     wanted: Collection[int], instances: Sequence[RdsInstance], tallies: Mapping[int, CoverageCounts]
 ) -> str:
     """Return the overall status in a sentence."""
-    in_use = sum(instance.is_active for instance in instances)
+    in_use = sum(instance.keeps_ghosts for instance in instances)
     whole = _whole(tallies.values())
     should = f"{counted(len(wanted), 'admin')} should enter {counted(in_use, 'active instance')}"
     if orphans := whole.counts[Coverage.ORPHAN]:

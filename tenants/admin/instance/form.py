@@ -13,6 +13,7 @@ from unfold.widgets import (
 
 from common.encryption import CredentialError
 from common.errors import UsageError
+from tenants.fleet.password_command import has_command
 from tenants.fleet.validation import broken_rules
 from tenants.models import RdsInstance
 
@@ -62,7 +63,6 @@ class InstanceForm(forms.ModelForm[RdsInstance]):
         if "new_password" not in self.fields:  # a user who can only view
             return
         if self.is_new:
-            self.fields["new_password"].required = True
             self.fields["id"].initial = RdsInstance.next_id()
         else:
             self.fields["new_password"].help_text = NEVER_SHOWN
@@ -92,10 +92,15 @@ class InstanceForm(forms.ModelForm[RdsInstance]):
         if self.errors:
             return
         password = self.cleaned_data.get("new_password")
+        if self.is_new and not password and not has_command(self.instance.host):
+            self.add_error("new_password", "This field is required.")
+            return
         self.re_encrypted = bool(password) or self.instance.binding != before
         try:
             if password:
                 self.instance.set_password(password)
+            elif has_command(self.instance.host):
+                self.instance.set_password("")  # the command returns it at each connection
             elif self.re_encrypted:
                 self.instance.rebind_password()
         except (CredentialError, UsageError) as error:

@@ -24,10 +24,12 @@ from syncs.status.queries import TargetStatus
 from tenants.admin.ghost.badges import coverage_counts
 from tenants.admin.instance import health_chart
 from tenants.admin.instance.health_chart import HEALTH_TONES
+from tenants.fleet.password_command import has_command
 from tenants.ghosts import coverage
 from tenants.health import history, last_checks, overview
 from tenants.health.findings import Level
 from tenants.health.last_checks import Examined
+from tenants.health.probe import describe_replica
 from tenants.models import InstanceCheck, RdsInstance, Tenant
 
 LEVEL_TONES: dict[Level, Tone] = {
@@ -109,9 +111,21 @@ def _check_facts(instance: RdsInstance, last: InstanceCheck | None, now: datetim
         ("connections in use", in_use),
         ("last check", markup.moment(instance.last_check_at, now)),
         ("address", f"{instance.host}:{instance.port}/{instance.database}"),
+        ("role", _replication(instance)),
+        ("password", "by a command" if has_command(instance.host) else "stored"),
         ("identity", instance.identity or markup.quiet("not met yet")),
         ("restored from a copy of", instance.copy_of or markup.quiet("no other instance")),
     ]
+
+
+def _replication(instance: RdsInstance) -> Any:
+    """Whether it is a replica, how far behind, and where ghost users are written."""
+    if instance.is_replica is None:
+        return markup.quiet("unknown")
+    if not instance.is_replica:
+        return "primary"
+    writer = "{}:{}".format(*instance.writer) if instance.writer_host else "no writer address"
+    return f"{describe_replica(instance.replica_lag_s)}; ghost users: {writer}"
 
 
 def _sync_lines(instance: RdsInstance, now: datetime) -> list[SyncLine]:

@@ -145,7 +145,7 @@ def _door(request: HttpRequest, tenant: Tenant, now: datetime) -> dict[str, Any]
     person = policy.Admin(request.user.pk or 0, request.user.get_username())
     ghost = GhostUser.objects.filter(admin_id=person.id, instance=at).first()
     confirmed = ghost.confirmed if ghost else None
-    judged = coverage.judge(confirmed, wanted=True, active=at.is_active)
+    judged = coverage.judge(confirmed, wanted=True, kept=at.keeps_ghosts)
     return {
         "door": {
             "state": coverage_badge(judged),

@@ -11,15 +11,18 @@ from django.core.management.base import BaseCommand, CommandParser
 from common import manage_command
 from common.errors import UsageError
 from tenants.fleet import registration
+from tenants.fleet.password_command import has_command
 from tenants.fleet.registration import InstanceInput
 from tenants.fleet.transactions import POOLED
 from tenants.models.instance import AuthMethod, SslMode
 
 PLAIN = (
     ("name", "display name"),
-    ("host", "host name or address"),
+    ("host", "host name, address or the folder of a Unix socket"),
+    ("writer_host", "where ghost users are written if the host is a replica; '' for the host"),
     ("database", "the database with the tenants"),
     ("user", "RAINBO's role on the server"),
+    ("schema_group", "folder of RAINBO_SOURCE_SQL with the SQL files of its schema"),
     ("app_url", "URL where its tenants sign in"),
     ("notes", "notes for operators"),
 )
@@ -33,6 +36,7 @@ class Command(BaseCommand):
         for name, text in PLAIN:
             parser.add_argument(f"--{name.replace('_', '-')}", help=text)
         parser.add_argument("--port", type=int, help="default: 5432")
+        parser.add_argument("--writer-port", type=int, help="default: the same port")
         secret = parser.add_mutually_exclusive_group()
         secret.add_argument(
             "--password-env", metavar="VARIABLE", help="environment variable with the password"
@@ -46,6 +50,8 @@ class Command(BaseCommand):
         for yes, no, target in (
             ("--master", "--no-master", "is_master"),
             ("--active", "--inactive", "is_active"),
+            ("--tenants", "--no-tenants", "has_tenants"),
+            ("--ghosts", "--no-ghosts", "has_ghosts"),
         ):
             group = parser.add_mutually_exclusive_group()
             group.add_argument(yes, action="store_const", const=True, dest=target)
@@ -79,7 +85,16 @@ class Command(BaseCommand):
 
 def _read_input(given: dict[str, Any]) -> InstanceInput:
     names = [name for name, _ in PLAIN]
-    names += ["port", "ssl_mode", "require_auth", "is_master", "is_active"]
+    names += [
+        "port",
+        "writer_port",
+        "ssl_mode",
+        "require_auth",
+        "is_master",
+        "is_active",
+        "has_tenants",
+        "has_ghosts",
+    ]
     fields = {name: given[name] for name in names if given[name] is not None}
     if given["ssl_ca"] is not None:
         fields["ssl_ca"] = _text(given["ssl_ca"], "--ssl-ca") if given["ssl_ca"] else ""
@@ -102,7 +117,9 @@ def _password(given: dict[str, Any], fields: dict[str, Any]) -> str | None:
             raise UsageError(f"--password-env names {variable}, which is not set")
     elif given["password_file"]:
         password = _text(given["password_file"], "--password-file").rstrip("\r\n")
-    elif given["update"] and not registration.needs_password(given["id"], InstanceInput(fields)):
+    elif (
+        given["update"] and not registration.needs_password(given["id"], InstanceInput(fields))
+    ) or has_command(given["host"] or ""):
         return None
     elif sys.stdin.isatty():
         password = getpass.getpass("Password: ")

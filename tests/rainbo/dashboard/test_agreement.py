@@ -16,7 +16,6 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from common import clock, text
-from syncs.dispatch import reconcile
 from syncs.models import Confirmation, Heartbeat, RunState, SyncSchedule, TargetState
 from syncs.status import problems
 from tenants.ghosts import problems as ghost_problems
@@ -25,6 +24,7 @@ from tenants.models.ghost import GhostState
 from tenants.models.instance import Health
 from tests.rainbo import fleets
 from tests.rows import ended_run, run_part, staff
+from tests.syncs.plans import default_schedules
 
 pytestmark = pytest.mark.django_db
 HOUR = timedelta(hours=1)
@@ -34,7 +34,7 @@ HOUR = timedelta(hours=1)
 def well(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three instances, well; both are asked at the same time."""
     fleets.write(3, 120)
-    reconcile.reconcile()
+    default_schedules()
     Heartbeat.objects.create(worker="host:1", at=timezone.now())
     now = clock.database_now()
     monkeypatch.setattr(clock, "database_now", lambda: now)
@@ -173,7 +173,11 @@ def test_only_leavers_who_can_still_enter_are_a_problem() -> None:
     ann.is_active = False
     ann.save()
     (found,) = problems.judge(problems.read(clock.database_now()))
-    assert found.text == "3 ghost users of people who left can still enter 2 instances"
+    bob = User.objects.get(username="bob")
+    assert found.text == (
+        "3 ghost users of people who left can still enter 2 instances: "
+        f"ann ({ann.pk}) on rds2, ann ({ann.pk}) on rds3, bob ({bob.pk}) on rds2"
+    )
     assert found.affected == ("2", "3")
 
 
@@ -184,7 +188,7 @@ def test_leavers_are_counted_in_one_query_up_to_a_bound(monkeypatch: pytest.Monk
     with CaptureQueriesContext(connection) as asked:
         facts = ghost_problems.read(clock.database_now())
     assert len(asked) == 1
-    assert facts.ghosts == 3
+    assert facts.leavers.ghosts == 3
     (found,) = ghost_problems.judge(facts)
     assert "more than 2 ghost users" in found.text
 

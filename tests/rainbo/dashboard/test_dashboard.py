@@ -15,7 +15,6 @@ from django.utils import timezone
 from django_q.models import Schedule
 
 from rainbo.dashboard import instance_cards
-from syncs.dispatch import reconcile
 from syncs.models import Heartbeat, Lease, RunState, SyncRun, SyncSchedule, Trigger, WorkerEvent
 from syncs.status import run_history
 from tenants.health import overview
@@ -24,11 +23,12 @@ from tenants.models.instance import Health
 from tests.pages import text_of
 from tests.rainbo import fleets
 from tests.rows import ended_run, instance_row, run_part, staff
+from tests.syncs.plans import default_schedules
 
 PAGE, PART = "/admin/", "/admin/now/"
 REFRESH = {"X-Rainbo-Refresh": "1"}
 MINUTE = timedelta(minutes=1)
-QUERIES = 25
+QUERIES = 27
 
 pytestmark = pytest.mark.django_db
 
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.django_db
 def well(instances: int = 3, runs: int = 120) -> None:
     """A fleet without any problem."""
     fleets.write(instances, runs)
-    reconcile.reconcile()
+    default_schedules()
     Heartbeat.objects.create(worker="host:1", at=timezone.now())
 
 
@@ -124,7 +124,7 @@ def test_a_bar_is_as_high_as_its_run_was_long(
 
 def test_every_run_state_has_a_bar_of_its_tone(admin_client: Client) -> None:
     instance_row(1)
-    reconcile.reconcile()
+    default_schedules()
     ended = [state for state in RunState if state not in (RunState.QUEUED, RunState.RUNNING)]
     for state in ended:
         ended_run(state=state)
@@ -270,7 +270,7 @@ def test_an_empty_console_names_the_next_steps(admin_client: Client) -> None:
 
 def test_a_sync_that_never_ran_names_its_command(admin_client: Client) -> None:
     instance_row(1, is_master=True)
-    reconcile.reconcile()
+    default_schedules()
     shown = text_of(admin_client.get(PAGE))
     assert "It has never run. This runs it now: python manage.py sync_user_routing" in shown
     assert "never confirmed never run" in shown

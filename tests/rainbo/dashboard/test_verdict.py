@@ -19,7 +19,7 @@ from syncs.status.problems import Facts, Link, Severity
 from syncs.status.queries import Status, SyncStatus, TargetStatus
 from syncs.status.sync_problems import SYNCS, SyncFacts
 from syncs.status.workers import WorkerState
-from tenants.ghosts.problems import GHOSTS, Leavers
+from tenants.ghosts.problems import GHOSTS, GhostFacts, Ghosts
 from tenants.health.overview import Down, Fleet, Waiting
 from tenants.health.problems import INSTANCES, FleetFacts
 from tenants.models import RdsInstance
@@ -86,7 +86,7 @@ def verdict(
     worker: WorkerState = WORKING,
     of: Fleet | None = None,
     silent: bool = False,
-    leavers: Leavers | None = None,
+    leavers: Ghosts | None = None,
 ) -> Verdict:
     status = Status(NOW, worker.heartbeat, silent, syncs or (sync(target()),))
     return render(
@@ -94,7 +94,7 @@ def verdict(
             {
                 SYNCS.name: SyncFacts(status, worker),
                 INSTANCES.name: FleetFacts(NOW, of or fleet()),
-                GHOSTS.name: leavers or Leavers(),
+                GHOSTS.name: GhostFacts(leavers or Ghosts()),
             }
         )
     )
@@ -385,7 +385,7 @@ def test_times_are_in_the_viewers_zone() -> None:
 
 
 def test_a_leaver_who_can_still_enter_comes_before_everything() -> None:
-    left = Leavers(3, frozenset({4, 7}))
+    left = Ghosts(3, frozenset({4, 7}))
     found = verdict(worker=SILENT, of=fleet(down=[down()]), leavers=left)
     assert found.sentence == "3 ghost users of people who left can still enter 2 instances."
     assert (found.tone, found.link) == (Tone.BAD, Link("ghosts"))
@@ -393,7 +393,7 @@ def test_a_leaver_who_can_still_enter_comes_before_everything() -> None:
 
 
 def test_more_leavers_than_are_counted_are_said_to_be_more() -> None:
-    found = verdict(leavers=Leavers(1_001, frozenset(range(1, 201))))
+    found = verdict(leavers=Ghosts(1_001, frozenset(range(1, 201))))
     assert found.sentence == (
         "More than 1,000 ghost users of people who left can still enter more than 200 instances."
     )

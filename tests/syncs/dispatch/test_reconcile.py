@@ -62,6 +62,15 @@ def put(**fields: Any) -> Schedule:
     return Schedule.objects.create(**whole)
 
 
+def test_a_repaired_frequency_counts_from_its_repair(unguarded: None) -> None:
+    SyncSchedule.objects.update(planned_since=timezone.now() - timedelta(days=30))
+    Schedule.objects.filter(name="user_routing").update(cron="every day")
+    found()
+    since = dict(SyncSchedule.objects.values_list("sync", "planned_since"))
+    assert timezone.now() - since["user_routing"] < timedelta(minutes=5)
+    assert timezone.now() - since["ghost_users"] > timedelta(days=29)
+
+
 def test_what_is_missing_is_created_once() -> None:
     assert found() == [
         "instance_health: has no schedule: created, every minute",

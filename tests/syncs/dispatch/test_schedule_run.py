@@ -275,3 +275,46 @@ def test_a_ring_for_a_sync_that_is_no_more_is_told_once() -> None:
     async_task(store.FUNCTION, "gone", **{store.SLOT: NOON.isoformat()})
     rung_long_ago()
     assert (call(), call()) == (1, 0)
+
+
+def occupy() -> SyncRun:
+    """A run of the sync is in progress."""
+    other = SyncRun.objects.create(sync="probe", state=RunState.RUNNING, trigger=Trigger.COMMAND)
+    query(
+        "INSERT INTO syncs_lease (sync, token, run_id, expires_at) "
+        "VALUES ('probe', 1, %s, clock_timestamp() + interval '1 min')",
+        other.pk,
+    )
+    return other
+
+
+def test_what_a_signal_asked_for_waits_for_the_run_that_it_met(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    other = occupy()
+    asked = SyncRun.objects.create(sync="probe", trigger=Trigger.SIGNAL)
+    assert call("--json") == 0
+    asked.refresh_from_db()
+    assert (asked.state, asked.met) == (RunState.QUEUED, other)
+    assert json.loads(capsys.readouterr().out) == {"runs": []}
+    SyncRun.objects.filter(pk=other.pk).update(state=RunState.SUCCEEDED)
+    query("UPDATE syncs_lease SET expires_at = NULL")
+    assert call() == 0
+    asked.refresh_from_db()
+    assert asked.state == RunState.SUCCEEDED
+
+
+def test_what_is_asked_for_while_it_runs_is_run_before_it_ends(make_sync: Make) -> None:
+    def asking(run: Run) -> None:
+        if SyncRun.objects.count() == 1:
+            SyncRun.objects.create(sync="probe", trigger=Trigger.SIGNAL)
+        settling(run)
+
+    make_sync(asking)
+    plan()
+    make_due()
+    assert call() == 0
+    assert set(SyncRun.objects.values_list("trigger", "state")) == {
+        (Trigger.SCHEDULE, RunState.SUCCEEDED),
+        (Trigger.SIGNAL, RunState.SUCCEEDED),
+    }

@@ -9,7 +9,6 @@ from django.core.management import call_command
 
 from common import clock
 from common.errors import UsageError
-from syncs.dispatch import reconcile
 from syncs.engine import held, runs
 from syncs.engine.options import Options
 from syncs.models import (
@@ -25,6 +24,7 @@ from syncs.reports import run_report
 from syncs.status import queries
 from syncs.status.freshness import Cause
 from tests.rows import confirmation, ended_run, instance_row, run_part
+from tests.syncs.plans import default_schedules
 
 pytestmark = pytest.mark.django_db
 
@@ -76,7 +76,7 @@ def test_it_can_be_accepted_and_discarded_no_more() -> None:
     ],
 )
 def test_what_waits_for_nobody_is_not_discarded(fields: dict[str, Any], said: str) -> None:
-    run, other = held_run(), ended_run()
+    run, other = held_run(), held_run()
     values = {name: other if value == 1 else value for name, value in fields.items()}
     SyncRun.objects.filter(pk=run.pk).update(**values)
     with pytest.raises(UsageError, match=said):
@@ -110,7 +110,7 @@ def test_who_accepts_first_wins() -> None:
 def test_a_repeat_after_a_discard_asks_anew() -> None:
     older = held.discard(held_run().pk, "ann", "a wrong master")
     newer = held_run()
-    held.supersede_repeats(newer)
+    held.supersede_older(newer)
     older.refresh_from_db()
     assert older.superseded_by is None
     assert held.waiting("user_routing") == [newer]
@@ -119,7 +119,7 @@ def test_a_repeat_after_a_discard_asks_anew() -> None:
 
 def test_status_says_so_only_once_it_is_late() -> None:
     instance_row(1, is_master=True)
-    reconcile.reconcile()
+    default_schedules()
     confirmation(ago=timedelta())
     run = held_run(ago=timedelta(minutes=1))
     now = clock.database_now()

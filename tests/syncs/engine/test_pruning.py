@@ -18,7 +18,8 @@ from syncs.models import (
     Trigger,
     WorkerEvent,
 )
-from tests.rows import confirmation, ended_run, run_part
+from tenants.models import RdsInstance
+from tests.rows import confirmation, ended_run, instance_row, run_part
 
 pytestmark = pytest.mark.django_db
 
@@ -32,6 +33,11 @@ def prune(capsys: pytest.CaptureFixture[str], days: int = 30) -> str:
 
 def left() -> set[int]:
     return set(SyncRun.objects.values_list("pk", flat=True))
+
+
+@pytest.fixture(autouse=True)
+def master() -> None:
+    instance_row(1, is_master=True)
 
 
 def old(**fields: Any) -> SyncRun:
@@ -70,12 +76,31 @@ def test_held_runs_that_wait_for_a_person_stay(capsys: pytest.CaptureFixture[str
     assert left() == {waiting.pk}
 
 
+@pytest.mark.parametrize("change", [{"is_active": False}, {"is_master": False}])
+def test_held_runs_of_an_instance_that_takes_no_part_go(
+    capsys: pytest.CaptureFixture[str], change: dict[str, bool]
+) -> None:
+    held()
+    RdsInstance.objects.update(**change)
+    prune(capsys)
+    assert not left()
+
+
 def test_held_runs_that_someone_dealt_with_go(capsys: pytest.CaptureFixture[str]) -> None:
     held(accepted_by=old())
     held(superseded_by=old())
     held(discarded_at=timezone.now())
     assert ": runs 5," in prune(capsys)
     assert not HeldChange.objects.exists()
+
+
+def test_of_a_decided_run_that_stays_the_changes_go(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever decided, and about how many changes, can still be read."""
+    waiting, decided = held(), held(discarded_at=timezone.now(), discarded_by="ann")
+    confirmation(run=decided)
+    prune(capsys)
+    assert left() == {waiting.pk, decided.pk}
+    assert list(HeldChange.objects.values_list("run", flat=True)) == [waiting.pk]
 
 
 def test_the_run_that_accepted_one_that_stays_stays(capsys: pytest.CaptureFixture[str]) -> None:

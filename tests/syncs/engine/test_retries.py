@@ -75,6 +75,27 @@ def test_what_failed_and_can_pass_is_tried_again(make_sync: Make) -> None:
     assert told == f"attempt 2 follows at {again.not_before:%H:%M:%S} UTC: run {again.pk}"
 
 
+def test_what_failed_beside_what_is_held_is_tried_again(make_sync: Make) -> None:
+    def function(run: Run) -> None:
+        run.expect([Target(key, key) for key in ("one", "two")])
+        run.record_outcome("one", TargetState.HELD)
+        run.record_outcome("two", TargetState.FAILED, error=ConnectionFailed("away"))
+
+    make_sync(function)
+    assert run_slot().state == RunState.HELD
+    assert retry().options["targets"] == ["two"]
+
+
+def test_what_is_held_alone_is_not_tried_again(make_sync: Make) -> None:
+    def function(run: Run) -> None:
+        run.expect([Target("one", "one")])
+        run.record_outcome("one", TargetState.HELD)
+
+    make_sync(function)
+    run_slot()
+    assert SyncRun.objects.count() == 1
+
+
 def test_what_can_not_pass_is_left_to_a_person(make_sync: Make) -> None:
     make_sync(settling(one=ContractBroken("no column"), two=ConnectionFailed("away")))
     run_slot()

@@ -82,10 +82,13 @@ def test_a_run_is_executed_once(make_sync: Make) -> None:
         ((TargetState.SUCCEEDED, TargetState.SKIPPED), RunState.SUCCEEDED),
         ((TargetState.SUCCEEDED, TargetState.FAILED), RunState.PARTIAL),
         ((TargetState.SUCCEEDED, TargetState.HELD), RunState.PARTIAL),
-        ((TargetState.HELD, TargetState.FAILED), RunState.PARTIAL),
+        ((TargetState.HELD, TargetState.FAILED), RunState.HELD),
+        ((TargetState.HELD, TargetState.WAITING), RunState.HELD),
+        ((TargetState.HELD, TargetState.FAILED, TargetState.SUCCEEDED), RunState.PARTIAL),
         ((TargetState.HELD, TargetState.HELD), RunState.HELD),
         ((TargetState.FAILED, TargetState.SKIPPED), RunState.FAILED),
         ((TargetState.WAITING,), RunState.FAILED),
+        ((TargetState.FAILED, TargetState.WAITING), RunState.FAILED),
     ],
 )
 def test_the_targets_make_the_verdict(

@@ -12,10 +12,10 @@ from django.core.management import call_command
 from django_q.models import Schedule
 
 from syncs import tasks
-from syncs.dispatch import reconcile
 from syncs.models import Confirmation, RunState, TargetState
 from syncs.schedules import store
 from tests.rows import confirmation, ended_run, instance_row, run_part
+from tests.syncs.plans import default_schedules
 
 pytestmark = pytest.mark.django_db
 
@@ -28,7 +28,7 @@ COLOUR = re.compile(r"\x1b\[")
 def well() -> None:
     """One instance, confirmed by every sync, and a worker that works."""
     instance_row(1, is_master=True)
-    reconcile.reconcile()
+    default_schedules()
     tasks.record_heartbeat()
     for sync in SYNCS:
         confirmation(sync, ago=JUST_NOW)

@@ -11,7 +11,6 @@ from django.utils import timezone
 from django_q.models import Schedule
 
 from common import clock
-from syncs.dispatch import reconcile
 from syncs.models import (
     Confirmation,
     Heartbeat,
@@ -29,6 +28,7 @@ from syncs.status.queries import SyncStatus, TargetStatus
 from tenants.models import RdsInstance
 from tests import rows
 from tests.rows import instance_row, run_part
+from tests.syncs.plans import default_schedules
 
 pytestmark = pytest.mark.django_db
 
@@ -43,7 +43,7 @@ ended_run = partial(rows.ended_run, now=NOW)
 def fleet_of_one() -> None:
     """One instance that is the master; all schedules are there and a worker works."""
     instance_row(1, is_master=True)
-    reconcile.reconcile()
+    default_schedules()
     Heartbeat.objects.create(worker="host:1", at=NOW)
 
 
@@ -84,6 +84,26 @@ def test_a_slower_schedule_makes_it_late_later() -> None:
     confirmation(ago=40 * MINUTE)
     Schedule.objects.filter(name="user_routing").update(cron="0 0 1 1 *")
     assert target().freshness.state is State.ON_TIME
+
+
+@pytest.mark.parametrize(("minutes", "state"), [(2, State.ON_TIME), (30, State.STALE)])
+def test_a_new_frequency_counts_from_when_it_was_set(minutes: int, state: State) -> None:
+    """What no schedule had planned is not missed."""
+    confirmation(ago=50 * MINUTE)
+    Schedule.objects.filter(name="user_routing").update(cron="*/5 * * * *")
+    SyncSchedule.objects.update(planned_since=NOW - minutes * MINUTE)
+    assert target().freshness.state is state
+
+
+def test_a_frequency_set_in_the_form_makes_nothing_stale() -> None:
+    Schedule.objects.filter(name="user_routing").update(cron="0 * * * *")
+    at = clock.database_now()
+    rows.confirmation(now=at, ago=50 * MINUTE)
+    kept = SyncSchedule.objects.get(sync="user_routing")
+    wanted = store.Wanted("*/5 * * * *")
+    store.change("user_routing", wanted, "ann", store.version(kept))
+    found = queries.sync_status("user_routing", clock.database_now()).targets[0]
+    assert found.freshness.state is State.ON_TIME
 
 
 def test_of_several_schedules_the_active_ones_count() -> None:

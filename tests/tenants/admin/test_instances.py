@@ -158,7 +158,7 @@ def test_line_ends_of_the_browser_leave_the_ca_as_it_is(admin_client: Client) ->
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"host": "one.example.com,two.example.com"}, "one host name or address"),
+        ({"host": "one.example.com,two.example.com"}, "one host name, address"),
         ({"ssl_mode": "verify-ca"}, "verify-ca needs a CA"),
         ({"ssl_ca": "no certificate"}, "contains no certificates"),
     ],

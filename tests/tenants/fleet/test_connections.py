@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -10,9 +12,10 @@ from pytest_django import Settings
 
 from common.errors import RainboError
 from localfleet.servers import databases
+from localfleet.servers.server import Server
 from syncs.errors import Conflict, ConnectionFailed, ContractBroken, LoginRejected, SourceTimeout
 from syncs.transfer import copy_stream
-from tenants.fleet import connections, contract, transactions
+from tenants.fleet import connections, contract, transactions, validation
 from tenants.models import RdsInstance
 from tests.caches import register
 from tests.instances import Instance, InstanceFleet
@@ -242,3 +245,17 @@ def test_a_sql_ascii_server_is_asked_for_its_bytes(
         assert source.execute("SELECT name FROM tenants").fetchone() == ("\\xffa",)
         assert copy_stream.server_encoding(source) == "SQL_ASCII"
         copy_stream.probe(source, contract.query("sync_tenant_summaries"))
+
+
+def test_a_server_is_reached_by_its_unix_socket(
+    extra_server: Callable[..., Server],
+    extra_instance: Callable[..., Instance],
+    transactional_db: None,
+) -> None:
+    with TemporaryDirectory(prefix="socket-", dir="/tmp") as folder:
+        Path(folder).chmod(0o777)  # the server may run as another account
+        server = extra_server("socket", options={"unix_socket_directories": folder})
+        row = register(extra_instance(5, server=server), host=folder, ssl_mode="verify-full")
+        assert validation.broken_rules(row) == {}
+        with connections.connect(row, "test") as source:
+            assert source.info.host == folder

@@ -56,7 +56,7 @@ def test_it_is_remembered_at_first_contact(registered: InstanceFleet) -> None:
     assert known(1).identity == ""
     assert visit(1) == [None]
     with registered.master.connect() as source:
-        assert known(1).identity == str(identity.read(source))
+        assert known(1).identity == str(identity.read(source)[0])
 
 
 def test_a_dry_run_remembers_nothing(registered: InstanceFleet) -> None:
@@ -138,5 +138,5 @@ def test_a_first_contact_does_not_overwrite_what_another_remembered(
     early = known(1)
     RdsInstance.objects.filter(pk=1).update(system_identifier="1", database_oid=1)
     with registered.master.connect() as source, pytest.raises(WrongIdentity):
-        identity.remember(early, identity.read(source))
+        identity.remember(early, identity.read(source)[0])
     assert known(1).identity == "1/1"

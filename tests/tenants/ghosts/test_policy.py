@@ -6,9 +6,10 @@ from django.contrib.auth.models import Group, Permission
 from django_q.models import OrmQ
 
 from syncs.models import RunState, SyncRun, Trigger
-from tenants.ghosts import policy
+from tenants.ghosts import owed, policy
 from tenants.ghosts.policy import Ghost, GhostOutcome
 from tenants.models import GhostUser, RdsInstance
+from tenants.models.ghost import GhostState
 from tests.rows import instance_row, staff
 
 pytestmark = pytest.mark.django_db
@@ -45,16 +46,21 @@ def test_who_is_inactive_or_no_staff_is_not_wanted() -> None:
     assert not policy.wanted_admins()
 
 
-def test_leavers_are_those_with_a_wanted_ghost_and_no_right_to_it() -> None:
-    at = instance_row()
+def test_owed_are_the_ghosts_of_those_without_a_right_until_they_are_confirmed_gone() -> None:
+    at, other = instance_row(), instance_row(2)
     ghost(staff("root", is_superuser=True).pk, at)
-    ghost(4711, at)
-    assert policy.leavers() == {4711}
+    for number, confirmed in enumerate(GhostState.values, 4711):
+        ghost(number, at, confirmed)
+    GhostUser.objects.create(admin_id=4711, instance=other, wanted="inactive", confirmed="active")
+    kept = owed.find().values_list("admin_id", "instance_id", "confirmed")
+    assert set(kept) == {
+        *((4711, 1, "active"), (4714, 1, "refused"), (4715, 1, "unknown"), (4711, 2, "active")),
+    }
 
 
 def test_leavers_are_retired_at_once_by_one_queued_run() -> None:
     ghost(4711, instance_row())
-    record = policy.retire_leavers()
+    record = owed.retire_leavers()
     assert record is not None
     stored = SyncRun.objects.get()
     assert (stored.sync, stored.state, stored.trigger) == (
@@ -65,7 +71,8 @@ def test_leavers_are_retired_at_once_by_one_queued_run() -> None:
     assert stored.options == {"only": ["4711"]}
     assert GhostUser.objects.get().wanted == "inactive"
     assert OrmQ.objects.count() == 1
-    assert policy.retire_leavers() is None
+    assert owed.retire_leavers() == record
+    assert SyncRun.objects.count() == 1
 
 
 def test_instances_out_of_use_matter_while_a_leavers_ghost_may_be_there() -> None:
@@ -74,9 +81,9 @@ def test_instances_out_of_use_matter_while_a_leavers_ghost_may_be_there() -> Non
     ghost(4711, away, "unknown")
     ghost(4711, clean, "inactive")
     ghost(4711, used)
-    assert policy.inactive_with_leavers([], ()) == [old, away]
-    assert policy.inactive_with_leavers([4711], ()) == []
-    assert policy.inactive_with_leavers([], {1}) == []
+    assert policy.others_with_leavers([], ()) == [old, away]
+    assert policy.others_with_leavers([4711], ()) == []
+    assert policy.others_with_leavers([], {1}) == []
 
 
 def test_an_id_is_known_by_its_user_or_its_ghost() -> None:
@@ -87,22 +94,22 @@ def test_an_id_is_known_by_its_user_or_its_ghost() -> None:
 
 
 @pytest.mark.parametrize(
-    ("going", "active", "day_ago", "held"),
+    ("going", "active", "lately", "held"),
     [
-        (0, 0, None, False),
-        (3, 3, None, False),
-        (4, 5, None, True),
-        (30, 100, None, False),
-        (31, 100, None, True),
-        (1, 97, 101, False),
-        (1, 70, 100, True),
-        (0, 10, 100, False),
+        (0, 0, 0, False),
+        (3, 3, 0, False),
+        (4, 5, 0, True),
+        (30, 100, 0, False),
+        (31, 100, 0, True),
+        (1, 97, 4, False),
+        (1, 70, 30, True),
+        (0, 10, 90, False),
     ],
 )
-def test_the_guard_judges_against_now_and_a_day_ago(
-    going: int, active: int, day_ago: int | None, held: bool
+def test_the_guard_judges_what_goes_now_and_went_in_a_day(
+    going: int, active: int, lately: int, held: bool
 ) -> None:
-    assert bool(policy.why_held(going, active, day_ago)) is held
+    assert bool(policy.why_held(going, active, lately)) is held
 
 
 def test_a_ghost_in_words() -> None:

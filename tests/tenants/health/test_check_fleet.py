@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from common.errors import UsageError
 from tenants.health import checks
-from tenants.models import RdsInstance
+from tenants.models import GhostUser, RdsInstance
 from tests.instances import InstanceFleet
 
 
@@ -486,3 +486,38 @@ def test_advice_does_not_send_in_a_circle(
     (text,) = texts(document, "error")
     assert text.startswith(words)
     assert "check_fleet" not in text
+
+
+def test_an_instance_is_checked_by_the_files_of_its_group(
+    registered: InstanceFleet, own_files: Path, check: Any
+) -> None:
+    (own_files / "v2").mkdir()
+    own(own_files / "v2", "find_user", f"SELECT {USERS} FROM people")
+    own(own_files / "v2", "find_users", "SELECT 1")
+    registered[2].execute("ALTER TABLE users RENAME TO people")
+    RdsInstance.objects.filter(pk=2).update(schema_group="v2", has_ghosts=False, has_tenants=True)
+    _, document = check("--rds", "2")
+    assert "v2/find_user.sql: tried" in "\n".join(texts(document, "ok", 2))
+    assert "v2/find_users.sql in RAINBO_SOURCE_SQL" in "".join(texts(document, "warning", 2))
+    assert "sync_tenant_summaries.sql (shipped): " in texts(document, "error", 2)[0]
+
+
+def test_what_an_instance_does_not_have_is_not_asked_for(
+    registered: InstanceFleet, check: Any
+) -> None:
+    RdsInstance.objects.filter(pk=1).update(has_tenants=False, has_ghosts=False)
+    registered.master.execute("DROP TABLE users, locations")
+    code, document = check("--rds", "1")
+    assert code == 0
+    assert "sync_user_routing.sql (shipped): tried" in "\n".join(texts(document, "ok"))
+
+
+@pytest.mark.parametrize("confirmed", ["active", "inactive"])
+def test_ghosts_that_are_left_keep_their_rights(
+    registered: InstanceFleet, check: Any, confirmed: str
+) -> None:
+    RdsInstance.objects.filter(pk=1).update(has_ghosts=False)
+    GhostUser.objects.create(instance_id=1, admin_id=5, wanted="inactive", confirmed=confirmed)
+    _, document = check("--rds", "1")
+    superfluous = "can write to public.users" in "".join(texts(document, "warning"))
+    assert superfluous == (confirmed == "inactive")

@@ -12,6 +12,7 @@ import pytest
 from pytest_django import Settings
 
 from syncs.models import BucketDigest, Confirmation, RunState, TargetState
+from tenants.fleet import transactions
 from tenants.health import probe
 from tenants.models import RdsInstance, Tenant
 from tests.caches import counts, part, query, register, run_sync
@@ -91,7 +92,7 @@ def test_more_instances_are_not_published_by_more_statements(
 def round_trips(monkeypatch: pytest.MonkeyPatch, folder: Path, sync: str) -> list[int]:
     """How often a run waits for each instance after the login, by libpq's own trace."""
     traces: list[Path] = []
-    connect = psycopg.connect
+    connect = transactions.Connection.connect
 
     def traced(*args: Any, **kwargs: Any) -> Any:
         connection = connect(*args, **kwargs)
@@ -101,7 +102,7 @@ def round_trips(monkeypatch: pytest.MonkeyPatch, folder: Path, sync: str) -> lis
         return connection
 
     with ExitStack() as files, monkeypatch.context() as patched:
-        patched.setattr(psycopg, "connect", traced)
+        patched.setattr(transactions.Connection, "connect", traced)
         assert run_sync(sync).state == RunState.SUCCEEDED
     return [trace.read_text().count("ReadyForQuery") for trace in traces]
 
@@ -109,11 +110,11 @@ def round_trips(monkeypatch: pytest.MonkeyPatch, folder: Path, sync: str) -> lis
 def test_a_visit_takes_few_round_trips(
     filled: InstanceFleet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The first is for the session's settings and the identity."""
+    """The first is for the transaction's settings and the identity, the last for its end."""
     of_each = {
-        "tenant_summaries": 1 + len(("types", "hash functions", "rows")),
-        "ghost_users": 1 + len(("BEGIN", "the statement", "COMMIT")),
-        "instance_health": 1 + probe.ROUND_TRIPS + len(("health probe",)),
+        "tenant_summaries": 1 + len(("types and tables", "hash functions", "rows")) + 1,
+        "ghost_users": 1 + len(("SAVEPOINT", "the statement", "RELEASE")) + 1,
+        "instance_health": 1 + probe.ROUND_TRIPS + len(("health probe",)) + 1,
     }
     for sync, count in of_each.items():
         run_sync(sync)

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 
+from localfleet.servers.server import Server
 from syncs.models import Confirmation, RunState, TargetState
 from tenants.health.probe import HealthProbe
 from tenants.jobs.sync_instance_health import KEPT
 from tenants.models import InstanceCheck, RdsInstance
 from tests.caches import everything, part, register, run_sync
-from tests.instances import InstanceFleet
+from tests.instances import Instance, InstanceFleet
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -127,3 +132,82 @@ def test_a_dry_run_writes_nothing(registered: InstanceFleet) -> None:
     assert not InstanceCheck.objects.exists()
     assert not Confirmation.objects.exists()
     assert (known().health, known().identity) == ("unknown", "")
+
+
+WORKERS = 6
+CROWDED = {"max_connections": "8", "max_worker_processes": "12", "max_parallel_workers": "12"}
+BUSY = f"""
+    CREATE TABLE numbers AS SELECT n FROM generate_series(1, 300000) AS n;
+    ALTER TABLE numbers SET (parallel_workers = {WORKERS}); ANALYZE numbers"""
+PARALLEL = """
+    SET max_parallel_workers_per_gather = 6; SET parallel_setup_cost = 0;
+    SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0"""
+LONG = "SELECT count(*) FROM numbers WHERE length(repeat(md5(n::text), 3000)) > n % 5"
+COUNT = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = "
+
+
+@contextmanager
+def parallel_workers(instance: Instance) -> Iterator[None]:
+    """A session of another role with its six workers: two connections with the one that looks."""
+    with (
+        ThreadPoolExecutor(1) as pool,
+        instance.connect() as busy,
+        instance.connect() as looking,
+    ):
+        busy.execute(BUSY.encode())
+        busy.execute(PARALLEL.encode())
+        reading = pool.submit(busy.execute, LONG)
+        try:
+            while looking.execute(f"{COUNT} 'parallel worker'").fetchone() != (WORKERS,):
+                assert not reading.done()
+            yield
+        finally:
+            busy.cancel_safe()
+            assert isinstance(reading.exception(), psycopg.errors.QueryCanceled)
+
+
+@pytest.fixture
+def crowded(
+    extra_server: Callable[..., Server],
+    extra_instance: Callable[..., Instance],
+    transactional_db: None,
+) -> Instance:
+    instance = extra_instance(4, server=extra_server("crowded", options=CROWDED))
+    register(instance)
+    return instance
+
+
+@pytest.fixture
+def crowded_15(
+    extra_server: Callable[..., Server],
+    extra_instance: Callable[..., Instance],
+    debian_bin: object,
+    transactional_db: None,
+) -> Instance:
+    server = extra_server("crowded", bin_folder=debian_bin, options=CROWDED)
+    instance = extra_instance(4, server=server)
+    register(instance)
+    return instance
+
+
+def measured() -> tuple[int | None, int | None, str]:
+    assert run_sync("instance_health").state == RunState.SUCCEEDED
+    check = InstanceCheck.objects.latest("minute")
+    return check.connections, check.max_connections, check.health
+
+
+def test_parallel_workers_are_no_connections(crowded: Instance) -> None:
+    with parallel_workers(crowded):
+        assert measured() == (3, 8, "healthy")
+
+
+def test_a_role_that_may_see_sessions_counts_connections_alone(crowded_15: Instance) -> None:
+    crowded_15.execute("GRANT pg_read_all_stats TO rainbo")
+    with parallel_workers(crowded_15):
+        assert measured() == (3, 8, "healthy")
+    crowded_15.execute("REVOKE pg_read_all_stats FROM rainbo")
+
+
+def test_more_than_can_be_is_unknown(crowded_15: Instance) -> None:
+    with parallel_workers(crowded_15):
+        assert measured() == (None, 8, "healthy")

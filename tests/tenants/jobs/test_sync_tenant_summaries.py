@@ -310,7 +310,9 @@ def test_an_acceptance_resets_the_memory_of_its_instance_alone(filled: InstanceF
     run_sync("tenant_summaries", accept_held=held.pk, reason="closed")
     filled[1].execute("DELETE FROM tenants WHERE id <= 4")
     run = run_sync("tenant_summaries")
-    assert part(run, 1).note == "4 of 20 rows (20%) would be gone since 24 h ago"
+    assert part(run, 1).note == (
+        "4 of 20 rows (20%) would be removed within 24 h, 2 of them by earlier runs"
+    )
 
 
 def test_the_widest_name_is_stored(filled: InstanceFleet) -> None:

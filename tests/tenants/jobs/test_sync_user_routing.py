@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from django.core.management import call_command
 from django.db.models.functions import Now
+from pytest_django import Settings
 
 from syncs.engine import runs
 from syncs.engine.options import Options
@@ -288,6 +289,20 @@ def test_a_repeat_of_the_same_held_set_supersedes_the_older(master: Instance) ->
     assert second.held_changes.count() == 34
 
 
+def test_a_source_that_is_repaired_needs_no_decision(master: Instance) -> None:
+    fill(master, 100)
+    run_sync("user_routing")
+    master.execute("CREATE TABLE kept AS TABLE user_email_routing")
+    master.execute("DELETE FROM user_email_routing WHERE id <= 34")
+    held = run_sync("user_routing")
+    master.execute("INSERT INTO user_email_routing SELECT * FROM kept WHERE id <= 34")
+    repaired = run_sync("user_routing")
+    held.refresh_from_db()
+    assert (repaired.state, held.superseded_by) == (RunState.SUCCEEDED, repaired)
+    assert not held.held_changes.exists()
+    assert part(held).held_counts == {"removed": 34}
+
+
 def test_what_was_discarded_is_held_anew_and_never_published(master: Instance) -> None:
     fill(master, 100)
     run_sync("user_routing")
@@ -326,7 +341,87 @@ def test_slow_erosion_is_held(master: Instance) -> None:
         )
         run = run_sync("user_routing")
     assert run.state == RunState.HELD
-    assert "40 of 300 rows (13%) would be gone since 24 h ago" in part(run).note
+    why = "40 of 300 rows (13%) would be removed within 24 h, 20 of them by earlier runs"
+    assert part(run).note == why
+
+
+def age(hours: int) -> None:
+    """Let hours pass: all runs ended that much earlier."""
+    query("UPDATE syncs_syncrun SET finished_at = finished_at - %s * interval '1 hour'", hours)
+
+
+def test_routes_that_move_in_small_steps_are_held(master: Instance) -> None:
+    fill(master, 100)
+    run_sync("user_routing")
+    states = []
+    for step in range(4):
+        first = step * 25 + 1
+        master.execute(
+            "UPDATE user_email_routing SET rds_instance_id = 2 WHERE id BETWEEN %s AND %s",
+            [first, first + 24],
+        )
+        run = run_sync("user_routing")
+        states.append(run.state)
+    assert states == [RunState.SUCCEEDED, *[RunState.HELD] * 3]
+    assert "would change instance: is this the master?" in part(run).note
+
+
+def test_a_run_that_removes_nothing_is_never_held(master: Instance, settings: Settings) -> None:
+    """Also while there are many fewer rows than 24 h ago."""
+    fill(master, 130)
+    run_sync("user_routing")
+    age(25)
+    settings.RAINBO_GUARD_ROUTES_REMOVED = (20, 100)
+    master.execute("DELETE FROM user_email_routing WHERE id <= 40")
+    run_sync("user_routing")
+    settings.RAINBO_GUARD_ROUTES_REMOVED = (20, 10)
+    assert run_sync("user_routing").state == RunState.SUCCEEDED
+    master.add_route(500, "new@example.com")
+    assert run_sync("user_routing").state == RunState.SUCCEEDED
+    assert "new@example.com" in shown_emails()
+
+
+def test_what_a_person_accepted_begins_a_new_window(master: Instance) -> None:
+    fill(master, 300)
+    run_sync("user_routing")
+    master.execute("DELETE FROM user_email_routing WHERE id <= 40")
+    held = run_sync("user_routing")
+    assert held.state == RunState.HELD
+    accept(held)
+    master.execute("DELETE FROM user_email_routing WHERE id <= 60")
+    assert run_sync("user_routing").state == RunState.SUCCEEDED
+
+
+def test_what_a_master_had_before_another_is_no_measure(
+    registered: InstanceFleet, extra_instance: Extra
+) -> None:
+    other = extra_instance(4, master=True)
+    register(other, is_master=False)
+    for one, rows in ((registered.master, 1000), (other, 100)):
+        fill(one, rows)
+        one.execute("UPDATE user_email_routing SET rds_instance_id = 2")
+    run_sync("user_routing")
+    age(24 * 30)
+    make_master(other)
+    accept(run_sync("user_routing"))
+    age(24 * 20)
+    registered.master.execute("DELETE FROM user_email_routing WHERE id > 100")
+    make_master(registered.master)
+    assert run_sync("user_routing").state == RunState.SUCCEEDED
+    registered.master.execute("DELETE FROM user_email_routing WHERE id <= 20")
+    assert run_sync("user_routing").state == RunState.SUCCEEDED
+    registered.master.execute("DELETE FROM user_email_routing WHERE id <= 25")
+    again = run_sync("user_routing")
+    assert part(again).note.startswith("25 of 100 rows (25%) would be removed within 24 h")
+
+
+def make_master(instance: Instance) -> None:
+    RdsInstance.objects.update(is_master=False)
+    RdsInstance.objects.filter(pk=instance.id).update(is_master=True)
+
+
+def accept(held: SyncRun) -> SyncRun:
+    return run_sync(held.sync, accept_held=held.pk, reason="looked at")
 
 
 def test_a_changed_master_keeps_what_the_directory_meant(registered: InstanceFleet) -> None:

@@ -82,3 +82,33 @@ def test_json_is_one_document(cached: Instance, capsys: pytest.CaptureFixture[st
     document = json.loads(capsys.readouterr().out)
     assert {proof["corrupt"] for proof in document["proofs"]} == {False}
     assert {source["state"] for source in document["sources"]} == {"succeeded"}
+
+
+def test_a_held_instance_was_read(
+    registered: InstanceFleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for row_id in range(1, 10):
+        registered[2].add_tenant(row_id)
+    run_sync("tenant_summaries")
+    registered[2].execute("DELETE FROM tenants")
+    code, out = verify(capsys)
+    assert (
+        "tenant_summaries: changed at the sources since the last sync: 0 added, 0 changed, "
+        "9 removed. A sync would hold the changes of instance 2 (rds2) for review."
+    ) in out
+    assert "could be read: \n" not in out
+    assert code == 0
+
+
+def test_a_source_that_is_not_read_is_named_next_to_a_held_one(
+    registered: InstanceFleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for row_id in range(1, 10):
+        registered[2].add_tenant(row_id)
+    run_sync("tenant_summaries")
+    registered[2].execute("DELETE FROM tenants")
+    registered[3].server.stop()
+    code, out = verify(capsys)
+    assert code == 3
+    assert "tenant_summaries: not all sources could be read: instance 3 (rds3): instance 3" in out
+    assert "instance 2" not in out.partition("could be read: ")[2].partition("\n")[0]

@@ -90,7 +90,7 @@ def test_every_state_has_a_tone_and_a_meaning() -> None:
 def test_a_cell_is_judged(
     confirmed: GhostState | None, wanted: bool, active: bool, expected: Coverage
 ) -> None:
-    assert judge(confirmed, wanted=wanted, active=active) is expected
+    assert judge(confirmed, wanted=wanted, kept=active) is expected
 
 
 def test_the_matrix_shows_every_cell(looker: Client, ann: User) -> None:

@@ -1,0 +1,126 @@
+"""How many connections RAINBO opens to one instance at once, over all its processes.
+
+Each connection holds one advisory lock of RAINBO's own database, which a process that dies gives
+back by itself. One session per process has the locks of all its threads, and exists only while
+there are any.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from psycopg.abc import Params
+
+from syncs.errors import OwnDatabaseFailed, SourceError
+from syncs.transfer.session import Session, open_session
+from tenants.models import RdsInstance
+
+POLL = 0.05  # seconds between tries to take a slot
+WAIT = 30.0  # seconds that a connection waits for another to end
+FIRST_LOCK = 1_380_000_000  # with the slot's number, the first key of its advisory lock
+
+# Within one session an advisory lock can be taken again: slots that it holds are left out first.
+_TAKE = """
+    SELECT slot FROM generate_series(0, %(most)s - 1) AS slot
+     WHERE CASE WHEN slot = ANY (%(held)s) THEN false
+                ELSE pg_try_advisory_lock(%(first)s + slot, %(instance)s) END
+     LIMIT 1"""
+
+
+class BudgetSpent(SourceError):
+    """RAINBO has as many connections to the instance as it may have; none ended in time."""
+
+    kind = "budget"
+    transient = True
+
+    def __init__(self, instance: RdsInstance) -> None:
+        most = settings.RAINBO_INSTANCE_CONNECTIONS
+        super().__init__(
+            f"RAINBO has {most} connections to {instance}, as many as it may have, and none ended "
+            f"within {WAIT:g} s: wait for other runs, or raise RAINBO_INSTANCE_CONNECTIONS"
+        )
+
+
+class Budget:
+    """The slots that this process holds, and the session with their locks while there are any."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._session: Session | None = None
+        self._held: dict[int, set[int]] = {}
+
+    @contextmanager
+    def connection_to(self, instance: RdsInstance, wait: float | None = None) -> Iterator[None]:
+        """Hold one of the instance's slots. Raises BudgetSpent; wait: seconds, default WAIT."""
+        slot = self._wait(instance, WAIT if wait is None else wait)
+        try:
+            yield
+        finally:
+            self._release(instance.pk, slot)
+
+    def _wait(self, instance: RdsInstance, wait: float) -> int:
+        deadline = time.monotonic() + wait
+        while (slot := self._take(instance.pk)) is None:
+            if time.monotonic() > deadline:
+                raise BudgetSpent(instance)
+            time.sleep(POLL)
+        return slot
+
+    def _take(self, pk: int) -> int | None:
+        with self._lock:
+            values = {
+                "most": settings.RAINBO_INSTANCE_CONNECTIONS,
+                "held": list(self._held.get(pk, ())),
+                "first": FIRST_LOCK,
+                "instance": pk,
+            }
+            row = self._ask(_TAKE, values)
+            if row is None:
+                self._close_if_unused()
+                return None
+            self._held.setdefault(pk, set()).add(row[0])
+            return int(row[0])
+
+    def _release(self, pk: int, slot: int) -> None:
+        with self._lock:
+            self._held[pk].discard(slot)
+            if self._close_if_unused():
+                return
+            with suppress(OwnDatabaseFailed):  # a session that is lost has no locks
+                self._ask("SELECT pg_advisory_unlock(%s, %s)", [FIRST_LOCK + slot, pk])
+
+    def _ask(self, query: str, values: Params) -> Any:
+        """Execute it on the session with the locks, in a new one if that was lost."""
+        try:
+            try:
+                return self._own().execute(query, values).fetchone()
+            except psycopg.OperationalError:
+                self._session = None
+                return self._own().execute(query, values).fetchone()
+        except psycopg.Error as error:
+            raise OwnDatabaseFailed(
+                "RAINBO's own database, which counts connections to instances, failed"
+            ) from error
+
+    def _own(self) -> Session:
+        if self._session is None or self._session.closed:
+            self._session = open_session("connections")
+        return self._session
+
+    def _close_if_unused(self) -> bool:
+        """Close the session, and so end its locks, if the process holds no slot."""
+        if any(self._held.values()):
+            return False
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+        return True
+
+
+BUDGET = Budget()

@@ -1,0 +1,194 @@
+"""Instances that are hot standbys, on real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+
+from common.clock import database_now
+from localfleet.folders import local_root, scratch_root
+from syncs.models import Confirmation, RunState
+from tenants.fleet import connections, identity
+from tenants.fleet.connections import NotWritable
+from tenants.models import GhostUser, RdsInstance, Tenant
+from tests.caches import part, register, run_sync
+from tests.children import until
+from tests.instances import Instance
+from tests.rows import staff
+from tests.standby import catch_up, standby
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    with scratch_root(local_root()) as folder:
+        yield folder
+
+
+@pytest.fixture
+def primary(extra_instance: Callable[..., Instance]) -> Instance:
+    instance = extra_instance(4)
+    instance.add_tenant(1)
+    return instance
+
+
+@pytest.fixture
+def replica(root: Path, primary: Instance) -> Iterator[Instance]:
+    """Registered as instance 4; its primary isn't."""
+    with standby(root, primary.server) as server:
+        found = replace(primary, server=server)
+        register(found)
+        yield found
+
+
+def reads_all(primary: Instance) -> None:
+    primary.execute("GRANT pg_read_all_stats TO rainbo")
+
+
+def sync() -> str:
+    run = run_sync("tenant_summaries", targets=("4",))
+    return "" if run.state == RunState.SUCCEEDED else part(run, 4).error
+
+
+def confirmed_ago() -> timedelta:
+    return database_now() - Confirmation.objects.get(sync="tenant_summaries", target="4").at
+
+
+def pause(replica: Instance, primary: Instance) -> None:
+    """Stop the replay after all of now; what the primary commits then is not replayed."""
+    catch_up(primary.server, replica.server)
+    replica.execute("SELECT pg_wal_replay_pause()")
+    until(lambda: replica.execute("SELECT pg_get_wal_replay_pause_state()") == [("paused",)])
+
+
+def test_an_idle_primary_does_not_make_its_replica_stale(
+    primary: Instance, replica: Instance
+) -> None:
+    reads_all(primary)
+    catch_up(primary.server, replica.server)
+    assert sync() == ""
+    assert Tenant.objects.filter(instance_id=4).count() == 1
+    assert confirmed_ago() < timedelta(seconds=30)
+
+
+def test_a_confirmation_is_as_old_as_what_was_replayed(
+    primary: Instance, replica: Instance
+) -> None:
+    reads_all(primary)
+    primary.add_tenant(2)
+    pause(replica, primary)
+    before = database_now()
+    primary.execute("SELECT pg_sleep(1.2)")
+    primary.add_tenant(3)
+    assert sync() == ""
+    assert Tenant.objects.filter(instance_id=4).count() == 2
+    assert Confirmation.objects.get(sync="tenant_summaries", target="4").at < before
+
+
+def test_without_the_receivers_messages_the_last_transaction_counts(
+    primary: Instance, replica: Instance
+) -> None:
+    primary.add_tenant(2)
+    catch_up(primary.server, replica.server)
+    before = database_now()
+    assert sync() == ""
+    assert Confirmation.objects.get(sync="tenant_summaries", target="4").at < before
+
+
+def test_a_replica_that_has_replayed_nothing_confirms_nothing(
+    primary: Instance, replica: Instance
+) -> None:
+    catch_up(primary.server, replica.server)
+    replica.server.restart()
+    if replica.execute("SELECT pg_last_xact_replay_timestamp() IS NULL") != [(True,)]:
+        pytest.fail("the standby replayed a transaction after its start")
+    error = sync()
+    assert "can't say how old its data is" in error
+    assert "GRANT pg_read_all_stats TO rainbo" in error
+    assert not Confirmation.objects.exists()
+
+
+def test_health_shows_how_far_behind_it_is(primary: Instance, replica: Instance) -> None:
+    reads_all(primary)
+    pause(replica, primary)
+    run = run_sync("instance_health", targets=("4",))
+    row = RdsInstance.objects.get(pk=4)
+    assert row.is_replica is True
+    assert row.replica_lag_s is not None
+    assert "replica, " in part(run, 4).note
+    assert "its replay is paused" in row.last_error
+    assert row.health == "degraded"
+
+
+def test_ghosts_are_written_at_the_writer(primary: Instance, replica: Instance) -> None:
+    ann = staff("ann", is_superuser=True)
+    run = run_sync("ghost_users", targets=("4",))
+    assert run.state == RunState.FAILED
+    assert "--writer-host HOST" in part(run, 4).error
+    move(replica, writer_host=primary.host, writer_port=primary.port)
+    assert run_sync("ghost_users", targets=("4",)).state == RunState.SUCCEEDED
+    assert GhostUser.objects.get(admin_id=ann.pk, instance_id=4).confirmed == "active"
+    assert primary.execute("SELECT count(*) FROM users WHERE is_ghost_admin") == [(1,)]
+
+
+def test_a_writer_that_is_a_replica_is_tried_again(replica: Instance) -> None:
+    row = move(replica, writer_host=replica.host, writer_port=replica.port)
+    with pytest.raises(NotWritable) as raised, connections.connect(row, "test", writes=True):
+        pass
+    assert raised.value.transient
+    assert "is a failover in progress?" in str(raised.value)
+
+
+def test_an_old_primary_is_refused_until_a_person_accepts_it(
+    primary: Instance, replica: Instance, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reads_all(primary)
+    catch_up(primary.server, replica.server)
+    assert sync() == ""
+    before = RdsInstance.objects.get(pk=4).timeline
+    replica.execute("SELECT pg_promote()")
+    until(lambda: replica.execute("SELECT pg_is_in_recovery()") == [(False,)])
+    replica.execute("CHECKPOINT")
+    assert sync() == ""
+    assert RdsInstance.objects.get(pk=4).timeline == (before or 0) + 1
+    move(primary)
+    error = sync()
+    assert f"is on timeline {before}, and was on {(before or 0) + 1} before" in error
+    call_command("add_instance", "--update", "--id=4", "--accept-rebuilt")
+    assert sync() == ""
+
+
+def move(instance: Instance, **fields: object) -> RdsInstance:
+    """Let the endpoint of instance 4 lead to this server, as a failover of its name would."""
+    row = RdsInstance.objects.get(pk=4)
+    for name, value in ({"port": instance.port} | fields).items():
+        setattr(row, name, value)
+    row.set_password(instance.rainbo_password)
+    row.save()
+    return row
+
+
+def test_a_primary_is_no_replica(primary: Instance) -> None:
+    register(primary)
+    run_sync("instance_health", targets=("4",))
+    row = RdsInstance.objects.get(pk=4)
+    assert (row.is_replica, row.replica_lag_s) == (False, None)
+    with primary.server.connect() as source:
+        assert identity.read(source)[1] is None
+
+
+def test_check_fleet_names_a_replica_without_a_writer(
+    primary: Instance, replica: Instance, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reads_all(primary)
+    catch_up(primary.server, replica.server)
+    call_command("check_fleet", "--rds=4")
+    said = capsys.readouterr().out
+    assert "replica, " in said
+    assert "without a writer address" in said

@@ -28,7 +28,7 @@ from syncs.errors import (
     TlsFailed,
 )
 from syncs.transfer.session import is_own
-from tenants.fleet.grants import grant_for, quoted
+from tenants.fleet.grants import quoted
 from tenants.models import RdsInstance
 
 logger = logging.getLogger("rainbo.fleet")
@@ -286,7 +286,7 @@ def _query_error(error: psycopg.Error, instance: RdsInstance, *, is_open: bool) 
     if isinstance(error, errors.InsufficientPrivilege):
         if error.diag.source_file == "rls.c":
             return ContractBroken(f"{instance} {_hiding(quotable(error), instance.user)}")
-        return ContractBroken(f"on {instance}, {denial(error, instance.user)}")
+        return ContractBroken(f"on {instance}, {denial(error, instance)}")
     if isinstance(error, psycopg.ProgrammingError):
         return ContractBroken(f"the query does not fit {instance}: {quotable(error)}")
     if isinstance(error, psycopg.DataError):
@@ -345,13 +345,26 @@ def _is_recovery_conflict(error: psycopg.Error) -> bool:
     return isinstance(error, kinds) and error.diag.source_file == "postgres.c"
 
 
-def denial(error: psycopg.Error, role: str) -> str:
-    """Describe the missing privilege, with the statement that grants it."""
+def denial(error: psycopg.Error, instance: RdsInstance) -> str:
+    """Describe the missing privilege. A server names one, without its schema or its columns."""
     found = _DENIED.search(quotable(error))
+    advice = f"check_fleet --rds {instance.pk} prints the statements that grant all that is missing"
     if found is None:
-        return f"a privilege is missing: {quotable(error)}"
-    kind, name = found["kind"], found["name"]
-    return f"{role} has no permission for {kind} {name}: {grant_for(kind, name, role)}"
+        return f"a privilege is missing ({quotable(error)}): {advice}"
+    kind, name, role = found["kind"], found["name"], quoted(instance.user)
+    if name == "pg_control_system":  # asked for at every login, before check_fleet could
+        advice = f"GRANT EXECUTE ON FUNCTION pg_catalog.pg_control_system() TO {role};"
+    elif kind == "database":
+        advice = f"GRANT CONNECT ON DATABASE {quoted(name)} TO {role};"
+    return f"{instance.user} has no permission for {kind} {name}: {advice}"
+
+
+def denied(error: object) -> str:
+    """Return what the server denied, as it says it; empty if it denied no privilege."""
+    cause = error.__cause__ if isinstance(error, SourceError) else None
+    if isinstance(cause, errors.InsufficientPrivilege) and cause.diag.source_file != "rls.c":
+        return quotable(cause)
+    return ""
 
 
 def _hiding(message: str, role: str) -> str:

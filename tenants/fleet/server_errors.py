@@ -115,11 +115,6 @@ _FAILURES: tuple[tuple[str, type[SourceError], str], ...] = (
         "could not be verified: check its CA certificates and the server's TLS",
     ),
     (
-        r"definition of service|service file",
-        ConnectionFailed,
-        "was not contacted: PGSERVICE is set in this process's environment, unset it",
-    ),
-    (
         r"failed to resolve host|could not translate host name",
         ConnectionFailed,
         "has a host name that can't be resolved: {host}",

@@ -1,4 +1,4 @@
-"""Options that make no sense are refused before anything is stored."""
+"""Invalid options are refused before anything is stored."""
 
 from __future__ import annotations
 

@@ -110,13 +110,6 @@ def test_every_keyword_that_the_environment_could_set_is_named(
     assert taken - named.keys() == {"service"}
 
 
-def test_a_service_file_is_refused(
-    registered: InstanceFleet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PGSERVICE", "elsewhere")
-    assert "PGSERVICE is set" in str(failure(ask))
-
-
 def test_a_read_sees_one_moment(registered: InstanceFleet) -> None:
     with connections.connect(known(), "test") as source:
         before = source.execute("SELECT count(*) FROM tenants").fetchone()

@@ -1,8 +1,8 @@
 """The libpq parameters of every connection of RAINBO, so that nothing else decides about them.
 
 libpq takes what a program does not name from PG* variables and from files of the home folder:
-certificates, a root certificate that makes `require` verify, passwords. Only a service file can't
-be overridden: PGSERVICE makes the connection fail with an error.
+certificates, a root certificate that makes `require` verify, passwords. A service file can't be
+overridden, so that its variables are removed.
 """
 
 from __future__ import annotations
@@ -64,6 +64,9 @@ PINNED = {
     "array_nulls": "on",
     "transform_null_equals": "off",
 }
+
+
+SERVICE = ("PGSERVICE", "PGSERVICEFILE")
 
 
 def options(values: Mapping[str, str]) -> str:

@@ -131,6 +131,9 @@ def redact_value(name: str, value: object) -> object:
         return [redact_value("", item) for item in value]
     if isinstance(value, BaseException):
         return redact(f"{type(value).__name__}: {value}")
+    if isinstance(value, bytes | bytearray | memoryview):
+        # Not str(): it would escape backslashes, and so end a quoted value too early.
+        return redact(bytes(value).decode(errors="backslashreplace"))
     return redact(str(value))
 
 

@@ -18,6 +18,9 @@ from rainbo.env import Environment
 # Lets Django's generic classes be subscripted, as the type checker wants them.
 django_stubs_ext.monkeypatch()
 
+for variable in libpq.SERVICE:
+    os.environ.pop(variable, None)
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 DAY = 24 * 60 * 60
 env = Environment(env_file.completed(os.environ, BASE_DIR / ".env"))

@@ -88,8 +88,8 @@ def take_for_decision(pk: int) -> SyncRun:
 def check_reason(reason: str, deciding: str) -> None:
     """Raise UsageError for a decision without a reason, or with one that is too long."""
     longest = SyncRun._meta.get_field("discard_reason").max_length or 0
-    if not reason:
-        raise UsageError(f"{deciding} a held run needs a --reason")
+    if not reason.strip():
+        raise UsageError(f"{deciding} a held run needs a reason (--reason)")
     if len(reason) > longest:
         raise UsageError(f"the reason is longer than {longest} characters")
 

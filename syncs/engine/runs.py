@@ -29,7 +29,7 @@ from syncs.engine.registry import Sync
 from syncs.engine.run import Listener, Run
 from syncs.engine.watchdog import Watchdog
 from syncs.errors import LeaseHeld, LeaseLost
-from syncs.models import OPEN_STATES, RunLog, RunState, SyncRun, Trigger
+from syncs.models import OPEN_STATES, RunLog, RunState, SyncRun, TargetState, Trigger
 
 logger = logging.getLogger("rainbo.run")
 
@@ -198,7 +198,9 @@ def _retry_while_database_is_down(act: Callable[[], object]) -> None:
 
 def _check_named_runs(sync: str, options: Options) -> None:
     if options.failed_from is not None:
-        _run_of(sync, options.failed_from)
+        failed = _run_of(sync, options.failed_from).targets
+        if not failed.filter(state__in=[TargetState.FAILED, TargetState.WAITING]).exists():
+            raise UsageError(f"nothing failed in run {options.failed_from}")
     if options.accept_held is not None:
         named = _run_of(sync, options.accept_held)
         held.check_reason(options.reason, "accepting")

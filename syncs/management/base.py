@@ -86,11 +86,14 @@ class SyncCommand(BaseCommand):
 
     def parse_options(self, given: dict[str, Any]) -> Options:
         """Return the run's options. Raises UsageError for invalid ones."""
+        reason = " ".join((given.get("reason") or "").split())
+        if reason and given.get("accept_held") is None:
+            raise UsageError("--reason says why a held run is accepted: it needs --accept-held RUN")
         return Options(
             dry_run=given["dry_run"],
             force=given.get("force", False),
             accept_held=given.get("accept_held"),
-            reason=given.get("reason") or "",
+            reason=reason,
             failed_from=given.get("failed_from"),
         )
 

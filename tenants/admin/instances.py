@@ -116,7 +116,12 @@ class InstanceAdmin(StrictUrls, Recorded, ModelAdmin):
         return super().changeform_view(*args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: RdsInstance, form: Any, change: bool) -> None:
-        """Write only what the person changed: checks write to the same rows meanwhile."""
+        """Write only what the person changed: checks write to the same rows meanwhile.
+
+        A new master takes over from the former one.
+        """
+        if obj.is_master:
+            RdsInstance.objects.filter(is_master=True).exclude(pk=obj.pk).update(is_master=False)
         if not identity.stays_where_it_is(obj):
             identity.forget_proofs(obj.pk)
         if not change:

@@ -73,9 +73,14 @@ def connect(instance: RdsInstance, purpose: str, *, writes: bool = False) -> Ite
 
 
 @contextmanager
-def reach(instance: RdsInstance, purpose: str) -> Iterator[tuple[Connection, Identity]]:
+def reach(
+    instance: RdsInstance, purpose: str, *, writes: bool = False
+) -> Iterator[tuple[Connection, Identity]]:
     """Open a connection inside a transaction without verifying the server's identity."""
-    with _entered(instance, purpose) as source, transaction(source) as found:
+    with (
+        _entered(instance, purpose, writes=writes) as source,
+        transaction(source, writes=writes) as found,
+    ):
         yield source, found
 
 
@@ -87,7 +92,10 @@ def _entered(instance: RdsInstance, purpose: str, *, writes: bool = False) -> It
         raise TlsFailed(f"{instance} was not contacted: {UNENCRYPTED}")
     password = password_command.password_of(instance, host, port)
     with BUDGET.connection_to(instance), _ca_file(instance) as ca:
-        with _forgetting_rejected(host), translating_connection_errors(instance, password):
+        with (
+            _forgetting_rejected(host),
+            translating_connection_errors(instance, password, (host, port)),
+        ):
             source = Connection.connect(
                 **_parameters(instance, password, ca) | {"host": host, "port": port},
                 **_KEEPALIVES,

@@ -109,6 +109,9 @@ COLUMNS = {
 }
 
 
+NAMES = (*COLUMNS, "sync_instance_health", "sync_ghost_users")
+
+
 def kinds(name: str) -> list[str]:
     """Return the types of a query's columns."""
     return [column.kind for column in COLUMNS[name]]
@@ -171,6 +174,27 @@ def _is_code(statement: str) -> bool:
 def fingerprint(name: str, group: str = "") -> str:
     """Return a short hash that changes with the SQL."""
     return hashlib.sha256(text(name, group).encode()).hexdigest()[:16]
+
+
+def label(name: str, group: str = "") -> str:
+    """Return the name of a query's file, as findings name it."""
+    try:
+        path = _path(name, group)
+    except ContractBroken:  # the group has no folder
+        return f"{name}.sql"
+    folder: Path | None = settings.RAINBO_SOURCE_SQL
+    if folder is None or path.parent == SHIPPED:
+        return f"{name}.sql (shipped)"
+    return str(path.relative_to(folder))
+
+
+def unknown_files(group: str = "") -> list[str]:
+    """Return the SQL files for a group that are no query's."""
+    folder: Path | None = settings.RAINBO_SOURCE_SQL
+    if folder is None:
+        return []
+    found = [*folder.glob("*.sql"), *((folder / group).glob("*.sql") if group else ())]
+    return sorted(str(path.relative_to(folder)) for path in found if path.stem not in NAMES)
 
 
 def groups() -> list[str]:

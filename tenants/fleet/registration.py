@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 
 from common.encryption import CredentialError
 from common.errors import UsageError
+from syncs.errors import WrongIdentity
 from tenants.fleet import connections, identity
 from tenants.fleet.identity import Register
 from tenants.fleet.password_command import has_command
@@ -154,6 +155,12 @@ def _verify(instance: RdsInstance) -> bool:
     """
     with connections.reach(instance, "add_instance") as (source, found):
         is_pooled = source.is_pooled
+    if instance.writer_host:
+        with connections.reach(instance, "add_instance", writes=True) as (_, writer):
+            if str(writer) != str(found):
+                raise WrongIdentity(
+                    f"the writer of {instance} is another server than its host: check both"
+                )
     register = Register.load()
     register.replace(instance)
     register.admit(instance, found)

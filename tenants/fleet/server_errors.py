@@ -28,7 +28,7 @@ from syncs.errors import (
     TlsFailed,
 )
 from syncs.transfer.session import is_own
-from tenants.fleet.grants import grant_for, quoted
+from tenants.fleet.grants import quoted
 from tenants.models import RdsInstance
 
 logger = logging.getLogger("rainbo.fleet")
@@ -115,11 +115,6 @@ _FAILURES: tuple[tuple[str, type[SourceError], str], ...] = (
         "could not be verified: check its CA certificates and the server's TLS",
     ),
     (
-        r"definition of service|service file",
-        ConnectionFailed,
-        "was not contacted: PGSERVICE is set in this process's environment, unset it",
-    ),
-    (
         r"failed to resolve host|could not translate host name",
         ConnectionFailed,
         "has a host name that can't be resolved: {host}",
@@ -170,12 +165,17 @@ _QUERY_ERRORS: tuple[tuple[type[psycopg.Error], type[SourceError], str], ...] = 
 
 
 @contextmanager
-def translating_connection_errors(instance: RdsInstance, secret: str) -> Iterator[None]:
-    """Translate errors while connecting into our errors, keeping the cause."""
+def translating_connection_errors(
+    instance: RdsInstance, secret: str, place: tuple[str, int]
+) -> Iterator[None]:
+    """Translate errors while connecting into our errors, keeping the cause.
+
+    place: the host and port of this connection, which may be the writer's.
+    """
     try:
         yield
     except psycopg.Error as error:
-        raise _connection_error(error, instance, secret) from error
+        raise _connection_error(error, instance, secret, place) from error
 
 
 @contextmanager
@@ -216,10 +216,14 @@ def _quoted(message: str, secret: str) -> str:
     return printable_line(redact(message.splitlines()[0])[:LONGEST])
 
 
-def _connection_error(error: psycopg.Error, instance: RdsInstance, secret: str) -> SourceError:
+def _connection_error(
+    error: psycopg.Error, instance: RdsInstance, secret: str, place: tuple[str, int]
+) -> SourceError:
+    host, port = place
+    who = f"{instance}" if place == (instance.host, instance.port) else f"the writer of {instance}"
     if isinstance(error, errors.ConnectionTimeout):
         return SourceTimeout(
-            f"{instance} did not answer at {instance.host}:{instance.port} within "
+            f"{who} did not answer at {host}:{port} within "
             f"{settings.RAINBO_CONNECT_TIMEOUT} s: check host and port, the network and its "
             "firewall"
         )
@@ -227,10 +231,11 @@ def _connection_error(error: psycopg.Error, instance: RdsInstance, secret: str) 
     message = answer["message"] if answer else str(error)
     for pattern, kind, text in _REFUSALS if answer else _FAILURES:
         if re.search(pattern, message, re.IGNORECASE):
-            return kind(f"{instance} {text.format(**_facts(instance))}")
+            facts = _facts(instance) | {"host": host, "port": port}
+            return kind(f"{who} {text.format(**facts)}")
     if answer:
         return _refused(error, instance, _quoted(message, secret))
-    return ConnectionFailed(f"{instance} could not be connected to: {quotable(error, secret)}")
+    return ConnectionFailed(f"{who} could not be connected to: {quotable(error, secret)}")
 
 
 def _refused(error: psycopg.Error, instance: RdsInstance, message: str) -> SourceError:
@@ -276,7 +281,7 @@ def _query_error(error: psycopg.Error, instance: RdsInstance, *, is_open: bool) 
     if isinstance(error, errors.InsufficientPrivilege):
         if error.diag.source_file == "rls.c":
             return ContractBroken(f"{instance} {_hiding(quotable(error), instance.user)}")
-        return ContractBroken(f"on {instance}, {denial(error, instance.user)}")
+        return ContractBroken(f"on {instance}, {denial(error, instance)}")
     if isinstance(error, psycopg.ProgrammingError):
         return ContractBroken(f"the query does not fit {instance}: {quotable(error)}")
     if isinstance(error, psycopg.DataError):
@@ -335,13 +340,26 @@ def _is_recovery_conflict(error: psycopg.Error) -> bool:
     return isinstance(error, kinds) and error.diag.source_file == "postgres.c"
 
 
-def denial(error: psycopg.Error, role: str) -> str:
-    """Describe the missing privilege, with the statement that grants it."""
+def denial(error: psycopg.Error, instance: RdsInstance) -> str:
+    """Describe the missing privilege. A server names one, without its schema or its columns."""
     found = _DENIED.search(quotable(error))
+    advice = f"check_fleet --rds {instance.pk} prints the statements that grant all that is missing"
     if found is None:
-        return f"a privilege is missing: {quotable(error)}"
-    kind, name = found["kind"], found["name"]
-    return f"{role} has no permission for {kind} {name}: {grant_for(kind, name, role)}"
+        return f"a privilege is missing ({quotable(error)}): {advice}"
+    kind, name, role = found["kind"], found["name"], quoted(instance.user)
+    if name == "pg_control_system":  # asked for at every login, before check_fleet could
+        advice = f"GRANT EXECUTE ON FUNCTION pg_catalog.pg_control_system() TO {role};"
+    elif kind == "database":
+        advice = f"GRANT CONNECT ON DATABASE {quoted(name)} TO {role};"
+    return f"{instance.user} has no permission for {kind} {name}: {advice}"
+
+
+def denied(error: object) -> str:
+    """Return what the server denied, as it says it; empty if it denied no privilege."""
+    cause = error.__cause__ if isinstance(error, SourceError) else None
+    if isinstance(cause, errors.InsufficientPrivilege) and cause.diag.source_file != "rls.c":
+        return quotable(cause)
+    return ""
 
 
 def _hiding(message: str, role: str) -> str:

@@ -31,6 +31,10 @@ def broken_rules(instance: RdsInstance) -> dict[str, str]:
         broken["schema_group"] = (
             f"schema group {instance.schema_group} has no folder in RAINBO_SOURCE_SQL: make one"
         )
+    if not instance.is_master and RdsInstance.objects.filter(pk=instance.pk, is_master=True):
+        broken["is_master"] = (
+            f"{instance} is the master: to change that, mark another instance as the master"
+        )
     if instance.is_master and not instance.is_active:
         broken["is_master"] = f"{instance} can't be the master while it is inactive"
     if instance.ssl_mode == SslMode.VERIFY_CA and not instance.ssl_ca:

@@ -8,27 +8,33 @@ from datetime import datetime
 
 from common.clock import Clock
 from common.errors import RainboError
-from syncs.transfer import copy_stream
-from syncs.transfer.copy_stream import verbatim
+from common.text import listed
+from syncs.transfer import snapshot_check
 from tenants.fleet import connections, contract
 from tenants.fleet.server_errors import translating_query_errors
 from tenants.fleet.transactions import POOLED
-from tenants.health import privileges
+from tenants.health import catalog, ghost_check, needs, privileges, query_check
 from tenants.health.findings import Finding, Level
-from tenants.health.probe import describe_replica, measure
-from tenants.models import RdsInstance
+from tenants.health.needs import Needs
+from tenants.health.probe import describe_replica
+from tenants.health.query_check import QueryCheck
+from tenants.models import GhostUser, RdsInstance
+from tenants.models.ghost import GhostState
 from tenants.models.instance import AuthMethod, SslMode
 
 OLDEST = 14
 LIMIT = 60.0  # seconds for one instance
-NO_GHOSTS: dict[str, object] = {
-    "ids": [],
-    "emails": [],
-    "names": [],
-    "installation": "",
-    "only": None,
-    "create": False,
-}
+READING, WRITING = 0.75, 0.25  # shares of the limit
+TRYING = 0.1  # share of the limit for each statement that is tried
+NAMED = 5  # tables in one message
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What was found by reading. may_write: nothing speaks against trying the ghost statement."""
+
+    findings: list[Finding]
+    may_write: bool
 
 
 @dataclass(frozen=True)
@@ -44,25 +50,29 @@ class Checked:
 
 
 def check_fleet(instances: Sequence[RdsInstance], limit: float = LIMIT) -> list[Checked]:
-    """Check each, in at most `limit` seconds. Stores nothing."""
+    """Check each, reading and then writing in at most `limit` seconds. Stores nothing."""
     now = Clock.read().now
+    with_ghosts = _with_ghosts(instances)
 
-    def examine(instance: RdsInstance, source: connections.Connection) -> list[Finding]:
-        return _examine(instance, source, now)
+    def names(instance: RdsInstance) -> list[str]:
+        return _names(instance, has_ghosts=instance.pk in with_ghosts)
 
-    outcomes = connections.each_instance(
-        instances, examine, "check_fleet", remember=False, limit=limit
+    def examine(instance: RdsInstance, source: connections.Connection) -> _Read:
+        return _examine(QueryCheck(instance, source, limit * TRYING), names(instance), now)
+
+    read = connections.each_instance(
+        instances, examine, "check_fleet", remember=False, limit=limit * READING
     )
-    return [
-        Checked(
-            outcome.instance,
-            (
-                *(outcome.value or [Finding(Level.ERROR, str(outcome.error))]),
-                *configured(outcome.instance),
-            ),
-        )
-        for outcome in outcomes
-    ]
+    ready = [one.instance for one in read if one.value and one.value.may_write]
+    written = connections.each_instance(
+        ready, _write, "check_fleet", writes=True, remember=False, limit=limit * WRITING
+    )
+    ghosts = {
+        one.instance.pk: one.value
+        or query_check.failed(_label(one.instance, ghost_check.NAME), one.error)
+        for one in written
+    }
+    return [_checked(one, ghosts.get(one.instance.pk)) for one in read]
 
 
 def check_master() -> list[Finding]:
@@ -73,6 +83,12 @@ def check_master() -> list[Finding]:
     if not found.is_active:
         return [Finding(Level.ERROR, f"{found} is the master but is not active: activate it")]
     return [Finding(Level.OK, f"{found} is the master")]
+
+
+def _checked(read: connections.Outcome[_Read], ghosts: Finding | None) -> Checked:
+    found = read.value.findings if read.value else [Finding(Level.ERROR, str(read.error))]
+    more = [ghosts] if ghosts else []
+    return Checked(read.instance, (*found, *more, *configured(read.instance)))
 
 
 def configured(instance: RdsInstance) -> list[Finding]:
@@ -93,19 +109,81 @@ def configured(instance: RdsInstance) -> list[Finding]:
                 "role's password so there",
             )
         )
+    found += [
+        Finding(
+            Level.WARNING,
+            f"{file} in RAINBO_SOURCE_SQL fits no query and is not used: the names are "
+            f"{', '.join(f'{name}.sql' for name in contract.NAMES)}",
+        )
+        for file in contract.unknown_files(instance.schema_group)
+    ]
     return found
 
 
-def _examine(
-    instance: RdsInstance, source: connections.Connection, now: Callable[[], datetime]
-) -> list[Finding]:
+def _examine(check: QueryCheck, names: list[str], now: Callable[[], datetime]) -> _Read:
+    instance, source = check.instance, check.source
     found = [_reached(instance, source), _version(source), *_replica(instance, source)]
-    result = measure(source, contract.text("sync_instance_health"), now)
-    found += [Finding(Level.WARNING, text) for text in result.warnings]
-    found += [Finding(Level.OK, f"clock within {abs(result.skew_ms) / 1000:.1f} s of ours")]
-    found += privileges.findings(instance, source)
-    found += _queries(instance, source)
-    return found
+    texts: dict[str, str] = {}
+    for name in names:
+        try:
+            texts[name] = contract.text(name, instance.schema_group)
+        except RainboError as error:
+            found.append(query_check.failed(_label(instance, name), error))
+    if query_check.HEALTH in texts:
+        found += check.health(texts[query_check.HEALTH], now)
+    needed, together = _needs(check, texts)
+    by_file = {_label(instance, name): one for name, one in needed.items()}
+    found += privileges.findings(instance.user, source, together, by_file)
+    for name in texts:
+        if name in contract.COLUMNS and not needed[name].missing:
+            found += check.read(name)
+    if foreign := snapshot_check.unchecked(source):
+        found.append(
+            Finding(
+                Level.OK,
+                "foreign tables, whose replacement during a read can't be noticed: "
+                f"{listed(foreign, NAMED)}",
+            )
+        )
+    ghosts = needed.get(ghost_check.NAME)
+    has_writer = source.replica is None or bool(instance.writer_host)
+    return _Read(found, may_write=has_writer and ghosts is not None and not ghosts.missing)
+
+
+def _with_ghosts(instances: Sequence[RdsInstance]) -> set[int]:
+    """Return the instances that have ghost users, or still have some to retire."""
+    gone = (GhostState.INACTIVE, GhostState.ABSENT)
+    left = GhostUser.objects.exclude(confirmed__in=gone).values_list("instance_id", flat=True)
+    return {instance.pk for instance in instances if instance.has_ghosts} | set(left)
+
+
+def _names(instance: RdsInstance, *, has_ghosts: bool) -> list[str]:
+    """Return the queries that the instance is asked."""
+    unused = {
+        "sync_user_routing": not instance.is_master,
+        "sync_tenant_summaries": not instance.has_tenants,
+        "find_user": not instance.has_tenants,
+        ghost_check.NAME: not has_ghosts,
+    }
+    return [name for name in contract.NAMES if not unused.get(name)]
+
+
+def _label(instance: RdsInstance, name: str) -> str:
+    return contract.label(name, instance.schema_group)
+
+
+def _needs(check: QueryCheck, texts: dict[str, str]) -> tuple[dict[str, Needs], Needs]:
+    """Return what each query needs, and all of them together."""
+    together = Needs()
+    by_name = {}
+    with catalog.reading(check.source) as found:
+        for name, text in texts.items():
+            has_parameters = name == ghost_check.NAME
+            plain = needs.without_parameters(text) if has_parameters else text
+            by_name[name] = needs.of_query(_label(check.instance, name), plain, found)
+            together.include(by_name[name])
+        needs.settle(together, found)
+    return by_name, together
 
 
 def _reached(instance: RdsInstance, source: connections.Connection) -> Finding:
@@ -139,26 +217,11 @@ def _version(source: connections.Connection) -> Finding:
     return Finding(Level.OK, f"PostgreSQL {major}")
 
 
-def _queries(instance: RdsInstance, source: connections.Connection) -> list[Finding]:
-    names = ["sync_tenant_summaries", "find_user"]
-    names += ["sync_user_routing"] if instance.is_master else []
-    checks: dict[str, Callable[[], object]] = {
-        name: lambda name=name: copy_stream.probe(source, contract.query(name))  # type: ignore[misc]
-        for name in names
-    }
-    checks["sync_ghost_users"] = lambda: source.execute(
-        verbatim(f"EXPLAIN {contract.text('sync_ghost_users')}"), NO_GHOSTS
-    )
-    return [_tried(name, check, instance, source) for name, check in checks.items()]
-
-
-def _tried(
-    name: str, check: Callable[[], object], instance: RdsInstance, source: connections.Connection
-) -> Finding:
+def _write(instance: RdsInstance, source: connections.Connection) -> Finding:
+    label = _label(instance, ghost_check.NAME)
     try:
-        # A savepoint, so that an error does not abort the checks that follow.
         with translating_query_errors(instance, source), source.transaction():
-            check()
+            ghost_check.run(source, instance.schema_group)
     except RainboError as error:
-        return Finding(Level.ERROR, f"{name}: {error}")
-    return Finding(Level.OK, f"{name}: every column as it should be")
+        return query_check.failed(label, error)
+    return query_check.fits(label)

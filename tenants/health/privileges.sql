@@ -1,26 +1,40 @@
--- What RAINBO's role may do here beyond its needs: (what, object), by the rights of this session.
-SELECT 'passwords' AS what, format('%s.%s', relation.oid::regclass, attribute.attname) AS object
-  FROM pg_attribute AS attribute
-  JOIN pg_class AS relation ON relation.oid = attribute.attrelid
-  JOIN pg_namespace AS namespace ON namespace.oid = relation.relnamespace
- WHERE relation.relkind IN ('r', 'p', 'v', 'm', 'f') AND attribute.attnum > 0
-   AND attribute.attname ~* 'passw' AND NOT attribute.attisdropped
-   AND namespace.nspname !~ '^(pg_|information_schema$)'
-   AND has_column_privilege(relation.oid, attribute.attnum, 'SELECT')
-UNION ALL
-SELECT 'writes', relation.oid::regclass::text
-  FROM pg_class AS relation
-  JOIN pg_namespace AS namespace ON namespace.oid = relation.relnamespace
- WHERE relation.relkind IN ('r', 'p', 'f') AND relation.relpersistence <> 't'
-   AND namespace.nspname !~ '^(pg_|information_schema$)'
-   AND (has_table_privilege(relation.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
-        OR relation.relname <> 'users' AND has_any_column_privilege(relation.oid, 'INSERT, UPDATE'))
-UNION ALL
-SELECT 'sequence', sequence.oid::regclass::text
-  FROM pg_class AS relation
-  JOIN pg_depend AS owned ON owned.refobjid = relation.oid AND owned.deptype = 'a'
-  JOIN pg_class AS sequence ON sequence.oid = owned.objid AND sequence.relkind = 'S'
- WHERE relation.oid = to_regclass('users')
-   -- CASE: the planner may judge an index by this condition before it knows that it is none
-   AND CASE sequence.relkind WHEN 'S' THEN NOT has_sequence_privilege(sequence.oid, 'USAGE') END
-ORDER BY 1, 2
+-- The privileges on tables that RAINBO's role has by an ACL: its own (self), as their owner, through
+-- PUBLIC, or through a role that it was made a member of. column: null for the whole table.
+WITH me AS (
+    SELECT oid, rolname::text AS name FROM pg_roles WHERE rolname = current_user
+),
+mine AS (
+    SELECT oid, name, 'self' AS how FROM me
+    UNION ALL
+    SELECT 0, 'PUBLIC', 'public'
+    UNION ALL
+    SELECT role.oid, entered.rolname::text, 'role'
+      FROM pg_roles AS role
+      JOIN pg_auth_members AS membership ON membership.member = (SELECT oid FROM me)
+      JOIN pg_roles AS entered
+        ON entered.oid = membership.roleid AND pg_has_role(entered.oid, role.oid, 'USAGE')
+     WHERE role.rolname <> current_user AND pg_has_role(role.oid, 'USAGE')
+),
+granted AS (
+    SELECT class.oid, NULL::text AS column_name, acl.privilege_type, acl.grantee
+      FROM pg_class AS class
+     CROSS JOIN aclexplode(coalesce(class.relacl, acldefault('r', class.relowner))) AS acl
+     WHERE class.relkind IN ('r', 'p', 'v', 'm', 'f')
+    UNION ALL
+    SELECT attribute.attrelid, attribute.attname::text, acl.privilege_type, acl.grantee
+      FROM pg_attribute AS attribute
+     CROSS JOIN aclexplode(attribute.attacl) AS acl
+     WHERE attribute.attnum > 0 AND NOT attribute.attisdropped
+)
+SELECT namespace.nspname::text, class.relname::text, granted.privilege_type, granted.column_name,
+       CASE WHEN granted.grantee = class.relowner THEN 'owner' ELSE mine.how END AS how, mine.name,
+       ARRAY(SELECT attname::text FROM pg_attribute
+              WHERE attrelid = class.oid AND attnum > 0 AND NOT attisdropped
+              ORDER BY attnum) AS columns
+  FROM granted
+  JOIN mine ON mine.oid = granted.grantee
+  JOIN pg_class AS class ON class.oid = granted.oid
+  JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace
+ WHERE granted.privilege_type IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE')
+   AND class.relpersistence <> 't' AND namespace.nspname !~ '^(pg_|information_schema$)'
+ ORDER BY 1, 2, 5, 6, 3, 4

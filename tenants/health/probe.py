@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import class_row
 
 from common.text import format_duration
@@ -85,10 +86,13 @@ def _replica_warnings(replica: Replica) -> Iterator[str]:
 
 def measure(source: Connection, statement: str, now: Callable[[], datetime]) -> HealthProbe:
     """Run the probe; `now` is our database's clock. Raises psycopg errors as they are."""
+    probe = sql.SQL(
+        "SELECT version, clock, connections, max_connections FROM ({}) AS probe"
+    ).format(verbatim(statement))
     trips = [_round_trip(source) for _ in range(ROUND_TRIPS)]
     with source.cursor(row_factory=class_row(ProbeResult)) as cursor:
         before = now()
-        answer = cursor.execute(verbatim(statement)).fetchone()
+        answer = cursor.execute(probe).fetchone()
         after = now()
     if answer is None:
         raise psycopg.DataError("the health probe returned no row")

@@ -28,6 +28,7 @@ def judge(facts: FleetFacts, _: Sequence[Problem] = ()) -> Iterator[Problem]:
     if not facts.fleet.active:
         yield _nothing_to_read(facts.fleet)
         return
+    yield from _no_master(facts.fleet)
     yield from _down(facts.fleet, facts.now)
     yield from _degraded(facts.fleet)
 
@@ -46,6 +47,19 @@ def _nothing_to_read(fleet: Fleet) -> Problem:
         which = f"none of the {count:,} instances is" if count > 1 else "the one instance is not"
         words = f"{which} active: nothing is read"
     return Problem("instances/none", Severity.UNKNOWN, NOTHING_TO_READ, words, Link("fleet"))
+
+
+def _no_master(fleet: Fleet) -> Iterator[Problem]:
+    """Routes that were read once are no longer refreshed without a master."""
+    if fleet.all_routes and not any(instance.is_master for instance in fleet.active):
+        yield Problem(
+            key="master/missing",
+            severity=Severity.INSTANCE_DOWN,
+            cause="no master",
+            text=f"no instance is the master: {fleet.all_routes:,} routes are no longer refreshed; "
+            "mark the instance that holds the directory of e-mails",
+            link=Link("fleet"),
+        )
 
 
 def _down(fleet: Fleet, now: datetime) -> Iterator[Problem]:

@@ -11,8 +11,6 @@ import pytest
 from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand
 
-from tenants.fleet import grants
-
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OWN_APPS = {"rainbo", "syncs", "tenants"}
@@ -185,9 +183,3 @@ def test_the_architecture_page_names_every_module(room: str) -> None:
 def test_pages_name_only_commands_that_exist(page: str) -> None:
     named = set(re.findall(r"manage\.py ([a-z_]+)", read(page)))
     assert named <= set(get_commands())
-
-
-@pytest.mark.parametrize("columns", [grants.READ_OF_USERS, grants.GHOST_WRITES])
-def test_the_page_of_instances_grants_what_the_code_asks_for(columns: str) -> None:
-    granted = " ".join(read("docs/instances.md").split())
-    assert f"({columns})" in granted

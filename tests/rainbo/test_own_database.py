@@ -159,6 +159,12 @@ def test_the_environment_has_no_say_about_its_connection(
     connection.ensure_connection()
 
 
+def test_a_service_file_has_no_say_either() -> None:
+    with child("check", "--database=default", PGSERVICE="elsewhere") as process:
+        code, said = process.end()
+    assert code == 0, said
+
+
 def test_every_keyword_that_the_environment_could_set_is_named() -> None:
     taken = {option.keyword.decode() for option in Conninfo.get_defaults() if option.envvar}
     assert taken - connection.get_connection_params().keys() == {"service"}

@@ -166,7 +166,7 @@ def files(pattern: str) -> list[Path]:
 @pytest.mark.parametrize(
     "pattern",
     [
-        *("*.md", "docs/*.md", ".env.example", "Makefile", ".ci/run", "deploy/**/*"),
+        *("*.md", "docs/**/*.md", ".env.example", "Makefile", ".ci/run", "deploy/**/*"),
         *("*.py", "[abcdlrst]*/**/*.py", "templates/**/*.html"),
         *("rainbo/static/rainbo/*.js", "rainbo/static/rainbo/*.css"),
     ],

@@ -39,11 +39,9 @@ GRANT USAGE ON SCHEMA public TO rainbo;
 GRANT SELECT ON tenants, locations TO rainbo;
 GRANT SELECT (
     id, tenant_id, email, name, status, is_ghost_admin, rainbo_admin_id, rainbo_installation,
-    last_login_at, created_at, updated_at
+    last_login_at
 ) ON users TO rainbo;
 GRANT INSERT (
     email, name, password, status, is_ghost_admin, rainbo_admin_id, rainbo_installation, updated_at
 ) ON users TO rainbo;
-GRANT UPDATE (
-    email, name, password, status, is_ghost_admin, rainbo_admin_id, rainbo_installation, updated_at
-) ON users TO rainbo;
+GRANT UPDATE (email, name, password, status, updated_at) ON users TO rainbo;

@@ -122,7 +122,7 @@ def _obstacle(instance: RdsInstance, kept: Holdings, *, active: bool) -> str:
         return (
             f"{instance} is the master. Without it no route of the whole fleet would be refreshed, "
             f"and {kept.routes_in_words} routes lead to it alone. Make another instance the master "
-            "first: clear “master” on this one and set it on the other."
+            "first: it takes over from this one."
         )
     return ""
 

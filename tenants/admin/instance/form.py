@@ -67,14 +67,10 @@ class InstanceForm(forms.ModelForm[RdsInstance]):
         else:
             self.fields["new_password"].help_text = NEVER_SHOWN
 
-    def clean_is_master(self) -> bool:
-        wanted = bool(self.cleaned_data["is_master"])
-        others = RdsInstance.objects.filter(is_master=True).exclude(pk=self.instance.pk)
-        if wanted and (other := others.first()):
-            raise forms.ValidationError(
-                f"{other} is already the master, the only one allowed: clear “master” there first"
-            )
-        return wanted
+    def _get_validation_exclusions(self) -> set[str]:
+        """Another master is no obstacle: it hands the role over when this one is saved."""
+        excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]
+        return excluded | {"is_master"}
 
     def clean_ssl_ca(self) -> str:
         """The stored text where only its line ends differ: the password is bound to it."""

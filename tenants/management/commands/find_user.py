@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+from argparse import ArgumentTypeError
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -13,6 +14,7 @@ from tenants.find.live_lookup import LiveLookup
 from tenants.find.search import Found, search
 
 INCOMPLETE = 3
+LONGEST = 300  # seconds
 
 
 class Command(BaseCommand):
@@ -29,7 +31,7 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--within",
-            type=float,
+            type=_seconds,
             default=live_lookup.LIMIT,
             metavar="SECONDS",
             help="time limit for --live; default: %(default)g",
@@ -57,3 +59,14 @@ class Command(BaseCommand):
                 self.stdout.write(line)
         for problem in live.problems if live else ():
             self.stderr.write(printable_line(problem))
+
+
+def _seconds(text: str) -> float:
+    """Parse a time limit that a person would wait for."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 1 <= seconds <= LONGEST:
+        raise ArgumentTypeError(f"{text!r} is not a number of seconds from 1 to {LONGEST}")
+    return seconds

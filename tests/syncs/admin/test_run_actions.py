@@ -92,7 +92,7 @@ def test_no_door_takes_a_longer_reason() -> None:
     [
         ({"options": {"dry_run": True}}, "was a dry run"),
         ({"accepted_by": True}, "was accepted by run"),
-        ({"superseded_by": True}, "was superseded by run"),
+        ({"superseded_by": True}, "has published what run"),
         ({"discarded_by": "ann", "discarded_at": "2026-01-01T00:00Z"}, "was discarded by ann"),
         ({"state": RunState.RUNNING}, "has not ended yet"),
     ],

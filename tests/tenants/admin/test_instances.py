@@ -244,11 +244,18 @@ def test_an_edit_leaves_a_password_that_was_rotated_meanwhile(
     assert (row.notes, row.reveal_password()) == ("new", "rotated")
 
 
-def test_a_second_master_is_refused_in_words(admin_client: Client, instance: RdsInstance) -> None:
+def test_a_new_master_takes_over(admin_client: Client, instance: RdsInstance) -> None:
     instance_row(1, is_master=True)
-    shown = text_of(admin_client.post(page(instance), form(is_master="on")))
-    assert "instance 1 (rds1) is already the master" in shown
-    assert "at_most_one_master" not in shown
+    assert admin_client.post(page(instance), form(is_master="on")).status_code == 302
+    masters = RdsInstance.objects.filter(is_master=True)
+    assert [row.pk for row in masters] == [instance.pk]
+
+
+def test_the_only_master_is_not_cleared(admin_client: Client, instance: RdsInstance) -> None:
+    RdsInstance.objects.filter(pk=instance.pk).update(is_master=True)
+    shown = text_of(admin_client.post(page(instance), form()))
+    assert "mark another instance as the master" in shown
+    assert RdsInstance.objects.get(pk=instance.pk).is_master
 
 
 def test_an_edit_leaves_what_checks_found_meanwhile(

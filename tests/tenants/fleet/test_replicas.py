@@ -12,13 +12,15 @@ from django.core.management import call_command
 
 from common.clock import database_now
 from localfleet.folders import local_root, scratch_root
+from localfleet.servers import databases
+from syncs.errors import SourceError
 from syncs.models import Confirmation, RunState
 from tenants.fleet import connections, identity
 from tenants.fleet.connections import NotWritable
 from tenants.models import GhostUser, RdsInstance, Tenant
 from tests.caches import part, register, run_sync
 from tests.children import until
-from tests.instances import Instance
+from tests.instances import Instance, InstanceFleet
 from tests.rows import staff
 from tests.standby import catch_up, standby
 
@@ -192,3 +194,34 @@ def test_check_fleet_names_a_replica_without_a_writer(
     said = capsys.readouterr().out
     assert "replica, " in said
     assert "without a writer address" in said
+
+
+@pytest.mark.parametrize(
+    ("writer", "words"),
+    [
+        ({"writer_host": "nowhere.invalid"}, "can't be resolved: nowhere.invalid"),
+        ({"writer_host": "127.0.0.1", "writer_port": 1}, "the connection at 127.0.0.1:1:"),
+    ],
+)
+def test_a_writer_that_is_away_is_named_with_its_own_address(
+    primary: Instance, writer: dict[str, object], words: str
+) -> None:
+    register(primary, **writer)
+    staff("ann", is_superuser=True)
+    error = part(run_sync("ghost_users", targets=("4",)), 4).error
+    assert "the writer of instance 4 (rds4)" in error
+    assert words in error
+
+
+def test_a_writer_of_another_server_is_not_registered(
+    primary: Instance, registered: InstanceFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(primary)
+    monkeypatch.setenv("SECRET", primary.rainbo_password)
+    databases.set_role(registered[2].server, "rainbo", primary.rainbo_password)
+    other = RdsInstance.objects.get(pk=2)
+    with pytest.raises(SourceError, match="writer of instance 4"):
+        call_command(
+            *("add_instance", "--update", "--id=4", f"--writer-host={other.host}"),
+            *(f"--writer-port={other.port}", "--password-env=SECRET"),
+        )

@@ -241,7 +241,7 @@ def test_what_was_found_last_is_kept(
             call_command("check_fleet", "--rds", "2", "--json")
     shown = text_of(admin_client.get(page()))
     assert "1 error, 1 warning" in shown
-    assert "GRANT SELECT ON locations TO rainbo;" in shown
+    assert "GRANT SELECT (tenant_id) ON public.locations TO rainbo;" in shown
     assert "reached, not encrypted" in shown
     assert InstanceExamination.objects.count() == 1
 
@@ -358,7 +358,8 @@ def test_the_form_leaves_the_use_alone(admin_client: Client, instance: RdsInstan
     endpoint = {"host": "rds.example.com", "port": 5432, "database": "app", "user": "rainbo"}
     security = {"ssl_mode": "verify-full", "require_auth": "scram-sha-256", "ssl_ca": ""}
     given = {"name": "rds2", "new_password": "", "app_url": "", "notes": "new"}
-    admin_client.post(page(), given | endpoint | security)
+    kept = {"has_tenants": "on", "has_ghosts": "on"}
+    admin_client.post(page(), given | endpoint | security | kept)
     instance.refresh_from_db()
     assert (instance.notes, instance.is_active) == ("new", True)
     entry = Activity.objects.get(action="instance.changed")

@@ -1,0 +1,3 @@
+from tests.tenants.conftest import registered
+
+__all__ = ["registered"]

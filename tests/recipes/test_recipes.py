@@ -1,0 +1,213 @@
+"""The recipes of docs/recipes, followed word by word on real servers."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+from pytest_django import Settings
+
+from localfleet.folders import local_root, scratch_root
+from localfleet.servers import databases
+from syncs.models import RunState, SyncRun
+from tenants.models import RdsInstance, Tenant
+from tests import pooler
+from tests.caches import shown_emails
+from tests.fleet_fixtures import needs
+from tests.instances import Instance, InstanceFleet
+from tests.rows import staff
+from tests.standby import catch_up, standby
+
+PAGES = Path(__file__).parents[2] / "docs" / "recipes"
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ON_THE_INSTANCE = "-- On the instance, "
+FILE = "-- RAINBO_SOURCE_SQL/"
+MANAGE = "python manage.py "
+
+Follow = Callable[[str, str, str], None]
+
+
+@pytest.fixture
+def follow(registered: InstanceFleet, settings: Settings, tmp_path: Path) -> Iterator[Follow]:
+    """Follows a page: its statements, its files, its commands, in this order of the page.
+
+    Takes the page, the name of the database in it, and the schema that the page presupposes.
+    """
+    settings.RAINBO_SOURCE_SQL = tmp_path / "sql"
+    settings.RAINBO_SOURCE_SQL.mkdir()
+    server = registered[2].server
+    made: list[str] = []
+
+    def run(page: str, database: str, before: str) -> None:
+        databases.create(server, database)
+        made.append(database)
+        secret = tmp_path / "secret"
+        secret.write_text(registered[2].rainbo_password)
+        with server.connect(database) as owner:
+            owner.execute(before.encode())
+            for kind, body in blocks(page):
+                if kind == "sql" and body.startswith(ON_THE_INSTANCE):
+                    owner.execute(placed(body, registered).encode())
+                elif kind == "sql":
+                    assert body.startswith(FILE), body
+                    write(settings.RAINBO_SOURCE_SQL, body)
+                else:
+                    for line in body.splitlines():
+                        assert line.startswith(MANAGE)
+                        command(line.removeprefix(MANAGE), registered[2], secret)
+
+    yield run
+    for database in made:
+        databases.drop(server, database)
+
+
+def blocks(page: str) -> list[tuple[str, str]]:
+    """The language and the text of each block of a page."""
+    return BLOCK.findall((PAGES / f"{page}.md").read_text(encoding="utf-8"))
+
+
+def placed(statements: str, fleet: InstanceFleet) -> str:
+    """The statements with the addresses and passwords of the test's servers."""
+    for number in (2, 3):
+        instance = fleet[number]
+        statements = statements.replace(
+            f"host 'db{number}.example.com', port '5432'",
+            f"host '{instance.host}', port '{instance.port}'",
+        ).replace(f"'of db{number}'", f"'{instance.rainbo_password}'")
+    return statements
+
+
+def write(folder: Path, body: str) -> None:
+    path = folder / body.partition("\n")[0].removeprefix(FILE)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(body, encoding="utf-8")
+
+
+def command(
+    line: str, instance: Instance, secret: Path, port: int | None = None, writer: int | None = None
+) -> None:
+    """Run a line with the test's addresses. port: of the instance; writer: of its primary."""
+    name, *words = shlex.split(line)
+    if name == "add_instance":
+        places = {"--host": instance.host, "--password-file": str(secret)}
+        if writer is not None:
+            places["--writer-host"] = instance.host
+            words += ["--writer-port", str(writer)]
+        for option, value in places.items():
+            words[words.index(option) + 1] = value
+        words += ["--port", str(instance.port if port is None else port), "--ssl-mode", "disable"]
+    code = None
+    try:
+        call_command(name, *words)
+    except SystemExit as end:
+        code = end.code
+    assert not code, line
+
+
+def tenants() -> list[tuple[str, str, int | None, int | None]]:
+    rows = Tenant.objects.filter(instance_id=4).order_by("remote_id")
+    return list(rows.values_list("name", "status", "user_count", "location_count"))
+
+
+CLIENTS = """
+    CREATE TABLE public.clients (
+        id int, schema_name text, name text, on_trial bool, paid_until date);
+    CREATE FUNCTION add_client(number int) RETURNS void LANGUAGE plpgsql AS $f$ BEGIN
+        EXECUTE format('CREATE SCHEMA t%1$s;
+            CREATE TABLE t%1$s.users (id serial, email text, full_name text, password text,
+                                      is_active bool, last_login timestamptz);
+            CREATE TABLE t%1$s.locations (id serial, name text);
+            INSERT INTO t%1$s.users (email, is_active)
+            SELECT ''u'' || n || ''@t%1$s.example.com'', n > 1 FROM generate_series(1, 3) AS n;
+            INSERT INTO t%1$s.locations (name) VALUES (''here'')', number);
+        INSERT INTO public.clients VALUES (number, 't' || number, 'Client ' || number, number = 2,
+                                           '2027-01-01');
+    END $f$;
+    SELECT add_client(1), add_client(2)"""
+PRISMA = """
+    CREATE TABLE "Tenant" ("id" text PRIMARY KEY, "name" text, "createdAt" timestamp(3));
+    CREATE TABLE "User" ("id" text PRIMARY KEY, "tenantId" text, "email" text, "name" text,
+        "passwordHash" text, "isActive" bool, "lastLoginAt" timestamp(3));
+    CREATE TABLE "Location" ("id" text PRIMARY KEY, "tenantId" text);
+    INSERT INTO "Tenant" VALUES ('ck1', 'Acme', '2026-01-02 03:04:05'), ('ck2', 'Globex', NULL);
+    INSERT INTO "User" VALUES ('u1', 'ck1', 'ann@example.com', 'Ann', 'x', true, NULL),
+                              ('u2', 'ck1', 'bob@example.com', 'Bob', 'x', false, NULL);
+    INSERT INTO "Location" VALUES ('l1', 'ck2')"""
+
+
+def test_every_page_is_followed() -> None:
+    followed = {"schema-per-tenant", "prisma", "no-directory", "replica-and-writer", "pgbouncer"}
+    assert {page.stem for page in PAGES.glob("*.md")} == followed | {"README"}
+
+
+def test_a_schema_per_tenant(follow: Follow, registered: InstanceFleet) -> None:
+    follow("schema-per-tenant", "crm", CLIENTS)
+    both = [("Client 1", "active", 2, 1), ("Client 2", "trial", 2, 1)]
+    assert tenants() == both
+    with registered[2].server.connect("crm") as owner:
+        owner.execute("SELECT add_client(3)")
+    call_command("sync_tenant_summaries", "--rds=4", "--force")
+    assert tenants() == [*both, ("Client 3", "active", 2, 1)]
+
+
+def test_names_in_mixed_case(follow: Follow) -> None:
+    follow("prisma", "shop", PRISMA)
+    assert tenants() == [("Acme", "active", 1, 0), ("Globex", "active", 0, 1)]
+    started = Tenant.objects.get(name="Acme").subscription_started_at
+    assert started is not None
+    assert started.isoformat() == "2026-01-02T03:04:05+00:00"
+
+
+def test_no_directory(follow: Follow, registered: InstanceFleet) -> None:
+    for number in (2, 3):
+        registered[number].add_tenant(1)
+        registered[number].add_user(101, 1, f"u{number}@example.com")
+    follow("no-directory", "directory", "SELECT 1")
+    assert shown_emails() == ["u2@example.com", "u3@example.com"]
+    assert SyncRun.objects.latest("pk").state == RunState.SUCCEEDED
+
+
+def test_a_replica_and_its_writer(
+    transactional_db: None, extra_instance: Callable[..., Instance], tmp_path: Path
+) -> None:
+    primary = extra_instance(4)
+    primary.add_tenant(1, "Acme")
+    staff("ann", is_superuser=True)
+    secret = tmp_path / "secret"
+    secret.write_text(primary.rainbo_password)
+    with scratch_root(local_root()) as root, standby(root, primary.server) as server:
+        replica = replace(primary, server=server)
+        for kind, body in blocks("replica-and-writer"):
+            if kind == "sql":
+                primary.execute(body)
+                catch_up(primary.server, server)
+                continue
+            for line in body.splitlines():
+                command(line.removeprefix(MANAGE), replica, secret, writer=primary.port)
+    assert tenants() == [("Acme", "active", 0, 0)]
+    assert primary.execute("SELECT count(*) FROM users WHERE is_ghost_admin") == [(1,)]
+
+
+def test_pgbouncer(registered: InstanceFleet, tmp_path: Path) -> None:
+    needs(pooler.PROGRAM, "PgBouncer is not installed: apt install pgbouncer")
+    instance = registered[2]
+    instance.add_tenant(1, "Acme")
+    RdsInstance.objects.filter(pk=2).delete()
+    secret = tmp_path / "secret"
+    secret.write_text(instance.rainbo_password)
+    found = dict(blocks("pgbouncer"))
+    settings = dict(line.split(" = ", 1) for line in found["ini"].splitlines() if " = " in line)
+    users = {instance.user: instance.rainbo_password}
+    size = int(settings["default_pool_size"])
+    with (
+        scratch_root(local_root()) as root,
+        pooler.pooler(root, instance.server, users, mode=settings["pool_mode"], size=size) as port,
+    ):
+        for line in found[""].splitlines():
+            command(line.removeprefix(MANAGE), instance, secret, port=port)
+    assert tenants() == [("Acme", "active", 0, 0)]

@@ -24,10 +24,11 @@ from tests.rows import staff
 
 SIZE = 2
 LEFT_BEHIND = """
-    SET row_security = on; SET default_transaction_read_only = on; SET statement_timeout = '1ms';
+    SET row_security = on; SET default_transaction_read_only = on;
     SET datestyle = 'SQL, DMY'; SET timezone = 'Asia/Tokyo'; SET intervalstyle = 'sql_standard';
     SET bytea_output = 'escape'; SET extra_float_digits = 0; SET standard_conforming_strings = off;
-    SET array_nulls = off; SET default_transaction_isolation = 'read committed'"""
+    SET array_nulls = off; SET default_transaction_isolation = 'read committed';
+    SET statement_timeout = '1ms'"""
 
 
 @pytest.fixture

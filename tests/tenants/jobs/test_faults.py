@@ -251,7 +251,7 @@ FAULTS: dict[str, tuple[Break, Break, str]] = {
     "privilege missing": (
         statement("REVOKE SELECT ON user_email_routing FROM rainbo"),
         statement("GRANT SELECT ON user_email_routing TO rainbo"),
-        "GRANT SELECT ON user_email_routing TO rainbo",
+        "check_fleet --rds 1 prints",
     ),
     "wrong type": (
         statement("ALTER TABLE user_email_routing ALTER updated_at TYPE text USING updated_at"),

@@ -100,6 +100,7 @@ class Fleet:
     down: tuple[Down, ...] = ()
     tenants: dict[int, int] | None = None
     all_routes: int | None = None
+    has_no_master: bool = False
 
     @property
     def active(self) -> list[RdsInstance]:
@@ -141,6 +142,7 @@ def read() -> Fleet:
         ),
         tenants=tenants,
         all_routes=max(found, default=None),
+        has_no_master=not any(instance.is_master for instance in instances),
     )
 
 

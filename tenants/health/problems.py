@@ -51,7 +51,7 @@ def _nothing_to_read(fleet: Fleet) -> Problem:
 
 def _no_master(fleet: Fleet) -> Iterator[Problem]:
     """Routes that were read once are no longer refreshed without a master."""
-    if fleet.all_routes and not any(instance.is_master for instance in fleet.active):
+    if fleet.all_routes and fleet.has_no_master:
         yield Problem(
             key="master/missing",
             severity=Severity.INSTANCE_DOWN,

@@ -183,7 +183,7 @@ def test_a_source_that_dies_mid_copy_changes_nothing(cached: Instance) -> None:
         )
         code, said = command.end()
     assert code == 1
-    assert "instance 1 (rds1) ended the session: it was stopped on the server" in said
+    assert "ended the session: it was stopped on the server" in said
     assert shown_emails() == before()
     cached.execute("DROP VIEW user_email_routing")
     cached.execute("ALTER TABLE directory RENAME TO user_email_routing")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
+import django
 import psycopg
 import pytest
 from django.db import InternalError, connection
@@ -121,8 +122,13 @@ COMMANDS = [
 
 @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
 def test_a_command_fails_with_one_sentence(
-    read_only: Switch, capsys: pytest.CaptureFixture[str], words: list[str]
+    read_only: Switch,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
 ) -> None:
+    # It would configure the logs again, with a stream that ends with this test.
+    monkeypatch.setattr(django, "setup", lambda: None)
     with pytest.raises(SystemExit) as stop:
         manage.main(["manage.py", *words])
     assert stop.value.code == 1

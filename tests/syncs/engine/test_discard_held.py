@@ -88,7 +88,7 @@ def test_a_run_without_changes_or_without_a_reason() -> None:
         held.discard(ended_run().pk, "ann", "no")
     with pytest.raises(UsageError, match="there is no run 0"):
         held.discard(0, "ann", "no")
-    with pytest.raises(UsageError, match="needs a --reason"):
+    with pytest.raises(UsageError, match="needs a reason"):
         held.discard(held_run().pk, "ann", " ")
     with pytest.raises(UsageError, match="longer than 255"):
         held.discard(held_run().pk, "ann", "x" * 256)

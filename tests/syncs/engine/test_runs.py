@@ -239,7 +239,7 @@ def test_options_that_name_no_run_are_refused(
 def test_only_a_held_run_can_be_accepted_and_with_a_reason(make_sync: Make) -> None:
     make_sync(settling(TargetState.SUCCEEDED))
     done = runs.execute(request())
-    with pytest.raises(UsageError, match="needs a --reason"):
+    with pytest.raises(UsageError, match="needs a reason"):
         request(accept_held=done.pk)
     with pytest.raises(UsageError, match=f"run {done.pk} holds nothing"):
         request(accept_held=done.pk, reason="fine")

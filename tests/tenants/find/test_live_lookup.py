@@ -67,7 +67,7 @@ def test_an_instance_that_is_down_leaves_the_others(directory: InstanceFleet) ->
     assert len(live.master.rows) == 2
     assert [user.user_id for user in live.instances["1"].rows] == ["70"]
     (problem,) = live.problems
-    assert problem.startswith("Instance 2 (rds2) can't be queried: instance 2 (rds2)")
+    assert problem.startswith("Instance 2 (rds2) can't be queried: it refused the connection")
     assert directory[2].rainbo_password not in problem
 
 

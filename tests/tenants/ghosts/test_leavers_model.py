@@ -71,8 +71,11 @@ class World:
     def come_back(self, admin: int) -> None:
         self.may_enter.add(admin)
         for at in (1, 2, 3):
-            self.waiting.discard((admin, at))
             self.hindered.pop((admin, at), None)
+
+    def look(self) -> None:
+        """What the product's look each minute sees: who came back waits for nobody."""
+        self.waiting = {pair for pair in self.waiting if pair[0] not in self.may_enter}
 
     def hinder(self, instance: int) -> None:
         self.hindered.update({(admin, instance): self.now for admin in self.left})
@@ -203,6 +206,7 @@ class History:
         self.tick()
 
     def tick(self) -> None:
+        self.world.look()
         owed.retire_leavers()
         for record in SyncRun.objects.filter(state=RunState.QUEUED).order_by("pk"):
             self.execute(record)

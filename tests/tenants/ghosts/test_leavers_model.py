@@ -187,6 +187,7 @@ class History:
         rows.update(cron=self.chance.choice(("0 2 * * *", "*/5 * * * *", "0 0 1 1 *")))
 
     def a_day_passes(self) -> None:
+        self.tick()  # the product looked meanwhile
         self.world.now += timedelta(hours=25)
 
     EVENTS = (

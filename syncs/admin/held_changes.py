@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 
 from syncs.admin import badges, run_targets
 from syncs.engine import held
-from syncs.models import Confirmation, HeldChange, RunTarget, SyncRun, TargetState
+from syncs.models import HeldChange, RunTarget, SyncRun, TargetState
 from syncs.reports import run_report
 
 SHOWN = 200  # changes in all
@@ -181,8 +181,10 @@ def _decided(record: SyncRun, holding: Sequence[RunTarget]) -> SafeString | str:
         return f"{record.discarded_by} discarded them: {record.discard_reason}"
     if other := held.open_acceptor(record):
         return _acceptance(other, f"will publish them and is {other.state}")
-    if since := _published_since(record, holding):
-        return _published(badges.run_link(since, f"Run {since}"))
+    since = held.published_since(record, [part.target for part in holding])
+    if since and len(since) == len(holding):  # the source was repaired
+        last = max(since.values())
+        return _published(badges.run_link(last, f"Run {last}"))
     return ""
 
 
@@ -195,13 +197,3 @@ def _acceptance(run: SyncRun, does: str) -> SafeString:
     who, why = run.actor or "A user", run.options.get("reason") or "no reason given"
     link = badges.run_link(run.pk, f"Run {run.pk}")
     return format_html("{} accepted them: {}. {} {}.", who, why, link, does)
-
-
-def _published_since(record: SyncRun, holding: Sequence[RunTarget]) -> int | None:
-    """A later run that confirmed all that this one holds: the source was repaired."""
-    targets = [part.target for part in holding]
-    later = Confirmation.objects.filter(
-        sync=record.sync, target__in=targets, run__gt=record.pk
-    ).values_list("run", flat=True)
-    runs = list(later)
-    return max(runs) if len(runs) == len(targets) else None

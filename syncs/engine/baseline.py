@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,22 +14,6 @@ from syncs.engine.run import Run
 from syncs.engine.window import Publish, Window
 from syncs.models import Confirmation, Trigger
 from syncs.schedules import crontab, store
-
-_PUBLISHED = """
-    SELECT part.total FROM syncs_runtarget AS part JOIN syncs_syncrun AS run ON run.id = part.run_id
-     WHERE run.sync = %(sync)s AND part.target = wanted.target
-       AND part.state = 'succeeded' AND part.total IS NOT NULL"""
-# Each of the three is evaluated only where those before it found nothing.
-_DAY_AGO = f"""
-    SELECT wanted.target, coalesce(
-        ({_PUBLISHED} AND run.finished_at > %(since)s AND EXISTS (
-            SELECT FROM syncs_syncrun AS held JOIN syncs_runtarget AS kept ON kept.run_id = held.id
-             WHERE held.accepted_by_id = run.id AND kept.target = wanted.target
-               AND kept.state = 'held')
-          ORDER BY run.id DESC LIMIT 1),
-        ({_PUBLISHED} AND run.finished_at <= %(since)s ORDER BY run.id DESC LIMIT 1),
-        ({_PUBLISHED} AND run.finished_at > %(since)s ORDER BY run.id LIMIT 1))
-      FROM unnest(%(targets)s::text[]) AS wanted (target)"""  # noqa: S608 (constants)
 
 # What was published within the window, and what was published last before it, oldest first.
 # Publishes that change nothing that a guard counts are left out. OFFSET 0: the few parts of a few
@@ -81,17 +65,6 @@ def confirmed_lately(run: Run) -> dict[str, datetime]:
     sync, now = run.record.sync, run.now()
     since = now - period(sync, run.cron, now) / 2
     return dict(Confirmation.objects.filter(sync=sync, at__gt=since).values_list("target", "at"))
-
-
-def rows_a_day_ago(sync: str, targets: Collection[str], now: datetime) -> dict[str, int | None]:
-    """Return each target's rows 24 h ago, or after the last accepted publish since then.
-
-    None where it is unknown.
-    """
-    since = now - timedelta(hours=24)
-    with connection.cursor() as cursor:
-        cursor.execute(_DAY_AGO, {"sync": sync, "targets": [*targets], "since": since})
-        return dict(cursor.fetchall())
 
 
 def windows(

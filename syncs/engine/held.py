@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from django.db import connection, transaction
 from django.db.models.functions import Now
 from psycopg import sql
@@ -148,7 +150,7 @@ def supersede_older(run: SyncRun) -> None:
         if older.pk >= run.pk or open_acceptor(older):
             continue
         held_targets = set(_held_targets(older))
-        left = held_targets - _published_since(older, held_targets)
+        left = held_targets - published_since(older, held_targets).keys()
         HeldChange.objects.filter(run=older, target__in=held_targets - left).delete()
         if not left or (holds and _same_set(older, run)):
             SyncRun.objects.filter(pk=older.pk).update(superseded_by=run)
@@ -166,10 +168,10 @@ def _held_targets(run: SyncRun) -> list[str]:
     return list(held.values_list("target", flat=True))
 
 
-def _published_since(run: SyncRun, targets: set[str]) -> set[str]:
-    """Return those targets that a later run confirmed."""
+def published_since(run: SyncRun, targets: Collection[str]) -> dict[str, int]:
+    """Return those targets that a later run confirmed, and that run."""
     later = Confirmation.objects.filter(sync=run.sync, target__in=targets, run__gt=run.pk)
-    return set(later.values_list("target", flat=True))
+    return dict(later.values_list("target", "run"))
 
 
 def keep(session: Session, run_id: int, target: str, changes: sql.Composable) -> dict[str, int]:

@@ -19,7 +19,7 @@ from common import manage_command, markup
 from common.markup import Tone
 from common.model_admin import ReadOnlyAdmin
 from tenants.admin.ghost import actions, matrix
-from tenants.ghosts import coverage, policy
+from tenants.ghosts import coverage, owed
 from tenants.models import GhostUser
 from tenants.models.ghost import GhostState
 
@@ -87,7 +87,7 @@ class GhostAdmin(ReadOnlyAdmin):
         ghost = context["original"]
         command = f"sync_ghost_users --rds {ghost.instance_id} --admin {ghost.admin_id}"
         wanted = coverage.wanted_ids()
-        leaving = policy.others_with_leavers(wanted, [ghost.admin_id])
+        leaving = owed.instances_without(wanted, [ghost.admin_id])
         context |= {
             "may_sync": ghost.instance.keeps_ghosts or ghost.instance in leaving,
             "sync_command": manage_command.line(command),

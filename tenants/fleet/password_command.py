@@ -1,4 +1,4 @@
-"""Passarguments that a command returns at each connection: tokens of IAM, secrets that rotate.
+"""Passwords that a command returns at each connection: tokens of IAM, secrets that rotate.
 
 The commands are settings of this installation, by the host that they are for, so that a user
 that may change an instance can neither run a program nor have a password sent to another host.
@@ -75,7 +75,7 @@ def password_of(instance: RdsInstance, host: str, port: int) -> str:
 
 
 def forget(host: str) -> None:
-    """Forget passarguments for a host that rejected one: the next connection runs the command."""
+    """Forget passwords for a host that rejected one: the next connection runs the command."""
     for arguments in [arguments for arguments in _known if host in arguments]:
         _known.pop(arguments, None)
 

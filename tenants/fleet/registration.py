@@ -86,15 +86,27 @@ def needs_password(pk: int, given: InstanceInput) -> bool:
     return False
 
 
+def keep_password(instance: RdsInstance) -> None:
+    """Bind the stored password to the settings of now.
+
+    One that does not fit them is dropped if a command returns the password; otherwise raises
+    CredentialError.
+    """
+    try:
+        instance.rebind_password()
+    except CredentialError:
+        if not has_command(instance.host):
+            raise
+        instance.set_password("")
+
+
 def _store(instance: RdsInstance, given: InstanceInput, *, is_new: bool) -> Registered:
     _apply(instance, given)
     _validate(instance)
     if given.password is not None:
         instance.set_password(given.password)
-    elif has_command(instance.host):
-        instance.set_password("")  # the command returns it at each connection
     else:
-        instance.rebind_password()
+        keep_password(instance)
     if given.copy_of is not None:
         instance.copy_of = _origin(instance, given.copy_of)
     if given.accept_rebuilt:

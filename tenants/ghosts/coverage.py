@@ -14,7 +14,7 @@ from django.db.models.functions import RowNumber
 
 from tenants.ghosts import policy
 from tenants.models import GhostUser, RdsInstance
-from tenants.models.ghost import GhostState
+from tenants.models.ghost import GONE, GhostState
 
 
 class Coverage(StrEnum):
@@ -107,7 +107,7 @@ def by_admin(
         coverage = judge(row["confirmed"], wanted=pk in wanted, kept=kept)
         found.setdefault(pk, CoverageCounts()).add(coverage, row["count"], row["seen"])
         known[pk] += row["count"] if kept else 0
-        if not kept and pk not in wanted and row["confirmed"] not in policy.GONE:
+        if not kept and pk not in wanted and row["confirmed"] not in GONE:
             found[pk].left_behind += row["count"]
     for pk in wanted:
         if left := len(keeping) - known[pk]:
@@ -147,7 +147,7 @@ def cells(
 
 def find_problems(admins: Collection[int], wanted: Collection[int], each: int) -> list[GhostUser]:
     """Return rows that differ from the wanted state, at most `each` of an admin."""
-    is_wanted, is_lost = Q(admin_id__in=[*wanted]), Q(confirmed__in=policy.GONE)
+    is_wanted, is_lost = Q(admin_id__in=[*wanted]), Q(confirmed__in=GONE)
     not_there = Q(confirmed=GhostState.REFUSED) | is_lost & policy.KEPT
     wrong = (
         Q(confirmed=GhostState.UNKNOWN)

@@ -21,8 +21,8 @@ from syncs.engine import runs
 from syncs.engine.options import Options
 from syncs.models import RunState, SyncRun, Trigger
 from tenants.ghosts import policy
-from tenants.models import GhostUser, InstanceCheck
-from tenants.models.ghost import GhostState
+from tenants.models import GhostUser, InstanceCheck, RdsInstance
+from tenants.models.ghost import GONE, GhostState
 from tenants.models.instance import Health
 
 SYNC = "ghost_users"
@@ -35,7 +35,7 @@ CHECKS = timedelta(minutes=2)  # an instance that was down so shortly before a t
 def find(wanted: Collection[int] | None = None) -> QuerySet[GhostUser]:
     """Return the ghost users that are owed. wanted: the admins; default: those of now."""
     may_enter: Any = policy.admins().values("pk") if wanted is None else [*wanted]
-    left = GhostUser.objects.exclude(confirmed__in=policy.GONE)
+    left = GhostUser.objects.exclude(confirmed__in=GONE)
     return left.exclude(admin_id__in=may_enter)
 
 
@@ -46,6 +46,16 @@ def by_instance(wanted: Collection[int], *, held: bool = True) -> dict[int, froz
     for instance, admin in rows.values_list("instance_id", "admin_id"):
         found.setdefault(instance, set()).add(admin)
     return {instance: frozenset(admins) for instance, admins in found.items()}
+
+
+def instances_without(wanted: Collection[int], only: Collection[int] = ()) -> list[RdsInstance]:
+    """Return instances that keep no ghost users, and where some are owed.
+
+    only: of these admins; default: of any.
+    """
+    ghosts = find(wanted).filter(admin_id__in=only) if only else find(wanted)
+    others = RdsInstance.objects.exclude(is_active=True, has_ghosts=True)
+    return list(others.filter(pk__in=ghosts.values("instance_id")))
 
 
 def retire_leavers() -> SyncRun | None:

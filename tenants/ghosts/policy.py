@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, TypeGuard
@@ -14,7 +14,7 @@ from django.db.models import Q, QuerySet
 
 from common.errors import UsageError
 from syncs.engine.guard import Limit
-from tenants.models import GhostUser, RdsInstance
+from tenants.models import GhostUser
 from tenants.models.ghost import GhostState
 
 PERMISSION = "tenants.impersonate"
@@ -75,7 +75,6 @@ UNEQUAL = (
     *(GhostOutcome.ALTERED, GhostOutcome.UNKNOWN),
 )
 KEPT = Q(instance__is_active=True, instance__has_ghosts=True)  # the instance keeps ghost users
-GONE = (GhostState.INACTIVE, GhostState.ABSENT)
 
 
 @dataclass(frozen=True)
@@ -125,15 +124,6 @@ def wanted_admins() -> dict[int, Admin]:
     return {
         user.pk: Admin(user.pk, user.get_full_name() or user.get_username()) for user in admins()
     }
-
-
-def others_with_leavers(admins: Iterable[int], only: Collection[int]) -> list[RdsInstance]:
-    """Return instances that keep no ghosts, and where a leaver's is not known to be gone."""
-    waiting = GhostUser.objects.exclude(admin_id__in=admins).exclude(confirmed__in=GONE)
-    if only:
-        waiting = waiting.filter(admin_id__in=only)
-    others = RdsInstance.objects.exclude(is_active=True, has_ghosts=True)
-    return list(others.filter(pk__in=waiting.values("instance_id")))
 
 
 def is_admin_id(key: str | None) -> TypeGuard[str]:

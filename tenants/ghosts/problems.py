@@ -15,7 +15,7 @@ from syncs.errors import Unequal
 from syncs.status.problems import Link, Problem, Severity, Source
 from tenants.ghosts import policy
 from tenants.models import GhostUser
-from tenants.models.ghost import GhostState
+from tenants.models.ghost import GONE, GhostState
 
 COUNTED = 1_000  # ghost users of a kind; more are said to be more
 NAMED = 3  # ghost users in the text of a problem
@@ -73,7 +73,7 @@ def read(now: datetime) -> GhostFacts:
     may_enter = Q(admin_id__in=policy.admins().values("pk"))
     # In the future: the database's clock was set back.
     long = Q(owed_since=None) | ~Q(owed_since__range=(now - TOLD_AFTER, now))
-    left = ~may_enter & long & ~Q(confirmed__in=policy.GONE)
+    left = ~may_enter & long & ~Q(confirmed__in=GONE)
     tried = may_enter & policy.KEPT & ~Q(last_error="")
     users = User.objects.filter(pk=OuterRef("admin_id")).values("username")
     rows = (

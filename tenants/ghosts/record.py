@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from typing import LiteralString
 
 from syncs.transfer.session import Session
-from tenants.ghosts.policy import CONFIRMED, GONE, Ghost, GhostOutcome
-from tenants.models.ghost import GhostState
+from tenants.ghosts.policy import CONFIRMED, Ghost, GhostOutcome
+from tenants.models.ghost import GONE, GhostState
 
 _SETTLED = "owed_since = NULL, held_by = NULL"
 _ANSWERED = """

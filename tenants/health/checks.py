@@ -19,7 +19,7 @@ from tenants.health.needs import Needs
 from tenants.health.probe import describe_replica
 from tenants.health.query_check import QueryCheck
 from tenants.models import GhostUser, RdsInstance
-from tenants.models.ghost import GhostState
+from tenants.models.ghost import GONE
 from tenants.models.instance import AuthMethod, SslMode
 
 OLDEST = 14
@@ -152,8 +152,7 @@ def _examine(check: QueryCheck, names: list[str], now: Callable[[], datetime]) -
 
 def _with_ghosts(instances: Sequence[RdsInstance]) -> set[int]:
     """Return the instances that have ghost users, or still have some to retire."""
-    gone = (GhostState.INACTIVE, GhostState.ABSENT)
-    left = GhostUser.objects.exclude(confirmed__in=gone).values_list("instance_id", flat=True)
+    left = GhostUser.objects.exclude(confirmed__in=GONE).values_list("instance_id", flat=True)
     return {instance.pk for instance in instances if instance.has_ghosts} | set(left)
 
 

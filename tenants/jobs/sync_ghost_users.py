@@ -44,9 +44,7 @@ def sync_ghost_users(run: Run) -> None:
     """
     only = frozenset(policy.parse_only(run.options.only))
     admins = policy.wanted_admins()
-    instances = selected_instances(
-        run, also=policy.others_with_leavers(admins, ()), having="has_ghosts"
-    )
+    instances = selected_instances(run, also=owed.instances_without(admins), having="has_ghosts")
     plan = Plan.make(run, instances, admins, only)
     if plan.of_leavers:
         instances = [instance for instance in instances if instance.pk in plan.owed]

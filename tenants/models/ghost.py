@@ -18,6 +18,9 @@ class GhostState(models.TextChoices):
     UNKNOWN = "unknown"
 
 
+GONE = (GhostState.INACTIVE, GhostState.ABSENT)
+
+
 class GhostUser(models.Model):
     """The ghost user of one admin on one instance.
 

@@ -17,7 +17,7 @@ from syncs.engine import runs
 from syncs.engine.options import Options
 from syncs.models import Trigger
 from tenants.fleet import targets
-from tenants.ghosts import coverage, policy
+from tenants.ghosts import coverage, owed, policy
 from tenants.models.instance import parse_id
 
 RUN = "syncs.run_sync"
@@ -57,6 +57,6 @@ def _check_instance(instance: str, only: set[int]) -> None:
     number = parse_id(instance)
     if number is None:
         raise UsageError(f"invalid instance id: {instance}")
-    leaving = policy.others_with_leavers(coverage.wanted_ids(), only)
+    leaving = owed.instances_without(coverage.wanted_ids(), only)
     if number not in {row.pk for row in leaving}:
         targets.check_ids([number])

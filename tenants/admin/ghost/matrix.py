@@ -23,7 +23,7 @@ from tenants.admin.ghost.badges import (
     coverage_counts,
     down_badge,
 )
-from tenants.ghosts import coverage, policy, run_log
+from tenants.ghosts import coverage, owed, run_log
 from tenants.ghosts.coverage import Coverage, CoverageCounts
 from tenants.models import GhostUser, RdsInstance
 
@@ -180,7 +180,7 @@ def _places(
     chosen = [i for i in instances if len(instances) <= FULL or tallies[i.pk].problems or i.is_down]
     if len(instances) > FULL:
         chosen.sort(key=lambda instance: -tallies[instance.pk].problems)
-    leaving = {instance.pk for instance in policy.others_with_leavers(wanted, ())}
+    leaving = {instance.pk for instance in owed.instances_without(wanted)}
     return tuple(
         Place(
             instance=instance,

@@ -14,6 +14,7 @@ from unfold.widgets import (
 from common.encryption import CredentialError
 from common.errors import UsageError
 from tenants.fleet.password_command import has_command
+from tenants.fleet.registration import keep_password
 from tenants.fleet.validation import broken_rules
 from tenants.models import RdsInstance
 
@@ -95,9 +96,7 @@ class InstanceForm(forms.ModelForm[RdsInstance]):
         try:
             if password:
                 self.instance.set_password(password)
-            elif has_command(self.instance.host):
-                self.instance.set_password("")  # the command returns it at each connection
             elif self.re_encrypted:
-                self.instance.rebind_password()
+                keep_password(self.instance)
         except (CredentialError, UsageError) as error:
             self.add_error("new_password", str(error))

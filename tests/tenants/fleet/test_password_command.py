@@ -131,6 +131,16 @@ def test_a_server_that_does_not_prove_who_it_is_gets_none(
     assert "secret-of-tests" not in said
 
 
+def test_the_stored_password_stays(registered: InstanceFleet, use: Use) -> None:
+    instance = registered[2]
+    use(f"echo '{instance.rainbo_password}'")
+    call_command("add_instance", "--update", "--id=2", "--notes=new")
+    row = RdsInstance.objects.get(pk=2)
+    assert (row.notes, row.reveal_password()) == ("new", instance.rainbo_password)
+    call_command("add_instance", "--update", "--id=2", "--host=127.0.0.2", "--no-check")
+    assert RdsInstance.objects.get(pk=2).reveal_password() == ""
+
+
 def test_an_instance_is_registered_without_a_password(
     registered: InstanceFleet, use: Use, capsys: pytest.CaptureFixture[str]
 ) -> None:

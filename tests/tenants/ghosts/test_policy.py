@@ -81,9 +81,9 @@ def test_instances_out_of_use_matter_while_a_leavers_ghost_may_be_there() -> Non
     ghost(4711, away, "unknown")
     ghost(4711, clean, "inactive")
     ghost(4711, used)
-    assert policy.others_with_leavers([], ()) == [old, away]
-    assert policy.others_with_leavers([4711], ()) == []
-    assert policy.others_with_leavers([], {1}) == []
+    assert owed.instances_without([]) == [old, away]
+    assert owed.instances_without([4711]) == []
+    assert owed.instances_without([], {1}) == []
 
 
 def test_an_id_is_known_by_its_user_or_its_ghost() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -15,6 +16,8 @@ from django.core.management import call_command
 from localfleet.folders import local_root, scratch_root
 from syncs.models import RunState
 from tenants.find import live_lookup, lookup
+from tenants.fleet.connections import connect
+from tenants.fleet.transactions import transaction
 from tenants.models import GhostUser, RdsInstance, Tenant
 from tests import pooler
 from tests.caches import everything, part, query, run_sync, shown_emails
@@ -28,7 +31,7 @@ LEFT_BEHIND = """
     SET datestyle = 'SQL, DMY'; SET timezone = 'Asia/Tokyo'; SET intervalstyle = 'sql_standard';
     SET bytea_output = 'escape'; SET extra_float_digits = 0; SET standard_conforming_strings = off;
     SET array_nulls = off; SET default_transaction_isolation = 'read committed';
-    SET statement_timeout = '1ms'"""
+    SET statement_timeout = '5s'"""
 
 
 @pytest.fixture
@@ -93,6 +96,17 @@ def test_everything_is_read_and_written_as_without_it(pooled: InstanceFleet) -> 
     for instance in pooled.instances:
         (status,) = instance.execute("SELECT status FROM users WHERE is_ghost_admin")
         assert status == ("Inactive",)
+
+
+def test_no_setting_that_was_left_behind_counts(pooled: InstanceFleet, settings: Any) -> None:
+    settings.RAINBO_STATEMENT_TIMEOUT = 77
+    for _ in range(2 * SIZE):
+        with connect(RdsInstance.objects.get(pk=2), "test") as source, transaction(source):
+            values = [
+                source.execute(f"SHOW {name}").fetchone()
+                for name in ("statement_timeout", "row_security", "timezone", "datestyle")
+            ]
+        assert values == [("77s",), ("off",), ("UTC",), ("ISO, MDY",)]
 
 
 @pytest.mark.parametrize("number", range(4))

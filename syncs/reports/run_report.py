@@ -191,6 +191,16 @@ def document(
     sync and options: the run's, when the caller has them already.
     """
     sync = sync or registry.get(record.sync)
+    return summary_document(record) | {
+        "targets": [_part(part) for part in record.targets.all()],
+        "retry": retry_command(record, sync, options),
+        "accept": accept_command(record, sync),
+        "discard": discard_command(record),
+    }
+
+
+def summary_document(record: SyncRun) -> dict[str, Any]:
+    """Return what a list of runs has of each: all of the document that needs no other row."""
     return {
         "run": record.pk,
         "sync": record.sync,
@@ -202,15 +212,12 @@ def document(
         "attempt": record.attempt,
         "not_before": iso(record.not_before),
         "cancel_requested_at": iso(record.cancel_requested_at),
+        "created_at": iso(record.created_at),
         "started_at": iso(record.started_at),
         "finished_at": iso(record.finished_at),
         "seconds": record.seconds,
         "error": record.error,
         "met_run": record.met_id,
-        "targets": [_part(part) for part in record.targets.all()],
-        "retry": retry_command(record, sync, options),
-        "accept": accept_command(record, sync),
-        "discard": discard_command(record),
         "discarded": _discarded(record),
     }
 

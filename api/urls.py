@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import path, re_path
 
 from api.doors import bakalari, cron, models
+from api.doors.door import nothing
 from api.openapi import DocumentedApi
 from api.parsing import ObjectParser
 from api.views import fleet, runs, schedules, syncs
@@ -44,6 +45,7 @@ doors = [
         models.show_prices,
         name="door_price_run",
     ),
+    re_path(r"^admin/(?:model-sync|pricing)/", nothing),  # the console has no such page either
 ]
 
 urlpatterns = [path("api/v1/", v1.urls), *doors]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, NoReturn, ParamSpec
 
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from api import problems
@@ -66,3 +66,8 @@ def parameter(request: HttpRequest, name: str, default: str = "") -> str:
     if len(values) > 1:
         raise Problem(422, f"Give {name} once.")
     return values[0]
+
+
+def nothing(request: HttpRequest) -> NoReturn:  # noqa: ARG001
+    """Answer 404 where no door is."""
+    raise Http404

@@ -12,6 +12,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Callable
+from http.client import HTTPResponse
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -90,10 +91,10 @@ def raw(doors: Doors, method: str, path: str, headers: dict[str, str]) -> tuple[
     lines = [f"{method} {path} HTTP/1.1", f"Host: {where.netloc}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     with socket.create_connection((where.hostname, where.port), timeout=60) as connection:
-        connection.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode())
-        answer = b"".join(iter(lambda: connection.recv(65_536), b"")).decode()
-    head, _, body = answer.partition("\r\n\r\n")
-    return int(head.split()[1]), json.loads(body)
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+        answer = HTTPResponse(connection, method=method)
+        answer.begin()
+        return answer.status, json.loads(answer.read())
 
 
 @pytest.mark.parametrize("name", CURL)

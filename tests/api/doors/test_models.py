@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from rainbo.logs import Text
 from syncs.models import SyncRun
 from tests.children import until
 from tests.door_fixtures import CRON_SECRET, Doors, Serve
@@ -75,7 +76,7 @@ def test_the_key_names_the_token(doors: Doors, operator: Callable[..., str], ser
 
 
 def test_a_secret_in_the_address_is_refused_and_not_logged(
-    doors: Doors, operator: Callable[..., str], capfd: pytest.CaptureFixture[str]
+    doors: Doors, operator: Callable[..., str], caplog: pytest.LogCaptureFixture
 ) -> None:
     secret = operator()
     for path in (
@@ -89,9 +90,9 @@ def test_a_secret_in_the_address_is_refused_and_not_logged(
                 assert reply.status >= 400
                 assert secret not in reply.text
     assert doors.post(f"{PRICES}/{secret}", secret).status == 400
-    logged = capfd.readouterr()
-    assert "/admin/pricing/sync/***" in logged.err
-    assert secret not in logged.out + logged.err
+    logged = [Text().format(record) for record in caplog.records]
+    assert any("/admin/pricing/sync/***/status/1" in line for line in logged)
+    assert secret not in "".join(logged)
 
 
 def test_runs_of_other_syncs_are_no_prices(doors: Doors, serve: Serve) -> None:

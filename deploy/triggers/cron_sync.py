@@ -94,7 +94,7 @@ class Server:
 
     def detail(self, answer: Answer) -> str:
         text = str(answer.document.get("detail", "")).replace(self.token, "***")
-        return " ".join(text.split())[:300]
+        return "".join(one if one.isprintable() else " " for one in text)[:300]
 
     def _rejected(self, answer: Answer) -> Stop:
         detail = self.detail(answer)

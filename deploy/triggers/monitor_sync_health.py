@@ -82,12 +82,12 @@ def jobs(url: str) -> Iterator[str]:
         yield f"monitoring: RAINBO answered {answer.status_code}"
         return
     found = document(answer)
-    stats = {job["jobName"]: job for job in found.get("stats", [])}
+    stats = {job["jobName"]: job for job in found["stats"]}
     for name, job in stats.items():
         rate = job["successRate"]
         shown = "unknown" if rate is None else f"{rate:.1%}"
         print(f"{name}: {job['totalExecutions']} executions, success rate {shown}")
-    yield from (alert["message"] for alert in found.get("alerts", []))
+    yield from (alert["message"] for alert in found["alerts"])
     wanted = filter(None, (name.strip() for name in os.environ.get("JOBS", "").split(",")))
     oldest = datetime.now(UTC) - timedelta(hours=number("MAX_AGE_HOURS", hours))
     for name in wanted:

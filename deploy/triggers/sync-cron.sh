@@ -123,7 +123,7 @@ for number in "$ATTEMPTS" "$RETRY_SECONDS" "$REQUEST_SECONDS" "$WAIT_SECONDS" "$
         '' | *[!0-9]* | 0?* | ?????????*) misconfigured "ATTEMPTS, *_SECONDS and LOG_MAX_BYTES are whole numbers" ;;
     esac
 done
-{ : >>"$LOG_FILE"; } 2>/dev/null ||
+(: >>"$LOG_FILE") 2>/dev/null ||
     misconfigured "LOG_FILE $LOG_FILE can't be written: create its folder, or choose another file"
 
 if command -v flock >/dev/null; then

@@ -112,7 +112,7 @@ def peer(*answers: Said) -> Iterator[Peer]:
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST = answer
+        do_GET = do_POST = answer  # noqa: N815 (names of http.server)
 
         def log_message(self, *_: object) -> None:
             pass

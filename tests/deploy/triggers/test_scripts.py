@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from api import requests
 from syncs.models import RunState, SyncRun
 from tests.children import until
 from tests.deploy.triggers.calls import SCRIPTS, TOKEN, TRIGGERS, Said, Script, peer
@@ -67,8 +67,6 @@ def test_a_sync_that_is_done_in_part_exits_3(
 def test_a_long_sync_is_polled(doors: Doors, script: Script, serve: Serve, worker: object) -> None:
     """The server answers 202, as two other requests use up the places that wait."""
     serve("llm_models", {"a": (5, 1, 0, 0)}, wait=lambda: time.sleep(0.5))
-    from api import requests
-
     while requests._places.acquire(blocking=False):
         pass
     try:
@@ -172,7 +170,7 @@ def test_a_sync_without_end_is_left_running(script: Script) -> None:
 
 
 def test_a_token_that_comes_back_is_masked(script: Script) -> None:
-    with peer(problem(500, f"no {TOKEN}, {TOKEN} \x1b[2J")) as server:
+    with peer(problem(500, f"no {TOKEN}, {TOKEN} \\u001b[2J")) as server:
         done = script.run(server.url)
     assert "no ***, ***" in done.log
     assert TOKEN not in done.log + done.output
@@ -218,7 +216,7 @@ def test_the_log_is_rotated(script: Script) -> None:
     script.log.write_text("old\n" * 300)
     with peer(Said()) as server:
         for _ in range(8):
-            assert script.run(server.url, LOG_MAX_BYTES="200", DEBUG="1").code == 0
+            assert script.run(server.url, LOG_MAX_BYTES="100", DEBUG="1").code == 0
     kept = {path.name for path in script.folder.glob("sync.log*") if "lock" not in path.name}
     assert kept == {"sync.log", *(f"sync.log.{number}" for number in range(1, 6))}
     assert "old" not in script.log.read_text()
@@ -299,10 +297,3 @@ def test_the_loop_plays_the_cron_service(doors: Doors, tmp_path: Path) -> None:
         words, env=env | {"CRON_SECRET": "wrong"}, capture_output=True, check=False, timeout=100
     )
     assert wrong.returncode == 2
-
-
-def monitor(url: str, token: str, **given: str) -> tuple[int, str]:
-    env = {"PATH": "/usr/bin:/bin", "API_URL": url, "CRON_SECRET": token} | given
-    words = [sys.executable, str(TRIGGERS / "monitor_sync_health.py")]
-    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False, timeout=100)
-    return done.returncode, done.stdout + done.stderr

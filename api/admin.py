@@ -193,9 +193,7 @@ def _secret_page(request: HttpRequest, made: NewSecret, what: str) -> HttpRespon
         "what": what,
         "until": made.token.previous_until,
     }
-    page = render(request, "api/new_secret.html", facts)
-    page["Cache-Control"] = "no-store"
-    return page
+    return render(request, "api/new_secret.html", facts)  # which no cache stores, as all of these
 
 
 def _badge(token: ApiToken, now: datetime) -> SafeString:

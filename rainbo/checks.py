@@ -89,7 +89,7 @@ def cron_secret(**_: object) -> Iterator[CheckMessage]:
     others = {
         "RAINBO_SECRET_KEY": [settings.SECRET_KEY],
         "RAINBO_CREDENTIAL_KEYS": settings.RAINBO_CREDENTIAL_KEYS,
-        "RAINBO_DB_PASSWORD": [settings.DATABASES["default"]["PASSWORD"]],
+        "RAINBO_DB_PASSWORD": [connections.databases["default"]["PASSWORD"]],
     }
     for name, values in others.items():
         if secret in values:

@@ -15,6 +15,7 @@ from syncs.models import HeldChange, RunState, TargetState, Trigger
 from syncs.status.freshness import State
 from tenants.models.instance import Health
 
+Key = Annotated[str, Field(pattern=r"^[0-9A-Za-z/_-]{1,64}$")]
 Name = Annotated[str, Field(max_length=64)]
 
 
@@ -25,7 +26,7 @@ class Request(Schema):
 class RunRequest(Request):
     """What a run should do."""
 
-    instances: list[Annotated[str, Field(min_length=1, max_length=64)]] = Field(
+    instances: list[Key] = Field(
         default=[], max_length=1000, description="ids of the instances to sync; none: all"
     )
     force: bool = Field(default=False, strict=True, description="don't skip what is fresh")

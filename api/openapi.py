@@ -10,11 +10,13 @@ from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 from ninja.openapi.schema import OpenAPISchema
+from ninja.operation import Operation
 
 from api import problems
 from api.problems import Problem
 from common.errors import RainboError, UsageError
 from common.terminal import printable_line
+from syncs.engine import registry
 
 MOST_ERRORS = 20  # fields that one answer names
 
@@ -62,12 +64,21 @@ class DocumentedApi(NinjaAPI):
     def get_openapi_schema(self, **given: Any) -> OpenAPISchema:
         schema = super().get_openapi_schema(**given)
         schema["components"].setdefault("schemas", {})["Problem"] = PROBLEM
+        names = [sync.name for sync in registry.all_syncs()]
         for operations in schema["paths"].values():
             for method, operation in operations.items():
+                for parameter in operation["parameters"]:
+                    if parameter["in"] == "path" and parameter["name"] == "name":
+                        parameter["schema"] |= {"enum": names}
+                # Of the web server, before any code of ours sees the request.
+                operation["responses"].setdefault(414, {"description": "The address is too long"})
                 expected = ALWAYS | (WITH_BODY if method != "get" else {})
                 for status, text in expected.items():
                     operation["responses"].setdefault(status, _described(text))
         return schema
+
+    def get_openapi_operation_id(self, operation: Operation) -> str:
+        return operation.view_func.__name__
 
     def on_exception(self, request: HttpRequest, exc: Any) -> HttpResponse:
         return problems.response(request, problem_of(exc))

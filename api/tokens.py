@@ -46,7 +46,7 @@ class Caller:
     @property
     def actor(self) -> str:
         """The name in records of runs and schedules."""
-        return f"token:{self.name}"
+        return f"token {self.name}"  # with a colon it would look like a secret
 
 
 @dataclass(frozen=True)

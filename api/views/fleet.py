@@ -65,7 +65,7 @@ def list_tenants(
     summary="Find where an e-mail lives",
 )
 def find_email(
-    request: HttpRequest, email: Annotated[str, Query(min_length=1, max_length=1000)]
+    request: HttpRequest, email: Annotated[str, Query(min_length=1, max_length=320)]
 ) -> HttpResponse:
     """The document of `find_user --json`, from the cache. `found` says whether there is one."""
     return JsonResponse(report.document(search.search(email), None))

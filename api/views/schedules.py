@@ -15,6 +15,7 @@ from api.auth import Scoped, caller_of
 from api.documents import PauseRequest
 from api.problems import Problem
 from common import clock
+from common.terminal import is_one_line
 from syncs.models import SyncSchedule
 from syncs.reports import schedule_report
 from syncs.schedules import store
@@ -47,7 +48,7 @@ def pause_schedule(
     if wanted.until.tzinfo is None:
         raise Problem(422, "until: give its zone, such as 2027-01-31T08:00:00Z.")
     reason = " ".join(wanted.reason.split())
-    if not reason.isprintable() or not reason:
+    if not reason or not is_one_line(reason):
         raise Problem(422, "reason: give a reason in one line.")
     kept, caller = _found(name), caller_of(request)
     with transaction.atomic():

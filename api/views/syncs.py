@@ -19,6 +19,7 @@ from syncs.status import problems, queries
 
 router = Router(tags=["syncs"])
 READ = Scoped("syncs:read")
+EVERYTHING = RunRequest()
 
 
 @router.get(
@@ -46,7 +47,7 @@ def show_sync(request: HttpRequest, name: documents.Name) -> HttpResponse:
 def request_run(
     request: HttpRequest,
     name: documents.Name,
-    wanted: Annotated[RunRequest | None, Body()] = None,
+    wanted: Annotated[RunRequest, Body()] = EVERYTHING,
     key: Annotated[str | None, Header(alias="Idempotency-Key", max_length=255)] = None,
     prefer: Annotated[str | None, Header(alias="Prefer", max_length=255)] = None,
 ) -> HttpResponse:
@@ -56,7 +57,7 @@ def request_run(
     the answer is 200 if the run ends in that time. The same request repeated with the same
     `Idempotency-Key` within 24 hours gets the same run.
     """
-    sync, wanted = requests.find_sync(name), wanted or RunRequest()
+    sync = requests.find_sync(name)
     options = requests.options_for(sync, **wanted.dict())
     requested = requests.request_run(sync, options, caller_of(request), key)
     run, seconds = requested.run, requests.wanted_wait(prefer)

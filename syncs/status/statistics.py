@@ -9,7 +9,7 @@ source.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -207,15 +207,20 @@ def course(syncs: Sequence[str], window: Window, parts: int = PARTS) -> dict[str
 
 
 def _statistics(sync: str, *values: Any) -> Statistics:
-    *counts, last_run, last_state, last_at, streak = values
-    state = None if last_state is None else RunState(last_state)
-    return Statistics(sync, *counts, last_run, state, last_at, streak)
+    names = [field.name for field in fields(Statistics)][1:]
+    known = dict(zip(names, values, strict=True))
+    state = known["last_state"]
+    return Statistics(sync, **known | {"last_state": None if state is None else RunState(state)})
 
 
 def _rows(
     statement: str, syncs: Sequence[str], window: Window, **parameters: Any
 ) -> list[tuple[Any, ...]]:
-    given = {"syncs": [*syncs], "since": window.since, "until": window.until} | parameters
+    given: dict[str, Any] = {
+        "syncs": [*syncs],
+        "since": window.since,
+        "until": window.until,
+    } | parameters
     with connection.cursor() as cursor:
         cursor.execute(statement, given)
         return list(cursor.fetchall())

@@ -98,6 +98,7 @@ PAGES: dict[str, Page] = {
     "": Page(STAFF, STAFF),
     "find/": Page("tenants.view_userroute", "tenants.check_instance", acts=False),
     "now/": Page(STAFF, STAFF),  # each part of it asks for its own permission
+    "monitoring/": Page(("syncs.view_syncrun", "syncs.change_syncrun"), NEVER),
     "login/": Page(OPEN, OPEN),
     "logout/": Page(NEVER, STAFF),
     "search/": Page(STAFF, STAFF),

@@ -35,7 +35,7 @@ class Log:
 
     def __init__(self, style: str) -> None:
         settings = config(style, "INFO")
-        made = logging.config.DictConfigurator(settings)  # type: ignore[attr-defined]
+        made = logging.config.DictConfigurator(settings)
         self._text = io.StringIO()
         self.handler = logging.StreamHandler(self._text)
         formatters: Any = settings["formatters"]

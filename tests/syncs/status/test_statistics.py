@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -42,7 +43,8 @@ def of(sync: str = "user_routing", window: Window = DAY) -> Statistics:
 
 def many(count: int, within: timedelta) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(MANY, {"now": NOW, "every": within / count, "count": count})
+        given: dict[str, Any] = {"now": NOW, "every": within / count, "count": count}
+        cursor.execute(MANY, given)
         cursor.execute("ANALYZE syncs_syncrun")
 
 

@@ -112,7 +112,7 @@ rem The token goes to curl by its standard input: arguments are seen by others.
 set "STATUS=000"
 type nul >"%WORK%\head"
 type nul >"%WORK%\body"
-(echo header = "Authorization: Bearer %OPERATOR_TOKEN%")| curl.exe --config - --silent --request %1 --header "Content-Type: application/json" --header "Content-Length: 0" --connect-timeout 10 --max-time 60 --max-filesize 1000000 --proto "=http,https" --dump-header "%WORK%\head" --output "%WORK%\body" --write-out "%%{http_code}" "%~2" >"%WORK%\status"
+(echo header = "Authorization: Bearer %OPERATOR_TOKEN%")| curl.exe --config - -s --request %1 --header "Content-Type: application/json" --header "Content-Length: 0" --connect-timeout 10 --max-time 60 --max-filesize 1000000 --proto "=http,https" --dump-header "%WORK%\head" --output "%WORK%\body" --write-out "%%{http_code}" "%~2" >"%WORK%\status"
 if not errorlevel 1 set /p STATUS=<"%WORK%\status"
 call :log "method=%1 status=%STATUS%"
 exit /b 0

@@ -54,7 +54,7 @@ send() { # method address
     : >"$work/head"
     : >"$work/body"
     status=$(printf 'header = "Authorization: Bearer %s"\n' "$OPERATOR_TOKEN" |
-        curl --config - --silent --request "$1" --header 'Content-Type: application/json' \
+        curl --config - -s --request "$1" --header 'Content-Type: application/json' \
             --header 'Content-Length: 0' --connect-timeout 10 --max-time "$REQUEST_SECONDS" \
             --max-filesize 1000000 --proto '=http,https' --dump-header "$work/head" \
             --output "$work/body" --write-out '%{http_code}' "$2") && curl_code=0 || curl_code=$?

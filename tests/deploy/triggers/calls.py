@@ -1,4 +1,4 @@
-"""Calls the scripts of deploy/triggers, and a server that answers as it is told."""
+"""Calls the scripts of deploy/triggers, and a server whose answers are given."""
 
 from __future__ import annotations
 

@@ -43,11 +43,13 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
     """A connection to an instance, which is used inside `transaction` only.
 
     as_of: the moment of what that transaction sees, by the monotonic clock: just before its
-    snapshot was taken; on a replica, the age of what it has replayed before that. replica: what is
-    known of it; None on a primary.
+    snapshot was taken; on a replica, the age of what it has replayed before that. as_of_latest:
+    the same if all that was waited for went before. replica: what is known of it; None on a
+    primary.
     """
 
     as_of: float = 0.0
+    as_of_latest: float = 0.0
     replica: Replica | None = None
 
     @property
@@ -86,8 +88,8 @@ def transaction(
     first = [_BEGIN[writes], *_settings(source, writes, limit), *_locks(lock)]
     try:
         found, source.replica = identity.read(source, sql.SQL("; ").join(first))
-        lag = source.replica.lag if source.replica else 0.0
-        source.as_of = began - (lag or 0.0)
+        lag = (source.replica and source.replica.lag) or 0.0
+        source.as_of, source.as_of_latest = began - lag, time.monotonic() - lag
         yield found
         if writes:
             source.execute("COMMIT")

@@ -70,7 +70,9 @@ class OlderThanPublished(SourceError):
         self, instance: RdsInstance, replica: Replica, seen: datetime, published: datetime
     ) -> None:
         unsure = (
-            "" if replica.is_exact else f", or GRANT pg_read_all_stats TO {quoted(instance.user)}; "
+            ""
+            if replica.is_exact
+            else f", or GRANT pg_read_all_stats TO {quoted(instance.user)}; "
             "without it a replica of an idle primary looks as if it were behind"
         )
         super().__init__(

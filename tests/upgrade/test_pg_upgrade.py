@@ -132,8 +132,9 @@ def test_keys_that_another_version_made_are_noticed_and_rebuilt(
 ) -> None:
     master = fleet.master
     master.add_tenant(1)
-    master.add_route(1, f"{IN_PARTS}@example.com", user_name=COMPOSED)
-    for number in range(2, 50):
+    master.add_route(1, f"{IN_PARTS}@example.com")
+    master.add_route(2, "user2@example.com", user_name=COMPOSED)  # its e-mail's key stays
+    for number in range(3, 50):
         master.add_route(number, f"user{number}@example.com", user_name=f"User {number}")
     old.manage("migrate", "--no-input")
     old.manage(

@@ -49,9 +49,13 @@ class NotWritable(SourceError):
 
 
 class UnknownLag(SourceError):
-    """A replica can't say how old its data is, so nothing that it returns can be confirmed."""
+    """A replica can't say how old its data is, so nothing that it returns can be confirmed.
+
+    One that has just started may say so a moment later.
+    """
 
     kind = "replica"
+    transient = True
 
     def __init__(self, instance: RdsInstance) -> None:
         super().__init__(

@@ -105,8 +105,15 @@ def upgrade(old: Server, new: Server, old_bin: Path) -> None:
     new.stop()
     # The default since PostgreSQL 18, and pg_upgrade wants both alike.
     call(old, [old_bin / "pg_checksums", "--enable", "--pgdata", old.data])
-    folders = ["--old-datadir", old.data, "--new-datadir", new.data, "--username", SUPERUSER]
-    bins = ["--old-bindir", old_bin, "--new-bindir", binaries.for_servers()]
+    folders: list[str | Path] = [
+        "--old-datadir",
+        old.data,
+        "--new-datadir",
+        new.data,
+        "--username",
+        SUPERUSER,
+    ]
+    bins: list[str | Path] = ["--old-bindir", old_bin, "--new-bindir", binaries.for_servers()]
     ports = ["--old-port", str(old.port), "--new-port", str(new.port)]
     call(new, [binaries.for_servers() / "pg_upgrade", "--no-sync", *folders, *bins, *ports])
     new.start()

@@ -16,7 +16,7 @@ from localfleet.servers.fleet import LocalFleet
 from syncs.errors import SourceError, SourceLimit, SourceTimeout
 from syncs.models import RunState
 from syncs.transfer.session import open_session
-from tenants.fleet import connections
+from tenants.fleet import connections, transactions
 from tenants.models import RdsInstance
 from tests.caches import part, run_sync
 from tests.children import until
@@ -117,7 +117,7 @@ def test_a_session_that_ends_before_its_first_query_is_named_and_tried_again(
 ) -> None:
     """As on a machine that is so busy that the login and the first query lie apart."""
     instance.execute("ALTER ROLE rainbo SET idle_session_timeout = '1ms'")
-    at_once = connections.transaction
+    at_once = transactions.transaction
 
     def later(source: connections.Connection, **given: Any) -> AbstractContextManager[Any]:
         there = f"SELECT FROM pg_stat_activity WHERE pid = {source.info.backend_pid}"

@@ -125,6 +125,10 @@ def tenants() -> list[tuple[str, str, int | None, int | None]]:
 CLIENTS = """
     CREATE TABLE public.clients (
         id int, schema_name text, name text, on_trial bool, paid_until date);
+    CREATE TABLE public.staff (
+        id serial PRIMARY KEY, email text NOT NULL UNIQUE, full_name text, password text NOT NULL,
+        is_active bool NOT NULL);
+    INSERT INTO public.staff (email, password, is_active) VALUES ('eve@example.com', 'x', true);
     CREATE FUNCTION add_client(number int) RETURNS void LANGUAGE plpgsql AS $f$ BEGIN
         EXECUTE format('CREATE SCHEMA t%1$s;
             CREATE TABLE t%1$s.users (id serial, email text, full_name text, password text,
@@ -181,11 +185,19 @@ def test_every_page_is_followed() -> None:
 
 
 def test_a_schema_per_tenant(follow: Follow, registered: InstanceFleet) -> None:
+    ann = staff("ann", is_superuser=True)
     follow("schema-per-tenant", "crm", CLIENTS)
     both = [("Client 1", "active", 2, 1), ("Client 2", "trial", 2, 1)]
     assert tenants() == both
     with registered[2].server.connect("crm") as owner:
         owner.execute("SELECT add_client(3)")
+        ghosts = "SELECT password, is_active FROM staff WHERE is_ghost_admin"
+        assert owner.execute(ghosts).fetchall() == [("!", True)]
+        type(ann).objects.filter(pk=ann.pk).update(is_active=False)
+        call_command("sync_ghost_users", "--rds=4")
+        assert owner.execute(ghosts).fetchall() == [("!", False)]
+        rights = "SELECT has_table_privilege('rainbo', 'staff', 'SELECT, INSERT, UPDATE')"
+        assert owner.execute(rights).fetchall() == [(False,)]
     call_command("sync_tenant_summaries", "--rds=4", "--force")
     assert tenants() == [*both, ("Client 3", "active", 2, 1)]
 

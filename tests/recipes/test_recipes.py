@@ -178,7 +178,7 @@ TEAMS = """
 
 def test_every_page_is_followed() -> None:
     followed = {
-        *("schema-per-tenant", "prisma", "laravel-and-rails", "no-directory"),
+        *("schema-per-tenant", "prisma", "laravel-and-rails", "no-directory", "directory-only"),
         *("replica-and-writer", "pgbouncer"),
     }
     assert {page.stem for page in PAGES.glob("*.md")} == followed | {"README"}
@@ -226,7 +226,9 @@ def test_teams_and_memberships(
     names = rails() if framework == "Rails" else {}
     ann = staff("ann", is_superuser=True)
     follow("laravel-and-rails", "saas", renamed(TEAMS, names), names)
-    assert "password" not in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "password" not in said
+    assert said.count("warning") == 1  # of the test's ssl mode
     assert tenants() == [
         ("Acme", "active", 1, None),
         ("Globex", "trial", 2, None),
@@ -252,6 +254,34 @@ def test_teams_and_memberships(
         said = capsys.readouterr().out
         assert "Acme" in said
         assert "Globex" in said
+
+
+LOGINS = """
+    CREATE TABLE shards (name text PRIMARY KEY, number int NOT NULL, dsn_password text);
+    CREATE TABLE logins (
+        id uuid PRIMARY KEY DEFAULT gen_random_uuid(), email text, shard text, customer_id int,
+        account_id int, full_name text, password_hash text, disabled_at timestamptz,
+        changed_at timestamptz DEFAULT now());
+    INSERT INTO shards VALUES ('eu', 2), ('us', 3);
+    INSERT INTO logins (email, shard, customer_id, account_id, disabled_at) VALUES
+        ('ann@example.com', 'eu', 1, 101, NULL), ('bob@example.com', 'us', 1, 101, now()),
+        ('cid@example.com', 'new', 7, 701, NULL)"""
+
+
+def test_a_directory_only(
+    follow: Follow, registered: InstanceFleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registered[2].add_tenant(1, "Acme")
+    call_command("sync_tenant_summaries", "--rds=2")
+    follow("directory-only", "logins", LOGINS)
+    assert capsys.readouterr().out.count("warning") == 1  # of the test's ssl mode
+    assert shown_emails() == ["ann@example.com", "bob@example.com", "cid@example.com"]
+    call_command("find_user", "ann@example.com")
+    assert "Acme" in capsys.readouterr().out
+    call_command("find_user", "cid@example.com")
+    assert "tenant 7" in capsys.readouterr().out
+    call_command("sync_all")
+    assert not tenants()
 
 
 def test_no_directory(follow: Follow, registered: InstanceFleet) -> None:

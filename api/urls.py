@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
+from api import metrics
 from api.openapi import DocumentedApi
 from api.parsing import ObjectParser
 from api.views import fleet, runs, schedules, syncs
@@ -21,4 +22,7 @@ v1 = DocumentedApi(
 for part in (syncs, runs, fleet, schedules):
     v1.add_router("", part.router)
 
-urlpatterns = [path("api/v1/", v1.urls)]
+urlpatterns = [
+    path("api/v1/", v1.urls),
+    path("metrics", metrics.view),
+]

@@ -93,7 +93,9 @@ def cron_secret(**_: object) -> Iterator[CheckMessage]:
     }
     for name, values in others.items():
         if secret in values:
-            yield Error(f"RAINBO_CRON_SECRET equals {name}.", hint=_HOW_TO_MAKE_ONE, id="rainbo.E020")
+            yield Error(
+                f"RAINBO_CRON_SECRET equals {name}.", hint=_HOW_TO_MAKE_ONE, id="rainbo.E020"
+            )
     if len(secret) < SHORTEST_SECRET or not secret.isascii() or not secret.isprintable():
         yield Error(
             f"RAINBO_CRON_SECRET must have {SHORTEST_SECRET} or more printable ASCII characters.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -35,11 +35,14 @@ from syncs.status.workers import read as read_worker_state
 
 @dataclass(frozen=True)
 class TargetStatus:
+    """rows: of the source, as the last confirmation counted them; None without one."""
+
     key: str
     label: str
     confirmed_at: datetime | None
     freshness: Freshness
     reason: Reason | None
+    rows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ class _Known:
     planned: dict[str, list[Planned]]
     heartbeat: datetime | None
     awaited: datetime | None
-    confirmed: dict[tuple[str, str], datetime]
+    confirmed: dict[tuple[str, str], tuple[datetime, int]]
     runs: dict[str, list[LastRun]]
     parts: dict[tuple[str, str], TargetOutcome]
     running: dict[str, Running]
@@ -124,13 +127,13 @@ class _Known:
     def read(cls, now: datetime) -> _Known:
         planned = store.planned()
         runs = recent_runs([sync.name for sync in registry.all_syncs()])
-        rows = Confirmation.objects.values_list("sync", "target", "at")
+        rows = Confirmation.objects.values_list("sync", "target", "at", "rows")
         return cls(
             now=now,
             planned=planned,
             heartbeat=worker_heartbeat(),
             awaited=_awaited(planned, now),
-            confirmed={(sync, target): at for sync, target, at in rows},
+            confirmed={(sync, target): (at, count) for sync, target, at, count in rows},
             runs=runs,
             parts=last_parts(runs),
             running=running_runs(),
@@ -138,8 +141,11 @@ class _Known:
         )
 
     def status_of(self, sync: Sync) -> SyncStatus:
-        usual = usual_seconds(self.runs.get(sync.name, []))
-        targets = tuple(self._target(sync, target, usual) for target in self._targets_of(sync))
+        usual, grace = usual_seconds(self.runs.get(sync.name, [])), self._grace(sync)
+        facts = self._facts(sync)
+        targets = tuple(
+            self._target(sync, target, facts, usual, grace) for target in self._targets_of(sync)
+        )
         state = freshness.worst(target.freshness.state for target in targets)
         planned = tuple(self.planned.get(sync.name, ()))
         slots = [slot for plan in planned if (slot := plan.next_slot(self.now))]
@@ -147,7 +153,7 @@ class _Known:
             name=sync.name,
             title=sync.title,
             state=state,
-            reason=self._reason(sync, targets, state, usual),
+            reason=self._reason(sync, targets, state, facts, usual, grace),
             targets=targets,
             planned=planned,
             pause=self._pause(sync),
@@ -163,31 +169,38 @@ class _Known:
             self._targets[sync.targets] = sync.targets()
         return self._targets[sync.targets]
 
-    def _target(self, sync: Sync, target: Target, usual: float) -> TargetStatus:
-        at = self.confirmed.get((sync.name, target.key))
-        grace = self._grace(sync)
+    def _target(
+        self, sync: Sync, target: Target, facts: Facts, usual: float, grace: timedelta
+    ) -> TargetStatus:
+        at, rows = self.confirmed.get((sync.name, target.key), (None, None))
         slots = self._slots(sync, at) if at else None
         judged = freshness.judge(at, slots, usual, grace, self.now)
-        facts = self._facts(sync, self._failure(sync, target))
-        reason = freshness.explain(judged, facts, usual, grace, self.now)
-        return TargetStatus(target.key, target.label, at, judged, reason)
+        known = replace(facts, failure=self._failure(sync, target))
+        reason = freshness.explain(judged, known, usual, grace, self.now)
+        return TargetStatus(target.key, target.label, at, judged, reason, rows)
 
     def _reason(
-        self, sync: Sync, targets: Iterable[TargetStatus], state: State, usual: float
+        self,
+        sync: Sync,
+        targets: Iterable[TargetStatus],
+        state: State,
+        facts: Facts,
+        usual: float,
+        grace: timedelta,
     ) -> Reason | None:
         """Return the reason of the first target in that state; the sync's own without targets."""
         targets = list(targets)
         if targets:
             worst = [target for target in targets if target.freshness.state is state]
             return next((target.reason for target in worst if target.reason), None)
-        facts = self._facts(sync, self._run_failure(sync, after=0))
-        unknown = Freshness(State.UNKNOWN)
-        reason = freshness.explain(unknown, facts, usual, self._grace(sync), self.now)
+        known = replace(facts, failure=self._run_failure(sync, after=0))
+        reason = freshness.explain(Freshness(State.UNKNOWN), known, usual, grace, self.now)
         if reason is not None and reason.cause is Cause.NEVER_CONFIRMED:
             return Reason(Cause.NEVER_CONFIRMED, "no instance takes part in it")
         return reason
 
-    def _facts(self, sync: Sync, failure: Failure | None) -> Facts:
+    def _facts(self, sync: Sync) -> Facts:
+        """Return what holds for all targets of the sync; why one of them failed is its own."""
         planned = self.planned.get(sync.name, [])
         running = self.running.get(sync.name)
         is_running = running and running.is_live
@@ -197,7 +210,6 @@ class _Known:
             pause=self._pause(sync),
             heartbeat=self.heartbeat,
             awaited=self.awaited,
-            failure=failure,
             running=self.now - running.started_at if running and is_running else None,
         )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from django.urls import reverse
 
@@ -61,22 +63,44 @@ def as_target(instance: RdsInstance) -> Target:
     return Target(str(instance.pk), str(instance))
 
 
+_active_once: ContextVar[list[RdsInstance] | None] = ContextVar("active instances", default=None)
+
+
+def active() -> list[RdsInstance]:
+    """Return the active instances, without what only connections need."""
+    found = _active_once.get()
+    if found is not None:
+        return found
+    return [*RdsInstance.objects.filter(is_active=True).defer("password", "ssl_ca", "notes")]
+
+
 def active_targets() -> list[Target]:
-    return [as_target(instance) for instance in RdsInstance.objects.filter(is_active=True)]
+    return [as_target(instance) for instance in active()]
 
 
 def ghost_targets() -> list[Target]:
-    having = RdsInstance.objects.filter(is_active=True, has_ghosts=True)
-    return [as_target(instance) for instance in having]
+    return [as_target(instance) for instance in active() if instance.has_ghosts]
 
 
 def tenant_targets() -> list[Target]:
-    having = RdsInstance.objects.filter(is_active=True, has_tenants=True)
-    return [as_target(instance) for instance in having]
+    return [as_target(instance) for instance in active() if instance.has_tenants]
 
 
 def master_target() -> list[Target]:
-    return [as_target(i) for i in RdsInstance.objects.filter(is_master=True, is_active=True)]
+    return [as_target(instance) for instance in active() if instance.is_master]
+
+
+@contextmanager
+def read_once() -> Iterator[list[RdsInstance]]:
+    """Have the targets of all syncs come from one reading of the active instances, which it gives.
+
+    For a reader of all syncs; a run reads the instances that are active when it needs them.
+    """
+    token = _active_once.set(found := active())
+    try:
+        yield found
+    finally:
+        _active_once.reset(token)
 
 
 def _named(run: Run) -> set[int]:

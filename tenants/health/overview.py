@@ -13,6 +13,7 @@ from django.db.models import Q
 from common.text import counted
 from syncs.errors import LoginRejected
 from syncs.models import Confirmation
+from tenants.fleet import targets
 from tenants.health import history
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
@@ -148,8 +149,7 @@ def read() -> Fleet:
 
 def down_keys() -> list[str]:
     """Return the keys of the active instances that did not answer their last check."""
-    down = RdsInstance.objects.filter(is_active=True, health=Health.DOWN)
-    return [str(pk) for pk in down.values_list("pk", flat=True)]
+    return [str(instance.pk) for instance in targets.active() if instance.is_down]
 
 
 def waits_for(instance: RdsInstance) -> str:

@@ -104,6 +104,8 @@ class TokenAdmin(StrictUrls, HistoryInActivity, ModelAdmin):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         token = context["original"]
+        # Each answer to this form shows the secret: there is one way to send it.
+        context |= {"show_save_and_add_another": False, "show_save_and_continue": False}
         if token is not None:
             now = timezone.now()
             context |= {
@@ -209,14 +211,14 @@ def _badge(token: ApiToken, now: datetime) -> SafeString:
 
 
 def _facts(token: ApiToken, now: datetime) -> list[tuple[str, SafeString | str]]:
-    used = markup.moment(token.last_used_at, now)
+    nowhere = markup.quiet("unknown" if token.last_used_at else "never")
     facts: list[tuple[str, SafeString | str]] = [
         ("id", f"rbo_{token.public_id}"),
         ("scopes", _scopes(token)),
         ("made", markup.moment(token.created_at, now)),
         ("made by", token.created_by),
-        ("last used", used),
-        ("used from", token.last_used_from or markup.quiet("never")),
+        ("last used", markup.moment(token.last_used_at, now)),
+        ("used from", token.last_used_from or nowhere),
         ("rotated", markup.moment(token.rotated_at, now)),
         ("expires", markup.moment(token.expires_at, now)),
     ]

@@ -22,9 +22,8 @@ from prometheus_client.registry import Collector
 from api import problems
 from api.auth import authorize
 from api.problems import Problem
-from common.clock import database_now
 from syncs.engine import registry
-from syncs.status import statistics, sync_problems
+from syncs.status import queries, statistics, sync_problems
 from syncs.status.freshness import Cause
 from syncs.status.problems import Severity
 from syncs.status.queries import SyncStatus, TargetStatus
@@ -75,20 +74,14 @@ def view(request: HttpRequest) -> HttpResponse:
 
 
 def read() -> Facts:
-    """Read everything in a fixed number of queries."""
-    now = database_now()
+    """Read everything in a fixed number of queries; what is fresh, as of a second ago at most."""
     names = [sync.name for sync in registry.all_syncs()]
     with targets.read_once() as instances:
-        syncs = sync_problems.read(now)
+        syncs = sync_problems.facts_of(queries.shared_status())
+    now = syncs.status.now
+    found = statistics.statistics(names, Window.of(HOURS, now))
     leavers, missing = ghosts.count(now)
-    return Facts(
-        now=now,
-        syncs=syncs,
-        statistics=tuple(statistics.statistics(names, Window.of(HOURS, now)).values()),
-        instances=tuple(instances),
-        leavers=leavers,
-        missing=missing,
-    )
+    return Facts(now, syncs, tuple(found.values()), tuple(instances), leavers, missing)
 
 
 class FleetCollector(Collector):

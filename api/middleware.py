@@ -1,4 +1,7 @@
-"""What holds for every address that programs use, before anything else looks at the request."""
+"""Serves every address that programs use, past sessions, cookies and what else is for people.
+
+It calls the view itself: no middleware after it sees the request, so that no cookie can count.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,16 @@ from collections.abc import Callable
 from urllib.parse import unquote
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.urls import resolve
 
 from api import problems
+from api.openapi import problem_of
 from api.problems import Problem
 
 Handler = Callable[[HttpRequest], HttpResponseBase]
 
 PREFIXES = ("/api/", "/metrics", "/admin/model-sync/", "/admin/pricing/")
+# A page and what it shows, for people: without secrets, and with the console's headers.
 PUBLIC = re.compile(r"/api/v1/(?:docs|openapi\.json)")
 MOST_BYTES = 64 * 1024
 WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -21,40 +27,44 @@ HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"
 
 
 def serve_programs(get_response: Handler) -> Handler:
-    """Middleware: no cookies, bounded bodies, and problem documents for every error."""
+    """Middleware: bounded bodies, and problem documents for every error."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
-        if not request.path_info.startswith(PREFIXES):
+        path = request.path_info
+        if not path.startswith(PREFIXES) or PUBLIC.fullmatch(path):
             return get_response(request)
-        _forget_cookies(request)
         is_head = request.method == "HEAD"
         if is_head:  # the server in front leaves the body out
             request.method = "GET"
         try:
             _check(request)
-            answer = get_response(request)
+            answer = _answer(request)
         except Exception as error:  # noqa: BLE001 (the boundary: it becomes a document)
-            answer = problems.response(request, problems.of(error))
+            answer = problems.response(request, problem_of(error))
         answer = _as_problem(request, answer)
         if is_head:
             request.method = "HEAD"
         for name, value in HEADERS.items():
             answer.headers.setdefault(name, value)
-        if not PUBLIC.match(request.path_info):
-            answer.headers.setdefault("Cache-Control", "no-store")
+        answer.headers.setdefault("Cache-Control", "no-store")
+        if isinstance(answer, HttpResponse):
+            answer.headers.setdefault("Content-Length", str(len(answer.content)))
         return answer
 
     return middleware
 
 
-def _forget_cookies(request: HttpRequest) -> None:
-    """Without them no session is read, nobody is signed in, and no other site's page can ask."""
-    request.META.pop("HTTP_COOKIE", None)
-    request.__dict__.pop("COOKIES", None)
+def _answer(request: HttpRequest) -> HttpResponseBase:
+    """Call the view. Raises Http404, and whatever the view does."""
+    found = resolve(request.path_info)
+    request.resolver_match = found
+    answer: HttpResponseBase = found.func(request, *found.args, **found.kwargs)
+    return answer
 
 
 def _check(request: HttpRequest) -> None:
-    """Refuse what no view needs to see. Raises Problem."""
+    """Refuse what no view needs to see. Raises Problem, and DisallowedHost."""
+    request.get_host()
     if "\0" in request.path_info or "\0" in unquote(request.META.get("QUERY_STRING", "")):
         raise Problem(400, "The address holds a NUL character.")
     if request.headers.get("Transfer-Encoding"):

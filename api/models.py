@@ -47,7 +47,7 @@ class ApiToken(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.name} (rbo_{self.public_id}_…)"
+        return f"token {self.name} (rbo_{self.public_id})"
 
     def is_valid(self, now: datetime) -> bool:
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)

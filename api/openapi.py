@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.core.exceptions import DisallowedHost, PermissionDenied, RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import Resolver404
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 from ninja.openapi.schema import OpenAPISchema
@@ -91,8 +92,12 @@ def problem_of(error: BaseException) -> Problem:
     if isinstance(error, HttpError):
         inner = error.__cause__
         return inner if isinstance(inner, Problem) else Problem(error.status_code, str(error))
+    if isinstance(error, Resolver404):
+        return problems.of_status(404)
     if isinstance(error, Http404):
-        return Problem(404, str(error) or "There is nothing at this address.")
+        return Problem(404, str(error))
+    if isinstance(error, DisallowedHost):
+        return Problem(400, "RAINBO does not serve this host name: see RAINBO_ALLOWED_HOSTS.")
     if isinstance(error, PermissionDenied):
         return Problem(403, "This token may not do that.")
     if isinstance(error, RequestDataTooBig):

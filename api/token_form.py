@@ -36,7 +36,7 @@ class TokenForm(forms.ModelForm[ApiToken]):
         widget=UnfoldAdminRadioSelectWidget(),
     )
     chosen = forms.MultipleChoiceField(
-        label="scopes",
+        label="Scopes",
         required=False,
         choices=[(name, f"{name}: {scope.text}") for name, scope in scopes.SCOPES.items()],
         widget=UnfoldAdminCheckboxSelectMultipleWidget(),

@@ -12,10 +12,10 @@ import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import NamedTuple
 
 from django.conf import settings
-from django.db import InternalError, transaction
+from django.db import InternalError, connection, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -33,6 +33,23 @@ LONGEST_OVERLAP = timedelta(days=30)
 NOTED_EVERY = timedelta(minutes=1)  # otherwise each poll would write a row
 
 _NOTHING = b"\0" * 32
+_VALID = """
+    SELECT id, name, scopes, secret_hash, previous_hash,
+           coalesce(previous_until > statement_timestamp(), false),
+           coalesce(last_used_at <= statement_timestamp() - make_interval(secs => %(noted_every)s), true)
+      FROM api_tokens
+     WHERE public_id = %(public_id)s AND revoked_at IS NULL
+       AND (expires_at IS NULL OR expires_at > statement_timestamp())"""
+
+
+class _Stored(NamedTuple):
+    pk: int
+    name: str
+    scopes: list[str]
+    secret_hash: bytes
+    previous_hash: bytes | None
+    in_overlap: bool
+    is_unnoted: bool
 
 
 @dataclass(frozen=True)
@@ -121,19 +138,16 @@ def caller_of(bearer: str, address: str | None) -> Caller | None:
         return cron
     found = SHAPE.fullmatch(bearer)
     public_id, secret = found.groups() if found else ("", bearer[:100])
-    rows = ApiToken.objects.annotate(now=Now())
-    token: Any = rows.filter(public_id=public_id).first()
+    token = _stored(public_id)
     given = digest(secret)
-    known = bytes(token.secret_hash) if token else _NOTHING
-    before = bytes(token.previous_hash or _NOTHING) if token else _NOTHING
+    known = token.secret_hash if token else _NOTHING
+    before = token.previous_hash or _NOTHING if token else _NOTHING
     is_current = hmac.compare_digest(given, known)
     is_previous = hmac.compare_digest(given, before)
-    if token is None or not token.is_valid(token.now):
+    if token is None or not (is_current or (is_previous and token.in_overlap)):
         return None
-    in_overlap = token.previous_until is not None and token.previous_until > token.now
-    if not is_current and not (is_previous and in_overlap):
-        return None
-    _note_use(token, token.now, address)
+    if token.is_unnoted:
+        _note_use(token.pk, address)
     return Caller(token.name, frozenset(token.scopes), token.pk)
 
 
@@ -149,14 +163,20 @@ def _cron_caller(bearer: str) -> Caller | None:
     return None
 
 
-def _note_use(token: ApiToken, now: datetime, address: str | None) -> None:
-    if token.last_used_at is not None and token.last_used_at > now - NOTED_EVERY:
-        return
-    unnoted = Q(last_used_at=None) | Q(last_used_at__lte=now - NOTED_EVERY)
+def _stored(public_id: str) -> _Stored | None:
+    """Read a valid token as every request needs it: by one statement that nothing has to build."""
+    with connection.cursor() as cursor:
+        cursor.execute(_VALID, {"public_id": public_id, "noted_every": NOTED_EVERY.total_seconds()})
+        row = cursor.fetchone()
+    return None if row is None else _Stored(*row)
+
+
+def _note_use(pk: int, address: str | None) -> None:
+    unnoted = Q(last_used_at=None) | Q(last_used_at__lte=Now() - NOTED_EVERY)
     try:
         with transaction.atomic():
-            ApiToken.objects.filter(unnoted, pk=token.pk).update(
-                last_used_at=now, last_used_from=address
+            ApiToken.objects.filter(unnoted, pk=pk).update(
+                last_used_at=Now(), last_used_from=address
             )
     except InternalError as error:
         if not is_read_only(error):  # such a database can still answer reads

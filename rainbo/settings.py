@@ -92,8 +92,8 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "rainbo.health.answer_probes",
-    "api.middleware.serve_programs",
     "django.middleware.security.SecurityMiddleware",
+    "api.middleware.serve_programs",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

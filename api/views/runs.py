@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Annotated
 
 from django.db import connection, transaction
@@ -28,13 +27,13 @@ router = Router(tags=["runs"])
 READ = Scoped("syncs:read")
 RunId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 POLL_AFTER = "2"  # seconds
-# All that the document of a run is made of, in one row; other runs decide only what its commands
-# are, and those are named in it.
+# What the document of a run is made of: its row, its parts, and the run that it accepts. Whoever
+# changes a row gives it another xmin (the transaction that wrote it), later than the one before.
 _VERSION = """
-    SELECT run::text, (SELECT md5(string_agg(part::text, ';' ORDER BY part.id))
-                         FROM syncs_runtarget AS part WHERE part.run_id = run.id),
-           (SELECT concat_ws(',', named.superseded_by_id, named.accepted_by_id, named.discarded_at)
-              FROM syncs_syncrun AS named
+    SELECT run.xmin::text,
+           (SELECT concat_ws('/', count(*), sum(part.xmin::text::bigint))
+              FROM syncs_runtarget AS part WHERE part.run_id = run.id),
+           (SELECT named.xmin::text FROM syncs_syncrun AS named
              WHERE named.id = (run.options ->> 'accept_held')::bigint)
       FROM syncs_syncrun AS run WHERE run.id = %s"""
 
@@ -164,4 +163,4 @@ def _tag(pk: int) -> str:
         row = cursor.fetchone()
     if row is None:
         raise Http404(f"There is no run {pk}.")
-    return f'"{hashlib.sha256(repr(row).encode()).hexdigest()[:32]}"'
+    return f'"{pk}-{"-".join(version or "" for version in row)}"'

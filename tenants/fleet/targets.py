@@ -63,44 +63,58 @@ def as_target(instance: RdsInstance) -> Target:
     return Target(str(instance.pk), str(instance))
 
 
-_active_once: ContextVar[list[RdsInstance] | None] = ContextVar("active instances", default=None)
-
-
-def active() -> list[RdsInstance]:
-    """Return the active instances, without what only connections need."""
-    found = _active_once.get()
-    if found is not None:
-        return found
-    return [*RdsInstance.objects.filter(is_active=True).defer("password", "ssl_ca", "notes")]
-
-
 def active_targets() -> list[Target]:
-    return [as_target(instance) for instance in active()]
+    return _targets()
 
 
 def ghost_targets() -> list[Target]:
-    return [as_target(instance) for instance in active() if instance.has_ghosts]
+    return _targets(has_ghosts=True)
 
 
 def tenant_targets() -> list[Target]:
-    return [as_target(instance) for instance in active() if instance.has_tenants]
+    return _targets(has_tenants=True)
 
 
 def master_target() -> list[Target]:
-    return [as_target(instance) for instance in active() if instance.is_master]
+    return _targets(is_master=True)
+
+
+_READ = (
+    *("name", "is_active", "is_master", "has_tenants", "has_ghosts"),
+    *("health", "last_check_at", "latency_ms", "replica_lag_s"),
+)
+_read_once: ContextVar[list[RdsInstance] | None] = ContextVar("active instances", default=None)
 
 
 @contextmanager
 def read_once() -> Iterator[list[RdsInstance]]:
-    """Have the targets of all syncs come from one reading of the active instances, which it gives.
+    """Have all that names instances come from one reading of the active ones, which it gives.
 
     For a reader of all syncs; a run reads the instances that are active when it needs them.
     """
-    token = _active_once.set(found := active())
+    found = [*RdsInstance.objects.filter(is_active=True).only(*_READ).order_by("pk")]
+    token = _read_once.set(found)
     try:
         yield found
     finally:
-        _active_once.reset(token)
+        _read_once.reset(token)
+
+
+def already_read() -> list[RdsInstance] | None:
+    """Return the active instances that `read_once` read; None outside of it."""
+    return _read_once.get()
+
+
+def _targets(**having: bool) -> list[Target]:
+    """The active instances with these switches on. Each page asks: only what is shown is read."""
+    if (known := already_read()) is not None:
+        wanted = having.items()
+        return [as_target(i) for i in known if all(getattr(i, name) is on for name, on in wanted)]
+    rows = RdsInstance.objects.filter(is_active=True, **having)
+    return [
+        Target(str(pk), RdsInstance.label_of(pk, name))
+        for pk, name in rows.order_by("pk").values_list("pk", "name")
+    ]
 
 
 def _named(run: Run) -> set[int]:

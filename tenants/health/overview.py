@@ -149,7 +149,10 @@ def read() -> Fleet:
 
 def down_keys() -> list[str]:
     """Return the keys of the active instances that did not answer their last check."""
-    return [str(instance.pk) for instance in targets.active() if instance.is_down]
+    if (known := targets.already_read()) is not None:
+        return [str(instance.pk) for instance in known if instance.is_down]
+    down = RdsInstance.objects.filter(is_active=True, health=Health.DOWN)
+    return [str(pk) for pk in down.values_list("pk", flat=True)]
 
 
 def waits_for(instance: RdsInstance) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
+from api import metrics
 from api.doors import bakalari, cron, models
 from api.doors.door import nothing
 from api.openapi import DocumentedApi
@@ -48,4 +49,4 @@ doors = [
     re_path(r"^admin/(?:model-sync|pricing)/", nothing),  # the console has no such page either
 ]
 
-urlpatterns = [path("api/v1/", v1.urls), *doors]
+urlpatterns = [path("api/v1/", v1.urls), path("metrics", metrics.view), *doors]

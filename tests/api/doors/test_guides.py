@@ -20,6 +20,7 @@ import pytest
 from pytest_django import Settings
 
 from syncs.models import SyncRun
+from tests.api.clients import client
 from tests.door_fixtures import CRON_SECRET, Doors, Serve
 from tests.fleet_fixtures import needs
 
@@ -154,9 +155,10 @@ def test_health_needs_no_credential(curl: Callable[[str], tuple[int, str]]) -> N
     assert curl('curl -f "$URL/health"')[0] == 200
 
 
-def test_plain_http_is_redirected_and_starts_nothing(doors: Doors, settings: Settings) -> None:
+@pytest.mark.django_db
+def test_plain_http_is_redirected_and_starts_nothing(settings: Settings) -> None:
     """As docs/api.md warns, of Railway's example above all."""
-    settings.SECURE_SSL_REDIRECT = True
-    reply = doors.post("/api/cron/sync-integrations?interval=instance_health")
-    assert (reply.status, reply.headers["Location"][:8]) == (301, "https://")
+    settings.SECURE_SSL_REDIRECT, settings.RAINBO_CRON_SECRET = True, CRON_SECRET
+    reply = client(secret=CRON_SECRET).post("/api/sync/instance_health")
+    assert (reply.status_code, reply.headers["Location"][:8]) == (301, "https://")
     assert not SyncRun.objects.exists()

@@ -219,7 +219,7 @@ DATABASES: dict[str, dict[str, Any]] = {
             # A pooler takes no such options: rainbo.own_database sets what it can.
             "options": ""
             if RAINBO_DB_POOLER
-            else libpq.options(libpq.PINNED | {"idle_in_transaction_session_timeout": "60s"}),
+            else libpq.options(libpq.PINNED | libpq.SESSION_LIMITS),
         },
     }
 }

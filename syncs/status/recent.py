@@ -164,8 +164,9 @@ def last_parts(
     """
     last = [run.pk for of_sync in runs.values() for run in of_sync[:1]]
     found = _parts(_PARTS_OF_ALL, {"runs": last})
-    if missing := {target for sync, target in wanted if (sync, target) not in found}:
-        older = [run.pk for of_sync in runs.values() for run in of_sync[1:PARTS_FROM]]
+    missing = {target for sync, target in wanted if (sync, target) not in found}
+    older = [run.pk for of_sync in runs.values() for run in of_sync[1:PARTS_FROM]]
+    if missing and older:
         found = _parts(_PARTS_OF_SOME, {"runs": older, "targets": [*missing]}) | found
     return found
 

@@ -109,6 +109,10 @@ PAGES: dict[str, Page] = {
     "r/<path:content_type_id>/<path:object_id>/": Page(STAFF, STAFF, gives=(404,)),
     "^(?P<app_label>…)/$": Page(STAFF, STAFF, gives=(200, 404)),
     "(?P<url>.*)$": Page(STAFF, STAFF, gives=(404,)),
+    # For programs: no person's session counts there, only a token
+    "model-sync/all": Page(OPEN, OPEN, gives=(401, 415)),
+    "model-sync/status": Page(OPEN, OPEN, gives=(401, 415)),
+    "pricing/sync/<str:key>": Page(OPEN, OPEN, gives=(401, 415)),
     # A user's own two-factor authentication
     "second-factor/": Page(STAFF, NEVER),
     "second-factor/code/": Page(STAFF, STAFF),

@@ -99,6 +99,20 @@ def test_imports_inside_a_room_run_down_its_floors(room: str) -> None:
     assert not wrong
 
 
+def test_migrations_import_no_code_that_may_change() -> None:
+    """Only each other, and fields that models keep by their path."""
+    wrong = {
+        f"{path.relative_to(ROOT)} imports {name}"
+        for room in ROOMS
+        for path in sources(room)
+        if path.parent.name == "migrations"
+        for name in of(path)
+        if name.split(".")[0] in ROOMS
+        and not name.startswith((f"{room}.migrations", "common.encryption"))
+    }
+    assert not wrong
+
+
 def test_each_part_of_common_serves_two_apps() -> None:
     """What one app alone uses belongs there."""
     apps = ("rainbo", "api", "tenants", "syncs", "activity")

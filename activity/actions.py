@@ -44,6 +44,9 @@ ACTIONS: dict[str, str] = {
     "group.created": "created a group",
     "group.changed": "changed a group",
     "group.deleted": "deleted a group",
+    "token.created": "made an API token",
+    "token.rotated": "rotated an API token",
+    "token.revoked": "revoked an API token",
     "activity.exported": "exported the activity",
     "action.refused": "tried what is not allowed",
 }

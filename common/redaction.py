@@ -31,6 +31,7 @@ _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
     r"[\s\S]*?(?:-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----|\Z)"
 )
+_API_TOKEN = re.compile(r"(?P<keep>\brbo_[a-z0-9]{12}_)[\w-]{20,}")
 _FERNET = re.compile(r"gAAAAA[\w-]{20,}=*")
 # A run of word characters is tried once, from its first "eyJ" on.
 _JWT = re.compile(r"(?<![\w-])(?P<keep>(?:(?!eyJ)[\w-])*+)eyJ[\w-]{5,}+\.[\w-]++(?:\.[\w-]*+){0,3}")
@@ -114,7 +115,7 @@ def redact(text: str) -> str:
     for hook in (_HOOK, _LONG_HOOK):
         text = hook.sub(rf"\g<keep>{MASK}", text)
     text = _without_pairs(text)
-    for shape in (_BEARER, _BASIC, _JWT, _LONG_VALUE):
+    for shape in (_BEARER, _BASIC, _JWT, _API_TOKEN, _LONG_VALUE):
         text = shape.sub(rf"\g<keep>{MASK}", text)
     return _FERNET.sub(MASK, text)
 

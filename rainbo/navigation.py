@@ -24,6 +24,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
     "People": (
         ("Users", "auth.user", "person"),
         ("Groups", "auth.group", "group"),
+        ("API tokens", "api.apitoken", "key"),
         ("Activity", "activity.activity", "history"),
     ),
 }

@@ -30,6 +30,7 @@ SECRET_KEY = env.required("RAINBO_SECRET_KEY", "give it 50 or more random charac
 RAINBO_CREDENTIAL_KEYS = env.required_names(
     "RAINBO_CREDENTIAL_KEYS", "give it Fernet keys, the newest first, separated by commas"
 )
+RAINBO_CRON_SECRET = env.text("RAINBO_CRON_SECRET", "")
 DEBUG = env.flag("RAINBO_DEBUG", default=False)
 RAINBO_HTTPS = env.flag("RAINBO_HTTPS", default=True)
 RAINBO_COLLECTED_STATIC = env.flag("RAINBO_COLLECTED_STATIC", default=RAINBO_HTTPS and not DEBUG)
@@ -73,10 +74,12 @@ INSTALLED_APPS = [
     "unfold",
     "unfold.contrib.filters",
     "rainbo.apps.RainboConfig",
+    "api.apps.ApiConfig",
     "tenants.apps.TenantsConfig",
     "syncs.apps.SyncsConfig",
     "activity.apps.ActivityConfig",
     "django_q",
+    "ninja",  # so that its pages load nothing from elsewhere
     "csp",
     "axes",
     "django_otp",
@@ -90,6 +93,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "rainbo.health.answer_probes",
     "django.middleware.security.SecurityMiddleware",
+    "api.middleware.serve_programs",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -1,5 +1,5 @@
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 from django.views.generic import RedirectView
 
 from rainbo.auth import password_change, second_factor_views
@@ -12,6 +12,7 @@ handler403 = "rainbo.auth.permission_denied.reject"
 handler500 = "rainbo.database_timeouts.failed"
 
 urlpatterns = [
+    path("", include("api.urls")),
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/password_change/", inside(password_change.change_view)),
     path("admin/second-factor/", inside(second_factor_views.own_view), name="second_factor"),

@@ -19,7 +19,6 @@ from django.views.decorators.http import require_POST
 from activity.log import record
 from common.errors import RainboError, UsageError
 from syncs import tasks
-from syncs.engine import runs
 from syncs.engine.options import Options
 from syncs.models import SyncRun, SyncSchedule, Trigger
 from syncs.schedules import store
@@ -98,19 +97,17 @@ def _ask_for_run(request: HttpRequest, kept: SyncSchedule, *, dry_run: bool) -> 
     try:
         stored = Options.from_json(kept.options | ({"dry_run": True} if dry_run else {}))
         with transaction.atomic():
-            SyncSchedule.objects.select_for_update(no_key=True).get(pk=kept.pk)
-            if waiting := runs.waiting(kept.sync, stored):
-                messages.warning(
-                    request, f"Run {waiting.pk} with the same options is already waiting."
-                )
-                return _run_page(waiting)
-            run = runs.request(kept.sync, stored, Trigger.BUTTON, request.user.get_username())
-            record(request, "run.requested", run, after={"options": run.options})
+            asked = tasks.request(kept.sync, stored, Trigger.BUTTON, request.user.get_username())
+            run = asked.run
+            if not asked.joined:
+                record(request, "run.requested", run, after={"options": run.options})
     except RainboError as error:
         messages.error(request, str(error))
         return _back(kept)
-    tasks.enqueue(run)
-    messages.success(request, f"Run {run.pk} was requested. A worker will start it.")
+    if asked.joined:
+        messages.warning(request, f"Run {run.pk} with the same options is already waiting.")
+    else:
+        messages.success(request, f"Run {run.pk} was requested. A worker will start it.")
     return _run_page(run)
 
 

@@ -62,21 +62,28 @@ def as_target(instance: RdsInstance) -> Target:
 
 
 def active_targets() -> list[Target]:
-    return [as_target(instance) for instance in RdsInstance.objects.filter(is_active=True)]
+    return _targets()
 
 
 def ghost_targets() -> list[Target]:
-    having = RdsInstance.objects.filter(is_active=True, has_ghosts=True)
-    return [as_target(instance) for instance in having]
+    return _targets(has_ghosts=True)
 
 
 def tenant_targets() -> list[Target]:
-    having = RdsInstance.objects.filter(is_active=True, has_tenants=True)
-    return [as_target(instance) for instance in having]
+    return _targets(has_tenants=True)
 
 
 def master_target() -> list[Target]:
-    return [as_target(i) for i in RdsInstance.objects.filter(is_master=True, is_active=True)]
+    return _targets(is_master=True)
+
+
+def _targets(**having: bool) -> list[Target]:
+    """The active instances with these switches on. Each page asks: only what is shown is read."""
+    rows = RdsInstance.objects.filter(is_active=True, **having)
+    return [
+        Target(str(pk), RdsInstance.label_of(pk, name))
+        for pk, name in rows.order_by("pk").values_list("pk", "name")
+    ]
 
 
 def _named(run: Run) -> set[int]:

@@ -17,6 +17,7 @@ from django.contrib.auth.models import Group, User
 from django.db.models import Model, QuerySet
 
 from activity.models import Activity
+from api.models import ApiToken
 from common.encryption import Encrypted
 from rainbo.models import Authenticator
 from syncs.models import RunState, SyncRun, SyncSchedule
@@ -183,6 +184,9 @@ PAGES: tuple[Page, ...] = (
     Page("people", "Group", f"auth/group/{CHANGE}", _all(Group)),
     Page("people", "New group", "auth/group/add/"),
     Page("people", "Deleting a group", "auth/group/<path:object_id>/delete/", _all(Group)),
+    Page("people", "API tokens", "api/apitoken/"),
+    Page("people", "API token", f"api/apitoken/{CHANGE}", _all(ApiToken)),
+    Page("people", "New API token", "api/apitoken/add/"),
     Page("people", "Activity", "activity/activity/", pictured=True),
     Page("people", "What somebody did", f"activity/activity/{CHANGE}", _all(Activity)),
     Page("people", "Own password", "password_change/"),

@@ -135,6 +135,13 @@ PAGES: dict[str, Page] = {
         delete="auth.delete_group",
         data={"name": "intruder"},
     ),
+    **model(
+        "api.apitoken",
+        add="api.add_apitoken",
+        data={"name": "intruder", "role": "operator", "valid_for": "30"},
+    ),
+    "api/apitoken/<int:pk>/rotate/": press("api.change_apitoken", overlap="0"),
+    "api/apitoken/<int:pk>/revoke/": press("api.change_apitoken"),
     # What people did
     **model("activity.activity"),
     "activity/activity/export/": press("activity.view_activity", acts=False),

@@ -122,6 +122,7 @@ def requests(task: Task) -> dict[str, Any]:
         "poll of a run that answers 304": (run, "", program_has | {"HTTP_IF_NONE_MATCH": tag}, 304),
         "freshness of the whole fleet": ("/api/v1/freshness", "", program_has, 200),
         FIRST: ("/api/v1/freshness", "", program_has, 200),
+        "metrics": ("/metrics", "", program_has, 200),
     }
     application = get_wsgi_application()
     seconds: dict[str, list[float]] = {what: [] for what in asked}

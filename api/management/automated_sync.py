@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPSConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -139,7 +139,7 @@ class Reply:
     """An answer; the document is empty if the body holds none."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: HTTPMessage
     document: Mapping[str, Any]
 
 

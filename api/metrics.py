@@ -22,7 +22,6 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from api import problems
 from api.auth import authorize
 from api.problems import Problem
-from common.clock import database_now
 from syncs.engine import registry
 from syncs.status import queries, statistics, sync_problems
 from syncs.status.freshness import Cause
@@ -75,12 +74,12 @@ def view(request: HttpRequest) -> HttpResponse:
 
 
 def read() -> Facts:
-    """Read everything in a fixed number of queries."""
+    """Read everything in a fixed number of queries; freshness as of a second ago at most."""
     names = [sync.name for sync in registry.all_syncs()]
-    worker = queries.worker_state()
-    now = worker.at or database_now()
     with targets.read_once() as instances:
-        syncs = sync_problems.facts_of(queries.status(now), worker)
+        status = queries.shared_status()
+    now = status.now
+    syncs = sync_problems.facts_of(status, queries.worker_state())
     found = statistics.statistics(names, Window.of(HOURS, now))
     leavers, missing = ghosts.count(now)
     return Facts(now, syncs, tuple(found.values()), tuple(instances), leavers, missing)

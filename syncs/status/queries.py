@@ -13,7 +13,6 @@ from django.db import connection
 from django.db.models import Max
 from django.db.models.functions import Now
 
-from common import clock
 from syncs import hooks
 from syncs.engine import registry
 from syncs.engine.registry import Sync
@@ -42,7 +41,7 @@ SHARED_FOR = 1.0  # seconds
 _VERSION = """
     SELECT (SELECT concat_ws('/', count(*), sum(xmin::text::bigint)) FROM syncs_confirmation),
            (SELECT concat_ws('/', count(*), sum(xmin::text::bigint)) FROM syncs_syncschedule),
-           (SELECT max(id) FROM syncs_syncrun), current_database()"""
+           (SELECT max(id) FROM syncs_syncrun), current_database(), clock_timestamp()"""
 _sharing = threading.Lock()
 _shared: dict[tuple[object, ...], tuple[float, Status]] = {}  # of one version
 
@@ -124,10 +123,10 @@ def shared_status() -> Status:
     run end sees what it confirmed. `now` is the time of the reading.
     """
     with _sharing:
-        version = _version()
+        version, now = _version()
         known = _shared.get(version)
         if known is None or time.monotonic() > known[0] + SHARED_FOR:
-            known = time.monotonic(), status(clock.database_now())
+            known = time.monotonic(), status(now)
             _shared.clear()
             _shared[version] = known
         return known[1]
@@ -137,10 +136,12 @@ def forget_shared_status() -> None:
     _shared.clear()
 
 
-def _version() -> tuple[object, ...]:
+def _version() -> tuple[tuple[object, ...], datetime]:
+    """Return what changes with what is shared, and the database's time."""
     with connection.cursor() as cursor:
         cursor.execute(_VERSION)
-        return tuple(cursor.fetchone())
+        *version, now = cursor.fetchone()
+        return tuple(version), now
 
 
 def sync_status(name: str, now: datetime) -> SyncStatus:

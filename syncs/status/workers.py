@@ -49,7 +49,7 @@ class WorkerState:
     busy_with: a run that a worker is executing and whose lease it renews; no heartbeat is
     expected meanwhile. A run of `schedule_run` does not count. problem: the problem as text; empty
     if there is none. by_crontab: `schedule_run` does the work; no worker heartbeat for a day.
-    queued: runs of each sync that wait for a worker or for their time. at: when this was read.
+    queued: runs of each sync that wait for a worker or for their time.
     """
 
     heartbeat: datetime | None
@@ -58,7 +58,6 @@ class WorkerState:
     problem: str
     by_crontab: bool = False
     queued: Mapping[str, int] = field(default_factory=dict)
-    at: datetime | None = None
 
 
 def read() -> WorkerState:
@@ -74,9 +73,7 @@ def read() -> WorkerState:
     by_crontab = not _is_past(schedule_run, now) and (
         heartbeat is None or now - heartbeat > timedelta(days=1)
     )
-    return WorkerState(
-        heartbeat, waiting_since, busy_with, problem, by_crontab, json.loads(queued), now
-    )
+    return WorkerState(heartbeat, waiting_since, busy_with, problem, by_crontab, json.loads(queued))
 
 
 def _heartbeat_problem(heartbeat: datetime | None, now: datetime) -> str:

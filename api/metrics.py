@@ -22,7 +22,6 @@ from api.problems import Problem
 from syncs.engine import registry
 from syncs.status import queries, statistics, sync_problems
 from syncs.status.freshness import Failure
-from syncs.status.problems import Severity
 from syncs.status.queries import SyncStatus
 from syncs.status.statistics import Statistics, Window
 from syncs.status.sync_problems import SyncFacts
@@ -253,7 +252,7 @@ def _work(facts: Facts) -> Lines:
         (),
         [((), _age(status.heartbeat, facts.now))],
     )
-    dead = [p for p in sync_problems.judge(facts.syncs, ()) if p.severity is Severity.WORKERS_DEAD]
+    dead = sync_problems.dead_workers(facts.syncs)
     yield from gauge(
         "workers_healthy",
         "0 if no worker does what is due, as the first page says; otherwise 1.",

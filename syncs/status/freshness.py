@@ -130,7 +130,8 @@ def judge(
     """
     if confirmed_at is None or slots is None:
         return Freshness(State.UNKNOWN)
-    late_at, stale_at = (slot + timedelta(seconds=usual_seconds) + grace for slot in slots)
+    allowed = timedelta(seconds=usual_seconds) + grace
+    late_at, stale_at = slots[0] + allowed, slots[1] + allowed
     state = State.STALE if now > stale_at else State.LATE if now > late_at else State.ON_TIME
     return Freshness(state, max(now - confirmed_at, timedelta()), late_at, stale_at)
 

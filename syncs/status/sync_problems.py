@@ -64,7 +64,7 @@ def judge(facts: SyncFacts, found: Sequence[Problem]) -> Iterator[Problem]:
     """
     if any(problem.cause == NOTHING_TO_READ for problem in found):
         return
-    dead = _workers(facts)
+    dead = dead_workers(facts)
     if dead:
         yield dead
     down = {
@@ -92,7 +92,8 @@ SYNCS = Source(
 )
 
 
-def _workers(facts: SyncFacts) -> Problem | None:
+def dead_workers(facts: SyncFacts) -> Problem | None:
+    """Return the problem that no worker does what is due; None while one does."""
     status, worker = facts.status, facts.status.worker
     if not worker.problem or worker.by_crontab:
         return None

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import uuid4
 
 from django.db import transaction
 from django.db.models import F, Q
@@ -200,6 +201,17 @@ def settle(delivery: Delivery, result: Result, now: datetime) -> None:
         result.detail,
         extra={"channel": str(delivery.channel_id), "delivery": str(delivery.pk)},
     )
+
+
+def send_test(channel: Channel) -> Result:
+    """Send a test message now. One that is accepted ends a failure, even of one that was gone."""
+    now = clock.database_now()
+    result = registry.send(channel, str(uuid4()), messages.of_test(channel.name, now), now)
+    if result.accepted:
+        Channel.objects.filter(pk=channel.pk).update(
+            last_sent_at=now, failing_since=None, gone_at=None, last_error=""
+        )
+    return result
 
 
 def _note_sent(delivery: Delivery, now: datetime) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from django.db.models.functions import Now
+
 from alerts import advice
 from alerts.models import OPEN, Incident, Level, Mute
 from common.clock import iso
@@ -17,6 +19,12 @@ def open_incidents() -> list[Incident]:
     return sorted(rows, key=lambda row: (row.cause_id is not None, row.level, row.rank, row.pk))
 
 
+def last_incidents(count: int) -> list[Incident]:
+    """The last of all, the newest first; without those that passed before they were opened."""
+    rows = Incident.objects.exclude(opened_at=None).select_related("cause")
+    return list(rows.order_by("-since", "-pk")[:count])
+
+
 def mutes(now: datetime) -> Mapping[str, Mute]:
     """The mutes in force, by their keys."""
     return {mute.key: mute for mute in Mute.objects.filter(until__gt=now)}
@@ -24,8 +32,6 @@ def mutes(now: datetime) -> Mapping[str, Mute]:
 
 def count_open() -> int:
     """How many are open and neither muted nor explained by another: what the badge shows."""
-    from django.db.models.functions import Now
-
     muted = Mute.objects.filter(until__gt=Now()).values("key")
     return Incident.objects.filter(OPEN, cause=None).exclude(key__in=muted).count()
 

@@ -31,7 +31,7 @@ LINT_ENV := env RAINBO_SECRET_KEY=$(shell printf 'lint-%.0s0123456789' 1 2 3 4 5
 	RAINBO_ALLOWED_HOSTS=rainbo.example RAINBO_HTTPS=on RAINBO_DEBUG=off \
 	RAINBO_DB_HOST=127.0.0.1 RAINBO_DB_PORT=1 RAINBO_DB_PASSWORD=lint
 
-.PHONY: help venv demo test soak bench bench-bloat screenshots lint format lock manage clean
+.PHONY: help venv demo test soak bench bench-api bench-bloat matrix screenshots lint format lock manage clean
 
 help:  ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' \
@@ -51,8 +51,14 @@ bench: venv  ## Compare the syncs with a plain copy and other tools, or with BAS
 	@exec $(PY) -m bench $(if $(BASE),compare '$(BASE)',run) --rows $(ROWS) \
 		$(if $(filter 1000000,$(ROWS)),$(if $(BASE),,--peers) --fleet) $(ARGS)
 
+bench-api: venv  ## Compare the API at full size with the admin's own JSON view
+	@exec $(PY) -m bench api $(ARGS)
+
 bench-bloat: venv  ## Measure how the table of routes grows over 1,000 syncs
 	@exec $(PY) -m bench bloat $(ARGS)
+
+matrix: venv  ## Try PostgreSQL 14 to 18 for the own database and the master, and write the table
+	@mkdir -p $(CACHE); exec $(PY) -m tests.matrix
 
 screenshots: venv  ## Retake the screenshots in docs/img/
 	@mkdir -p $(CACHE); exec $(PY) -m pytest -m screenshots tests/console

@@ -20,6 +20,7 @@ ACTIONS: dict[str, str] = {
     "run.discarded": "discarded what a run holds",
     "run.retried": "retried what failed in a run",
     "run.exported": "took rows of a run as a file",
+    "runs.pruned": "deleted records of old runs",
     "schedule.added": "added a schedule",
     "schedule.changed": "changed a schedule",
     "schedule.enabled": "switched a schedule on",
@@ -56,6 +57,9 @@ ACTIONS: dict[str, str] = {
     "rule.changed": "changed a rule",
     "rule.enabled": "switched a rule on",
     "rule.disabled": "switched a rule off",
+    "token.created": "made an API token",
+    "token.rotated": "rotated an API token",
+    "token.revoked": "revoked an API token",
     "activity.exported": "exported the activity",
     "action.refused": "tried what is not allowed",
 }

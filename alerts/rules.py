@@ -6,7 +6,7 @@ the console; four judge the history of runs by thresholds of their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -14,10 +14,10 @@ from alerts.models import Level
 from alerts.models import Rule as StoredRule
 from common.text import counted, format_duration
 from syncs.status.problems import Link, Problem, Severity
+from syncs.status.statistics import Statistics
 
 MINUTE = timedelta(minutes=1)
 NO_HOLD = timedelta()
-FAILED = frozenset({"failed", "lost"})  # ends of a run that count as failures; held does not
 ENOUGH_RUNS = 5  # that a share of failures says anything
 URGENT, WARNING, NOTICE = Level.URGENT, Level.WARNING, Level.NOTICE
 
@@ -50,19 +50,15 @@ class Found:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """The runs of a sync that ended in the window, the last first.
+    """What is known of the runs of a sync.
 
-    states: without those that were skipped or cancelled, and without dry runs. seconds: of those
-    that have a duration. missed: scheduled times of the last hour that nothing ran in time.
-    failed_on: the targets on which the last run failed.
+    of: how its executions of the last 24 h did. missed: scheduled times of the last hour that
+    nothing ran in time. failed_on: the targets on which its last execution failed.
     """
 
-    sync: str
     title: str
-    states: Sequence[str] = ()
-    seconds: Sequence[float] = ()
+    of: Statistics
     missed: int = 0
-    last_run: int | None = None
     failed_on: tuple[str, ...] = ()
 
 
@@ -228,8 +224,7 @@ def _of_runs(rules: Mapping[str, Rule], facts: RunFacts) -> Iterator[tuple[str, 
 
 
 def _failures_in_a_row(facts: RunFacts, threshold: float) -> Problem | None:
-    ended_well = (n for n, state in enumerate(facts.states) if state not in FAILED)
-    count = next(ended_well, len(facts.states))
+    count = facts.of.failures_in_a_row
     if count < max(threshold, 1):
         return None
     words = f"the last {counted(count, 'run')} of {_name(facts)} failed"
@@ -237,7 +232,7 @@ def _failures_in_a_row(facts: RunFacts, threshold: float) -> Problem | None:
 
 
 def _failure_rate(facts: RunFacts, threshold: float) -> Problem | None:
-    count, failed = len(facts.states), sum(state in FAILED for state in facts.states)
+    count, failed = facts.of.executions, facts.of.failures
     if count < ENOUGH_RUNS or failed * 100 <= threshold * count:
         return None
     words = f"{failed:,} of the {count:,} runs of {_name(facts)} in the last 24 h failed"
@@ -245,10 +240,8 @@ def _failure_rate(facts: RunFacts, threshold: float) -> Problem | None:
 
 
 def _slow(facts: RunFacts, threshold: float) -> Problem | None:
-    if not facts.seconds:
-        return None
-    average = sum(facts.seconds) / len(facts.seconds)
-    if average <= threshold:
+    average = facts.of.average_seconds
+    if average is None or average <= threshold:
         return None
     took, most = (format_duration(timedelta(seconds=s)) for s in (average, threshold))
     words = f"runs of {_name(facts)} took {took} on average in the last 24 h, more than {most}"
@@ -264,13 +257,13 @@ def _missed(facts: RunFacts, threshold: float) -> Problem | None:
 
 
 def _problem(facts: RunFacts, kind: str, severity: Severity, words: str) -> Problem:
-    link = Link("run", str(facts.last_run)) if facts.last_run else Link("sync", facts.sync)
+    sync, run = facts.of.sync, facts.of.last_run
     return Problem(
-        key=f"sync/{facts.sync}{kind}",
+        key=f"sync/{sync}{kind}",
         severity=severity,
         cause=kind.strip("/"),
         text=words,
-        link=link,
+        link=Link("run", str(run)) if run else Link("sync", sync),
         affected=facts.failed_on,
     )
 

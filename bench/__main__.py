@@ -2,6 +2,7 @@
 
 python -m bench run [--rows N] [--out FOLDER] [--no-peers] [--no-fleet]
 python -m bench bloat [--rows N] [--syncs N] [--settings "fillfactor = 90"] [--out FOLDER]
+python -m bench api [--turns N] [--out FOLDER]
 python -m bench compare BASE [--rows N] [--turns N] [--fleet]
 python -m bench page
 """
@@ -19,7 +20,7 @@ from rich.console import Console
 from bench.comparison import table as comparison_table
 from bench.comparison import turns
 from bench.errors import BenchError
-from bench.measurements import bloat, routes
+from bench.measurements import api_requests, bloat, routes
 from bench.measurements.fleet_reads import Fleet
 from bench.peers.measurement import PeerMeasurement
 from bench.report import page, results, table
@@ -64,6 +65,12 @@ def _bloat(given: argparse.Namespace) -> None:
     with prepared(autovacuum_naptime=bloat.NAPTIME) as testbed:
         part = bloat.measure(testbed, given.rows, given.syncs, given.settings)
         part = _described(testbed, part)
+    _finish([part], given.out)
+
+
+def _api(given: argparse.Namespace) -> None:
+    with prepared() as testbed:
+        part = _described(testbed, api_requests.measure(testbed, given.turns))
     _finish([part], given.out)
 
 
@@ -114,9 +121,12 @@ def _parser() -> argparse.ArgumentParser:
     size.add_argument("--syncs", type=int, default=1000)
     size.add_argument("--settings", default="", help="of user_routes, to try others")
     size.set_defaults(work=_bloat)
+    api = words.add_parser("api", help="the API at the big seed, by the admin's own JSON view")
+    api.add_argument("--turns", type=_at_least_one, default=200, help="of each request")
+    api.set_defaults(work=_api)
     page_only = words.add_parser("page", help="write the page again from what was kept")
     page_only.set_defaults(work=_page)
-    for word in (run, size, page_only):
+    for word in (run, size, api, page_only):
         word.add_argument("--out", type=Path, default=results.KEPT.parent)
     _add_compare(words.add_parser("compare", help="another commit's benchmark and ours in turns"))
     return parser

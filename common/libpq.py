@@ -65,6 +65,8 @@ PINNED = {
     "transform_null_equals": "off",
 }
 
+# Connections of RAINBO's own stay open between two requests or tasks.
+SESSION_LIMITS = {"idle_in_transaction_session_timeout": "60s", "idle_session_timeout": "0"}
 
 SERVICE = ("PGSERVICE", "PGSERVICEFILE")
 

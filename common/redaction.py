@@ -31,6 +31,7 @@ _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
     r"[\s\S]*?(?:-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----|\Z)"
 )
+_API_TOKEN = re.compile(r"(?P<keep>\brbo_[a-z0-9]{12}_)[\w-]{20,}")
 _FERNET = re.compile(r"gAAAAA[\w-]{20,}=*")
 # A run of word characters is tried once, from its first "eyJ" on.
 _JWT = re.compile(r"(?<![\w-])(?P<keep>(?:(?!eyJ)[\w-])*+)eyJ[\w-]{5,}+\.[\w-]++(?:\.[\w-]*+){0,3}")
@@ -56,6 +57,8 @@ _LONG_HOOK = re.compile(
     r"(?=[^\s'\"<>?#]{0,300}?(?<![\w-])[\w-]{16})[^\s'\"<>?#]+",
     re.IGNORECASE,
 )
+# Where programs have been configured with a secret in place of a public id.
+_KEY_IN_PATH = re.compile(r"(?P<keep>/admin/+pricing/+sync/+)[^\s/'\"<>?#]+", re.IGNORECASE)
 
 # Parts of addresses and cookies that are a secret only where they are long.
 _LONG_VALUE = re.compile(
@@ -111,10 +114,10 @@ def redact(text: str) -> str:
     text = _PRIVATE_KEY.sub(MASK, text)
     if "://" in text:
         text = _WORD.sub(lambda word: _without_password(word[0]), text)
-    for hook in (_HOOK, _LONG_HOOK):
+    for hook in (_HOOK, _LONG_HOOK, _KEY_IN_PATH):
         text = hook.sub(rf"\g<keep>{MASK}", text)
     text = _without_pairs(text)
-    for shape in (_BEARER, _BASIC, _JWT, _LONG_VALUE):
+    for shape in (_BEARER, _BASIC, _JWT, _API_TOKEN, _LONG_VALUE):
         text = shape.sub(rf"\g<keep>{MASK}", text)
     return _FERNET.sub(MASK, text)
 

@@ -77,6 +77,36 @@ def _derived_from(secret: str) -> set[str]:
     return {secret, *(urlsafe_b64encode(digest).decode() for digest in digests)}
 
 
+SHORTEST_SECRET = 32
+
+
+@register()
+def cron_secret(**_: object) -> Iterator[CheckMessage]:
+    """A leak of one secret must not open another door."""
+    secret: str = settings.RAINBO_CRON_SECRET
+    if not secret:
+        return
+    others = {
+        "RAINBO_SECRET_KEY": [settings.SECRET_KEY],
+        "RAINBO_CREDENTIAL_KEYS": settings.RAINBO_CREDENTIAL_KEYS,
+        "RAINBO_DB_PASSWORD": [connections.databases["default"]["PASSWORD"]],
+    }
+    for name, values in others.items():
+        if secret in values:
+            yield Error(
+                f"RAINBO_CRON_SECRET equals {name}.", hint=_HOW_TO_MAKE_ONE, id="rainbo.E020"
+            )
+    if len(secret) < SHORTEST_SECRET or not secret.isascii() or not secret.isprintable():
+        yield Error(
+            f"RAINBO_CRON_SECRET must have {SHORTEST_SECRET} or more printable ASCII characters.",
+            hint=_HOW_TO_MAKE_ONE,
+            id="rainbo.E021",
+        )
+
+
+_HOW_TO_MAKE_ONE = "Make one with: openssl rand -base64 32"
+
+
 @register()
 def queue(**_: object) -> Iterator[CheckMessage]:
     cluster: dict[str, Any] = settings.Q_CLUSTER

@@ -21,6 +21,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "Syncs": (
         ("Runs", "syncs.syncrun", "sync"),
+        ("Monitoring", "syncs.syncrun", "monitoring", "monitoring"),
         ("Schedules", "syncs.syncschedule", "schedule"),
     ),
     "Alerts": (
@@ -31,6 +32,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
     "People": (
         ("Users", "auth.user", "person"),
         ("Groups", "auth.group", "group"),
+        ("API tokens", "api.apitoken", "key"),
         ("Activity", "activity.activity", "history"),
     ),
 }

@@ -30,6 +30,7 @@ SECRET_KEY = env.required("RAINBO_SECRET_KEY", "give it 50 or more random charac
 RAINBO_CREDENTIAL_KEYS = env.required_names(
     "RAINBO_CREDENTIAL_KEYS", "give it Fernet keys, the newest first, separated by commas"
 )
+RAINBO_CRON_SECRET = env.text("RAINBO_CRON_SECRET", "")
 DEBUG = env.flag("RAINBO_DEBUG", default=False)
 RAINBO_HTTPS = env.flag("RAINBO_HTTPS", default=True)
 RAINBO_COLLECTED_STATIC = env.flag("RAINBO_COLLECTED_STATIC", default=RAINBO_HTTPS and not DEBUG)
@@ -73,11 +74,13 @@ INSTALLED_APPS = [
     "unfold",
     "unfold.contrib.filters",
     "rainbo.apps.RainboConfig",
+    "api.apps.ApiConfig",
     "tenants.apps.TenantsConfig",
     "alerts.apps.AlertsConfig",
     "syncs.apps.SyncsConfig",
     "activity.apps.ActivityConfig",
     "django_q",
+    "ninja",  # so that its pages load nothing from elsewhere
     "csp",
     "axes",
     "django_otp",
@@ -91,6 +94,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "rainbo.health.answer_probes",
     "django.middleware.security.SecurityMiddleware",
+    "api.middleware.serve_programs",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -216,7 +220,7 @@ DATABASES: dict[str, dict[str, Any]] = {
             # A pooler takes no such options: rainbo.own_database sets what it can.
             "options": ""
             if RAINBO_DB_POOLER
-            else libpq.options(libpq.PINNED | {"idle_in_transaction_session_timeout": "60s"}),
+            else libpq.options(libpq.PINNED | libpq.SESSION_LIMITS),
         },
     }
 }
@@ -282,6 +286,9 @@ RAINBO_LEASE_RENEWAL = env.integer("RAINBO_LEASE_RENEWAL", 10, 1, 20 * 60)
 RAINBO_EXPECTED_PERIOD = env.optional_integer("RAINBO_EXPECTED_PERIOD", 60, 31 * DAY)
 RAINBO_GRACE_SECONDS = env.integer("RAINBO_GRACE_SECONDS", 120, 0, DAY)
 RAINBO_GRACE_PERCENT = env.percent("RAINBO_GRACE_PERCENT", 10)
+
+# Days after which records of runs and what belongs to them go; 0 keeps them
+RAINBO_RUN_RETENTION_DAYS = env.integer("RAINBO_RUN_RETENTION_DAYS", 90, 0, 36_500)
 
 # Guards: (rows, percent) means the larger of the two
 RAINBO_GUARD_ROUTES_REMOVED = env.rows_and_percent("RAINBO_GUARD_ROUTES_REMOVED", 20, 10)

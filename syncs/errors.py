@@ -39,6 +39,13 @@ class SourceTimeout(SourceError):
     transient = True
 
 
+class SourceLimit(SourceError):
+    """A limit of the server's owner stopped the query, which needs less at another time."""
+
+    kind = "server limit"
+    transient = True
+
+
 class LoginRejected(SourceError):
     """The server rejected the login."""
 

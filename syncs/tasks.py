@@ -7,10 +7,11 @@ isn't queued is left as it is. If never, every scheduled task enqueues overdue r
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 from django_q.tasks import async_task
@@ -26,9 +27,20 @@ RUN_QUEUED = "syncs.tasks.run_queued"
 ANSWER_HEARTBEAT = "syncs.tasks.answer_heartbeat"
 MAINTAIN = "syncs.tasks.maintain"
 
+# Who asks for a sync sees what others asked for before.
+_ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended('rainbo.request ' || %s, 0))"
+
 _HEARTBEAT = """
     INSERT INTO syncs_heartbeat (worker, at) VALUES (%s, clock_timestamp())
         ON CONFLICT (worker) DO UPDATE SET at = excluded.at"""
+
+
+@dataclass(frozen=True)
+class Requested:
+    """The run that will do what was asked for. joined: another had asked for it before."""
+
+    run: SyncRun
+    joined: bool
 
 
 def run_slot(sync: str, slot: str | None = None) -> None:
@@ -88,6 +100,21 @@ def housekeep(who: str = "") -> None:
 def enqueue(record: SyncRun) -> None:
     """Enqueue a run for the workers; in a transaction, they see it after the commit."""
     async_task(RUN_QUEUED, record.pk)
+
+
+def request(sync: str, options: Options, trigger: Trigger, actor: str) -> Requested:
+    """Request a run that a worker executes, or join one that waits and would do the same.
+
+    However many ask at once, one run waits. Raises UsageError like `runs.request`.
+    """
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(_ONE_AT_A_TIME, [sync])
+        if waiting := runs.waiting(sync, options):
+            return Requested(waiting, joined=True)
+        record = runs.request(sync, options, trigger, actor)
+        enqueue(record)
+    return Requested(record, joined=False)
 
 
 def enqueue_overdue() -> None:

@@ -30,16 +30,17 @@ def pooler(
     mode: str = "transaction",
     size: int = 2,
     ignore: str = "",
+    port: int | None = None,
 ) -> Iterator[int]:
     """Run PgBouncer before a server; yields its port.
 
     users: passwords by role. mode: of pooling. size: server sessions per role and database.
-    ignore: its ignore_startup_parameters.
+    ignore: its ignore_startup_parameters. port: that of one before; default: a free one.
     """
     assert PROGRAM is not None
-    port, account = free_port(), server_account()
+    port, account = port or free_port(), server_account()
     folder = root / f"pooler-{port}"
-    folder.mkdir(mode=0o700)
+    folder.mkdir(mode=0o700, exist_ok=True)
     names = folder / "users.txt"
     names.write_text("".join(f'"{name}" "{password}"\n' for name, password in users.items()))
     config = folder / "pgbouncer.ini"

@@ -13,17 +13,25 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 import django
 
 django.setup()
 
 from django.contrib.auth.models import User  # noqa: E402
+from django.core.wsgi import get_wsgi_application  # noqa: E402
 from django.db import connection  # noqa: E402
+from django.test import Client  # noqa: E402
 
+from api import tokens  # noqa: E402
+from api.scopes import SCOPES  # noqa: E402
+from bench.errors import BenchError  # noqa: E402
+from bench.measurements.api_requests import AUTOCOMPLETE, FIRST  # noqa: E402
 from syncs.engine import runs  # noqa: E402
 from syncs.engine.options import Options  # noqa: E402
 from syncs.models import RunLog, RunTarget, SyncRun, TargetState, Trigger  # noqa: E402
+from syncs.status import queries  # noqa: E402
 from syncs.transfer import copy_stream, difference  # noqa: E402
 from syncs.transfer.digest import Hashing  # noqa: E402
 from tenants.fleet import connections, contract, identity, targets  # noqa: E402
@@ -94,6 +102,55 @@ def digests(_: Task) -> dict[str, Any]:
         return {"seconds": time.monotonic() - started}
 
 
+def requests(task: Task) -> dict[str, Any]:
+    """Let Django answer each request so many times, in turns; the seconds that each took."""
+    person = User.objects.create_superuser("bench")
+    browser = Client(SERVER_NAME="localhost")
+    browser.force_login(person)
+    person_has = {"HTTP_COOKIE": f"sessionid={browser.cookies['sessionid'].value}"}
+    secret = tokens.create("bench", [*SCOPES], "bench").secret
+    program_has = {"HTTP_AUTHORIZATION": f"Bearer {secret}"}
+    newest = SyncRun.objects.filter(sync="tenant_summaries").latest("pk")
+    run = f"/api/v1/runs/{newest.pk}"
+    choices = "app_label=tenants&model_name=tenant&field_name=instance"
+    tag = Client(SERVER_NAME="localhost", headers={"authorization": f"Bearer {secret}"}).get(run)[
+        "ETag"
+    ]
+    asked: dict[str, tuple[str, str, dict[str, str], int]] = {
+        AUTOCOMPLETE: ("/admin/autocomplete/", choices, person_has, 200),
+        "status of a run": (run, "", program_has, 200),
+        "poll of a run that answers 304": (run, "", program_has | {"HTTP_IF_NONE_MATCH": tag}, 304),
+        "freshness of the whole fleet": ("/api/v1/freshness", "", program_has, 200),
+        FIRST: ("/api/v1/freshness", "", program_has, 200),
+    }
+    application = get_wsgi_application()
+    seconds: dict[str, list[float]] = {what: [] for what in asked}
+    for turn in range(task["turns"] + 1):
+        for what, (path, query, headers, status) in asked.items():
+            environ: dict[str, Any] = {
+                "HTTP_HOST": "localhost",
+                "PATH_INFO": path,
+                "QUERY_STRING": query,
+            } | headers
+            setup_testing_defaults(environ)
+            if what == FIRST:
+                queries.forget_shared_status()
+            started = time.perf_counter()
+            answer: Any = application(environ, _begin)
+            took = time.perf_counter() - started
+            answer.close()
+            if answer.status_code != status:
+                raise BenchError(f"{what} answered {answer.status_code}")
+            if turn:  # the first time, everything is loaded
+                seconds[what].append(took)
+    return {"seconds": seconds}
+
+
+def _begin(_: str, __: list[tuple[str, str]], ___: Any = None, /) -> Callable[[bytes], object]:
+    """What a web server does when the answer begins: nothing here."""
+    return lambda _: None
+
+
 def peak_mb() -> float:
     """The most memory that this process ever had; getrusage would count its parent's."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
@@ -124,6 +181,7 @@ TASKS: dict[str, Callable[[Task], dict[str, Any]]] = {
     "admins": admins,
     "forget": forget,
     "digests": digests,
+    "requests": requests,
 }
 
 

@@ -13,7 +13,7 @@ from django.apps import apps as installed
 from django.contrib.auth.management import create_permissions
 from django.db import connection
 
-CONSOLE = ("activity", "alerts", "auth", "syncs", "tenants")  # the apps that have pages
+CONSOLE = ("activity", "alerts", "api", "auth", "syncs", "tenants")  # the apps that have pages
 
 LOOK = (
     "activity.view_activity",
@@ -39,6 +39,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "alerts.change_rule",
         *(f"alerts.{what}_channel" for what in ("view", "add", "change", "delete")),
         "syncs.accept_held",
+        *(f"api.{what}_apitoken" for what in ("view", "add", "change")),
         *(f"syncs.{what}_syncschedule" for what in ("add", "change", "delete")),
         *(f"tenants.{what}_rdsinstance" for what in ("add", "change", "delete")),
         *(f"auth.{what}_user" for what in ("view", "add", "change", "delete")),

@@ -68,8 +68,8 @@ def parts(request: HttpRequest) -> dict[str, Any]:
         "refreshed": markup.exact(now).partition(" ")[2],
         "verdict": judged if facts.known else None,
         "verdict_badge": markup.badge(judged.word, judged.tone),
-        "verdict_url": _url(judged.link) if judged.link else "",
-        "others": [ProblemLink(p.sentence, _url(p.link)) for p in judged.others[:NAMED]],
+        "verdict_url": url_of(judged.link) if judged.link else "",
+        "others": [ProblemLink(p.sentence, url_of(p.link)) for p in judged.others[:NAMED]],
         "more_others": max(0, len(judged.others) - NAMED),
         "fleet": fleet,
         "add_instance": manage_command.line("add_instance"),
@@ -103,7 +103,7 @@ def _worker(state: WorkerState, now: datetime) -> dict[str, Any]:
     }
 
 
-def _url(link: Link) -> str:
-    """Of a part of this page, its anchor alone."""
+def url_of(link: Link) -> str:
+    """Return where to look; of a part of the first page, its anchor alone."""
     path, anchor, part = problem_links.path(link.kind, link.key).partition("#")
     return f"{anchor}{part}" if part else path

@@ -67,6 +67,11 @@ def confirmed_lately(run: Run) -> dict[str, datetime]:
     return dict(Confirmation.objects.filter(sync=sync, at__gt=since).values_list("target", "at"))
 
 
+def confirmed(sync: str) -> dict[str, datetime]:
+    """Return of when the published data of each target is."""
+    return dict(Confirmation.objects.filter(sync=sync).values_list("target", "at"))
+
+
 def windows(
     sync: str, sources: Mapping[str, str], now: datetime, *, shared: bool = False
 ) -> dict[str, Window]:

@@ -1,6 +1,6 @@
 """Rejects cron lines that croniter, which django-q evaluates them with, reads otherwise than cron.
 
-Stored lines are rewritten as `syncs.schedules.crontab` normalizes them; those that cron would read
+Stored lines are rewritten as `syncs.schedules.crontab` normalized them then; those that cron would read
 otherwise keep the times at which they ran. A function can judge what a pattern can't: ranges with
 steps, and whether a month has such a day.
 """
@@ -9,9 +9,9 @@ from django.apps.registry import Apps
 from django.db import migrations
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
-from syncs.schedules import crontab
+from syncs.migrations import _cron_lines_of_0016 as cron_lines
 
-SHAPE = "^" + " ".join(crontab.SHAPES) + "$"
+SHAPE = "^" + " ".join(cron_lines.SHAPES) + "$"
 FUNCTION = f"""
 CREATE OR REPLACE FUNCTION syncs_is_cron(cron text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $function$
@@ -52,8 +52,8 @@ FORGET = "ALTER TABLE django_q_schedule DROP CONSTRAINT IF EXISTS only_rhythms_t
 def rewrite(apps: Apps, _: BaseDatabaseSchemaEditor | None) -> None:
     """Write the stored lines so that they mean what they did."""
     for row in apps.get_model("django_q", "Schedule").objects.exclude(cron=None):
-        cron = crontab.normalize(row.cron)
-        cron = crontab.replace_ambiguous(cron) if crontab.find_problem(cron) else cron
+        cron = cron_lines.normalize(row.cron)
+        cron = cron_lines.replace_ambiguous(cron) if cron_lines.is_problem(cron) else cron
         if cron != row.cron:
             row.cron = cron
             row.save(update_fields=["cron"])

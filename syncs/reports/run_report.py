@@ -27,6 +27,7 @@ EXIT_CODES = {
 }
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 COUNTS = ("read", "added", "changed", "removed", "withheld")
+PART = ("target", "label", "state", *COUNTS, "seconds", "note", "error")
 PROPOSALS = {
     "added": "would add",
     "changed": "would change",
@@ -81,14 +82,19 @@ def closing(record: SyncRun, sync: Sync, options: Options | None = None) -> list
 
 
 def retry_options(
-    record: SyncRun, sync: Sync | None = None, options: Options | None = None
+    record: SyncRun,
+    sync: Sync | None = None,
+    options: Options | None = None,
+    *,
+    undone: bool | None = None,
 ) -> Options | None:
     """Return the options that retry what failed in a run; None if nothing failed.
 
-    sync and options: the run's, when the caller has them already.
+    sync, options and undone (whether targets failed): the run's, when the caller has them already.
     """
     sync = sync or registry.get(record.sync)
-    undone = any(part.state in UNDONE for part in record.targets.all())
+    if undone is None:
+        undone = record.targets.filter(state__in=UNDONE).exists()
     if record.is_open or not (undone or record.state in (RunState.FAILED, RunState.LOST)):
         return None
     options = _options_again(record, options)
@@ -97,10 +103,16 @@ def retry_options(
     return options
 
 
-def retry_command(record: SyncRun, sync: Sync | None = None, options: Options | None = None) -> str:
+def retry_command(
+    record: SyncRun,
+    sync: Sync | None = None,
+    options: Options | None = None,
+    *,
+    undone: bool | None = None,
+) -> str:
     """Return the command that retries what failed; empty if nothing failed."""
     sync = sync or registry.get(record.sync)
-    retry = retry_options(record, sync, options)
+    retry = retry_options(record, sync, options, undone=undone)
     return command_line(sync, retry) if retry else ""
 
 
@@ -191,6 +203,19 @@ def document(
     sync and options: the run's, when the caller has them already.
     """
     sync = sync or registry.get(record.sync)
+    parts = [*record.targets.values(*PART)]  # without models: some runs have a thousand
+    states = {part["state"] for part in parts}
+    holds = TargetState.HELD in states
+    return summary_document(record) | {
+        "targets": parts,
+        "retry": retry_command(record, sync, options, undone=not states.isdisjoint(UNDONE)),
+        "accept": accept_command(record, sync) if holds else "",
+        "discard": discard_command(record) if holds else "",
+    }
+
+
+def summary_document(record: SyncRun) -> dict[str, Any]:
+    """Return what a list of runs has of each: all of the document that needs no other row."""
     return {
         "run": record.pk,
         "sync": record.sync,
@@ -202,15 +227,12 @@ def document(
         "attempt": record.attempt,
         "not_before": iso(record.not_before),
         "cancel_requested_at": iso(record.cancel_requested_at),
+        "created_at": iso(record.created_at),
         "started_at": iso(record.started_at),
         "finished_at": iso(record.finished_at),
         "seconds": record.seconds,
         "error": record.error,
         "met_run": record.met_id,
-        "targets": [_part(part) for part in record.targets.all()],
-        "retry": retry_command(record, sync, options),
-        "accept": accept_command(record, sync),
-        "discard": discard_command(record),
         "discarded": _discarded(record),
     }
 
@@ -223,8 +245,3 @@ def _discarded(record: SyncRun) -> dict[str, Any] | None:
         "by": record.discarded_by,
         "reason": record.discard_reason,
     }
-
-
-def _part(part: RunTarget) -> dict[str, Any]:
-    fields = ("target", "label", "state", *COUNTS, "seconds", "note", "error")
-    return {name: getattr(part, name) for name in fields}

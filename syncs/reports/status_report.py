@@ -78,7 +78,7 @@ def document(status: Status, problems: Sequence[Problem] = ()) -> dict[str, Any]
         "summary": summary(status, problems),
         "problems": [problem.document() for problem in problems],
         "worker": {"last_heartbeat": iso(status.heartbeat), "silent": status.worker_silent},
-        "syncs": [_sync_document(sync, status.now) for sync in status.syncs],
+        "syncs": [sync_document(sync, status.now) for sync in status.syncs],
     }
 
 
@@ -135,7 +135,8 @@ def _worker(status: Status) -> str:
     return f"Workers or schedule_run: {state}last heartbeat {ago} ago"
 
 
-def _sync_document(sync: SyncStatus, now: datetime) -> dict[str, Any]:
+def sync_document(sync: SyncStatus, now: datetime) -> dict[str, Any]:
+    """Return one sync's part of the document."""
     return {
         "sync": sync.name,
         "title": sync.title,

@@ -45,7 +45,7 @@ def _shape(field: Field) -> str:
     return rf"(\*|{part}(,{part})*)"
 
 
-# A constraint on the stored rows checks the same (migration 0016).
+# A constraint on the stored rows checks the same: migration 0016, and any that replaces it.
 SHAPES = tuple(_shape(field) for field in FIELDS)
 _PART = re.compile(r"(?:(\*)|([0-9]+)(?:-([0-9]+))?)(?:/([0-9]+))?")
 
@@ -89,10 +89,7 @@ def find_problem(cron: str) -> str:
 
 
 def replace_ambiguous(cron: str) -> str:
-    """Return the line with what croniter and cron read differently written out, as croniter does.
-
-    Migration 0016 uses it for stored lines, whose times must stay.
-    """
+    """Return the line with what croniter and cron read differently written as croniter does."""
     fields = normalize(cron).split(" ")
     for index, field in enumerate(FIELDS):
         fields[index] = re.sub("(^|,)([0-9]+)/", rf"\1\2-{field.high}/", fields[index])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db import connection
 from django.db.models import Max
 from django.db.models.functions import Now
 
@@ -32,14 +35,27 @@ from syncs.status.recent import (
 from syncs.status.workers import WorkerState
 from syncs.status.workers import read as read_worker_state
 
+SHARED_FOR = 1.0  # seconds
+
+# A row that is changed gets another xmin: the transaction that wrote it, later than the one before.
+_VERSION = """
+    SELECT (SELECT concat_ws('/', count(*), sum(xmin::text::bigint)) FROM syncs_confirmation),
+           (SELECT concat_ws('/', count(*), sum(xmin::text::bigint)) FROM syncs_syncschedule),
+           (SELECT max(id) FROM syncs_syncrun), current_database(), clock_timestamp()"""
+_sharing = threading.Lock()
+_shared: dict[tuple[object, ...], tuple[float, Status]] = {}  # of one version
+
 
 @dataclass(frozen=True)
 class TargetStatus:
+    """rows: of the source, as the last confirmation counted them; None without one."""
+
     key: str
     label: str
     confirmed_at: datetime | None
     freshness: Freshness
     reason: Reason | None
+    rows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +116,34 @@ def status(now: datetime) -> Status:
     return Status(now, known.heartbeat, silent, syncs)
 
 
+def shared_status() -> Status:
+    """Return the status, read at most SHARED_FOR seconds ago by this process, once for all threads.
+
+    It is read again as soon as anything was confirmed, or a schedule changed, so that whoever saw a
+    run end sees what it confirmed. `now` is the time of the reading.
+    """
+    with _sharing:
+        version, now = _version()
+        known = _shared.get(version)
+        if known is None or time.monotonic() > known[0] + SHARED_FOR:
+            known = time.monotonic(), status(now)
+            _shared.clear()
+            _shared[version] = known
+        return known[1]
+
+
+def forget_shared_status() -> None:
+    _shared.clear()
+
+
+def _version() -> tuple[tuple[object, ...], datetime]:
+    """Return what changes with what is shared, and the database's time."""
+    with connection.cursor() as cursor:
+        cursor.execute(_VERSION)
+        *version, now = cursor.fetchone()
+        return tuple(version), now
+
+
 def sync_status(name: str, now: datetime) -> SyncStatus:
     """Like `status`, for one sync."""
     return _Known.read(now).status_of(registry.get(name))
@@ -113,33 +157,37 @@ class _Known:
     planned: dict[str, list[Planned]]
     heartbeat: datetime | None
     awaited: datetime | None
-    confirmed: dict[tuple[str, str], datetime]
+    confirmed: dict[tuple[str, str], tuple[datetime, int]]
     runs: dict[str, list[LastRun]]
     parts: dict[tuple[str, str], TargetOutcome]
     running: dict[str, Running]
     down: frozenset[str]
-    _targets: dict[Callable[[], Sequence[Target]], Sequence[Target]] = field(default_factory=dict)
+    targets: Mapping[Callable[[], list[Target]], Sequence[Target]]  # several syncs have the same
 
     @classmethod
     def read(cls, now: datetime) -> _Known:
         planned = store.planned()
-        runs = recent_runs([sync.name for sync in registry.all_syncs()])
-        rows = Confirmation.objects.values_list("sync", "target", "at")
+        syncs = registry.all_syncs()
+        runs = recent_runs([sync.name for sync in syncs])
+        targets = {function: function() for function in {sync.targets for sync in syncs}}
+        wanted = [(sync.name, target.key) for sync in syncs for target in targets[sync.targets]]
+        rows = Confirmation.objects.values_list("sync", "target", "at", "rows")
         return cls(
             now=now,
             planned=planned,
             heartbeat=worker_heartbeat(),
             awaited=_awaited(planned, now),
-            confirmed={(sync, target): at for sync, target, at in rows},
+            confirmed={(sync, target): (at, count) for sync, target, at, count in rows},
             runs=runs,
-            parts=last_parts(runs),
+            parts=last_parts(runs, wanted),
             running=running_runs(),
             down=hooks.down_targets(),
+            targets=targets,
         )
 
     def status_of(self, sync: Sync) -> SyncStatus:
         usual = usual_seconds(self.runs.get(sync.name, []))
-        targets = tuple(self._target(sync, target, usual) for target in self._targets_of(sync))
+        targets = tuple(self._judged(sync, usual))
         state = freshness.worst(target.freshness.state for target in targets)
         planned = tuple(self.planned.get(sync.name, ()))
         slots = [slot for plan in planned if (slot := plan.next_slot(self.now))]
@@ -157,20 +205,18 @@ class _Known:
             running=self.running.get(sync.name),
         )
 
-    def _targets_of(self, sync: Sync) -> Sequence[Target]:
-        """Asked once, though several syncs have the same."""
-        if sync.targets not in self._targets:
-            self._targets[sync.targets] = sync.targets()
-        return self._targets[sync.targets]
-
-    def _target(self, sync: Sync, target: Target, usual: float) -> TargetStatus:
-        at = self.confirmed.get((sync.name, target.key))
-        grace = self._grace(sync)
-        slots = self._slots(sync, at) if at else None
-        judged = freshness.judge(at, slots, usual, grace, self.now)
-        facts = self._facts(sync, self._failure(sync, target))
-        reason = freshness.explain(judged, facts, usual, grace, self.now)
-        return TargetStatus(target.key, target.label, at, judged, reason)
+    def _judged(self, sync: Sync, usual: float) -> Iterator[TargetStatus]:
+        """Yield the status of each target; what they have in common is found once."""
+        grace, plans = self._grace(sync), self._in_force(sync)
+        facts = self._facts(sync, None)
+        for target in self.targets[sync.targets]:
+            at, rows = self.confirmed.get((sync.name, target.key), (None, None))
+            slots = self._slots(sync, plans, at) if at else None
+            judged = freshness.judge(at, slots, usual, grace, self.now)
+            failure = self._failure(sync, target)
+            known = facts if failure is None else replace(facts, failure=failure)
+            reason = freshness.explain(judged, known, usual, grace, self.now)
+            yield TargetStatus(target.key, target.label, at, judged, reason, rows)
 
     def _reason(
         self, sync: Sync, targets: Iterable[TargetStatus], state: State, usual: float
@@ -222,9 +268,10 @@ class _Known:
             return None
         return Failure(Cause.FAILING, f"run {last.pk}: {last.error or last.state}", last.pk)
 
-    def _slots(self, sync: Sync, confirmed_at: datetime) -> tuple[datetime, datetime]:
-        """Return the two slots that follow a confirmation."""
-        plans = self._in_force(sync)
+    def _slots(
+        self, sync: Sync, plans: Sequence[Planned], confirmed_at: datetime
+    ) -> tuple[datetime, datetime]:
+        """Return the two slots that follow a confirmation. plans: those in force."""
         if not plans:
             period = _expected_period(sync, confirmed_at)
             return confirmed_at + period, confirmed_at + 2 * period

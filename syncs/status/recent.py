@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection
 
@@ -41,8 +41,11 @@ _PARTS = """
            coalesce((part.held_counts ->> 'removed')::bigint, 0)
              + coalesce((part.held_counts ->> 'moved')::bigint, 0)
       FROM syncs_runtarget AS part JOIN syncs_syncrun AS run ON run.id = part.run_id
-     WHERE part.run_id = ANY (%(runs)s)
+     WHERE part.run_id = ANY (%(runs)s) {of_targets}
      ORDER BY run.sync, part.target, part.run_id DESC"""
+_PARTS_OF_ALL = _PARTS.format(of_targets="")
+# By the index runs_of_a_target.
+_PARTS_OF_SOME = _PARTS.format(of_targets="AND part.target = ANY (%(targets)s)")
 _RUNNING = """
     SELECT run.id, run.sync, run.started_at,
            coalesce(lease.expires_at > clock_timestamp(), false) AS is_live
@@ -105,8 +108,7 @@ class Running:
         }
 
 
-@dataclass(frozen=True)
-class TargetOutcome:
+class TargetOutcome(NamedTuple):
     """The outcome of a target's last run. held: removals and moves that it holds."""
 
     run: int
@@ -153,11 +155,25 @@ def recent_runs(syncs: list[str]) -> dict[str, list[LastRun]]:
     return found
 
 
-def last_parts(runs: dict[str, list[LastRun]]) -> dict[tuple[str, str], TargetOutcome]:
-    """Return each target's outcome in the latest of its sync's recent runs."""
-    recent = [run.pk for of_sync in runs.values() for run in of_sync[:PARTS_FROM]]
-    rows = _rows(_PARTS, {"runs": recent})
-    return {(sync, target): TargetOutcome(*rest) for sync, target, *rest in rows}
+def last_parts(
+    runs: dict[str, list[LastRun]], wanted: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], TargetOutcome]:
+    """Return each target's outcome in the latest of its sync's recent runs.
+
+    wanted: sync and target. The last run of each sync has most of them.
+    """
+    last = [run.pk for of_sync in runs.values() for run in of_sync[:1]]
+    found = _parts(_PARTS_OF_ALL, {"runs": last})
+    missing = {target for sync, target in wanted if (sync, target) not in found}
+    older = [run.pk for of_sync in runs.values() for run in of_sync[1:PARTS_FROM]]
+    if missing and older:
+        found = _parts(_PARTS_OF_SOME, {"runs": older, "targets": [*missing]}) | found
+    return found
+
+
+def _parts(statement: str, parameters: dict[str, Any]) -> dict[tuple[str, str], TargetOutcome]:
+    rows = _rows(statement, parameters)
+    return {(row[0], row[1]): TargetOutcome(*row[2:]) for row in rows}
 
 
 def last_parts_of(target: str, syncs: Sequence[str]) -> dict[str, RunTarget]:

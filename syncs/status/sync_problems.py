@@ -52,8 +52,13 @@ class SyncFacts:
 
 
 def read(now: datetime) -> SyncFacts:
+    return facts_of(queries.status(now))
+
+
+def facts_of(status: Status) -> SyncFacts:
+    """The facts with a status that was read already."""
     timeout = timedelta(seconds=settings.RAINBO_HEARTBEAT_TIMEOUT)
-    return SyncFacts(queries.status(now), queries.worker_state(), timeout)
+    return SyncFacts(status, queries.worker_state(), timeout)
 
 
 def judge(facts: SyncFacts, found: Sequence[Problem]) -> Iterator[Problem]:

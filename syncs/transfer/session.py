@@ -15,6 +15,8 @@ from psycopg.rows import tuple_row
 from common import libpq
 from common.read_only import OWN
 
+HAS_TRANSACTION_TIMEOUT = 170_000  # servers of this version and later
+
 
 class Session(psycopg.Connection[tuple[Any, ...]]):
     """Marks the errors of its statements: see `is_own`."""
@@ -51,7 +53,8 @@ def open_session(purpose: str) -> Session:
 
     It has temporary tables and settings of its own, so it goes to RAINBO_DB_DIRECT_HOST if a pooler
     is in front of the database. The server ends a transaction that is idle for half the lease's
-    time to live; a broken network path is detected within the same time.
+    time to live; a broken network path is detected within the same time. Other limits of the
+    database or its role don't count: the run's own ends it.
     """
     half = settings.RAINBO_LEASE_TTL * 1000 // 2
     params = connection.get_connection_params()
@@ -60,6 +63,8 @@ def open_session(purpose: str) -> Session:
     own = libpq.PINNED | {
         "idle_in_transaction_session_timeout": str(half),
         "lock_timeout": str(half),
+        "statement_timeout": "0",
+        "idle_session_timeout": "0",
         "work_mem": "64MB",
         "temp_buffers": "32MB",
         "default_statistics_target": "10",
@@ -68,7 +73,7 @@ def open_session(purpose: str) -> Session:
     if settings.RAINBO_DB_DIRECT_HOST:
         params["host"] = settings.RAINBO_DB_DIRECT_HOST
         params["port"] = settings.RAINBO_DB_DIRECT_PORT
-    return Session.connect(
+    session = Session.connect(
         **params
         | {
             "autocommit": True,
@@ -81,3 +86,6 @@ def open_session(purpose: str) -> Session:
             "options": libpq.options(own),
         }
     )
+    if session.info.server_version >= HAS_TRANSACTION_TIMEOUT:
+        session.execute("SET transaction_timeout = 0")
+    return session

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from django.conf import settings
@@ -12,9 +13,10 @@ from psycopg.rows import tuple_row
 
 from common import libpq
 from syncs.errors import LoginRejected, SourceError, TlsFailed, WrongIdentity
-from tenants.fleet import grants, identity, password_command
+from tenants.fleet import identity, password_command
 from tenants.fleet.connection_budget import BUDGET
-from tenants.fleet.identity import Identity
+from tenants.fleet.grants import quoted
+from tenants.fleet.identity import Identity, Replica
 from tenants.fleet.parallel import ConnectionWatchdog, Outcome, visit_all
 from tenants.fleet.server_errors import translating_connection_errors, translating_query_errors
 from tenants.fleet.transactions import Connection, read_settled, transaction
@@ -23,6 +25,8 @@ from tenants.models import RdsInstance
 from tenants.models.instance import SslMode
 
 __all__ = ["Connection", "Outcome", "connect", "each_instance", "reach"]
+
+CLOCKS = timedelta(seconds=1)  # that clocks may be set by between two reads
 
 T = TypeVar("T")
 
@@ -45,14 +49,40 @@ class NotWritable(SourceError):
 
 
 class UnknownLag(SourceError):
-    """A replica can't say how old its data is, so nothing that it returns can be confirmed."""
+    """A replica can't say how old its data is, so nothing that it returns can be confirmed.
+
+    One that has just started may say so a moment later.
+    """
 
     kind = "replica"
+    transient = True
 
     def __init__(self, instance: RdsInstance) -> None:
         super().__init__(
             f"{instance} is a replica that can't say how old its data is: "
-            f"GRANT pg_read_all_stats TO {grants.quoted(instance.user)};, or register its primary"
+            f"GRANT pg_read_all_stats TO {quoted(instance.user)};, or register its primary"
+        )
+
+
+class OlderThanPublished(SourceError):
+    """A replica has replayed less than what readers already see; it may catch up."""
+
+    kind = "replica"
+    transient = True
+
+    def __init__(
+        self, instance: RdsInstance, replica: Replica, seen: datetime, published: datetime
+    ) -> None:
+        unsure = (
+            ""
+            if replica.is_exact
+            else f", or GRANT pg_read_all_stats TO {quoted(instance.user)}; "
+            "without it a replica of an idle primary looks as if it were behind"
+        )
+        super().__init__(
+            f"{instance} is a replica that is behind what was published before: it has the data of "
+            f"{_utc(seen)}, and readers see that of {_utc(published)}, so nothing was published. "
+            f"If it stays behind, check its replication{unsure}"
         )
 
 
@@ -174,6 +204,22 @@ def known_as_of(instance: RdsInstance, source: Connection) -> float:
     if source.replica is not None and source.replica.lag is None:
         raise UnknownLag(instance)
     return source.as_of
+
+
+def refuse_older(
+    instance: RdsInstance, source: Connection, as_of: datetime, published: datetime | None
+) -> None:
+    """Raise OlderThanPublished if a replica's data is older than what was published of it.
+
+    as_of: of the source's transaction at the latest. published: when its confirmed data was read,
+    None if there is none. Another replica may answer at a reader's address each time.
+    """
+    if source.replica is not None and published is not None and as_of < published - CLOCKS:
+        raise OlderThanPublished(instance, source.replica, as_of, published)
+
+
+def _utc(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _remembered(outcome: Outcome[T], found: identity.Identity) -> Outcome[T]:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import IO
 
 from common.errors import RainboError
+from syncs.engine import baseline
 from syncs.engine.run import Run
 from syncs.errors import ROWS_REJECTED, rows_error
 from syncs.models import TargetState
@@ -65,14 +66,15 @@ def read_instances(
     readings: dict[str, Reading] = {}
     spools: dict[str, IO[bytes]] = {}
     hashings = _Hashings(run.session)
+    published = baseline.confirmed(run.record.sync)
 
     def read(instance: RdsInstance, source: connections.Connection) -> Reading:
         query = contract.query(stage.query.name, instance.schema_group)
         kinds = copy_stream.probe(source, query)
-        at, encoding = (
-            run.at(connections.known_as_of(instance, source)),
-            copy_stream.server_encoding(source),
-        )
+        at = run.at(connections.known_as_of(instance, source))
+        latest = run.at(source.as_of_latest)
+        connections.refuse_older(instance, source, latest, published.get(str(instance.pk)))
+        encoding = copy_stream.server_encoding(source)
         hashing = hashings.of(instance, source)
         if take is not None:
             taken = take(source, hashing, kinds)

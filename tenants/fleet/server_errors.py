@@ -25,10 +25,10 @@ from syncs.errors import (
     OwnDatabaseFailed,
     SourceError,
     SourceTimeout,
-    TlsFailed,
 )
 from syncs.transfer.session import is_own
 from tenants.fleet.grants import quoted
+from tenants.fleet.server_messages import FAILURES, QUERY_ERRORS, REFUSALS
 from tenants.models import RdsInstance
 
 logger = logging.getLogger("rainbo.fleet")
@@ -39,129 +39,8 @@ _DENIED = re.compile(r"permission denied for (?P<kind>[a-z ]+) (?P<name>\S+)")
 _STATEMENT_POOLING = "statement pooling mode"  # PgBouncer's own words, in no other language
 _IN_QUOTES = re.compile('["»„«“]([^"»«“”]+)["»«“”]')  # as the server's language writes them
 
-# Messages of a server or a pooler that refuses a connection. It sends no SQLSTATE that libpq would
-# hand on, so that they are recognized in English; see `_refused` for other languages.
-_REFUSALS: tuple[tuple[str, type[SourceError], str], ...] = (
-    (
-        r"password authentication failed|role \"[^\"]*\" does not exist",
-        LoginRejected,
-        "rejected the password for role {user}: check --user and the password",
-    ),
-    (
-        r"is not permitted to log in",
-        LoginRejected,
-        "does not let {user} log in: ALTER ROLE … LOGIN",
-    ),
-    (
-        r"database \"[^\"]*\" does not exist",
-        LoginRejected,
-        "has no database {database}: check its name",
-    ),
-    (
-        r"permission denied for database",
-        LoginRejected,
-        "does not let {user} connect: GRANT CONNECT ON DATABASE {database} TO {user}",
-    ),
-    (
-        r"no pg_hba\.conf entry|pg_hba\.conf rejects",
-        LoginRejected,
-        "has no rule in pg_hba.conf that lets {user} connect from here",
-    ),
-    (
-        r"too many clients|too many connections|remaining connection slots",
-        ConnectionFailed,
-        "has no free connection: raise max_connections or the role's limit, or end some",
-    ),
-    (
-        r"the database system is",
-        ConnectionFailed,
-        "is starting up or shutting down: try again in a minute",
-    ),
-)
-
-# Messages of libpq itself, which are always in English: nobody refused the connection.
-_FAILURES: tuple[tuple[str, type[SourceError], str], ...] = (
-    (
-        r"no password supplied",
-        LoginRejected,
-        "rejected the password for role {user}: check --user and the password",
-    ),
-    (
-        r"authentication method requirement",
-        LoginRejected,
-        (
-            "requires another authentication method than {auth}: change its pg_hba.conf, or "
-            "--require-auth here"
-        ),
-    ),
-    (
-        r"server does not support SSL",
-        TlsFailed,
-        "does not support TLS, and ssl mode {ssl_mode} requires it: enable TLS on the server",
-    ),
-    (
-        r"does not match host name|server certificate for",
-        TlsFailed,
-        "has a certificate for another host name than {host}: check the host",
-    ),
-    (
-        r"certificate verify failed|self-signed certificate|signature failure|bad signature",
-        TlsFailed,
-        "has a certificate that {ca} did not sign: check the CA (--ssl-ca)",
-    ),
-    (
-        r"root certificate|sslrootcert|SSL error|tls",
-        TlsFailed,
-        "could not be verified: check its CA certificates and the server's TLS",
-    ),
-    (
-        r"failed to resolve host|could not translate host name",
-        ConnectionFailed,
-        "has a host name that can't be resolved: {host}",
-    ),
-    (
-        r"Connection refused",
-        ConnectionFailed,
-        "refused the connection at {host}:{port}: is the server running there?",
-    ),
-    (
-        r"server closed the connection|Connection reset|could not receive data|no response",
-        ConnectionFailed,
-        "closed the connection before the login: is a PostgreSQL server at {host}:{port}?",
-    ),
-    (
-        r"No route to host|Network is unreachable|timed out",
-        ConnectionFailed,
-        "can't be reached at {host}:{port}: check the network and its firewall",
-    ),
-)
-
 # libpq writes a server's message after its severity, which may be translated, and two spaces.
 _ANSWERED = re.compile(r"failed: [^:\n]{1,40}:  (?P<message>.*)")
-
-_QUERY_ERRORS: tuple[tuple[type[psycopg.Error], type[SourceError], str], ...] = (
-    (
-        errors.QueryCanceled,
-        SourceTimeout,
-        "stopped a query: it ran longer than RAINBO_STATEMENT_TIMEOUT, or was cancelled there",
-    ),
-    (
-        errors.LockNotAvailable,
-        SourceTimeout,
-        "kept a table locked for too long: another session is altering it",
-    ),
-    (
-        errors.IdleInTransactionSessionTimeout,
-        ConnectionFailed,
-        "ended the session: RAINBO left its transaction idle for too long",
-    ),
-    (errors.AdminShutdown, ConnectionFailed, "ended the session: it was stopped on the server"),
-    (errors.CrashShutdown, ConnectionFailed, "ended the session: the server crashed"),
-    (errors.CannotConnectNow, ConnectionFailed, "is starting up or shutting down"),
-    (errors.TooManyConnections, ConnectionFailed, "has no free connection"),
-    (errors.SerializationFailure, Conflict, "aborted the transaction because of another one"),
-    (errors.DeadlockDetected, Conflict, "aborted the transaction because of another one"),
-)
 
 
 @contextmanager
@@ -229,7 +108,7 @@ def _connection_error(
         )
     answer = _ANSWERED.search(str(error))
     message = answer["message"] if answer else str(error)
-    for pattern, kind, text in _REFUSALS if answer else _FAILURES:
+    for pattern, kind, text in REFUSALS if answer else FAILURES:
         if re.search(pattern, message, re.IGNORECASE):
             facts = _facts(instance) | {"host": host, "port": port}
             return kind(f"{who} {text.format(**facts)}")
@@ -275,9 +154,10 @@ def _own_database_error(error: psycopg.Error, instance: RdsInstance) -> OwnDatab
 def _query_error(error: psycopg.Error, instance: RdsInstance, *, is_open: bool) -> SourceError:
     if known := _known_origin(error, instance, is_open=is_open):
         return known
-    for cause, kind, text in _QUERY_ERRORS:
+    for cause, kind, text in QUERY_ERRORS:
         if isinstance(error, cause):
-            return kind(f"{instance} {text}")
+            facts = {"role": quoted(instance.user), "message": quotable(error)}
+            return kind(f"{instance} {text.format(**facts)}")
     if isinstance(error, errors.InsufficientPrivilege):
         if error.diag.source_file == "rls.c":
             return ContractBroken(f"{instance} {_hiding(quotable(error), instance.user)}")

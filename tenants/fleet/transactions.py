@@ -20,6 +20,7 @@ from psycopg.types.string import TextLoader
 
 from common import libpq
 from syncs.transfer import snapshot_check
+from syncs.transfer.session import HAS_TRANSACTION_TIMEOUT
 from syncs.transfer.snapshot_check import TablesReplaced
 from tenants.fleet import identity
 from tenants.fleet.identity import Identity, Replica
@@ -28,13 +29,23 @@ LOCK_TIMEOUT = 30  # seconds that a query waits for a locked table
 TRIES = 5  # snapshots that are taken of tables that are being replaced
 POOLED = "through a connection pooler"
 SQL_ASCII = "SQL_ASCII"
-HAS_TRANSACTION_TIMEOUT = 170_000  # servers of this version and later
+HAS_PARAMETER_PRIVILEGES = 150_000  # servers of this version and later
 
 T = TypeVar("T")
 
 _BEGIN = {
     False: sql.SQL("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
     True: sql.SQL("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"),
+}
+# Only a superuser may change it, or a role that was granted to. After the locks: it is a SELECT,
+# which takes the snapshot.
+_LIFT = {
+    False: sql.SQL("""
+        SELECT pg_catalog.set_config('temp_file_limit', '-1', true) FROM pg_catalog.pg_roles
+         WHERE rolname = current_user AND rolsuper"""),
+    True: sql.SQL("""
+        SELECT pg_catalog.set_config('temp_file_limit', '-1', true)
+         WHERE pg_catalog.has_parameter_privilege('temp_file_limit', 'SET')"""),
 }
 _OPEN = (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR)
 
@@ -43,11 +54,13 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
     """A connection to an instance, which is used inside `transaction` only.
 
     as_of: the moment of what that transaction sees, by the monotonic clock: just before its
-    snapshot was taken; on a replica, the age of what it has replayed before that. replica: what is
-    known of it; None on a primary.
+    snapshot was taken; on a replica, the age of what it has replayed before that. as_of_latest:
+    the same if all that was waited for went before. replica: what is known of it; None on a
+    primary.
     """
 
     as_of: float = 0.0
+    as_of_latest: float = 0.0
     replica: Replica | None = None
 
     @property
@@ -83,11 +96,12 @@ def transaction(
     if source.is_ascii:
         _read_texts_as_bytes(source)
     began = time.monotonic()
-    first = [_BEGIN[writes], *_settings(source, writes, limit), *_locks(lock)]
+    lift = _LIFT[source.info.server_version >= HAS_PARAMETER_PRIVILEGES]
+    first = [_BEGIN[writes], *_settings(source, writes, limit), *_locks(lock), lift]
     try:
         found, source.replica = identity.read(source, sql.SQL("; ").join(first))
-        lag = source.replica.lag if source.replica else 0.0
-        source.as_of = began - (lag or 0.0)
+        lag = (source.replica and source.replica.lag) or 0.0
+        source.as_of, source.as_of_latest = began - lag, time.monotonic() - lag
         yield found
         if writes:
             source.execute("COMMIT")
@@ -133,7 +147,7 @@ def _settings(source: Connection, writes: bool, limit: float | None) -> Iterator
     }
     if source.info.server_version >= HAS_TRANSACTION_TIMEOUT:
         # The visit's own limit ends it. Another value would not restart a clock that runs already.
-        values["transaction_timeout"] = "0"
+        values = {"transaction_timeout": "0"} | values
     for name, value in values.items():
         yield sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), sql.Literal(value))
 

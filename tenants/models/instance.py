@@ -148,7 +148,11 @@ class RdsInstance(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"instance {self.pk} ({self.name})"
+        return self.label_of(self.pk, self.name)
+
+    @staticmethod
+    def label_of(pk: int, name: str) -> str:
+        return f"instance {pk} ({name})"
 
     @classmethod
     def next_id(cls) -> int:

@@ -42,7 +42,7 @@ def server(settings: Any) -> Iterator[Receiver]:
 
 def facts(sync: str = "user_routing") -> RunFacts:
     now = timezone.now()
-    (found,) = [one for one in run_facts.read(now) if one.sync == sync]
+    (found,) = [one for one in run_facts.read(now) if one.of.sync == sync]
     return found
 
 
@@ -57,11 +57,12 @@ def test_runs_count_in_their_order_and_others_do_not() -> None:
     ended_run(state=RunState.SKIPPED, ago=MINUTE)
     ended_run("ghost_users", RunState.LOST, ago=MINUTE)
     found = facts()
-    assert found.states == ["failed", "partial", "succeeded"]
-    assert found.seconds == [30, 20, 10]
-    assert (found.last_run, found.failed_on) == (failed.pk, ("1",))
-    assert facts("ghost_users").states == ["lost"]
-    assert facts("instance_health") == RunFacts("instance_health", "Instance health", (), [])
+    assert (found.of.executions, found.of.failures, found.of.failures_in_a_row) == (3, 1, 1)
+    assert found.of.average_seconds == 20
+    assert (found.of.last_run, found.failed_on) == (failed.pk, ("1",))
+    assert facts("ghost_users").of.failures_in_a_row == 1
+    other = facts("instance_health")
+    assert (other.of.executions, other.failed_on, other.missed) == (0, (), 0)
 
 
 @pytest.mark.parametrize(
@@ -69,22 +70,22 @@ def test_runs_count_in_their_order_and_others_do_not() -> None:
 )
 def test_the_window_of_runs_is_a_day(ago: timedelta, counts: bool) -> None:
     ended_run(ago=ago)
-    assert bool(facts().states) is counts
+    assert bool(facts().of.executions) is counts
 
 
 @pytest.mark.parametrize(("ago", "missed"), [(59 * MINUTE, 1), (61 * MINUTE, 0)])
 def test_missed_times_of_the_last_hour(ago: timedelta, missed: int) -> None:
-    known = {"slot": timezone.now() - ago, "ago": ago}
+    known: dict[str, Any] = {"slot": timezone.now() - ago, "ago": ago}
     ended_run(state=RunState.SKIPPED, error="missed: nothing ran it in time", **known)
     ended_run("ghost_users", RunState.SKIPPED, error="paused until 14:00", **known)
     assert facts().missed == missed
     assert facts("ghost_users").missed == 0
 
 
-def test_the_facts_of_runs_are_one_query() -> None:
+def test_the_facts_of_runs_are_two_queries() -> None:
     with CaptureQueriesContext(connection) as captured:
         run_facts.read(timezone.now())
-    assert len(captured) == 1
+    assert len(captured) == 2
 
 
 def test_each_instance_that_is_down_has_an_incident_of_its_own() -> None:

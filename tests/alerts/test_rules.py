@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -11,9 +13,8 @@ from alerts.models import Level
 from alerts.models import Rule as StoredRule
 from alerts.rules import BY_SEVERITY, RULES, RunFacts
 from syncs.status.problems import Problem, Severity
+from syncs.status.statistics import Statistics
 from tests.alerts.rows import problem
-
-OK, BAD, LOST, HELD, PARTIAL = "succeeded", "failed", "lost", "held", "partial"
 
 
 def found(facts: RunFacts, *stored: StoredRule) -> set[str]:
@@ -21,26 +22,20 @@ def found(facts: RunFacts, *stored: StoredRule) -> set[str]:
     return {one.rule.name for one in rules.apply(in_force, [], [facts])}
 
 
-def runs(*states: str, seconds: tuple[float, ...] = (), missed: int = 0) -> RunFacts:
-    return RunFacts("user_routing", "E-mail routes", states, seconds, missed, last_run=9)
+def runs(missed: int = 0, **known: Any) -> RunFacts:
+    """executions, failures, failures_in_a_row, timed, total_seconds: none, unless given."""
+    counts = {field.name: 0 for field in fields(Statistics)}
+    unknown: dict[str, Any] = {"total_seconds": None, "p95_seconds": None, "last_run": 9}
+    given = counts | unknown | {"last_state": None, "last_at": None, "sync": "user_routing"}
+    return RunFacts("E-mail routes", Statistics(**given | known), missed)
 
 
 @pytest.mark.parametrize(
-    ("states", "fires"),
-    [
-        ((BAD, BAD, OK), False),
-        ((BAD, BAD), False),
-        ((BAD, BAD, BAD), True),
-        ((BAD, LOST, BAD, OK), True),
-        ((BAD,) * 4, True),
-        ((OK, BAD, BAD, BAD), False),  # after it is over
-        ((BAD, BAD, HELD, BAD), False),  # a held run did not fail
-        ((BAD, PARTIAL, BAD, BAD), False),
-        ((), False),
-    ],
+    ("count", "fires"), [(0, False), (2, False), (3, True), (4, True), (100, True)]
 )
-def test_failures_in_a_row(states: tuple[str, ...], fires: bool) -> None:
-    assert ("failures_in_a_row" in found(runs(*states))) is fires
+def test_failures_in_a_row(count: int, fires: bool) -> None:
+    """0: after it is over."""
+    assert ("failures_in_a_row" in found(runs(failures_in_a_row=count))) is fires
 
 
 @pytest.mark.parametrize(
@@ -49,48 +44,49 @@ def test_failures_in_a_row(states: tuple[str, ...], fires: bool) -> None:
         (4, 4, False),  # fewer than five runs say nothing
         (2, 5, False),
         (3, 5, True),
+        (5, 5, True),
         (5, 10, False),  # 50 % exactly
         (6, 11, True),
         (4, 9, False),
         (5, 9, True),
         (50, 101, False),
+        (51, 101, True),
         (0, 0, False),
     ],
 )
 def test_failure_rate(failed: int, ended: int, fires: bool) -> None:
-    states = (OK, *[BAD] * failed, *[OK] * (ended - failed - 1)) if ended > failed else (BAD,) * 4
-    assert ("failure_rate" in found(runs(*states[:ended]))) is fires
+    assert ("failure_rate" in found(runs(executions=ended, failures=failed))) is fires
 
 
 @pytest.mark.parametrize(
-    ("seconds", "fires"),
+    ("seconds", "timed", "fires"),
     [
-        ((299.9,), False),
-        ((300.0,), False),
-        ((300.1,), True),
-        ((1.0, 599.0), False),
-        ((1.0, 599.2), True),
-        ((), False),
+        (299.9, 1, False),
+        (300.0, 1, False),
+        (300.1, 1, True),
+        (600.0, 2, False),
+        (600.2, 2, True),
+        (None, 0, False),
     ],
 )
-def test_average_duration(seconds: tuple[float, ...], fires: bool) -> None:
-    assert ("slow" in found(runs(OK, seconds=seconds))) is fires
+def test_average_duration(seconds: float | None, timed: int, fires: bool) -> None:
+    assert ("slow" in found(runs(total_seconds=seconds, timed=timed))) is fires
 
 
 @pytest.mark.parametrize(("missed", "fires"), [(0, False), (2, False), (3, True), (4, True)])
 def test_missed_times(missed: int, fires: bool) -> None:
-    assert ("missed" in found(runs(OK, missed=missed))) is fires
+    assert ("missed" in found(runs(missed))) is fires
 
 
 def test_a_changed_threshold_moves_the_edge() -> None:
     stored = StoredRule(name="failures_in_a_row", threshold=2)
-    assert found(runs(BAD, BAD), stored) == {"failures_in_a_row"}
-    assert found(runs(BAD), stored) == set()
+    assert found(runs(failures_in_a_row=2), stored) == {"failures_in_a_row"}
+    assert found(runs(failures_in_a_row=1), stored) == set()
 
 
 def test_a_rule_that_is_off_finds_nothing() -> None:
     stored = StoredRule(name="failures_in_a_row", enabled=False)
-    assert found(runs(BAD, BAD, BAD), stored) == set()
+    assert found(runs(failures_in_a_row=3), stored) == set()
 
 
 def test_level_and_hold_can_be_changed_and_zero_is_not_the_default() -> None:

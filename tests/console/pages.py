@@ -17,6 +17,7 @@ from django.contrib.auth.models import Group, User
 from django.db.models import Model, QuerySet
 
 from activity.models import Activity
+from api.models import ApiToken
 from common.encryption import Encrypted
 from rainbo.models import Authenticator
 from syncs.models import RunState, SyncRun, SyncSchedule
@@ -114,6 +115,8 @@ PAGES: tuple[Page, ...] = (
     Page("now", "No such page", "nowhere/", gives=404),
     Page("now", "Now, without permissions", "", who=Who.GUEST),
     Page("now", "Permission denied", "tenants/tenant/", gives=403, who=Who.GUEST),
+    Page("now", "Monitoring", "monitoring/", reads=36_000),
+    Page("now", "Monitoring of a week", "monitoring/", query="?hours=168", reads=60_000),
     Page("fleet", "Instances", "tenants/rdsinstance/", pictured=True),
     Page("fleet", "Instance", f"tenants/rdsinstance/{CHANGE}", _instances("healthy")),
     Page(
@@ -183,6 +186,9 @@ PAGES: tuple[Page, ...] = (
     Page("people", "Group", f"auth/group/{CHANGE}", _all(Group)),
     Page("people", "New group", "auth/group/add/"),
     Page("people", "Deleting a group", "auth/group/<path:object_id>/delete/", _all(Group)),
+    Page("people", "API tokens", "api/apitoken/"),
+    Page("people", "API token", f"api/apitoken/{CHANGE}", _all(ApiToken)),
+    Page("people", "New API token", "api/apitoken/add/"),
     Page("people", "Activity", "activity/activity/", pictured=True),
     Page("people", "What somebody did", f"activity/activity/{CHANGE}", _all(Activity)),
     Page("people", "Own password", "password_change/"),

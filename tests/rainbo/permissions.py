@@ -105,6 +105,7 @@ PAGES: dict[str, Page] = {
     "": Page(STAFF, STAFF),
     "find/": Page("tenants.view_userroute", "tenants.check_instance", acts=False),
     "now/": Page(STAFF, STAFF),  # each part of it asks for its own permission
+    "monitoring/": Page(("syncs.view_syncrun", "syncs.change_syncrun"), NEVER),
     "login/": Page(OPEN, OPEN),
     "logout/": Page(NEVER, STAFF),
     "search/": Page(STAFF, STAFF),
@@ -115,6 +116,10 @@ PAGES: dict[str, Page] = {
     "r/<path:content_type_id>/<path:object_id>/": Page(STAFF, STAFF, gives=(404,)),
     "^(?P<app_label>…)/$": Page(STAFF, STAFF, gives=(200, 404)),
     "(?P<url>.*)$": Page(STAFF, STAFF, gives=(404,)),
+    # For programs: no person's session counts there, only a token
+    "model-sync/all": Page(OPEN, OPEN, gives=(401, 415)),
+    "model-sync/status": Page(OPEN, OPEN, gives=(401, 415)),
+    "pricing/sync/<str:key>": Page(OPEN, OPEN, gives=(401, 415)),
     # A user's own two-factor authentication
     "second-factor/": Page(STAFF, NEVER),
     "second-factor/code/": Page(STAFF, STAFF),
@@ -142,6 +147,13 @@ PAGES: dict[str, Page] = {
         delete="auth.delete_group",
         data={"name": "intruder"},
     ),
+    **model(
+        "api.apitoken",
+        add="api.add_apitoken",
+        data={"name": "intruder", "role": "operator", "valid_for": "30"},
+    ),
+    "api/apitoken/<int:pk>/rotate/": press("api.change_apitoken", overlap="0"),
+    "api/apitoken/<int:pk>/revoke/": press("api.change_apitoken"),
     # What people did
     **model("activity.activity"),
     "activity/activity/export/": press("activity.view_activity", acts=False),

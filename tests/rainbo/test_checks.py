@@ -56,6 +56,31 @@ def test_the_secret_key_itself_is_refused_as_credential_key(settings: Settings) 
     assert ids(checks.credential_keys()) == ["rainbo.E003"]
 
 
+SECRET = "c" * 40
+
+
+@pytest.mark.parametrize(
+    ("secret", "found"),
+    [
+        ("", []),
+        (SECRET, []),
+        ("c" * 31, ["rainbo.E021"]),
+        ("ü" * 40, ["rainbo.E021"]),
+        ("the secret key " * 4, ["rainbo.E020"]),
+        ("the password of the database itself", ["rainbo.E020"]),
+    ],
+)
+def test_the_cron_secret_opens_no_other_door(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, secret: str, found: list[str]
+) -> None:
+    set_own_database(monkeypatch, PASSWORD="the password of the database itself")
+    settings.SECRET_KEY = "the secret key " * 4
+    settings.RAINBO_CRON_SECRET = secret
+    messages = list(checks.cron_secret())
+    assert ids(messages) == found
+    assert not secret or not any(secret in str(message) for message in messages)
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [

@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from activity.models import Activity
 from alerts.models import Incident, Mute, Rule
+from api import tokens
 from common.encryption import Encrypted
 from rainbo.auth.roles import ROLES
 from rainbo.models import Authenticator, RecoveryCodes
@@ -74,6 +75,7 @@ def subjects() -> Subjects:
         ),
         "tenants/userroute": UserRoute.objects.create(source_id="1", **key, **there),
         "tenants/ghostuser": GhostUser.objects.create(admin_id=1, instance=home, wanted="active"),
+        "api/apitoken": tokens.create("program", ["syncs:read"], "ann").token,
         "syncs/syncrun": SyncRun.objects.create(sync="user_routing", trigger=Trigger.COMMAND),
         "syncs/syncschedule": schedule,
         "ended run": half_done(),

@@ -50,6 +50,7 @@ def test_secrets_have_no_default(load: Load, name: str) -> None:
 def test_a_process_that_stops_within_a_transaction_keeps_no_lock_for_ever(load: Load) -> None:
     stored = load()["DATABASES"]["default"]["OPTIONS"]["options"]
     assert "-c idle_in_transaction_session_timeout=60s" in stored
+    assert "-c idle_session_timeout=0" in stored
     assert load(RAINBO_DB_POOLER="on")["DATABASES"]["default"]["OPTIONS"]["options"] == ""
 
 

@@ -96,7 +96,10 @@ ALLOWED = (
     ),
     Allowed("*.py", "verdict", r"\"verdict\"", "the dashboard's name in its template"),
     Allowed(
-        "*.py", "rhythms?", r"\"rhythm\"|only_rhythms_\w+|\"RHYTHMS\"", "stored and JSON names"
+        "*.py",
+        "rhythms?",
+        r"\"rhythm\"|\brhythm: str|only_rhythms_\w+|\"RHYTHMS\"",
+        "stored and JSON names",
     ),
     Allowed("*.py", "tell", r"\.tell\(\)", "file.tell"),
     Allowed("*.py", "mend", r"migration\.MEND", "a name in a migration"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -29,28 +30,30 @@ ON_THE_INSTANCE = "-- On the instance, "
 FILE = "-- RAINBO_SOURCE_SQL/"
 MANAGE = "python manage.py "
 
-Follow = Callable[[str, str, str], None]
+Follow = Callable[..., None]
 
 
 @pytest.fixture
 def follow(registered: InstanceFleet, settings: Settings, tmp_path: Path) -> Iterator[Follow]:
     """Follows a page: its statements, its files, its commands, in this order of the page.
 
-    Takes the page, the name of the database in it, and the schema that the page presupposes.
+    Takes the page, the name of the database in it, the schema that the page presupposes, and the
+    names in it that this schema has others for.
     """
     settings.RAINBO_SOURCE_SQL = tmp_path / "sql"
     settings.RAINBO_SOURCE_SQL.mkdir()
     server = registered[2].server
     made: list[str] = []
 
-    def run(page: str, database: str, before: str) -> None:
+    def run(page: str, database: str, before: str, names: Mapping[str, str] = {}) -> None:
         databases.create(server, database)
         made.append(database)
         secret = tmp_path / "secret"
         secret.write_text(registered[2].rainbo_password)
         with server.connect(database) as owner:
             owner.execute(before.encode())
-            for kind, body in blocks(page):
+            for kind, text in blocks(page):
+                body = renamed(text, names) if kind == "sql" else text
                 if kind == "sql" and body.startswith(ON_THE_INSTANCE):
                     owner.execute(placed(body, registered).encode())
                 elif kind == "sql":
@@ -69,6 +72,11 @@ def follow(registered: InstanceFleet, settings: Settings, tmp_path: Path) -> Ite
 def blocks(page: str) -> list[tuple[str, str]]:
     """The language and the text of each block of a page."""
     return BLOCK.findall((PAGES / f"{page}.md").read_text(encoding="utf-8"))
+
+
+def renamed(text: str, names: Mapping[str, str]) -> str:
+    words = "|".join(names) or "(?!)"
+    return re.sub(rf"\b({words})\b", lambda found: names[found[0]], text)
 
 
 def placed(statements: str, fleet: InstanceFleet) -> str:
@@ -117,6 +125,10 @@ def tenants() -> list[tuple[str, str, int | None, int | None]]:
 CLIENTS = """
     CREATE TABLE public.clients (
         id int, schema_name text, name text, on_trial bool, paid_until date);
+    CREATE TABLE public.staff (
+        id serial PRIMARY KEY, email text NOT NULL UNIQUE, full_name text, password text NOT NULL,
+        is_active bool NOT NULL);
+    INSERT INTO public.staff (email, password, is_active) VALUES ('eve@example.com', 'x', true);
     CREATE FUNCTION add_client(number int) RETURNS void LANGUAGE plpgsql AS $f$ BEGIN
         EXECUTE format('CREATE SCHEMA t%1$s;
             CREATE TABLE t%1$s.users (id serial, email text, full_name text, password text,
@@ -139,18 +151,53 @@ PRISMA = """
                               ('u2', 'ck1', 'bob@example.com', 'Bob', 'x', false, NULL);
     INSERT INTO "Location" VALUES ('l1', 'ck2')"""
 
+# As `migrate` of either makes it; "password" and the like are the page's names of Laravel.
+TEAMS = """
+    CREATE TABLE teams (
+        id bigserial PRIMARY KEY, name varchar(255) NOT NULL, stripe_id varchar(255),
+        trial_ends_at timestamp(0), created_at timestamp(0), updated_at timestamp(0),
+        deleted_at timestamp(0));
+    CREATE TABLE users (
+        id bigserial PRIMARY KEY, name varchar(255) NOT NULL, email varchar(255) NOT NULL UNIQUE,
+        password varchar(255) NOT NULL, remember_token varchar(100), last_seen_at timestamp(0),
+        created_at timestamp(0), updated_at timestamp(0), deleted_at timestamp(0));
+    CREATE TABLE team_user (
+        id bigserial PRIMARY KEY, team_id bigint REFERENCES teams (id),
+        user_id bigint REFERENCES users (id), role varchar(255), UNIQUE (team_id, user_id));
+    INSERT INTO teams (name, stripe_id, trial_ends_at, created_at, deleted_at) VALUES
+        ('Acme', 'cus_1', NULL, '2026-01-02 03:04:05', NULL),
+        ('Globex', NULL, '2027-01-01', '2026-02-01', NULL),
+        ('Initech', 'cus_3', NULL, '2025-01-01', '2026-03-01');
+    INSERT INTO users (name, email, password, last_seen_at, updated_at, deleted_at) VALUES
+        ('Ann', 'ann@example.com', '$2y$12$x', '2026-11-01 10:00', '2026-11-01', NULL),
+        ('Bob', 'bob@example.com', '$2y$12$y', NULL, '2026-11-01', '2026-11-02'),
+        ('Cid', 'cid@example.com', '$2y$12$z', NULL, '2026-11-01', NULL);
+    INSERT INTO team_user (team_id, user_id, role) VALUES
+        (1, 1, 'owner'), (1, 2, 'member'), (2, 1, 'member'), (2, 3, 'owner')"""
+
 
 def test_every_page_is_followed() -> None:
-    followed = {"schema-per-tenant", "prisma", "no-directory", "replica-and-writer", "pgbouncer"}
+    followed = {
+        *("schema-per-tenant", "prisma", "laravel-and-rails", "no-directory", "directory-only"),
+        *("replica-and-writer", "pgbouncer"),
+    }
     assert {page.stem for page in PAGES.glob("*.md")} == followed | {"README"}
 
 
 def test_a_schema_per_tenant(follow: Follow, registered: InstanceFleet) -> None:
+    ann = staff("ann", is_superuser=True)
     follow("schema-per-tenant", "crm", CLIENTS)
     both = [("Client 1", "active", 2, 1), ("Client 2", "trial", 2, 1)]
     assert tenants() == both
     with registered[2].server.connect("crm") as owner:
         owner.execute("SELECT add_client(3)")
+        ghosts = "SELECT password, is_active FROM staff WHERE is_ghost_admin"
+        assert owner.execute(ghosts).fetchall() == [("!", True)]
+        type(ann).objects.filter(pk=ann.pk).update(is_active=False)
+        call_command("sync_ghost_users", "--rds=4")
+        assert owner.execute(ghosts).fetchall() == [("!", False)]
+        rights = "SELECT has_table_privilege('rainbo', 'staff', 'SELECT, INSERT, UPDATE')"
+        assert owner.execute(rights).fetchall() == [(False,)]
     call_command("sync_tenant_summaries", "--rds=4", "--force")
     assert tenants() == [*both, ("Client 3", "active", 2, 1)]
 
@@ -161,6 +208,80 @@ def test_names_in_mixed_case(follow: Follow) -> None:
     started = Tenant.objects.get(name="Acme").subscription_started_at
     assert started is not None
     assert started.isoformat() == "2026-01-02T03:04:05+00:00"
+
+
+def rails() -> dict[str, str]:
+    """The page's table of names."""
+    page = (PAGES / "laravel-and-rails.md").read_text(encoding="utf-8").partition("## In Rails")[2]
+    return dict(re.findall(r"^\| `(\w+)` \| `(\w+)` \|$", page, re.MULTILINE))
+
+
+@pytest.mark.parametrize("framework", ["Laravel", "Rails"])
+def test_teams_and_memberships(
+    follow: Follow,
+    registered: InstanceFleet,
+    capsys: pytest.CaptureFixture[str],
+    framework: str,
+) -> None:
+    names = rails() if framework == "Rails" else {}
+    ann = staff("ann", is_superuser=True)
+    follow("laravel-and-rails", "saas", renamed(TEAMS, names), names)
+    said = capsys.readouterr().out
+    assert "password" not in said
+    assert said.count("warning") == 1  # of the test's ssl mode
+    assert tenants() == [
+        ("Acme", "active", 1, None),
+        ("Globex", "trial", 2, None),
+        ("Initech", "cancelled", 0, None),
+    ]
+    acme = Tenant.objects.get(name="Acme")
+    assert (acme.contact_name, acme.contact_email) == ("Ann", "ann@example.com")
+    assert acme.last_activity_at == datetime(2026, 11, 1, 10, tzinfo=UTC)
+    assert Tenant.objects.get(name="Globex").contact_name == "Cid"
+    assert shown_emails() == ["ann@example.com"] * 2 + ["bob@example.com", "cid@example.com"]
+
+    with registered[2].server.connect("saas") as owner:
+
+        def ghosts() -> list[tuple[object, ...]]:
+            query = "SELECT password, deleted_at IS NULL FROM users WHERE is_ghost_admin"
+            return owner.execute(renamed(query, names).encode()).fetchall()
+
+        assert ghosts() == [("!", True)]
+        type(ann).objects.filter(pk=ann.pk).update(is_active=False)
+        call_command("sync_ghost_users", "--rds=4")
+        assert ghosts() == [("!", False)]
+        call_command("find_user", "ann@example.com", "--live")
+        said = capsys.readouterr().out
+        assert "Acme" in said
+        assert "Globex" in said
+
+
+LOGINS = """
+    CREATE TABLE shards (name text PRIMARY KEY, number int NOT NULL, dsn_password text);
+    CREATE TABLE logins (
+        id uuid PRIMARY KEY DEFAULT gen_random_uuid(), email text, shard text, customer_id int,
+        account_id int, full_name text, password_hash text, disabled_at timestamptz,
+        changed_at timestamptz DEFAULT now());
+    INSERT INTO shards VALUES ('eu', 2), ('us', 3);
+    INSERT INTO logins (email, shard, customer_id, account_id, disabled_at) VALUES
+        ('ann@example.com', 'eu', 1, 101, NULL), ('bob@example.com', 'us', 1, 101, now()),
+        ('cid@example.com', 'new', 7, 701, NULL)"""
+
+
+def test_a_directory_only(
+    follow: Follow, registered: InstanceFleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registered[2].add_tenant(1, "Acme")
+    call_command("sync_tenant_summaries", "--rds=2")
+    follow("directory-only", "logins", LOGINS)
+    assert capsys.readouterr().out.count("warning") == 1  # of the test's ssl mode
+    assert shown_emails() == ["ann@example.com", "bob@example.com", "cid@example.com"]
+    call_command("find_user", "ann@example.com")
+    assert "Acme" in capsys.readouterr().out
+    call_command("find_user", "cid@example.com")
+    assert "tenant 7" in capsys.readouterr().out
+    call_command("sync_all")
+    assert not tenants()
 
 
 def test_no_directory(follow: Follow, registered: InstanceFleet) -> None:

@@ -13,10 +13,12 @@ class FaultsConfig(AppConfig):
 
     def ready(self) -> None:
         from syncs.engine import registry
+        from tests.syncs.faults.names import TENANTS
         from tests.syncs.faults.probes import PROBES
 
+        kept = registry.get(TENANTS)
         registry._registry.clear()
-        for sync in PROBES:
+        for sync in (*PROBES, kept):
             registry.register(sync)
         if hours := float(os.environ.get("FAULTS_CLOCK", "0")):
             there = datetime.now(UTC) + timedelta(hours=hours)

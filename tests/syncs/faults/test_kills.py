@@ -49,14 +49,27 @@ VICTIMS: dict[str, Callable[[Stage, Process], int]] = {
 }
 
 
-def kill(stage: Stage, work: Process, victim: str, seconds: float) -> float:
-    """Kill one, and see how long the next due sync takes to complete."""
+def kill(
+    stage: Stage,
+    work: Process,
+    victim: str,
+    seconds: float,
+    sync: str = "probe_a",
+    then: Callable[[], object] = lambda: None,
+) -> float:
+    """Kill one, and see how long the next due sync takes to complete. then: another fault."""
     os.kill(VICTIMS[victim](stage, work), signal.SIGKILL)
-    return complete(stage, seconds)
+    return complete(stage, seconds, sync, then)
 
 
-def complete(stage: Stage, seconds: float, sync: str = "probe_a") -> float:
+def complete(
+    stage: Stage,
+    seconds: float,
+    sync: str = "probe_a",
+    then: Callable[[], object] = lambda: None,
+) -> float:
     slot = stage.make_slots(sync)
+    then()
     return until(lambda: stage.outcome(sync, slot) == "succeeded", seconds)
 
 

@@ -1,29 +1,46 @@
-"""The long proofs, run by `make soak`: ten kills of each process, and one at the real pace."""
+"""The long proofs, run by `make soak`: ten kills of each process, and one at the real pace.
+
+The ten come with faults of the instances that a sync reads then: see `fronts`.
+"""
 
 from __future__ import annotations
 
 import random
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.syncs.faults.fronts import Fronts, fronts
+from tests.syncs.faults.names import TENANTS
 from tests.syncs.faults.stage import REAL, Stage, Theatre, until
 from tests.syncs.faults.test_kills import IN_TIME, VICTIMS, kill, settle, works
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(25 * 60)]
 KILLS = 10
+RETRIED = 15  # seconds of the retries of an instance that was away
+
+
+@pytest.fixture(scope="module")
+def places() -> Iterator[Fronts]:
+    with fronts() as opened:
+        yield opened
 
 
 @pytest.mark.parametrize("victim", VICTIMS)
-def test_ten_kills_at_random_moments(stage: Stage, victim: str) -> None:
+def test_ten_kills_at_random_moments(stage: Stage, places: Fronts, victim: str) -> None:
     chance = random.Random(victim)
+    places.register(stage)
     work = works(stage)
     took = []
     for _ in range(KILLS):
         time.sleep(chance.uniform(0, 2))
         until(lambda: whole(stage))
-        took.append(kill(stage, work, victim, IN_TIME))
+        name, fault = places.draw(chance)
+        print(f"{victim}, {name}")
+        took.append(kill(stage, work, victim, IN_TIME + RETRIED, TENANTS, fault))
+        places.check(stage)
     settle(stage)
     print(f"\n{victim:12} {KILLS} kills: " + " ".join(f"{seconds:.1f}" for seconds in took), "s")
 

@@ -59,6 +59,7 @@ def test_a_session_that_reads_can_not_write(registered: InstanceFleet) -> None:
     error = failure(lambda: ask("UPDATE users SET status = 'x'"))
     assert "read-only transaction" in str(error)
     assert one("transaction_read_only", writes=True) == "off"
+    assert one("idle_in_transaction_session_timeout", writes=True) == "30s"  # half a lease
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from syncs.models import Confirmation, RunState
 from tenants.fleet import connections, identity
 from tenants.fleet.connections import NotWritable
 from tenants.models import GhostUser, RdsInstance, Tenant
-from tests.caches import part, register, run_sync
+from tests.caches import part, register, run_sync, shown_emails
 from tests.children import until
 from tests.instances import Instance, InstanceFleet
 from tests.rows import staff
@@ -93,6 +93,84 @@ def test_a_confirmation_is_as_old_as_what_was_replayed(
     assert Confirmation.objects.get(sync="tenant_summaries", target="4").at < before
 
 
+def delay(replica: Instance, primary: Instance) -> None:
+    """Let the standby replay all of now, and later commits not before an hour."""
+    catch_up(primary.server, replica.server)
+    replica.execute("ALTER SYSTEM SET recovery_min_apply_delay = '1h'")
+    replica.execute("SELECT pg_reload_conf()")
+    until(lambda: replica.execute("SHOW recovery_min_apply_delay") == [("1h",)])
+
+
+def catch_up_again(replica: Instance, primary: Instance) -> None:
+    replica.execute("ALTER SYSTEM RESET recovery_min_apply_delay")
+    replica.execute("SELECT pg_reload_conf(), pg_wal_replay_resume()")
+    catch_up(primary.server, replica.server)
+
+
+@pytest.mark.parametrize(("fall_behind", "sees_messages"), [(pause, True), (delay, False)])
+def test_a_replica_that_is_behind_what_was_published_publishes_nothing(
+    primary: Instance,
+    replica: Instance,
+    fall_behind: Callable[[Instance, Instance], None],
+    *,
+    sees_messages: bool,
+) -> None:
+    if sees_messages:
+        reads_all(primary)
+    primary.add_tenant(2)
+    fall_behind(replica, primary)
+    primary.execute("SELECT pg_sleep(1.2)")
+    primary.add_tenant(3)
+    move(primary)
+    assert sync() == ""
+    published = Confirmation.objects.get(sync="tenant_summaries", target="4").at
+    move(replica)
+    run = run_sync("tenant_summaries", targets=("4",))
+    assert run.state == RunState.FAILED
+    assert "a replica that is behind what was published before" in part(run, 4).error
+    assert part(run, 4).passing
+    assert Tenant.objects.filter(instance_id=4).count() == 3
+    assert Confirmation.objects.get(sync="tenant_summaries", target="4").at == published
+    catch_up_again(replica, primary)
+    primary.add_tenant(4)
+    catch_up(primary.server, replica.server)
+    assert sync() == ""
+    assert Tenant.objects.filter(instance_id=4).count() == 4
+
+
+def test_routes_of_a_replica_that_is_behind_are_not_published(
+    root: Path, extra_instance: Callable[..., Instance]
+) -> None:
+    master = extra_instance(4, master=True)
+    master.add_route(1, "ann@example.com")
+    register(master)
+    with standby(root, master.server) as server:
+        behind = replace(master, server=server)
+        reads_all(master)
+        pause(behind, master)
+        master.execute("SELECT pg_sleep(1.2)")
+        master.execute("DELETE FROM user_email_routing")
+        master.add_route(2, "bob@example.com")
+        assert run_sync("user_routing").state == RunState.SUCCEEDED
+        move(behind)
+        run = run_sync("user_routing")
+        assert "is behind what was published before" in part(run, 4).error
+        assert shown_emails() == ["bob@example.com"]
+        catch_up_again(behind, master)
+        master.add_route(3, "cid@example.com")
+        catch_up(master.server, server)
+        assert run_sync("user_routing").state == RunState.SUCCEEDED
+        assert shown_emails() == ["bob@example.com", "cid@example.com"]
+
+
+def test_a_replica_of_an_idle_primary_is_not_behind_itself(
+    primary: Instance, replica: Instance
+) -> None:
+    primary.add_tenant(2)
+    catch_up(primary.server, replica.server)
+    assert [sync() for _ in range(4)] == [""] * 4
+
+
 def test_without_the_receivers_messages_the_last_transaction_counts(
     primary: Instance, replica: Instance
 ) -> None:
@@ -110,9 +188,10 @@ def test_a_replica_that_has_replayed_nothing_confirms_nothing(
     replica.server.restart()
     if replica.execute("SELECT pg_last_xact_replay_timestamp() IS NULL") != [(True,)]:
         pytest.fail("the standby replayed a transaction after its start")
-    error = sync()
-    assert "can't say how old its data is" in error
-    assert "GRANT pg_read_all_stats TO rainbo" in error
+    found = part(run_sync("tenant_summaries", targets=("4",)), 4)
+    assert "can't say how old its data is" in found.error
+    assert "GRANT pg_read_all_stats TO rainbo" in found.error
+    assert found.passing
     assert not Confirmation.objects.exists()
 
 

@@ -1,0 +1,16 @@
+from django.apps import AppConfig
+
+HOUR = 60 * 60
+
+
+class ApiConfig(AppConfig):
+    name = "api"
+    verbose_name = "API"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from api import refusals, requests
+        from syncs import hooks
+
+        hooks.periodic(HOUR, refusals.prune)
+        hooks.periodic(HOUR, requests.forget_keys)

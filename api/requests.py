@@ -1,0 +1,131 @@
+"""Requests of runs: joined, repeated safely by a key, and waited for if the client wants that."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+import time
+from datetime import timedelta
+
+from django.db import Error, connection, transaction
+from django.db.models.functions import Now
+
+from api.models import KeyedRequest
+from api.problems import Problem
+from api.tokens import Caller
+from common.errors import UsageError
+from syncs import tasks
+from syncs.engine import registry
+from syncs.engine.options import Options
+from syncs.engine.registry import Sync
+from syncs.models import SyncRun, Trigger
+from syncs.tasks import Requested
+
+KEY_KEPT = timedelta(hours=24)
+LONGEST_KEY = 255
+LONGEST_WAIT = 20  # seconds: below gunicorn's time-out of 30
+WAITING_AT_ONCE = 2  # of a process's four threads: the others go on answering
+LOOK_EVERY = 0.2
+
+_places = threading.BoundedSemaphore(WAITING_AT_ONCE)
+_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,9})(?![0-9])", re.IGNORECASE)
+_INSERT = """
+    INSERT INTO api_keyed_requests (caller, key, request_hash, run_id, created_at)
+    VALUES (%s, %s, %s, 0, clock_timestamp()) ON CONFLICT (caller, key) DO NOTHING"""
+
+
+def find_sync(name: str) -> Sync:
+    """Return the sync of that name. Raises Problem 404."""
+    try:
+        return registry.get(name)
+    except UsageError:
+        known = ", ".join(sync.name for sync in registry.all_syncs())
+        raise Problem(404, f"There is no such sync. There are {known}.") from None
+
+
+def options_for(
+    sync: Sync, *, instances: list[str], force: bool = False, dry_run: bool = False
+) -> Options:
+    """Return the options of a run. Raises Problem 422 for what this sync can't do."""
+    wrong: list[tuple[str, str]] = []
+    known = {target.key for target in sync.targets()}
+    if instances and not sync.in_parts:
+        wrong.append(("instances", f"{sync.name} can't be limited to some instances"))
+    elif missing := sorted(set(instances) - known):
+        wrong.append(("instances", f"not part of {sync.name}: {', '.join(missing[:20])}"))
+    if force and "force" not in sync.flags:
+        wrong.append(("force", f"{sync.name} has no such option: it skips nothing"))
+    if wrong:
+        errors = [{"field": field, "detail": detail} for field, detail in wrong]
+        detail = "; ".join(f"{field}: {detail}" for field, detail in wrong)
+        raise Problem(422, f"{detail}.", errors=errors)
+    targets = tuple(sorted(set(instances), key=lambda key: (len(key), key)))
+    return Options(targets=targets, force=force, dry_run=dry_run)
+
+
+def request_run(sync: Sync, options: Options, caller: Caller, key: str | None = None) -> Requested:
+    """Request a run, or join one that waits and would do the same.
+
+    key: of Idempotency-Key; the same request repeated with it within a day gets the same run.
+    Raises Problem 422 if the key was used for another request.
+    """
+    if key is None:
+        return tasks.request(sync.name, options, Trigger.API, caller.actor)
+    if not 1 <= len(key) <= LONGEST_KEY or not key.isprintable():
+        raise Problem(422, f"Idempotency-Key must have 1 to {LONGEST_KEY} printable characters.")
+    asked = json.dumps([sync.name, options.as_json()], sort_keys=True).encode()
+    digest = hashlib.sha256(asked).digest()
+    with transaction.atomic():
+        known = KeyedRequest.objects.filter(caller=caller.actor, key=key)
+        if not _claimed(caller.actor, key, digest):
+            return _repeated(known.get(), digest)
+        requested = tasks.request(sync.name, options, Trigger.API, caller.actor)
+        known.update(run_id=requested.run.pk)
+    return requested
+
+
+def forget_keys() -> None:
+    KeyedRequest.objects.filter(created_at__lt=Now() - KEY_KEPT).delete()
+
+
+def wanted_wait(prefer: str | None) -> int:
+    """Return the seconds of `Prefer: wait=N` (RFC 7240), at most LONGEST_WAIT; 0 without it."""
+    found = _WAIT.search(prefer or "")
+    return min(int(found[1]), LONGEST_WAIT) if found else 0
+
+
+def wait_for(run: SyncRun, seconds: float) -> bool:
+    """Wait until the run has ended; return whether it has. The record is read again.
+
+    Doesn't wait while others of this process already do, or without RAINBO's own database.
+    """
+    if seconds <= 0 or not _places.acquire(blocking=False):
+        return not run.is_open
+    deadline = time.monotonic() + seconds
+    try:
+        while run.is_open and time.monotonic() < deadline:
+            time.sleep(LOOK_EVERY)
+            run.refresh_from_db()
+    except Error:  # what was asked for is stored: the answer is what was known
+        connection.close_if_unusable_or_obsolete()
+    finally:
+        _places.release()
+    return not run.is_open
+
+
+def _claimed(caller: str, key: str, digest: bytes) -> bool:
+    """Whether this request is the first with its key; waits for another that is being stored."""
+    with connection.cursor() as cursor:
+        cursor.execute(_INSERT, [caller, key, digest])
+        return bool(cursor.rowcount == 1)
+
+
+def _repeated(known: KeyedRequest, digest: bytes) -> Requested:
+    if bytes(known.request_hash) != digest:
+        raise Problem(422, "This Idempotency-Key was used for another request within the last day.")
+    run = SyncRun.objects.filter(pk=known.run_id).first()
+    if run is None:
+        raise Problem(409, f"Run {known.run_id} of this Idempotency-Key was deleted meanwhile.")
+    return Requested(run, joined=True)

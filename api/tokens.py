@@ -1,0 +1,187 @@
+"""Makes, rotates and revokes tokens, and finds the one that a secret belongs to.
+
+A token is written `rbo_<public id>_<secret>`: the id finds the row, the secret (256 random bits)
+is compared by its SHA-256 in constant time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django.conf import settings
+from django.db import InternalError, connection, transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from api import scopes
+from api.models import ApiToken
+from common.clock import database_now
+from common.errors import UsageError
+from common.read_only import is_read_only
+
+PREFIX = "rbo"
+ID_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
+SHAPE = re.compile(r"rbo_([a-z0-9]{12})_([A-Za-z0-9_-]{43})")
+OVERLAP = timedelta(hours=24)
+LONGEST_OVERLAP = timedelta(days=30)
+NOTED_EVERY = timedelta(minutes=1)  # otherwise each poll would write a row
+
+_NOTHING = b"\0" * 32
+_VALID = """
+    SELECT id, name, scopes, secret_hash, previous_hash,
+           coalesce(previous_until > statement_timestamp(), false),
+           coalesce(last_used_at <= statement_timestamp() - interval '1 minute', true)
+      FROM api_tokens
+     WHERE public_id = %(public_id)s AND revoked_at IS NULL
+       AND (expires_at IS NULL OR expires_at > statement_timestamp())"""
+
+
+class _Stored(NamedTuple):
+    pk: int
+    name: str
+    scopes: list[str]
+    secret_hash: bytes
+    previous_hash: bytes | None
+    in_overlap: bool
+    is_unnoted: bool
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who makes a request: a token's row, or the one from the environment (pk is None)."""
+
+    name: str
+    scopes: frozenset[str]
+    pk: int | None = None
+
+    @property
+    def actor(self) -> str:
+        """The name in records of runs and schedules."""
+        return f"token {self.name}"  # with a colon it would look like a secret
+
+
+@dataclass(frozen=True)
+class NewSecret:
+    """A token and its secret, which is shown once."""
+
+    token: ApiToken
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"NewSecret({self.token})"
+
+
+def create(
+    name: str, wanted: list[str], created_by: str, expires_at: datetime | None = None
+) -> NewSecret:
+    """Make a token. wanted: scopes. Raises UsageError for what can't be one."""
+    name = " ".join(name.split())
+    if not 1 <= len(name) <= 100 or not name.isprintable():
+        raise UsageError("give the token a name of 1 to 100 characters: the program that uses it")
+    if not wanted or (unknown := sorted(set(wanted) - set(scopes.SCOPES))):
+        what = f"no such scope: {', '.join(unknown)}" if wanted else "give it at least one scope"
+        raise UsageError(f"{what}. Scopes are {', '.join(scopes.SCOPES)}")
+    if expires_at is not None and expires_at <= database_now():
+        raise UsageError("a token must expire in the future")
+    if ApiToken.objects.filter(name=name, revoked_at=None).exists():
+        raise UsageError(f"there is a token named {name!r}: rotate it, or choose another name")
+    public_id = "".join(secrets.choice(ID_LETTERS) for _ in range(12))
+    secret = secrets.token_urlsafe(32)
+    token = ApiToken.objects.create(
+        name=name,
+        public_id=public_id,
+        secret_hash=digest(secret),
+        scopes=sorted(set(wanted), key=list(scopes.SCOPES).index),
+        expires_at=expires_at,
+        created_by=created_by,
+    )
+    return NewSecret(token, _written(public_id, secret))
+
+
+def rotate(token: ApiToken, overlap: timedelta = OVERLAP) -> NewSecret:
+    """Give a token a new secret; the present one stays valid for the overlap.
+
+    Raises UsageError for a token that is revoked or has expired, or an overlap out of bounds.
+    """
+    if not timedelta() <= overlap <= LONGEST_OVERLAP:
+        raise UsageError("the overlap must be from 0 hours to 30 days")
+    secret = secrets.token_urlsafe(32)
+    with transaction.atomic():
+        token = ApiToken.objects.select_for_update().get(pk=token.pk)
+        now = database_now()
+        if not token.is_valid(now):
+            raise UsageError(f"{token} is revoked or has expired: make a new token")
+        token.previous_hash = bytes(token.secret_hash) if overlap else None
+        token.previous_until = now + overlap if overlap else None
+        token.secret_hash, token.rotated_at = digest(secret), now
+        token.save(update_fields=["secret_hash", "previous_hash", "previous_until", "rotated_at"])
+    return NewSecret(token, _written(token.public_id, secret))
+
+
+def revoke(token: ApiToken, by: str) -> bool:
+    """Revoke a token for ever; return False if it was revoked before."""
+    valid = ApiToken.objects.filter(pk=token.pk, revoked_at=None)
+    revoked = valid.update(revoked_at=Now(), revoked_by=by, previous_hash=None)
+    token.refresh_from_db()
+    return bool(revoked)
+
+
+def caller_of(bearer: str, address: str | None) -> Caller | None:
+    """Return who has this secret; None if no valid token has. Takes the same time for both."""
+    if cron := _cron_caller(bearer):
+        return cron
+    found = SHAPE.fullmatch(bearer)
+    public_id, secret = found.groups() if found else ("", bearer[:100])
+    token = _stored(public_id)
+    given = digest(secret)
+    known = token.secret_hash if token else _NOTHING
+    before = token.previous_hash or _NOTHING if token else _NOTHING
+    is_current = hmac.compare_digest(given, known)
+    is_previous = hmac.compare_digest(given, before)
+    if token is None or not (is_current or (is_previous and token.in_overlap)):
+        return None
+    if token.is_unnoted:
+        _note_use(token.pk, address)
+    return Caller(token.name, frozenset(token.scopes), token.pk)
+
+
+def digest(secret: str) -> bytes:
+    """SHA-256 of a secret, as it is stored."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+
+
+def _cron_caller(bearer: str) -> Caller | None:
+    secret: str = settings.RAINBO_CRON_SECRET
+    if secret and hmac.compare_digest(digest(bearer), digest(secret)):
+        return Caller("RAINBO_CRON_SECRET", frozenset(scopes.CRON))
+    return None
+
+
+def _stored(public_id: str) -> _Stored | None:
+    """Read a valid token as every request needs it: by one statement that nothing has to build."""
+    with connection.cursor() as cursor:
+        cursor.execute(_VALID, {"public_id": public_id})
+        row = cursor.fetchone()
+    return None if row is None else _Stored(*row)
+
+
+def _note_use(pk: int, address: str | None) -> None:
+    unnoted = Q(last_used_at=None) | Q(last_used_at__lte=Now() - NOTED_EVERY)
+    try:
+        with transaction.atomic():
+            ApiToken.objects.filter(unnoted, pk=pk).update(
+                last_used_at=Now(), last_used_from=address
+            )
+    except InternalError as error:
+        if not is_read_only(error):  # such a database can still answer reads
+            raise
+
+
+def _written(public_id: str, secret: str) -> str:
+    return f"{PREFIX}_{public_id}_{secret}"

@@ -1,0 +1,90 @@
+"""Syncs and freshness, what is wrong, and requests of runs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from ninja import Router
+from ninja.params.functions import Body, Header
+
+from api import documents, requests
+from api.auth import Scoped, caller_of
+from api.documents import RequestedRun, RunRequest
+from api.views.runs import address
+from common import clock
+from common.clock import iso
+from syncs.reports import run_report, status_report
+from syncs.status import problems, queries
+
+router = Router(tags=["syncs"])
+READ = Scoped("syncs:read")
+EVERYTHING = RunRequest()
+
+
+@router.get(
+    "/syncs", auth=READ, response=documents.SyncList, summary="List syncs and their freshness"
+)
+def list_syncs(request: HttpRequest) -> HttpResponse:
+    status = status_report.document(queries.shared_status())
+    return JsonResponse({"now": status["now"], "syncs": status["syncs"]})
+
+
+@router.get("/syncs/{name}", auth=READ, response=documents.SyncDocument, summary="Show one sync")
+def show_sync(request: HttpRequest, name: documents.Name) -> HttpResponse:
+    sync = requests.find_sync(name)
+    now = clock.database_now()
+    status = queries.sync_status(sync.name, now)
+    return JsonResponse(status_report.sync_document(status, now))
+
+
+@router.post(
+    "/syncs/{name}/runs",
+    auth=Scoped("syncs:run"),
+    response={202: RequestedRun, 200: RequestedRun},
+    summary="Request a run",
+)
+def request_run(
+    request: HttpRequest,
+    name: documents.Name,
+    wanted: Annotated[RunRequest, Body()] = EVERYTHING,
+    key: Annotated[str | None, Header(alias="Idempotency-Key", max_length=255)] = None,
+    prefer: Annotated[str | None, Header(alias="Prefer", max_length=255)] = None,
+) -> HttpResponse:
+    """A worker executes the run. It answers 202 with `Location`, where the run can be polled.
+
+    A run that waits and would do the same is joined. With `Prefer: wait=N` (at most 20 seconds)
+    the answer is 200 if the run ends in that time. The same request repeated with the same
+    `Idempotency-Key` within 24 hours gets the same run.
+    """
+    sync = requests.find_sync(name)
+    options = requests.options_for(sync, **wanted.dict())
+    requested = requests.request_run(sync, options, caller_of(request), key)
+    run, seconds = requested.run, requests.wanted_wait(prefer)
+    ended = requests.wait_for(run, seconds)
+    document = run_report.document(run, sync) | {"joined": requested.joined}
+    headers = {"Location": address(run)}
+    if not ended:
+        headers["Retry-After"] = "1"
+    if seconds:
+        headers["Preference-Applied"] = f"wait={seconds}"
+    return JsonResponse(document, status=200 if ended else 202, headers=headers)
+
+
+@router.get(
+    "/freshness",
+    auth=READ,
+    response=documents.FreshnessDocument,
+    summary="Show how fresh everything is",
+)
+def freshness(request: HttpRequest) -> HttpResponse:
+    """As of `now`, which is a second ago at most, and never before the last confirmation."""
+    document = status_report.document(queries.shared_status())
+    return JsonResponse({name: document[name] for name in ("now", "state", "worker", "syncs")})
+
+
+@router.get("/problems", auth=READ, response=documents.ProblemList, summary="List what is wrong")
+def list_problems(request: HttpRequest) -> HttpResponse:
+    now = clock.database_now()
+    found: list[dict[str, Any]] = [p.document() for p in problems.judge(problems.read(now))]
+    return JsonResponse({"now": iso(now), "problems": found})

@@ -1,0 +1,47 @@
+"""The API at the big seed, as ratios to the admin's own JSON view for autocompletion."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from bench.progress import note
+from bench.report.figures import Spread, ratio
+from bench.report.results import Bar, Line, Part
+from bench.testbed.servers import Testbed
+from localfleet.data import large_seed
+from localfleet.data.large_seed import Size
+
+AUTOCOMPLETE = "the admin's autocompletion"
+FIRST = "freshness, the first request within a second"
+# What is asked for, and the most that it may take, in times of the baseline's time.
+ASKED = {
+    "status of a run": 1.0,
+    "poll of a run that answers 304": 0.2,
+    "freshness of the whole fleet": 2.0,
+    "metrics": 4.0,
+}
+
+
+def measure(testbed: Testbed, turns: int, size: Size | None = None) -> Part:
+    """All requests in turns, by one process with one connection. turns: of each."""
+    size = size or Size()
+    note(f"{size.instances} instances, {size.runs:,} runs")
+    with testbed.own_session(autocommit=False) as session:
+        large_seed.fill(session, datetime.now(UTC), size)
+        session.commit()
+        session.autocommit = True
+        session.execute("VACUUM (ANALYZE)")
+    note(f"{turns} requests of each kind")
+    taken: dict[str, list[float]] = testbed.do("requests", {"turns": turns})["seconds"]
+    base = taken[AUTOCOMPLETE]
+    lines = [Line(who, "", Spread.of(times), ratio(times, base)) for who, times in taken.items()]
+    bars = [
+        Bar(what, most, ratio(taken[what], base).median)
+        for what, most in ASKED.items()
+        if what in taken
+    ]
+    facts = {
+        "fleet": f"{size.instances} instances, {size.tenants:,} tenants, {size.runs:,} runs",
+        "measured": "server time of each request, in one process, in turns",
+    }
+    return Part("api", "API requests", lines, bars, facts)

@@ -1,0 +1,133 @@
+"""Cron lines as `syncs.schedules.crontab` read them when migration 0016 was written.
+
+A migration must do the same whenever it runs, so this copy never changes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+LONGEST = 100  # characters of a stored cron line
+
+MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+DAYS_OF_MONTH = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+
+
+class Field(NamedTuple):
+    name: str
+    low: int
+    high: int
+    number: str  # a pattern without leading zeros
+    names: tuple[str, ...] = ()
+
+
+FIELDS = (
+    Field("minute", 0, 59, "([0-9]|[1-5][0-9])"),
+    Field("hour", 0, 23, "([0-9]|1[0-9]|2[0-3])"),
+    Field("day of the month", 1, 31, "([1-9]|[12][0-9]|3[01])"),
+    Field("month", 1, 12, "([1-9]|1[0-2])", MONTHS),
+    Field("weekday", 0, 6, "[0-7]", WEEKDAYS),
+)
+_STEP = "/([2-9]|[1-9][0-9])"
+
+
+def _shape(field: Field) -> str:
+    part = rf"(\*{_STEP}|{field.number}(-{field.number}({_STEP})?)?)"
+    return rf"(\*|{part}(,{part})*)"
+
+
+SHAPES = tuple(_shape(field) for field in FIELDS)
+_PART = re.compile(r"(?:(\*)|([0-9]+)(?:-([0-9]+))?)(?:/([0-9]+))?")
+
+
+def normalize(cron: str) -> str:
+    """Return the line as it is stored: single spaces, numbers, ranges that croniter reads right."""
+    fields = cron.upper().split()
+    if len(fields) == len(FIELDS):
+        fields = [_normal_field(text, field) for text, field in zip(fields, FIELDS, strict=True)]
+    return " ".join(fields)
+
+
+def is_problem(cron: str) -> bool:
+    """Whether cron would read the line otherwise, or it never comes."""
+    fields = normalize(cron).split(" ")
+    if len(fields) != len(FIELDS) or len(" ".join(fields)) > LONGEST:
+        return True
+    if not all(re.fullmatch(shape, text) for text, shape in zip(fields, SHAPES, strict=True)):
+        return True
+    _, _, day, month, weekday = fields
+    return _requires_both_days(day, weekday) or not _comes(day, month, weekday)
+
+
+def replace_ambiguous(cron: str) -> str:
+    """Return the line with what croniter and cron read differently written out, as croniter does."""
+    fields = normalize(cron).split(" ")
+    for index, field in enumerate(FIELDS):
+        fields[index] = re.sub("(^|,)([0-9]+)/", rf"\1\2-{field.high}/", fields[index])
+    if _requires_both_days(fields[2], fields[4]):
+        for index in (2, 4):
+            written = f"{FIELDS[index].low}-{FIELDS[index].high}"
+            fields[index] = re.sub(r"\*", written, fields[index])
+    return normalize(" ".join(fields))
+
+
+def _normal_field(text: str, field: Field) -> str:
+    text = re.sub(r"\b0+([0-9])", r"\1", text)
+    for number, name in enumerate(field.names, field.low):
+        text = re.sub(rf"\b{name}\b", str(number), text)
+    parts = [_normal_part(part, field) for part in text.split(",")]
+    if "*" not in parts:
+        return ",".join(parts)
+    # Only a field that begins with * leaves the choice of days to the other one.
+    return "*" if text.startswith("*") else f"{field.low}-{field.high}"
+
+
+def _normal_part(part: str, field: Field) -> str:
+    match = _PART.fullmatch(part)
+    star, first, last, step = match.groups() if match else (None, None, None, None)
+    if step == "1" and (star or last):
+        part, step = part.removesuffix("/1"), None
+    if first is None or last is None or step == "0":
+        return part
+    if first == last:
+        return first
+    if field.names == WEEKDAYS and first == "7":
+        return _normal_part("0" + part.removeprefix("7"), field)
+    return part if step is None or int(first) < int(last) else _unwrapped(first, last, step, field)
+
+
+def _unwrapped(first: str, last: str, step: str, field: Field) -> str:
+    """Return `20-23/3,2-8/3` for `20-8/3`."""
+    if not field.low <= int(last) < int(first) <= field.high:
+        return f"{first}-{last}/{step}"  # find_problem says why it is invalid
+    start = field.low - (field.high - int(first) + 1) % -int(step)
+    parts = [f"{first}-{field.high}/{step}", f"{start}-{last}/{step}"]
+    kept = parts if start <= int(last) else parts[:1]
+    return ",".join(_normal_part(part, field) for part in kept)
+
+
+def _requires_both_days(day: str, weekday: str) -> bool:
+    return "*" not in (day, weekday) and (day.startswith("*") or weekday.startswith("*"))
+
+
+def _comes(day: str, month: str, weekday: str) -> bool:
+    """Whether a month has such a day. With a weekday given too, either will do."""
+    if weekday != "*":
+        return True
+    first = min(_values(day, FIELDS[2]))
+    return any(first <= DAYS_OF_MONTH[number - 1] for number in _values(month, FIELDS[3]))
+
+
+def _values(text: str, field: Field) -> set[int]:
+    """Return the numbers that a normalized field names."""
+    found: set[int] = set()
+    for part in text.split(","):
+        star, first, last, step = _PART.fullmatch(part).groups()  # type: ignore[union-attr]  # normalized
+        low, high = (field.low, field.high) if star else (int(first), int(last or first))
+        if low > high:
+            found |= {*range(low, field.high + 1), *range(field.low, high + 1)}
+        else:
+            found |= set(range(low, high + 1, int(step or 1)))
+    return found

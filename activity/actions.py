@@ -54,6 +54,8 @@ ACTIONS: dict[str, str] = {
     "channel.disabled": "disabled a channel",
     "channel.deleted": "deleted a channel",
     "channel.tested": "sent a test to a channel",
+    "rule.created": "added a rule",
+    "rule.deleted": "deleted a rule",
     "rule.changed": "changed a rule",
     "rule.enabled": "switched a rule on",
     "rule.disabled": "switched a rule off",

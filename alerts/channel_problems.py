@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Min
+from django.db.models import OuterRef, Q, Subquery
 
 from alerts.models import UNSENT, Channel, Delivery
 from common import text
@@ -34,17 +34,20 @@ class ChannelFacts:
 
 
 def read(now: datetime) -> ChannelFacts:
-    """In two queries."""
-    rows = Channel.objects.filter(enabled=True, failing_since__isnull=False)
-    values = rows.values_list("pk", "name", "failing_since", "last_error", "gone_at")
-    failing = tuple(
-        FailingChannel(str(pk), name, since, error, gone is not None)
-        for pk, name, since, error, gone in values
-        if since
+    """In one query."""
+    of_channel = Delivery.objects.filter(UNSENT, channel=OuterRef("pk"), attempts=0)
+    due = of_channel.filter(not_before__lte=now).order_by("not_before").values("not_before")[:1]
+    rows = Channel.objects.filter(enabled=True).annotate(due=Subquery(due))
+    values = rows.filter(Q(failing_since__isnull=False) | Q(due__isnull=False)).values_list(
+        "pk", "name", "failing_since", "last_error", "gone_at", "due"
     )
-    usable = {"channel__enabled": True, "channel__gone_at": None}
-    due = Delivery.objects.filter(UNSENT, attempts=0, not_before__lte=now, **usable)
-    return ChannelFacts(now, failing, due.aggregate(first=Min("not_before"))["first"])
+    failing, waiting = [], []
+    for pk, name, since, error, gone_at, due_since in values:
+        if since:
+            failing.append(FailingChannel(str(pk), name, since, error, gone_at is not None))
+        if due_since and gone_at is None:
+            waiting.append(due_since)
+    return ChannelFacts(now, tuple(failing), min(waiting, default=None))
 
 
 def judge(facts: ChannelFacts, _: Sequence[Problem] = ()) -> Iterator[Problem]:

@@ -28,7 +28,16 @@ LOCK = 0x616C6572  # "aler": of evaluations among themselves
 FLAP = timedelta(minutes=15)  # a problem that comes back sooner is the same incident
 CHANGING = (
     *("rule", "level", "rank", "title", "text", "brief", "link_kind", "link_key", "affected"),
-    *("seen_since", "opened_at", "gone_since", "resolved_at", "told", "told_at", "cause", "flaps"),
+    *(
+        "seen_since",
+        "opened_at",
+        "gone_since",
+        "resolved_at",
+        "reported",
+        "reported_at",
+        "cause",
+        "flaps",
+    ),
 )
 
 
@@ -129,7 +138,7 @@ class _Evaluation:
         for incident in self.open.values():
             if incident.key in self.holds and incident.opened_at is not None:
                 self._find_cause(incident)
-                self._tell(incident)
+                self._report(incident)
 
     def _see(self, found: Found) -> None:
         """Open an incident, open one again that ended lately, or keep the one that is open."""
@@ -137,7 +146,7 @@ class _Evaluation:
         if incident is None and (incident := self.lately.pop(found.key, None)):
             incident.resolved_at, incident.seen_since = None, self.now
             incident.flaps += 1
-            incident.told = None
+            incident.reported = None
             self._note(incident, "reopened", "it came back shortly after its end")
             self.opened.append(incident)
         if incident is None:
@@ -165,7 +174,7 @@ class _Evaluation:
         incident.resolved_at, incident.cause = self.now, None
         self._note(incident, "resolved")
         self.resolved.append(self.open.pop(incident.key))
-        self._tell_end(incident)
+        self._report_end(incident)
 
     def _find_cause(self, incident: Incident) -> None:
         others = [p for p in self.facts.problems if p.key != incident.key]
@@ -179,35 +188,38 @@ class _Evaluation:
         if explained_by:
             self.explained.add(incident.key)
 
-    def _tell(self, incident: Incident) -> None:
-        """Have the channels told, if they are not yet, or not lately."""
+    def _report(self, incident: Incident) -> None:
+        """Notify the channels, if they were not notified yet, or not lately."""
         silent = self.explained | self.muted
         if incident.key in silent or not self._lasts(incident):
             return
         kind = None
-        if incident.told is None:
+        if incident.reported is None:
             kind = NoticeKind.REOPENED if incident.flaps else NoticeKind.OPENED
-        elif incident.level < incident.told:
+        elif incident.level < incident.reported:
             kind = NoticeKind.WORSE
             self._note(incident, "worse", f"now {Level(incident.level).label}: {incident.text}")
         elif self._is_reminder_due(incident):
             kind = NoticeKind.REMINDER
         if kind is None:
             return
-        incident.told, incident.told_at = min(incident.level, incident.told or 9), self.now
+        incident.reported, incident.reported_at = (
+            min(incident.level, incident.reported or 9),
+            self.now,
+        )
         takes_back = self._drop_waiting(incident, {NoticeKind.RESOLVED})
         for channel in self.channels:
             if routing.is_for(channel, incident) and channel.pk not in takes_back:
                 self._notify(incident, channel.pk, kind)
 
-    def _tell_end(self, incident: Incident) -> None:
-        """Tell the channels that were told of it; to the others nothing happened."""
-        never_told = self._drop_waiting(incident, set(NoticeKind))
+    def _report_end(self, incident: Incident) -> None:
+        """Notify the channels that got it; for the others nothing happened."""
+        never_reported = self._drop_waiting(incident, set(NoticeKind))
         if incident.key in self.muted:
             return
         for channel in {notice.channel_id for notice in self._of(incident) if notice.delivery_id}:
             last = [n for n in self._of(incident) if n.delivery_id and n.channel_id == channel][-1]
-            if last.kind != NoticeKind.RESOLVED or channel in never_told:
+            if last.kind != NoticeKind.RESOLVED or channel in never_reported:
                 self._notify(incident, channel, NoticeKind.RESOLVED)
 
     def _drop_waiting(self, incident: Incident, kinds: set[NoticeKind]) -> set[UUID]:
@@ -222,7 +234,7 @@ class _Evaluation:
     def _read_waiting(self) -> None:
         """The notices of incidents that end or come back now, in their order."""
         ends = [i.pk for i in self.open.values() if i.pk and i.key not in self.holds]
-        back = [i.pk for i in self.open.values() if i.pk and i.flaps and i.told is None]
+        back = [i.pk for i in self.open.values() if i.pk and i.flaps and i.reported is None]
         if ends or back:
             rows = Notice.objects.filter(incident__in=[*ends, *back], dropped_at=None)
             for notice in rows.order_by("pk"):
@@ -235,7 +247,7 @@ class _Evaluation:
         interval = timedelta(hours=settings.RAINBO_ALERTS_REMINDER_HOURS)
         if not interval or incident.is_acknowledged(self.now):
             return False
-        return incident.told_at is None or self.now - incident.told_at >= interval
+        return incident.reported_at is None or self.now - incident.reported_at >= interval
 
     def _note(self, incident: Incident, kind: str, text: str = "") -> None:
         self.events.append(IncidentEvent(incident=incident, at=self.now, kind=kind, text=text))

@@ -1,4 +1,4 @@
-"""What channels are told: one message of several incidents, as a document and as plain text.
+"""What channels get: one message of several incidents, as a document and as plain text.
 
 The document is what the outbox stores, so that a message is the same however often it is sent.
 """

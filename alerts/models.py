@@ -47,7 +47,7 @@ class Incident(models.Model):
 
     since: when the problem was first seen. seen_since: since when it has been seen without a break.
     opened_at: null while its rule still waits whether it lasts. gone_since: the problem is no
-    longer seen, and the incident not yet resolved. told: the loudest level that channels were
+    longer seen, and the incident not yet resolved. reported: the loudest level that channels were
     given; null if none was. cause: an incident that explains this one, and is reported instead.
     flaps: how often it came back shortly after its end.
     """
@@ -71,8 +71,8 @@ class Incident(models.Model):
     acknowledged_at = models.DateTimeField(null=True)
     acknowledged_by = models.CharField(max_length=150, blank=True)
     acknowledged_until = models.DateTimeField(null=True)
-    told = models.PositiveSmallIntegerField(null=True)
-    told_at = models.DateTimeField(null=True)
+    reported = models.PositiveSmallIntegerField(null=True)
+    reported_at = models.DateTimeField(null=True)
     cause = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="symptoms")
     flaps = models.PositiveIntegerField(default=0)
 
@@ -254,7 +254,7 @@ class NoticeKind(models.TextChoices):
 
 
 class Notice(models.Model):
-    """What a channel is to be told of an incident. A delivery takes several along."""
+    """What a channel is to get about an incident. A delivery takes several along."""
 
     incident = models.ForeignKey(Incident, on_delete=models.CASCADE, related_name="notices")
     channel = models.ForeignKey(Channel, on_delete=models.CASCADE, related_name="notices")

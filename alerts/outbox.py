@@ -1,4 +1,4 @@
-"""Sends what channels are to be told: at least once, and with the same id each time.
+"""Sends what channels are to get: at least once, and with the same id each time.
 
 Two steps, each of which any process takes, also several at once: notices that wait are gathered
 into a delivery, and deliveries that are due are sent. A delivery is claimed in a transaction that
@@ -168,7 +168,7 @@ def _without_muted(delivery: Delivery, now: datetime) -> Content | None:
 
 
 def settle(delivery: Delivery, result: Result, now: datetime) -> None:
-    """Store what came of an attempt. Another's claim, made after ours ran out, is left alone."""
+    """Store the result of an attempt. Another's claim, made after ours ran out, is left alone."""
     ours = Delivery.objects.filter(pk=delivery.pk, claimed_until=delivery.claimed_until)
     channel = Channel.objects.filter(pk=delivery.channel_id)
     with transaction.atomic():

@@ -1,4 +1,4 @@
-"""Which channels an incident is told on. Pure."""
+"""Which channels an incident is reported on. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from alerts.models import Channel, Incident
 def is_for(channel: Channel, incident: Incident) -> bool:
     """Whether the channel takes it. What is about no sync or instance alone is for all channels.
 
-    That a channel is failing is told on the others: it would not arrive on itself.
+    That a channel is failing is reported on the others: it would not arrive on itself.
     """
     if not channel.is_usable or incident.level > channel.level:
         return False

@@ -130,7 +130,11 @@ RULES: Mapping[str, Rule] = {
             unit="scheduled times",
         ),
         Rule(
-            "degraded", "An instance is degraded", "it answers, but not well", NOTICE, 10 * MINUTE
+            "degraded",
+            "An instance is degraded",
+            "it answers, but slowly or with errors",
+            NOTICE,
+            10 * MINUTE,
         ),
         Rule(
             "unknown",

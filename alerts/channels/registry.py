@@ -32,7 +32,7 @@ GIVES_UP_AFTER = timedelta(days=2)
 
 
 def send(channel: Channel, pk: str, content: Content, now: datetime) -> Result:
-    """Send a message and return what came of it."""
+    """Send a message and return the result."""
     return KINDS[channel.kind].send(channel, pk, content, now)
 
 

@@ -198,8 +198,8 @@ class Migration(migrations.Migration):
                 ("acknowledged_at", models.DateTimeField(null=True)),
                 ("acknowledged_by", models.CharField(blank=True, max_length=150)),
                 ("acknowledged_until", models.DateTimeField(null=True)),
-                ("told", models.PositiveSmallIntegerField(null=True)),
-                ("told_at", models.DateTimeField(null=True)),
+                ("reported", models.PositiveSmallIntegerField(null=True)),
+                ("reported_at", models.DateTimeField(null=True)),
                 ("flaps", models.PositiveIntegerField(default=0)),
                 (
                     "cause",

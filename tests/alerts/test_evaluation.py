@@ -213,7 +213,7 @@ def test_the_end_of_a_muted_incident_is_not_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "reported"),
     [
         ({}, True),
         ({"level": Level.URGENT}, False),
@@ -226,10 +226,10 @@ def test_the_end_of_a_muted_incident_is_not_told() -> None:
         ({"gone_at": NOW}, False),
     ],
 )
-def test_a_channel_takes_what_it_is_for(fields: dict[str, Any], told: bool) -> None:
+def test_a_channel_takes_what_it_is_for(fields: dict[str, Any], reported: bool) -> None:
     channel(**fields)
     see(STALE)
-    assert bool(notices()) is told
+    assert bool(notices()) is reported
 
 
 def test_what_is_about_no_sync_is_for_all_channels() -> None:

@@ -61,7 +61,7 @@ class Page:
     gives: int = 200
     who: Who = Who.ADMIN
     pictured: bool = False  # in docs/img
-    queries: int = 30
+    queries: int = 32
     reads: int = 25_000
 
     @property

@@ -142,7 +142,9 @@ def test_each_part_of_common_serves_two_apps() -> None:
         for part, needs in within.items():
             for need in needs & users.keys():
                 users[need] |= users.get(part, set())
-    assert not {name: rooms for name, rooms in users.items() if len(rooms) < 2}
+    alone = {name for name, rooms in users.items() if len(rooms) < 2}
+    # Whatever leaves RAINBO has one policy, before its second user, the integrations, is there.
+    assert alone <= {"http"}
 
 
 def test_hidden_imports_are_found() -> None:

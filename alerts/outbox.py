@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from uuid import uuid4
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Coalesce
 
 from alerts import messages, quiet_hours
@@ -100,6 +100,9 @@ def _gather_for(channel: Channel, now: datetime) -> None:
         not_before=now,
     )
     Notice.objects.filter(pk__in=[notice.pk for notice in chosen]).update(delivery=delivery)
+    if delivery.urgent:  # the channel may be back long before the next attempt
+        backed_off = Delivery.objects.filter(UNSENT, channel=channel, not_before__gt=now)
+        backed_off.update(not_before=now)
 
 
 def choose(
@@ -128,16 +131,21 @@ def is_urgent(notice: Notice) -> bool:
 def claim(now: datetime) -> Delivery | None:
     """Take the next delivery that is due, for as long as sending it may take.
 
-    What was muted since it was made is left out; what then says nothing is given up.
+    Each channel gets its messages in their order: an end must not overtake its beginning. What was
+    muted since it was made is left out; what then says nothing is given up.
     """
+    earlier = Delivery.objects.filter(
+        UNSENT, channel=OuterRef("channel"), created_at__lt=OuterRef("created_at")
+    )
     due = Delivery.objects.filter(
         UNSENT,
+        ~Exists(earlier),
         Q(claimed_until=None) | Q(claimed_until__lte=now),
         not_before__lte=now,
         channel__enabled=True,
         channel__gone_at=None,
     )
-    order = (F("channel__failing_since").asc(nulls_first=True), "-urgent", "not_before", "pk")
+    order = (F("channel__failing_since").asc(nulls_first=True), "-urgent", "created_at", "pk")
     with transaction.atomic():
         rows = due.select_related("channel").order_by(*order)
         while delivery := rows.select_for_update(skip_locked=True, of=("self",)).first():
@@ -188,11 +196,9 @@ def settle(delivery: Delivery, result: Result, now: datetime) -> None:
             last_error=result.detail,
             gone_at=now if result.is_gone else None,
         )
-        others = Delivery.objects.filter(UNSENT, channel=delivery.channel_id, claimed_until=None)
         if result.is_gone:
+            others = Delivery.objects.filter(UNSENT, channel=delivery.channel_id)
             others.update(given_up_at=now, error=result.detail)
-        else:  # they would wait for the same server
-            others.filter(not_before__lt=retry_at).update(not_before=retry_at)
     logger.warning(
         "channel %s: delivery %s: attempt %s: %s",
         delivery.channel.name,

@@ -151,22 +151,47 @@ def test_a_channel_that_is_gone_is_tried_no_longer() -> None:
 def test_a_failing_channel_delays_no_other() -> None:
     broken, _ = channel("a broken one"), channel("b")
     for n in range(3):
-        Delivery.objects.create(
-            channel=broken,
-            content={"incidents": []},
-            created_at=NOW,
-            not_before=NOW,
-            urgent=bool(n),
-        )
+        at = NOW - n * SECOND
+        content = {"incidents": []}
+        Delivery.objects.create(channel=broken, content=content, created_at=at, not_before=at)
     first = outbox.claim(NOW)
     assert first is not None
     outbox.settle(first, REFUSED, NOW)
-    assert outbox.claim(NOW) is None, "its others wait with it"
+    assert first.created_at == NOW - 2 * SECOND
+    assert outbox.claim(NOW) is None, "its others come after it"
     see(URGENT, at=NOW + MINUTE)
     outbox.gather(NOW + MINUTE)
     following = outbox.claim(NOW + MINUTE)
     assert following is not None
     assert following.channel.name == "b"
+
+
+def test_an_end_never_overtakes_its_beginning() -> None:
+    """Neither after a refusal nor while the beginning is sent, or was by a process that died."""
+    channel()
+    see(URGENT)
+    outbox.gather(NOW)
+    claimed = outbox.claim(NOW)
+    assert claimed is not None
+    see(at=NOW + MINUTE)
+    outbox.gather(NOW + 2 * MINUTE)
+    assert Delivery.objects.count() == 1, "the end waits for its group"
+    outbox.gather(NOW + 6 * MINUTE)
+    assert Delivery.objects.count() == 2
+    titles = send(NOW + 6 * MINUTE)
+    assert titles == ["RAINBO: An instance is down", "RAINBO: An instance is down (resolved)"]
+
+
+def test_an_urgent_message_tries_again_what_was_put_off() -> None:
+    channel()
+    see(URGENT)
+    at = NOW
+    for _ in range(5):
+        send(at, REFUSED)
+        at = Delivery.objects.get().not_before
+    other = problem("instance/3/down", affected=("3",))
+    see(URGENT, other, at=at - 3 * HOUR)
+    assert len(send(at - 3 * HOUR)) == 2
 
 
 def test_what_arrives_ends_the_failing() -> None:

@@ -26,11 +26,17 @@ VERSION = 1
 
 
 def compose(notices: Sequence[Notice], now: datetime, *, personal_data: bool) -> Content:
-    """A message about these notices; of one incident, the last of them and the loudest first.
+    """A message about these notices: of each key the last of them, the loudest first.
 
+    What ended and began again since the last message is only said to be there again.
     personal_data: names of people and e-mail addresses may leave RAINBO.
     """
-    last = {notice.incident_id: notice for notice in notices}
+    last: dict[str, Notice] = {}
+    for notice in notices:
+        before = last.get(notice.incident.key)
+        if before and before.kind == NoticeKind.RESOLVED and notice.kind == NoticeKind.OPENED:
+            notice.kind = NoticeKind.REOPENED
+        last[notice.incident.key] = notice
     items = [_item(notice, now, personal_data) for notice in last.values()]
     items.sort(key=lambda item: (item["kind"] == NoticeKind.RESOLVED, item["rank"]))
     return {

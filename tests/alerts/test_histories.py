@@ -23,8 +23,8 @@ from syncs.status.problems import Severity
 from tests.alerts.rows import HOUR, MINUTE, NOW, SECOND, channel, facts, problem, see
 
 pytestmark = pytest.mark.django_db
-QUICK = 60
-STEPS = 40
+QUICK = 20
+STEPS = 25
 PROBLEMS = (
     problem("workers", Severity.WORKERS_DEAD, ()),
     problem("instance/1/down", affected=("1",)),
@@ -134,14 +134,14 @@ class History:
         """All are still there, then none; nobody refuses, crashes or mutes any longer."""
         Mute.objects.all().delete()
         self.now += 16 * MINUTE
-        for _ in range(80):
-            self.now += 5 * MINUTE
+        for _ in range(16):
+            self.now += 30 * MINUTE
             self.evaluate()
             self.send()
         self.check_all_are_known()
         self.present = set()
-        for _ in range(12):
-            self.now += 5 * MINUTE
+        for _ in range(6):
+            self.now += 10 * MINUTE
             self.evaluate()
             self.send()
 
@@ -202,7 +202,7 @@ def test_histories_have_all_that_they_are_about() -> None:
     history = play(1)
     kinds = {kind for _, _, kind in history.arrived}
     assert {"opened", "resolved", "reopened", "reminder"} <= kinds
-    assert sum(history.crashes.values()) > 3
+    assert sum(history.crashes.values()) > 1
     assert max(history.sends.values()) > 1
     assert Incident.objects.filter(flaps__gt=0).exists()
     assert IncidentEvent.objects.filter(kind="folded").exists()

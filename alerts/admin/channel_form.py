@@ -14,6 +14,7 @@ from unfold.widgets import (
     UnfoldAdminSelectWidget,
     UnfoldAdminSingleTimeWidget,
     UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
 )
 
 from alerts.channels import registry, webhook
@@ -70,6 +71,7 @@ class ChannelForm(forms.ModelForm[Channel]):
         label="Only these instances",
         required=False,
         help_text="ids, separated by commas. Leave empty to include all.",
+        widget=UnfoldAdminTextInputWidget,
     )
     zone = forms.ChoiceField(
         label="Time zone",
@@ -80,6 +82,14 @@ class ChannelForm(forms.ModelForm[Channel]):
     )
     quiet_from = _time("Quiet from")
     quiet_to = _time("Quiet to")
+
+    class Meta:
+        labels = {"per_hour": "Messages an hour"}
+        help_texts = {
+            "level": "these and more severe ones",
+            "personal_data": "Names of people and e-mail addresses may be sent there.",
+            "per_hour": "at most; what exceeds it comes together later",
+        }
 
     kind = ChannelKind.SLACK  # of the channel, or of the page that adds one
 
@@ -95,7 +105,7 @@ class ChannelForm(forms.ModelForm[Channel]):
             hint = HINTS.get(row.kind, "")
             self.fields["new_address"].help_text = hint if self.is_new else f"{hint}. {STORED}"
         if "new_signing" in self.fields:
-            example = f"for example {webhook.new_key()}"
+            example = f"For example: {webhook.new_key()}"
             more = (
                 example if self.is_new else f"{STORED} Enter it again when the URL's host changes."
             )

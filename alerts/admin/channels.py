@@ -43,7 +43,7 @@ class ChannelAdmin(StrictUrls, Recorded, ModelAdmin):
     list_display = ("name", "kind_shown", "place", "state", "routing", "last_sent")
     sortable_by = ()
     actions = None
-    show_full_result_count = False
+    show_full_result_count = True  # the table is small
     list_max_show_all = 0
     show_facets = admin.ShowFacets.NEVER
     empty_text = "No channel yet: incidents reach nobody who doesn't look here."

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Case, QuerySet, Value, When
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
@@ -20,6 +21,7 @@ from common.markup import Tone
 from common.model_admin import StrictUrls
 from common.text import format_duration
 
+IN_ORDER = Case(*(When(name=name, then=Value(n)) for n, name in enumerate(rules.RULES)))
 CHANGEABLE = ("enabled", "level", "threshold", "hold_seconds")
 
 
@@ -60,13 +62,17 @@ class RuleAdmin(StrictUrls, Recorded, ModelAdmin):
     actions = None
     list_per_page = 100
     list_max_show_all = 0
-    show_full_result_count = False
+    show_full_result_count = True  # the table is small
     show_facets = admin.ShowFacets.NEVER
     readonly_fields = ("title", "why")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Rule]:
         found: QuerySet[Rule] = super().get_queryset(request).filter(name__in=rules.RULES)
         return found
+
+    def get_ordering(self, request: HttpRequest) -> Sequence[Any]:
+        """As the code has them: the most severe first."""
+        return (IN_ORDER, "pk")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         has_limit = obj is not None and rules.RULES[obj.name].threshold is not None

@@ -152,7 +152,7 @@ def test_a_failing_channel_delays_no_other() -> None:
     broken, _ = channel("a broken one"), channel("b")
     for n in range(3):
         at = NOW - n * SECOND
-        content = {"incidents": []}
+        content: dict[str, Any] = {"incidents": []}
         Delivery.objects.create(channel=broken, content=content, created_at=at, not_before=at)
     first = outbox.claim(NOW)
     assert first is not None

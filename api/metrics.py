@@ -10,14 +10,11 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
-from prometheus_client import CollectorRegistry, exposition
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.openmetrics import exposition as openmetrics
-from prometheus_client.registry import Collector
 
 from api import problems
 from api.auth import authorize
@@ -39,7 +36,11 @@ OPENMETRICS = re.compile(r"application/openmetrics-text\s*(?:;.*)?", re.IGNORECA
 OF_TARGET = ("sync", "rds", "name")
 OF_INSTANCE = ("rds", "name")
 
+PLAIN_TYPE = "text/plain; version=1.0.0; charset=utf-8"
+OPEN_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
 Samples = Iterable[tuple[tuple[str, ...], float | None]]
+Lines = Iterator[str]
 
 
 @dataclass(frozen=True)
@@ -66,53 +67,60 @@ def view(request: HttpRequest) -> HttpResponse:
         authorize(request, SCOPE)
     except Problem as problem:
         return problems.response(request, problem)
-    made = CollectorRegistry(auto_describe=False)
-    made.register(FleetCollector(read()))
     accepted = map(str.strip, request.headers.get("Accept", "").split(","))
-    form = openmetrics if any(map(OPENMETRICS.fullmatch, accepted)) else exposition
-    return HttpResponse(form.generate_latest(made), content_type=form.CONTENT_TYPE_LATEST)
+    is_open = any(map(OPENMETRICS.fullmatch, accepted))
+    text = "".join(line + "\n" for line in lines(read()))
+    if is_open:
+        return HttpResponse(text + "# EOF\n", content_type=OPEN_TYPE)
+    return HttpResponse(text, content_type=PLAIN_TYPE)
 
 
 def read() -> Facts:
-    """Read everything in a fixed number of queries; what is fresh, as of a second ago at most."""
+    """Read everything in a fixed number of queries; freshness as of a second ago at most."""
     names = [sync.name for sync in registry.all_syncs()]
     with targets.read_once() as instances:
-        syncs = sync_problems.facts_of(queries.shared_status())
-    now = syncs.status.now
+        status = queries.shared_status()
+    now = status.now
+    syncs = sync_problems.facts_of(status, queries.worker_state())
     found = statistics.statistics(names, Window.of(HOURS, now))
     leavers, missing = ghosts.count(now)
     return Facts(now, syncs, tuple(found.values()), tuple(instances), leavers, missing)
 
 
-class FleetCollector(Collector):
-    """The metrics of these facts."""
-
-    def __init__(self, facts: Facts) -> None:
-        self.facts = facts
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        yield from _freshness(self.facts)
-        yield from _executions(self.facts)
-        yield from _work(self.facts)
-        yield from _fleet(self.facts)
+def lines(facts: Facts) -> Lines:
+    """Yield gauges as both formats write them: they differ in how they end, alone."""
+    yield from _freshness(facts)
+    yield from _executions(facts)
+    yield from _work(facts)
+    yield from _fleet(facts)
 
 
-def gauge(name: str, text: str, labels: tuple[str, ...], samples: Samples) -> GaugeMetricFamily:
-    """Return a family of samples; those whose value is None are left out.
+def gauge(name: str, text: str, labels: tuple[str, ...], samples: Samples) -> Lines:
+    """Yield the lines of a gauge; samples whose value is None are left out.
 
-    Raises ValueError where a sample has not one value for each label: the library would leave out
-    labels without a word.
+    Raises ValueError where a sample has not one value for each label.
     """
-    family = GaugeMetricFamily(f"rainbo_{name}", text, labels=labels)
+    yield f"# HELP rainbo_{name} {text}"
+    yield f"# TYPE rainbo_{name} gauge"
     for values, value in samples:
         if len(values) != len(labels):
             raise ValueError(f"{name} has the labels {labels}, not {values}")
         if value is not None:
-            family.add_metric(values, value)
-    return family
+            yield f"rainbo_{name}{_labelled(labels, values)} {float(value)!r}"
 
 
-def _freshness(facts: Facts) -> Iterator[GaugeMetricFamily]:
+@lru_cache(maxsize=8192)
+def _labelled(names: tuple[str, ...], values: tuple[str, ...]) -> str:
+    """The labels of a sample: the same at each scrape, but for what changed meanwhile."""
+    pairs = (f'{name}="{_escaped(value)}"' for name, value in zip(names, values, strict=True))
+    return f"{{{','.join(pairs)}}}" if names else ""
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+
+
+def _freshness(facts: Facts) -> Lines:
     syncs = facts.syncs.status.syncs
     names = {str(instance.pk): instance.name for instance in facts.instances}
     every = [
@@ -120,37 +128,37 @@ def _freshness(facts: Facts) -> Iterator[GaugeMetricFamily]:
         for sync in syncs
         for target in sync.targets
     ]
-    yield gauge(
+    yield from gauge(
         "freshness_age_seconds",
         "Age of the last confirmation of an instance by a sync.",
         OF_TARGET,
         ((labels, _seconds(target.freshness.age)) for target, labels in every),
     )
-    yield gauge(
+    yield from gauge(
         "freshness_state",
         "1 with the state as a label: on_time, late, stale or unknown.",
         (*OF_TARGET, "state"),
         (((*labels, str(target.freshness.state)), 1) for target, labels in every),
     )
-    yield gauge(
+    yield from gauge(
         "confirmed_rows",
         "Rows of all sources as last confirmed; absent while one was never confirmed.",
         ("sync",),
         (((sync.name,), _rows(sync)) for sync in syncs),
     )
-    yield gauge(
+    yield from gauge(
         "sync_state",
         "1 with the worst state of a sync's instances as a label.",
         ("sync", "state"),
         (((sync.name, str(sync.state)), 1) for sync in syncs),
     )
-    yield gauge(
+    yield from gauge(
         "held_instances",
         "Instances whose changes are held for review.",
         ("sync",),
         (((sync.name,), len(_held(sync))) for sync in syncs),
     )
-    yield gauge(
+    yield from gauge(
         "held_changes",
         "Removals and moves that are held for review.",
         ("sync",),
@@ -170,10 +178,10 @@ def _held(sync: SyncStatus) -> list[TargetStatus]:
     return [t for t in sync.targets if t.reason is not None and t.reason.cause is Cause.HELD]
 
 
-def _executions(facts: Facts) -> Iterator[GaugeMetricFamily]:
+def _executions(facts: Facts) -> Lines:
     window = f"of the last {HOURS} hours"
     found = facts.statistics
-    yield gauge(
+    yield from gauge(
         "executions",
         f"Executions {window} by outcome; lost ones count as failed.",
         ("sync", "outcome"),
@@ -188,13 +196,13 @@ def _executions(facts: Facts) -> Iterator[GaugeMetricFamily]:
             )
         ),
     )
-    yield gauge(
+    yield from gauge(
         "failures_in_a_row",
         f"Failed executions since one that did not fail, up to {statistics.STREAK}.",
         ("sync",),
         (((kept.sync,), kept.failures_in_a_row) for kept in found),
     )
-    yield gauge(
+    yield from gauge(
         "execution_seconds",
         f"Durations {window}: the average, and what 95 % of them did not exceed.",
         ("sync", "statistic"),
@@ -207,17 +215,17 @@ def _executions(facts: Facts) -> Iterator[GaugeMetricFamily]:
             )
         ),
     )
-    yield gauge(
+    yield from gauge(
         "last_execution_timestamp_seconds",
         "When the last execution ended, whatever its outcome.",
         ("sync",),
-        (((kept.sync,), kept.last_at and kept.last_at.timestamp()) for kept in found),
+        (((kept.sync,), kept.last_at.timestamp()) for kept in found if kept.last_at),
     )
 
 
-def _work(facts: Facts) -> Iterator[GaugeMetricFamily]:
+def _work(facts: Facts) -> Lines:
     status, worker = facts.syncs.status, facts.syncs.worker
-    yield gauge(
+    yield from gauge(
         "lease_holder_age_seconds",
         "How long the run that is in progress has been running; live: it holds its lease.",
         ("sync", "live"),
@@ -230,26 +238,26 @@ def _work(facts: Facts) -> Iterator[GaugeMetricFamily]:
             if sync.running
         ),
     )
-    yield gauge(
+    yield from gauge(
         "queued_runs",
         "Runs that wait for a worker or for their time.",
         ("sync",),
         (((sync.name,), worker.queued.get(sync.name, 0)) for sync in status.syncs),
     )
-    yield gauge(
+    yield from gauge(
         "queue_oldest_age_seconds",
         "How long ago the oldest queued item was due.",
         (),
         [((), _age(worker.waiting_since, facts.now))],
     )
-    yield gauge(
+    yield from gauge(
         "worker_heartbeat_age_seconds",
         "Age of the last heartbeat of any worker or of schedule_run.",
         (),
         [((), _age(status.heartbeat, facts.now))],
     )
     dead = [p for p in sync_problems.judge(facts.syncs, ()) if p.severity is Severity.WORKERS_DEAD]
-    yield gauge(
+    yield from gauge(
         "workers_healthy",
         "0 if no worker does what is due, as the first page says; otherwise 1.",
         (),
@@ -257,21 +265,21 @@ def _work(facts: Facts) -> Iterator[GaugeMetricFamily]:
     )
 
 
-def _fleet(facts: Facts) -> Iterator[GaugeMetricFamily]:
+def _fleet(facts: Facts) -> Lines:
     every = [(instance, (str(instance.pk), instance.name)) for instance in facts.instances]
-    yield gauge(
+    yield from gauge(
         "instance_health",
         "1 with the health of an active instance as a label: healthy, degraded, down or unknown.",
         (*OF_INSTANCE, "health"),
         (((*labels, instance.health), 1) for instance, labels in every),
     )
-    yield gauge(
+    yield from gauge(
         "instance_check_age_seconds",
         "Age of the last health check.",
         OF_INSTANCE,
         ((labels, _age(instance.last_check_at, facts.now)) for instance, labels in every),
     )
-    yield gauge(
+    yield from gauge(
         "instance_latency_seconds",
         "Latency of an instance that answered its last check.",
         OF_INSTANCE,
@@ -281,19 +289,19 @@ def _fleet(facts: Facts) -> Iterator[GaugeMetricFamily]:
             if not instance.is_down
         ),
     )
-    yield gauge(
+    yield from gauge(
         "instance_replica_lag_seconds",
         "How old a replica's data was at its last check.",
         OF_INSTANCE,
         ((labels, i.replica_lag_s) for i, labels in every if not i.is_down),
     )
-    yield gauge(
+    yield from gauge(
         "ghost_users_not_retired",
         "Ghost users of people who left that can or may still enter.",
         (),
         [((), facts.leavers)],
     )
-    yield gauge(
+    yield from gauge(
         "ghost_users_missing",
         "Ghost users that admins should have and that could not be made.",
         (),

@@ -42,7 +42,10 @@ def repair(root: Path) -> str:
     """Ask the demo to start again what has ended."""
     _check_serving(root)
     repair_file(root).touch()
-    return "The demo starts again what was stopped. The incident is resolved within two minutes."
+    return (
+        "The demo starts again what was stopped. The incident is resolved within two minutes; that "
+        "it is, channels get five minutes after their last message."
+    )
 
 
 WAYS: Mapping[str, Callable[[Path], str]] = {"instance": stop_instance, "repair": repair}

@@ -267,8 +267,8 @@ def test_no_secret_of_a_channel_shows(
 ) -> None:
     """Neither in logs at any level, nor in errors, rows, serialized data or `dumpdata`."""
     caplog.set_level(logging.DEBUG)
-    server.reply(500, f"no {HOOK}".encode())
-    row = channel(kind=ChannelKind.WEBHOOK, url=server.url(HOOK), level=1)
+    server.reply(500, f"no /in/{SECRET}".encode())
+    row = channel(kind=ChannelKind.WEBHOOK, url=server.url(f"/in/{SECRET}"), level=1)
     see(problem())
     outbox.flush()
     call_command("dumpdata", "alerts", "activity")

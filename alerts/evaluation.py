@@ -260,6 +260,7 @@ class _Evaluation:
     def write(self) -> None:
         """Store what changed: a statement for each table."""
         known = [*self.open.values(), *self.resolved]
+        kept = [row for row in known if row.pk is not None]
         new = [row for row in known if row.pk is None]
         while new:  # first those without a cause, or with one that has its row
             ready = [row for row in new if row.cause is None or row.cause.pk]
@@ -267,7 +268,7 @@ class _Evaluation:
             new = [row for row in new if row.pk is None]
             for row in new:
                 row.cause = row.cause  # its id is known only now
-        if changed := [row for row in known if self.before.get(row.pk, ()) != _state(row)]:
+        if changed := [row for row in kept if self.before[row.pk] != _state(row)]:
             Incident.objects.bulk_update(changed, CHANGING)
         if seen := [row.pk for row in self.open.values() if row.key in self.holds]:
             Incident.objects.filter(pk__in=seen).update(last_seen_at=self.now)

@@ -68,7 +68,8 @@ def authenticate(request: HttpRequest) -> Caller:
         raise Problem(401, detail, headers={"WWW-Authenticate": f'{REALM}, error="invalid_token"'})
     raise Problem(
         401,
-        "Send a token: Authorization: Bearer rbo_…; api_token create makes one.",
+        "Send a token in the header Authorization, after the word Bearer; "
+        "manage.py api_token create makes one.",
         headers={"WWW-Authenticate": REALM},
     )
 

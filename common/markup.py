@@ -68,6 +68,11 @@ def number(value: int | None, missing: str = "unknown") -> SafeString:
     return format_html('<span class="number">{}</span>', f"{value:,}")
 
 
+def measured(value: str) -> SafeString:
+    """A number with its unit, in figures of one width."""
+    return format_html('<span class="number">{}</span>', value)
+
+
 def seconds_in_words(seconds: float) -> str:
     """`340 ms`, `12.3 s`, `140 s`."""
     if seconds < 1:

@@ -57,6 +57,8 @@ _LONG_HOOK = re.compile(
     r"(?=[^\s'\"<>?#]{0,300}?(?<![\w-])[\w-]{16})[^\s'\"<>?#]+",
     re.IGNORECASE,
 )
+# Where programs have been configured with a secret in place of a public id.
+_KEY_IN_PATH = re.compile(r"(?P<keep>/admin/+pricing/+sync/+)[^\s/'\"<>?#]+", re.IGNORECASE)
 
 # Parts of addresses and cookies that are a secret only where they are long.
 _LONG_VALUE = re.compile(
@@ -112,7 +114,7 @@ def redact(text: str) -> str:
     text = _PRIVATE_KEY.sub(MASK, text)
     if "://" in text:
         text = _WORD.sub(lambda word: _without_password(word[0]), text)
-    for hook in (_HOOK, _LONG_HOOK):
+    for hook in (_HOOK, _LONG_HOOK, _KEY_IN_PATH):
         text = hook.sub(rf"\g<keep>{MASK}", text)
     text = _without_pairs(text)
     for shape in (_BEARER, _BASIC, _JWT, _API_TOKEN, _LONG_VALUE):

@@ -19,6 +19,12 @@ def counted(count: int | None, unit: str, *, more: bool = False) -> str:
     return f"more than {phrase}" if more else phrase
 
 
+def share(part: int, whole: int) -> str:
+    """Return `97.9 %` of a whole that isn't 0; never 100 % unless it is all of them."""
+    tenths = part * 1000 // whole
+    return f"{tenths / 10:.1f} %" if tenths % 10 else f"{tenths // 10} %"
+
+
 def sentence(text: str) -> str:
     """Return the text with a capital and a full stop, unless it is a question."""
     stop = "" if text.endswith("?") else "."

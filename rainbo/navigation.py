@@ -19,6 +19,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "Syncs": (
         ("Runs", "syncs.syncrun", "sync"),
+        ("Monitoring", "syncs.syncrun", "monitoring", "monitoring"),
         ("Schedules", "syncs.syncschedule", "schedule"),
     ),
     "People": (

@@ -286,6 +286,9 @@ RAINBO_EXPECTED_PERIOD = env.optional_integer("RAINBO_EXPECTED_PERIOD", 60, 31 *
 RAINBO_GRACE_SECONDS = env.integer("RAINBO_GRACE_SECONDS", 120, 0, DAY)
 RAINBO_GRACE_PERCENT = env.percent("RAINBO_GRACE_PERCENT", 10)
 
+# Days after which records of runs and what belongs to them go; 0 keeps them
+RAINBO_RUN_RETENTION_DAYS = env.integer("RAINBO_RUN_RETENTION_DAYS", 90, 0, 36_500)
+
 # Guards: (rows, percent) means the larger of the two
 RAINBO_GUARD_ROUTES_REMOVED = env.rows_and_percent("RAINBO_GUARD_ROUTES_REMOVED", 20, 10)
 RAINBO_GUARD_TENANTS_REMOVED = env.rows_and_percent("RAINBO_GUARD_TENANTS_REMOVED", 2, 10)

@@ -3,6 +3,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from rainbo.auth import password_change, second_factor_views
+from rainbo.dashboard import monitoring
 from rainbo.dashboard.views import fragment
 from tenants.admin.find.views import view
 
@@ -38,5 +39,11 @@ urlpatterns = [
     ),
     path("admin/find/", inside(view), name="find"),
     path("admin/now/", inside(fragment), name="now"),
+    path("admin/monitoring/", inside(monitoring.view), name="monitoring"),
+    # The addresses of the consoles that this one replaces
+    path(
+        "dashboard/monitoring", RedirectView.as_view(pattern_name="monitoring", query_string=True)
+    ),
+    path("dashboard/integrations", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
 ]

@@ -7,8 +7,11 @@ class SyncsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from syncs import hooks
+        from syncs.engine import pruning
         from syncs.status import problems
         from syncs.status.sync_problems import SYNCS
         from syncs.workers import signals  # noqa: F401 (listens to the queue's signals)
 
+        hooks.periodic(pruning.INTERVAL, pruning.prune_by_itself)
         problems.register(SYNCS)

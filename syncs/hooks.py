@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import Error, connection, transaction
 
-from syncs.models import SyncRun
+from syncs.models import Periodic, SyncRun
 
 logger = logging.getLogger("rainbo.hooks")
 
@@ -76,6 +76,11 @@ def run_periodic() -> None:
             connection.close_if_unusable_or_obsolete()
         except Exception as error:
             logger.error("%s failed", name, exc_info=error)
+
+
+def call_again(function: Callable[[], object]) -> None:
+    """Have a function that had more to do called at the next turn, whatever its interval."""
+    Periodic.objects.filter(name=_name(function)).delete()
 
 
 _down: list[Callable[[], Iterable[str]]] = []

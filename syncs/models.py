@@ -25,6 +25,15 @@ class RunState(models.TextChoices):
 
 
 OPEN_STATES = (RunState.QUEUED, RunState.RUNNING)
+# An execution: a run that began and came to an end of its own. Neither one that was skipped nor
+# one that a person cancelled says anything about how a sync does.
+EXECUTED_STATES = (
+    RunState.SUCCEEDED,
+    RunState.PARTIAL,
+    RunState.HELD,
+    RunState.FAILED,
+    RunState.LOST,
+)
 
 
 class TargetState(models.TextChoices):
@@ -108,6 +117,14 @@ class SyncRun(models.Model):
             models.Index(fields=["actor", "-id"], condition=~Q(actor=""), name="runs_of_a_person"),
             models.Index(fields=["-created_at", "-id"], name="runs_of_a_day"),
             models.Index(fields=["-id"], condition=Q(options__has_key="dry_run"), name="dry_runs"),
+            # All that statistics over many runs read, in the order in which they read it.
+            models.Index(
+                fields=["sync", "finished_at"],
+                include=["state", "seconds"],
+                condition=Q(state__in=["succeeded", "partial", "held", "failed", "lost"])
+                & ~Q(options__has_key="dry_run"),
+                name="executions_of_a_sync",
+            ),
         ]
 
     def __str__(self) -> str:

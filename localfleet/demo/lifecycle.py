@@ -73,6 +73,7 @@ class Demo:
         self.fleet.start()
         own = self.fleet[OWN_DATABASE]
         self.state.point_to(own)
+        self.state.keep_cron_secret()
         self.state.save()
         instances.prepare_own(own, self.state.settings["RAINBO_DB_PASSWORD"])
         for number, server in self.instances.items():

@@ -17,6 +17,8 @@ from localfleet.servers.server import Server
 OWN_DATABASE = "rainbo"
 BIG = "big"  # the seed of a fleet of two hundred
 MANAGE = 'make manage{seed} CMD="{{}}"'
+CRON_SECRET = "RAINBO_CRON_SECRET"  # noqa: S105 (a name)
+CURL = "cron.curl"  # the options with which curl sends the cron secret
 FOREIGN = ("RAINBO_", "DJANGO_", "PG", "Q_CLUSTER_NAME")
 
 
@@ -48,6 +50,16 @@ class State:
     def point_to(self, server: Server) -> None:
         """Let RAINBO find its own database on this server."""
         self.settings |= {"RAINBO_DB_HOST": server.host, "RAINBO_DB_PORT": str(server.port)}
+
+    def keep_cron_secret(self, outside: Mapping[str, str] = os.environ) -> None:
+        """Take the secret for cron services from outside, or one of our own; and hand it to curl.
+
+        A file that only its owner reads: no terminal and no process list shows what is in it.
+        """
+        given = outside.get(CRON_SECRET) or self.settings.get(CRON_SECRET)
+        self.settings[CRON_SECRET] = given or secrets.token_urlsafe(32)
+        quoted = self.settings[CRON_SECRET].replace("\\", r"\\").replace('"', r"\"")
+        write_private(self.path.parent / CURL, f'header = "Authorization: Bearer {quoted}"\n')
 
     def role_password(self, name: str) -> str:
         """The password of RAINBO's role on this instance."""

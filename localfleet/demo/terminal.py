@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from localfleet.demo.state import CURL
+
 WIDTH = 52
 
 
@@ -47,6 +49,8 @@ Try in another terminal:
   {manage.format(f"find_user {email}")}
   {manage.format("rainbo_status")}
   {manage.format("sync_user_routing --dry-run")}
+Or over HTTP, with the token in a file that only you can read:
+  curl --config {root}/{CURL} -X POST "{url}/api/cron/sync-integrations?interval=user_routing"
 
 Logs: {root}/*.log
 Ctrl-C stops everything; the next `make demo` goes on where this one was.

@@ -68,8 +68,8 @@ def parts(request: HttpRequest) -> dict[str, Any]:
         "refreshed": markup.exact(now).partition(" ")[2],
         "verdict": judged if facts.known else None,
         "verdict_badge": markup.badge(judged.word, judged.tone),
-        "verdict_url": _url(judged.link) if judged.link else "",
-        "others": [ProblemLink(p.sentence, _url(p.link)) for p in judged.others[:NAMED]],
+        "verdict_url": url_of(judged.link) if judged.link else "",
+        "others": [ProblemLink(p.sentence, url_of(p.link)) for p in judged.others[:NAMED]],
         "more_others": max(0, len(judged.others) - NAMED),
         "fleet": fleet,
         "add_instance": manage_command.line("add_instance"),
@@ -103,7 +103,8 @@ def _worker(state: WorkerState, now: datetime) -> dict[str, Any]:
     }
 
 
-def _url(link: Link) -> str:
+def url_of(link: Link) -> str:
+    """Return where to look; an anchor is one of the first page."""
     if link.kind == "ghosts":
         return reverse("admin:tenants_ghostuser_changelist")
     known: Mapping[str, str] = {"run": "syncs_syncrun", "instance": "tenants_rdsinstance"}

@@ -18,9 +18,9 @@ from django.views.decorators.http import require_POST
 
 from activity.log import record
 from common.errors import RainboError, UsageError
-from syncs import tasks
+from syncs.admin.run_requests import page_of, request_run
 from syncs.engine.options import Options
-from syncs.models import SyncRun, SyncSchedule, Trigger
+from syncs.models import SyncSchedule
 from syncs.schedules import store
 
 RUN = "syncs.run_sync"
@@ -96,29 +96,16 @@ def _ask_for_run(request: HttpRequest, kept: SyncSchedule, *, dry_run: bool) -> 
     """Request a run with the schedule's options; a worker executes it."""
     try:
         stored = Options.from_json(kept.options | ({"dry_run": True} if dry_run else {}))
-        with transaction.atomic():
-            asked = tasks.request(kept.sync, stored, Trigger.BUTTON, request.user.get_username())
-            run = asked.run
-            if not asked.joined:
-                record(request, "run.requested", run, after={"options": run.options})
+        return page_of(request_run(request, kept.sync, stored))
     except RainboError as error:
         messages.error(request, str(error))
         return _back(kept)
-    if asked.joined:
-        messages.warning(request, f"Run {run.pk} with the same options is already waiting.")
-    else:
-        messages.success(request, f"Run {run.pk} was requested. A worker will start it.")
-    return _run_page(run)
 
 
 def _found(request: HttpRequest, pk: int, permission: str) -> SyncSchedule:
     if not request.user.has_perm(permission):
         raise PermissionDenied
     return get_object_or_404(SyncSchedule, pk=pk)
-
-
-def _run_page(run: SyncRun) -> HttpResponse:
-    return HttpResponseRedirect(reverse("admin:syncs_syncrun_change", args=[run.pk]))
 
 
 def _pause_of(kept: SyncSchedule) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from common.errors import RainboError
 from common.read_only import READ_ONLY, is_read_only
 from syncs import hooks
-from syncs.engine import held, retries
+from syncs.engine import events, held, retries
 from syncs.engine.options import Options
 from syncs.errors import Cancelled
 from syncs.models import RunState, SyncRun
@@ -64,6 +64,8 @@ def close(record: SyncRun, ending: Ending, seconds: float, options: Options | No
         if closed:
             retries.plan_next_attempt(record, transient=ending.transient, options=options)
             hooks.run_closed.send(record)
+    if closed:
+        events.log(record)
     held.supersede_older(record)
     return closed
 

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from common.errors import UsageError
 from syncs import hooks
-from syncs.engine import lease, registry, retries
+from syncs.engine import events, lease, registry, retries
 from syncs.engine.cancellation import request_of
 from syncs.models import RunState, RunTarget, SyncRun, TargetState
 
@@ -40,9 +40,7 @@ def close_lost_runs(sync: str | None = None, *, taker: SyncRun | None = None) ->
         found = [pk for (pk,) in cursor.fetchall()]
     closed = [record for pk in found if (record := _close_lost(pk, taker))]
     for record in closed:
-        logger.warning(
-            "run %s: %s", record.pk, record.error, extra={"run": record.pk, "sync": record.sync}
-        )
+        events.log(record)
         _ending.append(threading.Thread(target=_end_sessions, args=(record,), daemon=True))
         _ending[-1].start()
     return closed

@@ -1,14 +1,23 @@
-"""Deletes old runs in small transactions, except those that are still needed."""
+"""Deletes old runs in small transactions, except those that are still needed.
+
+It happens by itself once a day, a few seconds at a time; `prune_runs` does it all at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+import time
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
+from django.conf import settings
 from django.db import connection
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 
+from common.clock import database_now
+from syncs import hooks
 from syncs.engine import registry
 from syncs.models import (
     OPEN_STATES,
@@ -21,17 +30,26 @@ from syncs.models import (
     WorkerEvent,
 )
 
-BATCH = 500
-Prune = Callable[[datetime], int]
+logger = logging.getLogger("rainbo.pruning")
 
-# Of each target: the newest part that came through, and the newest that is a day old. The guard
-# compares with them.
+BATCH = 500
+INTERVAL = 24 * 60 * 60
+AT_A_TIME = 10.0  # seconds; the process that does it by itself also asks for heartbeats
+Batches = Callable[[datetime], Iterator[int]]
+
+# Of each target the guard compares with the newest part that came through, and with the newest
+# that is a day old: so a part is needed until a later one is a day old. A subquery with a limit,
+# for the index runs_of_a_target: a join would read all parts of all runs.
 _NEEDED = """
-    SELECT DISTINCT ON (run.sync, part.target) part.run_id
+    SELECT DISTINCT part.run_id
       FROM syncs_runtarget AS part JOIN syncs_syncrun AS run ON run.id = part.run_id
-     WHERE part.state = 'succeeded' AND part.total IS NOT NULL
-       AND run.finished_at <= %s
-     ORDER BY run.sync, part.target, part.run_id DESC"""
+     WHERE part.run_id = ANY (%(runs)s) AND part.state = 'succeeded' AND part.total IS NOT NULL
+       AND (SELECT later.id
+              FROM syncs_runtarget AS later JOIN syncs_syncrun AS other ON other.id = later.run_id
+             WHERE later.target = part.target AND later.run_id > part.run_id
+               AND later.state = 'succeeded' AND later.total IS NOT NULL
+               AND other.sync = run.sync AND other.finished_at <= %(day_ago)s
+             ORDER BY later.run_id LIMIT 1) IS NULL"""
 _NEWEST_SLOTS = """
     SELECT DISTINCT ON (sync) id FROM syncs_syncrun
      WHERE slot IS NOT NULL ORDER BY sync, slot DESC, attempt DESC"""
@@ -39,35 +57,68 @@ _NEWEST_SLOTS = """
 
 @dataclass(frozen=True)
 class Pruned:
-    """How many rows of a kind were deleted."""
+    """How many rows of a kind were deleted. complete: no old one that may go is left."""
 
     what: str
     count: int
+    complete: bool = True
 
 
-_others: dict[str, Prune] = {}
+_others: dict[str, Batches] = {}
 
 
-def register(what: str, prune: Prune) -> None:
-    """Register a function that deletes an app's own rows older than the given time."""
-    _others[what] = prune
+def register(what: str, batches: Batches) -> None:
+    """Register a function that deletes an app's own rows older than the given time.
+
+    It deletes one batch after the other, each in a transaction of its own, and yields how many
+    rows each had: between two of them it may be left.
+    """
+    _others[what] = batches
 
 
-def prune(now: datetime, days: int) -> list[Pruned]:
-    """Delete what ended more than so many days ago; return how many rows of each kind."""
-    before = now - timedelta(days=days)
-    heartbeats, _ = Heartbeat.objects.filter(at__lt=before).delete()
-    events, _ = WorkerEvent.objects.filter(at__lt=before).delete()
-    return [
-        Pruned("runs", prune_runs(now, before)),
-        Pruned("heartbeats", heartbeats),
-        Pruned("worker events", events),
-        *(Pruned(what, act(before)) for what, act in _others.items()),
-    ]
+def prune(now: datetime, days: int, seconds: float = float("inf")) -> list[Pruned]:
+    """Delete what ended more than so many days ago; return how many rows of each kind.
+
+    seconds: no batch begins later than that.
+    """
+    before, until = now - timedelta(days=days), time.monotonic() + seconds
+    kinds: dict[str, Iterator[int]] = {
+        "runs": run_batches(now, before),
+        "heartbeats": in_batches(Heartbeat.objects.filter(at__lt=before)),
+        "worker events": in_batches(WorkerEvent.objects.filter(at__lt=before)),
+        **{what: batches(before) for what, batches in _others.items()},
+    }
+    return [_pruned(what, batches, until) for what, batches in kinds.items()]
 
 
-def prune_runs(now: datetime, before: datetime) -> int:
-    """Delete ended runs older than the moment; returns how many.
+def prune_by_itself() -> None:
+    """Delete what is older than RAINBO_RUN_RETENTION_DAYS, for some seconds.
+
+    What is left then is deleted at the next turn, a minute later, and not on the next day.
+    """
+    if not settings.RAINBO_RUN_RETENTION_DAYS:
+        return
+    done = prune(database_now(), settings.RAINBO_RUN_RETENTION_DAYS, AT_A_TIME)
+    if any(pruned.count for pruned in done):
+        logger.info(
+            "deleted records older than %s days: %s",
+            settings.RAINBO_RUN_RETENTION_DAYS,
+            ", ".join(f"{pruned.what} {pruned.count}" for pruned in done),
+        )
+    if not all(pruned.complete for pruned in done):
+        hooks.call_again(prune_by_itself)
+
+
+def in_batches(rows: QuerySet[Any]) -> Iterator[int]:
+    """Delete rows batch by batch, and yield how many each had."""
+    model: type[Model] = rows.model
+    while keys := [*rows.order_by("pk").values_list("pk", flat=True)[:BATCH]]:
+        model._default_manager.filter(pk__in=keys).delete()
+        yield len(keys)
+
+
+def run_batches(now: datetime, before: datetime) -> Iterator[int]:
+    """Delete ended runs older than the moment batch by batch, and yield how many each had.
 
     These are kept: runs with changes of present targets held for review, named by a confirmation or
     compared with by the guard, runs that accepted or superseded a kept run, and those of each
@@ -75,12 +126,36 @@ def prune_runs(now: datetime, before: datetime) -> int:
     held changes go.
     """
     _drop_decided_changes(before)
-    needed = _needed_by_guard(now) | _of_newest_slots()
-    deleted = 0
-    while keys := [*_deletable(before, needed).values_list("pk", flat=True)[:BATCH]]:
-        SyncRun.objects.filter(pk__in=keys).delete()
-        deleted += len(keys)
-    return deleted
+    newest, day_ago = _ids(_NEWEST_SLOTS), now - timedelta(hours=24)
+    while any((yield from _one_pass(before, newest, day_ago))):
+        pass  # a run that accepted or superseded one that is gone now may go too
+
+
+def _one_pass(
+    before: datetime, newest: set[int], day_ago: datetime
+) -> Generator[int, None, list[int]]:
+    """Look at each old run once, in the order of their ids; what is kept isn't looked at again."""
+    counts, last = [], 0
+    old = _deletable(before)
+    while keys := [*old.filter(pk__gt=last).values_list("pk", flat=True)[:BATCH]]:
+        last = keys[-1]
+        needed = newest | _ids(_NEEDED, runs=keys, day_ago=day_ago)
+        gone = [key for key in keys if key not in needed]
+        SyncRun.objects.filter(pk__in=gone).delete()
+        counts.append(len(gone))
+        yield len(gone)
+    return counts
+
+
+def _pruned(what: str, batches: Iterator[int], until: float) -> Pruned:
+    """Delete batches until the time is over."""
+    count = 0
+    while time.monotonic() < until:
+        deleted = next(batches, None)
+        if deleted is None:
+            return Pruned(what, count)
+        count += deleted
+    return Pruned(what, count, complete=False)
 
 
 def _drop_decided_changes(before: datetime) -> None:
@@ -91,13 +166,12 @@ def _drop_decided_changes(before: datetime) -> None:
         HeldChange.objects.filter(run=run).delete()
 
 
-def _deletable(before: datetime, needed: set[int]) -> QuerySet[SyncRun]:
+def _deletable(before: datetime) -> QuerySet[SyncRun]:
     this = OuterRef("pk")
     holding = RunTarget.objects.filter(_takes_part(), run=this, state=TargetState.HELD)
     return (
         SyncRun.objects.filter(finished_at__lt=before)
         .exclude(state__in=OPEN_STATES)
-        .exclude(pk__in=needed)
         .exclude(Exists(Confirmation.objects.filter(run=this)))
         .exclude(Exists(SyncRun.objects.filter(accepted_by=this)))
         .exclude(Exists(SyncRun.objects.filter(superseded_by=this)))
@@ -116,16 +190,7 @@ def _takes_part() -> Q:
     return present
 
 
-def _of_newest_slots() -> set[int]:
+def _ids(statement: str, **parameters: Any) -> set[int]:
     with connection.cursor() as cursor:
-        cursor.execute(_NEWEST_SLOTS)
-        return {row[0] for row in cursor.fetchall()}
-
-
-def _needed_by_guard(now: datetime) -> set[int]:
-    found: set[int] = set()
-    with connection.cursor() as cursor:
-        for moment in (now, now - timedelta(hours=24)):
-            cursor.execute(_NEEDED, [moment])
-            found |= {row[0] for row in cursor.fetchall()}
-    return found
+        cursor.execute(statement, parameters)
+        return {pk for (pk,) in cursor.fetchall()}

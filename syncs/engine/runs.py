@@ -21,7 +21,7 @@ from django.db.models.functions import Now
 
 from common.errors import UsageError
 from common.read_only import is_read_only
-from syncs.engine import closing, held, lease, lost_runs, registry, retries
+from syncs.engine import closing, events, held, lease, lost_runs, registry, retries
 from syncs.engine.closing import Ending
 from syncs.engine.host import here
 from syncs.engine.options import Options
@@ -100,6 +100,7 @@ def execute(
     try:
         lost_runs.plan_retries(record.sync)
         if record.move(RunState.RUNNING, expect=(RunState.QUEUED,), **_start(token)):
+            events.log(record)
             _run_and_close(record, sync or registry.get(record.sync), token, listener)
     finally:
         _retry_while_database_is_down(lambda: lease.release(record.sync, token))

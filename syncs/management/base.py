@@ -100,7 +100,7 @@ class SyncCommand(BaseCommand):
     def _run(self, sync: Sync, options: Options, output: CommandOutput) -> SyncRun:
         """Execute a run in this process and show its progress."""
         record = self.request(sync, options)
-        with output.progress(sync.title) as shown, without_duplicate_logs():
+        with output.progress(sync.title) as shown, without_needless_logs(quiet=output.quiet):
             record = runs.execute(record, shown, sync=sync)
         output.close(record, sync, options)
         return record
@@ -174,16 +174,22 @@ def interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def without_duplicate_logs() -> Iterator[None]:
-    """Leave out of a text log what the results already say about an instance."""
+def without_needless_logs(*, quiet: bool = False) -> Iterator[None]:
+    """Leave out of a text log what the results already say; of any, with quiet, what is all right.
+
+    On a terminal the results also say that a run began and how it ended; a log in a file keeps it.
+    """
+    is_text = settings.RAINBO_LOG_FORMAT == "text"
+    is_seen = is_text and sys.stderr.isatty()
 
     def is_new(line: logging.LogRecord) -> bool:
+        if (quiet and line.levelno < logging.WARNING) or (is_seen and "event" in line.__dict__):
+            return False
         is_repeated = line.levelno >= logging.ERROR or line.getMessage().startswith("held: ")
-        return not (is_repeated and line.__dict__.get("target"))
+        return not (is_text and is_repeated and line.__dict__.get("target"))
 
-    log, is_text = logging.getLogger("rainbo.run"), settings.RAINBO_LOG_FORMAT == "text"
-    if is_text:
-        log.addFilter(is_new)
+    log = logging.getLogger("rainbo.run")
+    log.addFilter(is_new)
     try:
         yield
     finally:

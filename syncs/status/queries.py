@@ -7,18 +7,18 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import connection
 from django.db.models import Max
 from django.db.models.functions import Now
 
-from common import clock
 from syncs import hooks
 from syncs.engine import registry
 from syncs.engine.registry import Sync
 from syncs.engine.targets import Target
-from syncs.models import Confirmation, Heartbeat, RunState, WorkerEvent
+from syncs.models import Heartbeat, RunState, WorkerEvent
 from syncs.schedules import crontab, store
 from syncs.schedules.pause import Pause
 from syncs.schedules.store import Planned
@@ -28,6 +28,7 @@ from syncs.status.recent import (
     LastRun,
     Running,
     TargetOutcome,
+    confirmations,
     last_parts,
     recent_runs,
     running_runs,
@@ -42,18 +43,20 @@ SHARED_FOR = 1.0  # seconds
 _VERSION = """
     SELECT (SELECT concat_ws('/', count(*), sum(xmin::text::bigint)) FROM syncs_confirmation),
            (SELECT concat_ws('/', count(*), sum(xmin::text::bigint)) FROM syncs_syncschedule),
-           (SELECT max(id) FROM syncs_syncrun), current_database()"""
+           (SELECT max(id) FROM syncs_syncrun), current_database(), clock_timestamp()"""
 _sharing = threading.Lock()
 _shared: dict[tuple[object, ...], tuple[float, Status]] = {}  # of one version
 
 
-@dataclass(frozen=True)
-class TargetStatus:
+class TargetStatus(NamedTuple):
+    """rows: of the source, as the last confirmation counted them; None without one."""
+
     key: str
     label: str
     confirmed_at: datetime | None
     freshness: Freshness
     reason: Reason | None
+    rows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -121,10 +124,10 @@ def shared_status() -> Status:
     run end sees what it confirmed. `now` is the time of the reading.
     """
     with _sharing:
-        version = _version()
+        version, now = _version()
         known = _shared.get(version)
         if known is None or time.monotonic() > known[0] + SHARED_FOR:
-            known = time.monotonic(), status(clock.database_now())
+            known = time.monotonic(), status(now)
             _shared.clear()
             _shared[version] = known
         return known[1]
@@ -134,10 +137,12 @@ def forget_shared_status() -> None:
     _shared.clear()
 
 
-def _version() -> tuple[object, ...]:
+def _version() -> tuple[tuple[object, ...], datetime]:
+    """Return what changes with what is shared, and the database's time."""
     with connection.cursor() as cursor:
         cursor.execute(_VERSION)
-        return tuple(cursor.fetchone())
+        *version, now = cursor.fetchone()
+        return tuple(version), now
 
 
 def sync_status(name: str, now: datetime) -> SyncStatus:
@@ -153,7 +158,7 @@ class _Known:
     planned: dict[str, list[Planned]]
     heartbeat: datetime | None
     awaited: datetime | None
-    confirmed: dict[tuple[str, str], datetime]
+    confirmed: dict[tuple[str, str], tuple[datetime, int]]
     runs: dict[str, list[LastRun]]
     parts: dict[tuple[str, str], TargetOutcome]
     running: dict[str, Running]
@@ -167,13 +172,12 @@ class _Known:
         runs = recent_runs([sync.name for sync in syncs])
         targets = {function: function() for function in {sync.targets for sync in syncs}}
         wanted = [(sync.name, target.key) for sync in syncs for target in targets[sync.targets]]
-        rows = Confirmation.objects.values_list("sync", "target", "at")
         return cls(
             now=now,
             planned=planned,
             heartbeat=worker_heartbeat(),
             awaited=_awaited(planned, now),
-            confirmed={(sync, target): at for sync, target, at in rows},
+            confirmed=confirmations(),
             runs=runs,
             parts=last_parts(runs, wanted),
             running=running_runs(),
@@ -206,13 +210,13 @@ class _Known:
         grace, plans = self._grace(sync), self._in_force(sync)
         facts = self._facts(sync, None)
         for target in self.targets[sync.targets]:
-            at = self.confirmed.get((sync.name, target.key))
+            at, rows = self.confirmed.get((sync.name, target.key), (None, None))
             slots = self._slots(sync, plans, at) if at else None
             judged = freshness.judge(at, slots, usual, grace, self.now)
             failure = self._failure(sync, target)
             known = facts if failure is None else replace(facts, failure=failure)
             reason = freshness.explain(judged, known, usual, grace, self.now)
-            yield TargetStatus(target.key, target.label, at, judged, reason)
+            yield TargetStatus(target.key, target.label, at, judged, reason, rows)
 
     def _reason(
         self, sync: Sync, targets: Iterable[TargetStatus], state: State, usual: float

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -33,7 +35,10 @@ _FACTS = """
                AND run.state = 'running' AND run.trigger <> 'command'
                AND EXISTS (SELECT 1 FROM syncs_heartbeat
                             WHERE worker = run.host || ':' || run.pid)
-             ORDER BY run.started_at LIMIT 1)"""
+             ORDER BY run.started_at LIMIT 1),
+           (SELECT coalesce(json_object_agg(sync, runs), '{}')::text
+              FROM (SELECT sync, count(*) AS runs FROM syncs_syncrun
+                     WHERE state = 'queued' GROUP BY sync) AS queued)"""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class WorkerState:
     busy_with: a run that a worker is executing and whose lease it renews; no heartbeat is
     expected meanwhile. A run of `schedule_run` does not count. problem: the problem as text; empty
     if there is none. by_crontab: `schedule_run` does the work; no worker heartbeat for a day.
+    queued: runs of each sync that wait for a worker or for their time.
     """
 
     heartbeat: datetime | None
@@ -51,13 +57,15 @@ class WorkerState:
     busy_with: int | None
     problem: str
     by_crontab: bool = False
+    queued: Mapping[str, int] = field(default_factory=dict)
 
 
 def read() -> WorkerState:
     """Read and judge the state of the workers."""
     with connection.cursor() as cursor:
         cursor.execute(_FACTS, [store.FUNCTION])
-        now, heartbeat, schedule_run, waiting_since, due_since, busy_with = cursor.fetchone()
+        facts = cursor.fetchone()
+    now, heartbeat, schedule_run, waiting_since, due_since, busy_with, queued = facts
     problem = "" if busy_with else _heartbeat_problem(heartbeat, now)
     if not busy_with:
         problem = problem or _queue_problem(waiting_since, now)
@@ -65,7 +73,7 @@ def read() -> WorkerState:
     by_crontab = not _is_past(schedule_run, now) and (
         heartbeat is None or now - heartbeat > timedelta(days=1)
     )
-    return WorkerState(heartbeat, waiting_since, busy_with, problem, by_crontab)
+    return WorkerState(heartbeat, waiting_since, busy_with, problem, by_crontab, json.loads(queued))
 
 
 def _heartbeat_problem(heartbeat: datetime | None, now: datetime) -> str:

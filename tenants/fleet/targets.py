@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from django.urls import reverse
 
@@ -77,8 +79,37 @@ def master_target() -> list[Target]:
     return _targets(is_master=True)
 
 
+_READ = (
+    *("name", "is_active", "is_master", "has_tenants", "has_ghosts"),
+    *("health", "last_check_at", "latency_ms", "replica_lag_s"),
+)
+_read_once: ContextVar[list[RdsInstance] | None] = ContextVar("active instances", default=None)
+
+
+@contextmanager
+def read_once() -> Iterator[list[RdsInstance]]:
+    """Have all that names instances come from one reading of the active ones, which it gives.
+
+    For a reader of all syncs; a run reads the instances that are active when it needs them.
+    """
+    found = [*RdsInstance.objects.filter(is_active=True).only(*_READ).order_by("pk")]
+    token = _read_once.set(found)
+    try:
+        yield found
+    finally:
+        _read_once.reset(token)
+
+
+def already_read() -> list[RdsInstance] | None:
+    """Return the active instances that `read_once` read; None outside of it."""
+    return _read_once.get()
+
+
 def _targets(**having: bool) -> list[Target]:
     """The active instances with these switches on. Each page asks: only what is shown is read."""
+    if (known := already_read()) is not None:
+        wanted = having.items()
+        return [as_target(i) for i in known if all(getattr(i, name) is on for name, on in wanted)]
     rows = RdsInstance.objects.filter(is_active=True, **having)
     return [
         Target(str(pk), RdsInstance.label_of(pk, name))

@@ -8,7 +8,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db.models import BooleanField, ExpressionWrapper, OuterRef, Q, Subquery
+from django.db.models import (
+    BooleanField,
+    Count,
+    ExpressionWrapper,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+)
 
 from common.text import counted
 from syncs.errors import Unequal
@@ -68,19 +76,31 @@ class GhostFacts:
     missing: Ghosts = Ghosts()
 
 
-def read(now: datetime) -> GhostFacts:
-    """In one query, whose answer is bounded."""
+def count(now: datetime) -> tuple[int, int]:
+    """Return how many ghost users the two problems are about: leavers', and those of admins."""
+    counts = _wrong(now).order_by().values_list("may_enter").annotate(Count("pk"))
+    found: dict[bool, int] = dict(counts)
+    return found.get(False, 0), found.get(True, 0)
+
+
+def _wrong(now: datetime) -> QuerySet[Any]:
+    """What one of the problems is about, with may_enter: whether it is an admin's."""
     may_enter = Q(admin_id__in=policy.admins().values("pk"))
     # In the future: the database's clock was set back.
     long = Q(owed_since=None) | ~Q(owed_since__range=(now - TOLD_AFTER, now))
     left = ~may_enter & long & ~Q(confirmed__in=GONE)
     tried = may_enter & policy.KEPT & ~Q(last_error="")
+    return GhostUser.objects.filter(left | tried & ~Q(confirmed=GhostState.ACTIVE)).annotate(
+        may_enter=ExpressionWrapper(may_enter, BooleanField())
+    )
+
+
+def read(now: datetime) -> GhostFacts:
+    """In one query, whose answer is bounded."""
     users = User.objects.filter(pk=OuterRef("admin_id")).values("username")
     rows = (
-        GhostUser.objects.filter(left | tried & ~Q(confirmed=GhostState.ACTIVE))
-        .annotate(
-            may_enter=ExpressionWrapper(may_enter, BooleanField()), username=Subquery(users[:1])
-        )
+        _wrong(now)
+        .annotate(username=Subquery(users[:1]))
         .select_related("instance")
         .only("admin_id", "confirmed", "instance__name")
         .order_by("may_enter", "admin_id", "instance_id")

@@ -13,6 +13,7 @@ from django.db.models import Q
 from common.text import counted
 from syncs.errors import LoginRejected
 from syncs.models import Confirmation
+from tenants.fleet import targets
 from tenants.health import history
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
@@ -148,6 +149,8 @@ def read() -> Fleet:
 
 def down_keys() -> list[str]:
     """Return the keys of the active instances that did not answer their last check."""
+    if (known := targets.already_read()) is not None:
+        return [str(instance.pk) for instance in known if instance.is_down]
     down = RdsInstance.objects.filter(is_active=True, health=Health.DOWN)
     return [str(pk) for pk in down.values_list("pk", flat=True)]
 

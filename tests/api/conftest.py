@@ -3,7 +3,10 @@ from __future__ import annotations
 import pytest
 
 from tests.caches import register
+from tests.door_fixtures import doors, operator, serve, worker
 from tests.instances import InstanceFleet
+
+__all__ = ["doors", "operator", "serve", "worker"]
 
 
 @pytest.fixture

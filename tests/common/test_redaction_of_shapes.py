@@ -79,6 +79,11 @@ def test_ordinary_text_stays(text: str) -> None:
         ("GET /x?token=abc&page=2 200", "GET /x?token=***&page=2 200"),
         ("Bearer abc.def, run 7", "Bearer ***, run 7"),
         (
+            "Not Found: /admin/pricing/sync/k3y/status/7",
+            "Not Found: /admin/pricing/sync/***/status/7",
+        ),
+        ("/Admin//pricing/sync/k3y?x=1", "/Admin//pricing/sync/***?x=1"),
+        (
             "https://hooks.slack.com/services/T0/B0/x failed",
             "https://hooks.slack.com/services/*** failed",
         ),

@@ -115,6 +115,8 @@ PAGES: tuple[Page, ...] = (
     Page("now", "No such page", "nowhere/", gives=404),
     Page("now", "Now, without permissions", "", who=Who.GUEST),
     Page("now", "Permission denied", "tenants/tenant/", gives=403, who=Who.GUEST),
+    Page("now", "Monitoring", "monitoring/", reads=36_000),
+    Page("now", "Monitoring of a week", "monitoring/", query="?hours=168", reads=60_000),
     Page("fleet", "Instances", "tenants/rdsinstance/", pictured=True),
     Page("fleet", "Instance", f"tenants/rdsinstance/{CHANGE}", _instances("healthy")),
     Page(

@@ -98,6 +98,7 @@ PAGES: dict[str, Page] = {
     "": Page(STAFF, STAFF),
     "find/": Page("tenants.view_userroute", "tenants.check_instance", acts=False),
     "now/": Page(STAFF, STAFF),  # each part of it asks for its own permission
+    "monitoring/": Page(("syncs.view_syncrun", "syncs.change_syncrun"), NEVER),
     "login/": Page(OPEN, OPEN),
     "logout/": Page(NEVER, STAFF),
     "search/": Page(STAFF, STAFF),
@@ -108,6 +109,10 @@ PAGES: dict[str, Page] = {
     "r/<path:content_type_id>/<path:object_id>/": Page(STAFF, STAFF, gives=(404,)),
     "^(?P<app_label>…)/$": Page(STAFF, STAFF, gives=(200, 404)),
     "(?P<url>.*)$": Page(STAFF, STAFF, gives=(404,)),
+    # For programs: no person's session counts there, only a token
+    "model-sync/all": Page(OPEN, OPEN, gives=(401, 415)),
+    "model-sync/status": Page(OPEN, OPEN, gives=(401, 415)),
+    "pricing/sync/<str:key>": Page(OPEN, OPEN, gives=(401, 415)),
     # A user's own two-factor authentication
     "second-factor/": Page(STAFF, NEVER),
     "second-factor/code/": Page(STAFF, STAFF),

@@ -10,12 +10,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from activity.log import record
 from common.errors import RainboError, UsageError
-from syncs import tasks
-from syncs.engine import runs
+from syncs.admin.run_requests import page_of, request_run
 from syncs.engine.options import Options
-from syncs.models import Trigger
 from tenants.fleet import targets
 from tenants.ghosts import coverage, owed, policy
 from tenants.models.instance import parse_id
@@ -31,14 +28,10 @@ def sync_view(request: HttpRequest, **_: Any) -> HttpResponse:
         raise PermissionDenied
     try:
         options = wish(request.POST.get("admin", ""), request.POST.get("instance", ""))
-        run = runs.request(SYNC, options, Trigger.BUTTON, request.user.get_username())
+        return page_of(request_run(request, SYNC, options))
     except RainboError as error:
         messages.error(request, str(error))
         return HttpResponseRedirect(reverse("admin:tenants_ghostuser_changelist"))
-    record(request, "run.requested", run, after={"options": run.options})
-    tasks.enqueue(run)
-    messages.success(request, f"Run {run.pk} was requested. A worker will start it.")
-    return HttpResponseRedirect(reverse("admin:syncs_syncrun_change", args=[run.pk]))
 
 
 def wish(admin: str, instance: str) -> Options:

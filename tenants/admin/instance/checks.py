@@ -11,14 +11,11 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from django.utils.html import format_html
 from django.views.decorators.http import require_POST
 
 from activity.log import record
-from syncs import tasks
-from syncs.engine import runs
+from syncs.admin.run_requests import request_run
 from syncs.engine.options import Options
-from syncs.models import Trigger
 from tenants.fleet.live_limit import Busy, live_slot
 from tenants.health import last_checks
 from tenants.health.checks import Checked, check_fleet
@@ -59,16 +56,7 @@ def ask_for_check(request: HttpRequest, instances: Sequence[RdsInstance]) -> Non
     targets = tuple(str(instance.pk) for instance in instances if instance.is_active)
     if not targets:
         return
-    actor = request.user.get_username()
-    options = Options(targets=targets)
-    run = runs.request("instance_health", options, Trigger.BUTTON, actor)
-    record(request, "run.requested", run, after={"options": run.options})
-    tasks.enqueue(run)
-    url = reverse("admin:syncs_syncrun_change", args=[run.pk])
-    said = (
-        'A check was requested: <a class="underline" href="{}">run {}</a>. A worker will start it.'
-    )
-    messages.success(request, format_html(said, url, run.pk))
+    request_run(request, "instance_health", Options(targets=targets), linked=True)
 
 
 def _in_words(checked: Checked) -> tuple[int, str]:

@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from common import markup
 from common.charts import broken_lines
 from common.markup import Tone
-from common.text import counted
+from common.text import counted, share
 from tenants.health.history import BUCKET, HealthBucket, History, Outage
 from tenants.models.instance import Health
 
@@ -66,7 +66,7 @@ def summary(history: History, now: datetime) -> str:
         return "24 h: no check, so nothing is known of its health."
     parts = [
         f"24 h: {counted(whole.checks, 'check')}",
-        f"{_share(whole.healthy, whole.checks)} healthy",
+        f"{share(whole.healthy, whole.checks)} healthy",
     ]
     if whole.degraded:
         parts.append(f"{whole.degraded:,} degraded")
@@ -137,9 +137,3 @@ def _clock(at: datetime, now: datetime) -> str:
 
 def _zone(now: datetime) -> str:
     return f"{timezone.localtime(now):%Z}"
-
-
-def _share(part: int, whole: int) -> str:
-    """Never 100 % unless it is all of them."""
-    tenths = part * 1000 // whole
-    return f"{tenths / 10:.1f} %" if tenths % 10 else f"{tenths // 10} %"

@@ -6,17 +6,14 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from activity.log import record
-from syncs import tasks
-from syncs.engine import runs
+from syncs.admin.run_requests import page_of, request_run
 from syncs.engine.options import Options
-from syncs.models import Trigger
 from tenants.admin.tenant import page
 from tenants.fleet.live_limit import Busy, live_slot
 from tenants.models import RdsInstance, Tenant
@@ -48,13 +45,7 @@ def sync_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         messages.error(request, f"{tenant.instance} is disabled: no sync includes it.")
         url = reverse("admin:tenants_tenant_change", args=[pk])
         return HttpResponseRedirect(url)
-    actor = request.user.get_username()
-    with transaction.atomic():
-        run = runs.request(SUMMARIES, wish(tenant.instance), Trigger.BUTTON, actor)
-        record(request, "run.requested", run, after={"options": run.options})
-    tasks.enqueue(run)
-    messages.success(request, f"Run {run.pk} was requested. A worker will start it.")
-    return HttpResponseRedirect(reverse("admin:syncs_syncrun_change", args=[run.pk]))
+    return page_of(request_run(request, SUMMARIES, wish(tenant.instance)))
 
 
 def wish(instance: RdsInstance) -> Options:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,9 +17,11 @@ from urllib.request import HTTPCookieProcessor, ProxyHandler, build_opener
 
 import pytest
 
+from localfleet.demo.state import State
 from localfleet.folders import local_root, scratch_root
 from localfleet.processes import process_table
 from localfleet.servers.server import Server, free_port
+from tests.fleet_fixtures import needs
 
 CHECKOUT = Path(__file__).parents[3]
 LOCALFLEET = [sys.executable, "-m", "localfleet"]
@@ -145,6 +149,17 @@ def test_printed_commands_work(first: RunningDemo) -> None:
         assert done.stdout
 
 
+def test_printed_curl_starts_a_sync(first: RunningDemo) -> None:
+    needs(shutil.which("curl"), "curl is not installed: apt install curl")
+    done = subprocess.run(
+        shlex.split(first.said(r"(curl --config .+)")), capture_output=True, text=True, check=True
+    )
+    answer = json.loads(done.stdout)
+    assert (answer["success"], answer["runs"][0]["sync"]) == (True, "user_routing")
+    both = first.manage("setup_automated_sync", "--url", f"http://127.0.0.1:{first.port}")
+    assert (both.returncode, "Both ways work" in both.stdout) == (0, True), both.stdout
+
+
 def test_all_is_on_time_and_its_exit_code_is_passed_on(first: RunningDemo) -> None:
     assert first.manage("rainbo_status", "--check").returncode == 0
     assert first.manage("find_user", "nobody@example.com").returncode == 1
@@ -178,9 +193,22 @@ def test_secrets_are_private(first: RunningDemo) -> None:
         state["settings"]["RAINBO_SECRET_KEY"],
         state["settings"]["RAINBO_CREDENTIAL_KEYS"],
         state["settings"]["RAINBO_DB_PASSWORD"],
+        state["settings"]["RAINBO_CRON_SECRET"],
         *state["role_passwords"].values(),
     ]:
         assert secret not in text
+    assert state["settings"]["RAINBO_CRON_SECRET"] not in first.output
+
+
+def test_the_cron_secret_comes_from_outside_and_stays(tmp_path: Path) -> None:
+    state = State.load(tmp_path)
+    state.keep_cron_secret({"RAINBO_CRON_SECRET": 'a"b\\c'})
+    assert state.environment({})["RAINBO_CRON_SECRET"] == 'a"b\\c'
+    state.keep_cron_secret({})
+    assert state.environment({})["RAINBO_CRON_SECRET"] == 'a"b\\c'
+    file = tmp_path / "cron.curl"
+    assert file.read_text() == 'header = "Authorization: Bearer a\\"b\\\\c"\n'
+    assert file.stat().st_mode & 0o077 == 0
 
 
 def test_second_start_is_told_of_the_first(first: RunningDemo) -> None:

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.models import F
 from django.utils import timezone
 
+from syncs import hooks
 from syncs.engine import pruning
 from syncs.models import (
     Heartbeat,
     HeldChange,
+    Periodic,
     RunLog,
     RunState,
     SyncRun,
@@ -153,6 +158,90 @@ def test_old_heartbeats_go(capsys: pytest.CaptureFixture[str]) -> None:
     Heartbeat.objects.create(worker="new:1", at=timezone.now())
     assert "heartbeats 1" in prune(capsys)
     assert Heartbeat.objects.get().worker == "new:1"
+
+
+def test_a_sync_s_target_is_compared_with_its_own_parts(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ours, others = old(), ended_run(ago=2 * DAY, sync="tenant_summaries")
+    for run in (ours, others):
+        run_part(run, total=100)
+    prune(capsys)
+    assert ours.pk in left()
+
+
+def test_parts_without_totals_or_success_are_not_compared_with(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    compared = old()
+    run_part(compared, total=100)
+    run_part(old(), total=None)
+    run_part(ended_run(ago=2 * DAY), state=TargetState.FAILED, total=100)
+    prune(capsys)
+    assert compared.pk in left()
+    assert SyncRun.objects.count() == 2
+
+
+def test_kept_runs_do_not_stop_what_comes_after_them(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "BATCH", 2)
+    kept = [held() for _ in range(3)]
+    old()
+    assert ": runs 1," in prune(capsys)
+    assert left() == {run.pk for run in kept}
+
+
+@pytest.fixture
+def turn(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """One turn of what is called periodically."""
+    known = f"{pruning.__name__}.prune_by_itself"
+    monkeypatch.setattr(hooks, "_periodic", {known: hooks._periodic[known]})
+    return hooks.run_periodic
+
+
+def test_old_runs_go_by_themselves_once_a_day(turn: Callable[[], None], settings: Any) -> None:
+    settings.RAINBO_RUN_RETENTION_DAYS = 30
+    old()
+    young = ended_run(ago=29 * DAY)
+    turn()
+    assert left() == {young.pk}
+    again = old()
+    turn()
+    assert left() == {young.pk, again.pk}
+    Periodic.objects.update(claimed_at=F("claimed_at") - DAY)
+    turn()
+    assert left() == {young.pk}
+
+
+def test_what_takes_longer_goes_on_at_the_next_turn(
+    turn: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "AT_A_TIME", -1)
+    ended_run(ago=100 * DAY)
+    turn()
+    assert len(left()) == 1
+    monkeypatch.setattr(pruning, "AT_A_TIME", 10)
+    turn()
+    assert not left()
+
+
+def test_no_batch_begins_after_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pruning, "BATCH", 2)
+    for _ in range(5):
+        old()
+    clock = iter([0, 1, 11, 11, 11, 11])
+    monkeypatch.setattr(pruning, "time", Mock(monotonic=lambda: next(clock)))
+    runs, *others = pruning.prune(timezone.now(), 30, seconds=10)
+    assert (runs.count, runs.complete, len(left())) == (2, False, 3)
+    assert {other.complete for other in others} == {False}
+
+
+def test_without_a_retention_all_stays(turn: Callable[[], None], settings: Any) -> None:
+    settings.RAINBO_RUN_RETENTION_DAYS = 0
+    kept = ended_run(ago=4_000 * DAY)
+    turn()
+    assert left() == {kept.pk}
 
 
 @pytest.mark.parametrize("days", ["0", "-1", "x", "1.5", "99999"])

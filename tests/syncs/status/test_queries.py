@@ -319,7 +319,8 @@ def test_more_instances_and_runs_take_no_more_queries() -> None:
         confirmation("tenant_summaries", str(number))
     with CaptureQueriesContext(connection) as many:
         queries.status(NOW)
-    assert len(many) == len(few) <= 12
+    # One more where the last run of a sync was without some of its targets.
+    assert len(many) <= len(few) + 1 <= 12
 
 
 def test_the_database_tells_the_time() -> None:

@@ -1,0 +1,89 @@
+"""The addresses that cron services call: sync, look how it went, delete old records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import reverse
+
+from activity.address import address_of
+from activity.log import record_by
+from api.doors import monitoring, triggers
+from api.doors.door import door, fields, parameter
+from api.doors.services import BY_INTERVAL, PROVIDERS, scope_of_interval
+from api.doors.triggers import Sum
+from api.problems import Problem
+from api.tokens import Caller
+from common.clock import database_now
+from syncs.engine import pruning, registry
+from syncs.engine.registry import Sync
+from syncs.status import statistics
+from syncs.status.statistics import Window
+
+USUAL_HOURS = "24"
+LONGEST_RETENTION = 36_500  # days
+
+
+@door("GET", "POST", scope=scope_of_interval)
+def sync_integrations(request: HttpRequest, caller: Caller) -> HttpResponse:
+    """Run the services of an interval, all services, or one sync. GET, too: Vercel sends that."""
+    syncs = _of_interval(parameter(request, "interval"))
+    fields(request)
+    return _answer(triggers.trigger(request, caller, syncs))
+
+
+@door("GET", scope="syncs:read")
+def show_runs(request: HttpRequest, caller: Caller, keys: str) -> HttpResponse:  # noqa: ARG001
+    """How runs that `sync_integrations` requested go on, with the same keys."""
+    names = [sync.name for sync in registry.all_syncs()]
+    return _answer(triggers.look(request, names, keys))
+
+
+@door("GET", scope="syncs:read")
+def show_monitoring(request: HttpRequest, caller: Caller) -> HttpResponse:  # noqa: ARG001
+    hours = parameter(request, "timeRange", USUAL_HOURS)
+    if not (hours.isascii() and hours.isdecimal() and 1 <= int(hours[:4]) <= statistics.LONGEST):
+        raise Problem(422, f"timeRange is a number of hours from 1 to {statistics.LONGEST}.")
+    return JsonResponse(monitoring.document(Window.of(int(hours), database_now())))
+
+
+@door("POST", scope="runs:prune")
+def clean_up(request: HttpRequest, caller: Caller) -> HttpResponse:
+    """Delete the records of old runs, except those that are still needed."""
+    days = fields(request, "retentionDays").get("retentionDays")
+    if type(days) is not int or not 1 <= days <= LONGEST_RETENTION:
+        errors = [{"field": "retentionDays", "detail": f"a number from 1 to {LONGEST_RETENTION}"}]
+        raise Problem(422, "Give retentionDays, the days to keep.", errors=errors)
+    done = {pruned.what: pruned.count for pruned in pruning.prune(database_now(), days)}
+    origin = address_of(request)
+    record_by(caller.actor, None, origin, "runs.pruned", f"{days} days", after={"deleted": done})
+    message = f"Deleted records of runs that ended more than {days} days ago"
+    counts = {"retentionDays": days, "deletedCount": done["runs"], "deleted": done}
+    return JsonResponse({"message": message, **counts})
+
+
+def _of_interval(interval: str) -> list[Sync]:
+    if not interval:
+        return triggers.registered(PROVIDERS)
+    if interval in BY_INTERVAL:
+        return triggers.registered(BY_INTERVAL[interval])
+    if (found := triggers.registered([interval])) or interval in PROVIDERS:
+        return found
+    known = ", ".join([*BY_INTERVAL, *(sync.name for sync in registry.all_syncs())])
+    raise Problem(422, f"There is no such interval. There are {known}; without it, all services.")
+
+
+def _answer(done: Sum) -> HttpResponse:
+    document: dict[str, Any] = {
+        "message": done.message if done.runs else "No provider is connected: nothing to sync",
+        "success": done.success,
+        "usersProcessed": done.targets,
+        "providersSync": done.succeeded + done.failed,
+        "successCount": done.succeeded,
+        "failureCount": done.failed,
+        "durationMs": done.milliseconds,
+        "runs": done.documents,
+    }
+    location = reverse("door_runs", args=[triggers.keys(done.runs)]) if done.runs else ""
+    return triggers.respond(done, document, location)

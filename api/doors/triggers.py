@@ -1,0 +1,163 @@
+"""Runs that a door requests, waits for and sums up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from api import requests
+from api.problems import Problem
+from api.tokens import Caller
+from common.clock import database_now
+from syncs.engine import registry
+from syncs.engine.options import Options
+from syncs.engine.registry import Sync
+from syncs.models import RunState, RunTarget, SyncRun, TargetState
+from syncs.status import queries
+
+POLL_AFTER = "2"  # seconds
+UNDONE = (TargetState.FAILED, TargetState.HELD, TargetState.WAITING)
+
+
+@dataclass(frozen=True)
+class Sum:
+    """What some runs did. `success` is None while one of them is open.
+
+    targets: instances or connections that they dealt with. succeeded, failed: their parts; a held
+    part counts as failed, and so does a run that ended badly without any such part. read, added,
+    changed, removed: rows, as far as they are known. milliseconds: from the first request on.
+    """
+
+    runs: tuple[SyncRun, ...]
+    success: bool | None
+    targets: int
+    succeeded: int
+    failed: int
+    read: int
+    added: int
+    changed: int
+    removed: int
+    milliseconds: int
+
+    @property
+    def ended(self) -> bool:
+        return self.success is not None
+
+    @property
+    def message(self) -> str:
+        """The result in one sentence; of open runs also why no worker takes them."""
+        if self.success is None:
+            problem = queries.worker_state().problem
+            return f"Sync requested, but {problem}." if problem else "Sync is running."
+        return "Sync completed" if self.success else "Sync completed with failures"
+
+    @property
+    def documents(self) -> list[dict[str, Any]]:
+        return [{"runId": run.pk, "sync": run.sync, "state": run.state} for run in self.runs]
+
+
+def registered(names: Iterable[str]) -> list[Sync]:
+    """Return the syncs of these names that exist here: a service that isn't set up has none."""
+    wanted = set(names)
+    return [sync for sync in registry.all_syncs() if sync.name in wanted]
+
+
+def trigger(request: HttpRequest, caller: Caller, syncs: Sequence[Sync]) -> Sum:
+    """Request a run of each sync, or join what waits, and wait as long as the client wants."""
+    requested = [requests.request_run(sync, Options(), caller).run for sync in syncs]
+    return sum_up(_wait(requested, _seconds(request, requests.LONGEST_WAIT)))
+
+
+def look(request: HttpRequest, names: Iterable[str], keys: str) -> Sum:
+    """Sum up runs that were requested before. keys: their ids, separated by commas.
+
+    Raises Problem 404 for a run that isn't one of these syncs.
+    """
+    wanted = sorted({int(key) for key in keys.split(",")})
+    found = list(SyncRun.objects.filter(pk__in=wanted, sync__in=names).order_by("pk"))
+    if len(found) < len(wanted):
+        raise Problem(404, "There is no such run, or it was deleted meanwhile.")
+    return sum_up(_wait(found, _seconds(request, 0)))
+
+
+def keys(runs: Iterable[SyncRun]) -> str:
+    """Return the ids as `look` takes them."""
+    return ",".join(str(run.pk) for run in runs)
+
+
+def respond(done: Sum, document: Mapping[str, Any], location: str) -> HttpResponse:
+    """Answer 200 if all has ended, else 202 with the address that says how it goes on."""
+    headers = {} if done.ended else {"Location": location, "Retry-After": POLL_AFTER}
+    return JsonResponse(document, status=200 if done.ended else 202, headers=headers)
+
+
+def sum_up(runs: Sequence[SyncRun]) -> Sum:
+    """Return what the runs did so far."""
+    parts = list(RunTarget.objects.filter(run__in=runs))
+    ended = all(not run.is_open for run in runs)
+    success = all(run.state == RunState.SUCCEEDED for run in runs) if ended else None
+    succeeded = sum(part.state == TargetState.SUCCEEDED for part in parts)
+    return Sum(
+        runs=tuple(runs),
+        success=success,
+        targets=len({(part.target) for part in parts}),
+        succeeded=succeeded,
+        failed=sum(
+            _failures(run, [part for part in parts if part.run_id == run.pk]) for run in runs
+        ),
+        read=_rows(parts, "read"),
+        added=_rows(parts, "added"),
+        changed=_rows(parts, "changed"),
+        removed=_rows(parts, "removed"),
+        milliseconds=_milliseconds(runs),
+    )
+
+
+def _failures(run: SyncRun, parts: list[RunTarget]) -> int:
+    """Count what failed; as long as a run is open, a part that waits has not."""
+    bad = UNDONE[:2] if run.is_open else UNDONE
+    failed = sum(part.state in bad for part in parts)
+    is_bad = not run.is_open and run.state != RunState.SUCCEEDED
+    return max(failed, 1) if is_bad else failed
+
+
+def _rows(parts: list[RunTarget], name: str) -> int:
+    done = (part for part in parts if part.state == TargetState.SUCCEEDED)
+    return sum(getattr(part, name) or 0 for part in done)
+
+
+def _milliseconds(runs: Sequence[SyncRun]) -> int:
+    if not runs:
+        return 0
+    now = database_now()
+    begin = min(run.created_at for run in runs)
+    return max(
+        (max(run.finished_at or now for run in runs) - begin) // timedelta(milliseconds=1), 0
+    )
+
+
+def _wait(runs: Sequence[SyncRun], seconds: float) -> list[SyncRun]:
+    """Wait for all; a run that was skipped is replaced by the equal one that it met."""
+    deadline = time.monotonic() + seconds
+    found = []
+    for run in runs:
+        requests.wait_for(run, deadline - time.monotonic())
+        met = run.met if run.state == RunState.SKIPPED else None
+        if met is not None and met.options == run.options:
+            requests.wait_for(met, deadline - time.monotonic())
+            found.append(met)
+        else:
+            found.append(run)
+    return found
+
+
+def _seconds(request: HttpRequest, usual: int) -> int:
+    """Return how long to wait: by `Prefer: wait=N` or `respond-async` (RFC 7240), or the usual."""
+    prefer = request.headers.get("Prefer", "").lower()
+    says_so = "wait" in prefer or "respond-async" in prefer
+    return requests.wanted_wait(prefer) if says_so else usual

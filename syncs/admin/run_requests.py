@@ -1,0 +1,44 @@
+"""How a button requests a run, whatever page it is on."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.db import transaction
+from django.http import HttpRequest, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.html import format_html
+
+from activity.log import record
+from syncs import tasks
+from syncs.engine.options import Options
+from syncs.models import SyncRun, Trigger
+
+
+def request_run(
+    request: HttpRequest, sync: str, options: Options, *, linked: bool = False
+) -> SyncRun:
+    """Request a run that a worker executes, or join one that waits and would do the same.
+
+    Says which; linked: for a page that is not the run's. Raises UsageError like `runs.request`.
+    """
+    with transaction.atomic():
+        asked = tasks.request(sync, options, Trigger.BUTTON, request.user.get_username())
+        if not asked.joined:
+            record(request, "run.requested", asked.run, after={"options": asked.run.options})
+    run, said = asked.run, "{} was requested. A worker will start it."
+    if asked.joined:
+        said = "{} with the same options is already waiting."
+    name = f"Run {run.pk}"
+    if linked:
+        name = format_html('<a class="underline" href="{}">{}</a>', _address(run), name)
+    level = messages.WARNING if asked.joined else messages.SUCCESS
+    messages.add_message(request, level, format_html(said, name))
+    return run
+
+
+def page_of(run: SyncRun) -> HttpResponseRedirect:
+    return HttpResponseRedirect(_address(run))
+
+
+def _address(run: SyncRun) -> str:
+    return reverse("admin:syncs_syncrun_change", args=[run.pk])

@@ -1,0 +1,172 @@
+"""`manage.py setup_automated_sync`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
+from django_q.models import Schedule
+
+from api.management.automated_sync import PLATFORMS
+from common.errors import UsageError
+from syncs import tasks
+from syncs.models import SyncRun
+from tests.deploy.triggers.calls import TOKEN, Said, peer
+from tests.door_fixtures import CRON_SECRET, Doors
+
+VARIABLES = ("CRON_SECRET", "OPERATOR_TOKEN", "ADMIN_KEY")
+
+
+@pytest.fixture(autouse=True)
+def _without_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def unapplied() -> Iterator[None]:
+    recorder = MigrationRecorder(connection)
+    recorder.record_unapplied("api", "0001_tokens")
+    yield
+    recorder.record_applied("api", "0001_tokens")
+
+
+def run(*words: str) -> tuple[int, str]:
+    out = StringIO()
+    try:
+        call_command("setup_automated_sync", *words, stdout=out)
+    except SystemExit as ended:
+        return int(str(ended.code)), out.getvalue()
+    return 0, out.getvalue()
+
+
+def checks(*words: str) -> dict[str, dict[str, Any]]:
+    document = json.loads(run("--json", *words)[1])
+    assert document["works"] is all(check["ok"] for check in document["checks"])
+    return {check["name"]: check for check in document["checks"]}
+
+
+@pytest.mark.usefixtures("worker")
+@pytest.mark.parametrize("variable", ["", *VARIABLES])
+def test_both_ways_are_tried(doors: Doors, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    tasks.record_heartbeat()
+    if variable:
+        monkeypatch.setenv(variable, CRON_SECRET)
+    code, output = run("--url", doors.url)
+    assert (code, output.count("problem")) == (0, 0), output
+    assert "Both ways work" in output
+    ended = SyncRun.objects.get()
+    assert (ended.sync, ended.state, ended.trigger) == ("instance_health", "succeeded", "api")
+    assert f"run {ended.pk} of instance_health succeeded" in output
+    assert CRON_SECRET not in output
+
+
+@pytest.mark.usefixtures("doors")
+def test_it_creates_schedules() -> None:
+    assert "has no schedule" in checks("--check")["schedules"]["detail"]
+    assert not Schedule.objects.exists()
+    assert checks()["schedules"]["ok"]
+    assert Schedule.objects.count() == 4
+
+
+@pytest.mark.django_db
+def test_what_is_missing_is_named_with_a_remedy() -> None:
+    found = checks()
+    assert "schedule_work" in found["workers"]["remedy"]
+    assert "api_token create" in found["token"]["remedy"]
+    code, output = run()
+    assert (code, output.splitlines()[-1]) == (1, "2 problems found.")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("scope", "is_ok"), [("syncs:run", True), ("syncs:read", False)])
+def test_a_token_must_be_able_to_start_a_sync(
+    operator: Callable[..., str], scope: str, is_ok: bool
+) -> None:
+    secret = operator(scope)
+    found = checks()["token"]
+    assert found["ok"] is is_ok
+    assert secret not in str(found)
+
+
+@pytest.mark.usefixtures("transactional_db", "unapplied")
+def test_without_its_tables_nothing_else_is_asked() -> None:
+    assert list(checks()) == ["database"]
+    assert "manage.py migrate" in run()[1]
+
+
+@pytest.mark.parametrize(
+    ("answers", "part"),
+    [
+        ([Said(301, "", {"Location": "https://rainbo.example.com"})], "redirects"),
+        ([Said(200)], "without a token, not 401"),
+        ([Said(401, "{}"), Said(401, '{"detail": "No valid token"}')], "No valid token"),
+        ([Said(401, "{}"), Said(403, f'{{"detail": "no {TOKEN}"}}')], "no rbo_abcdefghijkm_***"),
+        ([Said(401, "{}"), Said(200, "<html>")], "not RAINBO's"),
+        ([Said(401, "{}"), Said(202, "{}", {"Location": "https://evil.example/x"})], "another"),
+        ([Said(401, "{}"), Said(200, '{"message": "m", "success": false}')], "did not succeed"),
+    ],
+)
+@pytest.mark.django_db
+def test_what_is_wrong_over_http_is_named(
+    monkeypatch: pytest.MonkeyPatch, answers: list[Said], part: str
+) -> None:
+    monkeypatch.setenv("CRON_SECRET", TOKEN)
+    with peer(*answers) as server:
+        code, output = run("--url", server.url)
+        assert [bearer for _, _, bearer in server.requests][:1] == [""]
+    (line,) = [line for line in output.splitlines() if " HTTP: " in line]
+    assert (code, line.startswith("problem"), part in line) == (1, True, True), line
+    assert TOKEN not in output
+
+
+@pytest.mark.django_db
+def test_no_answer_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRON_SECRET", TOKEN)
+    with peer(Said()) as server:
+        url = server.url
+    assert f"no answer from {url}" in run("--url", url)[1]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_a_platform_gets_its_lines(platform: str) -> None:
+    url = "https://console.example.org"
+    _, output = run("--platform", platform, "--sync", "ghost_users")
+    document = json.loads(run("--platform", platform, "--json")[1])
+    assert document["platform"] == platform
+    for name in PLATFORMS[platform]:
+        assert f"# deploy/triggers/{name}\n" in output
+        assert f"# deploy/triggers/{name}\n" in document["lines"]
+    assert "user_routing" not in output.partition("# deploy/triggers/")[2]
+    assert url not in output
+
+
+@pytest.mark.django_db
+def test_the_lines_have_the_address_and_the_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRON_SECRET", TOKEN)
+    with peer(Said()) as server:
+        words = ("--platform", "cron", "--sync", "ghost_users", "--url", f"{server.url}/")
+        lines = run(*words)[1].splitlines()
+        assert {f"APP_URL={server.url}", "SYNC=ghost_users"} <= set(lines)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--url", "rainbo.example.com"),
+        ("--url", "https://user:password@rainbo.example.com"),
+        ("--url", "https://rainbo.example.com"),  # no token
+        ("--sync", "nothing"),
+    ],
+)
+def test_wrong_usage_is_an_error(words: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError):
+        run(*words)

@@ -1,0 +1,3 @@
+from tests.door_fixtures import doors, operator, serve, worker
+
+__all__ = ["doors", "operator", "serve", "worker"]

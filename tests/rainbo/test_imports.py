@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 # The rooms that a room imports.
 ROOMS: Mapping[str, set[str]] = {
     "rainbo": {"api", "tenants", "alerts", "syncs", "activity", "common"},
-    "api": {"tenants", "alerts", "syncs", "activity", "common"},
+    "api": {"alerts", "tenants", "syncs", "activity", "common"},
     "alerts": {"syncs", "activity", "common"},
     "tenants": {"syncs", "activity", "common"},
     "syncs": {"activity", "common"},

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from urllib.parse import quote
 
 import pytest
+from django.utils import timezone
 
 from activity.models import Activity
+from api import requests
+from api.doors import cron
+from syncs.engine import pruning
 from syncs.models import RunState, SyncRun
 from tests.children import until
 from tests.door_fixtures import Doors, Serve
@@ -231,7 +236,7 @@ def test_alerts_name_what_stands_out(
     ]
 
 
-@pytest.mark.parametrize("hours", ["0", "169", "1e3", "-1", "", "²", "9" * 40])
+@pytest.mark.parametrize("hours", ["0", "00024", "024", "169", "1e3", "-1", "", "²", "9" * 40])
 def test_another_time_range_is_refused(doors: Doors, hours: str) -> None:
     assert doors.get(f"/api/cron/monitoring?timeRange={quote(hours)}").status == 422
 
@@ -240,10 +245,54 @@ def test_cleanup_deletes_old_runs(doors: Doors) -> None:
     old = ended_run(ago=timedelta(days=31))
     young = ended_run(ago=timedelta(days=29))
     reply = doors.post("/api/cron/monitoring/cleanup", body='{"retentionDays": 30}')
-    assert (reply.status, reply.json["deletedCount"]) == (200, 1)
+    assert (reply.status, reply.json["deletedCount"], reply.json["complete"]) == (200, 1, True)
     assert [run.pk for run in SyncRun.objects.all()] == [young.pk] != [old.pk]
     entry = Activity.objects.get()
     assert (entry.action, entry.actor) == ("runs.pruned", "token RAINBO_CRON_SECRET")
+    assert entry.after is not None
+    assert entry.after["deleted"]["runs"] == 1
+
+
+CLEANUP = "/api/cron/monitoring/cleanup"
+
+
+def test_calls_at_the_same_time_delete_each_run_once(doors: Doors) -> None:
+    SyncRun.objects.bulk_create(
+        SyncRun(
+            sync="user_routing",
+            state=RunState.SUCCEEDED,
+            trigger="api",
+            finished_at=timezone.now() - timedelta(days=40),
+        )
+        for _ in range(3_000)
+    )
+    with ThreadPoolExecutor(6) as pool:
+        calls = [pool.submit(doors.post, CLEANUP, body='{"retentionDays": 30}') for _ in range(6)]
+    replies = [call.result() for call in calls]
+    assert {reply.status for reply in replies} <= {200, 409}
+    done = [reply.json["deletedCount"] for reply in replies if reply.status == 200]
+    recorded = [entry.after["deleted"]["runs"] for entry in Activity.objects.all() if entry.after]
+    assert sum(done) == sum(recorded) == 3_000
+    assert len(recorded) == len(done)
+
+
+def test_while_others_delete_it_is_refused(doors: Doors) -> None:
+    with pruning._alone():
+        reply = doors.post(CLEANUP, body='{"retentionDays": 30}')
+    assert (reply.status, "already" in reply.json["detail"]) == (409, True)
+    assert not Activity.objects.exists()
+
+
+def test_what_takes_too_long_is_left_and_said(
+    doors: Doors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cron.PRUNING_SECONDS <= requests.LONGEST_WAIT
+    ended_run(ago=timedelta(days=31))
+    monkeypatch.setattr(cron, "PRUNING_SECONDS", -1.0)
+    reply = doors.post(CLEANUP, body='{"retentionDays": 30}')
+    assert (reply.status, reply.json["deletedCount"], reply.json["complete"]) == (200, 0, False)
+    assert "more are left: repeat" in reply.json["message"]
+    assert SyncRun.objects.count() == 1
 
 
 @pytest.mark.parametrize(

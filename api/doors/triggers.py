@@ -128,19 +128,18 @@ def _success(states: set[RunState]) -> bool | None:
 def _progress(runs: Sequence[SyncRun]) -> str:
     """Say whether open runs wait or are executed, and if no worker shows that it works."""
     waiting = sum(run.state == RunState.QUEUED for run in runs)
-    running = sum(run.state == RunState.RUNNING for run in runs)
-    if not waiting:
-        said = "Sync is running"
-    elif not running:
-        said = "Sync is queued: no worker has taken it yet"
-    else:
-        said = f"Sync is running, and {counted(waiting, 'run')} of it still queued"
+    is_running = any(run.state == RunState.RUNNING for run in runs)
+    said = "Sync is running" if is_running else "Sync is queued"
+    if is_running and waiting:
+        said = f"{said}, {counted(waiting, 'run')} still queued"
     workers = queries.worker_state()
-    if workers.by_crontab:
-        return f"{said}; schedule_run takes what is queued once a minute."
-    if workers.problem and any(run.is_open and run.trigger != Trigger.COMMAND for run in runs):
+    by_workers = any(run.is_open and run.trigger != Trigger.COMMAND for run in runs)
+    if workers.problem and by_workers and not workers.by_crontab:
         return f"{said}, but {workers.problem}."
-    return f"{said}."
+    if is_running:
+        return f"{said}."
+    who = "schedule_run has not" if workers.by_crontab else "no worker has"
+    return f"{said}: {who} taken it yet."
 
 
 def _failures(run: SyncRun, parts: list[RunTarget]) -> int:

@@ -171,7 +171,7 @@ def _milliseconds(runs: Sequence[SyncRun]) -> int:
 def _wait(runs: Sequence[SyncRun], seconds: float) -> list[SyncRun]:
     """Wait for all, and return each once: an equal run that a skipped one met replaces that."""
     deadline = time.monotonic() + seconds
-    found = {}
+    found: dict[int, SyncRun] = {}
     for requested in runs:
         run = requested
         requests.wait_for(run, deadline - time.monotonic())

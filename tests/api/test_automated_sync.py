@@ -185,8 +185,8 @@ def test_what_is_printed_for_railway_starts_the_chosen_sync(
 ) -> None:
     fleet[1].add_route(1, "a@example.com")
     lines = automated_sync.lines("railway", doors.url, "user_routing")
-    words = tomllib.loads(lines)["deploy"]["startCommand"].split()
-    words = [sys.executable if word == "python" else word for word in words]
+    command = tomllib.loads(lines)["deploy"]["startCommand"]
+    words = [sys.executable if word == "python" else word for word in command.split()]
     env = {"PATH": os.environ["PATH"], "ADMIN_KEY": CRON_SECRET}
     subprocess.run(words, cwd=automated_sync.TRIGGERS, env=env, check=True, timeout=60)
     assert SyncRun.objects.get().sync == "user_routing"

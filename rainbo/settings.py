@@ -76,6 +76,7 @@ INSTALLED_APPS = [
     "rainbo.apps.RainboConfig",
     "api.apps.ApiConfig",
     "tenants.apps.TenantsConfig",
+    "alerts.apps.AlertsConfig",
     "syncs.apps.SyncsConfig",
     "activity.apps.ActivityConfig",
     "django_q",
@@ -298,6 +299,25 @@ RAINBO_GUARD_COLUMN_PERCENT = env.percent("RAINBO_GUARD_COLUMN_PERCENT", 30)
 RAINBO_GUARD_COUNTS_LOWERED = env.rows_and_percent("RAINBO_GUARD_COUNTS_LOWERED", 20, 30)
 RAINBO_GUARD_TENANTS_EMPTIED = env.rows_and_percent("RAINBO_GUARD_TENANTS_EMPTIED", 2, 10)
 RAINBO_WITHHELD_CAP = env.rows_and_percent("RAINBO_WITHHELD_CAP", 100, 1)
+
+# Alerts
+RAINBO_CONSOLE_URL = env.text("RAINBO_CONSOLE_URL", "")
+RAINBO_ALERTS_REMINDER_HOURS = env.integer("RAINBO_ALERTS_REMINDER_HOURS", 4, 0, 7 * 24)
+RAINBO_ALERTS_PING_URL = env.text("RAINBO_ALERTS_PING_URL", "")
+EMAIL_HOST = env.text("RAINBO_EMAIL_HOST", "")
+EMAIL_PORT = env.integer("RAINBO_EMAIL_PORT", 587, 1, 65535)
+EMAIL_HOST_USER = env.text("RAINBO_EMAIL_USER", "")
+EMAIL_HOST_PASSWORD = env.text("RAINBO_EMAIL_PASSWORD", "")
+RAINBO_EMAIL_TLS = env.choice("RAINBO_EMAIL_TLS", "starttls", ("starttls", "tls", "off"))
+EMAIL_USE_TLS, EMAIL_USE_SSL = RAINBO_EMAIL_TLS == "starttls", RAINBO_EMAIL_TLS == "tls"
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.text("RAINBO_EMAIL_FROM", "rainbo@localhost")
+
+# Requests that go out
+RAINBO_HTTP_PRIVATE_HOSTS = env.names("RAINBO_HTTP_PRIVATE_HOSTS")
+RAINBO_HTTP_CA = env.file_or("RAINBO_HTTP_CA", libpq.SYSTEM)
+if RAINBO_HTTP_CA == libpq.SYSTEM:
+    RAINBO_HTTP_CA = libpq.system_cas()
 
 DEFAULT_EXCEPTION_REPORTER = "rainbo.exception_filter.WithoutSecrets"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "rainbo.exception_filter.WithoutValues"

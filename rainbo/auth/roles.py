@@ -13,10 +13,11 @@ from django.apps import apps as installed
 from django.contrib.auth.management import create_permissions
 from django.db import connection
 
-CONSOLE = ("activity", "api", "auth", "syncs", "tenants")  # the apps that have pages
+CONSOLE = ("activity", "alerts", "api", "auth", "syncs", "tenants")  # the apps that have pages
 
 LOOK = (
     "activity.view_activity",
+    "alerts.view_incident",
     "syncs.view_syncrun",
     "syncs.view_syncschedule",
     "tenants.view_ghostuser",
@@ -24,10 +25,19 @@ LOOK = (
     "tenants.view_tenant",
     "tenants.view_userroute",
 )
-SUPPORT = (*LOOK, "syncs.run_sync", "tenants.check_instance", "tenants.impersonate")
+SUPPORT = (
+    *LOOK,
+    "alerts.change_incident",
+    "syncs.run_sync",
+    "tenants.check_instance",
+    "tenants.impersonate",
+)
 ROLES: dict[str, tuple[str, ...]] = {
     "system_admin": (
         *SUPPORT,
+        "alerts.view_rule",
+        "alerts.change_rule",
+        *(f"alerts.{what}_channel" for what in ("view", "add", "change", "delete")),
         "syncs.accept_held",
         *(f"api.{what}_apitoken" for what in ("view", "add", "change")),
         *(f"syncs.{what}_syncschedule" for what in ("add", "change", "delete")),

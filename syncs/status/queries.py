@@ -123,14 +123,19 @@ def shared_status() -> Status:
     It is read again as soon as anything was confirmed, or a schedule changed, so that whoever saw a
     run end sees what it confirmed. `now` is the time of the reading.
     """
-    with _sharing:
-        version, now = _version()
+    version, now = _version()
+    # Nobody waits for long for a reader whose database hangs.
+    is_first = _sharing.acquire(timeout=SHARED_FOR)
+    try:
         known = _shared.get(version)
         if known is None or time.monotonic() > known[0] + SHARED_FOR:
             known = time.monotonic(), status(now)
             _shared.clear()
             _shared[version] = known
         return known[1]
+    finally:
+        if is_first:
+            _sharing.release()
 
 
 def forget_shared_status() -> None:

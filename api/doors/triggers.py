@@ -138,6 +138,9 @@ def _progress(runs: Sequence[SyncRun]) -> str:
         return f"{said}, but {workers.problem}."
     if is_running:
         return f"{said}."
+    met = [run.met for run in runs if run.is_open and run.met is not None and run.met.is_open]
+    if met:
+        return f"{said}: run {met[0].pk} of the same sync is in progress."
     who = "schedule_run has not" if workers.by_crontab else "no worker has"
     return f"{said}: {who} taken it yet."
 

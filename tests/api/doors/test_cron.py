@@ -155,6 +155,15 @@ def test_the_answer_says_how_far_open_runs_are(
     assert reply.json["message"].startswith(message)
 
 
+def test_a_run_that_waits_for_another_says_for_which(doors: Doors) -> None:
+    Heartbeat.objects.create(worker="host:1", at=timezone.now())
+    met = SyncRun.objects.create(sync="user_routing", trigger="schedule", state=RunState.RUNNING)
+    SyncRun.objects.create(sync="user_routing", trigger="api", met=met)
+    reply = doors.post(f"{SYNC}?interval=user_routing", Prefer="wait=0")
+    expected = f"Sync is queued: run {met.pk} of the same sync is in progress."
+    assert reply.json["message"] == expected
+
+
 def test_crontab_is_no_worker_that_fails(doors: Doors) -> None:
     Heartbeat.objects.create(worker="host:schedule_run", at=timezone.now())
     reply = doors.post(f"{SYNC}?interval=user_routing", Prefer="wait=0")

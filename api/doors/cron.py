@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -17,12 +18,14 @@ from api.problems import Problem
 from api.tokens import Caller
 from common.clock import database_now
 from syncs.engine import pruning, registry
+from syncs.engine.pruning import Pruned
 from syncs.engine.registry import Sync
 from syncs.status import statistics
 from syncs.status.statistics import Window
 
 USUAL_HOURS = "24"
 LONGEST_RETENTION = 36_500  # days
+PRUNING_SECONDS = 15.0  # below what proxies and cron services wait
 
 
 @door("GET", "POST", scope=scope_of_interval)
@@ -43,24 +46,35 @@ def show_runs(request: HttpRequest, caller: Caller, keys: str) -> HttpResponse: 
 @door("GET", scope="syncs:read")
 def show_monitoring(request: HttpRequest, caller: Caller) -> HttpResponse:  # noqa: ARG001
     hours = parameter(request, "timeRange", USUAL_HOURS)
-    if not (hours.isascii() and hours.isdecimal() and 1 <= int(hours[:4]) <= statistics.LONGEST):
+    if not (re.fullmatch(r"[1-9][0-9]{0,2}", hours) and int(hours) <= statistics.LONGEST):
         raise Problem(422, f"timeRange is a number of hours from 1 to {statistics.LONGEST}.")
     return JsonResponse(monitoring.document(Window.of(int(hours), database_now())))
 
 
 @door("POST", scope="runs:prune")
 def clean_up(request: HttpRequest, caller: Caller) -> HttpResponse:
-    """Delete the records of old runs, except those that are still needed."""
+    """Delete the records of old runs, except those that are still needed, for some seconds.
+
+    Answers 409 while another request or process deletes them.
+    """
     days = fields(request, "retentionDays").get("retentionDays")
     if type(days) is not int or not 1 <= days <= LONGEST_RETENTION:
         errors = [{"field": "retentionDays", "detail": f"a number from 1 to {LONGEST_RETENTION}"}]
         raise Problem(422, "Give retentionDays, the days to keep.", errors=errors)
-    done = {pruned.what: pruned.count for pruned in pruning.prune(database_now(), days)}
     origin = address_of(request)
-    record_by(caller.actor, None, origin, "runs.pruned", f"{days} days", after={"deleted": done})
+
+    def record(done: list[Pruned]) -> None:
+        after = {"deleted": {pruned.what: pruned.count for pruned in done}}
+        record_by(caller.actor, None, origin, "runs.pruned", f"{days} days", after=after)
+
+    done = pruning.prune(database_now(), days, PRUNING_SECONDS, record)
+    counts = {pruned.what: pruned.count for pruned in done}
+    is_complete = all(pruned.complete for pruned in done)
     message = f"Deleted records of runs that ended more than {days} days ago"
-    counts = {"retentionDays": days, "deletedCount": done["runs"], "deleted": done}
-    return JsonResponse({"message": message, **counts})
+    if not is_complete:
+        message += f", for {PRUNING_SECONDS:g} seconds; more are left: repeat the request"
+    document = {"message": message, "complete": is_complete, "retentionDays": days}
+    return JsonResponse(document | {"deletedCount": counts["runs"], "deleted": counts})
 
 
 def _of_interval(interval: str) -> list[Sync]:

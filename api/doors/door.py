@@ -63,4 +63,4 @@ def parameter(request: HttpRequest, name: str, default: str = "") -> str:
 
 def nothing(request: HttpRequest) -> NoReturn:  # noqa: ARG001
     """Answer 404 where no door is."""
-    raise Http404
+    raise Http404("There is nothing at this address: docs/api.md lists the addresses.")

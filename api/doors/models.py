@@ -107,5 +107,6 @@ def _prices(done: Sum, key: str) -> HttpResponse:
         "status": STATUS.get(RunState(run.state), "failed"),
         "success": done.success,
         "message": done.message,
+        "runs": done.documents,
     }
     return triggers.respond(done, document, reverse("door_price_run", args=[key, run.pk]))

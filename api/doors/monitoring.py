@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Any
 
 from api.doors.services import PROVIDERS
@@ -31,13 +32,21 @@ def document(window: Window) -> dict[str, Any]:
     services = [name for name in names if name in PROVIDERS]
     together = [execution for name in services for execution in recent[name]]
     together.sort(key=lambda execution: execution.finished_at, reverse=True)
+    alerts = [
+        alert
+        for name in names
+        for alert in _alerts(name, [found[name]], found[name].failures_in_a_row)
+    ]
+    if services:
+        summed = [found[name] for name in services]
+        alerts += _alerts(INTEGRATIONS, summed, _streak_together(services, window))
     jobs = {name: [_execution(one) for one in recent[name]] for name in names}
     return {
         "stats": [
             *(_job(name, [found[name]]) for name in names),
             _job(INTEGRATIONS, [found[name] for name in services]),
         ],
-        "alerts": [alert for name in names for alert in _alerts(found[name])],
+        "alerts": alerts,
         "recentExecutions": jobs | {INTEGRATIONS: [_execution(one) for one in together[:RECENT]]},
         "timeRange": {"hours": window.hours, "since": _time(window.since)},
     }
@@ -62,18 +71,33 @@ def _job(name: str, of: Sequence[Statistics]) -> dict[str, Any]:
     }
 
 
-def _alerts(of: Statistics) -> Iterator[dict[str, str]]:
-    for kind, message in _warnings(of):
-        yield {"jobName": of.sync, "type": kind, "message": f"{of.sync}: {message}"}
+def _alerts(job: str, of: Sequence[Statistics], streak: int) -> Iterator[dict[str, str]]:
+    """streak: failures in a row up to the window's end."""
+    for kind, message in _warnings(of, streak):
+        yield {"jobName": job, "type": kind, "message": f"{job}: {message}"}
 
 
-def _warnings(of: Statistics) -> Iterator[tuple[str, str]]:
-    if of.executions >= JUDGED_FROM and of.failures > HIGH_FAILURE_RATE * of.executions:
-        yield "high_failure_rate", f"{of.failures} of {of.executions} executions failed"
-    if of.failures_in_a_row >= MANY_IN_A_ROW:
-        yield "consecutive_failures", f"{of.failures_in_a_row} failures in a row"
-    if of.average_seconds is not None and of.average_seconds > LONG_SECONDS:
-        yield "long_duration", f"an execution takes {of.average_seconds:.0f} s on average"
+def _warnings(of: Sequence[Statistics], streak: int) -> Iterator[tuple[str, str]]:
+    executions, failures = sum(s.executions for s in of), sum(s.failures for s in of)
+    seconds, timed = sum(s.total_seconds or 0 for s in of), sum(s.timed for s in of)
+    if executions >= JUDGED_FROM and failures > HIGH_FAILURE_RATE * executions:
+        yield "high_failure_rate", f"{failures} of {executions} executions failed"
+    if streak >= MANY_IN_A_ROW:
+        yield "consecutive_failures", f"{streak} failures in a row"
+    if timed and seconds / timed > LONG_SECONDS:
+        yield "long_duration", f"an execution takes {seconds / timed:.0f} s on average"
+
+
+def _streak_together(services: Sequence[str], window: Window) -> int:
+    """Count failures in a row over all services, whatever the window; up to STREAK."""
+    ever = Window(datetime.min.replace(tzinfo=UTC), window.until)
+    found = statistics.recent_executions(services, ever, statistics.STREAK)
+    newest = sorted(
+        (one for of_one in found.values() for one in of_one),
+        key=lambda execution: execution.finished_at,
+        reverse=True,
+    )
+    return sum(1 for _ in takewhile(lambda one: STATUS.get(one.state) == "failed", newest))
 
 
 def _execution(one: Execution) -> dict[str, Any]:

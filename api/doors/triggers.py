@@ -14,10 +14,11 @@ from api import requests
 from api.problems import Problem
 from api.tokens import Caller
 from common.clock import database_now
+from common.text import counted
 from syncs.engine import registry
 from syncs.engine.options import Options
 from syncs.engine.registry import Sync
-from syncs.models import RunState, RunTarget, SyncRun, TargetState
+from syncs.models import RunState, RunTarget, SyncRun, TargetState, Trigger
 from syncs.status import queries
 
 POLL_AFTER = "2"  # seconds
@@ -26,14 +27,17 @@ UNDONE = (TargetState.FAILED, TargetState.HELD, TargetState.WAITING)
 
 @dataclass(frozen=True)
 class Sum:
-    """What some runs did. `success` is None while one of them is open.
+    """What some runs did.
 
+    ended: none of them is open. success: whether all succeeded; None while one is open, and if it
+    is unknown: nothing ran, or one was skipped and none ended badly.
     targets: instances or connections that they dealt with. succeeded, failed: their parts; a held
     part counts as failed, and so does a run that ended badly without any such part. read, added,
     changed, removed: rows, as far as they are known. milliseconds: from the first request on.
     """
 
     runs: tuple[SyncRun, ...]
+    ended: bool
     success: bool | None
     targets: int
     succeeded: int
@@ -45,15 +49,12 @@ class Sum:
     milliseconds: int
 
     @property
-    def ended(self) -> bool:
-        return self.success is not None
-
-    @property
     def message(self) -> str:
-        """The result in one sentence; of open runs also why no worker takes them."""
+        """The result in one sentence; of open runs how far they are, and who doesn't work."""
+        if not self.ended:
+            return _progress(self.runs)
         if self.success is None:
-            problem = queries.worker_state().problem
-            return f"Sync requested, but {problem}." if problem else "Sync is running."
+            return "Sync was skipped: another run of it was in progress"
         return "Sync completed" if self.success else "Sync completed with failures"
 
     @property
@@ -100,11 +101,11 @@ def sum_up(runs: Sequence[SyncRun]) -> Sum:
     """Return what the runs did so far."""
     parts = list(RunTarget.objects.filter(run__in=runs))
     ended = all(not run.is_open for run in runs)
-    success = all(run.state == RunState.SUCCEEDED for run in runs) if ended else None
     succeeded = sum(part.state == TargetState.SUCCEEDED for part in parts)
     return Sum(
         runs=tuple(runs),
-        success=success,
+        ended=ended,
+        success=_success({RunState(run.state) for run in runs}) if ended else None,
         targets=len({(part.target) for part in parts}),
         succeeded=succeeded,
         failed=sum(
@@ -118,11 +119,40 @@ def sum_up(runs: Sequence[SyncRun]) -> Sum:
     )
 
 
+def _success(states: set[RunState]) -> bool | None:
+    if states - {RunState.SUCCEEDED, RunState.SKIPPED}:
+        return False
+    return True if states == {RunState.SUCCEEDED} else None
+
+
+def _progress(runs: Sequence[SyncRun]) -> str:
+    """Say whether open runs wait or are executed, and if no worker shows that it works."""
+    waiting = sum(run.state == RunState.QUEUED for run in runs)
+    is_running = any(run.state == RunState.RUNNING for run in runs)
+    said = "Sync is running" if is_running else "Sync is queued"
+    if is_running and waiting:
+        said = f"{said}, {counted(waiting, 'run')} still queued"
+    workers = queries.worker_state()
+    by_workers = any(run.is_open and run.trigger != Trigger.COMMAND for run in runs)
+    if workers.problem and by_workers and not workers.by_crontab:
+        return f"{said}, but {workers.problem}."
+    if is_running:
+        return f"{said}."
+    met = [run.met for run in runs if run.is_open and run.met is not None and run.met.is_open]
+    if met:
+        return f"{said}: run {met[0].pk} of the same sync is in progress."
+    who = "schedule_run has not" if workers.by_crontab else "no worker has"
+    return f"{said}: {who} taken it yet."
+
+
 def _failures(run: SyncRun, parts: list[RunTarget]) -> int:
-    """Count what failed; as long as a run is open, a part that waits has not."""
+    """Count what failed; as long as a run is open, a part that waits has not.
+
+    A skipped run has no parts and is no failure: it did nothing.
+    """
     bad = UNDONE[:2] if run.is_open else UNDONE
     failed = sum(part.state in bad for part in parts)
-    is_bad = not run.is_open and run.state != RunState.SUCCEEDED
+    is_bad = not run.is_open and run.state not in (RunState.SUCCEEDED, RunState.SKIPPED)
     return max(failed, 1) if is_bad else failed
 
 
@@ -142,18 +172,18 @@ def _milliseconds(runs: Sequence[SyncRun]) -> int:
 
 
 def _wait(runs: Sequence[SyncRun], seconds: float) -> list[SyncRun]:
-    """Wait for all; a run that was skipped is replaced by the equal one that it met."""
+    """Wait for all, and return each once: an equal run that a skipped one met replaces that."""
     deadline = time.monotonic() + seconds
-    found = []
-    for run in runs:
+    found: dict[int, SyncRun] = {}
+    for requested in runs:
+        run = requested
         requests.wait_for(run, deadline - time.monotonic())
         met = run.met if run.state == RunState.SKIPPED else None
         if met is not None and met.options == run.options:
             requests.wait_for(met, deadline - time.monotonic())
-            found.append(met)
-        else:
-            found.append(run)
-    return found
+            run = met
+        found.setdefault(run.pk, run)
+    return [*found.values()]
 
 
 def _seconds(request: HttpRequest, usual: int) -> int:

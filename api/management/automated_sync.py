@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPSConnection
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -18,6 +19,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from api import scopes
+from api.doors.services import MODELS
 from api.models import ApiToken
 from common import manage_command
 from common.text import counted
@@ -35,11 +37,13 @@ PLATFORMS = {
     "windows": ("task-scheduler.xml",),
     "container": ("Dockerfile",),
     "github": ("github-actions.yml",),
-    "vercel": ("vercel/vercel.json", "vercel/api/cron/sync.js"),
+    "vercel": ("vercel/vercel.json", "vercel/package.json", "vercel/api/cron/sync.js"),
     "railway": ("railway.toml",),
     "external": ("external-services.txt",),
 }
+ELSEWHERE = ("github", "vercel", "railway", "external")  # run on machines of others
 EXAMPLE_URL, EXAMPLE_SYNC = "https://rainbo.example.com", "user_routing"
+MODELS_PATH = "/admin/model-sync/all"  # what the files start that name an address and no sync
 TRIED = "instance_health"  # what the trial over HTTP runs: quick, and it writes to no instance
 TRIAL_SECONDS = 120
 TIMEOUT = 40  # seconds between two pieces of an answer
@@ -78,15 +82,41 @@ def check(url: str, token: str, *, dry_run: bool) -> Iterator[Check]:
 
 
 def lines(platform: str, url: str, sync: str) -> str:
-    """Return what to enter on a platform: its files of deploy/triggers, with this address."""
-    return (
-        "\n".join(
-            f"# deploy/triggers/{name}\n{(TRIGGERS / name).read_text(encoding='utf-8')}"
-            for name in PLATFORMS[platform]
-        )
-        .replace(EXAMPLE_URL, url.rstrip("/") or EXAMPLE_URL)
-        .replace(EXAMPLE_SYNC, sync)
-    )
+    """Return what to enter on a platform: its files of deploy/triggers, with this address and sync.
+
+    Several files are each headed by their path; one alone is as it is entered.
+    """
+    names = PLATFORMS[platform]
+    texts = [(TRIGGERS / name).read_text(encoding="utf-8") for name in names]
+    if len(names) > 1:
+        heads = (f"# {name.removeprefix(f'{platform}/')}" for name in names)
+        texts = [f"{head}\n{text}" for head, text in zip(heads, texts, strict=True)]
+    text = "\n".join(texts)
+    if url:
+        text = text.replace("${{ secrets.API_URL }}", EXAMPLE_URL)
+    if sync != MODELS:
+        text = text.replace(MODELS_PATH, f"/api/sync/{sync}")
+    if _is_loopback(url):  # in a container of its own network that would be the container
+        text = text.replace("docker run ", "docker run --network host ")
+    return text.replace(EXAMPLE_URL, url.rstrip("/") or EXAMPLE_URL).replace(EXAMPLE_SYNC, sync)
+
+
+def check_reach(platform: str, url: str) -> Iterator[Check]:
+    """Check that a platform on other machines is not given this machine's own address."""
+    if platform in ELSEWHERE and url:
+        if _is_loopback(url):
+            detail = f"{url} is the machine itself, which {platform} can't reach"
+            yield Check("address", detail, "give --url the address that others use")
+        else:
+            yield Check("address", f"{platform} is given {url}")
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _database() -> Check:
@@ -186,6 +216,9 @@ def _outcome(url: str, reply: Reply) -> Check:
         run = found["runs"][0]["runId"]
     except (KeyError, IndexError, TypeError):
         run = "unknown"
+    if found["success"] is None:
+        detail = f"run {run} of {TRIED} was skipped, as another was in progress"
+        return Check("HTTP", detail, "try again when that has ended")
     if found["success"] is not True:
         return Check("HTTP", f"run {run} of {TRIED} did not succeed", "look at the run's page")
     return Check("HTTP", f"run {run} of {TRIED} succeeded, requested at {url}")

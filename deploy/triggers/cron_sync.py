@@ -30,7 +30,7 @@ from http.client import HTTPException
 from logging.handlers import RotatingFileHandler
 from typing import Any, NamedTuple
 
-DONE, FAILED, MISCONFIGURED, IN_PART, BUSY = 0, 1, 2, 3, 75
+DONE, FAILED, MISCONFIGURED, IN_PART, NOTHING, BUSY = 0, 1, 2, 3, 4, 75
 PASSING = (0, 429, 502, 503, 504)  # 0: no answer
 LONGEST_PAUSE = 60
 MOST_BYTES = 1_000_000
@@ -235,14 +235,21 @@ def pause(answer: Answer, usual: int) -> None:
 
 
 def judge(answer: Answer) -> tuple[int, str]:
+    """The worst that a run came to decides; as in sync-cron.sh."""
     found = answer.document
-    runs = found.get("runs") or [found]
-    names = ",".join(str(run.get("runId") or run.get("sync_id")) for run in runs)
-    if found.get("success") is True:
+    runs = found.get("runs") or ([found] if found.get("runId") else [])
+    names = ",".join(str(run.get("runId")) for run in runs) or "none"
+    states = {run.get("state") for run in runs} or {found.get("state")}
+    success = found.get("success", False)
+    if success is True:
         return DONE, f"run={names} sync_ok"
-    if {run.get("state") for run in runs} <= {"succeeded", "partial", "held"}:
+    if success is None and states == {None}:
+        return NOTHING, f"run={names} sync_none: nothing is connected, so nothing was synced"
+    if states - {"succeeded", "partial", "held", "skipped"} or states == {"succeeded"}:
+        return FAILED, f"run={names} sync_fail: see the run in RAINBO"
+    if states & {"partial", "held"}:
         return IN_PART, f"run={names} sync_fail: done in part, or held for review"
-    return FAILED, f"run={names} sync_fail: see the run in RAINBO"
+    return BUSY, f"run={names} sync_skipped: another run of the sync was in progress"
 
 
 def enough_models(server: Server) -> int:

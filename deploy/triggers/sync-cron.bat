@@ -2,7 +2,8 @@
 rem Requests a sync of RAINBO over HTTP and waits for its end. Needs Windows 10 or newer, which has
 rem curl.exe. Read by a reviewer, not run in CI. Variables and exit codes are those of sync-cron.sh:
 rem   APP_URL, OPERATOR_TOKEN, SYNC or SYNC_PATH, LOG_FILE, DEBUG=1, ATTEMPTS, RETRY_SECONDS,
-rem   WAIT_SECONDS; 0 done, 1 failed, 2 can't work as configured, 3 in part, 75 running.
+rem   WAIT_SECONDS; 0 done, 1 failed, 2 can't work as configured, 3 in part, 4 nothing is connected,
+rem   75 running.
 setlocal EnableExtensions DisableDelayedExpansion
 
 if not defined APP_URL set "APP_URL=http://localhost:8000"
@@ -98,8 +99,27 @@ if not errorlevel 1 (
     call :log "exit=0 sync_ok"
     goto end
 )
+rem The worst that a run came to decides. Its states come first; without any, nothing was there.
+findstr /r /c:"\"state\": *\"failed\"" /c:"\"state\": *\"lost\"" /c:"\"state\": *\"cancelled\"" "%WORK%\body" >nul
+if not errorlevel 1 goto judged
 findstr /r /c:"\"state\": *\"partial\"" /c:"\"state\": *\"held\"" "%WORK%\body" >nul
 if not errorlevel 1 set "CODE=3"
+if "%CODE%"=="3" goto judged
+findstr /r /c:"\"state\": *\"skipped\"" "%WORK%\body" >nul
+if not errorlevel 1 (
+    set "CODE=75"
+    call :log "exit=75 sync_skipped: another run of the sync was in progress"
+    goto end
+)
+findstr /r /c:"\"state\": *\"" "%WORK%\body" >nul
+if not errorlevel 1 goto judged
+findstr /r /c:"\"success\": *null" "%WORK%\body" >nul
+if not errorlevel 1 (
+    set "CODE=4"
+    call :log "exit=4 sync_none: nothing is connected, so nothing was synced"
+    goto end
+)
+:judged
 call :log "exit=%CODE% sync_fail: see the run in RAINBO"
 
 :end

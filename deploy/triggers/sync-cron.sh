@@ -5,7 +5,8 @@
 #   APP_URL           where RAINBO serves; default: http://localhost:8000
 #   OPERATOR_TOKEN    the token, or OPERATOR_TOKEN_FILE: a file that holds it
 #   SYNC              which sync; default: bakalari. SYNC_PATH: another address instead
-#   LOG_FILE          default: /var/log/rainbo/sync-cron.log; kept below LOG_MAX_BYTES, five of them
+#   LOG_FILE          default: /var/log/rainbo/sync-cron.log, or ~/.local/state/rainbo/sync-cron.log
+#                     if that can't be written; kept below LOG_MAX_BYTES, five of them
 #   DEBUG=1           shows on stderr what is logged
 #   ATTEMPTS          requests in all, if the fault can pass by itself; default: 3
 #   RETRY_SECONDS     between them, growing; default: 10. A server's Retry-After counts, up to 60
@@ -13,7 +14,7 @@
 #   WAIT_SECONDS      how long to wait for the end of the sync; default: 600
 #
 # Exit codes: 0 done · 1 failed · 2 can't work as configured (also: token rejected) · 3 done in part
-# or held for review · 75 another call is running, or the sync still is.
+# or held for review · 4 nothing is connected · 75 another call or run was running, or still is.
 set -eu
 umask 077
 
@@ -21,7 +22,6 @@ APP_URL=${APP_URL:-http://localhost:8000}
 APP_URL=${APP_URL%/}
 SYNC=${SYNC:-bakalari}
 SYNC_PATH=${SYNC_PATH:-/api/sync/$SYNC}
-LOG_FILE=${LOG_FILE:-/var/log/rainbo/sync-cron.log}
 LOG_MAX_BYTES=${LOG_MAX_BYTES:-1000000}
 DEBUG=${DEBUG:-0}
 ATTEMPTS=${ATTEMPTS:-3}
@@ -46,6 +46,10 @@ stop() { # code text
 misconfigured() { # before there is a log
     printf '%s\n' "$1" >&2
     exit 2
+}
+
+is_writable() {
+    (: >>"$LOG_FILE") 2>/dev/null
 }
 
 # The token goes to curl by its standard input: arguments are seen by every user of the machine.
@@ -123,7 +127,16 @@ for number in "$ATTEMPTS" "$RETRY_SECONDS" "$REQUEST_SECONDS" "$WAIT_SECONDS" "$
         '' | *[!0-9]* | 0?* | ?????????*) misconfigured "ATTEMPTS, *_SECONDS and LOG_MAX_BYTES are whole numbers" ;;
     esac
 done
-(: >>"$LOG_FILE") 2>/dev/null ||
+if [ -z "${LOG_FILE:-}" ]; then
+    LOG_FILE=/var/log/rainbo/${LOG_NAME:-sync-cron.log}
+    own=${HOME:-}/.local/state/rainbo
+    if [ -n "${HOME:-}" ] && ! is_writable && mkdir -p "$own"; then
+        elsewhere="$LOG_FILE can't be written: the log is in $own"
+        LOG_FILE=$own/${LOG_NAME:-sync-cron.log}
+        if [ ! -e "$LOG_FILE" ]; then printf '%s\n' "$elsewhere" >&2; fi # once, and not by each mail
+    fi
+fi
+is_writable ||
     misconfigured "LOG_FILE $LOG_FILE can't be written: create its folder, or choose another file"
 
 if command -v flock >/dev/null; then
@@ -139,6 +152,7 @@ trap 'rm -rf "$work"; rmdir "$LOG_FILE.lock.d" 2>/dev/null || :' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 rotate
+if [ -n "${elsewhere:-}" ]; then log "$elsewhere"; fi
 
 attempt=1
 while :; do
@@ -169,11 +183,26 @@ while [ "$status" != 200 ]; do
     case $status in 200 | 202 | 000 | 429 | 502 | 503 | 504) ;; *) reject ;; esac
 done
 
+# The worst that a run came to decides. Its states come first; without any, nothing was there to run.
 run=$(sed -n 's/.*"runId": *\([0-9]*\).*/\1/p' "$work/body" | head -n 1)
+states=$(grep -o '"state": *"[a-z_]*"' "$work/body" | sed 's/.*"\([a-z_]*\)"$/\1/' | sort -u | tr '\n' ' ')
 if grep -q '"success": *true' "$work/body"; then
     log "run=${run:-none} exit=0 sync_ok"
-elif grep -q '"state": *"\(partial\|held\)"' "$work/body"; then
-    stop 3 "run=${run:-none} sync_fail: done in part, or held for review"
-else
-    stop 1 "run=${run:-none} sync_fail: see the run in RAINBO"
+    exit 0
 fi
+worst=0
+for state in $states; do
+    case $state in
+        succeeded) ;;
+        skipped) if [ "$worst" = 0 ]; then worst=75; fi ;;
+        partial | held) if [ "$worst" != 1 ]; then worst=3; fi ;;
+        *) worst=1 ;;
+    esac
+done
+if [ -z "$states" ] && grep -q '"success": *null' "$work/body"; then worst=4; fi
+case $worst in
+    3) stop 3 "run=${run:-none} sync_fail: done in part, or held for review" ;;
+    4) stop 4 "run=none sync_none: nothing is connected, so nothing was synced" ;;
+    75) stop 75 "run=${run:-none} sync_skipped: another run of the sync was in progress" ;;
+    *) stop 1 "run=${run:-none} sync_fail: see the run in RAINBO" ;;
+esac

@@ -1,6 +1,7 @@
 """Deletes old runs in small transactions, except those that are still needed.
 
-It happens by itself once a day, a few seconds at a time; `prune_runs` does it all at once.
+It happens by itself once a day, a few seconds at a time; `prune_runs` does it all at once. One
+process prunes at a time, so that each deleted row is counted once.
 """
 
 from __future__ import annotations
@@ -8,15 +9,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import psycopg
 from django.conf import settings
-from django.db import connection
+from django.db import OperationalError, connection, transaction
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 
 from common.clock import database_now
+from common.errors import RainboError
 from syncs import hooks
 from syncs.engine import registry
 from syncs.models import (
@@ -29,12 +33,14 @@ from syncs.models import (
     TargetState,
     WorkerEvent,
 )
+from syncs.transfer.session import open_session
 
 logger = logging.getLogger("rainbo.pruning")
 
 BATCH = 500
 INTERVAL = 24 * 60 * 60
 AT_A_TIME = 10.0  # seconds; the process that does it by itself also asks for heartbeats
+_TAKE = "SELECT pg_try_advisory_lock(hashtextextended('rainbo.pruning', 0))"
 Batches = Callable[[datetime], Iterator[int]]
 
 # Of each target the guard compares with the newest part that came through, and with the newest
@@ -55,9 +61,19 @@ _NEWEST_SLOTS = """
      WHERE slot IS NOT NULL ORDER BY sync, slot DESC, attempt DESC"""
 
 
+class PruningBusy(RainboError):
+    """Old records are being deleted already: try again when that has ended"""
+
+    kind = "busy"
+    transient = True
+
+
 @dataclass(frozen=True)
 class Pruned:
-    """How many rows of a kind were deleted. complete: no old one that may go is left."""
+    """How many rows of a kind were deleted, as the database counts them.
+
+    complete: no old one that may go is left.
+    """
 
     what: str
     count: int
@@ -76,10 +92,17 @@ def register(what: str, batches: Batches) -> None:
     _others[what] = batches
 
 
-def prune(now: datetime, days: int, seconds: float = float("inf")) -> list[Pruned]:
+def prune(
+    now: datetime,
+    days: int,
+    seconds: float = float("inf"),
+    record: Callable[[list[Pruned]], object] | None = None,
+) -> list[Pruned]:
     """Delete what ended more than so many days ago; return how many rows of each kind.
 
-    seconds: no batch begins later than that.
+    seconds: no batch begins later than that. record: is given the result and writes it down, in
+    the transaction that deletes: there is one then, and not one for each batch. Raises PruningBusy
+    while another process prunes.
     """
     before, until = now - timedelta(days=days), time.monotonic() + seconds
     kinds: dict[str, Iterator[int]] = {
@@ -88,7 +111,11 @@ def prune(now: datetime, days: int, seconds: float = float("inf")) -> list[Prune
         "worker events": in_batches(WorkerEvent.objects.filter(at__lt=before)),
         **{what: batches(before) for what, batches in _others.items()},
     }
-    return [_pruned(what, batches, until) for what, batches in kinds.items()]
+    with _alone(), transaction.atomic() if record else nullcontext():
+        done = [_pruned(what, batches, until) for what, batches in kinds.items()]
+        if record:
+            record(done)
+    return done
 
 
 def prune_by_itself() -> None:
@@ -98,7 +125,11 @@ def prune_by_itself() -> None:
     """
     if not settings.RAINBO_RUN_RETENTION_DAYS:
         return
-    done = prune(database_now(), settings.RAINBO_RUN_RETENTION_DAYS, AT_A_TIME)
+    try:
+        done = prune(database_now(), settings.RAINBO_RUN_RETENTION_DAYS, AT_A_TIME)
+    except PruningBusy:
+        hooks.call_again(prune_by_itself)
+        return
     if any(pruned.count for pruned in done):
         logger.info(
             "deleted records older than %s days: %s",
@@ -113,8 +144,7 @@ def in_batches(rows: QuerySet[Any]) -> Iterator[int]:
     """Delete rows batch by batch, and yield how many each had."""
     model: type[Model] = rows.model
     while keys := [*rows.order_by("pk").values_list("pk", flat=True)[:BATCH]]:
-        model._default_manager.filter(pk__in=keys).delete()
-        yield len(keys)
+        yield _delete(model._default_manager.filter(pk__in=keys))
 
 
 def run_batches(now: datetime, before: datetime) -> Iterator[int]:
@@ -125,7 +155,7 @@ def run_batches(now: datetime, before: datetime) -> Iterator[int]:
     sync's newest slot: a slot without a run would be run again. Of a kept run that is decided, the
     held changes go.
     """
-    _drop_decided_changes(before)
+    yield from _drop_decided_changes(before)
     newest, day_ago = _ids(_NEWEST_SLOTS), now - timedelta(hours=24)
     while any((yield from _one_pass(before, newest, day_ago))):
         pass  # a run that accepted or superseded one that is gone now may go too
@@ -141,10 +171,29 @@ def _one_pass(
         last = keys[-1]
         needed = newest | _ids(_NEEDED, runs=keys, day_ago=day_ago)
         gone = [key for key in keys if key not in needed]
-        SyncRun.objects.filter(pk__in=gone).delete()
-        counts.append(len(gone))
-        yield len(gone)
+        counts.append(_delete(SyncRun.objects.filter(pk__in=gone)))
+        yield counts[-1]
     return counts
+
+
+def _delete(rows: QuerySet[Any]) -> int:
+    """Delete rows and what depends on them; return how many of their own kind were there."""
+    _, counts = rows.delete()
+    return counts.get(rows.model._meta.label, 0)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Hold the one lock of pruning, in a session of its own: it ends with this process."""
+    try:
+        session = open_session("pruning")
+    except psycopg.OperationalError as error:
+        raise OperationalError(str(error)) from error
+    with session:
+        taken = session.execute(_TAKE).fetchone()
+        if taken is None or not taken[0]:
+            raise PruningBusy
+        yield
 
 
 def _pruned(what: str, batches: Iterator[int], until: float) -> Pruned:
@@ -155,15 +204,21 @@ def _pruned(what: str, batches: Iterator[int], until: float) -> Pruned:
         if deleted is None:
             return Pruned(what, count)
         count += deleted
+        if connection.in_atomic_block:  # or all foreign keys are checked at the end, out of time
+            connection.check_constraints()
     return Pruned(what, count, complete=False)
 
 
-def _drop_decided_changes(before: datetime) -> None:
-    """Delete the held changes of runs that are decided; a run that is kept has their counts."""
+def _drop_decided_changes(before: datetime) -> Iterator[int]:
+    """Delete the held changes of runs that are decided; a run that is kept has their counts.
+
+    Yields 0 after each run: no run is deleted.
+    """
     undecided = Q(accepted_by=None, superseded_by=None, discarded_at=None)
     decided = SyncRun.objects.filter(~undecided, finished_at__lt=before)
     for run in decided.filter(Exists(HeldChange.objects.filter(run=OuterRef("pk")))):
         HeldChange.objects.filter(run=run).delete()
+        yield 0
 
 
 def _deletable(before: datetime) -> QuerySet[SyncRun]:

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,13 +20,17 @@ from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 from django_q.models import Schedule
 
+from api.management import automated_sync
 from api.management.automated_sync import PLATFORMS
 from common.errors import UsageError
 from syncs import tasks
 from syncs.models import SyncRun
 from tests.deploy.triggers.calls import TOKEN, Said, peer
 from tests.door_fixtures import CRON_SECRET, Doors
+from tests.fleet_fixtures import needs
+from tests.instances import InstanceFleet
 
+CALL_FUNCTION = Path(__file__).parents[1] / "deploy" / "triggers" / "call_function.mjs"
 VARIABLES = ("CRON_SECRET", "OPERATOR_TOKEN", "ADMIN_KEY")
 
 
@@ -136,25 +147,79 @@ def test_no_answer_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("platform", PLATFORMS)
-def test_a_platform_gets_its_lines(platform: str) -> None:
+def test_a_platform_gets_its_lines_alone_on_stdout(
+    capfd: pytest.CaptureFixture[str], platform: str
+) -> None:
+    with pytest.raises(SystemExit):
+        call_command("setup_automated_sync", "--platform", platform, "--sync", "ghost_users")
+    output, said = capfd.readouterr()
+    assert "2 problems found." in said
+    document = json.loads(run("--platform", platform, "--sync", "ghost_users", "--json")[1])
+    assert (document["platform"], document["lines"]) == (platform, output)
+    if len(names := PLATFORMS[platform]) == 1:
+        expected = (automated_sync.TRIGGERS / names[0]).read_text(encoding="utf-8")
+        assert len(output.splitlines()) == len(expected.splitlines())
+    for name in names:
+        assert len(names) == 1 or f"# {name.removeprefix('vercel/')}\n" in output
+    assert platform == "systemd" or "ghost_users" in output
+    assert "user_routing" not in output
+    assert automated_sync.MODELS_PATH not in output
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_the_lines_have_the_address(platform: str) -> None:
     url = "https://console.example.org"
-    _, output = run("--platform", platform, "--sync", "ghost_users")
-    document = json.loads(run("--platform", platform, "--json")[1])
-    assert document["platform"] == platform
-    for name in PLATFORMS[platform]:
-        assert f"# deploy/triggers/{name}\n" in output
-        assert f"# deploy/triggers/{name}\n" in document["lines"]
-    assert "user_routing" not in output.partition("# deploy/triggers/")[2]
-    assert url not in output
+    lines = automated_sync.lines(platform, f"{url}/", "ghost_users")
+    assert platform == "systemd" or url in lines
+    assert "rainbo.example.com" not in lines
+    assert "secrets.API_URL" not in lines
 
 
-@pytest.mark.django_db
-def test_the_lines_have_the_address_and_the_sync(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CRON_SECRET", TOKEN)
-    with peer(Said()) as server:
-        words = ("--platform", "cron", "--sync", "ghost_users", "--url", f"{server.url}/")
-        lines = run(*words)[1].splitlines()
-        assert {f"APP_URL={server.url}", "SYNC=ghost_users"} <= set(lines)
+def test_lines_for_models_have_their_address() -> None:
+    assert automated_sync.MODELS_PATH in automated_sync.lines("railway", "", "llm_models")
+
+
+@pytest.mark.usefixtures("worker")
+def test_what_is_printed_for_railway_starts_the_chosen_sync(
+    doors: Doors, fleet: InstanceFleet
+) -> None:
+    fleet[1].add_route(1, "a@example.com")
+    lines = automated_sync.lines("railway", doors.url, "user_routing")
+    command = tomllib.loads(lines)["deploy"]["startCommand"]
+    words = [sys.executable if word == "python" else word for word in command.split()]
+    env = {"PATH": os.environ["PATH"], "ADMIN_KEY": CRON_SECRET}
+    subprocess.run(words, cwd=automated_sync.TRIGGERS, env=env, check=True, timeout=60)
+    assert SyncRun.objects.get().sync == "user_routing"
+
+
+@pytest.mark.usefixtures("worker")
+def test_what_is_printed_for_vercel_starts_the_chosen_sync(
+    doors: Doors, fleet: InstanceFleet, tmp_path: Path
+) -> None:
+    """The printed files are a project: Node takes the function for a module by package.json."""
+    node = needs(shutil.which("node"), "node is not installed: apt install nodejs")
+    fleet[1].add_route(1, "a@example.com")
+    printed = automated_sync.lines("vercel", doors.url, "user_routing")
+    names = ("vercel.json", "package.json", "api/cron/sync.js")
+    parts = re.split("|".join(f"# {re.escape(name)}\n" for name in names), printed)[1:]
+    for name, text in zip(names, parts, strict=True):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    env = {"ADMIN_KEY": CRON_SECRET, "CRON_SECRET": "of-vercel", "SENT": "Bearer of-vercel"}
+    words = [node, str(CALL_FUNCTION), str(tmp_path / names[-1])]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=True, timeout=60)
+    assert (done.stdout[:4], done.stderr) == ("200 ", "")
+    assert SyncRun.objects.get().sync == "user_routing"
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8000", "http://localhost:8000", "http://[::1]"])
+def test_an_address_of_the_machine_itself_is_for_the_machine_itself(url: str) -> None:
+    for platform in PLATFORMS:
+        found = [check.is_ok for check in automated_sync.check_reach(platform, url)]
+        assert found == ([False] if platform in automated_sync.ELSEWHERE else [])
+    assert "docker run --network host " in automated_sync.lines("container", url, "user_routing")
+    public = automated_sync.lines("container", "https://console.example.org", "user_routing")
+    assert "--network" not in public
 
 
 @pytest.mark.django_db

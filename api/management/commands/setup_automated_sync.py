@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -25,7 +26,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--platform", choices=[*PLATFORMS], help="print what to enter there to start syncs"
+            "--platform",
+            choices=[*PLATFORMS],
+            help="print what to enter there to start syncs, alone on stdout; all else on stderr",
         )
         parser.add_argument(
             "--url",
@@ -44,8 +47,9 @@ class Command(BaseCommand):
         if url:
             url, token = _address(url), _token()
         sync = registry.get(options["sync"]).name
-        found = list(automated_sync.check(url, token, dry_run=options["check"]))
         platform = options["platform"]
+        found = list(automated_sync.check(url, token, dry_run=options["check"]))
+        found += automated_sync.check_reach(platform, url)
         lines = automated_sync.lines(platform, url, sync) if platform else ""
         wrong = [check for check in found if not check.is_ok]
         if options["json"]:
@@ -53,11 +57,13 @@ class Command(BaseCommand):
             document = {"works": not wrong, "checks": checks, "platform": platform, "lines": lines}
             self.stdout.write(redact_token(json_text(document), token))
         else:
+            # With lines, those are all of stdout, so that `| crontab -` gets nothing else.
+            say = partial(self.stderr.write, style_func=str) if lines else self.stdout.write
             for check in found:
-                self.stdout.write(redact_token(printable_line(_line(check)), token))
+                say(redact_token(printable_line(_line(check)), token))
+            say(_closing(wrong, tried=bool(url)))
             if lines:
-                self.stdout.write(f"\n{printable(lines)}")
-            self.stdout.write(_closing(wrong, tried=bool(url)))
+                self.stdout.write(printable(lines), ending="")
         if wrong:
             sys.exit(1)
 

@@ -18,6 +18,7 @@ SYNC = "/api/sync/bakalari"
 def test_without_a_connection_nothing_is_fetched(doors: Doors) -> None:
     reply = doors.post(SYNC)
     assert reply.status == 200
+    assert (reply.json["success"], reply.json["state"]) == (None, None)
     assert reply.json["message"] == "No connection of bakalari exists: nothing was fetched"
     assert (reply.json["runId"], reply.json["created"], reply.json["failureCount"]) == (None, 0, 0)
     assert not SyncRun.objects.exists()

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from urllib.parse import quote
 
 import pytest
+from django.utils import timezone
 
 from activity.models import Activity
-from syncs.models import RunState, SyncRun
+from api import requests
+from api.doors import cron
+from syncs.engine import pruning
+from syncs.models import Heartbeat, RunState, SyncRun
 from tests.children import until
 from tests.door_fixtures import Doors, Serve
 from tests.instances import InstanceFleet
-from tests.rows import ended_run
+from tests.rows import ended_run, run_part
 
 SYNC = "/api/cron/sync-integrations"
 COUNTS = ("usersProcessed", "providersSync", "successCount", "failureCount", "durationMs")
@@ -30,6 +35,7 @@ def test_without_a_provider_nothing_is_synced(doors: Doors, method: str, query: 
     reply = doors.send(method, SYNC + query)
     assert reply.status == 200
     assert [reply.json[name] for name in COUNTS] == [0, 0, 0, 0, 0]
+    assert (reply.json["success"], reply.json["runs"]) == (None, [])
     assert reply.json["message"] == "No provider is connected: nothing to sync"
     assert runs() == []
 
@@ -121,10 +127,47 @@ def test_what_takes_longer_is_answered_202_and_polled(
     assert "Location" not in ended.headers
 
 
-def test_without_workers_the_answer_says_so(doors: Doors) -> None:
-    reply = doors.post(f"{SYNC}?interval=instance_health", Prefer="wait=0")
-    assert reply.status == 202
-    assert reply.json["message"].startswith("Sync requested, but no worker has ever reported")
+@pytest.mark.parametrize(
+    ("states", "heartbeat", "message"),
+    [
+        ("q", None, "Sync is queued, but no worker has ever reported: start"),
+        ("q", 3_600, "Sync is queued, but no worker has reported since 20"),
+        ("q", 1, "Sync is queued: no worker has taken it yet."),
+        ("r", 1, "Sync is running."),
+        ("r", 3_600, "Sync is running, but no worker has reported since 20"),
+        ("qr", 1, "Sync is running, 1 run still queued."),
+        ("sq", 1, "Sync is queued: no worker has taken it yet."),
+    ],
+)
+def test_the_answer_says_how_far_open_runs_are(
+    doors: Doors, states: str, heartbeat: int | None, message: str
+) -> None:
+    if heartbeat is not None:
+        at = timezone.now() - timedelta(seconds=heartbeat)
+        Heartbeat.objects.create(worker="host:1", at=at)
+    names = {"q": RunState.QUEUED, "r": RunState.RUNNING, "s": RunState.SUCCEEDED}
+    keys = [
+        str(SyncRun.objects.create(sync="user_routing", trigger="api", state=names[letter]).pk)
+        for letter in states
+    ]
+    reply = doors.get(f"{SYNC}/runs/{','.join(keys)}")
+    assert (reply.status, reply.json["success"]) == (202, None)
+    assert reply.json["message"].startswith(message)
+
+
+def test_a_run_that_waits_for_another_says_for_which(doors: Doors) -> None:
+    Heartbeat.objects.create(worker="host:1", at=timezone.now())
+    met = SyncRun.objects.create(sync="user_routing", trigger="schedule", state=RunState.RUNNING)
+    SyncRun.objects.create(sync="user_routing", trigger="api", met=met)
+    reply = doors.post(f"{SYNC}?interval=user_routing", Prefer="wait=0")
+    expected = f"Sync is queued: run {met.pk} of the same sync is in progress."
+    assert reply.json["message"] == expected
+
+
+def test_crontab_is_no_worker_that_fails(doors: Doors) -> None:
+    Heartbeat.objects.create(worker="host:schedule_run", at=timezone.now())
+    reply = doors.post(f"{SYNC}?interval=user_routing", Prefer="wait=0")
+    assert reply.json["message"] == "Sync is queued: schedule_run has not taken it yet."
 
 
 def test_two_deliveries_are_one_run(doors: Doors) -> None:
@@ -149,6 +192,41 @@ def test_a_trigger_during_a_run_answers_with_that_run(
     assert (reply.status, reply.json["runs"][0]["state"]) == (202, "running")
     going.set()
     until(lambda: doors.get(f"{SYNC}/runs/{skipped.pk}").json["success"])
+
+
+def test_a_run_counts_once_also_for_whom_it_was_met(doors: Doors) -> None:
+    met = ended_run("user_routing")
+    run_part(met)
+    skipped = SyncRun.objects.create(
+        sync="user_routing", state=RunState.SKIPPED, trigger="api", met=met
+    )
+    reply = doors.get(f"{SYNC}/runs/{met.pk},{skipped.pk}")
+    assert [run["runId"] for run in reply.json["runs"]] == [met.pk]
+    assert (reply.json["providersSync"], reply.json["successCount"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("others", "success", "failures"), [("", None, 0), ("S", None, 0), ("SF", False, 1)]
+)
+def test_a_run_that_was_skipped_is_neither_success_nor_failure(
+    doors: Doors, others: str, success: bool | None, failures: int
+) -> None:
+    """It met a run of other options: what is known of that one isn't what was asked for."""
+    met = ended_run("user_routing", options={"dry_run": True})
+    skipped = SyncRun.objects.create(
+        sync="user_routing",
+        state=RunState.SKIPPED,
+        trigger="api",
+        met=met,
+        finished_at=timezone.now(),
+    )
+    names = {"F": RunState.FAILED, "S": RunState.SUCCEEDED}
+    keys = [skipped.pk, *(ended_run("tenant_summaries", names[letter]).pk for letter in others)]
+    reply = doors.get(f"{SYNC}/runs/{','.join(map(str, keys))}")
+    assert (reply.status, reply.json["success"]) == (200, success)
+    assert reply.json["failureCount"] == failures
+    if success is None:
+        assert reply.json["message"] == "Sync was skipped: another run of it was in progress"
 
 
 @pytest.mark.parametrize("keys", ["999", "1,2,3", "0"])
@@ -231,7 +309,36 @@ def test_alerts_name_what_stands_out(
     ]
 
 
-@pytest.mark.parametrize("hours", ["0", "169", "1e3", "-1", "", "²", "9" * 40])
+def test_alerts_name_the_job_of_the_services_too(doors: Doors, serve: Serve) -> None:
+    """Each service has too few executions to be judged, or no three failures in a row."""
+    for minutes, (name, state) in enumerate(
+        [
+            ("github", RunState.FAILED),
+            ("slack", RunState.FAILED),
+            ("github", RunState.FAILED),
+            ("slack", RunState.SUCCEEDED),
+            ("slack", RunState.FAILED),
+        ]
+    ):
+        serve(name, {})
+        ended_run(name, state, ago=timedelta(minutes=minutes), seconds=301)
+    alerts = doors.get("/api/cron/monitoring").json["alerts"]
+    assert [(alert["jobName"], alert["type"]) for alert in alerts if "_d" not in alert["type"]] == [
+        ("sync-integrations", "high_failure_rate"),
+        ("sync-integrations", "consecutive_failures"),
+    ]
+    assert ("sync-integrations", "long_duration") in [(a["jobName"], a["type"]) for a in alerts]
+
+
+def test_failures_in_a_row_may_have_begun_before_the_window(doors: Doors, serve: Serve) -> None:
+    for hours, name in ((1, "github"), (30, "slack"), (31, "github")):
+        serve(name, {})
+        ended_run(name, RunState.FAILED, ago=timedelta(hours=hours))
+    alerts = doors.get("/api/cron/monitoring").json["alerts"]
+    assert [alert["message"] for alert in alerts] == ["sync-integrations: 3 failures in a row"]
+
+
+@pytest.mark.parametrize("hours", ["0", "00024", "024", "169", "1e3", "-1", "", "²", "9" * 40])
 def test_another_time_range_is_refused(doors: Doors, hours: str) -> None:
     assert doors.get(f"/api/cron/monitoring?timeRange={quote(hours)}").status == 422
 
@@ -240,10 +347,54 @@ def test_cleanup_deletes_old_runs(doors: Doors) -> None:
     old = ended_run(ago=timedelta(days=31))
     young = ended_run(ago=timedelta(days=29))
     reply = doors.post("/api/cron/monitoring/cleanup", body='{"retentionDays": 30}')
-    assert (reply.status, reply.json["deletedCount"]) == (200, 1)
+    assert (reply.status, reply.json["deletedCount"], reply.json["complete"]) == (200, 1, True)
     assert [run.pk for run in SyncRun.objects.all()] == [young.pk] != [old.pk]
     entry = Activity.objects.get()
     assert (entry.action, entry.actor) == ("runs.pruned", "token RAINBO_CRON_SECRET")
+    assert entry.after is not None
+    assert entry.after["deleted"]["runs"] == 1
+
+
+CLEANUP = "/api/cron/monitoring/cleanup"
+
+
+def test_calls_at_the_same_time_delete_each_run_once(doors: Doors) -> None:
+    SyncRun.objects.bulk_create(
+        SyncRun(
+            sync="user_routing",
+            state=RunState.SUCCEEDED,
+            trigger="api",
+            finished_at=timezone.now() - timedelta(days=40),
+        )
+        for _ in range(3_000)
+    )
+    with ThreadPoolExecutor(6) as pool:
+        calls = [pool.submit(doors.post, CLEANUP, body='{"retentionDays": 30}') for _ in range(6)]
+    replies = [call.result() for call in calls]
+    assert {reply.status for reply in replies} <= {200, 409}
+    done = [reply.json["deletedCount"] for reply in replies if reply.status == 200]
+    recorded = [entry.after["deleted"]["runs"] for entry in Activity.objects.all() if entry.after]
+    assert sum(done) == sum(recorded) == 3_000
+    assert len(recorded) == len(done)
+
+
+def test_while_others_delete_it_is_refused(doors: Doors) -> None:
+    with pruning._alone():
+        reply = doors.post(CLEANUP, body='{"retentionDays": 30}')
+    assert (reply.status, "already" in reply.json["detail"]) == (409, True)
+    assert not Activity.objects.exists()
+
+
+def test_what_takes_too_long_is_left_and_said(
+    doors: Doors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cron.PRUNING_SECONDS <= requests.LONGEST_WAIT
+    ended_run(ago=timedelta(days=31))
+    monkeypatch.setattr(cron, "PRUNING_SECONDS", -1.0)
+    reply = doors.post(CLEANUP, body='{"retentionDays": 30}')
+    assert (reply.status, reply.json["deletedCount"], reply.json["complete"]) == (200, 0, False)
+    assert "more are left: repeat" in reply.json["message"]
+    assert SyncRun.objects.count() == 1
 
 
 @pytest.mark.parametrize(

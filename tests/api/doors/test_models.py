@@ -26,6 +26,12 @@ def test_without_a_catalogue_there_is_nothing(doors: Doors, method: str, path: s
     assert reply.json["detail"].startswith("No catalogue of models is configured")
 
 
+@pytest.mark.parametrize("path", ["/admin/model-sync/", "/admin/pricing/"])
+def test_where_no_door_is_the_answer_says_so(doors: Doors, path: str) -> None:
+    reply = doors.get(path)
+    assert (reply.status, "nothing at this address" in reply.json["detail"]) == (404, True)
+
+
 @pytest.mark.usefixtures("worker")
 def test_catalogues_are_fetched(doors: Doors, serve: Serve) -> None:
     serve("llm_models", CATALOGUES)

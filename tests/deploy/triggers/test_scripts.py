@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,6 +63,58 @@ def test_a_sync_that_is_done_in_part_exits_3(
     fleet[3].server.stop()
     path = "/api/cron/sync-integrations?interval=tenant_summaries"
     assert script.run(doors.url, CRON_SECRET, SYNC_PATH=path).code == 3
+
+
+@pytest.mark.parametrize("path", ["/api/sync/bakalari", "/api/cron/sync-integrations"])
+def test_where_nothing_is_connected_it_exits_4(doors: Doors, script: Script, path: str) -> None:
+    done = script.run(doors.url, CRON_SECRET, SYNC_PATH=path)
+    assert (done.code, "nothing is connected" in done.output) == (4, True), done.output
+    assert "sync_none" in done.log
+    assert "sync_ok" not in done.log
+
+
+@pytest.mark.parametrize(
+    ("states", "success", "code"),
+    [
+        ("succeeded", "true", 0),
+        ("failed", "false", 1),
+        ("lost", "false", 1),
+        ("cancelled", "false", 1),
+        ("partial", "false", 3),
+        ("held", "false", 3),
+        ("skipped", "null", 75),
+        ("succeeded held", "false", 3),
+        ("failed held", "false", 1),
+        ("held failed", "false", 1),
+        ("partial skipped", "false", 3),
+        ("skipped partial", "false", 3),
+        ("skipped failed", "false", 1),
+        ("succeeded skipped", "null", 75),
+        ("strange", "null", 1),
+        ("", "null", 4),
+        ("", "false", 1),
+    ],
+)
+def test_all_scripts_judge_runs_by_one_rule(
+    script: Script, states: str, success: str, code: int
+) -> None:
+    runs = ", ".join(
+        f'{{"runId": {number}, "sync": "github", "state": "{state}"}}'
+        for number, state in enumerate(states.split(), 1)
+    )
+    with peer(Said(body=f'{{"success": {success}, "runs": [{runs}]}}')) as server:
+        done = script.run(server.url)
+    assert done.code == code, done.output
+
+
+@pytest.mark.usefixtures("worker")
+@pytest.mark.parametrize(("others", "code"), [({"b": (5, 1, 0, 0)}, 3), ({}, 1), ({"b": None}, 1)])
+def test_prices_are_judged_as_other_syncs(
+    doors: Doors, serve: Serve, script: Script, others: dict[str, Any], code: int
+) -> None:
+    serve("llm_models", {"a": None} | others)
+    path = "/admin/pricing/sync/cron"
+    assert script.run(doors.url, CRON_SECRET, SYNC_PATH=path).code == code
 
 
 def test_a_long_sync_is_polled(doors: Doors, script: Script, serve: Serve, worker: object) -> None:
@@ -259,6 +312,29 @@ def test_what_cannot_work_is_said_before_any_request(script: Script, wrong: dict
         done = script.run(**{"url": server.url, "token": TOKEN} | wrong)
         assert (done.code, server.requests) == (2, [])
     assert done.output
+
+
+@pytest.mark.parametrize("name", ["sync-cron.sh", "cron_sync.sh"])
+def test_without_its_folder_the_log_is_at_home_and_it_says_so_once(
+    tmp_path: Path, name: str
+) -> None:
+    text = (TRIGGERS / "sync-cron.sh").read_text().replace("/var/log/rainbo", f"{tmp_path}/none")
+    copy = tmp_path / "sync-cron.sh"
+    copy.write_text(text)
+    copy.chmod(0o755)
+    shutil.copy(TRIGGERS / "cron_sync.sh", tmp_path)
+    script = Script(name, tmp_path)
+    kept = tmp_path / ".local/state/rainbo" / f"{Path(name).stem}.log"
+    with peer(Said()) as server:
+        _, env = script.command(server.url, TOKEN, HOME=str(tmp_path), LOG_FILE="")
+        outputs = [
+            subprocess.run([tmp_path / name], env=env, capture_output=True, text=True, check=True)
+            for _ in range(2)
+        ]
+        assert len(server.requests) == 2
+    said = f"{tmp_path}/none/{Path(name).stem}.log can't be written: the log is in {kept.parent}\n"
+    assert [done.stderr for done in outputs] == [said, ""]
+    assert (kept.read_text().count("sync_ok"), kept.read_text().count(said.strip())) == (2, 2)
 
 
 def test_the_token_can_lie_in_a_file(tmp_path: Path) -> None:

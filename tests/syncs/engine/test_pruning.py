@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from syncs import hooks
 from syncs.engine import pruning
+from syncs.engine.pruning import PruningBusy
 from syncs.models import (
     Heartbeat,
     HeldChange,
@@ -235,6 +236,42 @@ def test_no_batch_begins_after_the_time_is_over(monkeypatch: pytest.MonkeyPatch)
     runs, *others = pruning.prune(timezone.now(), 30, seconds=10)
     assert (runs.count, runs.complete, len(left())) == (2, False, 3)
     assert {other.complete for other in others} == {False}
+
+
+def test_one_prunes_at_a_time(turn: Callable[[], None], settings: Any) -> None:
+    settings.RAINBO_RUN_RETENTION_DAYS = 30
+    gone = old()
+    with pruning._alone():
+        with pytest.raises(PruningBusy, match="already"):
+            call_command("prune_runs", "--older-than", "30")
+        turn()
+        assert left() == {gone.pk}
+    turn()  # and not a day later
+    assert not left()
+
+
+def test_rows_that_another_deleted_first_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    others = [old(), old()]
+
+    def delete_first(*_: object, **__: object) -> set[int]:
+        SyncRun.objects.filter(pk=others[0].pk).delete()
+        return set()
+
+    monkeypatch.setattr(pruning, "_ids", delete_first)
+    runs, *_ = pruning.prune(timezone.now(), 30)
+    assert (runs.count, left()) == (1, set())
+
+
+def test_what_is_recorded_is_what_is_deleted() -> None:
+    """Both or neither, whatever fails."""
+    kept = old()
+
+    def fail(_: object) -> None:
+        raise RuntimeError("no record")
+
+    with pytest.raises(RuntimeError):
+        pruning.prune(timezone.now(), 30, record=fail)
+    assert left() == {kept.pk}
 
 
 def test_without_a_retention_all_stays(turn: Callable[[], None], settings: Any) -> None:

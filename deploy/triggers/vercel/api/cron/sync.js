@@ -1,7 +1,10 @@
 // Called by Vercel on the schedule of vercel.json; passes the call on to RAINBO. Variables of the
-// project: CRON_SECRET (Vercel sends it), API_URL (where RAINBO serves), ADMIN_KEY (a token), and
-// SYNC_PATH, default: /admin/model-sync/all.
+// project: CRON_SECRET (Vercel sends it) and ADMIN_KEY (a token); API_URL and SYNC_PATH, instead of
+// the address and the sync below.
 import { createHash, timingSafeEqual } from 'node:crypto';
+
+const apiUrl = process.env.API_URL || 'https://rainbo.example.com';
+const syncPath = process.env.SYNC_PATH || '/admin/model-sync/all';
 
 const digest = (text) => createHash('sha256').update(text).digest();
 
@@ -16,19 +19,19 @@ export default async function handler(request, response) {
     response.setHeader('WWW-Authenticate', 'Bearer');
     return response.status(401).json({ success: false, error: 'Unauthorized' });
   }
-  const base = (process.env.API_URL ?? 'http://localhost:8000').replace(/\/+$/, '');
   try {
-    const answer = await fetch(base + (process.env.SYNC_PATH ?? '/admin/model-sync/all'), {
+    const answer = await fetch(apiUrl.replace(/\/+$/, '') + syncPath, {
       method: 'POST',
       headers: { Authorization: `Bearer ${process.env.ADMIN_KEY}` },
       redirect: 'error',
       signal: AbortSignal.timeout(50_000),
     });
     const result = await answer.json();
-    // 202: the sync goes on by itself. RAINBO's own status is passed on, so that a failure shows.
-    const failed = !answer.ok || result.success === false;
-    return response.status(failed && answer.ok ? 502 : answer.status).json({
-      success: failed ? false : result.success,
+    // 202: the sync goes on by itself. Other than that only a success may look like one: neither a
+    // failure nor that nothing was connected, or that a run was skipped.
+    const isDone = answer.status === 202 || result.success === true;
+    return response.status(answer.ok && !isDone ? 502 : answer.status).json({
+      success: answer.ok ? result.success : false,
       timestamp: new Date().toISOString(),
       sync_result: result,
     });

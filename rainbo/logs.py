@@ -93,6 +93,7 @@ def config(style: str, level: str) -> dict[str, object]:
             "django": {"handlers": [], "level": level, "propagate": True},
             "django.server": {"handlers": [], "level": level, "propagate": True},
             "axes": {"level": "WARNING"},  # says at length what the activity records
+            "urllib3": {"level": "ERROR"},  # its other lines quote addresses that are secrets
             "django_q": {"handlers": [], "level": level, "propagate": True},
         },
     }

@@ -299,6 +299,12 @@ RAINBO_GUARD_COUNTS_LOWERED = env.rows_and_percent("RAINBO_GUARD_COUNTS_LOWERED"
 RAINBO_GUARD_TENANTS_EMPTIED = env.rows_and_percent("RAINBO_GUARD_TENANTS_EMPTIED", 2, 10)
 RAINBO_WITHHELD_CAP = env.rows_and_percent("RAINBO_WITHHELD_CAP", 100, 1)
 
+# Requests that go out
+RAINBO_HTTP_PRIVATE_HOSTS = env.names("RAINBO_HTTP_PRIVATE_HOSTS")
+RAINBO_HTTP_CA = env.file_or("RAINBO_HTTP_CA", libpq.SYSTEM)
+if RAINBO_HTTP_CA == libpq.SYSTEM:
+    RAINBO_HTTP_CA = libpq.system_cas()
+
 DEFAULT_EXCEPTION_REPORTER = "rainbo.exception_filter.WithoutSecrets"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "rainbo.exception_filter.WithoutValues"
 RAINBO_LOG_FORMAT = env.choice("RAINBO_LOG_FORMAT", logs.usual_style(), ("json", "text"))

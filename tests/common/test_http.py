@@ -1,0 +1,301 @@
+"""The HTTP client against real servers, each of which behaves badly in its own way."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common import http
+from common.http import AddressRejected, Answer, HttpError, Limits
+from tests.certificates import Authority
+from tests.http_servers import Receiver, Reply, raw_server, receiver
+
+NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
+HOOK = "/services/T0/B0/QSECRETQ"
+
+
+@pytest.fixture(autouse=True)
+def _local_hosts(settings: Any) -> None:
+    settings.RAINBO_HTTP_PRIVATE_HOSTS = ["127.0.0.1"]
+
+
+@pytest.fixture
+def server() -> Iterator[Receiver]:
+    with receiver() as found:
+        yield found
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> tuple[Authority, Path]:
+    made = Authority.make()
+    (tmp_path / "ca.pem").write_text(made.pem)
+    return made, tmp_path
+
+
+@pytest.mark.parametrize("status", [200, 204, 400, 404, 410, 429, 500, 503])
+def test_every_status_is_an_answer(server: Receiver, status: int) -> None:
+    server.reply(status, b"" if status == 204 else b"why")
+    answer = http.send("POST", server.url("/x?y=1"), body=b"{}", headers={"A": "b"})
+    assert (answer.status, answer.text) == (status, "" if status == 204 else "why")
+    assert answer.is_success is (status < 300)
+    sent = server.received[0]
+    assert (sent.method, sent.path, sent.body, sent.headers["a"]) == ("POST", "/x?y=1", b"{}", "b")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_no_redirect_is_followed(server: Receiver, method: str, status: int) -> None:
+    with receiver() as other:
+        server.reply(status, location=other.url("/elsewhere"))
+        answer = http.send(method, server.url(), body=b"secret")
+        assert answer.status == status
+        assert not answer.is_success
+        assert not other.received
+    assert len(server.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "wait"),
+    [
+        ("120", timedelta(minutes=2)),
+        ("0", timedelta()),
+        (format_datetime(NOW + timedelta(seconds=90), usegmt=True), timedelta(seconds=90)),
+        (format_datetime(NOW - timedelta(seconds=90), usegmt=True), timedelta()),
+        ("Sunday, 06-Nov-94 08:49:37 GMT", timedelta()),
+        ("999999999", timedelta(days=365)),
+        ("-5", None),
+        ("1.5", None),
+        ("soon", None),
+        ("", None),
+        (None, None),
+        ("9" * 5_000, None),
+    ],
+)
+def test_both_forms_of_retry_after(value: str | None, wait: timedelta | None) -> None:
+    assert http.read_retry_after(value, NOW) == wait
+
+
+def test_a_wait_until_a_time_is_counted_by_the_clock_of_the_one_who_asks_for_it() -> None:
+    date, until = (format_datetime(NOW + timedelta(seconds=s), usegmt=True) for s in (0, 30))
+
+    def answer(connection: socket.socket, _: threading.Event) -> None:
+        head = f"HTTP/1.1 429 Slow down\r\nDate: {date}\r\nRetry-After: {until}\r\n"
+        connection.sendall(f"{head}Content-Length: 0\r\n\r\n".encode())
+
+    with raw_server(answer) as url:
+        assert http.send("GET", url).retry_after == timedelta(seconds=30)
+
+
+def test_a_longer_body_than_the_limit_is_an_error_or_is_cut(server: Receiver) -> None:
+    limits = Limits(size=50_000)
+    server.reply(200, b"x" * 50_000)
+    assert len(http.send("GET", server.url(), limits=limits).body) == 50_000
+    server.reply(200, b"x" * 50_001)
+    with pytest.raises(HttpError, match="more than 50,000 bytes"):
+        http.send("GET", server.url(), limits=limits)
+    answer = http.send("GET", server.url(), limits=limits, cut=True)
+    assert (len(answer.body), answer.is_cut) == (50_000, True)
+
+
+def test_a_body_is_not_unpacked(server: Receiver) -> None:
+    """Or a few bytes could fill the memory."""
+    server.replies = [Reply(200, b"\x1f\x8b packed", {"Content-Encoding": "gzip"})]
+    assert http.send("GET", server.url()).body == b"\x1f\x8b packed"
+    assert server.received[0].headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n",  # drips the body
+        b"HTTP/1.1 200 OK\r\n\r\n",  # of unknown length
+        b"HTTP/1.1 200 OK\r\nX: ",  # drips the headers
+        b"",
+    ],
+)
+def test_an_answer_that_drips_ends_at_the_deadline(begin: bytes) -> None:
+    def drip(connection: socket.socket, over: threading.Event) -> None:
+        connection.sendall(begin)
+        while not over.wait(0.02):
+            connection.sendall(b"x")
+
+    started = time.monotonic()
+    with raw_server(drip) as url, pytest.raises(HttpError, match=r"completely within 0\.3 s"):
+        http.send("GET", url, limits=Limits(read=5, total=0.3))
+    assert time.monotonic() - started < 3
+
+
+def test_a_server_that_says_nothing_ends_at_the_read_timeout() -> None:
+    def wait(_: socket.socket, over: threading.Event) -> None:
+        over.wait(5)
+
+    with (
+        raw_server(wait) as url,
+        pytest.raises(HttpError, match=r"127\.0\.0\.1 did not answer within 0\.2 s"),
+    ):
+        http.send("GET", url, limits=Limits(read=0.2))
+
+
+@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"])
+def test_a_connection_that_is_closed_in_the_middle_is_an_error(sent: bytes) -> None:
+    with (
+        raw_server(lambda connection, _: connection.sendall(sent)) as url,
+        pytest.raises(HttpError, match="closed the connection before") as caught,
+    ):
+        http.send("GET", url)
+    assert caught.value.transient
+
+
+def test_nobody_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(HttpError, match=r"127\.0\.0\.1 refused the connection"):
+        http.send("GET", f"http://127.0.0.1:{port}/")
+
+
+def test_a_name_that_does_not_exist() -> None:
+    with pytest.raises(HttpError, match=r"the name nowhere\.invalid can't be resolved"):
+        http.send("GET", "https://nowhere.invalid/")
+
+
+def test_a_certificate_is_verified_by_the_configured_authority(
+    authority: tuple[Authority, Path], settings: Any
+) -> None:
+    with receiver(authority) as server:
+        with pytest.raises(HttpError, match="certificate that RAINBO can't verify"):
+            http.send("POST", server.url(), body=b"secret")
+        assert not server.received
+        settings.RAINBO_HTTP_CA = str(authority[1] / "ca.pem")
+        assert http.send("GET", server.url()).status == 200
+
+
+def test_a_certificate_of_another_host_is_rejected(
+    authority: tuple[Authority, Path], settings: Any
+) -> None:
+    settings.RAINBO_HTTP_CA = str(authority[1] / "ca.pem")
+    with (
+        receiver(authority, host="other.example") as server,
+        pytest.raises(HttpError, match="certificate that RAINBO can't verify"),
+    ):
+        http.send("GET", server.url())
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("127.0.0.1", "localhost", "0.0.0.0", "2130706433", "0x7f.1", "[::1]"),
+        *("[::ffff:127.0.0.1]", "169.254.169.254", "10.1.2.3", "192.168.1.1", "172.16.0.1"),
+        *("100.64.0.1", "[fe80::1]", "[fd00::1]", "224.0.0.1"),
+    ],
+)
+def test_private_addresses_are_rejected(host: str, settings: Any) -> None:
+    settings.RAINBO_HTTP_PRIVATE_HOSTS = []
+    with pytest.raises(AddressRejected, match="private network") as caught:
+        http.send("POST", f"https://{host}:9/", body=b"x")
+    assert not caught.value.transient
+
+
+def test_the_address_that_was_checked_is_the_one_that_is_connected_to(
+    server: Receiver, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that first leads outside and then inside reaches nothing inside."""
+    settings.RAINBO_HTTP_PRIVATE_HOSTS = []
+    usual, asked = socket.getaddrinfo, []
+
+    def resolve(host: str, port: int, *args: Any, **kwargs: Any) -> Any:
+        asked.append(host)
+        named = {"rebinding.example": "192.0.2.1" if len(asked) == 1 else "127.0.0.1"}
+        return usual(named.get(host, host), port, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with pytest.raises(HttpError):
+        http.send("GET", f"https://rebinding.example:{server.port}/", limits=Limits(connect=0.2))
+    assert not server.received
+    assert asked[0] == "rebinding.example"
+    assert "rebinding.example" not in asked[1:]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "https://", "ftp://example.com/", "file:///etc/passwd", "//example.com/"),
+        *("https://ann:pw@example.com/", "https://example.com:99999/", "https://[::1/"),
+        *("https://exa mple.com/", "https://example.com/\r\nX: y", "https://example.com\\@x/"),
+        "http://example.com/",
+    ],
+)
+def test_addresses_that_are_not_sent_to(url: str) -> None:
+    with pytest.raises(AddressRejected):
+        http.send("GET", url)
+
+
+def test_http_in_clear_only_to_a_named_host() -> None:
+    with pytest.raises(AddressRejected, match="must begin with https"):
+        http.check_address("http://example.com/")
+    assert http.check_address("http://127.0.0.1:1/").hostname == "127.0.0.1"
+
+
+def test_neither_proxy_nor_netrc_of_the_environment_is_used(
+    server: Receiver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login ann password QSECRETQ\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://192.0.2.1:9")
+    assert http.send("GET", server.url()).status == 200
+    assert "authorization" not in server.received[0].headers
+
+
+def test_logs_have_host_path_and_time_but_no_query(
+    server: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    http.send("GET", server.url("/plain?code=QSECRETQ"))
+    http.send("POST", server.url(HOOK))
+    http.send("POST", server.url("/QSECRETQ"), secret_path=True)
+    assert "GET 127.0.0.1 /plain: 200 in " in caplog.text
+    assert "POST 127.0.0.1 /services/***: 200 in " in caplog.text
+    assert "POST 127.0.0.1 ***: 200 in " in caplog.text
+    assert "QSECRETQ" not in caplog.text
+
+
+def test_neither_an_error_nor_its_traceback_has_the_address(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    secret = f"/{'Q'}SECRETQ"  # a traceback shows the line of the call
+    with pytest.raises(HttpError) as caught:
+        http.send("POST", f"http://127.0.0.1:{port}{secret}", secret_path=True)
+    logging.getLogger("test").error("it failed", exc_info=caught.value)
+    assert "QSECRETQ" not in caplog.text + str(caught.value)
+
+
+def test_what_is_no_text_is_shown_as_far_as_it_can_be() -> None:
+    assert Answer(200, b"caf\xe9").text == "caf\N{REPLACEMENT CHARACTER}"
+
+
+def test_no_thread_stays(server: Receiver) -> None:
+    http.send("GET", server.url())
+    assert not [t for t in threading.enumerate() if t.name == "http deadline"]
+
+
+def test_the_client_is_the_only_user_of_requests() -> None:
+    """Other modules would have another policy."""
+    root = Path(__file__).parents[2]
+    users = {
+        path.relative_to(root).as_posix()
+        for room in ("common", "rainbo", "syncs", "tenants", "activity", "alerts")
+        for path in (root / room).rglob("*.py")
+        if "import requests" in path.read_text(encoding="utf-8")
+    }
+    assert users == {"common/http.py"}

@@ -13,7 +13,7 @@ from django.apps import apps as installed
 from django.contrib.auth.management import create_permissions
 from django.db import connection
 
-CONSOLE = ("activity", "api", "auth", "syncs", "tenants")  # the apps that have pages
+CONSOLE = ("activity", "api", "auth", "integrations", "syncs", "tenants")  # the apps that have pages
 
 LOOK = (
     "activity.view_activity",

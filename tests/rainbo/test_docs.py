@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-OWN_APPS = {"rainbo", "api", "syncs", "tenants"}
+OWN_APPS = {"rainbo", "api", "syncs", "tenants", "integrations"}
 NAME = re.compile(r"^[\w.-]+")
 PAGES = [
     path.relative_to(ROOT).as_posix()

@@ -112,25 +112,40 @@ class Fetching:
             raise LeaseLost from self._ended
 
     def _one(self, part: Part) -> None:
-        """In a thread: read one connection, and hand over what it yields, cursor by cursor."""
+        """In a thread: read one connection, and hand over what it yields, cursor by cursor.
+
+        What a cursor ends waits for the next item: only then is it known whether it was the last.
+        """
         part.started = time.monotonic()
         publish = partial(self._publisher.publish, part)
-        whole: tuple[Chunk, Position] | None = None  # up to a cursor, which may be the last one
+        whole: tuple[Chunk, Position] | None = None
         chunk = Chunk()
-        for item in self._items(part):
+        items = self._items(part)
+        while True:
+            try:
+                item = next(items, None)
+            except RainboError:
+                if whole is not None:
+                    self._ask(partial(publish, *whole, last=False))
+                raise
             self._end_if_ended()
+            if item is None:
+                break
             if whole is not None:
                 self._ask(partial(publish, *whole, last=False))
                 whole = None
             if isinstance(item, Cursor):
                 whole, chunk = (chunk, item.position), Chunk()
-                continue
-            chunk.add(item)
-            if isinstance(item, Record):
-                part.seen.add((item.kind, item.id))
+            else:
+                self._add(part, chunk, item)
         if whole is None:
             raise Broken(f"{self._service.title} ended without a cursor: nothing is confirmed")
         self._ask(partial(publish, *whole, last=True))
+
+    def _add(self, part: Part, chunk: Chunk, item: Item) -> None:
+        chunk.add(item)
+        if isinstance(item, Record):
+            part.seen.add((item.kind, item.id))
 
     def _items(self, part: Part) -> Iterator[Item]:
         connection = part.connection

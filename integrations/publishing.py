@@ -41,7 +41,7 @@ _WITHHOLD = """
     INSERT INTO syncs_withheldrow (sync, target, source_id, row_hash, reason, since)
     VALUES (%s, %s, %s, 0, %s, clock_timestamp())"""
 _PLANNED = """
-    SELECT 'removed', kind || '/' || external_id, title
+    SELECT 'removed' AS kind, kind || '/' || external_id AS source_id, title AS detail
       FROM integrations_externalrecord
      WHERE connection_id = {connection} AND gone_at IS NULL AND (kind, external_id) IN (
            SELECT * FROM unnest({kinds}::text[], {ids}::text[]))"""

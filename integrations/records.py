@@ -125,8 +125,7 @@ class Absent:
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge wrote: rows added, changed, removed. back: of the changed, those that came back.
-    """
+    """What a merge wrote: rows added, changed, removed; back: changed ones that had been gone."""
 
     added: int = 0
     changed: int = 0

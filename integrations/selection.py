@@ -107,8 +107,8 @@ def _why_not(row: Connection, now: datetime, *, is_named: bool = False) -> str:
         return "it is disabled"
     if is_named and row.reconnect_since is not None:
         return "it needs to be connected again"
-    is_told = row.attempt == 0 and row.not_before is not None and row.not_before > now
-    if is_told and row.not_before is not None:
+    has_failed = row.attempt or row.last_error  # then it is its retry that waits, not the service
+    if not has_failed and row.not_before is not None and row.not_before > now:
         return f"the service asked to wait until {format_clock(row.not_before, now)}"
     return ""
 

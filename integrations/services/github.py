@@ -1,7 +1,6 @@
 """GitHub: repositories, issues and pull requests, notifications of the person whose token it is.
 
-Requests are conditional: what did not change is answered with 304, which costs nothing of the
-hourly limit. Issues come by `since`, which never names what was deleted or moved; once a day they
+Requests are conditional where a 304 says enough: it costs nothing of the hourly limit. Issues come by `since`, which never names what was deleted or moved; once a day they
 are listed in full, and what is no longer listed is gone.
 """
 
@@ -119,22 +118,15 @@ class GitHub(Plugin):
         """
         url = _address("/issues", _changed_since(at.get("since")))
         while url:
-            etag = at.get("etags", {}).get(url, "")
-            answer = source.get(url, headers=HEADERS | ({"If-None-Match": etag} if etag else {}))
-            if answer.status == 304:
-                break
+            answer = source.get(url, headers=HEADERS)
             rows, before = _rows(source, answer), at.get("since")
             for row in rows:
                 yield _issue(row)
                 at["since"] = _later(at.get("since"), row["updated_at"])
-            has_moved = at.get("since") != before
-            at["etags"] = {} if has_moved else {url: answer.headers.get("ETag", "")}
             yield Cursor(dict(at))
-            following = _next(answer)
-            if following and has_moved:
-                following = _address("/issues", _changed_since(at["since"]))
-            url = following
-        yield Cursor(dict(at))
+            url = _next(answer)
+            if url and at.get("since") != before:
+                url = _address("/issues", _changed_since(at["since"]))
 
     def _notifications(self, source: Source, at: Json) -> Iterator[Item]:
         """Not more often than GitHub says with each answer."""
@@ -192,10 +184,19 @@ def _is_whole(source: Source, listing: Listing) -> bool:
 
 
 def _unchanged(source: Source, known: list[list[str]]) -> bool:
-    """Whether pages that were read before are as they were; no page is not."""
-    return bool(known) and all(
-        etag and source.get(url, headers=HEADERS | {"If-None-Match": etag}).status == 304
-        for url, etag in known
+    """Whether pages that were read before are as they were, and no other follows; no page is not.
+
+    The last one is read: a 304 would not say that there is a page after it now.
+    """
+    if not known or not all(etag for _, etag in known):
+        return False
+    *others, (last, tag) = known
+    answer = source.get(last, headers=HEADERS)
+    if answer.headers.get("ETag") != tag or _next(answer):
+        return False
+    return all(
+        source.get(url, headers=HEADERS | {"If-None-Match": etag}).status == 304
+        for url, etag in others
     )
 
 

@@ -62,7 +62,7 @@ def running(service: Service, port: int = 0) -> Iterator[Service]:
     """Serve on 127.0.0.1 until left; `service.url` is the address."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 (http.server's name)
+        def do_GET(self) -> None:
             place = urlsplit(self.path)
             known = {name.lower(): value for name, value in self.headers.items()}
             if service.latency:

@@ -20,9 +20,10 @@ def connection(base_url: str = "https://api.github.com", **fields: Any) -> Conne
     token = fields.pop("token", TOKEN)
     known = {"service": "github", "name": "mine", "update_frequency_minutes": 15}
     people = get_user_model()
-    owner = fields.pop("owner", None) or people.objects.get_or_create(
-        username="ann", defaults={"is_staff": True}
-    )[0]
+    owner = (
+        fields.pop("owner", None)
+        or people.objects.get_or_create(username="ann", defaults={"is_staff": True})[0]
+    )
     row = Connection.objects.create(owner=owner, base_url=base_url, **known | fields)
     row.set_credentials({"token": token})
     row.save(update_fields=["credentials"])

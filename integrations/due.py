@@ -35,12 +35,13 @@ class State(StrEnum):
 class Facts:
     """What is stored of a connection, and what is known of the run that took it last.
 
-    is_run_live: that run is queued, or it runs and holds its lease. is_held: what the last one
-    would have removed waits for a person.
+    owner_active: the person may sign in. is_run_live: that run is queued, or it runs and holds its
+    lease. is_held: what the last one would have removed waits for a person.
     """
 
     frequency: timedelta
     enabled: bool = True
+    owner_active: bool = True
     paused_until: datetime | None = None
     pause_reason: str = ""
     reconnect_since: datetime | None = None
@@ -76,6 +77,8 @@ def judge(facts: Facts, now: datetime) -> Judgement:
     """Return the state of a connection, when it is due next, and why then."""
     if not facts.enabled:
         return Judgement(State.DISABLED, None, "it is disabled")
+    if not facts.owner_active:
+        return Judgement(State.PAUSED, None, "its owner is deactivated")
     if facts.reconnect_since is not None:
         return Judgement(State.RECONNECT, None, "the service no longer accepts its credentials")
     if facts.is_processing:

@@ -103,7 +103,8 @@ class Fetching:
         self._asked.put((action, future))
         while True:
             try:
-                return future.result(timeout=POLL)
+                future.result(timeout=POLL)
+                return
             except TimeoutError:
                 self._end_if_ended()
 

@@ -69,10 +69,10 @@ def busy_services() -> set[str]:
 
 def _due_by_service(now: datetime, exclude: Iterable[str]) -> dict[str, list[Connection]]:
     known = [name for name in plugin.all_plugins() if name not in set(exclude)]
-    rows = Connection.objects.filter(service__in=known, enabled=True, reconnect_since=None)
+    rows = Connection.usable().filter(service__in=known).select_related("owner")
     # The rest is for `due` to judge; a person who edits one now is waited for at the next look.
     rows = rows.filter(Q(not_before=None) | Q(not_before__lte=now)).order_by("pk")
-    candidates = list(rows.select_for_update(skip_locked=True, no_key=True))
+    candidates = list(rows.select_for_update(of=("self",), skip_locked=True, no_key=True))
     judged = states.judge(candidates, now)
     found: dict[str, list[Connection]] = {}
     for row in candidates:

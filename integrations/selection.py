@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.db.models.functions import Now
 from django.urls import reverse
 
@@ -32,9 +32,9 @@ def select(run: Run) -> tuple[list[Connection], list[Skipped]]:
     keys, now = _named(run.record.sync, run.options), run.now()
     of_service = Connection.objects.filter(service=run.record.sync)
     if keys is not None:
-        found = list(of_service.filter(pk__in=keys))
+        found = list(of_service.filter(pk__in=keys).select_related("owner"))
         return _split(found, lambda row: _why_not(row, now, is_named=True))
-    usable = _usable(of_service, now)
+    usable = list(Connection.usable().filter(_not_paused(now), service=run.record.sync))
     if not run.options.force:
         usable = [row for row in usable if not _is_fresh(row, now)]
     return _split(usable, lambda row: _why_not(row, now))
@@ -44,8 +44,7 @@ def targets_of(service: str) -> Callable[[], list[Target]]:
     """Return a function that lists the connections that should be confirmed."""
 
     def targets() -> list[Target]:
-        rows = Connection.objects.filter(service=service, enabled=True, reconnect_since=None)
-        rows = rows.filter(_not_paused())
+        rows = Connection.usable().filter(_not_paused(), service=service)
         return [Target(row.key, str(row)) for row in rows.only("id", "name", "service")]
 
     return targets
@@ -89,10 +88,6 @@ def _named(service: str, options: Options) -> set[int] | None:
     return {pk for pk in ids.values() if pk is not None}
 
 
-def _usable(rows: QuerySet[Connection], now: datetime) -> list[Connection]:
-    return list(rows.filter(Q(enabled=True, reconnect_since=None) & _not_paused(now)))
-
-
 def _not_paused(now: datetime | None = None) -> Q:
     return Q(paused_until=None) | Q(paused_until__lte=now or Now())
 
@@ -105,6 +100,8 @@ def _is_fresh(row: Connection, now: datetime) -> bool:
 def _why_not(row: Connection, now: datetime, *, is_named: bool = False) -> str:
     if is_named and not row.enabled:
         return "it is disabled"
+    if is_named and not row.owner.is_active:
+        return "its owner is deactivated"
     if is_named and row.reconnect_since is not None:
         return "it needs to be connected again"
     has_failed = row.attempt or row.last_error  # then it is its retry that waits, not the service

@@ -30,6 +30,7 @@ def facts_of(row: Connection, is_run_live: bool) -> Facts:
     return Facts(
         frequency=row.frequency,
         enabled=row.enabled,
+        owner_active=row.owner.is_active,
         paused_until=row.paused_until,
         pause_reason=row.pause_reason,
         reconnect_since=row.reconnect_since,

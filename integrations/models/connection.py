@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 from common.encryption import Binding, EncryptedField, decrypt_json, encrypt_json
 from common.fields import RedactedTextField
@@ -76,6 +76,11 @@ class Connection(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.service}, connection {self.pk})"
+
+    @classmethod
+    def usable(cls) -> QuerySet[Connection]:
+        """Those that are enabled, of active people, with credentials that were not rejected."""
+        return cls.objects.filter(enabled=True, reconnect_since=None, owner__is_active=True)
 
     @property
     def key(self) -> str:

@@ -27,6 +27,7 @@ def register(service: Plugin) -> None:
             title=service.title,
             function=fetch,
             targets=selection.targets_of(service.name),
+            cron="",
             order=ORDER,
             command=f"integrations_fetch --service {service.name}",
             period_of=selection.periods,

@@ -1,6 +1,7 @@
 """GitHub: repositories, issues and pull requests, notifications of the person whose token it is.
 
-Requests are conditional where a 304 says enough: it costs nothing of the hourly limit. Issues come by `since`, which never names what was deleted or moved; once a day they
+Requests are conditional where a 304 says enough: it costs nothing of the hourly limit. Issues
+come by `since`, which never names what was deleted or moved; once a day they
 are listed in full, and what is no longer listed is gone.
 """
 

@@ -19,9 +19,9 @@ class Sync:
     """A named job.
 
     targets: returns what should be confirmed.
-    order: its place among all syncs.
     cron: the default cron line in UTC, five fields; empty: it has no schedule, and what is due of
         it is requested by the app that registers it.
+    order: its place among all syncs.
     command: default: `sync_` and its name.
     period_of: returns how often targets, given by their keys, should be confirmed; for a sync
         without a schedule. Others go by their schedule.
@@ -40,8 +40,8 @@ class Sync:
     title: str
     function: Callable[[Run], None]
     targets: Callable[[], list[Target]]
+    cron: str
     order: int
-    cron: str = ""
     command: str = ""
     period_of: Callable[[Collection[str]], Mapping[str, timedelta]] | None = None
     noun: str = "instance"

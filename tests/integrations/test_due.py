@@ -78,6 +78,7 @@ CASES = {
     ),
     "paused": (facts(paused_until=ago(-60)), State.PAUSED, False),
     "its pause is over": (facts(paused_until=NOW), State.DUE, True),
+    "of a person who left": (facts(owner_active=False), State.PAUSED, False),
     "disabled": (facts(enabled=False), State.DISABLED, False),
     "needs to be connected again": (facts(reconnect_since=ago(1)), State.RECONNECT, False),
     "needs to be connected again, and failed": (
@@ -103,7 +104,7 @@ def test_what_is_not_due_says_when_it_will_be_or_needs_a_person(name: str) -> No
     if judged.next_at is not None:
         assert (judged.next_at <= NOW) is is_due
     else:
-        assert judged.state in (State.RECONNECT, State.DISABLED, State.PROCESSING)
+        assert judged.state in (State.RECONNECT, State.DISABLED, State.PAUSED, State.PROCESSING)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,103 @@
+"""Connects an account, or connects it again: the console and the commands call these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.contrib.auth.models import User
+from django.db import transaction
+
+from common import http
+from common.errors import UsageError
+from common.http import AddressRejected
+from integrations import plugin
+from integrations.models import Connection
+from integrations.models.connection import LONGEST_FREQUENCY
+from integrations.plugin import Plugin
+
+LONGEST_TOKEN = 4096
+
+
+@dataclass(frozen=True)
+class ConnectionInput:
+    """What a person enters. base_url, minutes: empty for the service's own."""
+
+    service: str
+    name: str
+    owner: User
+    token: str
+    account: str = ""
+    base_url: str = ""
+    minutes: int | None = None
+    is_shared: bool = False
+
+
+def add(given: ConnectionInput) -> Connection:
+    """Store a connection, which is fetched at the next look. Raises UsageError."""
+    service = find_service(given.service)
+    minutes = given.minutes or int(service.period.total_seconds() // 60)
+    name = " ".join(given.name.split())
+    if not name or len(name) > 100:
+        raise UsageError("a connection needs a name of at most 100 characters")
+    if not 1 <= minutes <= LONGEST_FREQUENCY:
+        raise UsageError(f"the frequency is 1 to {LONGEST_FREQUENCY} minutes")
+    if Connection.objects.filter(owner=given.owner, service=given.service, name=name).exists():
+        raise UsageError(f"{given.owner} has a connection of {given.service} named {name} already")
+    row = Connection(
+        service=service.name,
+        name=name,
+        owner=given.owner,
+        account=given.account,
+        base_url=check_address(given.base_url or service.base_url),
+        update_frequency_minutes=minutes,
+        is_shared=given.is_shared,
+    )
+    with transaction.atomic():
+        row.save(force_insert=True)
+        row.set_credentials({"token": check_token(given.token)})
+        row.save(update_fields=["credentials"])
+    return row
+
+
+def reconnect(row: Connection, token: str) -> None:
+    """Store a new token, with which it is fetched at the next look. Raises UsageError."""
+    with transaction.atomic():
+        row.reconnect({"token": check_token(token)})
+
+
+def find_service(name: str) -> Plugin:
+    """Raises UsageError for a service that isn't installed."""
+    try:
+        return plugin.find(name)
+    except KeyError:
+        known = ", ".join(sorted(plugin.all_plugins()))
+        raise UsageError(f"no service is named {name!r}: {known}") from None
+
+
+def find(pk: int) -> Connection:
+    """Raises UsageError if there is no such connection."""
+    row = Connection.objects.select_related("owner").filter(pk=pk).first()
+    if row is None:
+        raise UsageError(f"there is no connection {pk}: see integrations_check")
+    return row
+
+
+def check_token(token: str) -> str:
+    """Return a token as it is sent. Raises UsageError for text that is none."""
+    token = token.strip()
+    if not 0 < len(token) <= LONGEST_TOKEN:
+        raise UsageError(f"a token has 1 to {LONGEST_TOKEN:,} characters")
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise UsageError("a token has letters, digits and signs alone: no blank is in it")
+    return token
+
+
+def check_address(url: str) -> str:
+    """Return an address as it is stored. Raises UsageError for one that nothing is sent to."""
+    try:
+        place = http.check_address(url.strip())
+    except AddressRejected as error:
+        raise UsageError(str(error)) from None
+    if place.query or place.fragment:
+        raise UsageError("the address ends with its path: no ? and no # is in it")
+    return url.strip().rstrip("/")

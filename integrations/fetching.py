@@ -41,7 +41,7 @@ def fetch(run: Run) -> None:
     service = plugin.find(run.record.sync)
     run.check_acceptance()
     chosen, skipped = selection.select(run)
-    run.expect(Target(row.key, str(row)) for row in (*chosen, *(row for row, _ in skipped)))
+    run.expect(Target(row.key, row.label) for row in (*chosen, *(row for row, _ in skipped)))
     for row, why in skipped:
         run.record_outcome(row.key, TargetState.SKIPPED, note=why)
     if not run.dry_run:
@@ -160,7 +160,7 @@ class Fetching:
         except RainboError:
             raise
         except Exception as error:
-            logger.warning("%s could not be read", connection, exc_info=error)
+            logger.warning("%s could not be read", connection.label, exc_info=error)
             what = f"something that its plugin can't read ({type(error).__name__})"
             raise Broken(f"{self._service.title} answered {what}") from None
 
@@ -200,5 +200,5 @@ class Fetching:
 
     def _fail(self, part: Part, error: RainboError, record: Callable[..., None]) -> None:
         if not self._run.dry_run and outcomes.fail(part.connection, error, self._run.now()):
-            logger.error("%s has failed until its next period: %s", part.connection, error)
+            logger.error("%s has failed until its next period: %s", part.connection.label, error)
         record(TargetState.FAILED, error=error)

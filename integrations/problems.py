@@ -17,7 +17,6 @@ class Broken:
     """A connection whose credentials its service rejects."""
 
     pk: int
-    name: str
     service: str
     since: datetime
     error: str
@@ -31,7 +30,7 @@ class ConnectionFacts:
 
 def read(now: datetime) -> ConnectionFacts:
     rows = Connection.objects.filter(enabled=True).exclude(reconnect_since=None)
-    fields = ("pk", "name", "service", "reconnect_since", "last_error")
+    fields = ("pk", "service", "reconnect_since", "last_error")
     found = rows.order_by("reconnect_since", "pk").values_list(*fields)
     return ConnectionFacts(now, tuple(Broken(*row) for row in found))
 
@@ -43,7 +42,7 @@ def judge(facts: ConnectionFacts, _: Sequence[Problem] = ()) -> Iterator[Problem
         by_service.setdefault(row.service, []).append(row)
     for service, rows in by_service.items():
         first = rows[0]
-        what = f"{first.name} ({service}) needs" if len(rows) == 1 else ""
+        what = f"connection {first.pk} ({service}) needs" if len(rows) == 1 else ""
         many = f"{counted(len(rows), 'connection')} of {service} need"
         yield Problem(
             key=f"connections/{service}/reconnect",

@@ -65,7 +65,7 @@ class Part:
     def __str__(self) -> str:
         done = self.merged
         return (
-            f"{self.connection}: read {self.read:,}, added {done.added:,}, "
+            f"{self.connection.label}: read {self.read:,}, added {done.added:,}, "
             f"changed {done.changed:,}, removed {done.removed:,}"
         )
 

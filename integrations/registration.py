@@ -15,6 +15,7 @@ from integrations.models import Connection
 from integrations.models.connection import LONGEST_FREQUENCY
 from integrations.plugin import Plugin
 
+LONGEST_NAME = 100
 LONGEST_TOKEN = 4096
 
 
@@ -32,24 +33,31 @@ class ConnectionInput:
     is_shared: bool = False
 
 
-def add(given: ConnectionInput) -> Connection:
-    """Store a connection, which is fetched at the next look. Raises UsageError."""
+def check(given: ConnectionInput) -> Plugin:
+    """Return the service. Raises UsageError for input that `add` rejects."""
     service = find_service(given.service)
-    minutes = given.minutes or int(service.period.total_seconds() // 60)
-    name = " ".join(given.name.split())
-    if not name or len(name) > 100:
-        raise UsageError("a connection needs a name of at most 100 characters")
-    if not 1 <= minutes <= LONGEST_FREQUENCY:
-        raise UsageError(f"the frequency is 1 to {LONGEST_FREQUENCY} minutes")
+    name = _name(given)
+    if not name or len(name) > LONGEST_NAME:
+        raise UsageError(f"a connection needs a name of at most {LONGEST_NAME} characters")
+    if given.minutes is not None and not 1 <= given.minutes <= LONGEST_FREQUENCY:
+        raise UsageError(f"the frequency is 1 to {LONGEST_FREQUENCY:,} minutes")
     if Connection.objects.filter(owner=given.owner, service=given.service, name=name).exists():
         raise UsageError(f"{given.owner} has a connection of {given.service} named {name} already")
+    check_address(given.base_url or service.base_url)
+    check_token(given.token)
+    return service
+
+
+def add(given: ConnectionInput) -> Connection:
+    """Store a connection, which is fetched at the next look. Raises UsageError."""
+    service = check(given)
     row = Connection(
         service=service.name,
-        name=name,
+        name=_name(given),
         owner=given.owner,
         account=given.account,
         base_url=check_address(given.base_url or service.base_url),
-        update_frequency_minutes=minutes,
+        update_frequency_minutes=given.minutes or int(service.period.total_seconds() // 60),
         is_shared=given.is_shared,
     )
     with transaction.atomic():
@@ -101,3 +109,7 @@ def check_address(url: str) -> str:
     if place.query or place.fragment:
         raise UsageError("the address ends with its path: no ? and no # is in it")
     return url.strip().rstrip("/")
+
+
+def _name(given: ConnectionInput) -> str:
+    return " ".join(given.name.split())

@@ -45,7 +45,7 @@ def targets_of(service: str) -> Callable[[], list[Target]]:
 
     def targets() -> list[Target]:
         rows = Connection.usable().filter(_not_paused(), service=service)
-        return [Target(row.key, str(row)) for row in rows.only("id", "name", "service")]
+        return [Target(row.key, row.label) for row in rows.only("id", "service")]
 
     return targets
 

@@ -88,6 +88,11 @@ class Connection(models.Model):
         return f"{KEY}{self.pk}"
 
     @property
+    def label(self) -> str:
+        """What runs, which more people see, call it: without the name that its owner gave it."""
+        return f"connection {self.pk} ({self.service})"
+
+    @property
     def frequency(self) -> timedelta:
         return timedelta(minutes=self.update_frequency_minutes)
 

@@ -13,10 +13,19 @@ from django.apps import apps as installed
 from django.contrib.auth.management import create_permissions
 from django.db import connection
 
-CONSOLE = ("activity", "api", "auth", "integrations", "syncs", "tenants")  # the apps that have pages
+CONSOLE = (
+    "activity",
+    "api",
+    "auth",
+    "integrations",
+    "syncs",
+    "tenants",
+)  # the apps that have pages
 
 LOOK = (
     "activity.view_activity",
+    "integrations.view_connection",
+    "integrations.view_externalrecord",
     "syncs.view_syncrun",
     "syncs.view_syncschedule",
     "tenants.view_ghostuser",
@@ -24,11 +33,16 @@ LOOK = (
     "tenants.view_tenant",
     "tenants.view_userroute",
 )
-SUPPORT = (*LOOK, "syncs.run_sync", "tenants.check_instance", "tenants.impersonate")
+SUPPORT = (
+    *LOOK,
+    *(f"integrations.{what}_connection" for what in ("add", "change", "delete")),  # their own
+    *("syncs.run_sync", "tenants.check_instance", "tenants.impersonate"),
+)
 ROLES: dict[str, tuple[str, ...]] = {
     "system_admin": (
         *SUPPORT,
         "syncs.accept_held",
+        "integrations.manage_connections",
         *(f"api.{what}_apitoken" for what in ("view", "add", "change")),
         *(f"syncs.{what}_syncschedule" for what in ("add", "change", "delete")),
         *(f"tenants.{what}_rdsinstance" for what in ("add", "change", "delete")),

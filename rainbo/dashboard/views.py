@@ -107,7 +107,11 @@ def url_of(link: Link) -> str:
     """Return where to look; an anchor is one of the first page."""
     if link.kind == "ghosts":
         return reverse("admin:tenants_ghostuser_changelist")
-    known: Mapping[str, str] = {"run": "syncs_syncrun", "instance": "tenants_rdsinstance"}
+    known: Mapping[str, str] = {
+        "run": "syncs_syncrun",
+        "instance": "tenants_rdsinstance",
+        "connection": "integrations_connection",
+    }
     if link.kind in known:
         return reverse(f"admin:{known[link.kind]}_change", args=[link.key])
     return f"#sync-{link.key}" if link.kind == "sync" else f"#{link.kind}"

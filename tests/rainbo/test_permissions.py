@@ -18,12 +18,14 @@ from django.utils import timezone
 from activity.models import Activity
 from api import tokens
 from common.encryption import Encrypted
+from integrations.models import ExternalRecord
 from rainbo.auth.roles import ROLES
 from rainbo.models import Authenticator, RecoveryCodes
 from syncs.dispatch import reconcile
 from syncs.models import RunState, SyncRun, SyncSchedule, TargetState, Trigger
 from syncs.schedules import store
 from tenants.models import GhostUser, Tenant, UserRoute
+from tests.integrations import rows as connections
 from tests.rainbo.permissions import ACTIONS, NEVER, OPEN, PAGES, STAFF, Needs, Page
 from tests.rows import ended_run, instance_row, run_part, staff
 
@@ -76,6 +78,7 @@ def subjects() -> Subjects:
         "syncs/syncrun": SyncRun.objects.create(sync="user_routing", trigger=Trigger.COMMAND),
         "syncs/syncschedule": schedule,
         "ended run": half_done(),
+        **integrated(subject),
     }
 
 
@@ -85,6 +88,14 @@ def half_done() -> SyncRun:
     run_part(run, "1", state=TargetState.HELD, held_counts={"removed": 1})
     run_part(run, "2", state=TargetState.FAILED)
     return run
+
+
+def integrated(owner: User) -> Subjects:
+    """A connection that is paused and shared, and one of its records."""
+    row = connections.connection(owner=owner, is_shared=True, pause_reason="to see")
+    times = {"first_seen_at": timezone.now(), "changed_at": timezone.now()}
+    one = ExternalRecord.objects.create(connection=row, kind="issue", external_id="1", **times)
+    return {"integrations/connection": row, "integrations/externalrecord": one}
 
 
 def who(name: str) -> User | None:

@@ -28,7 +28,7 @@ SLOW, QUICK = "connection/1", "connection/2"
 
 
 def unscheduled(make_sync: Make, *keys: str) -> Sync:
-    """Registers one with these targets: the first is to be confirmed each hour, others each 15 min."""
+    """Registers one with these targets: SLOW's period is an hour, that of others 15 minutes."""
     known = make_sync(lambda _: None)
     periods = {key: timedelta(minutes=15) for key in keys} | {SLOW: timedelta(hours=1)}
     return registry.register(

@@ -36,7 +36,10 @@ class Command(SyncCommand):
         if service := given["service"]:
             return (registration.find_service(service).name,)
         if (run := given["failed_from"] or given["accept_held"]) is not None:
-            return SyncRun.objects.filter(pk=run).values_list("sync", flat=True)
+            found = [*SyncRun.objects.filter(pk=run).values_list("sync", flat=True)]
+            if not found:
+                raise UsageError(f"there is no run {run}")
+            return found
         rows = Connection.objects.all()
         if given["connection"]:
             rows = rows.filter(pk__in=_ids(given["connection"]))

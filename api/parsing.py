@@ -18,7 +18,7 @@ _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 
 
 class ObjectParser(Parser):
-    """Refuses what isn't an object: ninja would take `[]`, `0` and `false` for an empty one."""
+    """Refuses what isn't an object: ninja would take `0`, `true` and `null` for an empty one."""
 
     def parse_body(self, request: HttpRequest) -> dict[str, Any]:
         return parse_object(request.body)

@@ -48,7 +48,7 @@ def _wait(process: subprocess.Popen[bytes], url: str) -> None:
         assert process.poll() is None, "gunicorn did not start"
         try:
             requests.get(f"{url}/health", timeout=5)
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             assert time.monotonic() < deadline, "gunicorn did not answer"
             time.sleep(0.1)
         else:

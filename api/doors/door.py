@@ -1,4 +1,4 @@
-"""What every door does: it takes two methods at most, a token, and answers errors as problems."""
+"""What every door does: it takes a token, and two methods at most."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ from functools import wraps
 from typing import Any, Concatenate, NoReturn, ParamSpec, cast
 
 from django.http import Http404, HttpRequest, HttpResponse
-from django.views.decorators.csrf import csrf_exempt
 
-from api import problems
 from api.auth import authorize
-from api.openapi import problem_of
 from api.parsing import parse_object
 from api.problems import Problem
 from api.tokens import Caller
@@ -25,24 +22,21 @@ def door(*methods: str, scope: str | Callable[..., str]) -> Callable[[View[P]], 
     """Decorate a view that gets the request and the caller, whose token has the scope.
 
     scope: or a function that returns it, given what the view is given.
-    HEAD is no method of a door: here even GET may start a sync.
+    Errors are raised; `api.middleware` answers them. HEAD is no method of a door: here even GET
+    may start a sync.
     """
 
     def decorate(view: View[P]) -> Door[P]:
         @wraps(view)
         def answer(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
-            try:
-                needed = scope if isinstance(scope, str) else scope(request, *args, **kwargs)
-                caller = authorize(request, needed, is_cron=True)
-                if request.META["REQUEST_METHOD"] not in methods:
-                    detail = f"This address takes {' and '.join(methods)} alone."
-                    raise Problem(405, detail, headers={"Allow": ", ".join(methods)})
-                return view(request, caller, *args, **kwargs)
-            except Exception as error:  # noqa: BLE001 (the boundary: it becomes a document)
-                return problems.response(request, problem_of(error))
+            needed = scope if isinstance(scope, str) else scope(request, *args, **kwargs)
+            caller = authorize(request, needed, is_cron=True)
+            if request.META["REQUEST_METHOD"] not in methods:
+                detail = f"This address takes {' and '.join(methods)} alone."
+                raise Problem(405, detail, headers={"Allow": ", ".join(methods)})
+            return view(request, caller, *args, **kwargs)
 
-        # No cookie counts here, so no other site's page can ask.
-        return cast("Door[P]", csrf_exempt(answer))
+        return cast("Door[P]", answer)
 
     return decorate
 

@@ -13,6 +13,7 @@ from localfleet.data.large_seed import Size
 
 AUTOCOMPLETE = "the admin's autocompletion"
 FIRST = "freshness, the first request within a second"
+FIRST_METRICS = "metrics, the first request within a second"
 # What is asked for, and the most that it may take, in times of the baseline's time.
 ASKED = {
     "status of a run": 1.0,

@@ -27,7 +27,7 @@ from django.test import Client  # noqa: E402
 from api import tokens  # noqa: E402
 from api.scopes import SCOPES  # noqa: E402
 from bench.errors import BenchError  # noqa: E402
-from bench.measurements.api_requests import AUTOCOMPLETE, FIRST  # noqa: E402
+from bench.measurements.api_requests import AUTOCOMPLETE, FIRST, FIRST_METRICS  # noqa: E402
 from syncs.engine import runs  # noqa: E402
 from syncs.engine.options import Options  # noqa: E402
 from syncs.models import RunLog, RunTarget, SyncRun, TargetState, Trigger  # noqa: E402
@@ -122,6 +122,8 @@ def requests(task: Task) -> dict[str, Any]:
         "poll of a run that answers 304": (run, "", program_has | {"HTTP_IF_NONE_MATCH": tag}, 304),
         "freshness of the whole fleet": ("/api/v1/freshness", "", program_has, 200),
         FIRST: ("/api/v1/freshness", "", program_has, 200),
+        "metrics": ("/metrics", "", program_has, 200),
+        FIRST_METRICS: ("/metrics", "", program_has, 200),
     }
     application = get_wsgi_application()
     seconds: dict[str, list[float]] = {what: [] for what in asked}
@@ -133,7 +135,7 @@ def requests(task: Task) -> dict[str, Any]:
                 "QUERY_STRING": query,
             } | headers
             setup_testing_defaults(environ)
-            if what == FIRST:
+            if what in (FIRST, FIRST_METRICS):
                 queries.forget_shared_status()
             started = time.perf_counter()
             answer: Any = application(environ, _begin)

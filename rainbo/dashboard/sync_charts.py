@@ -20,7 +20,7 @@ DAY = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Block:
-    """What became of the executions of one part of the window: a piece of its column."""
+    """One result of the executions of a part of the window: a piece of its column."""
 
     x: int
     y: float

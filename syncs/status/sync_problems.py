@@ -52,13 +52,12 @@ class SyncFacts:
 
 
 def read(now: datetime) -> SyncFacts:
-    return facts_of(queries.status(now))
+    return facts_of(queries.status(now), queries.worker_state())
 
 
-def facts_of(status: Status) -> SyncFacts:
-    """The facts with a status that was read already."""
+def facts_of(status: Status, worker: WorkerState) -> SyncFacts:
     timeout = timedelta(seconds=settings.RAINBO_HEARTBEAT_TIMEOUT)
-    return SyncFacts(status, queries.worker_state(), timeout)
+    return SyncFacts(status, worker, timeout)
 
 
 def judge(facts: SyncFacts, found: Sequence[Problem]) -> Iterator[Problem]:

@@ -78,11 +78,9 @@ class GhostFacts:
 
 def count(now: datetime) -> tuple[int, int]:
     """Return how many ghost users the two problems are about: leavers', and those of admins."""
-    found = _wrong(now).aggregate(
-        leavers=Count("pk", filter=Q(may_enter=False)),
-        missing=Count("pk", filter=Q(may_enter=True)),
-    )
-    return found["leavers"], found["missing"]
+    counts = _wrong(now).order_by().values_list("may_enter").annotate(Count("pk"))
+    found: dict[bool, int] = dict(counts)
+    return found.get(False, 0), found.get(True, 0)
 
 
 def _wrong(now: datetime) -> QuerySet[Any]:

@@ -16,6 +16,7 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from syncs.models import Lease, RunState, SyncRun, Trigger
+from syncs.status import queries
 from tests.api.clients import client
 from tests.fleet_fixtures import needs
 from tests.rainbo import fleets
@@ -120,6 +121,7 @@ def test_panels_have_titles_places_and_ids_of_their_own() -> None:
 @pytest.mark.django_db
 def test_rules_and_panels_name_what_there_is() -> None:
     """A wrong metric, label or value is no error: Prometheus finds nothing and is content."""
+    queries.forget_shared_status()
     fleets.write(2, 8)
     ended_run()
     running = SyncRun.objects.create(

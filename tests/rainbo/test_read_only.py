@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from datetime import timedelta
 
 import django
 import psycopg
 import pytest
 from django.db import InternalError, connection
 from django.test import Client
+from django.utils import timezone
 
 import manage
 from common.read_only import READ_ONLY, is_read_only
@@ -18,7 +20,7 @@ from rainbo.logs import Text
 from syncs.engine import runs
 from syncs.engine.closing import Ending
 from syncs.engine.options import Options
-from syncs.models import SyncRun, Trigger
+from syncs.models import Heartbeat, SyncRun, Trigger
 from syncs.transfer.session import open_session
 from tests.rows import instance_row, staff
 
@@ -57,6 +59,8 @@ def reader(client: Client) -> Client:
 @pytest.fixture
 def read_only(reader: Client, switch: Switch) -> Switch:
     instance_row(2)
+    # Old enough to be deleted by prune_runs.
+    Heartbeat.objects.create(worker="a", at=timezone.now() - timedelta(days=9))
     switch.set("SET default_transaction_read_only = on")
     connection.close()
     return switch

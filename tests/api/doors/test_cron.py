@@ -38,15 +38,15 @@ def test_without_a_provider_nothing_is_synced(doors: Doors, method: str, query: 
 @pytest.mark.parametrize(
     ("query", "names", "counts"),
     [
-        ("?interval=15min", ["github"], [2, 2, 1, 1]),
+        ("?interval=15min", ["github"], [3, 3, 1, 2]),
         ("?interval=30min", ["notion", "slack"], [3, 3, 3, 0]),
-        ("", ["github", "notion", "slack"], [5, 5, 4, 1]),
+        ("", ["github", "notion", "slack"], [6, 6, 4, 2]),
     ],
 )
 def test_an_interval_runs_its_providers(
     doors: Doors, serve: Serve, query: str, names: list[str], counts: list[int]
 ) -> None:
-    serve("github", {"1": (5, 1, 0, 0), "2": None})
+    serve("github", {"1": (5, 1, 0, 0), "2": None, "6": None})
     serve("notion", {"3": (1, 1, 0, 0)})
     serve("slack", {"4": (1, 0, 0, 0), "5": (2, 0, 0, 0)})
     reply = doors.post(SYNC + query)

@@ -17,7 +17,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from pytest_django import Settings
 
+from syncs.models import SyncRun
+from tests.api.clients import client
 from tests.door_fixtures import CRON_SECRET, Doors, Serve
 from tests.fleet_fixtures import needs
 
@@ -150,3 +153,12 @@ def test_the_answers_have_what_the_workflow_reads(curl: Callable[[str], tuple[in
 
 def test_health_needs_no_credential(curl: Callable[[str], tuple[int, str]]) -> None:
     assert curl('curl -f "$URL/health"')[0] == 200
+
+
+@pytest.mark.django_db
+def test_plain_http_is_redirected_and_starts_nothing(settings: Settings) -> None:
+    """As docs/api.md warns, of Railway's example above all."""
+    settings.SECURE_SSL_REDIRECT, settings.RAINBO_CRON_SECRET = True, CRON_SECRET
+    reply = client(secret=CRON_SECRET).post("/api/sync/instance_health")
+    assert (reply.status_code, reply.headers["Location"][:8]) == (301, "https://")
+    assert not SyncRun.objects.exists()

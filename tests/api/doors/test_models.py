@@ -90,6 +90,8 @@ def test_a_secret_in_the_address_is_refused_and_not_logged(
                 assert reply.status >= 400
                 assert secret not in reply.text
     assert doors.post(f"{PRICES}/{secret}", secret).status == 400
+    assert doors.post(f"/admin/pricing/sync/x{secret}/", secret).status == 404
+    assert doors.get("/admin/model-sync/", secret).status == 404
     logged = [Text().format(record) for record in caplog.records]
     assert any("/admin/pricing/sync/***/status/1" in line for line in logged)
     assert secret not in "".join(logged)

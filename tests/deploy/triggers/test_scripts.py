@@ -212,6 +212,27 @@ def test_a_killed_call_leaves_no_lock(script: Script) -> None:
         until(lambda: script.run(server.url).code == 0)
 
 
+def test_where_there_is_no_flock_a_folder_is_the_lock(tmp_path: Path) -> None:
+    """As on macOS."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in (
+        *("awk", "curl", "cut", "date", "grep", "head", "mkdir", "mktemp"),
+        *("mv", "rm", "rmdir", "sed", "sleep", "tr", "wc"),
+    ):
+        (tools / name).symlink_to(needs(shutil.which(name), f"{name} is not installed"))
+    script = Script("sync-cron.sh", tmp_path)
+    with peer(Said(hang=True), Said()) as server:
+        first = script.start(server.url, PATH=str(tools), ATTEMPTS="1", REQUEST_SECONDS="30")
+        until(lambda: server.requests)
+        second = script.run(server.url, PATH=str(tools))
+        assert (second.code, "sync.log.lock.d" in second.output) == (75, True)
+        server.over.set()
+        first.communicate(timeout=60)
+        assert script.run(server.url, PATH=str(tools)).code == 0
+    assert not (tmp_path / "sync.log.lock.d").exists()
+
+
 def test_the_log_is_rotated(script: Script) -> None:
     script.log.write_text("old\n" * 300)
     with peer(Said()) as server:

@@ -1,4 +1,4 @@
-"""The page Monitoring: how the syncs did, for those who may see runs."""
+"""The page Monitoring: how the syncs did, for users with the permission to view runs."""
 
 from __future__ import annotations
 

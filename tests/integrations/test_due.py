@@ -56,17 +56,17 @@ CASES = {
     "failed once, its retry is due": (facts(attempt=1, not_before=NOW), State.RETRYING, True),
     "failed after all retries": (facts(attempt=4, not_before=ago(-9)), State.FAILED, False),
     "failed, and its next period begins": (facts(attempt=4, not_before=NOW), State.FAILED, True),
-    "told to wait": (
+    "asked to wait": (
         facts(last_successful_update_at=ago(20), not_before=ago(-3)),
         State.WAITING,
         False,
     ),
-    "told to wait, and it has": (
+    "asked to wait, and it has": (
         facts(last_successful_update_at=ago(20), not_before=NOW),
         State.DUE,
         True,
     ),
-    "told to wait for less than its period": (
+    "asked to wait for less than its period": (
         facts(last_successful_update_at=ago(5), not_before=ago(-3)),
         State.CONNECTED,
         False,

@@ -1,4 +1,4 @@
-"""Who may see and change which connection.
+"""The permissions for each connection: who sees it, who changes it, who reads its records.
 
 A connection is its owner's; others see it if it is shared. Users who manage connections see and
 change all, but read the records of none that isn't shared: a mark at school is its owner's.

@@ -57,6 +57,13 @@ def periods(keys: Collection[str]) -> dict[str, timedelta]:
     return {f"{KEY}{pk}": timedelta(minutes=minutes) for pk, minutes in rows}
 
 
+def count_owners(keys: Collection[str]) -> int:
+    """Return how many people's connections these are; what is none counts by itself."""
+    ids = {pk for key in keys if key.startswith(KEY) and (pk := parse_key(key)) is not None}
+    owners = Connection.objects.filter(pk__in=ids).values("owner").distinct().count()
+    return owners + sum(not key.startswith(KEY) for key in keys)
+
+
 def _addresses(keys: Collection[str]) -> dict[str, str]:
     ids = [pk for key in keys if (pk := parse_key(key)) is not None]
     known = Connection.objects.filter(pk__in=ids).values_list("pk", flat=True)

@@ -76,7 +76,7 @@ class GitHub(Plugin):
         if answer.status == 429 or "rate limit" in answer.text.lower():
             return Later(SECONDARY_WAIT, "GitHub asked to wait")
         return Broken(
-            "GitHub does not allow this (403): the token lacks a permission. Give it one at "
+            "GitHub does not allow this (403): the token has no permission for it. Give it one at "
             "GitHub, or connect with another token"
         )
 

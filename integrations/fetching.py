@@ -22,6 +22,7 @@ from integrations.plugin import Broken, Cursor, Item, Later, Plugin, Position, R
 from integrations.publishing import Held, Part, Publisher
 from integrations.records import Chunk
 from integrations.source import OutOfTime, Source
+from integrations.tokens import Access
 from syncs.engine.run import Run
 from syncs.engine.targets import Target
 from syncs.errors import ROWS_REJECTED, Cancelled, LeaseLost, OverLimit, rows_error
@@ -151,9 +152,11 @@ class Fetching:
     def _items(self, part: Part) -> Iterator[Item]:
         connection = part.connection
         try:
-            secret = connection.reveal_credentials()
-            header = {"Authorization": f"{self._service.auth.prefix}{secret.get('token', '')}"}
-            source = Source(self._service, connection.base_url, lambda: header, self._run.now)
+            access = Access(connection, self._service.auth, self._service.headers, self._run.now)
+            source = Source(
+                self._service, connection.base_url, access.headers, self._run.now, access.renew
+            )
+            part.warnings = source.warnings
             yield from self._service.fetch_data(source, connection.cursor)
         except CredentialError as error:
             raise Reconnect(str(error)) from None
@@ -171,7 +174,8 @@ class Fetching:
         record = partial(self._run.record_outcome, part.connection.key, seconds=seconds)
         if error is None:
             logger.info("%s", part)
-            record(TargetState.SUCCEEDED, **part.columns())
+            note = "; ".join(part.warnings)
+            record(TargetState.SUCCEEDED, note=note, **part.columns())
             return
         if not isinstance(error, RainboError):
             raise error

@@ -19,6 +19,7 @@ from common.http import Answer
 if TYPE_CHECKING:
     from integrations.source import Source
 
+LIMIT = 300.0  # seconds for one connection
 Position = Mapping[str, Any]  # what a plugin remembers between two runs, as JSON
 
 
@@ -91,19 +92,40 @@ class Token:
     prefix: str = "Bearer "
 
 
+@dataclass(frozen=True)
+class Password:
+    """A user name and password, for a service that knows nothing else.
+
+    They are sent once, for a pair of tokens; from then on these are used, and renewed. path: where,
+    below the service's address. fields: what is sent in addition.
+    """
+
+    help: str
+    path: str
+    fields: Mapping[str, str]
+    prefix: str = "Bearer "
+
+
+Auth = Token | Password
+
+
 class Plugin(ABC):
     """A service.
 
     name: of its sync: lower-case letters and underscores. title: for people. period: how often a
     connection is fetched by default. base_url: the address of its API, which `Source` adds to
-    paths. auth: how a person connects. history: fields of a kind whose changes are kept.
+    paths; empty: each connection has its own. auth: how a person connects. limit: seconds that a
+    connection may take. headers: of every request. history: fields of a kind whose changes are
+    kept.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     period: ClassVar[timedelta]
     base_url: ClassVar[str]
-    auth: ClassVar[Token]
+    auth: ClassVar[Auth]
+    limit: ClassVar[float] = LIMIT
+    headers: ClassVar[Mapping[str, str]] = {}
     history: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     @abstractmethod

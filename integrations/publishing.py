@@ -52,6 +52,7 @@ class Part:
     """What a run does with one connection. seen: all records that were yielded so far.
 
     started: when its reading began, by the monotonic clock. published: a cursor was committed.
+    warnings: what its plugin noticed.
     """
 
     connection: Connection
@@ -61,6 +62,7 @@ class Part:
     merged: Merged = field(default_factory=Merged)
     started: float = 0.0
     published: bool = False
+    warnings: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         done = self.merged

@@ -13,7 +13,7 @@ from common.http import AddressRejected
 from integrations import plugin
 from integrations.models import Connection
 from integrations.models.connection import LONGEST_FREQUENCY
-from integrations.plugin import Plugin
+from integrations.plugin import Plugin, Token
 
 LONGEST_NAME = 100
 LONGEST_TOKEN = 4096
@@ -21,7 +21,7 @@ LONGEST_TOKEN = 4096
 
 @dataclass(frozen=True)
 class ConnectionInput:
-    """What a person enters. base_url, minutes: empty for the service's own."""
+    """What a person enters. token: or a password. base_url, minutes: the service's own if empty."""
 
     service: str
     name: str
@@ -44,7 +44,7 @@ def check(given: ConnectionInput) -> Plugin:
     if Connection.objects.filter(owner=given.owner, service=given.service, name=name).exists():
         raise UsageError(f"{given.owner} has a connection of {given.service} named {name} already")
     check_address(given.base_url or service.base_url)
-    check_token(given.token)
+    credentials_for(service, given.account, given.token)
     return service
 
 
@@ -62,15 +62,31 @@ def add(given: ConnectionInput) -> Connection:
     )
     with transaction.atomic():
         row.save(force_insert=True)
-        row.set_credentials({"token": check_token(given.token)})
+        row.set_credentials(credentials_for(service, given.account, given.token))
         row.save(update_fields=["credentials"])
     return row
 
 
 def reconnect(row: Connection, token: str) -> None:
-    """Store a new token, with which it is fetched at the next look. Raises UsageError."""
+    """Store a new token or password, with which it is fetched at the next look.
+
+    Raises UsageError.
+    """
+    service = find_service(row.service)
     with transaction.atomic():
-        row.reconnect({"token": check_token(token)})
+        row.reconnect(credentials_for(service, row.account, token))
+
+
+def credentials_for(service: Plugin, account: str, secret: str) -> dict[str, str]:
+    """Return what is stored of a token, or a password. Raises UsageError for text that is none."""
+    if isinstance(service.auth, Token):
+        return {"token": check_token(secret)}
+    if not account.strip():
+        raise UsageError(f"{service.title} needs the name of the account")
+    secret = secret.rstrip("\r\n")
+    if not 0 < len(secret) <= LONGEST_TOKEN or not secret.isprintable():
+        raise UsageError(f"a password has 1 to {LONGEST_TOKEN:,} printable characters")
+    return {"user": account.strip(), "password": secret}
 
 
 def find_service(name: str) -> Plugin:
@@ -102,6 +118,8 @@ def check_token(token: str) -> str:
 
 def check_address(url: str) -> str:
     """Return an address as it is stored. Raises UsageError for one that nothing is sent to."""
+    if not url.strip():
+        raise UsageError("this service needs an address: that of its server")
     try:
         place = http.check_address(url.strip())
     except AddressRejected as error:

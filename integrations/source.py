@@ -13,7 +13,6 @@ from common import http
 from common.http import Answer, HttpError, Limits
 from integrations.plugin import Broken, Later, Plugin, Reconnect
 
-LIMIT = 300.0  # seconds for one connection
 ONE_REQUEST = 30.0
 SIZE = 10_000_000  # bytes of one answer
 BUSY = (429, 503, 529)
@@ -27,7 +26,8 @@ class OutOfTime(Broken):
 class Source:
     """Sends requests to one connection's host, with its credentials, and to no other host.
 
-    requests: how many it sent. authorization: headers that prove who asks.
+    requests: how many it sent. warnings: what the plugin noticed. authorization: headers that
+    prove who asks. renew: gets others after a 401; returns whether it did.
     """
 
     def __init__(
@@ -36,14 +36,16 @@ class Source:
         base_url: str,
         authorization: Callable[[], Mapping[str, str]],
         now: Callable[[], datetime],
-        limit: float = LIMIT,
+        renew: Callable[[], bool] = lambda: False,
     ) -> None:
         self.now = now
         self.requests = 0
+        self.warnings: list[str] = []
+        self._renew = renew
         self._plugin = plugin
         self._base = base_url.rstrip("/")
         self._authorization = authorization
-        self._until = time.monotonic() + limit
+        self._until = time.monotonic() + plugin.limit
 
     def get(
         self,
@@ -56,7 +58,15 @@ class Source:
         path: below the service's address, or an address there that it gave itself.
         Raises Reconnect for 401, Later if the service asks to wait, Broken for anything else.
         """
-        return self._checked(self._send(self._address(path, parameters), headers or {}))
+        url = self._address(path, parameters)
+        answer = self._send(url, headers or {})
+        if answer.status == 401 and self._renew():
+            answer = self._send(url, headers or {})
+        return self._checked(answer)
+
+    def warn(self, text: str) -> None:
+        """Note what a person should know although nothing failed: the run's page shows it."""
+        self.warnings.append(text)
 
     def json(self, answer: Answer) -> Any:
         """Return what an answer holds. Raises Broken if that is no JSON."""
@@ -72,9 +82,8 @@ class Source:
         self.requests += 1
         limits = Limits(total=min(ONE_REQUEST, left), size=SIZE)
         try:
-            return http.send(
-                "GET", url, headers={**self._authorization(), **headers}, limits=limits
-            )
+            sent = {**self._plugin.headers, **self._authorization(), **headers}
+            return http.send("GET", url, headers=sent, limits=limits)
         except HttpError as error:
             raise Broken(str(error)) from None
 

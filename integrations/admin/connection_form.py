@@ -32,8 +32,10 @@ class ConnectForm(forms.ModelForm[Connection]):
         widget=UnfoldAdminTextInputWidget(),
     )
     token = forms.CharField(
+        label="Token or password",
+        strip=False,
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "off"}),
-        help_text="made at the service; it is stored encrypted and never shown again",
+        help_text="it is stored encrypted and never shown again; a password only until it was used",
     )
     minutes = forms.IntegerField(
         label="Frequency (minutes)",

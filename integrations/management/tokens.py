@@ -16,9 +16,9 @@ from common.errors import UsageError
 def add_options(parser: CommandParser) -> None:
     secret = parser.add_mutually_exclusive_group()
     secret.add_argument(
-        "--token-env", metavar="VARIABLE", help="environment variable with the token"
+        "--token-env", metavar="VARIABLE", help="environment variable with the token or password"
     )
-    secret.add_argument("--token-file", metavar="FILE", help="file with the token")
+    secret.add_argument("--token-file", metavar="FILE", help="file with the token or password")
 
 
 def read(given: dict[str, Any]) -> str:
@@ -34,5 +34,5 @@ def read(given: dict[str, Any]) -> str:
             why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise UsageError(f"--token-file names {path}, which can't be read: {why}") from error
     if sys.stdin.isatty():
-        return getpass.getpass("Token: ")
+        return getpass.getpass("Token or password: ")
     raise UsageError("no token was given: use --token-file or --token-env")

@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from integrations import plugin, selection
 from integrations.fetching import fetch
 from integrations.plugin import Plugin
+from integrations.services.bakalari import Bakalari
 from integrations.services.github import GitHub
 from syncs.engine import registry
 from syncs.engine.registry import Sync
@@ -40,7 +41,7 @@ def register(service: Plugin) -> None:
 
 
 def register_all() -> None:
-    for service in (GitHub,):
+    for service in (Bakalari, GitHub):
         register(service())
     for point in entry_points(group=GROUP):
         register(point.load()())

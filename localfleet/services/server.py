@@ -15,11 +15,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 @dataclass(frozen=True)
 class Asked:
-    """A request that came."""
+    """A request that came. form: of a POST's body."""
 
     path: str
     parameters: dict[str, str]
     headers: dict[str, str]
+    method: str = "GET"
+    form: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,17 @@ def running(service: Service, port: int = 0) -> Iterator[Service]:
     """Serve on 127.0.0.1 until left; `service.url` is the address."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+        def serve(self) -> None:
             place = urlsplit(self.path)
             known = {name.lower(): value for name, value in self.headers.items()}
             if service.latency:
                 time.sleep(service.latency)
-            self.send(service.reply(Asked(place.path, dict(parse_qsl(place.query)), known)))
+            body = self.rfile.read(int(known.get("content-length") or 0)).decode()
+            form, parameters = dict(parse_qsl(body)), dict(parse_qsl(place.query))
+            asked = Asked(place.path, parameters, known, self.command, form)
+            self.send(service.reply(asked))
+
+        do_GET = do_POST = serve  # noqa: N815 (http.server's names)
 
         def send(self, reply: Reply) -> None:
             text = isinstance(reply.body, str)

@@ -122,7 +122,7 @@ def histories(world: World, seed: int) -> None:
         if random.random() < 0.2:
             world.expire(row)
         fetch(row, force=True)
-        allow(row)
+        allow(world, row)
         if random.random() < 0.2:
             world.split(random.choice((1, 2, 3, 100)))
     world.server.faults.clear()
@@ -136,9 +136,12 @@ def histories(world: World, seed: int) -> None:
     assert row.record_count == len(world.expected())
 
 
-def allow(row: Connection) -> None:
+def allow(world: World, row: Connection) -> None:
     """Its wait is over, and a person has connected it again where that was needed."""
-    Connection.objects.filter(pk=row.pk).update(not_before=None, reconnect_since=None)
+    Connection.objects.filter(pk=row.pk).update(not_before=None)
+    row.refresh_from_db()
+    if row.reconnect_since is not None:
+        world.repair(row)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

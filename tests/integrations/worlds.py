@@ -8,10 +8,13 @@ from datetime import timedelta
 from random import Random
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.utils import timezone
 
+from integrations import registration
 from integrations.models import Connection
-from localfleet.services import github
+from integrations.registration import ConnectionInput
+from localfleet.services import bakalari, github
 from localfleet.services.server import Reply, running
 from tests.integrations.rows import connection
 
@@ -42,6 +45,10 @@ class World:
     def expire(self, row: Connection) -> None:
         """Make the next run read all that is listed in full only now and then."""
         raise NotImplementedError
+
+    def repair(self, row: Connection) -> None:
+        """A person connects it again."""
+        Connection.objects.filter(pk=row.pk).update(reconnect_since=None)
 
     def split(self, size: int) -> None:
         """Answer in pages of so many rows."""
@@ -105,6 +112,74 @@ class GitHubWorld(World):
         )
 
 
+class BakalariWorld(World):
+    service = "bakalari"
+
+    def __init__(self, server: bakalari.Bakalari) -> None:
+        self.server = server
+
+    def connect(self) -> Connection:
+        people = get_user_model().objects
+        owner = people.get_or_create(username="ann", defaults={"is_staff": True})[0]
+        name = f"school {Connection.objects.count()}"
+        return registration.add(
+            ConnectionInput(
+                service="bakalari",
+                name=name,
+                owner=owner,
+                token=self.server.password,
+                account=self.server.user,
+                base_url=self.server.url,
+            )
+        )
+
+    def fill(self) -> None:
+        for number in range(3):
+            self.server.add_mark("Maths", str(number + 1), 5)
+        self.server.add_absence("2026-03-03", 4)
+        self.server.days = {"2026-03-02": ["Maths", "Czech"], "2026-03-03": ["Art"]}
+
+    def happen(self, random: Random) -> None:
+        server = self.server
+        match random.choice(("mark", "edit", "delete", "absence", "lesson", "expire", "fault")):
+            case "mark":
+                server.add_mark(random.choice(("Maths", "Czech")), "1")
+            case "edit":
+                random.choice(server.marks)["MarkText"] = random.choice("12345")
+            case "delete" if len(server.marks) > 1:
+                server.marks.remove(random.choice(server.marks))
+            case "absence":
+                day = 4 + len(server.absences)
+                server.add_absence(f"2026-03-{day:02}", 1)
+            case "lesson":
+                server.days["2026-03-02"] = random.sample(["Maths", "Czech", "Art", "PE"], 2)
+            case "expire":
+                server._access.clear()
+            case "fault":
+                server.faults.append(random.choice(FAULTS))
+
+    def expected(self) -> Expected:
+        server = self.server
+        rows: Expected = {
+            ("mark", m["Id"]): f"{m['subject']}: {m['MarkText'].strip()}" for m in server.marks
+        }
+        for day in server.absences:
+            rows["absence", day["Date"][:10]] = day["Date"][:10]
+        for date, lessons in server.days.items():
+            for number, name in enumerate(lessons, 2):
+                rows["lesson", f"{date}/{number}/1"] = name
+        return rows
+
+    def expire(self, row: Connection) -> None:
+        """All is always read."""
+
+    def split(self, size: int) -> None:
+        """There are no pages."""
+
+    def repair(self, row: Connection) -> None:
+        registration.reconnect(row, self.server.password)
+
+
 FAULTS = (
     Reply(500, "oops"),
     Reply(429, {}, {"Retry-After": "60"}),
@@ -121,4 +196,11 @@ def github_world() -> Iterator[World]:
         yield GitHubWorld(server)
 
 
-WORLDS = {"github": github_world}
+@contextmanager
+def bakalari_world() -> Iterator[World]:
+    with running(bakalari.Bakalari()) as server:
+        assert isinstance(server, bakalari.Bakalari)
+        yield BakalariWorld(server)
+
+
+WORLDS = {"bakalari": bakalari_world, "github": github_world}

@@ -17,7 +17,8 @@ from typing import Any
 from common.encryption import CredentialError
 from common.errors import RainboError
 from common.text import format_clock
-from integrations import outcomes, plugin, selection
+from integrations import look, outcomes, plugin, selection
+from integrations.models import Connection
 from integrations.plugin import Broken, Cursor, Item, Later, Plugin, Position, Reconnect, Record
 from integrations.publishing import Held, Part, Publisher
 from integrations.records import Chunk
@@ -26,11 +27,12 @@ from integrations.tokens import Access
 from syncs.engine.run import Run
 from syncs.engine.targets import Target
 from syncs.errors import ROWS_REJECTED, Cancelled, LeaseLost, OverLimit, rows_error
-from syncs.models import TargetState
+from syncs.models import TargetState, Trigger
 
 logger = logging.getLogger("rainbo.integrations")
 
 AT_ONCE = 8  # connections of a service
+TAKES_MORE = 240.0  # seconds that a run takes more; what it took then ends before its own limit
 POLL = 0.5  # seconds between two looks whether the run must end
 ENDS_ALL = (Cancelled, LeaseLost, OverLimit)
 
@@ -42,39 +44,58 @@ def fetch(run: Run) -> None:
     service = plugin.find(run.record.sync)
     run.check_acceptance()
     chosen, skipped = selection.select(run)
-    run.expect(Target(row.key, row.label) for row in (*chosen, *(row for row, _ in skipped)))
+    run.expect(Target(row.key, row.label) for row, _ in skipped)
     for row, why in skipped:
         run.record_outcome(row.key, TargetState.SKIPPED, note=why)
     if not run.dry_run:
         outcomes.mark(chosen, run.record.pk)
-    Fetching(run, service).all([Part(row) for row in chosen])
+    Fetching(run, service, {row.pk for row, _ in skipped}).all(chosen)
 
 
 class Fetching:
     """Runs the threads, and does in the run's thread what they ask for."""
 
-    def __init__(self, run: Run, service: Plugin) -> None:
+    def __init__(self, run: Run, service: Plugin, known: set[int]) -> None:
         self._run = run
         self._service = service
         self._publisher = Publisher(run, service)
         self._asked: queue.Queue[tuple[Action, Future[Any] | None]] = queue.Queue()
         self._ended: BaseException | None = None
         self._open = 0
+        self._known = known
+        self._began = self._looked = time.monotonic()
 
-    def all(self, parts: list[Part]) -> None:
+    def all(self, rows: list[Connection]) -> None:
         """Fetch all; raises what must end the run, once the threads have ended."""
-        self._open = len(parts)
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix=self._service.name) as pool:
-            for part in parts:
-                done = partial(self._hand_over, part)
-                pool.submit(self._one, part).add_done_callback(done)
+            self._submit(pool, rows)
             try:
                 while self._open:
                     self._serve()
+                    if self._takes_more():
+                        self._submit(pool, look.take(self._run.record, self._known))
             except BaseException as error:
                 self._ended = error  # threads end at their next step
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
+
+    def _submit(self, pool: ThreadPoolExecutor, rows: list[Connection]) -> None:
+        self._run.expect(Target(row.key, row.label) for row in rows)
+        self._known |= {row.pk for row in rows}
+        self._open += len(rows)
+        for part in map(Part, rows):
+            done = partial(self._hand_over, part)
+            pool.submit(self._one, part).add_done_callback(done)
+
+    def _takes_more(self) -> bool:
+        """Whether to look what fell due meanwhile: it need not wait for the slowest of these."""
+        now = time.monotonic()
+        if self._run.record.trigger != Trigger.SCHEDULE or self._run.dry_run:
+            return False
+        if now - self._looked < look.INTERVAL or now - self._began > TAKES_MORE:
+            return False
+        self._looked = now
+        return True
 
     def _hand_over(self, part: Part, ended: Future[None]) -> None:
         """Have the run's thread record how a part ended."""
@@ -133,9 +154,9 @@ class Fetching:
             self._end_if_ended()
             if item is None:
                 break
-            if whole is not None:
+            if whole is not None and not whole[0].is_empty:  # else a later cursor says it all
                 self._ask(partial(publish, *whole, last=False))
-                whole = None
+            whole = None
             if isinstance(item, Cursor):
                 whole, chunk = (chunk, item.position), Chunk()
             else:

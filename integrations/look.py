@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from django.conf import settings
@@ -60,6 +60,21 @@ def look() -> list[SyncRun]:
     return requested
 
 
+def take(record: SyncRun, known: Collection[int]) -> list[Connection]:
+    """Mark what fell due of a running run's service, for that run to fetch; return it.
+
+    So one that takes long keeps no other waiting. known: those that the run has had already.
+    """
+    others = [name for name in plugin.all_plugins() if name != record.sync]
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(_ONE_AT_A_TIME)
+        waiting = _due_by_service(database_now(), exclude=others).get(record.sync, [])
+        taken = [row for row in waiting if row.pk not in known]
+        _mark(taken, record)
+    return taken
+
+
 def busy_services() -> set[str]:
     """Return the services that have an open run, unless its process is dead."""
     with connection.cursor() as cursor:
@@ -94,7 +109,11 @@ def _waits_since(rows: list[Connection]) -> datetime:
 def _request(service: str, rows: list[Connection]) -> SyncRun:
     options = Options(targets=tuple(row.key for row in rows))
     record = runs.request(service, options, Trigger.SCHEDULE)
-    marked = Connection.objects.filter(pk__in=[row.pk for row in rows])
-    marked.update(last_triggered_at=Now(), run=record)
+    _mark(rows, record)
     tasks.enqueue(record)
     return record
+
+
+def _mark(rows: Iterable[Connection], record: SyncRun) -> None:
+    marked = Connection.objects.filter(pk__in=[row.pk for row in rows])
+    marked.update(last_triggered_at=Now(), run=record)

@@ -81,6 +81,10 @@ class Chunk:
     wholes: list[str] = field(default_factory=list)
     read: int = 0
 
+    @property
+    def is_empty(self) -> bool:
+        return not (self.records or self.gone or self.withheld or self.wholes)
+
     def add(self, item: Item) -> None:
         """Take an item; of one thing, the last word counts."""
         if isinstance(item, Whole):

@@ -16,7 +16,7 @@ class Bakalari(Service):
     """A school with one pupil.
 
     lives: seconds that an access token is accepted. failed_logins: as the owner is shown them.
-    loses_answers: tokens are renewed, and the answer with them is cut off, so many times. lacks:
+    loses_answers: tokens are renewed, and the answer with them is cut off, so many times. unused:
     modules that the school doesn't use.
     """
 
@@ -25,7 +25,7 @@ class Bakalari(Service):
         self.user, self.password = user, password
         self.lives = 3599.0
         self.logins = self.failed_logins = self.loses_answers = 0
-        self.lacks: set[str] = set()
+        self.unused: set[str] = set()
         self.marks: list[Row] = []
         self.absences: list[Row] = []
         self.days: dict[str, list[str]] = {}
@@ -90,7 +90,7 @@ class Bakalari(Service):
 
     def _module(self, asked: Asked) -> Reply:
         name = asked.path.removeprefix("/api/3/")
-        if name in self.lacks:
+        if name in self.unused:
             return Reply(403, {"Message": "Forbidden"})
         if name == "marks":
             return _with_bom({"Subjects": list(self._subjects())})

@@ -17,7 +17,7 @@ from integrations import look, states
 from integrations.due import State
 from integrations.models import Connection
 from localfleet.services.github import GitHub
-from localfleet.services.server import Reply
+from localfleet.services.server import Asked, Reply
 from syncs import hooks
 from syncs.engine import lease, runs
 from syncs.models import Lease, RunState, SyncRun, Trigger
@@ -157,6 +157,29 @@ def test_failures_are_retried_after_a_minute_five_and_ten_and_then_in_the_next_p
         waits.append(round((row.not_before - timezone.now()) / timedelta(seconds=60)))
         assert not look.look(), "not before its time"
     assert waits == [1, 5, 10, 15, 1]
+
+
+def test_a_run_takes_what_falls_due_while_it_waits_for_a_slow_one(
+    hub: GitHub, monkeypatch: pytest.MonkeyPatch, run_elsewhere: Callable[[Callable[[], Any]], Any]
+) -> None:
+    monkeypatch.setattr(look, "INTERVAL", 0)
+    slow = connection(hub.url)
+    usual, made = hub.answer, list[Connection]()
+
+    def answer(asked: Asked) -> Reply:
+        if not made:
+            made.append(run_elsewhere(lambda: connection(hub.url, name="made meanwhile")))
+            hub.latency = 0.3
+        return usual(asked)
+
+    hub.answer = answer  # type: ignore[method-assign]
+    (run,) = look.look()
+    runs.execute(run)
+    assert {p.target: p.state for p in run.targets.all()} == {
+        slow.key: "succeeded",
+        made[0].key: "succeeded",
+    }
+    assert SyncRun.objects.count() == 1
 
 
 def test_schedule_run_looks_and_fetches_without_a_worker(hub: GitHub) -> None:

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 
 from activity.models import Activity
 from common import key_rotation
-from integrations import fetching
+from integrations import plugin
 from integrations.models import Connection
 from integrations.publishing import Publisher
 from localfleet.services.github import GitHub
@@ -98,7 +98,7 @@ def test_a_plugin_that_fails_unexpectedly_fails_its_connection_alone(
 ) -> None:
     hub.add_repository("home")
     bad, good = many(hub, 2)
-    usual = fetching.plugin.find("github").fetch_data
+    usual = plugin.find("github").fetch_data
 
     def fetch_data(source: Any, position: Any) -> Any:
         if position == {"bad": True}:
@@ -106,7 +106,7 @@ def test_a_plugin_that_fails_unexpectedly_fails_its_connection_alone(
         return usual(source, position)
 
     Connection.objects.filter(pk=bad.pk).update(cursor={"bad": True})
-    monkeypatch.setattr(fetching.plugin.find("github"), "fetch_data", fetch_data, raising=False)
+    monkeypatch.setattr(plugin.find("github"), "fetch_data", fetch_data, raising=False)
     run = fetch(bad, good)
     assert part(run, bad).state == TargetState.FAILED
     assert "ZeroDivisionError" in part(run, bad).error

@@ -222,3 +222,11 @@ def test_the_first_page_names_connections_that_need_a_person() -> None:
     shown = text(signed_in(staff("root", is_superuser=True)).get(reverse("admin:index")))
     assert f"connection {row.pk} (github) needs to be connected again" in shown.replace("C", "c")
     assert page(row) in shown
+
+
+def test_who_may_not_read_records_is_led_to_none() -> None:
+    row = connection(owner=person("ann", *OWNER))
+    manager = person("eve", *OWNER, "manage_connections")
+    records = f"{RECORDS}?connection={row.pk}"
+    assert records not in text(signed_in(manager).get(page(row)))
+    assert records in text(signed_in(row.owner).get(page(row)))

@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 
 from activity.log import record
-from api import tokens
+from api import scopes, tokens
 from api.models import ApiToken
 from api.token_form import TokenForm
 from api.tokens import NewSecret
@@ -63,7 +63,17 @@ class TokenAdmin(StrictUrls, HistoryInActivity, ModelAdmin):
         return DecoratedChangeList
 
     def complete(self, rows: Any) -> None:
-        """Nothing of a token is in another table."""
+        """Whether who made them is still there: a token outlives its maker."""
+        gone = tokens.makers_gone(rows)
+        for row in rows:
+            row.maker = f"{row.created_by} (no longer active)" if row.pk in gone else row.created_by
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except UsageError as error:  # somebody else was faster
+            messages.error(request, f"Not made: {error}.")
+            return HttpResponseRedirect(reverse("admin:api_apitoken_add"))
 
     def nothing(self, term: str) -> EmptyResult:
         return EmptyResult()
@@ -139,8 +149,8 @@ class TokenAdmin(StrictUrls, HistoryInActivity, ModelAdmin):
         return markup.age(token.expires_at, timezone.now())
 
     @admin.display(description="made by")
-    def origin(self, token: ApiToken) -> str:
-        return token.created_by
+    def origin(self, token: Any) -> str:
+        return str(token.maker)
 
 
 @post_only
@@ -148,11 +158,13 @@ def rotate_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     """Give a token a new secret, and show it once."""
 
     def rotate(token: ApiToken) -> HttpResponse:
+        if scopes.missing_permissions(token.scopes, request.user):
+            raise PermissionDenied  # the new secret would give them what they may not do
         hours = request.POST.get("overlap", "24")
         if hours not in OVERLAPS:
             raise UsageError("choose how long the present secret stays valid")
         made = tokens.rotate(token, timedelta(hours=int(hours)))
-        after = {"the former secret is valid until": made.token.previous_until}
+        after = {"the former one is valid until": made.token.previous_until}
         record(request, "token.rotated", made.token, after=after)
         return _secret_page(request, made, "has a new secret")
 
@@ -211,12 +223,13 @@ def _badge(token: ApiToken, now: datetime) -> SafeString:
 
 
 def _facts(token: ApiToken, now: datetime) -> list[tuple[str, SafeString | str]]:
+    gone = bool(tokens.makers_gone([token]))
     nowhere = markup.quiet("unknown" if token.last_used_at else "never")
     facts: list[tuple[str, SafeString | str]] = [
         ("id", f"rbo_{token.public_id}"),
         ("scopes", _scopes(token)),
         ("made", markup.moment(token.created_at, now)),
-        ("made by", token.created_by),
+        ("made by", f"{token.created_by} (no longer active)" if gone else token.created_by),
         ("last used", markup.moment(token.last_used_at, now)),
         ("used from", token.last_used_from or nowhere),
         ("rotated", markup.moment(token.rotated_at, now)),

@@ -64,7 +64,7 @@ def authenticate(request: HttpRequest) -> Caller:
             headers={"Retry-After": str(wait)},
         )
     if is_given:
-        detail = "No valid token has this secret: it is wrong, expired or revoked."
+        detail = "This is no valid token: wrong, expired or revoked."
         raise Problem(401, detail, headers={"WWW-Authenticate": f'{REALM}, error="invalid_token"'})
     raise Problem(
         401,

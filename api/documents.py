@@ -226,8 +226,8 @@ class TenantDocument(Schema):
     tenant: str = Field(description="its id on the instance")
     name: str
     status: str
-    contact_name: str | None
-    contact_email: str | None
+    contact_name: str | None = None
+    contact_email: str | None = None
     trial_ends_at: datetime | None
     subscription_started_at: datetime | None
     user_count: int | None

@@ -34,7 +34,7 @@ def serve_programs(get_response: Handler) -> Handler:
         if not path.startswith(PREFIXES) or PUBLIC.fullmatch(path):
             return get_response(request)
         is_head = request.method == "HEAD"
-        if is_head:  # the server in front leaves the body out
+        if is_head:
             request.method = "GET"
         try:
             _check(request)
@@ -42,13 +42,13 @@ def serve_programs(get_response: Handler) -> Handler:
         except Exception as error:  # noqa: BLE001 (the boundary: it becomes a document)
             answer = problems.response(request, problem_of(error))
         answer = _as_problem(request, answer)
-        if is_head:
-            request.method = "HEAD"
         for name, value in HEADERS.items():
             answer.headers.setdefault(name, value)
         answer.headers.setdefault("Cache-Control", "no-store")
         if isinstance(answer, HttpResponse):
             answer.headers.setdefault("Content-Length", str(len(answer.content)))
+            if is_head:
+                request.method, answer.content = "HEAD", b""
         return answer
 
     return middleware

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 
 from django.core.exceptions import DisallowedHost, PermissionDenied, RequestDataTooBig
@@ -78,6 +79,38 @@ class DocumentedApi(NinjaAPI):
                     operation["responses"].setdefault(status, _described(text))
         return schema
 
+    def create_temporal_response(self, request: HttpRequest) -> HttpResponse:
+        """Called for each admitted request, before its parameters are read."""
+        self.check_query(request)
+        return super().create_temporal_response(request)
+
+    def check_query(self, request: HttpRequest) -> None:
+        """Refuse parameters that the operation doesn't know, and repeated ones. Raises Problem."""
+        found = request.resolver_match
+        known = self._parameters.get((found.route if found else "", request.method or ""), set())
+        wrong = [
+            {"field": printable_line(name), "detail": detail}
+            for name, values in request.GET.lists()
+            for detail in (
+                *(("there is no such parameter",) if name not in known else ()),
+                *(("it is given more than once",) if len(values) > 1 else ()),
+            )
+        ][:MOST_ERRORS]
+        if wrong:
+            names = ", ".join(error["field"] for error in wrong)
+            raise Problem(422, f"Wrong: {names}. See errors.", errors=wrong)
+
+    @cached_property
+    def _parameters(self) -> dict[tuple[str, str], set[str]]:
+        """The parameters in the query of each route and method, as the description has them."""
+        return {
+            (path.lstrip("/").replace("{", "<").replace("}", ">"), method.upper()): {
+                parameter["name"] for parameter in operation["parameters"]
+            }
+            for path, operations in self.get_openapi_schema()["paths"].items()
+            for method, operation in operations.items()
+        }
+
     def get_openapi_operation_id(self, operation: Operation) -> str:
         return operation.view_func.__name__
 
@@ -95,7 +128,8 @@ def problem_of(error: BaseException) -> Problem:
     if isinstance(error, Resolver404):
         return problems.of_status(404)
     if isinstance(error, Http404):
-        return Problem(404, str(error))
+        text = str(error)
+        return problems.of_status(404) if text.startswith("docs_url") else Problem(404, text)
     if isinstance(error, DisallowedHost):
         return Problem(400, "RAINBO does not serve this host name: see RAINBO_ALLOWED_HOSTS.")
     if isinstance(error, PermissionDenied):
@@ -112,13 +146,18 @@ def problem_of(error: BaseException) -> Problem:
 def _of_validation(errors: Iterable[dict[str, Any]]) -> Problem:
     found = [
         {
-            "field": printable_line(".".join(str(part) for part in error["loc"][1:])) or "body",
+            "field": printable_line(".".join(map(str, _place(error["loc"])))) or "body",
             "detail": printable_line(str(error["msg"])),
         }
         for error in errors
     ][:MOST_ERRORS]
     names = ", ".join(dict.fromkeys(error["field"] for error in found))
     return Problem(422, f"Wrong: {names}. See errors.", errors=found)
+
+
+def _place(location: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Without where it is, and for a body without the name that the view gives to it."""
+    return location[2:] if location[0] == "body" else location[1:]
 
 
 def _described(text: str) -> dict[str, Any]:

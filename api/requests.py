@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from datetime import timedelta
+from typing import Any
 
 from django.db import Error, connection, transaction
 from django.db.models.functions import Now
@@ -31,9 +32,13 @@ LOOK_EVERY = 0.2
 
 _places = threading.BoundedSemaphore(WAITING_AT_ONCE)
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,9})(?![0-9])", re.IGNORECASE)
+# One that is older than a day counts as none, whether it was deleted yet or not.
 _INSERT = """
-    INSERT INTO api_keyed_requests (caller, key, request_hash, run_id, created_at)
-    VALUES (%s, %s, %s, 0, clock_timestamp()) ON CONFLICT (caller, key) DO NOTHING"""
+    INSERT INTO api_keyed_requests AS known (caller, key, request_hash, run_id, created_at)
+    VALUES (%(caller)s, %(key)s, %(digest)s, 0, clock_timestamp())
+        ON CONFLICT (caller, key) DO UPDATE
+       SET request_hash = excluded.request_hash, run_id = 0, created_at = excluded.created_at
+     WHERE known.created_at <= clock_timestamp() - %(kept)s"""
 
 
 def find_sync(name: str) -> Sync:
@@ -78,8 +83,8 @@ def request_run(sync: Sync, options: Options, caller: Caller, key: str | None = 
     asked = json.dumps([sync.name, options.as_json()], sort_keys=True).encode()
     digest = hashlib.sha256(asked).digest()
     with transaction.atomic():
-        known = KeyedRequest.objects.filter(caller=caller.actor, key=key)
-        if not _claimed(caller.actor, key, digest):
+        known = KeyedRequest.objects.filter(caller=caller.identity, key=key)
+        if not _claimed(caller.identity, key, digest):
             return _repeated(known.get(), digest)
         requested = tasks.request(sync.name, options, Trigger.API, caller.actor)
         known.update(run_id=requested.run.pk)
@@ -118,7 +123,8 @@ def wait_for(run: SyncRun, seconds: float) -> bool:
 def _claimed(caller: str, key: str, digest: bytes) -> bool:
     """Whether this request is the first with its key; waits for another that is being stored."""
     with connection.cursor() as cursor:
-        cursor.execute(_INSERT, [caller, key, digest])
+        given: dict[str, Any] = {"caller": caller, "key": key, "digest": digest, "kept": KEY_KEPT}
+        cursor.execute(_INSERT, given)
         return bool(cursor.rowcount == 1)
 
 

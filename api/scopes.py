@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
@@ -9,26 +10,28 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
 @dataclass(frozen=True)
 class Scope:
-    """text: what it allows. permission: what a person may do who gives it to a token."""
+    """text: what it allows. permissions: all that a person needs who gives it to a token."""
 
     text: str
-    permission: str
+    permissions: tuple[str, ...]
 
 
+FLEET = ("tenants.view_rdsinstance", "tenants.view_tenant", "tenants.view_ghostuser")
+PEOPLE = ("tenants.view_userroute", "tenants.view_tenant", "syncs.view_syncrun")
 SCOPES: dict[str, Scope] = {
-    "syncs:read": Scope("read syncs, runs, schedules and freshness", "syncs.view_syncrun"),
-    "syncs:run": Scope("request runs of syncs", "syncs.run_sync"),
-    "runs:cancel": Scope("cancel runs", "syncs.run_sync"),
-    "runs:prune": Scope("delete records of old runs", "syncs.change_syncschedule"),
-    "schedules:write": Scope("pause and resume schedules", "syncs.change_syncschedule"),
-    "fleet:read": Scope("read instances and tenants", "tenants.view_rdsinstance"),
-    "people:find": Scope("look e-mails up", "tenants.view_userroute"),
-    "alerts:read": Scope("read alerts", "syncs.view_syncrun"),
-    "alerts:write": Scope("acknowledge and mute alerts", "syncs.run_sync"),
-    "integrations:read": Scope("read third-party connections", "syncs.view_syncrun"),
-    "integrations:run": Scope("fetch from third-party services", "syncs.run_sync"),
-    "models:run": Scope("fetch model catalogues and prices", "syncs.run_sync"),
-    "metrics:read": Scope("read metrics", "syncs.view_syncrun"),
+    "syncs:read": Scope("read syncs, runs, schedules and freshness", ("syncs.view_syncrun",)),
+    "syncs:run": Scope("request runs of syncs", ("syncs.run_sync",)),
+    "runs:cancel": Scope("cancel runs", ("syncs.run_sync",)),
+    "runs:prune": Scope("delete records of old runs", ("syncs.change_syncschedule",)),
+    "schedules:write": Scope("pause and resume schedules", ("syncs.change_syncschedule",)),
+    "fleet:read": Scope("read instances and tenants", FLEET),
+    "people:find": Scope("look e-mails up; read contacts and held rows", PEOPLE),
+    "alerts:read": Scope("read alerts", ("syncs.view_syncrun",)),
+    "alerts:write": Scope("acknowledge and mute alerts", ("syncs.run_sync",)),
+    "integrations:read": Scope("read third-party connections", ("syncs.view_syncrun",)),
+    "integrations:run": Scope("fetch from third-party services", ("syncs.run_sync",)),
+    "models:run": Scope("fetch model catalogues and prices", ("syncs.run_sync",)),
+    "metrics:read": Scope("read metrics", ("syncs.view_syncrun",)),
 }
 # Sets of scopes under one name. An operator's token runs and reads, and changes nothing else.
 ROLES: dict[str, tuple[str, ...]] = {
@@ -43,11 +46,12 @@ CRON = ("syncs:read", "syncs:run", "runs:prune", "integrations:run", "models:run
 
 
 def missing_permissions(
-    scopes: list[str], person: AbstractBaseUser | AnonymousUser
+    names: Iterable[str], person: AbstractBaseUser | AnonymousUser
 ) -> dict[str, str]:
-    """Return the scopes that a person may not give, with the permission that each needs."""
+    """Return the scopes that a person may not give, with a permission that is missing for each."""
     return {
-        name: SCOPES[name].permission
-        for name in scopes
-        if not person.has_perm(SCOPES[name].permission)  # type: ignore[union-attr]
+        name: permission
+        for name in names
+        for permission in SCOPES[name].permissions
+        if not person.has_perm(permission)  # type: ignore[union-attr]
     }

@@ -10,12 +10,14 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.conf import settings
-from django.db import InternalError, connection, transaction
+from django.contrib.auth import get_user_model
+from django.db import IntegrityError, InternalError, connection, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -26,6 +28,8 @@ from common.errors import UsageError
 from common.read_only import is_read_only
 
 PREFIX = "rbo"
+ENVIRONMENT = "RAINBO_CRON_SECRET"  # the name of the token that it makes
+COMMAND = "manage.py"  # who makes tokens without signing in
 ID_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
 SHAPE = re.compile(r"rbo_([a-z0-9]{12})_([A-Za-z0-9_-]{43})")
 OVERLAP = timedelta(hours=24)
@@ -65,6 +69,15 @@ class Caller:
         """The name in records of runs and schedules."""
         return f"token {self.name}"  # with a colon it would look like a secret
 
+    @property
+    def identity(self) -> str:
+        """What keeps its requests apart from those of others, whatever names they have."""
+        return ENVIRONMENT if self.pk is None else f"token/{self.pk}"
+
+    def may(self, permission: str) -> bool:
+        """Whether one of its scopes stands for this permission of a person."""
+        return any(permission in scopes.SCOPES[name].permissions for name in self.scopes)
+
 
 @dataclass(frozen=True)
 class NewSecret:
@@ -89,18 +102,23 @@ def create(
         raise UsageError(f"{what}. Scopes are {', '.join(scopes.SCOPES)}")
     if expires_at is not None and expires_at <= database_now():
         raise UsageError("a token must expire in the future")
-    if ApiToken.objects.filter(name=name, revoked_at=None).exists():
-        raise UsageError(f"there is a token named {name!r}: rotate it, or choose another name")
+    if name.upper() == ENVIRONMENT:
+        raise UsageError(f"{ENVIRONMENT} is the name of the token from the environment")
     public_id = "".join(secrets.choice(ID_LETTERS) for _ in range(12))
     secret = secrets.token_urlsafe(32)
-    token = ApiToken.objects.create(
-        name=name,
-        public_id=public_id,
-        secret_hash=digest(secret),
-        scopes=sorted(set(wanted), key=list(scopes.SCOPES).index),
-        expires_at=expires_at,
-        created_by=created_by,
-    )
+    try:
+        with transaction.atomic():
+            token = ApiToken.objects.create(
+                name=name,
+                public_id=public_id,
+                secret_hash=digest(secret),
+                scopes=sorted(set(wanted), key=list(scopes.SCOPES).index),
+                expires_at=expires_at,
+                created_by=created_by,
+            )
+    except IntegrityError:
+        taken = f"there is a token named {name!r}: rotate it, or choose another name"
+        raise UsageError(taken) from None
     return NewSecret(token, _written(public_id, secret))
 
 
@@ -132,6 +150,15 @@ def revoke(token: ApiToken, by: str) -> bool:
     return bool(revoked)
 
 
+def makers_gone(rows: Iterable[ApiToken]) -> set[int]:
+    """Return the keys of the valid tokens whose makers are users that may no longer sign in."""
+    rows = [row for row in rows if row.revoked_at is None and row.created_by != COMMAND]
+    names = {row.created_by for row in rows}
+    users = get_user_model().objects.filter(username__in=names, is_active=True)
+    active = set(users.values_list("username", flat=True)) if names else set()
+    return {row.pk for row in rows if row.created_by not in active}
+
+
 def caller_of(bearer: str, address: str | None) -> Caller | None:
     """Return who has this secret; None if no valid token has. Takes the same time for both."""
     if cron := _cron_caller(bearer):
@@ -159,7 +186,7 @@ def digest(secret: str) -> bytes:
 def _cron_caller(bearer: str) -> Caller | None:
     secret: str = settings.RAINBO_CRON_SECRET
     if secret and hmac.compare_digest(digest(bearer), digest(secret)):
-        return Caller("RAINBO_CRON_SECRET", frozenset(scopes.CRON))
+        return Caller(ENVIRONMENT, frozenset(scopes.CRON))
     return None
 
 

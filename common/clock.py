@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.db import connection
 
@@ -20,6 +20,21 @@ def database_now() -> datetime:
 def iso(at: datetime | None) -> str | None:
     """A time as documents carry it: ISO 8601, or null."""
     return at.isoformat() if at else None
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def microseconds(column: str) -> str:
+    """Return the SQL of a time as a whole number of microseconds, for `from_microseconds`.
+
+    Of a time itself Django's reader costs ten times as much, which counts with hundreds of rows.
+    """
+    return f"(extract(epoch FROM {column}) * 1000000)::bigint"
+
+
+def from_microseconds(count: int | None) -> datetime | None:
+    return None if count is None else _EPOCH + timedelta(microseconds=count)
 
 
 @dataclass(frozen=True)

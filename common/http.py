@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Self
 from urllib.parse import SplitResult, urlsplit
 
 import requests
@@ -208,7 +208,7 @@ class _Deadline:
         self._sockets: list[Any] = []
         self._thread = threading.Thread(target=self._guard, name="http deadline", daemon=True)
 
-    def __enter__(self) -> _Deadline:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -249,7 +249,9 @@ class _Deadline:
 class _Watched(HTTPAdapter):
     """Gives its connections to the deadline."""
 
-    deadline: _Deadline
+    def __init__(self, deadline: _Deadline, **options: Any) -> None:
+        self.deadline = deadline
+        super().__init__(**options)
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         pool = super().get_connection_with_tls_context(*args, **kwargs)
@@ -269,10 +271,9 @@ def _session(host: str, deadline: _Deadline) -> Iterator[requests.Session]:
         for scheme in ("http", "https"):
             adapter: _Watched
             if _is_private_host(host):
-                adapter = _Watched()
+                adapter = _Watched(deadline)
             else:
-                adapter = _Guarded(is_https_proto=scheme == "https")
-            adapter.deadline = deadline
+                adapter = _Guarded(deadline, is_https_proto=scheme == "https")
             session.mount(f"{scheme}://", adapter)
         yield session
 

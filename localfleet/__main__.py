@@ -1,6 +1,7 @@
 """The Makefile's commands of the demo:
 
 python -m localfleet demo [--port N] [--seed big] [--root FOLDER]
+python -m localfleet break [--seed big] [--root FOLDER] instance|repair
 python -m localfleet manage [--seed big] [--root FOLDER] WORDS… (or --line-from VARIABLE)
 """
 
@@ -12,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from localfleet.demo import terminal
+from localfleet.demo import breaking, terminal
 from localfleet.demo.lifecycle import Demo
 from localfleet.demo.lock import alone, manage
 from localfleet.demo.manage_command import words_of
@@ -29,6 +30,9 @@ def main(arguments: Sequence[str]) -> int:
         root = _root(given.root, given.seed)
         if given.word == "manage":
             manage(root, words_of(os.environ.get(given.line_from, "")) or given.words)
+        if given.word == "break":
+            terminal.note(breaking.WAYS[given.what](root))
+            return 0
         return _demo(root, given.port, given.seed)
     except FleetError as error:
         print(error, file=sys.stderr)
@@ -63,8 +67,10 @@ def _parser() -> argparse.ArgumentParser:
     words = parser.add_subparsers(dest="word", required=True)
     demo = words.add_parser("demo", help="start servers, RAINBO and its workers")
     demo.add_argument("--port", type=_port, default=8000)
+    broken = words.add_parser("break", help="break the running demo, or repair it")
+    broken.add_argument("what", choices=list(breaking.WAYS))
     manage = words.add_parser("manage", help="run a management command against the running demo")
-    for word in (demo, manage):
+    for word in (demo, broken, manage):
         word.add_argument("--seed", choices=("", BIG), default="", help="of what size its data is")
         word.add_argument("--root", type=Path, help="the folder to keep everything in")
     manage.add_argument("--line-from", metavar="VARIABLE", default="", help="holds the words")

@@ -8,6 +8,8 @@ from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse
 
+from alerts import queries
+
 # Group → (title, model, icon of the theme's own font[, page when it isn't the model's list])
 ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
     "Fleet": (
@@ -25,6 +27,11 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("Runs", "syncs.syncrun", "sync"),
         ("Monitoring", "syncs.syncrun", "monitoring", "monitoring"),
         ("Schedules", "syncs.syncschedule", "schedule"),
+    ),
+    "Alerts": (
+        ("Incidents", "alerts.incident", "notifications"),
+        ("Channels", "alerts.channel", "campaign"),
+        ("Rules", "alerts.rule", "tune"),
     ),
     "People": (
         ("Users", "auth.user", "person"),
@@ -87,7 +94,10 @@ def favicon(_: HttpRequest) -> str:
 
 def _item(title: str, model: str, icon: str, page: str = "") -> dict[str, Any]:
     link = reverse(page or f"admin:{model.replace('.', '_')}_changelist")
-    return {"title": title, "icon": icon, "link": link}
+    item: dict[str, Any] = {"title": title, "icon": icon, "link": link}
+    if model == "alerts.incident" and (count := queries.count_open()):
+        item["badge"] = count
+    return item
 
 
 def _may_see(request: HttpRequest, model: str) -> bool:

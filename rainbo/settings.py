@@ -77,6 +77,7 @@ INSTALLED_APPS = [
     "api.apps.ApiConfig",
     "tenants.apps.TenantsConfig",
     "integrations.apps.IntegrationsConfig",
+    "alerts.apps.AlertsConfig",
     "syncs.apps.SyncsConfig",
     "activity.apps.ActivityConfig",
     "django_q",
@@ -304,6 +305,19 @@ RAINBO_WITHHELD_CAP = env.rows_and_percent("RAINBO_WITHHELD_CAP", 100, 1)
 # Connected services
 RAINBO_INTEGRATION_SERVICES = env.integer("RAINBO_INTEGRATION_SERVICES", 2, 1, 64)
 RAINBO_GONE_RECORD_DAYS = env.integer("RAINBO_GONE_RECORD_DAYS", 90, 0, 36_500)
+
+# Alerts
+RAINBO_CONSOLE_URL = env.text("RAINBO_CONSOLE_URL", "")
+RAINBO_ALERTS_REMINDER_HOURS = env.integer("RAINBO_ALERTS_REMINDER_HOURS", 4, 0, 7 * 24)
+RAINBO_ALERTS_PING_URL = env.text("RAINBO_ALERTS_PING_URL", "")
+EMAIL_HOST = env.text("RAINBO_EMAIL_HOST", "")
+EMAIL_PORT = env.integer("RAINBO_EMAIL_PORT", 587, 1, 65535)
+EMAIL_HOST_USER = env.text("RAINBO_EMAIL_USER", "")
+EMAIL_HOST_PASSWORD = env.text("RAINBO_EMAIL_PASSWORD", "")
+RAINBO_EMAIL_TLS = env.choice("RAINBO_EMAIL_TLS", "starttls", ("starttls", "tls", "off"))
+EMAIL_USE_TLS, EMAIL_USE_SSL = RAINBO_EMAIL_TLS == "starttls", RAINBO_EMAIL_TLS == "tls"
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.text("RAINBO_EMAIL_FROM", "rainbo@localhost")
 
 # Requests that go out
 RAINBO_HTTP_PRIVATE_HOSTS = env.names("RAINBO_HTTP_PRIVATE_HOSTS")

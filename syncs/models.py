@@ -52,6 +52,11 @@ class Trigger(models.TextChoices):
     SIGNAL = "signal"
 
 
+# Such a run waits for one of its sync that is in progress, which may have read before; others are
+# skipped then.
+PATIENT = (Trigger.SIGNAL, Trigger.API)
+
+
 class SyncRun(models.Model):
     """One execution of a sync."""
 

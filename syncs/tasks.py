@@ -21,7 +21,7 @@ from syncs.dispatch import lost_triggers, slots
 from syncs.engine import lost_runs, runs
 from syncs.engine.host import here
 from syncs.engine.options import Options
-from syncs.models import RunState, SyncRun, Trigger
+from syncs.models import PATIENT, RunState, SyncRun, Trigger
 
 RUN_QUEUED = "syncs.tasks.run_queued"
 ANSWER_HEARTBEAT = "syncs.tasks.answer_heartbeat"
@@ -68,7 +68,7 @@ def _execute(record: SyncRun) -> None:
     """Execute a run, and let the workers know of those that waited for it to end."""
     if not runs.execute(record).is_open:
         queued = SyncRun.objects.filter(sync=record.sync, state=RunState.QUEUED)
-        for waiting in queued.filter(trigger=Trigger.SIGNAL).order_by("pk"):
+        for waiting in queued.filter(trigger__in=PATIENT).order_by("pk"):
             enqueue(waiting)
 
 

@@ -41,6 +41,7 @@ class Receiver:
         self.scheme = scheme
         self.replies: list[Reply] = [Reply()]
         self.received: list[Received] = []
+        self.before_reply: Callable[[], object] = lambda: None
         self._lock = threading.Lock()
 
     @property
@@ -71,6 +72,7 @@ def receiver(certified: tuple[Authority, Path] | None = None, host: str = "") ->
             body = self.rfile.read(size)
             known = {name.lower(): value for name, value in self.headers.items()}
             reply = found.take(Received(self.command, self.path, known, body))
+            found.before_reply()
             self.send_response(reply.status)
             for name, value in reply.headers.items():
                 self.send_header(name, value)

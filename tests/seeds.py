@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import cast
 
 import psycopg
 from django.db import connection, transaction
 from django.utils import timezone
 
+from alerts.models import Mute
 from localfleet.data import large_seed
 from localfleet.data.large_seed import Size
 from syncs.models import Heartbeat
+from syncs.status.problems import Severity
+from tests.alerts import rows as alert_rows
 from tests.rows import instance_row
 from tests.syncs.plans import default_schedules
 
@@ -31,3 +34,23 @@ def fill(size: Size, now: datetime | None = None) -> None:
     default_schedules()
     instance_row(size.instances + 1, name="eu-central-99")  # registered, and not yet read
     Heartbeat.objects.create(worker="console-1:4711", at=now)
+    fill_alerts(size, now)
+
+
+def fill_alerts(size: Size, now: datetime) -> None:
+    """Incidents of every kind, and a channel that works and one that is gone."""
+    alert_rows.channel("on call", last_sent_at=now, host="hooks.slack.com")
+    alert_rows.channel("old", kind="webhook", gone_at=now, failing_since=now, last_error="404")
+    stale = alert_rows.problem("sync/user_routing/overdue", Severity.STALE, ("1",))
+    down = [
+        alert_rows.problem(
+            f"instance/{n}/down",
+            affected=(str(n),),
+            text=f"instance {n} has been down since 12:00 UTC: 14 tenants and 3,120 routes wait",
+        )
+        for n in range(1, size.instances)
+    ]
+    alert_rows.see(*down, stale, at=now - timedelta(hours=2))
+    alert_rows.see(*down[::2], stale, at=now - timedelta(hours=1))
+    until = now + timedelta(days=1)
+    Mute.objects.create(key=down[2].key, until=until, reason="moved on Tuesday", by="ann")

@@ -9,7 +9,7 @@ from ninja import Router
 from ninja.params.functions import Query
 
 from api import documents, paging
-from api.auth import Scoped
+from api.auth import Scoped, caller_of
 from common.clock import iso
 from tenants.find import report, search
 from tenants.models import RdsInstance, Tenant
@@ -44,7 +44,10 @@ def list_tenants(
     after: paging.Key = None,
     limit: paging.Limit = 50,
 ) -> HttpResponse:
-    """Without `vanished`, those that their instance still has and those that it had."""
+    """Without `vanished`, those that their instance still has and those that it had.
+
+    Contacts are there for a token with the scope `people:find`.
+    """
     rows = Tenant.objects.filter(pk__gt=after or 0)
     if instance is not None:
         rows = rows.filter(instance=instance)
@@ -55,7 +58,9 @@ def list_tenants(
     if q is not None and q.strip():
         rows = rows.filter(matching(q))
     found, following = paging.page(request, rows, limit)
-    return JsonResponse({"tenants": [_tenant(row) for row in found], "next": following})
+    with_people = "people:find" in caller_of(request).scopes
+    tenants = [_tenant(row) | (_contact(row) if with_people else {}) for row in found]
+    return JsonResponse({"tenants": tenants, "next": following})
 
 
 @router.get(
@@ -80,8 +85,12 @@ def _instance(row: RdsInstance) -> dict[str, object]:
     }
 
 
+def _contact(row: Tenant) -> dict[str, object]:
+    return {"contact_name": row.contact_name, "contact_email": row.contact_email}
+
+
 def _tenant(row: Tenant) -> dict[str, object]:
-    plain = ("name", "status", "contact_name", "contact_email", "user_count", "location_count")
+    plain = ("name", "status", "user_count", "location_count")
     times = ("trial_ends_at", "subscription_started_at", "last_activity_at", "vanished_at")
     return {
         "instance": row.instance_id,

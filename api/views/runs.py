@@ -30,7 +30,7 @@ POLL_AFTER = "2"  # seconds
 # What the document of a run is made of: its row, its parts, and the run that it accepts. Whoever
 # changes a row gives it another xmin (the transaction that wrote it), later than the one before.
 _VERSION = """
-    SELECT run.xmin::text,
+    SELECT run.state IN ('queued', 'running'), run.xmin::text,
            (SELECT concat_ws('/', count(*), sum(part.xmin::text::bigint))
               FROM syncs_runtarget AS part WHERE part.run_id = run.id),
            (SELECT named.xmin::text FROM syncs_syncrun AS named
@@ -67,21 +67,26 @@ def list_runs(
     return JsonResponse({"runs": runs, "next": following})
 
 
-@router.get("/runs/{run_id}", auth=READ, response=documents.RunDocument, summary="Show a run")
+@router.get(
+    "/runs/{run_id}",
+    auth=READ,
+    response={200: documents.RunDocument, 304: None},
+    summary="Show a run",
+)
 def show_run(request: HttpRequest, run_id: RunId) -> HttpResponse:
     """Has an `ETag`: a poll with `If-None-Match` gets 304 as long as nothing changed.
 
     `Retry-After` says when to ask again while the run is open.
     """
-    tag = _tag(run_id)
+    tag, is_open = _tag(run_id)
+    known = parse_etags(request.headers.get("If-None-Match", ""))
     answer: HttpResponse
-    if tag in parse_etags(request.headers.get("If-None-Match", "")):
+    if known == ["*"] or tag in {one.removeprefix("W/") for one in known}:  # RFC 9110, 13.1.2
         answer = HttpResponse(status=304)
     else:
-        run = _found(run_id)
-        answer = JsonResponse(run_report.document(run))
-        if run.is_open:
-            answer["Retry-After"] = POLL_AFTER
+        answer = JsonResponse(run_report.document(_found(run_id)))
+    if is_open:
+        answer["Retry-After"] = POLL_AFTER
     answer["ETag"] = tag
     answer["Cache-Control"] = "private, no-cache"
     return answer
@@ -107,7 +112,10 @@ def show_log(
 
 
 @router.get(
-    "/runs/{run_id}/held", auth=READ, response=documents.HeldPage, summary="Read what it holds"
+    "/runs/{run_id}/held",
+    auth=Scoped("people:find"),
+    response=documents.HeldPage,
+    summary="Read what it holds",
 )
 def show_held(
     request: HttpRequest,
@@ -137,10 +145,10 @@ def cancel_run(request: HttpRequest, run_id: RunId) -> HttpResponse:
     409: it had ended before.
     """
     run, caller = _found(run_id), caller_of(request)
-    before = {"state": run.state}
+    before, is_asked = {"state": run.state}, run.cancel_requested_at is not None
     with transaction.atomic():
         outcome = cancellation.cancel(run, caller.actor)
-        if outcome is not CancelOutcome.ENDED:
+        if outcome is not CancelOutcome.ENDED and not is_asked:
             origin, after = address_of(request), {"state": run.state}
             record_by(caller.actor, None, origin, "run.cancelled", run, before=before, after=after)
     detail = cancellation.describe(run, outcome)
@@ -157,10 +165,12 @@ def _found(pk: int) -> SyncRun:
     return run
 
 
-def _tag(pk: int) -> str:
+def _tag(pk: int) -> tuple[str, bool]:
+    """Return the version of a run's document, and whether the run is open."""
     with connection.cursor() as cursor:
         cursor.execute(_VERSION, [pk])
         row = cursor.fetchone()
     if row is None:
         raise Http404(f"There is no run {pk}.")
-    return f'"{pk}-{"-".join(version or "" for version in row)}"'
+    is_open, *versions = row
+    return f'"{pk}-{"-".join(version or "" for version in versions)}"', is_open

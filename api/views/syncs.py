@@ -43,6 +43,16 @@ def show_sync(request: HttpRequest, name: documents.Name) -> HttpResponse:
     auth=Scoped("syncs:run"),
     response={202: RequestedRun, 200: RequestedRun},
     summary="Request a run",
+    openapi_extra={
+        "responses": {
+            status: {
+                "headers": {
+                    "Location": {"schema": {"type": "string"}, "description": "the run's address"}
+                }
+            }
+            for status in (200, 202)
+        }
+    },
 )
 def request_run(
     request: HttpRequest,
@@ -86,5 +96,6 @@ def freshness(request: HttpRequest) -> HttpResponse:
 @router.get("/problems", auth=READ, response=documents.ProblemList, summary="List what is wrong")
 def list_problems(request: HttpRequest) -> HttpResponse:
     now = clock.database_now()
-    found: list[dict[str, Any]] = [p.document() for p in problems.judge(problems.read(now))]
+    facts = problems.read(now, caller_of(request).may)
+    found: list[dict[str, Any]] = [problem.document() for problem in problems.judge(facts)]
     return JsonResponse({"now": iso(now), "problems": found})

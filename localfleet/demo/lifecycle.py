@@ -9,7 +9,7 @@ from pathlib import Path
 
 from localfleet import network
 from localfleet.data import instances, large_seed, seed
-from localfleet.demo import lock, manage_command, terminal
+from localfleet.demo import breaking, lock, manage_command, terminal
 from localfleet.demo.setup import Setup
 from localfleet.demo.state import BIG, OWN_DATABASE, State
 from localfleet.demo.watchdog import Watch
@@ -36,10 +36,18 @@ class Demo:
         gunicorn = [sys.executable, "-m", "gunicorn", *GUNICORN, f"--bind={HOST}:{port}"]
         self.web = Service(root, "web", [*gunicorn, "rainbo.wsgi"])
         self.worker = Service(root, "worker", [*manage_command.MANAGE, "schedule_work"])
+        self.state.keep_receiver(port)
+        ports = [str(self.state.ports[name]) for name in ("receiver", "mail")]
+        receiver = [sys.executable, "-m", "localfleet.demo.receiver", *ports]
+        self.receiver = Service(root, "receiver", receiver)
 
     @property
     def instances(self) -> dict[int, Server]:
         return {number: self.fleet[name] for number, name in INSTANCES.items()}
+
+    @property
+    def services(self) -> list[Service]:
+        return [self.web, self.worker, self.receiver]
 
     def run(self) -> None:
         """Start all; ends only by an exception: a failure, or the wish to stop."""
@@ -57,11 +65,13 @@ class Demo:
             address = f"http://{HOST}:{self.port}"
             lock.announce(self.root, address)
             email = seed.shared_email(self.instances)
-            terminal.ready(address, password, email, self.root, self.state.manage)
-            Watch(self.port, [self.web, self.worker], list(self.fleet)).forever()
+            arrived = f"http://{HOST}:{self.state.ports['receiver']}"
+            terminal.ready(address, password, email, self.root, self.state.manage, arrived)
+            repair = breaking.repair_file(self.root)
+            Watch(self.port, self.services, list(self.fleet), repair=repair).forever()
 
     def _check_room(self) -> None:
-        for service in (self.web, self.worker):
+        for service in self.services:
             service.wait_for_former()
         if not network.is_free(self.port):
             raise FleetError(
@@ -82,8 +92,8 @@ class Demo:
 
     def _start_services(self) -> None:
         env = self.state.environment()
-        self.web.start(env)
-        self.worker.start(env)
+        for service in self.services:
+            service.start(env)
         network.wait_ready(self.port, READY_SECONDS, lambda: self.web.running, self.web.log)
 
     def _stop(self) -> None:
@@ -91,6 +101,6 @@ class Demo:
         lock.withdraw(self.root)
         with terminal.step("Stopping"), ExitStack() as stack:
             stack.callback(self.fleet.stop)
-            for service in (self.web, self.worker):
+            for service in self.services:
                 service.ask_to_stop()
                 stack.callback(service.stop)

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
+from localfleet.network import is_free
 from localfleet.servers.data_folder import write_private
-from localfleet.servers.server import Server
+from localfleet.servers.server import HOST, Server, free_port
 
 OWN_DATABASE = "rainbo"
 BIG = "big"  # the seed of a fleet of two hundred
@@ -60,6 +61,19 @@ class State:
         self.settings[CRON_SECRET] = given or secrets.token_urlsafe(32)
         quoted = self.settings[CRON_SECRET].replace("\\", r"\\").replace('"', r"\"")
         write_private(self.path.parent / CURL, f'header = "Authorization: Bearer {quoted}"\n')
+
+    def keep_receiver(self, port: int) -> None:
+        """Let RAINBO reach the page that shows what it sent. port: of RAINBO's own pages."""
+        for name in ("receiver", "mail"):
+            if name not in self.ports or not is_free(self.ports[name]):
+                self.ports[name] = free_port()
+        self.settings |= {
+            "RAINBO_CONSOLE_URL": f"http://{HOST}:{port}",
+            "RAINBO_HTTP_PRIVATE_HOSTS": HOST,
+            "RAINBO_EMAIL_HOST": HOST,
+            "RAINBO_EMAIL_PORT": str(self.ports["mail"]),
+            "RAINBO_EMAIL_TLS": "off",
+        }
 
     def role_password(self, name: str) -> str:
         """The password of RAINBO's role on this instance."""

@@ -36,8 +36,11 @@ def _say(text: str) -> None:
         print(text, end="", flush=True)
 
 
-def ready(url: str, password: str, email: str, root: Path, manage: str) -> None:
-    """manage: how a person gives a management command, with {} where it goes."""
+def ready(url: str, password: str, email: str, root: Path, manage: str, arrived: str) -> None:
+    """manage: how a person gives a management command, with {} where it goes.
+
+    arrived: the page that shows which messages RAINBO sent.
+    """
     note(f"""
 RAINBO serves at  {url}/admin/
 Sign in as        admin
@@ -51,6 +54,10 @@ Try in another terminal:
   {manage.format("sync_user_routing --dry-run")}
 Or over HTTP, with the token in a file that only you can read:
   curl --config {root}/{CURL} -X POST "{url}/api/cron/sync-integrations?interval=user_routing"
+
+Alerts: add a channel in the console, such as Slack with the URL {arrived}/slack,
+or e-mail to anybody; {arrived} shows what arrived. Then:
+  make demo-break WHAT=instance     (and WHAT=repair)
 
 Logs: {root}/*.log
 Ctrl-C stops everything; the next `make demo` goes on where this one was.

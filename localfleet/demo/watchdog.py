@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from localfleet import network
 from localfleet.demo import terminal
@@ -33,12 +34,16 @@ class Watch:
         *,
         ask_every: float = ASK_EVERY,
         heartbeat_timeout: float = HEARTBEAT_TIMEOUT,
+        repair: Path | None = None,
     ) -> None:
+        """repair: a file that asks for instances that ended to be started again."""
         self.port = port
         self.ask_every = ask_every
         self.heartbeat_timeout = heartbeat_timeout
         self.services = services
         self.servers = list(servers)
+        self.repair = repair
+        self._ended: list[Server] = []
         self._heard = self._asked = time.monotonic()
 
     def forever(self) -> None:
@@ -55,16 +60,27 @@ class Watch:
                 )
         for server in [server for server in self.servers if not server.running]:
             self._lost(server)
+        if self.repair and self.repair.exists():
+            self.repair.unlink()
+            self._start_ended()
         self._listen(time.monotonic())
 
     def _lost(self, server: Server) -> None:
         if server.name == OWN_DATABASE:
             raise FleetError(f"RAINBO's own PostgreSQL server ended; its log is {server.log}.")
         self.servers.remove(server)
+        self._ended.append(server)
         terminal.note(
             f"The server of instance {server.name} ended: RAINBO will show it as down. "
-            f"The next `make demo` starts it again."
+            f"`make demo-break WHAT=repair`, or the next `make demo`, starts it again."
         )
+
+    def _start_ended(self) -> None:
+        for server in self._ended:
+            server.start()
+            terminal.note(f"The server of instance {server.name} runs again.")
+        self.servers += self._ended
+        self._ended = []
 
     def _listen(self, now: float) -> None:
         """The workers may look alive and do nothing; only a heartbeat through them proves work."""

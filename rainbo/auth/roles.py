@@ -13,17 +13,13 @@ from django.apps import apps as installed
 from django.contrib.auth.management import create_permissions
 from django.db import connection
 
-CONSOLE = (
-    "activity",
-    "api",
-    "auth",
-    "integrations",
-    "syncs",
-    "tenants",
-)  # the apps that have pages
+CONSOLE = (  # the apps that have pages
+    *("activity", "alerts", "api", "auth", "integrations", "syncs", "tenants"),
+)
 
 LOOK = (
     "activity.view_activity",
+    "alerts.view_incident",
     "integrations.view_connection",
     "integrations.view_externalrecord",
     "syncs.view_syncrun",
@@ -35,12 +31,16 @@ LOOK = (
 )
 SUPPORT = (
     *LOOK,
+    "alerts.change_incident",
     *(f"integrations.{what}_connection" for what in ("add", "change", "delete")),  # their own
     *("syncs.run_sync", "tenants.check_instance", "tenants.impersonate"),
 )
 ROLES: dict[str, tuple[str, ...]] = {
     "system_admin": (
         *SUPPORT,
+        "alerts.view_rule",
+        "alerts.change_rule",
+        *(f"alerts.{what}_channel" for what in ("view", "add", "change", "delete")),
         "syncs.accept_held",
         "integrations.manage_connections",
         *(f"api.{what}_apitoken" for what in ("view", "add", "change")),

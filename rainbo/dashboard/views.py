@@ -6,7 +6,6 @@ users with the permission to see its data.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,6 +20,7 @@ from common.markup import Tone
 from common.model_admin import REFRESH
 from rainbo.dashboard import instance_cards, sync_rows, verdict
 from syncs.admin import badges
+from syncs.reports import problem_links
 from syncs.status import problems, queries
 from syncs.status.problems import Link
 from syncs.status.sync_problems import SYNCS
@@ -104,14 +104,6 @@ def _worker(state: WorkerState, now: datetime) -> dict[str, Any]:
 
 
 def url_of(link: Link) -> str:
-    """Return where to look; an anchor is one of the first page."""
-    if link.kind == "ghosts":
-        return reverse("admin:tenants_ghostuser_changelist")
-    known: Mapping[str, str] = {
-        "run": "syncs_syncrun",
-        "instance": "tenants_rdsinstance",
-        "connection": "integrations_connection",
-    }
-    if link.kind in known:
-        return reverse(f"admin:{known[link.kind]}_change", args=[link.key])
-    return f"#sync-{link.key}" if link.kind == "sync" else f"#{link.kind}"
+    """Return where to look; of a part of the first page, its anchor alone."""
+    path, anchor, part = problem_links.path(link.kind, link.key).partition("#")
+    return f"{anchor}{part}" if part else path

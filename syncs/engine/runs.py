@@ -29,7 +29,7 @@ from syncs.engine.registry import Sync
 from syncs.engine.run import Listener, Run
 from syncs.engine.watchdog import Watchdog
 from syncs.errors import LeaseHeld, LeaseLost
-from syncs.models import OPEN_STATES, RunLog, RunState, SyncRun, TargetState, Trigger
+from syncs.models import OPEN_STATES, PATIENT, RunLog, RunState, SyncRun, TargetState, Trigger
 
 logger = logging.getLogger("rainbo.run")
 
@@ -82,8 +82,8 @@ def execute(
     """Execute a queued run in this process and close it whatever happens.
 
     sync: the run's, when the caller has looked it up already.
-    Returns the run as it ended: `skipped` when its sync was running, but still `queued` if a signal
-    requested it. A run that isn't queued is returned untouched. SystemExit and KeyboardInterrupt
+    Returns the run as it ended: `skipped` when its sync was running, but still `queued` if it is
+    patient. A run that isn't queued is returned untouched. SystemExit and KeyboardInterrupt
     are raised again after closing.
     """
     if record.state != RunState.QUEUED:
@@ -108,11 +108,8 @@ def execute(
 
 
 def _step_aside(record: SyncRun, busy: LeaseHeld) -> None:
-    """Wait for the run that is in progress if a signal requested this one; skip it otherwise.
-
-    That run may have read before the change that the signal is about.
-    """
-    if record.trigger == Trigger.SIGNAL:
+    """Let a patient run wait for the one that is in progress; skip another."""
+    if record.trigger in PATIENT:
         queued = SyncRun.objects.filter(pk=record.pk, state=RunState.QUEUED)
         queued.update(met_id=busy.run_id)
         record.refresh_from_db()

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from common.text import format_duration
 from syncs.schedules.pause import UNTIL, Pause
@@ -43,8 +44,7 @@ class Cause(StrEnum):
 SEVERE = (Cause.INSTANCE_DOWN, Cause.HELD, Cause.FAILING)
 
 
-@dataclass(frozen=True)
-class Freshness:
+class Freshness(NamedTuple):
     state: State
     age: timedelta | None = None
     late_at: datetime | None = None

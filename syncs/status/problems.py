@@ -55,7 +55,8 @@ class Problem:
 
     cause: in a word or two. text: a sentence without capital and stop. affected: the keys of the
     targets (instances) that it is true of; none when it is about all. unequal: something is not as
-    it should be although it was confirmed lately, so that nothing may be called on time.
+    it should be although it was confirmed lately, so that nothing may be called on time. parts:
+    the problems of single targets that this one sums up. brief: the text without people's names.
     """
 
     key: str
@@ -65,6 +66,8 @@ class Problem:
     link: Link
     affected: tuple[str, ...] = ()
     unequal: bool = False
+    parts: tuple[Problem, ...] = ()
+    brief: str = ""
 
     @property
     def sentence(self) -> str:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import connection
@@ -17,7 +18,7 @@ from syncs import hooks
 from syncs.engine import registry
 from syncs.engine.registry import Sync
 from syncs.engine.targets import Target
-from syncs.models import Confirmation, Heartbeat, RunState, WorkerEvent
+from syncs.models import Heartbeat, RunState, WorkerEvent
 from syncs.schedules import crontab, store
 from syncs.schedules.pause import Pause
 from syncs.schedules.store import Planned
@@ -27,6 +28,7 @@ from syncs.status.recent import (
     LastRun,
     Running,
     TargetOutcome,
+    confirmations,
     last_parts,
     recent_runs,
     running_runs,
@@ -46,8 +48,7 @@ _sharing = threading.Lock()
 _shared: dict[tuple[object, ...], tuple[float, Status]] = {}  # of one version
 
 
-@dataclass(frozen=True)
-class TargetStatus:
+class TargetStatus(NamedTuple):
     """rows: of the source, as the last confirmation counted them; None without one."""
 
     key: str
@@ -129,14 +130,19 @@ def shared_status() -> Status:
     It is read again as soon as anything was confirmed, or a schedule changed, so that whoever saw a
     run end sees what it confirmed. `now` is the time of the reading.
     """
-    with _sharing:
-        version, now = _version()
+    version, now = _version()
+    # Nobody waits for long for a reader whose database hangs.
+    is_first = _sharing.acquire(timeout=SHARED_FOR)
+    try:
         known = _shared.get(version)
         if known is None or time.monotonic() > known[0] + SHARED_FOR:
             known = time.monotonic(), status(now)
             _shared.clear()
             _shared[version] = known
         return known[1]
+    finally:
+        if is_first:
+            _sharing.release()
 
 
 def forget_shared_status() -> None:
@@ -178,13 +184,12 @@ class _Known:
         runs = recent_runs([sync.name for sync in syncs])
         targets = {function: function() for function in {sync.targets for sync in syncs}}
         wanted = [(sync.name, target.key) for sync in syncs for target in targets[sync.targets]]
-        rows = Confirmation.objects.values_list("sync", "target", "at", "rows")
         return cls(
             now=now,
             planned=planned,
             heartbeat=worker_heartbeat(),
             awaited=_awaited(planned, now),
-            confirmed={(sync, target): (at, count) for sync, target, at, count in rows},
+            confirmed=confirmations(),
             runs=runs,
             parts=last_parts(runs, wanted),
             running=running_runs(),

@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from django.db import connection
 
+from common.clock import from_microseconds, microseconds
 from syncs.models import RunState, RunTarget, TargetState
 from syncs.status.freshness import Cause, Failure
 
@@ -21,9 +22,9 @@ PARTS_FROM = 10  # runs of a sync to search for each target's last part
 # BETWEEN, for the index runs_of_a_sync: an equality would let the planner walk back through all
 # runs of the sync of each minute to find those of the nightly one. NOT ?, which it takes to be
 # common; IS NULL it takes to be rare, and sorts all runs.
-_RECENT = """
-    SELECT recent.id, recent.sync, recent.state, recent.started_at, recent.finished_at,
-           recent.seconds, recent.error
+_RECENT = f"""
+    SELECT recent.id, recent.sync, recent.state, {microseconds("recent.started_at")},
+           {microseconds("recent.finished_at")}, recent.seconds, recent.error
       FROM unnest(%(syncs)s::text[]) AS wanted (sync)
      CROSS JOIN LATERAL (
            SELECT * FROM syncs_syncrun AS run
@@ -32,7 +33,8 @@ _RECENT = """
               AND NOT run.options ? 'dry_run'
             ORDER BY run.sync, run.id DESC LIMIT %(limit)s
            ) AS recent
-     ORDER BY recent.id DESC"""
+     ORDER BY recent.id DESC"""  # noqa: S608 (constants)
+_CONFIRMED = f"SELECT sync, target, {microseconds('at')}, rows FROM syncs_confirmation"  # noqa: S608
 _PARTS = """
     SELECT DISTINCT ON (run.sync, part.target)
            run.sync, part.target, run.id, run.error, part.state, part.note, part.error,
@@ -69,8 +71,7 @@ _LAST = """
            ) AS last"""
 
 
-@dataclass(frozen=True)
-class LastRun:
+class LastRun(NamedTuple):
     pk: int
     sync: str
     state: RunState
@@ -150,9 +151,19 @@ def usual_seconds(runs: Iterable[LastRun]) -> float:
 def recent_runs(syncs: list[str]) -> dict[str, list[LastRun]]:
     """Return the last ended runs of each sync, newest first."""
     found: dict[str, list[LastRun]] = {}
-    for pk, sync, state, *rest in _rows(_RECENT, {"syncs": syncs, "limit": LOOK_BACK}):
-        found.setdefault(sync, []).append(LastRun(pk, sync, RunState(state), *rest))
+    rows = _rows(_RECENT, {"syncs": syncs, "limit": LOOK_BACK})
+    for pk, sync, state, started, finished, *rest in rows:
+        times = from_microseconds(started), from_microseconds(finished)
+        found.setdefault(sync, []).append(LastRun(pk, sync, RunState(state), *times, *rest))
     return found
+
+
+def confirmations() -> dict[tuple[str, str], tuple[datetime, int]]:
+    """Return by sync and target when each was last confirmed, and of how many rows."""
+    return {
+        (sync, target): (cast("datetime", from_microseconds(at)), rows)
+        for sync, target, at, rows in _rows(_CONFIRMED, {})
+    }
 
 
 def last_parts(

@@ -122,11 +122,13 @@ def _judge_leavers(facts: Ghosts) -> Iterator[Problem]:
         return
     ghosts, instances = facts.count()
     can = "can" if facts.certain else "can or may"
+    words = f"{ghosts} of people who left {can} still enter {instances}"
     yield Problem(
         key="ghosts/leavers",
         severity=Severity.LEAVER_CAN_ENTER,
         cause="leaver",
-        text=facts.named(f"{ghosts} of people who left {can} still enter {instances}"),
+        text=facts.named(words),
+        brief=words,
         link=Link("ghosts"),
         affected=facts.affected,
         unequal=True,
@@ -144,11 +146,13 @@ def _judge_missing(facts: Ghosts, found: Sequence[Problem]) -> Iterator[Problem]
     if not facts.ghosts or down.issuperset(facts.affected):
         return
     ghosts, instances = facts.count()
+    words = f"{ghosts} of admins refused, missing or unknown on {instances}"
     yield Problem(
         key="ghosts/unequal",
         severity=Severity.FAILING,
         cause=Unequal.kind,
-        text=facts.named(f"{ghosts} of admins refused, missing or unknown on {instances}"),
+        text=facts.named(words),
+        brief=words,
         link=Link("ghosts"),
         affected=facts.affected,
         unequal=True,

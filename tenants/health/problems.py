@@ -67,19 +67,27 @@ def _down(fleet: Fleet, now: datetime) -> Iterator[Problem]:
     if len(fleet.down) > 1 and len(fleet.down) == len(fleet.active):
         words = f"none of the {len(fleet.down):,} instances answers{_last_answer(fleet, now)}"
         waits = _waits(fleet, all_routes=True)
-        yield _problem("instances/down", f"{words}: {waits}", fleet.down)
+        yield _problem(
+            "instances/down", f"{words}: {waits}", fleet.down, _each(fleet, fleet.down, now)
+        )
         return
     others = tuple(down for down in fleet.down if not down.is_master)
     for down in fleet.down:
         if down.is_master:
-            yield _one_down(fleet, down, "master/down", now)
+            yield _one_down(fleet, down, "master/down", now, _each(fleet, (down,), now))
     if len(others) == 1:
-        yield _one_down(fleet, others[0], "instances/down", now)
+        yield _one_down(fleet, others[0], "instances/down", now, _each(fleet, others, now))
     elif others:
         yield _several_down(fleet, others, now)
 
 
-def _one_down(fleet: Fleet, down: Down, key: str, now: datetime) -> Problem:
+def _each(fleet: Fleet, down: tuple[Down, ...], now: datetime) -> tuple[Problem, ...]:
+    return tuple(_one_down(fleet, one, f"instance/{one.pk}/down", now) for one in down)
+
+
+def _one_down(
+    fleet: Fleet, down: Down, key: str, now: datetime, parts: tuple[Problem, ...] = ()
+) -> Problem:
     role = ", the master," if down.is_master else ""
     since = text.since(down.since, now)
     if down.refuses:
@@ -87,7 +95,7 @@ def _one_down(fleet: Fleet, down: Down, key: str, now: datetime) -> Problem:
     else:
         what = f"has been down{since}" if since else "is down and has never answered"
     waits = _waits(replace(fleet, down=(down,)), all_routes=down.is_master)
-    return _problem(key, f"{down.label}{role} {what}: {waits}", (down,))
+    return _problem(key, f"{down.label}{role} {what}: {waits}", (down,), parts)
 
 
 def _several_down(fleet: Fleet, down: tuple[Down, ...], now: datetime) -> Problem:
@@ -96,10 +104,13 @@ def _several_down(fleet: Fleet, down: tuple[Down, ...], now: datetime) -> Proble
     since = f", the first{text.since(first, now)}" if first else ""
     waits = _waits(replace(fleet, down=down), all_routes=False)
     names = listed([one.label for one in down])
-    return _problem("instances/down", f"{of}{since}: {waits} ({names})", down)
+    each = _each(fleet, down, now)
+    return _problem("instances/down", f"{of}{since}: {waits} ({names})", down, each)
 
 
-def _problem(key: str, words: str, down: tuple[Down, ...]) -> Problem:
+def _problem(
+    key: str, words: str, down: tuple[Down, ...], parts: tuple[Problem, ...] = ()
+) -> Problem:
     refuse = all(one.refuses for one in down)
     return Problem(
         key=key,
@@ -108,6 +119,7 @@ def _problem(key: str, words: str, down: tuple[Down, ...]) -> Problem:
         text=words,
         link=Link("instance", str(down[0].pk)) if len(down) == 1 else Link("fleet"),
         affected=tuple(str(one.pk) for one in down),
+        parts=parts,
     )
 
 

@@ -15,7 +15,7 @@ from activity.recorded_admin import Recorded
 from common.model_admin import HistoryInActivity
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("activity", "syncs", "tenants", "rainbo")
+ROOMS = ("activity", "syncs", "alerts", "tenants", "rainbo")
 ACTION = re.compile(r"[a-z_]+\.[a-z_]+")
 BY_NAME = 3  # where record_by takes the action
 OWN = ROOT / "activity" / "recorded_admin.py"  # its actions are made of what pages say

@@ -83,6 +83,24 @@ def test_nobody_gives_a_token_what_they_may_not_do(client: Client) -> None:
     assert ApiToken.objects.get().scopes == ["syncs:read"]
 
 
+def test_nobody_gets_a_secret_for_what_they_may_not_do(client: Client) -> None:
+    made = tokens.create("strong", ["people:find"], "root")
+    ann = staff("ann")
+    codenames = ["view_apitoken", "change_apitoken"]
+    ann.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+    client.force_login(ann)
+    answer = client.post(f"{LIST}{made.token.pk}/rotate/", {"overlap": "0"})
+    assert answer.status_code == 403
+    assert tokens.caller_of(made.secret, None)
+    client.post(f"{LIST}{made.token.pk}/revoke/")
+    assert tokens.caller_of(made.secret, None) is None, "to revoke gives nobody anything"
+
+
+def test_the_list_names_tokens_whose_maker_left(console: Client) -> None:
+    tokens.create("ci", ["syncs:read"], "somebody")
+    assert "somebody (no longer active)" in console.get(LIST).content.decode()
+
+
 def test_a_token_is_rotated_with_an_overlap_and_revoked(console: Client) -> None:
     made = tokens.create("ci", ["syncs:read"], "ann")
     page = f"{LIST}{made.token.pk}/"

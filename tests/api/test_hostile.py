@@ -89,6 +89,10 @@ ADDRESSES: dict[str, tuple[str, int]] = {
     "a page beyond every row": (f"/api/v1/runs?before={2**63}", 422),
     "an instance beyond ours": (f"/api/v1/tenants?instance={2**31}", 422),
     "a search too long": ("/api/v1/tenants?q=" + "x" * 201, 422),
+    "an unknown parameter": ("/api/v1/tenants?instanc=2", 422),
+    "a parameter of another address": ("/api/v1/instances?status=active", 422),
+    "a parameter twice": ("/api/v1/runs?limit=1&limit=2", 422),
+    "the root": ("/api/v1/", 404),
     "a name too long": ("/api/v1/syncs/" + "x" * 65, 422),
 }
 

@@ -280,7 +280,7 @@ def test_the_queries_do_not_grow_with_the_fleet(api: Client, instances: int, run
 
 def test_a_label_without_a_value_is_refused() -> None:
     with pytest.raises(ValueError, match="has the labels"):
-        metrics.gauge("probe", "A probe.", ("sync", "rds"), [(("user_routing",), 1)])
+        [*metrics.gauge("probe", "A probe.", ("sync", "rds"), [(("user_routing",), 1)])]
 
 
 def test_promtool_accepts_the_page(api: Client) -> None:

@@ -15,6 +15,7 @@ from api import tokens
 from api.models import ApiToken
 from common.errors import UsageError
 from common.redaction import redact
+from tests.rows import staff
 
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)
@@ -124,6 +125,34 @@ def test_a_name_is_given_once() -> None:
     tokens.create("ci", ["syncs:read"], "ann")
     with pytest.raises(UsageError, match="rotate"):
         tokens.create(" ci ", ["syncs:read"], "ann")
+
+
+def test_a_name_that_is_taken_meanwhile_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens.create("ci", ["syncs:read"], "ann")
+    monkeypatch.setattr("django.db.models.query.QuerySet.exists", lambda _: False)
+    with pytest.raises(UsageError, match="there is a token"):
+        tokens.create("ci", ["syncs:read"], "ann")
+
+
+@pytest.mark.parametrize("name", ["RAINBO_CRON_SECRET", "rainbo_cron_secret"])
+def test_the_name_of_the_environments_token_is_taken(name: str) -> None:
+    with pytest.raises(UsageError, match="environment"):
+        tokens.create(name, ["syncs:read"], "ann")
+
+
+def test_a_token_whose_maker_left_is_named() -> None:
+    ann = staff("ann")
+    kept = tokens.create("a", ["syncs:read"], "ann").token
+    command = tokens.create("b", ["syncs:read"], tokens.COMMAND).token
+    assert tokens.makers_gone([kept, command]) == set()
+    ann.is_active = False
+    ann.save()
+    assert tokens.makers_gone([kept, command]) == {kept.pk}
+    assert "made by ann, no longer active" in shown("list")
+
+
+def shown(*words: str) -> str:
+    return command(*words)[0]
 
 
 def test_a_use_is_noted_once_a_minute(django_assert_num_queries: Any) -> None:

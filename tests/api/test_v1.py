@@ -9,13 +9,16 @@ from django.test import Client
 from django.utils import timezone
 
 from activity.models import Activity
+from api import tokens
+from api.models import KeyedRequest
+from api.scopes import SCOPES
 from syncs.dispatch import reconcile
-from syncs.engine import runs
+from syncs.engine import lease, runs
 from syncs.engine.options import Options
 from syncs.models import RunLog, RunState, SyncRun, SyncSchedule, Trigger
 from syncs.reports import run_report
 from tenants.models import RdsInstance, Tenant
-from tests.api.clients import client
+from tests.api.clients import client, token
 from tests.caches import run_sync
 from tests.instances import InstanceFleet
 from tests.rows import ended_run, instance_row, run_part
@@ -47,7 +50,9 @@ def test_a_run_is_requested_executed_and_polled(api: Client, registered: Instanc
     assert run.options == {"targets": ["2"], "dry_run": True}
     polled = api.get(answer["Location"])
     assert (polled.json()["state"], polled["Retry-After"]) == ("queued", "2")
-    assert api.get(answer["Location"], headers={"if-none-match": polled["ETag"]}).status_code == 304
+    for known in (polled["ETag"], f"W/{polled['ETag']}", f'"x", {polled["ETag"]}', "*"):
+        same = api.get(answer["Location"], headers={"if-none-match": known})
+        assert (same.status_code, same["Retry-After"], same.content) == (304, "2", b"")
     runs.execute(run)
     again = api.get(answer["Location"], headers={"if-none-match": polled["ETag"]})
     assert again.status_code == 200
@@ -100,6 +105,35 @@ def test_the_same_key_gets_the_same_run(api: Client) -> None:
     assert other.status_code == 422
     assert "Idempotency-Key" in other.json()["detail"]
     assert SyncRun.objects.count() == 1
+
+
+def test_a_key_lasts_a_day_whether_or_not_it_was_deleted_yet(api: Client) -> None:
+    key = {"idempotency-key": "nightly"}
+    first = post(api, "syncs/instance_health/runs", {}, **key).json()
+    runs.execute(SyncRun.objects.get())
+    KeyedRequest.objects.update(created_at=timezone.now() - timedelta(hours=24, seconds=1))
+    second = post(api, "syncs/instance_health/runs", {}, **key).json()
+    assert second["run"] != first["run"]
+    assert post(api, "syncs/instance_health/runs", {}, **key).json()["run"] == second["run"]
+
+
+def test_a_key_belongs_to_the_token_and_not_to_its_name(registered: InstanceFleet) -> None:
+    first = tokens.create("ci", [*SCOPES], "ann")
+    key = {"idempotency-key": "deploy"}
+    mine = post(client(secret=first.secret), "syncs/instance_health/runs", {}, **key).json()
+    tokens.revoke(first.token, "ann")
+    runs.execute(SyncRun.objects.get())
+    second = client(secret=tokens.create("ci", [*SCOPES], "ann").secret)
+    assert post(second, "syncs/instance_health/runs", {}, **key).json()["run"] != mine["run"]
+
+
+def test_a_run_that_meets_one_in_progress_waits_for_its_end(api: Client) -> None:
+    first = SyncRun.objects.create(sync="instance_health", trigger=Trigger.COMMAND)
+    claimed = lease.claim(first)
+    asked = SyncRun.objects.get(pk=post(api, "syncs/instance_health/runs", {}).json()["run"])
+    assert runs.execute(asked).state == RunState.QUEUED
+    lease.release("instance_health", claimed)
+    assert runs.execute(asked).state == RunState.SUCCEEDED
 
 
 def test_it_waits_for_a_run_that_ends_in_time(api: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,6 +294,36 @@ def test_instances_show_unknown_as_unknown_and_no_address(api: Client) -> None:
     shown = api.get("/api/v1/instances").content.decode()
     assert row.user not in shown.replace("rds", "")
     assert str(row.port) not in shown
+
+
+def test_people_are_shown_to_tokens_that_may_find_them(db: None) -> None:
+    Tenant.objects.create(
+        instance=instance_row(1),
+        remote_id="1",
+        name="Kestrel",
+        contact_email="ann@example.com",
+        cache_refreshed_at=timezone.now(),
+    )
+    run = ended_run("user_routing", RunState.HELD)
+    run.held_changes.create(target="1", kind="removed", source_id="1", detail="ann@example.com")
+    without, with_people = client("syncs:read", "fleet:read"), token_client("people:find")
+    paths = ("tenants", f"runs/{run.pk}/held")
+    assert "ann@" not in "".join(without.get(f"/api/v1/{p}").content.decode() for p in paths)
+    assert without.get(f"/api/v1/runs/{run.pk}/held").status_code == 403
+    assert all("ann@" in with_people.get(f"/api/v1/{path}").content.decode() for path in paths)
+
+
+def token_client(*scopes: str) -> Client:
+    return client(secret=token("syncs:read", "fleet:read", *scopes, name="people"))
+
+
+def test_problems_are_those_that_the_scopes_may_see(registered: InstanceFleet) -> None:
+    RdsInstance.objects.filter(pk=2).update(health="down")
+    few = client("syncs:read").get("/api/v1/problems").json()["problems"]
+    all_of_them = token_client().get("/api/v1/problems").json()["problems"]
+    down = [problem for problem in all_of_them if problem["severity"] == "instance down"]
+    assert down
+    assert not [problem for problem in few if problem in down]
 
 
 def test_tenants_are_found_by_filters_page_by_page(db: None) -> None:

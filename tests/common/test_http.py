@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from urllib3.util import connection
 
 from common import http
 from common.http import AddressRejected, Answer, HttpError, Limits
@@ -209,19 +210,23 @@ def test_the_address_that_was_checked_is_the_one_that_is_connected_to(
 ) -> None:
     """A name that first leads outside and then inside reaches nothing inside."""
     settings.RAINBO_HTTP_PRIVATE_HOSTS = []
-    usual, asked = socket.getaddrinfo, []
+    asked, dialled = list[str](), list[str]()
 
-    def resolve(host: str, port: int, *args: Any, **kwargs: Any) -> Any:
+    def resolve(host: str, port: int, *_: Any, **__: Any) -> Any:
         asked.append(host)
-        named = {"rebinding.example": "192.0.2.1" if len(asked) == 1 else "127.0.0.1"}
-        return usual(named.get(host, host), port, *args, **kwargs)
+        address = "8.8.4.4" if len(asked) == 1 else "127.0.0.1"
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    def dial(address: tuple[str, int], *_: Any, **__: Any) -> Any:
+        dialled.append(address[0])
+        raise ConnectionRefusedError
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    with pytest.raises(HttpError):
-        http.send("GET", f"https://rebinding.example:{server.port}/", limits=Limits(connect=0.2))
+    monkeypatch.setattr(connection, "create_connection", dial)
+    with pytest.raises(HttpError, match=r"rebinding\.example refused the connection"):
+        http.send("GET", f"https://rebinding.example:{server.port}/")
+    assert dialled == ["8.8.4.4"]
     assert not server.received
-    assert asked[0] == "rebinding.example"
-    assert "rebinding.example" not in asked[1:]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from django.contrib.auth.models import Group, User
 from django.db.models import Model, QuerySet
 
 from activity.models import Activity
+from alerts.models import Channel, Incident, Rule
 from api.models import ApiToken
 from common.encryption import Encrypted
 from rainbo.models import Authenticator
@@ -61,7 +62,7 @@ class Page:
     gives: int = 200
     who: Who = Who.ADMIN
     pictured: bool = False  # in docs/img
-    queries: int = 30
+    queries: int = 32
     reads: int = 25_000
 
     @property
@@ -177,6 +178,19 @@ PAGES: tuple[Page, ...] = (
     Page("syncs", "Failed run", f"syncs/syncrun/{CHANGE}", _runs(RunState.FAILED)),
     Page("syncs", "Schedules", "syncs/syncschedule/", pictured=True),
     Page("syncs", "Schedule", f"syncs/syncschedule/{CHANGE}", _all(SyncSchedule), pictured=True),
+    Page("alerts", "Incidents", "alerts/incident/"),
+    Page("alerts", "Incidents, muted", "alerts/incident/", query="?state=muted"),
+    Page("alerts", "Incidents, resolved", "alerts/incident/", query="?state=history"),
+    Page("alerts", "Incidents, all", "alerts/incident/", query="?state=all"),
+    Page("alerts", "Incident", f"alerts/incident/{CHANGE}", _all(Incident)),
+    Page("alerts", "Channels", "alerts/channel/"),
+    Page("alerts", "Channel", f"alerts/channel/{CHANGE}", _all(Channel)),
+    Page("alerts", "New channel", "alerts/channel/add/"),
+    Page("alerts", "New e-mail channel", "alerts/channel/add/", query="?kind=email"),
+    Page("alerts", "New webhook", "alerts/channel/add/", query="?kind=webhook"),
+    Page("alerts", "Deleting a channel", "alerts/channel/<path:object_id>/delete/", _all(Channel)),
+    Page("alerts", "Rules", "alerts/rule/"),
+    Page("alerts", "Rule", f"alerts/rule/{CHANGE}", _all(Rule)),
     Page("people", "Users", "auth/user/"),
     Page("people", "User", f"auth/user/{CHANGE}", _all(User)),
     Page("people", "New user", "auth/user/add/"),

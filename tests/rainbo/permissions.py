@@ -99,6 +99,13 @@ CONNECTION = {
     "update_frequency_minutes": "5",
 }
 MANAGE = "integrations.manage_connections"  # the subject is another person's, and shared
+CHANNEL = {
+    "name": "intruder",
+    "new_address": "https://hooks.example/x",
+    "level": "1",
+    "per_hour": "5",
+    "zone": "UTC",
+}
 SCHEDULE = {"enabled": "on", "kind": "15", "at": "02:00", "note": "intruder", "seen": "{seen}"}
 
 CHANGE_INSTANCE = "tenants.change_rdsinstance"
@@ -179,6 +186,20 @@ PAGES: dict[str, Page] = {
     "tenants/rdsinstance/<int:pk>/check-now/": press("tenants.check_instance"),
     "tenants/rdsinstance/<int:pk>/enable/": Page(CHANGE_INSTANCE, CHANGE_INSTANCE, acts=False),
     "tenants/rdsinstance/<int:pk>/disable/": Page(CHANGE_INSTANCE, CHANGE_INSTANCE),
+    # Alerts
+    **model("alerts.incident"),
+    "alerts/incident/<int:pk>/acknowledge/": press("alerts.change_incident"),
+    "alerts/incident/<int:pk>/mute/": press("alerts.change_incident", hours="1", reason="to see"),
+    "alerts/incident/<int:pk>/unmute/": press("alerts.change_incident", row="muted incident"),
+    **model(
+        "alerts.channel",
+        add="alerts.add_channel",
+        change="alerts.change_channel",
+        delete="alerts.delete_channel",
+        data=CHANNEL,
+    ),
+    "alerts/channel/<uuid:pk>/test/": press("alerts.change_channel", acts=False),
+    **model("alerts.rule", change="alerts.change_rule", data={"level": "3"}),
     # Syncs
     **model("syncs.syncrun"),
     "syncs/syncrun/<int:pk>/live/": Page("syncs.view_syncrun", "syncs.view_syncrun", acts=False),

@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-OWN_APPS = {"rainbo", "api", "syncs", "tenants", "integrations"}
+OWN_APPS = {"alerts", "api", "integrations", "rainbo", "syncs", "tenants"}
 NAME = re.compile(r"^[\w.-]+")
 PAGES = [
     path.relative_to(ROOT).as_posix()
@@ -168,7 +168,9 @@ def test_links_between_pages_lead_somewhere(page: str) -> None:
             assert anchor in map(slug, headings), f"{page} links to {target}#{anchor}"
 
 
-@pytest.mark.parametrize("room", ["common", "syncs", "tenants", "activity", "rainbo/auth"])
+@pytest.mark.parametrize(
+    "room", ["common", "syncs", "tenants", "alerts", "activity", "rainbo/auth"]
+)
 def test_the_architecture_page_names_every_module(room: str) -> None:
     page = read("docs/architecture.md")
     skipped = {"migrations", "commands"}

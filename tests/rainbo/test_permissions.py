@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from django.urls import get_resolver
 from django.utils import timezone
 
 from activity.models import Activity
+from alerts.models import Incident, Mute, Rule
 from api import tokens
 from common.encryption import Encrypted
 from integrations.models import ExternalRecord
@@ -25,6 +27,7 @@ from syncs.dispatch import reconcile
 from syncs.models import RunState, SyncRun, SyncSchedule, TargetState, Trigger
 from syncs.schedules import store
 from tenants.models import GhostUser, Tenant, UserRoute
+from tests.alerts.rows import channel, problem, see
 from tests.integrations import rows as connections
 from tests.rainbo.permissions import ACTIONS, NEVER, OPEN, PAGES, STAFF, Needs, Page
 from tests.rows import ended_run, instance_row, run_part, staff
@@ -79,7 +82,19 @@ def subjects() -> Subjects:
         "syncs/syncschedule": schedule,
         "ended run": half_done(),
         **integrated(subject),
+        **incidents(),
+        "alerts/channel": channel(url="https://127.0.0.1:1/"),
+        "alerts/rule": Rule.objects.get(name="late"),
     }
+
+
+def incidents() -> dict[str, Incident]:
+    """Two that are open, of which one is muted."""
+    see(problem("instance/2/down"), problem("instance/3/down"))
+    one, muted = Incident.objects.order_by("key")
+    until = timezone.now() + timedelta(days=1)
+    Mute.objects.create(key=muted.key, until=until, reason="to see", by="ann")
+    return {"alerts/incident": one, "muted incident": muted}
 
 
 def half_done() -> SyncRun:

@@ -5,6 +5,7 @@ from argparse import ArgumentTypeError
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import transaction
 from django.utils import timezone
@@ -62,24 +63,24 @@ class Command(BaseCommand):
         wanted = options["scopes"] or [*scopes.ROLES[options["role"]]]
         ends = database_now() + options["expires_in"] if options["expires_in"] else None
         with transaction.atomic():
-            made = tokens.create(options["name"], wanted, "manage.py", ends)
+            made = tokens.create(options["name"], wanted, tokens.COMMAND, ends)
             after = {"scopes": made.token.scopes, "expires": made.token.expires_at}
-            record_by("manage.py", None, None, "token.created", made.token, after=after)
+            record_by(tokens.COMMAND, None, None, "token.created", made.token, after=after)
         self._show(made, f"expires {_when(ends)}")
 
     def _rotate(self, options: dict[str, Any]) -> None:
         with transaction.atomic():
             made = tokens.rotate(_found(options["name"]), options["overlap"])
-            after = {"the former secret is valid until": made.token.previous_until}
-            record_by("manage.py", None, None, "token.rotated", made.token, after=after)
+            after = {"the former one is valid until": made.token.previous_until}
+            record_by(tokens.COMMAND, None, None, "token.rotated", made.token, after=after)
         until = made.token.previous_until
         self._show(made, f"the former secret is valid until {_when(until)}" if until else "")
 
     def _revoke(self, options: dict[str, Any]) -> None:
         token = _found(options["name"])
         with transaction.atomic():
-            if tokens.revoke(token, "manage.py"):
-                record_by("manage.py", None, None, "token.revoked", token)
+            if tokens.revoke(token, tokens.COMMAND):
+                record_by(tokens.COMMAND, None, None, "token.revoked", token)
         self.stdout.write(printable_line(f"{token} is revoked."))
 
     def _list(self, options: dict[str, Any]) -> None:
@@ -88,9 +89,17 @@ class Command(BaseCommand):
             document = {"tokens": [_document(token, now) for token in rows]}
             self.stdout.write(json_text(document))
             return
+        gone = tokens.makers_gone(rows)
         for token in rows:
-            self.stdout.write(printable_line(_line(token, now)))
-        if not rows:
+            warning = (
+                f"  (made by {token.created_by}, no longer active)" if token.pk in gone else ""
+            )
+            self.stdout.write(printable_line(_line(token, now) + warning))
+        if settings.RAINBO_CRON_SECRET:
+            self.stdout.write(
+                f"{tokens.ENVIRONMENT}  from the environment  {' '.join(scopes.CRON)}"
+            )
+        elif not rows:
             self.stdout.write("No program has a token: api_token create makes one.")
 
     def _show(self, made: NewSecret, more: str) -> None:

@@ -402,7 +402,7 @@ def test_more_leavers_than_are_counted_are_said_to_be_more() -> None:
 def test_refused_credentials_are_the_cause_and_not_each_sync() -> None:
     refusing = replace(down(since=SINCE), refuses=True)
     why = Reason(Cause.FAILING, "it refused the login", 63, error_kind="login")
-    failing = replace(target("2", State.STALE, 90), reason=why)
+    failing = target("2", State.STALE, 90)._replace(reason=why)
     found = verdict(sync(target(), failing), of=fleet(down=[refusing]))
     assert found.sentence == (
         "Instance 2 (rds2) refuses RAINBO's credentials and has been down since 12:40 UTC: "

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,14 @@ from tests.fleet_fixtures import needs
 from tests.instances import END_SESSIONS, Instance
 from tests.standby import catch_up, standby
 from tests.syncs.faults.names import TENANTS
-from tests.syncs.faults.stage import Stage
+from tests.syncs.faults.stage import Stage, until
 
+MET = """
+    SELECT 1 FROM syncs_runtarget AS part JOIN syncs_syncrun AS run ON run.id = part.run_id
+     WHERE run.sync = %s AND run.slot = %s AND part.state = 'failed'"""
 PUBLISHED = "SELECT name FROM tenant_master WHERE instance_id = %s ORDER BY name"
+
+Fault = Callable[[datetime], object]
 
 
 class Fronts:
@@ -49,11 +55,10 @@ class Fronts:
         self.replica = open_.enter_context(standby(root, primary))
         self._poolers = open_.enter_context(ExitStack())
         self.port = self._start_pooler()
-        self.faults: dict[str, Callable[[], object]] = {
-            "sessions ended": lambda: self.direct.execute(END_SESSIONS),
-            "pooler killed": self._restart_pooler,
-            "standby restarted": self.replica.restart,
-            "German server restarted": german.restart,
+        self._outages: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
+            "pooler": (self._poolers.close, lambda: self._start_pooler(self.port)),
+            "standby": (self.replica.stop, self.replica.start),
+            "German server": (german.stop, german.start),
         }
 
     def register(self, stage: Stage) -> None:
@@ -70,13 +75,29 @@ class Fronts:
             )
             assert done.returncode == 0, done.stdout + done.stderr
 
-    def draw(self, chance: random.Random) -> tuple[str, Callable[[], object]]:
-        """Add a tenant everywhere; returns a fault to come."""
+    def draw(self, stage: Stage, chance: random.Random) -> tuple[str, Fault]:
+        """Add a tenant everywhere, and let one of the ways to the instances fail.
+
+        Returns what fails, and what to call once a slot is due: it ends the outage at once, or when
+        a run has met it, so that only a retry can succeed.
+        """
         self._added += 1
         for at in (self.direct, self.german):
             at.add_tenant(self._added, f"Tenant {self._added:04} {chance.random()}")
         catch_up(self.direct.server, self.replica)
-        return chance.choice(sorted(self.faults.items()))
+        name = chance.choice(["sessions", *sorted(self._outages)])
+        if name == "sessions":
+            return "sessions ended", lambda _: self.direct.execute(END_SESSIONS)
+        stop, start = self._outages[name]
+        stop()
+        if chance.random() < 0.5:
+            return f"{name} restarted", lambda _: start()
+
+        def end(slot: datetime) -> None:
+            until(lambda: stage.query(MET, TENANTS, slot), 40)
+            start()
+
+        return f"{name} away until a run has met it", end
 
     def check(self, stage: Stage) -> None:
         """What is published of each is what it has, and no error was other than a sentence."""
@@ -97,10 +118,6 @@ class Fronts:
         users = {self.direct.user: self.direct.rainbo_password}
         running = pooler.pooler(self._root, self.direct.server, users, port=port)
         return self._poolers.enter_context(running)
-
-    def _restart_pooler(self) -> None:
-        self._poolers.close()
-        self._start_pooler(self.port)
 
 
 @contextmanager

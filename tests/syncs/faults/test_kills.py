@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
+from datetime import datetime
 
 import pytest
 
@@ -55,9 +57,12 @@ def kill(
     victim: str,
     seconds: float,
     sync: str = "probe_a",
-    then: Callable[[], object] = lambda: None,
+    then: Callable[[datetime], object] = lambda _: None,
 ) -> float:
-    """Kill one, and see how long the next due sync takes to complete. then: another fault."""
+    """Kill one, and see how long the next due sync takes to complete.
+
+    then: what happens once its slot is due.
+    """
     os.kill(VICTIMS[victim](stage, work), signal.SIGKILL)
     return complete(stage, seconds, sync, then)
 
@@ -66,11 +71,12 @@ def complete(
     stage: Stage,
     seconds: float,
     sync: str = "probe_a",
-    then: Callable[[], object] = lambda: None,
+    then: Callable[[datetime], object] = lambda _: None,
 ) -> float:
-    slot = stage.make_slots(sync)
-    then()
-    return until(lambda: stage.outcome(sync, slot) == "succeeded", seconds)
+    slot, began = stage.make_slots(sync), time.monotonic()
+    then(slot)
+    until(lambda: stage.outcome(sync, slot) == "succeeded", seconds)
+    return time.monotonic() - began
 
 
 def settle(stage: Stage) -> None:

@@ -19,7 +19,7 @@ from tests.syncs.faults.test_kills import IN_TIME, VICTIMS, kill, settle, works
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(25 * 60)]
 KILLS = 10
-RETRIED = 15  # seconds of the retries of an instance that was away
+RETRIED = 25  # seconds of the retries of an instance that was away
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_ten_kills_at_random_moments(stage: Stage, places: Fronts, victim: str) 
     for _ in range(KILLS):
         time.sleep(chance.uniform(0, 2))
         until(lambda: whole(stage))
-        name, fault = places.draw(chance)
+        name, fault = places.draw(stage, chance)
         print(f"{victim}, {name}")
         took.append(kill(stage, work, victim, IN_TIME + RETRIED, TENANTS, fault))
         places.check(stage)

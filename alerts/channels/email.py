@@ -1,0 +1,51 @@
+"""E-mail, through the server that RAINBO_EMAIL_HOST names."""
+
+from __future__ import annotations
+
+import smtplib
+from datetime import datetime
+
+from django.conf import settings
+from django.core.mail import EmailMessage
+
+from alerts import messages
+from alerts.channels.result import Result
+from alerts.models import Channel, Content
+from common.redaction import redact
+from common.text import counted, truncate
+
+
+def send(channel: Channel, pk: str, content: Content, _: datetime) -> Result:
+    """One message to all recipients; the same id each time, so that a repetition is recognised."""
+    if not settings.EMAIL_HOST:
+        return Result(False, "no mail server is configured: set RAINBO_EMAIL_HOST")
+    sender: str = settings.DEFAULT_FROM_EMAIL
+    message = EmailMessage(
+        subject=" ".join(content["title"].split()),
+        body=f"{messages.as_text(content)}\n",
+        from_email=sender,
+        to=channel.recipients,
+        headers={
+            "Message-ID": f"<{pk}@{sender.rpartition('@')[2].rstrip('>') or 'rainbo'}>",
+            "Auto-Submitted": "auto-generated",
+        },
+    )
+    try:
+        message.send()
+    except (smtplib.SMTPException, OSError) as error:
+        return Result(False, truncate(redact(_explain(error))))
+    return Result(True, f"accepted for {counted(len(channel.recipients), 'recipient')}")
+
+
+def _explain(error: Exception) -> str:
+    place = f"{settings.EMAIL_HOST}:{settings.EMAIL_PORT}"
+    if isinstance(error, smtplib.SMTPAuthenticationError):
+        return f"{place} rejected the user or the password"
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        codes = sorted({str(code) for code, _ in error.recipients.values()})
+        return f"{place} rejected every recipient ({', '.join(codes)})"
+    if isinstance(error, smtplib.SMTPResponseException):
+        said = error.smtp_error
+        said = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
+        return f"{place} answered {error.smtp_code}: {said}"
+    return f"{place} can't be used: {type(error).__name__}"

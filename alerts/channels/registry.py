@@ -1,0 +1,42 @@
+"""What every kind of channel offers, and how its answers are judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from alerts.channels import discord, email, slack, webhook
+from alerts.channels.result import Result
+from alerts.models import Channel, ChannelKind, Content
+
+
+@dataclass(frozen=True)
+class Kind:
+    """send: takes a channel, the message's id and content, and the time; never raises for what
+    the other side does. has_address: it is a URL. has_signing: it is signed."""
+
+    send: Callable[[Channel, str, Content, datetime], Result]
+    has_address: bool = True
+    has_signing: bool = False
+
+
+KINDS: Mapping[str, Kind] = {
+    ChannelKind.SLACK: Kind(slack.send),
+    ChannelKind.DISCORD: Kind(discord.send),
+    ChannelKind.EMAIL: Kind(email.send, has_address=False),
+    ChannelKind.WEBHOOK: Kind(webhook.send, has_signing=True),
+}
+WAITS = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 240))
+GIVES_UP_AFTER = timedelta(days=2)
+
+
+def send(channel: Channel, pk: str, content: Content, now: datetime) -> Result:
+    """Send a message and return the result."""
+    return KINDS[channel.kind].send(channel, pk, content, now)
+
+
+def wait(attempts: int, result: Result) -> timedelta:
+    """How long to wait after so many attempts: ever longer, and not less than asked for."""
+    usual = WAITS[min(attempts, len(WAITS)) - 1]
+    return max(usual, min(result.retry_after or timedelta(), WAITS[-1]))

@@ -1,0 +1,22 @@
+"""Slack's incoming webhooks, and those that take the same: Mattermost, Rocket.Chat."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+from alerts import messages
+from alerts.channels.result import Result, post
+from alerts.models import Channel, Content
+
+LONGEST = 3_000
+ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})  # else <!channel> would call all
+
+
+def send(channel: Channel, _: str, content: Content, __: datetime) -> Result:
+    return post(channel.read_address, json.dumps(payload(content)).encode(), {})
+
+
+def payload(content: Content) -> dict[str, object]:
+    text = messages.as_text(content, LONGEST).translate(ESCAPED)
+    return {"text": text, "mrkdwn": False, "unfurl_links": False}

@@ -1,0 +1,60 @@
+"""Common parts of the commands about incidents: options, times, exit codes."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from alerts import queries
+from alerts.models import Incident
+from common import clock
+from common.errors import UsageError
+from common.terminal import json_text
+from syncs.management.base import CommandOutput
+from syncs.reports import run_report
+
+DURATION = re.compile(r"(\d{1,5})(min|h|d)")
+UNITS = {"min": "minutes", "h": "hours", "d": "days"}
+
+
+class IncidentCommand(BaseCommand):
+    """Does one thing about one incident; exits with 2 if it can't be done."""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("incident", type=int, help="its number, as alert_list shows it")
+        parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+
+    def handle(self, **given: Any) -> None:
+        output = CommandOutput(as_json=given["json"], quiet=False)
+        try:
+            incident, words = self.act(given)
+        except UsageError as error:
+            output.show_error(f"{error}.")
+            sys.exit(run_report.USAGE)
+        if given["json"]:
+            document = queries.documents([incident], clock.database_now())[0]
+            self.stdout.write(json_text(document))
+        else:
+            output.say(words)
+
+    def act(self, given: dict[str, Any]) -> tuple[Incident, str]:
+        """Return the incident and what was done. Raises UsageError."""
+        raise NotImplementedError
+
+
+def parse_length(text: str) -> timedelta:
+    """`30min`, `4h`, `7d`. Raises UsageError."""
+    found = DURATION.fullmatch(text)
+    if found is None:
+        raise UsageError(f"{text!r} is no length of time: use 30min, 4h or 7d")
+    return timedelta(**{UNITS[found[2]]: int(found[1])})
+
+
+def until(text: str, now: Callable[[], datetime] = clock.database_now) -> datetime:
+    """The time after that length, by the database's clock."""
+    return now() + parse_length(text)

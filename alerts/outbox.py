@@ -1,0 +1,237 @@
+"""Sends what channels are to get: at least once, and with the same id each time.
+
+Two steps, each of which any process takes, also several at once: notices that wait are gathered
+into a delivery, and deliveries that are due are sent. A delivery is claimed in a transaction that
+ends before it is sent, so that no lock waits for another's server; who dies in between leaves a
+claim that runs out.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+from django.db import transaction
+from django.db.models import Exists, F, OuterRef, Q
+from django.db.models.functions import Coalesce
+
+from alerts import messages, quiet_hours
+from alerts.channels import registry
+from alerts.channels.result import Result
+from alerts.models import (
+    UNSENT,
+    WAITING,
+    Channel,
+    Content,
+    Delivery,
+    IncidentEvent,
+    Level,
+    Mute,
+    Notice,
+    NoticeKind,
+)
+from common import clock
+
+logger = logging.getLogger("rainbo.alerts")
+
+GROUP_WAIT = timedelta(seconds=30)
+GROUP_INTERVAL = timedelta(minutes=5)
+CLAIM = timedelta(seconds=90)  # longer than any channel takes to answer
+BUDGET = 20.0  # seconds that sending may take, before others get their turn
+KEPT = timedelta(days=30)  # deliveries, and what they were about
+
+
+@dataclass(frozen=True)
+class Flush:
+    """How many deliveries were sent, and how many attempts failed."""
+
+    sent: int = 0
+    failed: int = 0
+
+
+def flush() -> Flush:
+    """Gather what waits and send what is due, until all is sent or the time is used up."""
+    gather(clock.database_now())
+    sent = failed = 0
+    until = time.monotonic() + BUDGET
+    while time.monotonic() < until:
+        now = clock.database_now()
+        if (delivery := claim(now)) is None:
+            break
+        result = registry.send(delivery.channel, str(delivery.pk), delivery.content, now)
+        settle(delivery, result, clock.database_now())
+        sent, failed = sent + result.accepted, failed + (not result.accepted)
+    return Flush(sent, failed)
+
+
+def gather(now: datetime) -> None:
+    """Make deliveries of the notices whose time has come."""
+    with_waiting = Notice.objects.filter(WAITING).values("channel")
+    with transaction.atomic():
+        channels = Channel.objects.filter(pk__in=with_waiting).order_by("pk")
+        for channel in channels.select_for_update(skip_locked=True, of=("self",), no_key=True):
+            _gather_for(channel, now)
+
+
+def _gather_for(channel: Channel, now: datetime) -> None:
+    waiting = Notice.objects.filter(WAITING, channel=channel)
+    if not channel.is_usable:
+        waiting.update(dropped_at=now)
+        return
+    muted = Mute.objects.filter(until__gt=now).values("key")
+    waiting.filter(incident__key__in=muted).update(dropped_at=now)
+    notices = list(waiting.select_related("incident").order_by("pk"))
+    lately = list(
+        Delivery.objects.filter(channel=channel, created_at__gt=now - timedelta(hours=1))
+        .order_by("created_at")
+        .values_list("created_at", flat=True)
+    )
+    if not (chosen := choose(channel, notices, lately, now)):
+        return
+    delivery = Delivery.objects.create(
+        channel=channel,
+        content=messages.compose(chosen, now, personal_data=channel.personal_data),
+        urgent=any(map(is_urgent, chosen)),
+        created_at=now,
+        not_before=now,
+    )
+    Notice.objects.filter(pk__in=[notice.pk for notice in chosen]).update(delivery=delivery)
+    if delivery.urgent:  # the channel may be back long before the next attempt
+        backed_off = Delivery.objects.filter(UNSENT, channel=channel, not_before__gt=now)
+        backed_off.update(not_before=now)
+
+
+def choose(
+    channel: Channel, notices: Sequence[Notice], lately: Sequence[datetime], now: datetime
+) -> list[Notice]:
+    """The notices that are sent now. Pure. lately: when the last hour's messages were made.
+
+    Urgent ones don't wait, and take along what waits. Others wait for 30 s, for 5 min after the
+    last message, and for the end of the quiet hours. Nothing passes the cap of messages an hour.
+    """
+    if not notices or len(lately) >= channel.per_hour:
+        return []
+    if quiet_hours.is_quiet(now, channel.quiet_from, channel.quiet_to, channel.zone):
+        notices = [n for n in notices if n.incident.level == Level.URGENT]
+    if any(map(is_urgent, notices)):
+        return list(notices)
+    first = min((notice.created_at for notice in notices), default=now)
+    is_early = now - first < GROUP_WAIT or (bool(lately) and now - lately[-1] < GROUP_INTERVAL)
+    return [] if is_early else list(notices)
+
+
+def is_urgent(notice: Notice) -> bool:
+    return bool(notice.incident.level == Level.URGENT and notice.kind != NoticeKind.RESOLVED)
+
+
+def claim(now: datetime) -> Delivery | None:
+    """Take the next delivery that is due, for as long as sending it may take.
+
+    Each channel gets its messages in their order: an end must not overtake its beginning. What was
+    muted since it was made is left out; what then says nothing is given up.
+    """
+    earlier = Delivery.objects.filter(
+        UNSENT, channel=OuterRef("channel"), created_at__lt=OuterRef("created_at")
+    )
+    due = Delivery.objects.filter(
+        UNSENT,
+        ~Exists(earlier),
+        Q(claimed_until=None) | Q(claimed_until__lte=now),
+        not_before__lte=now,
+        channel__enabled=True,
+        channel__gone_at=None,
+    )
+    order = (F("channel__failing_since").asc(nulls_first=True), "-urgent", "created_at", "pk")
+    with transaction.atomic():
+        rows = due.select_related("channel").order_by(*order)
+        while delivery := rows.select_for_update(skip_locked=True, of=("self",)).first():
+            if content := _without_muted(delivery, now):
+                delivery.content = content
+                delivery.attempts += 1
+                delivery.claimed_until = now + CLAIM
+                delivery.save(update_fields=["content", "attempts", "claimed_until"])
+                return delivery
+            delivery.given_up_at, delivery.error = now, "what it was about was muted"
+            delivery.save(update_fields=["given_up_at", "error"])
+    return None
+
+
+def _without_muted(delivery: Delivery, now: datetime) -> Content | None:
+    """The content without incidents that are muted; None if it was about these alone."""
+    content: Content = delivery.content
+    keys = [item["key"] for item in content["incidents"]]
+    muted = set(
+        Mute.objects.filter(until__gt=now, key__in=keys).values_list("key", flat=True)
+        if keys
+        else ()
+    )
+    if not muted:
+        return content
+    kept = [item for item in content["incidents"] if item["key"] not in muted]
+    return messages.with_incidents(content, kept) if kept else None
+
+
+def settle(delivery: Delivery, result: Result, now: datetime) -> None:
+    """Store the result of an attempt. Another's claim, made after ours ran out, is left alone."""
+    ours = Delivery.objects.filter(pk=delivery.pk, claimed_until=delivery.claimed_until)
+    channel = Channel.objects.filter(pk=delivery.channel_id)
+    with transaction.atomic():
+        if result.accepted:
+            if ours.update(sent_at=now, claimed_until=None, error=""):
+                channel.update(last_sent_at=now, failing_since=None, last_error="")
+                _note_sent(delivery, now)
+            return
+        retry_at = now + registry.wait(delivery.attempts, result)
+        is_over = result.is_gone or retry_at > delivery.created_at + registry.GIVES_UP_AFTER
+        given_up = now if is_over else None
+        failed = {"claimed_until": None, "error": result.detail, "given_up_at": given_up}
+        if not ours.update(not_before=retry_at, **failed):
+            return
+        channel.update(
+            failing_since=Coalesce("failing_since", now),
+            last_error=result.detail,
+            gone_at=now if result.is_gone else None,
+        )
+        if result.is_gone:
+            others = Delivery.objects.filter(UNSENT, channel=delivery.channel_id)
+            others.update(given_up_at=now, error=result.detail)
+    logger.warning(
+        "channel %s: delivery %s: attempt %s: %s",
+        delivery.channel.name,
+        delivery.pk,
+        delivery.attempts,
+        result.detail,
+        extra={"channel": str(delivery.channel_id), "delivery": str(delivery.pk)},
+    )
+
+
+def send_test(channel: Channel) -> Result:
+    """Send a test message now. One that is accepted ends a failure, even of one that was gone."""
+    now = clock.database_now()
+    result = registry.send(channel, str(uuid4()), messages.of_test(channel.name, now), now)
+    if result.accepted:
+        Channel.objects.filter(pk=channel.pk).update(
+            last_sent_at=now, failing_since=None, gone_at=None, last_error=""
+        )
+    return result
+
+
+def _note_sent(delivery: Delivery, now: datetime) -> None:
+    """In the timeline of each incident that the message was about."""
+    rows = Notice.objects.filter(delivery=delivery).values_list("incident", "kind")
+    IncidentEvent.objects.bulk_create(
+        IncidentEvent(
+            incident_id=incident, at=now, kind="sent", text=f"{kind}: sent to {delivery.channel}"
+        )
+        for incident, kind in dict(rows).items()
+    )
+
+
+def prune(now: datetime) -> None:
+    """Delete deliveries and mutes of long ago. Incidents stay: they are the history."""
+    Delivery.objects.filter(~UNSENT, created_at__lt=now - KEPT).delete()
+    Mute.objects.filter(until__lt=now - KEPT).delete()

@@ -1,0 +1,66 @@
+"""Incidents as pages, commands and programs read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db.models.functions import Now
+
+from alerts import advice
+from alerts.models import OPEN, Incident, Level, Mute
+from common.clock import iso
+
+
+def open_incidents() -> list[Incident]:
+    """All that are open, the loudest first, symptoms after all others."""
+    rows = Incident.objects.filter(OPEN).select_related("cause")
+    return sorted(rows, key=lambda row: (row.cause_id is not None, row.level, row.rank, row.pk))
+
+
+def last_incidents(count: int) -> list[Incident]:
+    """The last of all, the newest first; without those that passed before they were opened."""
+    rows = Incident.objects.exclude(opened_at=None).select_related("cause")
+    return list(rows.order_by("-since", "-pk")[:count])
+
+
+def mutes(now: datetime) -> Mapping[str, Mute]:
+    """The mutes in force, by their keys."""
+    return {mute.key: mute for mute in Mute.objects.filter(until__gt=now)}
+
+
+def count_open() -> int:
+    """How many are open and neither muted nor explained by another: what the badge shows."""
+    muted = Mute.objects.filter(until__gt=Now()).values("key")
+    return Incident.objects.filter(OPEN, cause=None).exclude(key__in=muted).count()
+
+
+def document(incident: Incident, now: datetime, muted: Mapping[str, Mute]) -> dict[str, Any]:
+    """An incident for programs: times in ISO 8601."""
+    mute = muted.get(incident.key)
+    return {
+        "incident": incident.pk,
+        "key": incident.key,
+        "rule": incident.rule,
+        "level": Level(incident.level).label,
+        "title": incident.title,
+        "text": incident.text,
+        "affected": [*incident.affected],
+        "since": iso(incident.since),
+        "opened_at": iso(incident.opened_at),
+        "last_seen_at": iso(incident.last_seen_at),
+        "resolved_at": iso(incident.resolved_at),
+        "acknowledged_by": incident.acknowledged_by if incident.is_acknowledged(now) else "",
+        "acknowledged_until": iso(incident.acknowledged_until),
+        "muted_until": iso(mute.until) if mute else None,
+        "mute_reason": mute.reason if mute else "",
+        "cause": incident.cause_id,
+        "came_back": incident.flaps,
+        "command": advice.command(incident),
+    }
+
+
+def documents(incidents: Sequence[Incident], now: datetime) -> list[dict[str, Any]]:
+    muted = mutes(now)
+    return [document(incident, now, muted) for incident in incidents]

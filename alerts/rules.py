@@ -1,0 +1,296 @@
+"""The rules: which problems become incidents, how loud they are, and how long they must last.
+
+Pure. Most rules take what `syncs.status.problems` judges, so that an alert never disagrees with
+the console; four judge the history of runs by thresholds of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from alerts.models import Level
+from alerts.models import Rule as StoredRule
+from common.text import counted, format_duration
+from syncs.status.problems import Link, Problem, Severity
+from syncs.status.statistics import Statistics
+
+MINUTE = timedelta(minutes=1)
+NO_HOLD = timedelta()
+ENOUGH_RUNS = 5  # that a share of failures says anything
+URGENT, WARNING, NOTICE = Level.URGENT, Level.WARNING, Level.NOTICE
+
+
+@dataclass(frozen=True)
+class Rule:
+    """threshold: in the unit; None for a rule without one. hold: how long a problem must last."""
+
+    name: str
+    title: str
+    why: str
+    level: Level
+    hold: timedelta = NO_HOLD
+    threshold: float | None = None
+    unit: str = ""
+    enabled: bool = True
+
+
+@dataclass(frozen=True)
+class Found:
+    """A problem that a rule makes an incident of."""
+
+    problem: Problem
+    rule: Rule
+
+    @property
+    def key(self) -> str:
+        return self.problem.key
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What is known of the runs of a sync.
+
+    of: how its executions of the last 24 h did. missed: scheduled times of the last hour that
+    nothing ran in time. failed_on: the targets on which its last execution failed.
+    """
+
+    title: str
+    of: Statistics
+    missed: int = 0
+    failed_on: tuple[str, ...] = ()
+
+
+RULES: Mapping[str, Rule] = {
+    rule.name: rule
+    for rule in (
+        Rule("leaver", "A person who left can still enter", "an open door", URGENT),
+        Rule("support_reused", "A support session was used twice", "a stolen link", URGENT),
+        Rule("workers_dead", "No heartbeat of a worker", "nothing is synced any longer", URGENT),
+        Rule("queue_stalled", "The queue does not move", "runs wait and are not executed", URGENT),
+        Rule("no_master", "No instance is the master", "routes are not refreshed", URGENT),
+        Rule(
+            "instance_down",
+            "An instance is down",
+            "one missed check is often the network; two are the server",
+            URGENT,
+            hold=MINUTE,
+        ),
+        Rule(
+            "credentials_refused",
+            "An instance refuses RAINBO's credentials",
+            "it does not pass by itself, and hides whatever else is wrong there",
+            URGENT,
+        ),
+        Rule("held", "A run waits for a decision", "nothing is published until then", URGENT),
+        Rule(
+            "stale", "Data is stale", "two scheduled times passed without a confirmation", WARNING
+        ),
+        Rule("failing", "A sync is failing", "the next attempt may succeed", WARNING, 5 * MINUTE),
+        Rule("reconnect", "A connection must be renewed", "only a person can do it", WARNING),
+        Rule(
+            "failures_in_a_row",
+            "Runs fail in a row",
+            "three failures are no coincidence",
+            WARNING,
+            threshold=3,
+            unit="runs",
+        ),
+        Rule(
+            "failure_rate",
+            "Too many runs fail",
+            f"of at least {ENOUGH_RUNS} runs in 24 h; one that fails every other time is broken",
+            WARNING,
+            threshold=50,
+            unit="percent",
+        ),
+        Rule(
+            "channel_failing",
+            "A channel is failing",
+            "its messages reach nobody; shorter failures pass by themselves",
+            WARNING,
+            15 * MINUTE,
+        ),
+        Rule("late", "Data is late", "it is stale soon", NOTICE, 5 * MINUTE),
+        Rule(
+            "slow",
+            "Runs take long",
+            "the average of 24 h; a sync that fills its period is late soon",
+            NOTICE,
+            threshold=300,
+            unit="seconds",
+        ),
+        Rule(
+            "missed",
+            "Scheduled times are missed",
+            "in the last hour; too few workers, or runs longer than their period",
+            NOTICE,
+            threshold=3,
+            unit="scheduled times",
+        ),
+        Rule(
+            "degraded",
+            "An instance is degraded",
+            "it answers, but slowly or with errors",
+            NOTICE,
+            10 * MINUTE,
+        ),
+        Rule(
+            "unknown",
+            "The state of data is not known",
+            "usual for minutes after an instance was registered",
+            NOTICE,
+            60 * MINUTE,
+        ),
+        Rule("paused", "A sync is paused", "somebody wanted it so", NOTICE, enabled=False),
+    )
+}
+BY_SEVERITY: Mapping[Severity, str] = {
+    Severity.LEAVER_CAN_ENTER: "leaver",
+    Severity.SUPPORT_SESSION_REUSED: "support_reused",
+    Severity.WORKERS_DEAD: "workers_dead",
+    Severity.INSTANCE_DOWN: "instance_down",
+    Severity.HELD: "held",
+    Severity.STALE: "stale",
+    Severity.FAILING: "failing",
+    Severity.RECONNECT_NEEDED: "reconnect",
+    Severity.CHANNEL_FAILING: "channel_failing",
+    Severity.LATE: "late",
+    Severity.DEGRADED: "degraded",
+    Severity.PAUSED: "paused",
+    Severity.UNKNOWN: "unknown",
+}
+BY_CAUSE: Mapping[str, str] = {
+    "stalled queue": "queue_stalled",
+    "no master": "no_master",
+    "credentials refused": "credentials_refused",
+}
+
+
+def in_force(stored: Iterable[StoredRule]) -> Mapping[str, Rule]:
+    """The rules by their names, with what people changed of them."""
+    changed = {row.name: row for row in stored}
+    return {name: _changed(rule, changed.get(name)) for name, rule in RULES.items()}
+
+
+def apply(
+    rules: Mapping[str, Rule], problems: Iterable[Problem], runs: Iterable[RunFacts]
+) -> list[Found]:
+    """What is wrong by the rules that are switched on, the most severe first; each key once.
+
+    A problem that sums up several is taken apart: each target has an incident of its own.
+    """
+    known: dict[str, Found] = {}
+    whole = [part for problem in problems for part in problem.parts or (problem,)]
+    for problem in whole:
+        known.setdefault(problem.key, Found(problem, rules[_rule_of(problem)]))
+    for facts in runs:
+        for name, problem in _of_runs(rules, facts):
+            known.setdefault(problem.key, Found(problem, rules[name]))
+    found = [one for one in known.values() if one.rule.enabled]
+    return sorted(found, key=lambda one: (one.rule.level, one.problem.severity))
+
+
+def cause_of(found: Problem, others: Iterable[Problem]) -> Problem | None:
+    """The problem that explains this one, so that it needs no message of its own.
+
+    Dead workers explain whatever is wrong with syncs; instances that are down, what is wrong with
+    them alone; what a sync is failing for, that its runs fail in a row and for how long they take.
+    """
+    others = list(others)
+    workers = next((p for p in others if p.severity is Severity.WORKERS_DEAD), None)
+    if workers and found.key.startswith("sync/"):
+        return workers
+    if found.severity > Severity.INSTANCE_DOWN and found.affected:
+        down = [p for p in others if p.severity is Severity.INSTANCE_DOWN and p.affected]
+        if {key for p in down for key in p.affected}.issuperset(found.affected):
+            return next(p for p in down if set(p.affected) & set(found.affected))
+    if found.key.endswith(OF_RUNS):
+        sync = found.key.rpartition("/")[0]
+        same = [p for p in others if p.key.startswith(f"{sync}/") and not p.key.endswith(OF_RUNS)]
+        return min(same, key=lambda problem: problem.severity, default=None)
+    return None
+
+
+OF_RUNS = ("/failures in a row", "/failure rate", "/duration", "/missed")
+
+
+def _of_runs(rules: Mapping[str, Rule], facts: RunFacts) -> Iterator[tuple[str, Problem]]:
+    for name, judge in (
+        ("failures_in_a_row", _failures_in_a_row),
+        ("failure_rate", _failure_rate),
+        ("slow", _slow),
+        ("missed", _missed),
+    ):
+        if problem := judge(facts, rules[name].threshold or 0):
+            yield name, problem
+
+
+def _failures_in_a_row(facts: RunFacts, threshold: float) -> Problem | None:
+    count = facts.of.failures_in_a_row
+    if count < max(threshold, 1):
+        return None
+    words = f"the last {counted(count, 'run')} of {_name(facts)} failed"
+    return _problem(facts, OF_RUNS[0], Severity.FAILING, words)
+
+
+def _failure_rate(facts: RunFacts, threshold: float) -> Problem | None:
+    count, failed = facts.of.executions, facts.of.failures
+    if count < ENOUGH_RUNS or failed * 100 <= threshold * count:
+        return None
+    words = f"{failed:,} of the {count:,} runs of {_name(facts)} in the last 24 h failed"
+    return _problem(facts, OF_RUNS[1], Severity.FAILING, words)
+
+
+def _slow(facts: RunFacts, threshold: float) -> Problem | None:
+    average = facts.of.average_seconds
+    if average is None or average <= threshold:
+        return None
+    took, most = (format_duration(timedelta(seconds=s)) for s in (average, threshold))
+    words = f"runs of {_name(facts)} took {took} on average in the last 24 h, more than {most}"
+    return _problem(facts, OF_RUNS[2], Severity.LATE, words)
+
+
+def _missed(facts: RunFacts, threshold: float) -> Problem | None:
+    if facts.missed < max(threshold, 1):
+        return None
+    missed = counted(facts.missed, "scheduled time")
+    words = f"{missed} of {_name(facts)} in the last hour had no run in time"
+    return _problem(facts, OF_RUNS[3], Severity.LATE, words)
+
+
+def _problem(facts: RunFacts, kind: str, severity: Severity, words: str) -> Problem:
+    sync, run = facts.of.sync, facts.of.last_run
+    return Problem(
+        key=f"sync/{sync}{kind}",
+        severity=severity,
+        cause=kind.strip("/"),
+        text=words,
+        link=Link("run", str(run)) if run else Link("sync", sync),
+        affected=facts.failed_on,
+    )
+
+
+def _name(facts: RunFacts) -> str:
+    return facts.title[:1].lower() + facts.title[1:]
+
+
+def _rule_of(problem: Problem) -> str:
+    return BY_CAUSE.get(problem.cause, BY_SEVERITY[problem.severity])
+
+
+def _changed(rule: Rule, stored: StoredRule | None) -> Rule:
+    if stored is None:
+        return rule
+    hold = stored.hold_seconds
+    return Rule(
+        name=rule.name,
+        title=rule.title,
+        why=rule.why,
+        level=rule.level if stored.level is None else Level(stored.level),
+        hold=rule.hold if hold is None else timedelta(seconds=hold),
+        threshold=rule.threshold if stored.threshold is None else stored.threshold,
+        unit=rule.unit,
+        enabled=stored.enabled,
+    )

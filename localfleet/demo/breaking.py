@@ -1,0 +1,56 @@
+"""Breaks the running demo on purpose, to see what RAINBO makes of it, and repairs it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from localfleet.demo import lock
+from localfleet.errors import FleetError
+from localfleet.processes import process_table
+from localfleet.servers.server import Server
+
+VICTIM = "rds2"  # not the master, so that it is one problem of many
+
+
+def repair_file(root: Path) -> Path:
+    """Its presence asks the demo to start again what has ended."""
+    return root / "repair"
+
+
+def stop_instance(root: Path) -> str:
+    """Stop an instance's server as its administrator would. Returns what to look at."""
+    _check_serving(root)
+    try:
+        pid = int((Server(root, VICTIM).data / "postmaster.pid").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        raise FleetError(
+            f"The server of instance {VICTIM} does not run: start it again with "
+            "`make demo-break WHAT=repair`."
+        ) from None
+    process_table.send(pid, signal.SIGINT)
+    if not process_table.wait_gone(pid, seconds=30):
+        raise FleetError(f"The server of instance {VICTIM} did not stop within 30 s.")
+    return (
+        f"The server of instance {VICTIM} is stopped. Within two or three minutes the console "
+        "shows an incident, and its channels get a message."
+    )
+
+
+def repair(root: Path) -> str:
+    """Ask the demo to start again what has ended."""
+    _check_serving(root)
+    repair_file(root).touch()
+    return (
+        "The demo starts again what was stopped. The incident is resolved within two minutes; that "
+        "it is, channels get five minutes after their last message."
+    )
+
+
+WAYS: Mapping[str, Callable[[Path], str]] = {"instance": stop_instance, "repair": repair}
+
+
+def _check_serving(root: Path) -> None:
+    if not lock.serving(root):
+        raise FleetError("No demo serves in this checkout: start it with `make demo`.")

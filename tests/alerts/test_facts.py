@@ -1,0 +1,208 @@
+"""What rules know: of runs, of channels, of instances; and what is done each minute with it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from alerts import channel_problems, dead_man_switch, evaluation, run_facts, tick
+from alerts.models import Delivery, Incident
+from alerts.rules import RunFacts
+from syncs import hooks
+from syncs.engine import closing
+from syncs.engine.closing import Ending
+from syncs.models import RunState, SyncRun, TargetState, Trigger
+from syncs.status import problems
+from syncs.status.workers import WorkerState
+from tenants.models.instance import Health
+from tests.alerts.rows import HOUR, MINUTE, SECRET, channel
+from tests.http_servers import Receiver, receiver
+from tests.rows import confirmation, ended_run, instance_row, run_part
+
+pytestmark = pytest.mark.django_db
+SOUND = WorkerState(timezone.now(), None, None, "")
+SILENT = WorkerState(None, None, None, "no worker has reported since 13:05")
+
+
+@pytest.fixture
+def server(settings: Any) -> Iterator[Receiver]:
+    settings.RAINBO_HTTP_PRIVATE_HOSTS = ["127.0.0.1"]
+    with receiver() as found:
+        settings.RAINBO_ALERTS_PING_URL = found.url(f"/{SECRET}")
+        yield found
+
+
+def facts(sync: str = "user_routing") -> RunFacts:
+    now = timezone.now()
+    (found,) = [one for one in run_facts.read(now) if one.of.sync == sync]
+    return found
+
+
+def test_runs_count_in_their_order_and_others_do_not() -> None:
+    ended_run(state=RunState.SUCCEEDED, ago=3 * HOUR, seconds=10)
+    ended_run(state=RunState.PARTIAL, ago=2 * HOUR, seconds=20)
+    failed = ended_run(state=RunState.FAILED, ago=HOUR, seconds=30)
+    run_part(failed, "1", state=TargetState.FAILED)
+    run_part(failed, "2")
+    ended_run(state=RunState.FAILED, ago=MINUTE, options={"dry_run": True})
+    ended_run(state=RunState.CANCELLED, ago=MINUTE)
+    ended_run(state=RunState.SKIPPED, ago=MINUTE)
+    ended_run("ghost_users", RunState.LOST, ago=MINUTE)
+    found = facts()
+    assert (found.of.executions, found.of.failures, found.of.failures_in_a_row) == (3, 1, 1)
+    assert found.of.average_seconds == 20
+    assert (found.of.last_run, found.failed_on) == (failed.pk, ("1",))
+    assert facts("ghost_users").of.failures_in_a_row == 1
+    other = facts("instance_health")
+    assert (other.of.executions, other.failed_on, other.missed) == (0, (), 0)
+
+
+@pytest.mark.parametrize(
+    ("ago", "counts"), [(24 * HOUR - MINUTE, True), (24 * HOUR + MINUTE, False)]
+)
+def test_the_window_of_runs_is_a_day(ago: timedelta, counts: bool) -> None:
+    ended_run(ago=ago)
+    assert bool(facts().of.executions) is counts
+
+
+@pytest.mark.parametrize(("ago", "missed"), [(59 * MINUTE, 1), (61 * MINUTE, 0)])
+def test_missed_times_of_the_last_hour(ago: timedelta, missed: int) -> None:
+    known: dict[str, Any] = {"slot": timezone.now() - ago, "ago": ago}
+    ended_run(state=RunState.SKIPPED, error="missed: nothing ran it in time", **known)
+    ended_run("ghost_users", RunState.SKIPPED, error="paused until 14:00", **known)
+    assert facts().missed == missed
+    assert facts("ghost_users").missed == 0
+
+
+def test_the_facts_of_runs_are_two_queries() -> None:
+    with CaptureQueriesContext(connection) as captured:
+        run_facts.read(timezone.now())
+    assert len(captured) == 2
+
+
+def test_each_instance_that_is_down_has_an_incident_of_its_own() -> None:
+    for number in (1, 2, 3):
+        instance_row(number, health=Health.DOWN if number > 1 else Health.HEALTHY)
+    found = evaluation.find(timezone.now()).found
+    down = {one.key: one.problem.text for one in found if one.rule.name == "instance_down"}
+    assert set(down) == {"instance/2/down", "instance/3/down"}
+    assert "instance 2 (rds2)" in down["instance/2/down"]
+    assert "rds3" not in down["instance/2/down"]
+
+
+def test_a_failing_channel_and_a_stuck_outbox_are_problems() -> None:
+    now = timezone.now()
+    row = channel(failing_since=now - HOUR, last_error="answered 500")
+    channel("off", failing_since=now, enabled=False)
+    for minutes in (9, 11):
+        made = Delivery.objects.create(
+            channel=row, content={}, created_at=now, not_before=now - minutes * MINUTE
+        )
+        found = {p.key: p.text for p in channel_problems.judge(channel_problems.read(now))}
+        assert ("outbox" in found) is (minutes == 11)
+        made.delete()
+    assert set(found) == {f"channel/{row.pk}", "outbox"}
+    assert "channel ops has been failing since" in found[f"channel/{row.pk}"]
+    assert f"channel/{row.pk}" in {p.key for p in problems.judge(problems.read(now))}
+
+
+def test_the_switch_is_told_that_all_works(
+    server: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("syncs.status.queries.read_worker_state", lambda: SOUND)
+    assert dead_man_switch.ping() is True
+    assert [(r.method, r.path) for r in server.received] == [("GET", f"/{SECRET}")]
+
+
+@pytest.mark.parametrize("by_crontab", [False, True])
+def test_the_switch_does_not_vouch_for_dead_workers(
+    server: Receiver, monkeypatch: pytest.MonkeyPatch, by_crontab: bool
+) -> None:
+    """Where schedule_run does all the work, there are none to miss."""
+    state = WorkerState(None, None, None, SILENT.problem, by_crontab)
+    monkeypatch.setattr("syncs.status.queries.read_worker_state", lambda: state)
+    dead_man_switch.ping()
+    sent = server.received[0]
+    assert sent.path == (f"/{SECRET}" if by_crontab else f"/{SECRET}/fail")
+    assert sent.body.decode() == ("" if by_crontab else SILENT.problem)
+
+
+def test_the_switch_does_not_vouch_for_messages_that_nobody_sends(
+    server: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("syncs.status.queries.read_worker_state", lambda: SOUND)
+    at = timezone.now() - HOUR
+    Delivery.objects.create(channel=channel(), content={}, created_at=at, not_before=at)
+    dead_man_switch.ping()
+    assert server.received[0].path.endswith("/fail")
+
+
+def test_the_address_of_the_switch_is_a_secret(
+    server: Receiver, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    server.reply(404, f"not found {SECRET}".encode())
+    assert dead_man_switch.ping() is False
+    settings.RAINBO_ALERTS_PING_URL = f"https://127.0.0.2:1/{SECRET}"
+    assert dead_man_switch.ping() is False
+    settings.RAINBO_ALERTS_PING_URL = ""
+    assert dead_man_switch.ping() is None
+    assert SECRET not in caplog.text
+
+
+def test_a_tick_sends_and_pings_even_if_it_can_not_evaluate(
+    server: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "evaluate", Mock(side_effect=ValueError("it broke")))
+    now = timezone.now()
+    content = {"title": "x", "incidents": [], "console": ""}
+    waiting = Delivery.objects.create(
+        channel=channel(url=server.url("/hook")), content=content, created_at=now, not_before=now
+    )
+    with pytest.raises(ValueError, match="it broke"):
+        tick.tick()
+    assert [request.path for request in server.received] == ["/hook", f"/{SECRET}/fail"]
+    waiting.refresh_from_db()
+    assert waiting.sent_at
+
+
+def test_a_tick_is_called_each_minute() -> None:
+    interval, function = hooks._periodic["alerts.tick.tick"]
+    assert (interval, function) == (MINUTE, tick.tick)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("state", "evaluated"), [(RunState.FAILED, True), (RunState.SUCCEEDED, False)]
+)
+def test_the_end_of_a_run_that_failed_is_judged_at_once(state: RunState, evaluated: bool) -> None:
+    instance_row()
+    confirmation(ago=MINUTE)
+    for _ in range(2):
+        ended_run(state=RunState.FAILED)
+    running = {"state": RunState.RUNNING, "trigger": Trigger.COMMAND}
+    record = SyncRun.objects.create(sync="user_routing", **running)
+    assert closing.close(record, Ending(state, "it broke" if evaluated else ""), 1.0)
+    keys = set(Incident.objects.values_list("key", flat=True))
+    assert ("sync/user_routing/failures in a row" in keys) is evaluated
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_evaluation_that_fails_does_not_undo_the_end_of_a_run(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(evaluation, "evaluate", Mock(side_effect=ValueError("it broke")))
+    running = {"state": RunState.RUNNING, "trigger": Trigger.COMMAND}
+    record = SyncRun.objects.create(sync="user_routing", **running)
+    assert closing.close(record, Ending(RunState.FAILED, "no"), 1.0)
+    record.refresh_from_db()
+    assert record.state == RunState.FAILED
+    assert "it broke" in caplog.text

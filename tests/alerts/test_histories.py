@@ -1,0 +1,219 @@
+"""Random histories of problems, mutes, refusals and crashes, against what must always be true.
+
+Each seed is one history; `HISTORIES=1000 make soak ARGS="-k alert_histories"` tries a thousand.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+from alerts import outbox, rules
+from alerts.channels.result import Result
+from alerts.models import Channel, Delivery, Incident, IncidentEvent, Mute, Notice
+from syncs.status.problems import Severity
+from tests.alerts.rows import HOUR, MINUTE, NOW, SECOND, channel, facts, problem, see
+
+pytestmark = pytest.mark.django_db
+QUICK = 20
+STEPS = 25
+PROBLEMS = (
+    problem("workers", Severity.WORKERS_DEAD, ()),
+    problem("instance/1/down", affected=("1",)),
+    problem("instance/2/down", affected=("2",)),
+    problem("sync/user_routing/overdue", Severity.STALE, ("1",)),
+    problem("sync/ghost_users/held", Severity.HELD, ("1", "2")),
+    problem("sync/ghost_users/failures in a row", Severity.FAILING, ()),
+    problem("instance/3/degraded", Severity.DEGRADED, ("3",)),
+)
+BEGIN = {"opened", "reopened"}
+
+
+class Crash(Exception):
+    """The process dies here."""
+
+
+@dataclass
+class History:
+    """One history, and every message that arrived in it: (channel, key, kind), in order."""
+
+    seed: int
+    now: datetime = NOW
+    present: set[str] = field(default_factory=set)
+    arrived: list[tuple[str, str, str]] = field(default_factory=list)
+    sends: Counter[Any] = field(default_factory=Counter)
+    crashes: Counter[Any] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+        for name in ("one", "two"):
+            channel(name, per_hour=1_000)
+
+    def play(self) -> None:
+        for _ in range(STEPS):
+            self.now += self.random.choice((SECOND, 40 * SECOND, 3 * MINUTE, 16 * MINUTE, 5 * HOUR))
+            self.change()
+            self.evaluate(crash=self.random.random() < 0.15)
+            self.send(
+                refuse=self.random.random() < 0.2,
+                crash=self.random.random() < 0.2,
+            )
+            self.check()
+
+    def change(self) -> None:
+        for one in PROBLEMS:
+            if self.random.random() < 0.25:
+                self.present ^= {one.key}
+        if self.random.random() < 0.15:
+            key = self.random.choice(PROBLEMS).key
+            until = self.now + self.random.choice((MINUTE, HOUR, 6 * HOUR))
+            Mute.objects.update_or_create(
+                key=key, defaults={"until": until, "reason": "x", "by": "ann"}
+            )
+
+    def evaluate(self, *, crash: bool = False) -> None:
+        """crash: at one of its statements; what it wrote before is undone."""
+        dies_at = self.random.randrange(1, 12) if crash else None
+        count = 0
+
+        def dying(execute: Any, *rest: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count == dies_at:
+                raise Crash
+            return execute(*rest)
+
+        found = [one for one in PROBLEMS if one.key in self.present]
+        try:
+            with transaction.atomic(), connection.execute_wrapper(dying):
+                see(*found, at=self.now)
+        except Crash:
+            see(*found, at=self.now)  # by another process
+
+    def send(self, *, refuse: bool = False, crash: bool = False) -> None:
+        """crash: between sending a message and storing that it was sent."""
+        outbox.gather(self.now)
+        while delivery := outbox.claim(self.now):
+            accepts = not (refuse and self.random.random() < 0.5)
+            if accepts:
+                self.arrive(delivery)
+            if crash and self.random.random() < 0.5:
+                self.crashes[delivery.pk] += 1
+                continue
+            outbox.settle(delivery, Result(accepts, "answered"), self.now)
+
+    def arrive(self, delivery: Delivery) -> None:
+        is_new = not self.sends[delivery.pk]
+        self.sends[delivery.pk] += 1
+        muted = set(Mute.objects.filter(until__gt=self.now).values_list("key", flat=True))
+        keys = [item["key"] for item in delivery.content["incidents"]]
+        assert not muted.intersection(keys), "a message about a muted thing"
+        if is_new:
+            self.arrived += [
+                (str(delivery.channel_id), item["key"], item["kind"])
+                for item in delivery.content["incidents"]
+            ]
+
+    def check(self) -> None:
+        """What is true after every step."""
+        open_now = Incident.objects.filter(resolved_at=None).values_list("key", flat=True)
+        assert len(set(open_now)) == len(open_now)
+        assert self.present <= set(open_now)
+        for pk, count in self.sends.items():
+            assert count <= 1 + self.crashes[pk], "at most one repetition for each crash"
+
+    def end(self) -> None:
+        """All are still there, then none; nobody refuses, crashes or mutes any longer."""
+        Mute.objects.all().delete()
+        self.now += 16 * MINUTE
+        for _ in range(16):
+            self.now += 30 * MINUTE
+            self.evaluate()
+            self.send()
+        self.check_all_are_known()
+        self.present = set()
+        for _ in range(6):
+            self.now += 10 * MINUTE
+            self.evaluate()
+            self.send()
+
+    def check_all_are_known(self) -> None:
+        """What is wrong and explained by nothing else is the last that each channel got of it."""
+        judged = facts(*(one for one in PROBLEMS if one.key in self.present)).problems
+        last = {(to, key): kind for to, key, kind in self.arrived}
+        for one in judged:
+            if rules.cause_of(one, [p for p in judged if p.key != one.key]) is None:
+                for row in Channel.objects.all():
+                    assert last.get((str(row.pk), one.key), "nothing") not in (
+                        "resolved",
+                        "nothing",
+                    )
+
+    def check_the_end(self) -> None:
+        assert not Incident.objects.filter(resolved_at=None).exists()
+        assert not Notice.objects.filter(delivery=None, dropped_at=None).exists()
+        assert not Delivery.objects.filter(sent_at=None, given_up_at=None).exists()
+        self.check_episodes()
+        of_key: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for to, key, kind in self.arrived:
+            of_key[to, key].append(kind)
+        for (_, key), kinds in of_key.items():
+            assert kinds[0] in BEGIN | {"worse", "reminder"}
+            for before, after in itertools.pairwise(kinds):
+                assert not (before == after == "resolved"), f"{key} ended twice: {kinds}"
+
+    def check_episodes(self) -> None:
+        """Each incident begins and ends in turns, each once."""
+        rows = IncidentEvent.objects.filter(kind__in=[*BEGIN, "resolved"]).order_by("pk")
+        course: dict[int, list[str]] = defaultdict(list)
+        for incident, kind in rows.values_list("incident", "kind"):
+            course[incident].append(kind)
+        for kinds in course.values():
+            assert kinds[0] == "opened"
+            assert all(kind in BEGIN for kind in kinds[::2])
+            assert all(kind == "resolved" for kind in kinds[1::2])
+            assert len(kinds) % 2 == 0
+            assert kinds.count("opened") == 1
+
+
+def play(seed: int) -> History:
+    history = History(seed)
+    history.play()
+    history.end()
+    history.check_the_end()
+    return history
+
+
+@pytest.mark.parametrize("seed", range(QUICK))
+def test_alert_histories(seed: int) -> None:
+    play(seed)
+
+
+def test_histories_have_all_that_they_are_about() -> None:
+    """Else they would prove nothing."""
+    history = play(1)
+    kinds = {kind for _, _, kind in history.arrived}
+    assert {"opened", "resolved", "reopened", "reminder"} <= kinds
+    assert sum(history.crashes.values()) > 1
+    assert max(history.sends.values()) > 1
+    assert Incident.objects.filter(flaps__gt=0).exists()
+    assert IncidentEvent.objects.filter(kind="folded").exists()
+    assert Notice.objects.filter(dropped_at__isnull=False).exists()
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(6 * 60 * 60)
+def test_alert_histories_at_length() -> None:
+    count = int(os.environ.get("HISTORIES", "1000"))
+    for seed in range(QUICK, QUICK + count):
+        with transaction.atomic():
+            play(seed)
+            transaction.set_rollback(True)

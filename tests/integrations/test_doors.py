@@ -9,8 +9,11 @@ import pytest
 from django.db import transaction
 from django.test import Client
 
+from integrations import registration
+from integrations.registration import ConnectionInput
+from localfleet.services.bakalari import Bakalari
 from localfleet.services.github import GitHub
-from localfleet.services.server import Reply
+from localfleet.services.server import Reply, running
 from syncs import tasks
 from syncs.engine import runs
 from syncs.models import SyncRun
@@ -76,3 +79,28 @@ def test_what_was_fetched_a_moment_ago_is_left_alone(
 def test_services_of_another_interval_are_not_run(cron: Client, hub: GitHub) -> None:
     connection(hub.url)
     assert post(cron, "30min")["message"] == "No provider is connected: nothing to sync"
+
+
+def test_the_address_of_bakalari_runs_the_schools_and_says_what_came(
+    cron: Client, loopback: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once(monkeypatch)
+    url = "/api/sync/bakalari"
+    assert (
+        "nothing was fetched" in cron.post(url, content_type="application/json").json()["message"]
+    )
+    with running(Bakalari()) as school:
+        assert isinstance(school, Bakalari)
+        school.add_mark("Maths", "1")
+        given = ConnectionInput(
+            service="bakalari",
+            name="school",
+            owner=staff("bob"),
+            token=school.password,
+            account=school.user,
+            base_url=school.url,
+        )
+        row = registration.add(given)
+        done = cron.post(url, content_type="application/json").json()
+    assert (done["success"], done["created"], done["successCount"]) == (True, 1, 1)
+    assert titles(row, "mark") == ["Maths: 1"]

@@ -136,7 +136,7 @@ def test_the_number_of_queries_is_bounded(admin_client: Client, instances: int, 
     [
         ("/dashboard/monitoring", "/admin/monitoring/"),
         ("/dashboard/monitoring?hours=6", "/admin/monitoring/?hours=6"),
-        ("/dashboard/integrations", "/admin/"),
+        ("/dashboard/integrations", "/admin/integrations/connection/"),
     ],
 )
 def test_earlier_addresses_lead_to_the_console(

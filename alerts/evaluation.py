@@ -214,12 +214,12 @@ class _Evaluation:
 
     def _report_end(self, incident: Incident) -> None:
         """Notify the channels that got it; for the others nothing happened."""
-        never_reported = self._drop_waiting(incident, set(NoticeKind))
+        self._drop_waiting(incident, set(NoticeKind))
         if incident.key in self.muted:
             return
         for channel in {notice.channel_id for notice in self._of(incident) if notice.delivery_id}:
             last = [n for n in self._of(incident) if n.delivery_id and n.channel_id == channel][-1]
-            if last.kind != NoticeKind.RESOLVED or channel in never_reported:
+            if last.kind != NoticeKind.RESOLVED:
                 self._notify(incident, channel, NoticeKind.RESOLVED)
 
     def _drop_waiting(self, incident: Incident, kinds: set[NoticeKind]) -> set[UUID]:

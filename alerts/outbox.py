@@ -171,6 +171,9 @@ def _without_muted(delivery: Delivery, now: datetime) -> Content | None:
     )
     if not muted:
         return content
+    if not delivery.attempts:  # it never arrived, so that its end has nothing to end
+        unsent = Notice.objects.filter(delivery=delivery, incident__key__in=muted)
+        unsent.update(delivery=None, dropped_at=now)
     kept = [item for item in content["incidents"] if item["key"] not in muted]
     return messages.with_incidents(content, kept) if kept else None
 

@@ -40,6 +40,15 @@ class PauseRequest(Request):
     reason: str = Field(min_length=1, max_length=255, description="shown to other users")
 
 
+class AcknowledgeRequest(Request):
+    until: datetime | None = Field(default=None, description="until when; none: until its end")
+
+
+class MuteRequest(Request):
+    until: datetime = Field(description="when it ends by itself, with its zone")
+    reason: str = Field(min_length=1, max_length=255, description="shown to other users")
+
+
 class Discarded(Schema):
     at: datetime
     by: str
@@ -279,3 +288,33 @@ class Cancelled(Schema):
     result: Literal["cancelled", "asked"]
     state: RunState
     detail: str
+
+
+class Incident(Schema):
+    incident: int
+    key: str = Field(description="the same for the same problem, whenever it comes")
+    rule: str
+    level: Literal["urgent", "warning", "notice"]
+    title: str
+    text: str
+    affected: list[str]
+    since: datetime
+    opened_at: datetime | None
+    last_seen_at: datetime
+    resolved_at: datetime | None
+    acknowledged_by: str
+    acknowledged_until: datetime | None
+    muted_until: datetime | None
+    mute_reason: str
+    cause: int | None = Field(description="the incident that explains it")
+    came_back: int
+    command: str
+
+
+class IncidentList(Schema):
+    incidents: list[Incident]
+
+
+class IncidentPage(Schema):
+    incidents: list[Incident]
+    next: str | None

@@ -158,6 +158,18 @@ def test_an_end_that_was_not_sent_yet_is_taken_back_with_the_return() -> None:
     assert notices() == [(DOWN.key, "opened")]
 
 
+def test_a_return_that_was_never_sent_has_no_end() -> None:
+    channel()
+    see(DOWN)
+    deliver()
+    see(at=NOW + MINUTE)
+    deliver()
+    see(DOWN, at=NOW + 2 * MINUTE)
+    see(at=NOW + 3 * MINUTE)
+    see(at=NOW + 30 * MINUTE)
+    assert [kind for _, kind in notices()] == ["opened", "resolved"]
+
+
 def test_ten_stale_syncs_under_dead_workers_are_one_message() -> None:
     channel()
     stale = [problem(f"sync/sync_{n}/overdue", Severity.STALE, ("1",)) for n in range(10)]

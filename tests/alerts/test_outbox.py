@@ -244,6 +244,16 @@ def test_what_is_muted_while_its_message_waits_is_left_out_of_it() -> None:
     assert Delivery.objects.get().given_up_at
 
 
+def test_the_end_of_what_was_muted_before_it_arrived_is_not_sent() -> None:
+    channel()
+    see(URGENT)
+    outbox.gather(NOW)
+    Mute.objects.create(key=URGENT.key, until=NOW + MINUTE, reason="moving", by="ann")
+    assert send(NOW) == []
+    see(at=NOW + 2 * MINUTE)
+    assert send(NOW + 10 * MINUTE) == []
+
+
 def test_a_disabled_channel_gets_nothing_not_even_what_waits() -> None:
     row = channel()
     see(URGENT)

@@ -62,6 +62,12 @@ ACTIONS: dict[str, str] = {
     "token.created": "made an API token",
     "token.rotated": "rotated an API token",
     "token.revoked": "revoked an API token",
+    "connection.added": "connected an account",
+    "connection.changed": "changed a connection",
+    "connection.reconnected": "connected an account again",
+    "connection.paused": "paused a connection",
+    "connection.resumed": "resumed a connection",
+    "connection.deleted": "deleted a connection",
     "activity.exported": "exported the activity",
     "action.refused": "tried what is not allowed",
 }

@@ -66,8 +66,10 @@ class DocumentedApi(NinjaAPI):
     def get_openapi_schema(self, **given: Any) -> OpenAPISchema:
         schema = super().get_openapi_schema(**given)
         schema["components"].setdefault("schemas", {})["Problem"] = PROBLEM
-        names = [sync.name for sync in registry.all_syncs()]
-        for operations in schema["paths"].values():
+        every = [sync.name for sync in registry.all_syncs()]
+        scheduled = [sync.name for sync in registry.scheduled_syncs()]
+        for path, operations in schema["paths"].items():
+            names = scheduled if "/schedules/" in path else every
             for method, operation in operations.items():
                 for parameter in operation["parameters"]:
                     if parameter["in"] == "path" and parameter["name"] == "name":

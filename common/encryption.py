@@ -8,6 +8,7 @@ another server, you have to know the password.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -91,6 +92,17 @@ def decrypt(encrypted: object, binding: Binding, owner: str) -> str:
             "(host, port, user, CA, authentication method or a stronger ssl mode): enter it again"
         )
     return str(content["password"])
+
+
+def encrypt_json(values: Mapping[str, Any], binding: Binding) -> Encrypted:
+    """Encrypt several secrets together. Raises UsageError like `encrypt`."""
+    return encrypt(json.dumps(dict(values), ensure_ascii=False), binding)
+
+
+def decrypt_json(encrypted: object, binding: Binding, owner: str) -> dict[str, Any]:
+    """Decrypt what `encrypt_json` encrypted. Raises CredentialError."""
+    values: dict[str, Any] = json.loads(decrypt(encrypted, binding, owner))
+    return values
 
 
 def rotate(encrypted: Encrypted) -> Encrypted:

@@ -198,7 +198,7 @@ def fleet_limits(**_: object) -> Iterator[CheckMessage]:
 
 @register()
 def schedules(**_: object) -> Iterator[CheckMessage]:
-    known = [sync.name for sync in registry.all_syncs()]
+    known = [sync.name for sync in registry.scheduled_syncs()]
     for name, cron in settings.RAINBO_SCHEDULES.items():
         if name not in known:
             yield _schedule_error(f"names {name!r}, which is no sync", f"Use: {', '.join(known)}.")

@@ -19,6 +19,10 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("Routes", "tenants.userroute", "alternate_email"),
         ("Ghost users", "tenants.ghostuser", "badge"),
     ),
+    "Integrations": (
+        ("Connections", "integrations.connection", "cable"),
+        ("Records", "integrations.externalrecord", "dataset"),
+    ),
     "Syncs": (
         ("Runs", "syncs.syncrun", "sync"),
         ("Monitoring", "syncs.syncrun", "monitoring", "monitoring"),

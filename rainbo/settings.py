@@ -76,6 +76,7 @@ INSTALLED_APPS = [
     "rainbo.apps.RainboConfig",
     "api.apps.ApiConfig",
     "tenants.apps.TenantsConfig",
+    "integrations.apps.IntegrationsConfig",
     "alerts.apps.AlertsConfig",
     "syncs.apps.SyncsConfig",
     "activity.apps.ActivityConfig",
@@ -298,7 +299,12 @@ RAINBO_GUARD_MOVED_PERCENT = env.percent("RAINBO_GUARD_MOVED_PERCENT", 30)
 RAINBO_GUARD_COLUMN_PERCENT = env.percent("RAINBO_GUARD_COLUMN_PERCENT", 30)
 RAINBO_GUARD_COUNTS_LOWERED = env.rows_and_percent("RAINBO_GUARD_COUNTS_LOWERED", 20, 30)
 RAINBO_GUARD_TENANTS_EMPTIED = env.rows_and_percent("RAINBO_GUARD_TENANTS_EMPTIED", 2, 10)
+RAINBO_GUARD_RECORDS_REMOVED = env.rows_and_percent("RAINBO_GUARD_RECORDS_REMOVED", 20, 30)
 RAINBO_WITHHELD_CAP = env.rows_and_percent("RAINBO_WITHHELD_CAP", 100, 1)
+
+# Connected services
+RAINBO_INTEGRATION_SERVICES = env.integer("RAINBO_INTEGRATION_SERVICES", 2, 1, 64)
+RAINBO_GONE_RECORD_DAYS = env.integer("RAINBO_GONE_RECORD_DAYS", 90, 0, 36_500)
 
 # Alerts
 RAINBO_CONSOLE_URL = env.text("RAINBO_CONSOLE_URL", "")

@@ -44,6 +44,9 @@ urlpatterns = [
     path(
         "dashboard/monitoring", RedirectView.as_view(pattern_name="monitoring", query_string=True)
     ),
-    path("dashboard/integrations", RedirectView.as_view(pattern_name="admin:index")),
+    path(
+        "dashboard/integrations",
+        RedirectView.as_view(pattern_name="admin:integrations_connection_changelist"),
+    ),
     path("admin/", admin.site.urls),
 ]

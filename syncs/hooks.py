@@ -65,6 +65,12 @@ def periodic(seconds: float, function: Callable[[], object]) -> None:
     _periodic[_name(function)] = (timedelta(seconds=seconds), function)
 
 
+def shortest_interval() -> float:
+    """Return how many seconds may pass between two calls of `run_periodic`."""
+    intervals = (interval.total_seconds() for interval, _ in _periodic.values())
+    return min(intervals, default=float("inf"))
+
+
 def run_periodic() -> None:
     """Call the functions that are due, each once. A failure is logged and stops nothing."""
     for name, (interval, function) in _periodic.items():

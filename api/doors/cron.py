@@ -92,7 +92,7 @@ def _answer(done: Sum) -> HttpResponse:
     document: dict[str, Any] = {
         "message": done.message if done.runs else "No provider is connected: nothing to sync",
         "success": done.success,
-        "usersProcessed": done.targets,
+        "usersProcessed": done.owners,
         "providersSync": done.succeeded + done.failed,
         "successCount": done.succeeded,
         "failureCount": done.failed,

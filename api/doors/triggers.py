@@ -15,6 +15,7 @@ from api.problems import Problem
 from api.tokens import Caller
 from common.clock import database_now
 from common.text import counted
+from integrations import selection
 from syncs.engine import registry
 from syncs.engine.options import Options
 from syncs.engine.registry import Sync
@@ -31,7 +32,8 @@ class Sum:
 
     ended: none of them is open. success: whether all succeeded; None while one is open, and if it
     is unknown: nothing ran, or one was skipped and none ended badly.
-    targets: instances or connections that they dealt with. succeeded, failed: their parts; a held
+    targets: instances or connections that they dealt with. owners: the people whose connections
+    these are; of instances, as many as there are. succeeded, failed: their parts; a held
     part counts as failed, and so does a run that ended badly without any such part. read, added,
     changed, removed: rows, as far as they are known. milliseconds: from the first request on.
     """
@@ -40,6 +42,7 @@ class Sum:
     ended: bool
     success: bool | None
     targets: int
+    owners: int
     succeeded: int
     failed: int
     read: int
@@ -63,9 +66,10 @@ class Sum:
 
 
 def registered(names: Iterable[str]) -> list[Sync]:
-    """Return the syncs of these names that exist here: a service that isn't set up has none."""
+    """Return the syncs of these names that exist here, without services that nobody connected."""
     wanted = set(names)
-    return [sync for sync in registry.all_syncs() if sync.name in wanted]
+    known = [sync for sync in registry.all_syncs() if sync.name in wanted]
+    return [sync for sync in known if sync.cron or sync.targets()]
 
 
 def trigger(request: HttpRequest, caller: Caller, syncs: Sequence[Sync]) -> Sum:
@@ -106,7 +110,8 @@ def sum_up(runs: Sequence[SyncRun]) -> Sum:
         runs=tuple(runs),
         ended=ended,
         success=_success({RunState(run.state) for run in runs}) if ended else None,
-        targets=len({(part.target) for part in parts}),
+        targets=len(targets := {part.target for part in parts}),
+        owners=selection.count_owners(targets),
         succeeded=succeeded,
         failed=sum(
             _failures(run, [part for part in parts if part.run_id == run.pk]) for run in runs

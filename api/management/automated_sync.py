@@ -137,7 +137,7 @@ def _schedules(*, dry_run: bool) -> Check:
     planned = store.planned()
     shown = [
         f"{sync.name} {describe(plan.cron)}{' (switched off)' if plan.off else ''}"
-        for sync in registry.all_syncs()
+        for sync in registry.scheduled_syncs()
         for plan in planned.get(sync.name, [])
     ]
     return Check("schedules", "; ".join(shown))

@@ -13,11 +13,15 @@ from django.apps import apps as installed
 from django.contrib.auth.management import create_permissions
 from django.db import connection
 
-CONSOLE = ("activity", "alerts", "api", "auth", "syncs", "tenants")  # the apps that have pages
+CONSOLE = (  # the apps that have pages
+    *("activity", "alerts", "api", "auth", "integrations", "syncs", "tenants"),
+)
 
 LOOK = (
     "activity.view_activity",
     "alerts.view_incident",
+    "integrations.view_connection",
+    "integrations.view_externalrecord",
     "syncs.view_syncrun",
     "syncs.view_syncschedule",
     "tenants.view_ghostuser",
@@ -28,9 +32,8 @@ LOOK = (
 SUPPORT = (
     *LOOK,
     "alerts.change_incident",
-    "syncs.run_sync",
-    "tenants.check_instance",
-    "tenants.impersonate",
+    *(f"integrations.{what}_connection" for what in ("add", "change", "delete")),  # their own
+    *("syncs.run_sync", "tenants.check_instance", "tenants.impersonate"),
 )
 ROLES: dict[str, tuple[str, ...]] = {
     "system_admin": (
@@ -39,6 +42,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "alerts.change_rule",
         *(f"alerts.{what}_channel" for what in ("view", "add", "change", "delete")),
         "syncs.accept_held",
+        "integrations.manage_connections",
         *(f"api.{what}_apitoken" for what in ("view", "add", "change")),
         *(f"syncs.{what}_syncschedule" for what in ("add", "change", "delete")),
         *(f"tenants.{what}_rdsinstance" for what in ("add", "change", "delete")),

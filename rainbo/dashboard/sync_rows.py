@@ -154,6 +154,8 @@ def _took(sync: SyncStatus) -> str:
 
 def _next(sync: SyncStatus, now: datetime) -> SafeString:
     if sync.next_slot is None:
+        if not sync.has_schedule:
+            return markup.quiet(f"each {sync.noun} by its own frequency")
         return markup.quiet("switched off" if sync.planned else "no schedule")
     at = max(sync.next_slot, now)
     when = markup.age(at, now) if at > now else format_html("{}", "due now")
@@ -175,7 +177,7 @@ def _open(run: OpenRun, sync: SyncStatus, now: datetime) -> SafeString:
         return format_html("{} {} unresponsive, began {} ago", link, badge, long)
     if run.state == RunState.QUEUED:
         return format_html("{} {} waits for a worker for {}", link, badge, long)
-    done = f": {run.done:,} of {run.parts:,} instances" if run.parts else ""
+    done = f": {run.done:,} of {run.parts:,} {sync.noun}s" if run.parts else ""
     return format_html("{} {} for {}{}", link, badge, long, done)
 
 
@@ -219,6 +221,8 @@ def _hint(
     sync: SyncStatus, history: RunHistory, kept: SyncSchedule | None, *, of_others: bool
 ) -> tuple[str, str]:
     """The next step of a sync without schedule, instances or runs. of_others: others have some."""
+    if not sync.has_schedule:
+        return "", ""
     if kept is None:
         return "It has no schedule. This creates what is missing:", manage_command.line(
             "setup_schedules"

@@ -52,7 +52,7 @@ class RunInstanceFilter(PlainFilter):
     lookup = "targets__target"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        known = {t.key: t.label for sync in registry.all_syncs() for t in sync.targets()}
+        known = {t.key: t.label for sync in registry.scheduled_syncs() for t in sync.targets()}
         if (value := self.value()) and value not in known:
             last = RunTarget.objects.filter(target=value).order_by("-run").first()
             known[value] = last.label if last else value

@@ -216,7 +216,7 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
 
     def _sync_choices(self) -> list[tuple[str, str]]:
         """For a new schedule, the syncs that have none."""
-        known = registry.all_syncs()
+        known = registry.scheduled_syncs()
         if not self.is_new:
             own = self.instance.sync
             return [(own, next((sync.title for sync in known if sync.name == own), own))]
@@ -226,7 +226,7 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
     def _target_choices(self) -> list[tuple[str, str]]:
         """The instances that the sync takes, and those that were chosen once and are gone."""
         own = self.instance.sync
-        syncs = [sync for sync in registry.all_syncs() if self.is_new or sync.name == own]
+        syncs = [sync for sync in registry.scheduled_syncs() if self.is_new or sync.name == own]
         labels = {target.key: target.label for sync in syncs for target in sync.targets()}
         gone = {key: f"instance {key} (not active)" for key in self._stored() - labels.keys()}
         return sorted((labels | gone).items(), key=lambda item: (len(item[0]), item[0]))
@@ -241,4 +241,4 @@ def _choice(kind: PresetKind, cleaned: dict[str, Any]) -> Choice:
 
 
 def _known(name: str) -> Sync | None:
-    return next((sync for sync in registry.all_syncs() if sync.name == name), None)
+    return next((sync for sync in registry.scheduled_syncs() if sync.name == name), None)

@@ -36,7 +36,7 @@ class Known:
 
     @classmethod
     def read(cls) -> Known:
-        runs = recent.recent_runs([sync.name for sync in registry.all_syncs()])
+        runs = recent.recent_runs([sync.name for sync in registry.scheduled_syncs()])
         return cls(
             usual={name: timedelta(seconds=recent.usual_seconds(of)) for name, of in runs.items()},
             crons={
@@ -99,7 +99,7 @@ def freshness_limit(sync: Sync, now: datetime, grace_seconds: int | None = None)
 def _heavy_together(sync: Sync, cron: str, known: Known, now: datetime) -> Iterator[str]:
     if known.usual.get(sync.name, timedelta()) < HEAVY:
         return
-    for other in registry.all_syncs():
+    for other in registry.scheduled_syncs():
         usual = known.usual.get(other.name, timedelta())
         if other.name == sync.name or other.name not in known.crons or usual < HEAVY:
             continue

@@ -90,12 +90,12 @@ class ScheduleAdmin(StrictUrls, Recorded, ModelAdmin):
         if page and page not in LISTING and not page.startswith("syncs_syncschedule"):
             return bool(super().has_add_permission(request))
         with_one = set(SyncSchedule.objects.values_list("sync", flat=True))
-        missing = any(sync.name not in with_one for sync in registry.all_syncs())
+        missing = any(sync.name not in with_one for sync in registry.scheduled_syncs())
         return missing and bool(super().has_add_permission(request))
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """The row of a sync that the code knows stays: it is switched off instead."""
-        if obj is None or any(sync.name == obj.sync for sync in registry.all_syncs()):
+        if obj is None or any(sync.name == obj.sync for sync in registry.scheduled_syncs()):
             return False
         return bool(super().has_delete_permission(request, obj))
 
@@ -115,7 +115,7 @@ class ScheduleAdmin(StrictUrls, Recorded, ModelAdmin):
             "schedule_form": form if may_change else None,
             "preview": form.preview if may_change else None,
             "pause": _pause(kept) if kept else None,
-            "known": kept and any(sync.name == kept.sync for sync in registry.all_syncs()),
+            "known": kept and any(sync.name == kept.sync for sync in registry.scheduled_syncs()),
             "zone": timezone.get_current_timezone_name(),
             "show_save_and_add_another": False,
         }
@@ -146,7 +146,7 @@ class ScheduleAdmin(StrictUrls, Recorded, ModelAdmin):
 
     @admin.display(description="sync")
     def title(self, kept: SyncSchedule) -> str:
-        found = [sync.title for sync in registry.all_syncs() if sync.name == kept.sync]
+        found = [sync.title for sync in registry.scheduled_syncs() if sync.name == kept.sync]
         return found[0] if found else kept.sync
 
     @admin.display(description="frequency")

@@ -79,7 +79,7 @@ def _repair_all() -> Iterator[ScheduleIssue]:
         else:
             yield from _repair(row, sync)
             by_sync.setdefault(sync.name, []).append(row)
-    for sync in registry.all_syncs():
+    for sync in registry.scheduled_syncs():
         rows = by_sync.get(sync.name, [])
         yield from _remove_duplicates(sync, rows)
         yield from _create_missing(sync, rows)
@@ -91,7 +91,7 @@ def _sync_of(row: Schedule) -> Sync | None:
     Taken from its SyncSchedule; otherwise from its arguments, or from its name if they are
     broken. A row that calls another function and has no SyncSchedule belongs to none.
     """
-    known = {sync.name: sync for sync in registry.all_syncs()}
+    known = {sync.name: sync for sync in registry.scheduled_syncs()}
     kept = getattr(row, "sync_schedule", None)
     if kept is not None and kept.sync in known:
         return known[kept.sync]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from common.errors import UsageError
@@ -17,10 +18,16 @@ if TYPE_CHECKING:
 class Sync:
     """A named job.
 
-    cron: the default cron line in UTC, five fields.
     targets: returns what should be confirmed.
-    order: its place in sync_all.
-    in_parts: its command can take some instances alone (--rds, --failed-from).
+    cron: the default cron line in UTC, five fields; empty: it has no schedule, and what is due of
+        it is requested by the app that registers it.
+    order: its place among all syncs.
+    command: default: `sync_` and its name.
+    period_of: returns how often targets, given by their keys, should be confirmed; for a sync
+        without a schedule. Others go by their schedule.
+    noun: what a target of it is called.
+    in_parts: its command can take some targets alone (part_flag, --failed-from).
+    part_flag: the option of its command that names targets.
     flags: further options of its command: option of a run → flag (`only` → `--admin`).
     limit: maximum seconds of a run, if less than RAINBO_RUN_LIMIT; RAINBO_RUN_LIMITS overrides it.
     describe_only: describes what the option `only` lists.
@@ -35,7 +42,11 @@ class Sync:
     targets: Callable[[], list[Target]]
     cron: str
     order: int
+    command: str = ""
+    period_of: Callable[[Collection[str]], Mapping[str, timedelta]] | None = None
+    noun: str = "instance"
     in_parts: bool = True
+    part_flag: str = "--rds"
     flags: Mapping[str, str] = field(default_factory=dict)
     limit: int | None = None
     describe_only: Callable[[Sequence[str]], str] | None = None
@@ -43,9 +54,9 @@ class Sync:
     pages: Pages | None = None
     end_sessions: Callable[[str, list[str]], object] | None = None
 
-    @property
-    def command(self) -> str:
-        return f"sync_{self.name}"
+    def __post_init__(self) -> None:
+        if not self.command:
+            object.__setattr__(self, "command", f"sync_{self.name}")
 
 
 _registry: dict[str, Sync] = {}
@@ -66,4 +77,9 @@ def get(name: str) -> Sync:
 
 def all_syncs() -> list[Sync]:
     """Return all syncs in the order of their dependencies."""
-    return sorted(_registry.values(), key=lambda sync: sync.order)
+    return sorted(_registry.values(), key=lambda sync: (sync.order, sync.name))
+
+
+def scheduled_syncs() -> list[Sync]:
+    """Return the syncs that have a schedule each, in the order of their dependencies."""
+    return [sync for sync in all_syncs() if sync.cron]

@@ -11,6 +11,7 @@ _PAGES: Mapping[str, str] = {
     "run": "syncs_syncrun",
     "instance": "tenants_rdsinstance",
     "channel": "alerts_channel",
+    "connection": "integrations_connection",
 }
 _LISTS: Mapping[str, str] = {"ghosts": "tenants_ghostuser", "channels": "alerts_channel"}
 

@@ -139,7 +139,7 @@ def _options_again(record: SyncRun, options: Options | None = None) -> Options:
 def _arguments(sync: Sync, options: Options) -> Iterator[str]:
     """Yield the options as command line arguments."""
     if sync.in_parts:
-        yield from _argument("--rds", options.targets)
+        yield from _argument(sync.part_flag, options.targets)
         yield from _argument("--failed-from", options.failed_from)
     for name, flag in sync.flags.items():
         yield from _argument(flag, getattr(options, name))

@@ -68,7 +68,8 @@ def _retries() -> dict[str, SyncRun]:
 
 def _frequency(sync: SyncStatus) -> str:
     if not sync.planned:
-        return "no schedule"
+        own = f"no schedule: each {sync.noun} by its own frequency"
+        return "no schedule" if sync.has_schedule else own
     return ", ".join(descriptions.describe(plan.cron) for plan in sync.planned)
 
 

@@ -123,6 +123,8 @@ def _planned(sync: SyncStatus, now: datetime) -> str:
         wait = sync.next_slot - now
         when = f"in {format_duration(wait)}" if wait > timedelta() else "now"
         return f"next {when} ({sync.next_slot:%H:%M} UTC)"
+    if not sync.has_schedule:
+        return f"each {sync.noun} by its own frequency"
     return "switched off" if sync.planned else "no schedule"
 
 

@@ -85,6 +85,8 @@ class SyncStatus:
     usual_seconds: float
     last_run: LastRun | None
     running: Running | None
+    noun: str = "instance"  # what a target is called
+    has_schedule: bool = True  # else each target has a frequency of its own
 
 
 @dataclass(frozen=True)
@@ -124,10 +126,14 @@ def worker_events(limit: int = 5) -> list[WorkerEvent]:
 
 
 def status(now: datetime) -> Status:
-    """Return how fresh every sync's targets are, and why, in a fixed number of queries."""
+    """Return how fresh every sync's targets are, and why, in a fixed number of queries.
+
+    A sync without a schedule and without targets, such as a service that nobody connected, is left
+    out: nothing of it can be late.
+    """
     known = _Known.read(now)
-    syncs = tuple(known.status_of(sync) for sync in registry.all_syncs())
-    return Status(now, known.worker, syncs)
+    wanted = [sync for sync in registry.all_syncs() if sync.cron or known.targets[sync.targets]]
+    return Status(now, known.worker, tuple(known.status_of(sync) for sync in wanted))
 
 
 def shared_status() -> Status:
@@ -219,15 +225,20 @@ class _Known:
             usual_seconds=usual,
             last_run=next(iter(self.runs.get(sync.name, [])), None),
             running=self.running.get(sync.name),
+            noun=sync.noun,
+            has_schedule=bool(sync.cron),
         )
 
     def _judged(self, sync: Sync, usual: float) -> Iterator[TargetStatus]:
         """Yield the status of each target; what they have in common is found once."""
-        grace, plans = self._grace(sync), self._in_force(sync)
+        usual_grace, plans = self._grace(sync), self._in_force(sync)
         facts = self._facts(sync, None)
+        periods = self._periods(sync)
         for target in self.targets[sync.targets]:
             at, rows = self.confirmed.get((sync.name, target.key), (None, None))
-            slots = self._slots(sync, plans, at) if at else None
+            period = periods.get(target.key)
+            grace = usual_grace if period is None else _usual_grace(period)
+            slots = self._slots(sync, plans, at, period) if at else None
             judged = freshness.judge(at, slots, usual, grace, self.now)
             failures = self._failures(sync, target)
             known = replace(facts, failure=failures[0]) if failures else facts
@@ -246,7 +257,7 @@ class _Known:
         unknown = Freshness(State.UNKNOWN)
         reason = freshness.explain(unknown, facts, usual, self._grace(sync), self.now)
         if reason is not None and reason.cause is Cause.NEVER_CONFIRMED:
-            return Reason(Cause.NEVER_CONFIRMED, "no instance takes part in it")
+            return Reason(Cause.NEVER_CONFIRMED, f"no {sync.noun} takes part in it")
         return reason
 
     def _facts(self, sync: Sync, failure: Failure | None) -> Facts:
@@ -254,7 +265,7 @@ class _Known:
         running = self.running.get(sync.name)
         is_running = running and running.is_live
         return Facts(
-            scheduled=bool(planned),
+            scheduled=bool(planned) or not sync.cron,
             off=bool(planned) and all(plan.off for plan in planned),
             pause=self._pause(sync),
             heartbeat=self.worker.last_heartbeat,
@@ -286,11 +297,18 @@ class _Known:
         return Failure(Cause.FAILING, f"run {last.pk}: {last.error or last.state}", last.pk)
 
     def _slots(
-        self, sync: Sync, plans: Sequence[Planned], confirmed_at: datetime
+        self,
+        sync: Sync,
+        plans: Sequence[Planned],
+        confirmed_at: datetime,
+        period: timedelta | None,
     ) -> tuple[datetime, datetime]:
-        """Return the two slots that follow a confirmation. plans: those in force."""
+        """Return the two slots that follow a confirmation.
+
+        plans: those in force. period: the target's own, without a schedule.
+        """
         if not plans:
-            period = _expected_period(sync, confirmed_at)
+            period = period or _expected_period(sync, confirmed_at)
             return confirmed_at + period, confirmed_at + 2 * period
         slots = {slot for plan in plans for slot in plan.slots_after(confirmed_at)}
         first, second = sorted(slots)[:2]
@@ -301,8 +319,13 @@ class _Known:
         if own:
             return max(own)
         periods = [crontab.period(plan.cron, self.now) for plan in self._in_force(sync)]
-        period = min(periods, default=_expected_period(sync, self.now))
-        return freshness.grace(period, settings.RAINBO_GRACE_SECONDS, settings.RAINBO_GRACE_PERCENT)
+        return _usual_grace(min(periods, default=_expected_period(sync, self.now)))
+
+    def _periods(self, sync: Sync) -> Mapping[str, timedelta]:
+        """Return the periods of targets that have their own."""
+        if sync.period_of is None:
+            return {}
+        return sync.period_of([target.key for target in self.targets[sync.targets]])
 
     def _pause(self, sync: Sync) -> Pause | None:
         pauses = [plan.paused(self.now) for plan in self.planned.get(sync.name, [])]
@@ -317,4 +340,8 @@ class _Known:
 def _expected_period(sync: Sync, at: datetime) -> timedelta:
     if settings.RAINBO_EXPECTED_PERIOD:
         return timedelta(seconds=settings.RAINBO_EXPECTED_PERIOD)
-    return crontab.period(sync.cron, at)
+    return crontab.period(sync.cron, at) if sync.cron else timedelta(hours=1)
+
+
+def _usual_grace(period: timedelta) -> timedelta:
+    return freshness.grace(period, settings.RAINBO_GRACE_SECONDS, settings.RAINBO_GRACE_PERCENT)

@@ -130,7 +130,7 @@ def _without_targets(sync: SyncStatus) -> Problem:
         f"sync/{sync.name}/no instance",
         Severity.UNKNOWN,
         "no instance",
-        f"{Subject(sync.title).lower} can't be read: no active instance takes part",
+        f"{Subject(sync.title).lower} can't be read: no active {sync.noun} takes part",
         Link("sync", sync.name),
     )
 
@@ -212,6 +212,8 @@ class _Group:
         if reason.cause is Cause.NEVER_CONFIRMED:
             slot = sync.next_slot
             next_time = f"the next time is {text.format_clock(slot, now)}" if slot else ""
+            if not sync.has_schedule:
+                next_time = f"each {sync.noun} has its own frequency"
             return f"{_how_old(sync, targets)}: {next_time or 'no time is scheduled'}"
         why = str(reason) if reason.cause is Cause.PAUSED else reason.words
         if state.is_bad:
@@ -240,7 +242,7 @@ def _subject(sync: SyncStatus, targets: Sequence[TargetStatus]) -> Subject:
     count, of = len(targets), len(sync.targets)
     if count == of:
         return Subject(sync.title)
-    where = targets[0].label if count == 1 else f"{count:,} of {of:,} instances"
+    where = targets[0].label if count == 1 else f"{count:,} of {of:,} {sync.noun}s"
     return Subject(sync.title, where)
 
 

@@ -6,6 +6,7 @@ All clusters share one queue; a worker of another cluster that takes a request r
 from __future__ import annotations
 
 import multiprocessing
+import time
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -54,11 +55,15 @@ def request_maintenance_each_interval() -> None:
 
     Also calls what other apps want to be called periodically, which needs no worker.
     """
+    interval: float = settings.RAINBO_HEARTBEAT_INTERVAL
     for cluster in multiprocessing.active_children():
+        due = time.monotonic()
         while cluster.is_alive():
-            try:
-                async_task(MAINTAIN)
-            except Error:  # RAINBO's own database is down: the workers wait for it too
-                connection.close()
+            if time.monotonic() >= due:
+                due = time.monotonic() + interval
+                try:
+                    async_task(MAINTAIN)
+                except Error:  # RAINBO's own database is down: the workers wait for it too
+                    connection.close()
             hooks.run_periodic()
-            cluster.join(settings.RAINBO_HEARTBEAT_INTERVAL)
+            cluster.join(min(interval, hooks.shortest_interval()))

@@ -89,6 +89,16 @@ INSTANCE = {
     "ssl_mode": "disable",
     "require_auth": "scram-sha-256",
 }
+CONNECTION = {
+    "service": "github",
+    "name": "intruder",
+    "token": "not-a-secret",
+    "account": "",
+    "base_url": "",
+    "minutes": "5",
+    "update_frequency_minutes": "5",
+}
+MANAGE = "integrations.manage_connections"  # the subject is another person's, and shared
 CHANNEL = {
     "name": "intruder",
     "new_address": "https://hooks.example/x",
@@ -199,6 +209,18 @@ PAGES: dict[str, Page] = {
     "syncs/syncrun/<int:pk>/discard/": press("syncs.accept_held", row="ended run", reason="to see"),
     "syncs/syncrun/<int:pk>/withheld/": press("syncs.view_syncrun", acts=False),
     "syncs/syncrun/<int:pk>/held/": press("syncs.view_syncrun", acts=False),
+    **model(
+        "integrations.connection",
+        add="integrations.add_connection",
+        change=MANAGE,
+        delete=MANAGE,
+        data=CONNECTION,
+    ),
+    "integrations/connection/<int:pk>/fetch/": press(MANAGE),
+    "integrations/connection/<int:pk>/pause/": press(MANAGE, hours="1", reason="to see"),
+    "integrations/connection/<int:pk>/resume/": press(MANAGE),
+    "integrations/connection/<int:pk>/reconnect/": press(MANAGE, token="not-a-secret"),
+    **model("integrations.externalrecord"),
     **model(
         "syncs.syncschedule",
         add=NOBODY,  # every sync has one

@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-OWN_APPS = {"alerts", "api", "rainbo", "syncs", "tenants"}
+OWN_APPS = {"alerts", "api", "integrations", "rainbo", "syncs", "tenants"}
 NAME = re.compile(r"^[\w.-]+")
 PAGES = [
     path.relative_to(ROOT).as_posix()

@@ -20,6 +20,7 @@ from activity.models import Activity
 from alerts.models import Incident, Mute, Rule
 from api import tokens
 from common.encryption import Encrypted
+from integrations.models import ExternalRecord
 from rainbo.auth.roles import ROLES
 from rainbo.models import Authenticator, RecoveryCodes
 from syncs.dispatch import reconcile
@@ -27,6 +28,7 @@ from syncs.models import RunState, SyncRun, SyncSchedule, TargetState, Trigger
 from syncs.schedules import store
 from tenants.models import GhostUser, Tenant, UserRoute
 from tests.alerts.rows import channel, problem, see
+from tests.integrations import rows as connections
 from tests.rainbo.permissions import ACTIONS, NEVER, OPEN, PAGES, STAFF, Needs, Page
 from tests.rows import ended_run, instance_row, run_part, staff
 
@@ -79,6 +81,7 @@ def subjects() -> Subjects:
         "syncs/syncrun": SyncRun.objects.create(sync="user_routing", trigger=Trigger.COMMAND),
         "syncs/syncschedule": schedule,
         "ended run": half_done(),
+        **integrated(subject),
         **incidents(),
         "alerts/channel": channel(url="https://127.0.0.1:1/"),
         "alerts/rule": Rule.objects.get(name="late"),
@@ -100,6 +103,14 @@ def half_done() -> SyncRun:
     run_part(run, "1", state=TargetState.HELD, held_counts={"removed": 1})
     run_part(run, "2", state=TargetState.FAILED)
     return run
+
+
+def integrated(owner: User) -> Subjects:
+    """A connection that is paused and shared, and one of its records."""
+    row = connections.connection(owner=owner, is_shared=True, pause_reason="to see")
+    times = {"first_seen_at": timezone.now(), "changed_at": timezone.now()}
+    one = ExternalRecord.objects.create(connection=row, kind="issue", external_id="1", **times)
+    return {"integrations/connection": row, "integrations/externalrecord": one}
 
 
 def who(name: str) -> User | None:

@@ -170,7 +170,7 @@ def files(pattern: str) -> list[Path]:
     "pattern",
     [
         *("*.md", "docs/**/*.md", ".env.example", "Makefile", ".ci/run", "deploy/**/*"),
-        *("*.py", "[abcdlrst]*/**/*.py", "templates/**/*.html"),
+        *("*.py", "[abcdilrst]*/**/*.py", "templates/**/*.html"),
         *("rainbo/static/rainbo/*.js", "rainbo/static/rainbo/*.css"),
     ],
 )

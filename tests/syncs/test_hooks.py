@@ -150,3 +150,13 @@ def test_the_main_process_of_the_workers_calls_what_is_due(
         monkeypatch.setattr(heartbeat, "async_task", Mock(side_effect=OperationalError("away")))
     heartbeat.request_maintenance_each_interval()
     assert function.call_count == 1
+
+
+def test_the_shortest_interval_says_how_long_the_caller_may_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hooks, "_periodic", {})
+    assert hooks.shortest_interval() == float("inf")
+    hooks.periodic(60, lambda: None)
+    hooks.periodic(30, int)
+    assert hooks.shortest_interval() == 30

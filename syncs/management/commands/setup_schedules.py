@@ -61,7 +61,7 @@ def _closing(found: list[ScheduleIssue], *, dry_run: bool) -> str:
     planned = store.planned()
     lines = [
         f"{sync.name} {describe(plan.cron)}" + (" (switched off)" if plan.off else "")
-        for sync in registry.all_syncs()
+        for sync in registry.scheduled_syncs()
         for plan in planned.get(sync.name, [])
     ]
     return "\n".join(["Schedules fire while manage.py qcluster runs:", *lines])

@@ -132,7 +132,7 @@ def _sync_lines(instance: RdsInstance, now: datetime) -> list[SyncLine]:
     """Of the syncs that take this instance, and of those that once took it."""
     key = str(instance.pk)
     status = queries.status(now)
-    parts = recent.last_parts_of(key, [sync.name for sync in registry.all_syncs()])
+    parts = recent.last_parts_of(key, [sync.name for sync in registry.scheduled_syncs()])
     lines = []
     for sync in status.syncs:
         target = next((target for target in sync.targets if target.key == key), None)

@@ -49,7 +49,7 @@ def test_the_list_takes_the_same_queries_for_one_run_and_for_many(
 ) -> None:
     for _ in range(30):
         run_part(ended_run())
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(11):
         admin_client.get(LIST)
 
 

@@ -80,7 +80,7 @@ def test_what_is_missing_is_created_once() -> None:
     ]
     assert found() == []
     assert set(SyncSchedule.objects.values_list("sync", flat=True)) == {
-        sync.name for sync in registry.all_syncs()
+        sync.name for sync in registry.scheduled_syncs()
     }
 
 
@@ -292,4 +292,4 @@ def test_many_at_once_make_no_doubles() -> None:
     with ThreadPoolExecutor(4) as threads:
         for done in [threads.submit(create) for _ in range(4)]:
             done.result()
-    assert Schedule.objects.count() == len(registry.all_syncs())
+    assert Schedule.objects.count() == len(registry.scheduled_syncs())

@@ -35,7 +35,7 @@ def test_workers_make_the_schedules_agree_before_they_begin() -> None:
         said = start_of(workers)
     assert "user_routing: has no schedule: created, every 15 minutes" in said
     assert "ghost_users: its schedule has a wrong next run: repaired" in said
-    assert Schedule.objects.count() == len(registry.all_syncs())
+    assert Schedule.objects.count() == len(registry.scheduled_syncs())
 
 
 def test_workers_start_also_while_the_own_database_is_away() -> None:

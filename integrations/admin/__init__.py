@@ -1,0 +1,3 @@
+from integrations.admin import connections, records
+
+__all__ = ["connections", "records"]

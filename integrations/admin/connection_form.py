@@ -1,0 +1,77 @@
+"""The form of a connection: how to connect an account, and what can be changed later."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from unfold.widgets import (
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminPasswordWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextInputWidget,
+)
+
+from common.errors import UsageError
+from integrations import plugin, registration
+from integrations.models import Connection
+from integrations.registration import ConnectionInput
+
+
+class ConnectForm(forms.ModelForm[Connection]):
+    """person: who connects an account, set by a subclass."""
+
+    person: Any
+
+    service = forms.ChoiceField(widget=UnfoldAdminSelectWidget())
+    base_url = forms.CharField(
+        label="Address",
+        required=False,
+        max_length=255,
+        help_text="of the service's API; empty: the service's own",
+        widget=UnfoldAdminTextInputWidget(),
+    )
+    token = forms.CharField(
+        label="Token or password",
+        strip=False,
+        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "off"}),
+        help_text="it is stored encrypted and never shown again; a password only until it was used",
+    )
+    minutes = forms.IntegerField(
+        label="Frequency (minutes)",
+        required=False,
+        min_value=1,
+        help_text="empty: as often as the service suggests",
+        widget=UnfoldAdminIntegerFieldWidget(),
+    )
+
+    class Meta:
+        model = Connection
+        fields = ("name", "account", "is_shared")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        services = sorted(plugin.all_plugins().values(), key=lambda one: one.title)
+        field: Any = self.fields["service"]
+        field.choices = [(one.name, f"{one.title}: {one.auth.help}") for one in services]
+
+    def clean(self) -> dict[str, Any]:
+        values: dict[str, Any] = super().clean() or {}
+        if self.errors:
+            return values
+        given = ConnectionInput(
+            service=values["service"],
+            name=values["name"],
+            owner=self.person,
+            token=values["token"],
+            account=values["account"],
+            base_url=values["base_url"],
+            minutes=values["minutes"],
+            is_shared=values["is_shared"],
+        )
+        try:
+            registration.check(given)
+        except UsageError as error:
+            raise forms.ValidationError(f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
+        values["given"] = given
+        return values

@@ -1,0 +1,22 @@
+from django.apps import AppConfig
+
+
+class IntegrationsConfig(AppConfig):
+    name = "integrations"
+    verbose_name = "Integrations"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from common import key_rotation
+        from integrations import look, pruning, services
+        from integrations.models import Connection
+        from integrations.problems import CONNECTIONS
+        from syncs import hooks
+        from syncs.engine import pruning as run_pruning
+        from syncs.status import problems
+
+        services.register_all()
+        key_rotation.register(Connection, "credentials")
+        hooks.periodic(look.INTERVAL, look.look)
+        problems.register(CONNECTIONS)
+        run_pruning.register("records that are gone", pruning.gone_records)

@@ -1,0 +1,229 @@
+"""The function of every service's sync: fetches connections, each publishing alone.
+
+Threads fetch, several connections at once; the run's own thread publishes what they hand over, so
+that it alone uses the database. One that is slow, or fails, delays and undoes no other.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from common.encryption import CredentialError
+from common.errors import RainboError
+from common.text import format_clock
+from integrations import look, outcomes, plugin, selection
+from integrations.models import Connection
+from integrations.plugin import Broken, Cursor, Item, Later, Plugin, Position, Reconnect, Record
+from integrations.publishing import Held, Part, Publisher
+from integrations.records import Chunk
+from integrations.source import OutOfTime, Source
+from integrations.tokens import Access
+from syncs.engine.run import Run
+from syncs.engine.targets import Target
+from syncs.errors import ROWS_REJECTED, Cancelled, LeaseLost, OverLimit, rows_error
+from syncs.models import TargetState, Trigger
+
+logger = logging.getLogger("rainbo.integrations")
+
+AT_ONCE = 8  # connections of a service
+TAKES_MORE = 240.0  # seconds that a run takes more; what it took then ends before its own limit
+POLL = 0.5  # seconds between two looks whether the run must end
+ENDS_ALL = (Cancelled, LeaseLost, OverLimit)
+
+Action = Callable[[], Any]
+
+
+def fetch(run: Run) -> None:
+    """Fetch the connections that the run's options name; default: all that are not fresh."""
+    service = plugin.find(run.record.sync)
+    run.check_acceptance()
+    chosen, skipped = selection.select(run)
+    run.expect(Target(row.key, row.label) for row, _ in skipped)
+    for row, why in skipped:
+        run.record_outcome(row.key, TargetState.SKIPPED, note=why)
+    if not run.dry_run:
+        outcomes.mark(chosen, run.record.pk)
+    Fetching(run, service, {row.pk for row, _ in skipped}).all(chosen)
+
+
+class Fetching:
+    """Runs the threads, and does in the run's thread what they ask for."""
+
+    def __init__(self, run: Run, service: Plugin, known: set[int]) -> None:
+        self._run = run
+        self._service = service
+        self._publisher = Publisher(run, service)
+        self._asked: queue.Queue[tuple[Action, Future[Any] | None]] = queue.Queue()
+        self._ended: BaseException | None = None
+        self._open = 0
+        self._known = known
+        self._began = self._looked = time.monotonic()
+
+    def all(self, rows: list[Connection]) -> None:
+        """Fetch all; raises what must end the run, once the threads have ended."""
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix=self._service.name) as pool:
+            self._submit(pool, rows)
+            try:
+                while self._open:
+                    self._serve()
+                    if self._takes_more():
+                        self._submit(pool, look.take(self._run.record, self._known))
+            except BaseException as error:
+                self._ended = error  # threads end at their next step
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _submit(self, pool: ThreadPoolExecutor, rows: list[Connection]) -> None:
+        self._run.expect(Target(row.key, row.label) for row in rows)
+        self._known |= {row.pk for row in rows}
+        self._open += len(rows)
+        for part in map(Part, rows):
+            done = partial(self._hand_over, part)
+            pool.submit(self._one, part).add_done_callback(done)
+
+    def _takes_more(self) -> bool:
+        """Whether to look what fell due meanwhile: it need not wait for the slowest of these."""
+        now = time.monotonic()
+        if self._run.record.trigger != Trigger.SCHEDULE or self._run.dry_run:
+            return False
+        if now - self._looked < look.INTERVAL or now - self._began > TAKES_MORE:
+            return False
+        self._looked = now
+        return True
+
+    def _hand_over(self, part: Part, ended: Future[None]) -> None:
+        """Have the run's thread record how a part ended."""
+        if not ended.cancelled():
+            self._asked.put((partial(self._close, part, ended.exception()), None))
+
+    def _serve(self) -> None:
+        """Do one thing that a thread asks for, or look whether the run must end."""
+        self._run.cancellation_point()
+        try:
+            action, future = self._asked.get(timeout=POLL)
+        except queue.Empty:
+            return
+        if future is None:
+            action()
+            return
+        try:
+            future.set_result(action())
+        except ENDS_ALL:
+            raise
+        except (RainboError, *ROWS_REJECTED) as error:
+            future.set_exception(rows_error(error))
+
+    def _ask(self, action: Action) -> None:
+        """Called by a thread: have the run's thread do this, and wait for it."""
+        future: Future[Any] = Future()
+        self._asked.put((action, future))
+        while True:
+            try:
+                future.result(timeout=POLL)
+                return
+            except TimeoutError:
+                self._end_if_ended()
+
+    def _end_if_ended(self) -> None:
+        if self._ended is not None:
+            raise LeaseLost from self._ended
+
+    def _one(self, part: Part) -> None:
+        """In a thread: read one connection, and hand over what it yields, cursor by cursor.
+
+        What a cursor ends waits for the next item: only then is it known whether it was the last.
+        """
+        part.started = time.monotonic()
+        publish = partial(self._publisher.publish, part)
+        whole: tuple[Chunk, Position] | None = None
+        chunk = Chunk()
+        items = self._items(part)
+        while True:
+            try:
+                item = next(items, None)
+            except RainboError:
+                if whole is not None:
+                    self._ask(partial(publish, *whole, last=False))
+                raise
+            self._end_if_ended()
+            if item is None:
+                break
+            if whole is not None and not whole[0].is_empty:  # else a later cursor says it all
+                self._ask(partial(publish, *whole, last=False))
+            whole = None
+            if isinstance(item, Cursor):
+                whole, chunk = (chunk, item.position), Chunk()
+            else:
+                self._add(part, chunk, item)
+        if whole is None:
+            raise Broken(f"{self._service.title} ended without a cursor: nothing is confirmed")
+        self._ask(partial(publish, *whole, last=True))
+
+    def _add(self, part: Part, chunk: Chunk, item: Item) -> None:
+        chunk.add(item)
+        if isinstance(item, Record):
+            part.seen.add((item.kind, item.id))
+
+    def _items(self, part: Part) -> Iterator[Item]:
+        connection = part.connection
+        try:
+            access = Access(connection, self._service.auth, self._service.headers, self._run.now)
+            source = Source(
+                self._service, connection.base_url, access.headers, self._run.now, access.renew
+            )
+            part.warnings = source.warnings
+            yield from self._service.fetch_data(source, connection.cursor)
+        except CredentialError as error:
+            raise Reconnect(str(error)) from None
+        except RainboError:
+            raise
+        except Exception as error:
+            logger.warning("%s could not be read", connection.label, exc_info=error)
+            what = f"something that its plugin can't read ({type(error).__name__})"
+            raise Broken(f"{self._service.title} answered {what}") from None
+
+    def _close(self, part: Part, error: BaseException | None) -> None:
+        """Record how a connection's part ended, in the run and on the connection."""
+        self._open -= 1
+        seconds = time.monotonic() - part.started
+        record = partial(self._run.record_outcome, part.connection.key, seconds=seconds)
+        if error is None:
+            logger.info("%s", part)
+            note = "; ".join(part.warnings)
+            record(TargetState.SUCCEEDED, note=note, **part.columns())
+            return
+        if not isinstance(error, RainboError):
+            raise error
+        if isinstance(error, OutOfTime) and part.published:
+            error = Later(0, "it took as long as one connection may, and goes on at the next look")
+        if isinstance(error, Later):
+            self._wait(part, error, record)
+        elif isinstance(error, Held):
+            self._hold(part, error, record)
+        else:
+            self._fail(part, error, record)
+
+    def _wait(self, part: Part, error: Later, record: Callable[..., None]) -> None:
+        now = self._run.now()
+        if not self._run.dry_run:
+            outcomes.wait(part.connection, error.seconds, now)
+        until = format_clock(outcomes.end_of_wait(error.seconds, now), now)
+        record(TargetState.SKIPPED, note=f"{error}: until {until}", **part.columns())
+
+    def _hold(self, part: Part, error: Held, record: Callable[..., None]) -> None:
+        if not self._run.dry_run:
+            outcomes.hold(part.connection, str(error), self._run.now())
+        self._run.hold(part.connection.key, error.reasons, error.changes())
+        columns = part.columns() | {"removed": len(error.absent)}
+        record(TargetState.HELD, note=str(error), **columns)
+
+    def _fail(self, part: Part, error: RainboError, record: Callable[..., None]) -> None:
+        if not self._run.dry_run and outcomes.fail(part.connection, error, self._run.now()):
+            logger.error("%s has failed until its next period: %s", part.connection.label, error)
+        record(TargetState.FAILED, error=error)

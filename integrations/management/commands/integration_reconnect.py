@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import transaction
+
+from activity.log import record_by
+from integrations import registration
+from integrations.management import tokens
+
+
+class Command(BaseCommand):
+    help = "Connect an account again, with a new token; it is fetched at the next look."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("connection", type=int, help="its id; integrations_check lists them")
+        tokens.add_options(parser)
+
+    def handle(self, *args: object, **given: Any) -> None:
+        row = registration.find(given["connection"])
+        token = tokens.read(given)
+        with transaction.atomic():
+            registration.reconnect(row, token)
+            record_by("manage.py", None, None, "connection.reconnected", row)
+        self.stdout.write(f"{row} is connected again; it is fetched within a minute.")

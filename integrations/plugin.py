@@ -1,0 +1,153 @@
+"""What a service has to offer: one class in one file.
+
+`fetch_data` is a generator. What it yields between two `Cursor`s is published in one transaction,
+together with the latter; what follows the last one is dropped. A plugin sees no token, no session
+and no database: it asks its `Source`, and raises one of three errors.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from common.errors import RainboError
+from common.http import Answer
+
+if TYPE_CHECKING:
+    from integrations.source import Source
+
+LIMIT = 300.0  # seconds for one connection
+Position = Mapping[str, Any]  # what a plugin remembers between two runs, as JSON
+
+
+@dataclass(frozen=True)
+class Record:
+    """A thing at the service. data: of JSON's types. at: when it happened, with a time zone."""
+
+    kind: str
+    id: str
+    data: Mapping[str, Any]
+    title: str = ""
+    link: str = ""
+    at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Gone:
+    """The service says that it no longer has this."""
+
+    kind: str
+    id: str
+
+
+@dataclass(frozen=True)
+class Whole:
+    """All of this kind were yielded since `fetch_data` was called: the others are gone."""
+
+    kind: str
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """Publish what came so far, and go on from here the next time."""
+
+    position: Position
+
+
+Item = Record | Gone | Whole | Cursor
+
+
+class Reconnect(RainboError):
+    """The service no longer accepts the credentials: a person has to connect again."""
+
+    kind = "reconnect"
+
+
+class Later(RainboError):
+    """The service asks to wait. That is no failure: what was published stays."""
+
+    kind = "later"
+    transient = True
+
+    def __init__(self, seconds: float, why: str = "the service asked to wait") -> None:
+        super().__init__(why)
+        self.seconds = seconds
+
+
+class Broken(RainboError):
+    """The service failed, or answered something that the plugin can't read."""
+
+    kind = "broken"
+    transient = True
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token that a person makes at the service and enters. help: where it is made."""
+
+    help: str
+    prefix: str = "Bearer "
+
+
+@dataclass(frozen=True)
+class Password:
+    """A user name and password, for a service that knows nothing else.
+
+    They are sent once, for a pair of tokens; from then on these are used, and renewed. path: where,
+    below the service's address. fields: what is sent in addition.
+    """
+
+    help: str
+    path: str
+    fields: Mapping[str, str]
+    prefix: str = "Bearer "
+
+
+Auth = Token | Password
+
+
+class Plugin(ABC):
+    """A service.
+
+    name: of its sync: lower-case letters and underscores. title: for people. period: how often a
+    connection is fetched by default. base_url: the address of its API, which `Source` adds to
+    paths; empty: each connection has its own. auth: how a person connects. limit: seconds that a
+    connection may take. headers: of every request. history: fields of a kind whose changes are
+    kept.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    period: ClassVar[timedelta]
+    base_url: ClassVar[str]
+    auth: ClassVar[Auth]
+    limit: ClassVar[float] = LIMIT
+    headers: ClassVar[Mapping[str, str]] = {}
+    history: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    @abstractmethod
+    def fetch_data(self, source: Source, position: Position | None) -> Iterator[Item]:
+        """Yield what is new since that position; None: everything."""
+
+    def explain(self, answer: Answer) -> RainboError | None:  # noqa: ARG002 (for subclasses)
+        """Return the error that an answer means, where the service has its own way to say it."""
+        return None
+
+
+_plugins: dict[str, Plugin] = {}
+
+
+def register(plugin: Plugin) -> None:
+    _plugins[plugin.name] = plugin
+
+
+def all_plugins() -> dict[str, Plugin]:
+    return dict(_plugins)
+
+
+def find(service: str) -> Plugin:
+    """Raises KeyError for a service that isn't installed."""
+    return _plugins[service]

@@ -1,0 +1,268 @@
+"""Merges what a plugin yielded into the stored records: only what differs is written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from psycopg.types.json import Jsonb
+
+from integrations.plugin import Gone, Item, Record, Whole
+from syncs.transfer.session import Session
+
+LONGEST_ID = 512
+LONGEST_TITLE = 1000
+LARGEST = 1_000_000  # characters of a record's JSON
+NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+Key = tuple[str, str]  # kind and external id
+
+_DIFFERENT = """
+    SELECT given.kind, given.id, known.id, known.body, known.gone_at IS NOT NULL
+      FROM unnest(%(kinds)s::text[], %(ids)s::text[], %(hashes)s::bytea[]) AS given (kind, id, hash)
+      LEFT JOIN integrations_externalrecord AS known
+        ON known.connection_id = %(connection)s AND known.kind = given.kind
+           AND known.external_id = given.id
+     WHERE known.id IS NULL OR known.hash <> given.hash OR known.gone_at IS NOT NULL"""
+_WRITE = """
+    INSERT INTO integrations_externalrecord AS known (
+           connection_id, kind, external_id, hash, body, title, link, occurred_at,
+           first_seen_at, changed_at, run_id)
+    SELECT %(connection)s, kind, id, hash, body::jsonb, title, link, occurred_at,
+           %(at)s, %(at)s, %(run)s
+      FROM unnest(%(kinds)s::text[], %(ids)s::text[], %(hashes)s::bytea[], %(bodies)s::text[],
+                  %(titles)s::text[], %(links)s::text[], %(times)s::timestamptz[])
+           AS given (kind, id, hash, body, title, link, occurred_at)
+        ON CONFLICT (connection_id, kind, external_id) DO UPDATE
+       SET hash = excluded.hash, body = excluded.body, title = excluded.title,
+           link = excluded.link, occurred_at = excluded.occurred_at,
+           changed_at = excluded.changed_at, gone_at = NULL, run_id = excluded.run_id"""
+_REMEMBER = """
+    INSERT INTO integrations_recordchange (record_id, field, old, new, at)
+    VALUES (%s, %s, %s, %s, %s)"""
+_ABSENT = """
+    SELECT known.kind, known.external_id, known.title
+      FROM integrations_externalrecord AS known
+     WHERE known.connection_id = %(connection)s AND known.gone_at IS NULL
+       AND known.kind = ANY (%(wholes)s) AND NOT EXISTS (
+           SELECT FROM unnest(%(kinds)s::text[], %(ids)s::text[]) AS seen (kind, id)
+            WHERE seen.kind = known.kind AND seen.id = known.external_id)
+     ORDER BY known.kind, known.external_id"""
+_PRESENT = """
+    SELECT kind, count(*) FROM integrations_externalrecord
+     WHERE connection_id = %s AND gone_at IS NULL AND kind = ANY (%s) GROUP BY kind"""
+_GO = """
+    UPDATE integrations_externalrecord AS known SET gone_at = %(at)s, run_id = %(run)s
+      FROM unnest(%(kinds)s::text[], %(ids)s::text[]) AS given (kind, id)
+     WHERE known.connection_id = %(connection)s AND known.gone_at IS NULL
+       AND known.kind = given.kind AND known.external_id = given.id"""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A record as it is stored."""
+
+    record: Record
+    body: str
+    hash: bytes
+
+
+@dataclass
+class Chunk:
+    """What was yielded between two cursors. read: records, also those that are withheld."""
+
+    records: dict[Key, Prepared] = field(default_factory=dict)
+    gone: set[Key] = field(default_factory=set)
+    withheld: dict[Key, str] = field(default_factory=dict)
+    wholes: list[str] = field(default_factory=list)
+    read: int = 0
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.records or self.gone or self.withheld or self.wholes)
+
+    def add(self, item: Item) -> None:
+        """Take an item; of one thing, the last word counts."""
+        if isinstance(item, Whole):
+            self.wholes.append(item.kind)
+        elif isinstance(item, Gone):
+            self.records.pop((item.kind, item.id), None)
+            self.gone.add((item.kind, item.id))
+        elif isinstance(item, Record):
+            self._add_record(item)
+        else:
+            raise TypeError(f"a plugin yields no {type(item).__name__}")
+
+    def _add_record(self, record: Record) -> None:
+        self.read += 1
+        key = record.kind, record.id
+        self.gone.discard(key)
+        self.withheld.pop(key, None)
+        self.records.pop(key, None)
+        prepared = prepare(record)
+        if isinstance(prepared, str):
+            self.withheld[key] = prepared
+        else:
+            self.records[key] = prepared
+
+
+class Stored(NamedTuple):
+    """What is stored of a record that differs; None if nothing is."""
+
+    pk: int | None
+    body: dict[str, Any] | None
+    was_gone: bool
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A stored record that a full listing no longer has."""
+
+    kind: str
+    id: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What a merge wrote: rows added, changed, removed; back: changed ones that had been gone."""
+
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+    back: int = 0
+
+    def __add__(self, other: Merged) -> Merged:
+        return Merged(
+            self.added + other.added,
+            self.changed + other.changed,
+            self.removed + other.removed,
+            self.back + other.back,
+        )
+
+
+def prepare(record: Record) -> Prepared | str:
+    """Return the record as it is stored, or why it can't be."""
+    if not 0 < len(record.id) <= LONGEST_ID:
+        return f"its id has {len(record.id):,} characters: 1 to {LONGEST_ID} can be stored"
+    try:
+        body = json.dumps(
+            dict(record.data), sort_keys=True, ensure_ascii=False, allow_nan=False, default=_refuse
+        )
+        at = record.at and record.at.isoformat()
+        plain = json.dumps(
+            [record.kind, record.id, record.title, record.link, at], ensure_ascii=False
+        )
+        whole = f"{plain}{body}"
+        hashed = hashlib.sha256(whole.encode()).digest()[:16]
+    except UnicodeEncodeError:
+        return "it has a character that is no valid Unicode"
+    except (TypeError, ValueError, RecursionError):
+        return "it has a value that is no JSON"
+    if NUL.search(whole):
+        return "it has a NUL character, which PostgreSQL can't store"
+    if len(body) > LARGEST:
+        return f"it has {len(body):,} characters: {LARGEST:,} can be stored"
+    if record.at is not None and record.at.tzinfo is None:
+        return "its time has no time zone"
+    return Prepared(record, body, hashed)
+
+
+def merge(
+    session: Session,
+    connection: int,
+    run: int,
+    chunk: Chunk,
+    absent: Iterable[Absent],
+    history: Mapping[str, Sequence[str]],
+    at: datetime,
+) -> Merged:
+    """Write what differs, in the caller's transaction. absent: goes too."""
+    added = changed = back = 0
+    if chunk.records:
+        found = _different(session, connection, chunk)
+        _remember(session, chunk, found, history, at)
+        _write(session, connection, run, [chunk.records[key] for key in found], at)
+        added = sum(row.pk is None for row in found.values())
+        back = sum(row.was_gone for row in found.values())
+        changed = len(found) - added
+    going = chunk.gone | {(row.kind, row.id) for row in absent}
+    removed = _remove(session, connection, run, going, at) if going else 0
+    return Merged(added, changed, removed, back)
+
+
+def find_absent(
+    session: Session, connection: int, wholes: Sequence[str], seen: Iterable[Key]
+) -> list[Absent]:
+    """Return the stored records of these kinds that weren't seen."""
+    keys = [key for key in seen if key[0] in wholes]
+    given: dict[str, Any] = {"connection": connection, "wholes": list(wholes), **_columns(keys)}
+    return [Absent(*row) for row in session.execute(_ABSENT, given)]
+
+
+def count_present(session: Session, connection: int, kinds: Sequence[str]) -> dict[str, int]:
+    return dict(session.execute(_PRESENT, [connection, list(kinds)]).fetchall())
+
+
+def _different(session: Session, connection: int, chunk: Chunk) -> dict[Key, Stored]:
+    hashes = [prepared.hash for prepared in chunk.records.values()]
+    given = {"connection": connection, "hashes": hashes, **_columns(chunk.records)}
+    rows = session.execute(_DIFFERENT, given)
+    return {(kind, key): Stored(*stored) for kind, key, *stored in rows}
+
+
+def _remember(
+    session: Session,
+    chunk: Chunk,
+    found: Mapping[Key, Stored],
+    history: Mapping[str, Sequence[str]],
+    at: datetime,
+) -> None:
+    changes = []
+    for key, stored in found.items():
+        after = chunk.records[key].record.data
+        for name in history.get(key[0], ()) if stored.body is not None else ():
+            old, new = (stored.body or {}).get(name), after.get(name)
+            if old != new:
+                changes.append((stored.pk, name, Jsonb(old), Jsonb(new), at))
+    if changes:
+        with session.cursor() as cursor:
+            cursor.executemany(_REMEMBER, changes)
+
+
+def _write(
+    session: Session, connection: int, run: int, rows: Sequence[Prepared], at: datetime
+) -> None:
+    if not rows:
+        return
+    records = [row.record for row in rows]
+    given: dict[str, Any] = {
+        "connection": connection,
+        "run": run,
+        "at": at,
+        "hashes": [row.hash for row in rows],
+        "bodies": [row.body for row in rows],
+        "titles": [record.title[:LONGEST_TITLE] for record in records],
+        "links": [record.link for record in records],
+        "times": [record.at for record in records],
+        **_columns([(record.kind, record.id) for record in records]),
+    }
+    session.execute(_WRITE, given)
+
+
+def _remove(session: Session, connection: int, run: int, going: Iterable[Key], at: datetime) -> int:
+    given = {"connection": connection, "run": run, "at": at, **_columns(going)}
+    return session.execute(_GO, given).rowcount
+
+
+def _columns(keys: Iterable[Key]) -> dict[str, list[str]]:
+    pairs = list(keys)
+    return {"kinds": [kind for kind, _ in pairs], "ids": [key for _, key in pairs]}
+
+
+def _refuse(value: object) -> Any:
+    raise TypeError(f"{type(value).__name__} is no type of JSON")

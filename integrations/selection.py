@@ -1,0 +1,130 @@
+"""Connections as targets: which a run takes, what the engine knows of them, their pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from datetime import datetime, timedelta
+
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.urls import reverse
+
+from common.errors import UsageError
+from common.text import format_clock
+from integrations.models import Connection
+from integrations.models.connection import KEY, parse_key
+from syncs.engine.options import Options
+from syncs.engine.run import Run
+from syncs.engine.targets import Pages, Target
+from syncs.models import RunTarget, TargetState
+
+Skipped = tuple[Connection, str]
+
+
+def select(run: Run) -> tuple[list[Connection], list[Skipped]]:
+    """Return the connections to fetch, and those that are skipped with the reason.
+
+    Named ones are taken whatever their frequency. Without names all are that were last fetched
+    longer ago than half their period; with `force` all. One that its service asked to leave alone
+    waits in any case; a disabled one, or one that needs to be connected again, is never taken.
+    Raises UsageError for a name of none.
+    """
+    keys, now = _named(run.record.sync, run.options), run.now()
+    of_service = Connection.objects.filter(service=run.record.sync)
+    if keys is not None:
+        found = list(of_service.filter(pk__in=keys).select_related("owner"))
+        return _split(found, lambda row: _why_not(row, now, is_named=True))
+    usable = list(Connection.usable().filter(_not_paused(now), service=run.record.sync))
+    if not run.options.force:
+        usable = [row for row in usable if not _is_fresh(row, now)]
+    return _split(usable, lambda row: _why_not(row, now))
+
+
+def targets_of(service: str) -> Callable[[], list[Target]]:
+    """Return a function that lists the connections that should be confirmed."""
+
+    def targets() -> list[Target]:
+        rows = Connection.usable().filter(_not_paused(), service=service)
+        return [Target(row.key, row.label) for row in rows.only("id", "service")]
+
+    return targets
+
+
+def periods(keys: Collection[str]) -> dict[str, timedelta]:
+    """Return the frequency of connections, by their keys as targets."""
+    ids = [pk for key in keys if (pk := parse_key(key)) is not None]
+    rows = Connection.objects.filter(pk__in=ids).values_list("pk", "update_frequency_minutes")
+    return {f"{KEY}{pk}": timedelta(minutes=minutes) for pk, minutes in rows}
+
+
+def count_owners(keys: Collection[str]) -> int:
+    """Return how many people's connections these are; what is none counts by itself."""
+    ids = {pk for key in keys if key.startswith(KEY) and (pk := parse_key(key)) is not None}
+    owners = Connection.objects.filter(pk__in=ids).values("owner").distinct().count()
+    return owners + sum(not key.startswith(KEY) for key in keys)
+
+
+def _addresses(keys: Collection[str]) -> dict[str, str]:
+    ids = [pk for key in keys if (pk := parse_key(key)) is not None]
+    known = Connection.objects.filter(pk__in=ids).values_list("pk", flat=True)
+    page = "admin:integrations_connection_change"
+    return {f"{KEY}{pk}": reverse(page, args=[pk]) for pk in known}
+
+
+CONNECTIONS = Pages(_addresses, "integrations.view_connection")
+
+
+def _named(service: str, options: Options) -> set[int] | None:
+    """Return the ids that the options name; None for all."""
+    names: Iterable[str] = options.targets
+    if options.failed_from is not None:
+        failed = RunTarget.objects.filter(
+            run=options.failed_from, state__in=[TargetState.FAILED, TargetState.WAITING]
+        )
+        again = set(failed.values_list("target", flat=True))
+        names = again & set(names) if names else again
+        if not names:
+            raise UsageError(f"nothing failed in run {options.failed_from}")
+    elif not names:
+        return None
+    ids = {name: parse_key(name) for name in names}
+    known = Connection.objects.filter(service=service).values_list("pk", flat=True)
+    missing = sorted(name for name, pk in ids.items() if pk not in known)
+    if missing and options.failed_from is None and not set(ids.values()) & set(known):
+        raise UsageError(f"{service} has no {', '.join(missing)}")
+    return {pk for pk in ids.values() if pk is not None}
+
+
+def _not_paused(now: datetime | None = None) -> Q:
+    return Q(paused_until=None) | Q(paused_until__lte=now or Now())
+
+
+def _is_fresh(row: Connection, now: datetime) -> bool:
+    last = row.last_successful_update_at
+    return last is not None and last > now - row.frequency / 2
+
+
+def _why_not(row: Connection, now: datetime, *, is_named: bool = False) -> str:
+    if is_named and not row.enabled:
+        return "it is disabled"
+    if is_named and not row.owner.is_active:
+        return "its owner is deactivated"
+    if is_named and row.reconnect_since is not None:
+        return "it needs to be connected again"
+    has_failed = row.attempt or row.last_error  # then it is its retry that waits, not the service
+    if not has_failed and row.not_before is not None and row.not_before > now:
+        return f"the service asked to wait until {format_clock(row.not_before, now)}"
+    return ""
+
+
+def _split(
+    rows: Iterable[Connection], why_not: Callable[[Connection], str]
+) -> tuple[list[Connection], list[Skipped]]:
+    taken: list[Connection] = []
+    skipped: list[Skipped] = []
+    for row in rows:
+        if why := why_not(row):
+            skipped.append((row, why))
+        else:
+            taken.append(row)
+    return taken, skipped

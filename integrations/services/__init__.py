@@ -1,0 +1,47 @@
+"""The services. Importing this module registers each as a plugin and as a sync.
+
+Others come by the entry point `rainbo.services`: a class of `integrations.plugin.Plugin`.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+
+from integrations import plugin, selection
+from integrations.fetching import fetch
+from integrations.plugin import Plugin
+from integrations.services.bakalari import Bakalari
+from integrations.services.github import GitHub
+from syncs.engine import registry
+from syncs.engine.registry import Sync
+
+GROUP = "rainbo.services"
+ORDER = 100  # after the fleet's
+
+
+def register(service: Plugin) -> None:
+    """Register a service: its connections are the targets of one sync without a schedule."""
+    plugin.register(service)
+    registry.register(
+        Sync(
+            name=service.name,
+            title=service.title,
+            function=fetch,
+            targets=selection.targets_of(service.name),
+            cron="",
+            order=ORDER,
+            command=f"integrations_fetch --service {service.name}",
+            period_of=selection.periods,
+            noun="connection",
+            part_flag="--connection",
+            flags={"force": "--force"},
+            pages=selection.CONNECTIONS,
+        )
+    )
+
+
+def register_all() -> None:
+    for service in (Bakalari, GitHub):
+        register(service())
+    for point in entry_points(group=GROUP):
+        register(point.load()())

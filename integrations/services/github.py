@@ -1,0 +1,299 @@
+"""GitHub: repositories, issues and pull requests, notifications of the person whose token it is.
+
+Requests are conditional where a 304 says enough: it costs nothing of the hourly limit. Issues
+come by `since`, which never names what was deleted or moved; once a day they
+are listed in full, and what is no longer listed is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from common.errors import RainboError
+from common.http import Answer
+from integrations.plugin import (
+    Broken,
+    Cursor,
+    Item,
+    Later,
+    Plugin,
+    Position,
+    Record,
+    Token,
+    Whole,
+)
+from integrations.source import Source
+
+HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
+PAGE = "100"
+FULL_EVERY = timedelta(days=1)
+SECONDARY_WAIT = 60.0  # seconds, where GitHub names none
+
+Json = dict[str, Any]
+
+
+@dataclass
+class Listing:
+    """A list that was read page by page. pages: of each its address, its ETag and its ids."""
+
+    pages: list[tuple[str, str, list[str]]] = field(default_factory=list)
+
+    @property
+    def known(self) -> list[list[str]]:
+        return [[url, etag] for url, etag, _ in self.pages]
+
+
+class GitHub(Plugin):
+    name = "github"
+    title = "GitHub"
+    period = timedelta(minutes=15)
+    base_url = "https://api.github.com"
+    auth = Token(
+        help="GitHub → Settings → Developer settings → Personal access tokens; it needs to read "
+        "repositories, issues and notifications"
+    )
+    history = {"issue": ("state", "title"), "pull_request": ("state", "title", "draft")}
+
+    def fetch_data(self, source: Source, position: Position | None) -> Iterator[Item]:
+        at: Json = dict(position or {})
+        yield from self._repositories(source, at)
+        yield from self._issues(source, at)
+        yield from self._notifications(source, at)
+
+    def explain(self, answer: Answer) -> RainboError | None:
+        """A limit comes as 403 or 429, with or without saying how long it lasts."""
+        if answer.status not in (403, 429):
+            return None
+        if answer.retry_after is not None:
+            return Later(answer.retry_after.total_seconds(), "GitHub asked to wait")
+        if answer.headers.get("X-RateLimit-Remaining") == "0":
+            return Later(_until_reset(answer), "the hourly limit of GitHub is used up")
+        if answer.status == 429 or "rate limit" in answer.text.lower():
+            return Later(SECONDARY_WAIT, "GitHub asked to wait")
+        return Broken(
+            "GitHub does not allow this (403): the token has no permission for it. Give it one at "
+            "GitHub, or connect with another token"
+        )
+
+    def _repositories(self, source: Source, at: Json) -> Iterator[Item]:
+        order = {"per_page": PAGE, "sort": "created", "direction": "asc"}
+        if not _unchanged(source, at.get("repositories", [])):
+            listing = Listing()
+            for row in _list(source, "/user/repos", order, listing):
+                yield _repository(row)
+            if _is_whole(source, listing):
+                yield Whole("repository")
+                at["repositories"] = listing.known
+        yield Cursor(dict(at))
+
+    def _issues(self, source: Source, at: Json) -> Iterator[Item]:
+        if _is_due(at.get("full_at"), source.now()):
+            yield from self._all_issues(source, at)
+        else:
+            yield from self._changed_issues(source, at)
+
+    def _all_issues(self, source: Source, at: Json) -> Iterator[Item]:
+        """In the order in which they were made: an edit moves none to another page."""
+        began, listing, latest = source.now(), Listing(), at.get("since")
+        order = {**_ALL_ISSUES, "sort": "created", "direction": "asc"}
+        for number, row in enumerate(_list(source, "/issues", order, listing), 1):
+            yield _issue(row)
+            latest = _later(latest, row["updated_at"])
+            if number % int(PAGE) == 0:
+                yield Cursor(dict(at))  # what came so far; it begins again if it is stopped
+        if _is_whole(source, listing):
+            yield Whole("issue")
+            yield Whole("pull_request")
+            at["full_at"] = began.isoformat()
+        at["since"] = latest
+        yield Cursor(dict(at))
+
+    def _changed_issues(self, source: Source, at: Json) -> Iterator[Item]:
+        """In the order of their changes. Each page is asked for by the time of the last change on
+        the one before: by number, an issue that is changed meanwhile would move others off it.
+        """
+        url = _address("/issues", _changed_since(at.get("since")))
+        while url:
+            answer = source.get(url, headers=HEADERS)
+            rows, before = _rows(source, answer), at.get("since")
+            for row in rows:
+                yield _issue(row)
+                at["since"] = _later(at.get("since"), row["updated_at"])
+            yield Cursor(dict(at))
+            url = _next(answer)
+            if url and at.get("since") != before:
+                url = _address("/issues", _changed_since(at["since"]))
+
+    def _notifications(self, source: Source, at: Json) -> Iterator[Item]:
+        """Not more often than GitHub says with each answer."""
+        now = source.now()
+        if not _is_over(at.get("poll_after"), now):
+            return
+        since = at.get("notified")
+        order = {"all": "true", "per_page": "50"} | ({"since": since} if since else {})
+        headers = {"If-Modified-Since": at["modified"]} if at.get("modified") else {}
+        answer = source.get("/notifications", order, HEADERS | headers)
+        poll = answer.headers.get("X-Poll-Interval", "60")
+        wait = timedelta(seconds=int(poll) if poll.isdecimal() else 60)
+        at["poll_after"] = (now + wait).isoformat()
+        if answer.status != 304:
+            at["modified"] = answer.headers.get("Last-Modified", "")
+            for row in _pages(source, answer):
+                yield _notification(row)
+                at["notified"] = _later(at.get("notified"), row["updated_at"])
+        yield Cursor(dict(at))
+
+
+_ALL_ISSUES = {"filter": "all", "state": "all", "per_page": PAGE}
+
+
+def _changed_since(since: str | None) -> dict[str, str]:
+    order = {**_ALL_ISSUES, "sort": "updated", "direction": "asc"}
+    return order | ({"since": since} if since else {})
+
+
+def _list(
+    source: Source, path: str, parameters: Mapping[str, str], listing: Listing
+) -> Iterator[Json]:
+    """Yield the rows of a list, page by page, and note the pages."""
+    url = _address(path, parameters)
+    while url:
+        answer = source.get(url, headers=HEADERS)
+        rows = _rows(source, answer)
+        listing.pages.append((url, answer.headers.get("ETag", ""), _ids(rows)))
+        yield from rows
+        url = _next(answer)
+
+
+def _is_whole(source: Source, listing: Listing) -> bool:
+    """Whether no row was removed while the pages were read: one that goes moves the next ones
+    forward, over the edge of a page that was read already. So each page must still begin with the
+    rows that it had. One page alone has no edge.
+    """
+    if len(listing.pages) == 1:
+        return True
+    for url, etag, ids in listing.pages:
+        answer = source.get(url, headers=HEADERS | ({"If-None-Match": etag} if etag else {}))
+        if answer.status != 304 and _ids(_rows(source, answer))[: len(ids)] != ids:
+            return False
+    return True
+
+
+def _unchanged(source: Source, known: list[list[str]]) -> bool:
+    """Whether pages that were read before are as they were, and no other follows; no page is not.
+
+    The last one is read: a 304 would not say that there is a page after it now.
+    """
+    if not known or not all(etag for _, etag in known):
+        return False
+    *others, (last, tag) = known
+    answer = source.get(last, headers=HEADERS)
+    if answer.headers.get("ETag") != tag or _next(answer):
+        return False
+    return all(
+        source.get(url, headers=HEADERS | {"If-None-Match": etag}).status == 304
+        for url, etag in others
+    )
+
+
+def _ids(rows: list[Json]) -> list[str]:
+    return [str(row["id"]) for row in rows]
+
+
+def _address(path: str, parameters: Mapping[str, str]) -> str:
+    return f"{path}?{urlencode(parameters)}"
+
+
+def _later(one: str | None, other: str) -> str:
+    """The later of two times as GitHub writes them, which sort as text."""
+    return max(one or "", other)
+
+
+def _pages(source: Source, answer: Answer) -> Iterator[Json]:
+    while True:
+        yield from _rows(source, answer)
+        url = _next(answer)
+        if not url:
+            return
+        answer = source.get(url, headers=HEADERS)
+
+
+def _rows(source: Source, answer: Answer) -> list[Json]:
+    found = source.json(answer)
+    if not isinstance(found, list):
+        raise Broken("GitHub answered something that is no list")
+    return found
+
+
+def _next(answer: Answer) -> str:
+    """The address of the next page, which the Link header has; empty after the last one."""
+    for link in answer.headers.get("Link", "").split(","):
+        address, _, relation = link.partition(";")
+        if 'rel="next"' in relation:
+            return address.strip().strip("<>")
+    return ""
+
+
+def _until_reset(answer: Answer) -> float:
+    """Seconds until the limit is reset, by GitHub's own clock where it sends it."""
+    reset, date = answer.headers.get("X-RateLimit-Reset", ""), answer.headers.get("Date", "")
+    if not reset.isdecimal() or not date:
+        return SECONDARY_WAIT
+    return max(float(reset) - parsedate_to_datetime(date).timestamp(), 1.0)
+
+
+def _is_due(last: str | None, now: datetime) -> bool:
+    return last is None or datetime.fromisoformat(last) + FULL_EVERY <= now
+
+
+def _is_over(until: str | None, now: datetime) -> bool:
+    return until is None or datetime.fromisoformat(until) <= now
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def _name(row: Json | None, key: str = "login") -> str | None:
+    return None if row is None else row.get(key)
+
+
+def _repository(row: Json) -> Record:
+    kept = ("full_name", "private", "description", "archived", "default_branch", "language")
+    data = {name: row.get(name) for name in kept}
+    at = _time(row.get("created_at"))
+    return Record("repository", str(row["id"]), data, row["full_name"], row["html_url"], at)
+
+
+def _issue(row: Json) -> Record:
+    kept = ("number", "title", "state", "state_reason", "comments", "closed_at", "updated_at")
+    data = {name: row.get(name) for name in kept} | {
+        "author": _name(row.get("user")),
+        "assignees": [_name(person) for person in row.get("assignees") or []],
+        "labels": [_name(label, "name") for label in row.get("labels") or []],
+        "repository": _name(row.get("repository"), "full_name"),
+    }
+    is_pull = row.get("pull_request") is not None
+    if is_pull:
+        data["draft"] = row.get("draft")
+    kind = "pull_request" if is_pull else "issue"
+    title, at = row["title"], _time(row.get("created_at"))
+    return Record(kind, str(row["id"]), data, title, row["html_url"], at)
+
+
+def _notification(row: Json) -> Record:
+    subject = row["subject"]
+    data = {
+        "reason": row.get("reason"),
+        "unread": row.get("unread"),
+        "type": subject.get("type"),
+        "updated_at": row.get("updated_at"),
+        "repository": _name(row.get("repository"), "full_name"),
+    }
+    at = _time(row.get("updated_at"))
+    return Record("notification", str(row["id"]), data, subject["title"], "", at)

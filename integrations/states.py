@@ -1,0 +1,52 @@
+"""The state of stored connections: their rows and runs, judged by `integrations.due`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from django.db import connection as database
+
+from integrations import due
+from integrations.due import Facts, Judgement
+from integrations.models import Connection
+
+# Queued, or running with a lease that has not run out. A command's run that was never begun isn't.
+_LIVE = """
+    SELECT run.id FROM syncs_syncrun AS run
+      LEFT JOIN syncs_lease AS lease ON lease.sync = run.sync AND lease.run_id = run.id
+     WHERE run.id = ANY (%s) AND (run.state = 'queued'
+           OR run.state = 'running' AND lease.expires_at > clock_timestamp())"""
+
+
+def judge(rows: Iterable[Connection], now: datetime) -> dict[int, Judgement]:
+    """Return the state of each, by its id, in one query."""
+    found = list(rows)
+    live = live_runs({row.run_id for row in found if row.run_id is not None})
+    return {row.pk: due.judge(facts_of(row, row.run_id in live), now) for row in found}
+
+
+def facts_of(row: Connection, is_run_live: bool) -> Facts:
+    return Facts(
+        frequency=row.frequency,
+        enabled=row.enabled,
+        owner_active=row.owner.is_active,
+        paused_until=row.paused_until,
+        pause_reason=row.pause_reason,
+        reconnect_since=row.reconnect_since,
+        last_triggered_at=row.last_triggered_at,
+        last_successful_update_at=row.last_successful_update_at,
+        is_run_live=is_run_live,
+        is_held=bool(row.last_error) and not row.attempt,
+        attempt=row.attempt,
+        not_before=row.not_before,
+    )
+
+
+def live_runs(ids: Iterable[int]) -> set[int]:
+    """Return those of these runs that are open and whose process is alive, as far as is known."""
+    if not (wanted := sorted(ids)):
+        return set()
+    with database.cursor() as cursor:
+        cursor.execute(_LIVE, [wanted])
+        return {pk for (pk,) in cursor.fetchall()}

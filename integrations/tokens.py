@@ -1,0 +1,145 @@
+"""What proves to a service who asks: a stored token, or a pair of tokens that is renewed.
+
+A password is sent once. It is forgotten before that, so that no crash and no retry sends it again:
+services count failed logins. A pair is renewed under a lock of the connection's row, and the new
+one is committed before it is used: the service accepts the former one no longer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from django.db import connection as database
+from django.db import transaction
+
+from common import http
+from common.http import Answer, HttpError
+from integrations.models import Connection
+from integrations.plugin import Auth, Broken, Password, Reconnect
+
+EARLY = timedelta(minutes=10)  # before it expires, a token is renewed
+SHORTEST = timedelta(minutes=1)
+
+Credentials = Mapping[str, Any]
+
+
+class Access:
+    """The credentials of one connection during one run. Raises Reconnect, Broken.
+
+    A thread that renews them opens a database connection of its own, and closes it.
+    """
+
+    def __init__(
+        self,
+        row: Connection,
+        auth: Auth,
+        headers: Mapping[str, str],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._row = row
+        self._auth = auth
+        self._headers = headers
+        self._now = now
+        self._known: Credentials = row.reveal_credentials()
+        self._renewed = False
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers of a request."""
+        if isinstance(self._auth, Password) and self._is_due():
+            self._renew(self._auth)
+        return {"Authorization": f"{self._auth.prefix}{self._known.get('token', '')}"}
+
+    def renew(self) -> bool:
+        """Get another token after a 401, once; return whether there is one."""
+        if not isinstance(self._auth, Password) or self._renewed:
+            return False
+        self._renew(self._auth)
+        return True
+
+    def _is_due(self) -> bool:
+        until = self._known.get("until")
+        return until is None or datetime.fromisoformat(until) <= self._now()
+
+    def _renew(self, auth: Password) -> None:
+        try:
+            self._known = self._under_lock(auth)
+            self._renewed = True
+        finally:
+            database.close()
+
+    def _under_lock(self, auth: Password) -> Credentials:
+        with transaction.atomic():
+            stored = self._locked()
+            if stored != self._known:
+                return stored  # another process was faster
+            if "password" in stored:
+                form = {"username": stored["user"], "password": stored["password"]}
+                self._store({"user": stored["user"]})
+        if "password" in stored:
+            return self._log_in(auth, stored, form)
+        if "refresh_token" not in stored:
+            raise Reconnect("the password was sent once and is not stored: enter it again")
+        with transaction.atomic():
+            if (latest := self._locked()) != stored:
+                return latest
+            form = {"grant_type": "refresh_token", "refresh_token": stored["refresh_token"]}
+            pair = self._exchange(auth, form, stored["user"])
+            self._store(pair)
+        return pair
+
+    def _log_in(self, auth: Password, stored: Credentials, form: dict[str, str]) -> Credentials:
+        try:
+            pair = self._exchange(auth, {"grant_type": "password", **form}, stored["user"])
+        except Broken as error:
+            raise Reconnect(f"{error}; a password is sent once: enter it again") from None
+        with transaction.atomic():
+            self._locked()
+            self._store(pair)
+        return pair
+
+    def _exchange(self, auth: Password, form: dict[str, str], user: str) -> Credentials:
+        """Send a form for a pair of tokens."""
+        body = urlencode({**auth.fields, **form}).encode()
+        headers = {**self._headers, "Content-Type": "application/x-www-form-urlencoded"}
+        try:
+            answer = http.send(
+                "POST", f"{self._row.base_url}{auth.path}", body=body, headers=headers
+            )
+        except HttpError as error:
+            raise Broken(str(error)) from None
+        if answer.status in (400, 401):
+            raise Reconnect(f"{self._row.host} rejected the login ({answer.status})")
+        found = _read(answer) if answer.is_success else {}
+        if not found.get("access_token") or not found.get("refresh_token"):
+            raise Broken(f"{self._row.host} answered the login with status {answer.status}")
+        lives = timedelta(seconds=float(found.get("expires_in") or 0))
+        until = self._now() + max(lives - EARLY, min(lives / 2, EARLY), SHORTEST)
+        return {
+            "user": user,
+            "token": str(found["access_token"]),
+            "refresh_token": str(found["refresh_token"]),
+            "until": until.isoformat(),
+        }
+
+    def _locked(self) -> Credentials:
+        rows = Connection.objects.select_for_update(no_key=True)
+        row = rows.filter(pk=self._row.pk, generation=self._row.generation).first()
+        if row is None:
+            raise Broken("it was deleted, or connected again, while it was fetched")
+        return row.reveal_credentials()
+
+    def _store(self, values: Credentials) -> None:
+        self._row.set_credentials(values)
+        Connection.objects.filter(pk=self._row.pk).update(credentials=self._row.credentials)
+
+
+def _read(answer: Answer) -> dict[str, Any]:
+    try:
+        found = json.loads(answer.body.decode("utf-8-sig"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

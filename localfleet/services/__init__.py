@@ -1,0 +1,1 @@
+"""Servers that answer as third-party services do, with a state of their own."""

@@ -1,0 +1,113 @@
+"""A stateful HTTP server in a thread, and the ways in which it can fail."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that came. form: of a POST's body."""
+
+    path: str
+    parameters: dict[str, str]
+    headers: dict[str, str]
+    method: str = "GET"
+    form: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """half: only half of the body is sent. drip: seconds between two bytes of it."""
+
+    status: int = 200
+    body: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+    half: bool = False
+    drip: float = 0.0
+
+
+class Service:
+    """What a service's server knows and answers; each subclass is one service.
+
+    faults: replies that come first, whatever is asked. latency: seconds before each answer.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[Asked] = []
+        self.faults: list[Reply] = []
+        self.latency = 0.0
+        self.lock = threading.Lock()
+        self.url = ""
+
+    def answer(self, asked: Asked) -> Reply:
+        raise NotImplementedError
+
+    def reply(self, asked: Asked) -> Reply:
+        with self.lock:
+            self.asked.append(asked)
+            if self.faults:
+                return self.faults.pop(0)
+            return self.answer(asked)
+
+
+@contextmanager
+def running(service: Service, port: int = 0) -> Iterator[Service]:
+    """Serve on 127.0.0.1 until left; `service.url` is the address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def serve(self) -> None:
+            place = urlsplit(self.path)
+            known = {name.lower(): value for name, value in self.headers.items()}
+            if service.latency:
+                time.sleep(service.latency)
+            body = self.rfile.read(int(known.get("content-length") or 0)).decode()
+            form, parameters = dict(parse_qsl(body)), dict(parse_qsl(place.query))
+            asked = Asked(place.path, parameters, known, self.command, form)
+            self.send(service.reply(asked))
+
+        do_GET = do_POST = serve  # noqa: N815 (http.server's names)
+
+        def send(self, reply: Reply) -> None:
+            text = isinstance(reply.body, str)
+            body = b"" if reply.body is None else json.dumps(reply.body).encode()
+            body = str(reply.body).encode() if text else body
+            self.send_response(reply.status)
+            for name, value in reply.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if reply.half:
+                body = body[: len(body) // 2]
+            for piece in [bytes([byte]) for byte in body] if reply.drip else [body]:
+                self.wfile.write(piece)
+                time.sleep(reply.drip)
+            self.close_connection = True
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, *_: object) -> None:
+            """A client that goes away."""
+
+    server = Server(("127.0.0.1", port), Handler)
+    service.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield service
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

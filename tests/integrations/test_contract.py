@@ -1,0 +1,155 @@
+"""What every service has to keep, whatever it reads: each plugin has a world and passes this."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+from typing import Any
+
+import pytest
+
+from integrations import plugin
+from integrations.models import Connection
+from integrations.plugin import Broken, Item
+from syncs.models import RunState
+from tests.caches import query
+from tests.integrations.rows import fetch, part, stored
+from tests.integrations.worlds import WORLDS, Expected, World
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+STEPS = 12  # things that happen in a history
+SEEDS = range(6)
+MANY_SEEDS = range(6, 206)
+
+
+@pytest.fixture(params=WORLDS)
+def world(request: pytest.FixtureRequest, loopback: None) -> Iterator[World]:
+    with WORLDS[request.param]() as found:
+        yield found
+
+
+def present(row: Connection) -> Expected:
+    return {key: title for key, (title, _, is_gone) in stored(row).items() if not is_gone}
+
+
+def versions(row: Connection) -> list[Any]:
+    """Which transaction wrote or locked each record."""
+    found = query(
+        "SELECT id, xmin::text, xmax::text FROM integrations_externalrecord "
+        "WHERE connection_id = %s",
+        row.pk,
+    )
+    return sorted(found)
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, service: str, items: int) -> None:
+    """Have the plugin end after so many items, as a process that is killed would."""
+    usual = plugin.find(service).fetch_data
+
+    def fetch_data(*given: Any) -> Iterator[Item]:
+        for number, item in enumerate(usual(*given)):
+            if number == items:
+                raise Broken("stopped")
+            yield item
+
+    monkeypatch.setattr(plugin.find(service), "fetch_data", fetch_data, raising=False)
+
+
+def test_every_service_has_a_world() -> None:
+    assert set(WORLDS) == set(plugin.all_plugins())
+
+
+def test_all_that_is_there_is_stored(world: World) -> None:
+    world.fill()
+    row = world.connect()
+    run = fetch(row)
+    assert run.state == RunState.SUCCEEDED, part(run, row).error
+    assert present(row) == world.expected()
+
+
+def test_a_second_run_writes_no_row(world: World) -> None:
+    world.fill()
+    row = world.connect()
+    fetch(row)
+    before = versions(row)
+    done = part(fetch(row), row)
+    assert (done.added, done.changed, done.removed) == (0, 0, 0)
+    world.expire(row)
+    fetch(row)
+    assert versions(row) == before
+
+
+def test_stopped_between_any_two_items_the_next_run_ends_alike(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.fill()
+    row = world.connect()
+    fetch(row)
+    wanted = stored(row)
+    for items in range(30):
+        row = world.connect()
+        with monkeypatch.context() as patch:
+            stop_after(patch, world.service, items)
+            run = fetch(row)
+        if run.state == RunState.SUCCEEDED:
+            break
+        assert fetch(row).state == RunState.SUCCEEDED
+        assert stored(row) == wanted, f"stopped after {items} items"
+    assert 3 < items < 29
+
+
+def test_any_split_of_pages_gives_the_same_rows(world: World) -> None:
+    world.fill()
+    found = []
+    for size in (1, 2, 3, 100):
+        world.split(size)
+        row = world.connect()
+        fetch(row)
+        found.append(stored(row))
+    assert all(rows == found[0] for rows in found)
+    assert found[0]
+
+
+def histories(world: World, seed: int) -> None:
+    random = Random(seed)
+    world.fill()
+    row = world.connect()
+    world.split(random.choice((1, 2, 3, 100)))
+    for _ in range(STEPS):
+        for _ in range(random.randint(0, 2)):
+            world.happen(random)
+        if random.random() < 0.2:
+            world.expire(row)
+        fetch(row, force=True)
+        allow(world, row)
+        if random.random() < 0.2:
+            world.split(random.choice((1, 2, 3, 100)))
+    world.server.faults.clear()
+    world.expire(row)
+    run = fetch(row, force=True)
+    if run.state == RunState.HELD:  # the last of a kind has gone: a person looks, and accepts
+        run = fetch(row, accept_held=run.pk, reason="as it is there")
+    assert run.state == RunState.SUCCEEDED, part(run, row).error or part(run, row).note
+    assert present(row) == world.expected()
+    row.refresh_from_db()
+    assert row.record_count == len(world.expected())
+
+
+def allow(world: World, row: Connection) -> None:
+    """Its wait is over, and a person has connected it again where that was needed."""
+    Connection.objects.filter(pk=row.pk).update(not_before=None)
+    row.refresh_from_db()
+    if row.reconnect_since is not None:
+        world.repair(row)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_random_history_ends_as_the_service_has_it(world: World, seed: int) -> None:
+    histories(world, seed)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", MANY_SEEDS)
+def test_many_random_histories_end_as_the_service_has_it(world: World, seed: int) -> None:
+    histories(world, seed)

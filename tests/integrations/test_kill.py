@@ -1,0 +1,62 @@
+"""A process that is killed while it fetches, and two that look at the same time."""
+
+from __future__ import annotations
+
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.db import connection as database
+from django.utils import timezone
+
+from integrations import look, states
+from integrations.due import State
+from integrations.models import ExternalRecord
+from localfleet.services.github import GitHub
+from syncs.models import Lease, RunState, SyncRun
+from tests.children import child, until
+from tests.integrations.rows import connection, fetch, titles
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SHORT = {"RAINBO_LEASE_TTL": "3", "RAINBO_LEASE_RENEWAL": "1"}
+
+
+def test_killed_while_it_fetches_it_goes_on_and_ends_as_the_service_has_it(hub: GitHub) -> None:
+    hub.page = 1
+    for number in range(6):
+        hub.add_repository(f"r{number}")
+        hub.add_issue(f"i{number}")
+    row = connection(hub.url)
+    hub.latency = 0.1
+    private = {"RAINBO_HTTP_PRIVATE_HOSTS": "127.0.0.1"}
+    with child("integrations_fetch", **SHORT, **private) as process:
+        until(lambda: ExternalRecord.objects.exists())
+        process.signal(signal.SIGKILL)
+        process.end()
+    hub.latency = 0.0
+    until(lambda: not Lease.objects.filter(expires_at__gt=timezone.now()).exists())
+    row.refresh_from_db()
+    assert row.last_successful_update_at is None
+    assert states.judge([row], timezone.now())[row.pk].state is State.DUE, "it stays due"
+    assert fetch(row).state == RunState.SUCCEEDED
+    assert titles(row, "repository") == [f"ann/r{number}" for number in range(6)]
+    assert sorted(titles(row, "issue")) == [f"i{number}" for number in range(6)]
+    assert SyncRun.objects.order_by("pk")[0].state == RunState.LOST
+    row.refresh_from_db()
+    assert row.record_count == 12
+
+
+def test_of_processes_that_look_at_the_same_time_one_takes_a_connection() -> None:
+    rows = [connection(name=f"n{number}") for number in range(5)]
+
+    def look_often(_: int) -> int:
+        try:
+            return sum(len(look.look()) for _ in range(50))
+        finally:
+            database.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        requested = list(pool.map(look_often, range(4)))
+    assert sum(requested) == 1
+    assert SyncRun.objects.get().options == {"targets": [row.key for row in rows]}

@@ -1,0 +1,179 @@
+"""Many connections at once: each is cheap, none waits for another, and no secret gets out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import pytest
+from django.core import serializers
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
+
+from activity.models import Activity
+from common import key_rotation
+from integrations import plugin
+from integrations.models import Connection
+from integrations.publishing import Publisher
+from localfleet.services.github import GitHub
+from localfleet.services.server import Asked, Reply
+from syncs.models import Confirmation, RunState, TargetState
+from syncs.transfer.session import Session
+from tests.caches import everything, query
+from tests.integrations.rows import TOKEN, connection, fetch, part, titles
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def many(hub: GitHub, count: int) -> list[Connection]:
+    return [connection(hub.url, name=f"n{number}") for number in range(count)]
+
+
+def test_connections_are_read_at_the_same_time(hub: GitHub) -> None:
+    rows = many(hub, 8)
+    hub.latency = 0.15
+    started = time.monotonic()
+    run = fetch(*rows)
+    took = time.monotonic() - started
+    assert run.state == RunState.SUCCEEDED
+    one_after_another = 8 * 3 * 0.15
+    assert took < one_after_another / 2
+
+
+def test_nothing_changed_costs_few_statements_and_no_record(
+    hub: GitHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add_repository("home")
+    rows = many(hub, 10)
+    fetch(*rows)
+    before = query("SELECT xmin::text, xmax::text FROM integrations_externalrecord ORDER BY id")
+    statements: list[str] = []
+    usual = Session.execute
+
+    def execute(self: Session, statement: Any, *given: Any, **options: Any) -> Any:
+        statements.append(str(statement))
+        return usual(self, statement, *given, **options)
+
+    monkeypatch.setattr(Session, "execute", execute)
+    with CaptureQueriesContext(database) as captured:
+        assert fetch(*rows).state == RunState.SUCCEEDED
+    after = query("SELECT xmin::text, xmax::text FROM integrations_externalrecord ORDER BY id")
+    assert after == before
+    per_row = (len(statements) + len(captured)) / len(rows)
+    assert per_row < 10, "five for each connection, and what a run costs"
+
+
+def test_one_that_hangs_delays_no_other(hub: GitHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.add_repository("home")
+    rows = many(hub, 4)
+    published: list[int] = []
+    usual, answer = Publisher.publish, hub.answer
+    monkeypatch.setattr("integrations.source.ONE_REQUEST", 1.0)
+
+    def publish(self: Publisher, one: Any, *given: Any, **options: Any) -> None:
+        usual(self, one, *given, **options)
+        if options["last"]:
+            published.append(one.connection.pk)
+
+    def slow(asked: Asked) -> Reply:
+        found = answer(asked)
+        if asked.headers["authorization"].endswith("slow"):
+            return Reply(200, hub.repositories, drip=0.2)
+        return found
+
+    hub.token = TOKEN
+    rows[0].set_credentials({"token": "slow"})
+    rows[0].save(update_fields=["credentials"])
+    monkeypatch.setattr(Publisher, "publish", publish)
+    hub.answer = slow  # type: ignore[method-assign]
+    run = fetch(*rows)
+    assert run.state == RunState.PARTIAL
+    assert sorted(published) == [row.pk for row in rows[1:]]
+    assert "did not answer completely within 1 s" in part(run, rows[0]).error
+
+
+def test_a_plugin_that_fails_unexpectedly_fails_its_connection_alone(
+    hub: GitHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add_repository("home")
+    bad, good = many(hub, 2)
+    usual = plugin.find("github").fetch_data
+
+    def fetch_data(source: Any, position: Any) -> Any:
+        if position == {"bad": True}:
+            raise ZeroDivisionError
+        return usual(source, position)
+
+    Connection.objects.filter(pk=bad.pk).update(cursor={"bad": True})
+    monkeypatch.setattr(plugin.find("github"), "fetch_data", fetch_data, raising=False)
+    run = fetch(bad, good)
+    assert part(run, bad).state == TargetState.FAILED
+    assert "ZeroDivisionError" in part(run, bad).error
+    assert titles(good, "repository") == ["ann/home"]
+
+
+def test_a_record_that_cannot_be_stored_is_withheld_alone(hub: GitHub) -> None:
+    hub.add_issue("a NUL \0 in it")
+    hub.add_issue("half of a pair \ud800")
+    hub.add_issue("a plain backslash \\u0000 is fine")
+    row = connection(hub.url)
+    run = fetch(row)
+    assert run.state == RunState.SUCCEEDED, part(run, row).error
+    assert part(run, row).withheld == 2
+    assert titles(row, "issue") == ["a plain backslash \\u0000 is fine"]
+    reasons = query("SELECT reason FROM syncs_withheldrow ORDER BY reason")
+    assert [reason for (reason,) in reasons] == [
+        "it has a NUL character, which PostgreSQL can't store",
+        "it has a character that is no valid Unicode",
+    ]
+
+
+def test_a_confirmation_is_of_the_time_when_reading_began(hub: GitHub) -> None:
+    row = connection(hub.url)
+    hub.latency = 0.1
+    fetch(row)
+    row.refresh_from_db()
+    confirmed = Confirmation.objects.get(sync="github", target=row.key)
+    assert row.last_successful_update_at is not None
+    assert (row.last_successful_update_at - confirmed.at).total_seconds() > 0.25
+
+
+def test_no_token_gets_out(hub: GitHub, caplog: pytest.LogCaptureFixture) -> None:
+    """Into logs, errors, runs, exports, the activity: whatever the service answers."""
+    caplog.set_level(logging.DEBUG)
+    hub.add_repository("home")
+    row = connection(hub.url)
+    runs = []
+    for fault in (
+        None,
+        Reply(500, TOKEN),
+        Reply(401, {"message": f"bad token {TOKEN}"}),
+        Reply(403, {"message": f"Bearer {TOKEN}"}),
+        Reply(200, f"no JSON {TOKEN}"),
+        Reply(200, [{"id": TOKEN}]),
+    ):
+        hub.faults = [fault] if fault else []
+        Connection.objects.update(reconnect_since=None, not_before=None, cursor=None)
+        runs.append(fetch(row))
+    row.refresh_from_db()
+    dumped = serializers.serialize("json", [*Connection.objects.all(), *Activity.objects.all()])
+    said = "\n".join([*map(everything, runs), caplog.text, dumped, row.last_error, repr(row)])
+    assert len({run.state for run in runs}) > 1
+    assert TOKEN not in said
+
+
+def test_credentials_are_encrypted_again_with_the_newest_key(settings: Any) -> None:
+    from cryptography.fernet import Fernet
+
+    row = connection()
+    former = row.credentials.token
+    settings.RAINBO_CREDENTIAL_KEYS = [
+        Fernet.generate_key().decode(),
+        *settings.RAINBO_CREDENTIAL_KEYS,
+    ]
+    assert key_rotation.rotate_all().renewed >= 1
+    settings.RAINBO_CREDENTIAL_KEYS = settings.RAINBO_CREDENTIAL_KEYS[:1]
+    row.refresh_from_db()
+    assert row.credentials.token != former
+    assert row.reveal_credentials() == {"token": TOKEN}

@@ -1,0 +1,206 @@
+"""A world for each service: its server, what can happen there, and what should be stored then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.utils import timezone
+
+from integrations import registration
+from integrations.models import Connection
+from integrations.registration import ConnectionInput
+from localfleet.services import bakalari, github
+from localfleet.services.server import Reply, running
+from tests.integrations.rows import connection
+
+Expected = dict[tuple[str, str], str]
+
+
+class World:
+    """service: the plugin's name. Each world is a subclass, listed in WORLDS."""
+
+    service: str
+    server: Any
+
+    def connect(self) -> Connection:
+        raise NotImplementedError
+
+    def fill(self) -> None:
+        """Put some of everything there."""
+        raise NotImplementedError
+
+    def happen(self, random: Random) -> None:
+        """Let one thing change at the service, or go wrong with the next request."""
+        raise NotImplementedError
+
+    def expected(self) -> Expected:
+        """Titles of what is there, by kind and id."""
+        raise NotImplementedError
+
+    def expire(self, row: Connection) -> None:
+        """Make the next run read all that is listed in full only now and then."""
+        raise NotImplementedError
+
+    def repair(self, row: Connection) -> None:
+        """A person connects it again."""
+        Connection.objects.filter(pk=row.pk).update(reconnect_since=None)
+
+    def split(self, size: int) -> None:
+        """Answer in pages of so many rows."""
+        self.server.page = size
+
+
+class GitHubWorld(World):
+    service = "github"
+
+    def __init__(self, server: github.GitHub) -> None:
+        self.server = server
+
+    def connect(self) -> Connection:
+        name = f"mine {Connection.objects.count()}"
+        return connection(self.server.url, name=name)
+
+    def fill(self) -> None:
+        for number in range(3):
+            self.server.add_repository(f"r{number}")
+            self.server.add_issue(f"i{number}", pull=number == 1)
+        self.server.add_notification("n")
+
+    def happen(self, random: Random) -> None:
+        server = self.server
+        count = len(server.asked) + server._changes
+        match random.choice(("repository", "issue", "pull", "edit", "delete", "move", "fault")):
+            case "repository":
+                server.add_repository(f"r{count}")
+            case "issue":
+                server.add_issue(f"i{count}")
+            case "pull":
+                server.add_issue(f"p{count}", pull=True)
+            case "edit" if server.issues:
+                server.edit(random.choice(server.issues), title=f"e{count}")
+            case "delete" if len(server.issues) > 1:
+                server.issues.remove(random.choice(server.issues))
+            case "move" if len(server.repositories) > 1:
+                server.repositories.remove(random.choice(server.repositories))
+            case "fault":
+                server.faults.append(random.choice(FAULTS))
+
+    def expected(self) -> Expected:
+        rows: Expected = {("repository", str(r["id"])): r["full_name"] for r in self.repositories}
+        for issue in self.server.issues:
+            kind = "pull_request" if "pull_request" in issue else "issue"
+            rows[kind, str(issue["id"])] = issue["title"]
+        for one in self.server.notifications:
+            rows["notification", one["id"]] = one["subject"]["title"]
+        return rows
+
+    @property
+    def repositories(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.server.repositories
+        return found
+
+    def expire(self, row: Connection) -> None:
+        row.refresh_from_db()
+        long_ago = (timezone.now() - timedelta(days=2)).isoformat()
+        Connection.objects.filter(pk=row.pk).update(
+            cursor={**(row.cursor or {}), "full_at": long_ago}
+        )
+
+
+class BakalariWorld(World):
+    service = "bakalari"
+
+    def __init__(self, server: bakalari.Bakalari) -> None:
+        self.server = server
+
+    def connect(self) -> Connection:
+        people = get_user_model().objects
+        owner = people.get_or_create(username="ann", defaults={"is_staff": True})[0]
+        name = f"school {Connection.objects.count()}"
+        return registration.add(
+            ConnectionInput(
+                service="bakalari",
+                name=name,
+                owner=owner,
+                token=self.server.password,
+                account=self.server.user,
+                base_url=self.server.url,
+            )
+        )
+
+    def fill(self) -> None:
+        for number in range(3):
+            self.server.add_mark("Maths", str(number + 1), 5)
+        self.server.add_absence("2026-03-03", 4)
+        self.server.days = {"2026-03-02": ["Maths", "Czech"], "2026-03-03": ["Art"]}
+
+    def happen(self, random: Random) -> None:
+        server = self.server
+        match random.choice(("mark", "edit", "delete", "absence", "lesson", "expire", "fault")):
+            case "mark":
+                server.add_mark(random.choice(("Maths", "Czech")), "1")
+            case "edit":
+                random.choice(server.marks)["MarkText"] = random.choice("12345")
+            case "delete" if len(server.marks) > 1:
+                server.marks.remove(random.choice(server.marks))
+            case "absence":
+                day = 4 + len(server.absences)
+                server.add_absence(f"2026-03-{day:02}", 1)
+            case "lesson":
+                server.days["2026-03-02"] = random.sample(["Maths", "Czech", "Art", "PE"], 2)
+            case "expire":
+                server._access.clear()
+            case "fault":
+                server.faults.append(random.choice(FAULTS))
+
+    def expected(self) -> Expected:
+        server = self.server
+        rows: Expected = {
+            ("mark", m["Id"]): f"{m['subject']}: {m['MarkText'].strip()}" for m in server.marks
+        }
+        for day in server.absences:
+            rows["absence", day["Date"][:10]] = day["Date"][:10]
+        for date, lessons in server.days.items():
+            for number, name in enumerate(lessons, 2):
+                rows["lesson", f"{date}/{number}/1"] = name
+        return rows
+
+    def expire(self, row: Connection) -> None:
+        """All is always read."""
+
+    def split(self, size: int) -> None:
+        """There are no pages."""
+
+    def repair(self, row: Connection) -> None:
+        registration.reconnect(row, self.server.password)
+
+
+FAULTS = (
+    Reply(500, "oops"),
+    Reply(429, {}, {"Retry-After": "60"}),
+    Reply(200, "no JSON"),
+    Reply(200, [{"id": 7}], half=True),
+    Reply(404, {}),
+)
+
+
+@contextmanager
+def github_world() -> Iterator[World]:
+    with running(github.GitHub()) as server:
+        assert isinstance(server, github.GitHub)
+        yield GitHubWorld(server)
+
+
+@contextmanager
+def bakalari_world() -> Iterator[World]:
+    with running(bakalari.Bakalari()) as server:
+        assert isinstance(server, bakalari.Bakalari)
+        yield BakalariWorld(server)
+
+
+WORLDS = {"bakalari": bakalari_world, "github": github_world}

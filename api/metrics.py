@@ -21,9 +21,8 @@ from api.auth import authorize
 from api.problems import Problem
 from syncs.engine import registry
 from syncs.status import queries, statistics, sync_problems
-from syncs.status.freshness import Cause
-from syncs.status.problems import Severity
-from syncs.status.queries import SyncStatus, TargetStatus
+from syncs.status.freshness import Failure
+from syncs.status.queries import SyncStatus
 from syncs.status.statistics import Statistics, Window
 from syncs.status.sync_problems import SyncFacts
 from tenants.fleet import targets
@@ -81,7 +80,7 @@ def read() -> Facts:
     with targets.read_once() as instances:
         status = queries.shared_status()
     now = status.now
-    syncs = sync_problems.facts_of(status, queries.worker_state())
+    syncs = sync_problems.facts_of(status)
     found = statistics.statistics(names, Window.of(HOURS, now))
     leavers, missing = ghosts.count(now)
     return Facts(now, syncs, tuple(found.values()), tuple(instances), leavers, missing)
@@ -162,10 +161,7 @@ def _freshness(facts: Facts) -> Lines:
         "held_changes",
         "Removals and moves that are held for review.",
         ("sync",),
-        (
-            ((sync.name,), sum(target.reason.weight for target in _held(sync) if target.reason))
-            for sync in syncs
-        ),
+        (((sync.name,), sum(failure.weight for failure in _held(sync))) for sync in syncs),
     )
 
 
@@ -174,8 +170,8 @@ def _rows(sync: SyncStatus) -> int | None:
     return sum(counts) if counts and len(counts) == len(sync.targets) else None
 
 
-def _held(sync: SyncStatus) -> list[TargetStatus]:
-    return [t for t in sync.targets if t.reason is not None and t.reason.cause is Cause.HELD]
+def _held(sync: SyncStatus) -> list[Failure]:
+    return [held for target in sync.targets if (held := target.held)]
 
 
 def _executions(facts: Facts) -> Lines:
@@ -224,7 +220,7 @@ def _executions(facts: Facts) -> Lines:
 
 
 def _work(facts: Facts) -> Lines:
-    status, worker = facts.syncs.status, facts.syncs.worker
+    status, worker = facts.syncs.status, facts.syncs.status.worker
     yield from gauge(
         "lease_holder_age_seconds",
         "How long the run that is in progress has been running; live: it holds its lease.",
@@ -256,7 +252,7 @@ def _work(facts: Facts) -> Lines:
         (),
         [((), _age(status.heartbeat, facts.now))],
     )
-    dead = [p for p in sync_problems.judge(facts.syncs, ()) if p.severity is Severity.WORKERS_DEAD]
+    dead = sync_problems.dead_workers(facts.syncs)
     yield from gauge(
         "workers_healthy",
         "0 if no worker does what is due, as the first page says; otherwise 1.",

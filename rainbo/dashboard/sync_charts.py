@@ -65,7 +65,7 @@ def drawn(course: Sequence[Part], window: Window) -> SyncChart | None:
         outcomes=_outcomes(course),
         lines=polylines((n + 0.5, _y(part.average_seconds, top)) for n, part in enumerate(course)),
         marks=tuple(_marks(course, shortest, longest, top)),
-        durations=_durations(shortest, longest, window),
+        durations=_durations(course, shortest, longest, window),
         from_to=(_clock(window.since, window), f"{_clock(window.until, window)} {_zone(window)}"),
     )
 
@@ -78,9 +78,8 @@ def _column(n: int, part: Part, course: Sequence[Part], window: Window) -> Itera
         (others, Tone.WARNING, "partial or held"),
         (part.failures, Tone.BAD, "failed"),
     ]
-    end = course[n + 1].since if n + 1 < len(course) else window.until
     said = ", ".join(f"{count:,} {name}" for count, _, name in counts if count)
-    title = f"{_clock(part.since, window)}–{_clock(end, window)}: {said}"
+    title = f"{_range(n, course, window)}: {said}"
     below = 0
     for count, tone, _ in counts:
         if count:
@@ -116,21 +115,35 @@ def _marks(
     for part, seconds in pairs:
         y = _y(seconds, top)
         if y is not None:
-            x = next(n for n, other in enumerate(course) if other is part) + 0.5
+            x = _place(part, course) + 0.5
             yield Mark(x, round(max(0.0, y - TICK), 1), round(min(LINE_HEIGHT, y + TICK), 1))
 
 
-def _durations(shortest: Part | None, longest: Part | None, window: Window) -> str:
+def _durations(
+    course: Sequence[Part], shortest: Part | None, longest: Part | None, window: Window
+) -> str:
+    """When they ended is known to a part of the window, so that is what is given."""
     if shortest is None or longest is None:
         return "Durations: unknown."
     ends = [
-        f"{name} {seconds_in_words(seconds or 0.0)} ({_clock(part.since, window)})"
+        f"{name} {seconds_in_words(seconds or 0.0)}"
+        f" ({_range(_place(part, course), course, window)})"
         for name, part, seconds in (
             ("shortest", shortest, shortest.shortest_seconds),
             ("longest", longest, longest.longest_seconds),
         )
     ]
     return f"Durations: {', '.join(ends)}."
+
+
+def _place(part: Part, course: Sequence[Part]) -> int:
+    return next(n for n, other in enumerate(course) if other is part)
+
+
+def _range(n: int, course: Sequence[Part], window: Window) -> str:
+    """`23:31–00:01`: the time of a part of the window."""
+    end = course[n + 1].since if n + 1 < len(course) else window.until
+    return f"{_clock(course[n].since, window)}–{_clock(end, window)}"
 
 
 def _y(seconds: float | None, top: float) -> float | None:

@@ -61,7 +61,7 @@ def parts(request: HttpRequest) -> dict[str, Any]:
     facts = problems.read(now, may)
     judged = verdict.render(facts)
     syncs, instances = facts.of(SYNCS), facts.of(INSTANCES)
-    status, worker = (syncs.status, syncs.worker) if syncs else (None, None)
+    status, worker = (syncs.status, syncs.status.worker) if syncs else (None, None)
     fleet = instances.fleet if instances else None
     context: dict[str, Any] = {
         "now": now,

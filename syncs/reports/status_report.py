@@ -12,7 +12,7 @@ from common.clock import iso
 from common.terminal import printable_line
 from common.text import counted, format_duration, sentence, without_subject
 from syncs.schedules.store import Planned
-from syncs.status.freshness import SEVERE, Reason, State
+from syncs.status.freshness import Reason, State
 from syncs.status.problems import Problem
 from syncs.status.queries import Status, SyncStatus, TargetStatus
 from syncs.status.recent import LastRun, Running
@@ -66,8 +66,7 @@ def summary(status: Status, problems: Sequence[Problem] = ()) -> str:
 
 
 def _needs_attention(target: TargetStatus) -> bool:
-    is_severe = target.reason is not None and target.reason.cause in SEVERE
-    return is_severe or target.freshness.state.is_bad
+    return target.is_severe or target.freshness.state.is_bad
 
 
 def document(status: Status, problems: Sequence[Problem] = ()) -> dict[str, Any]:

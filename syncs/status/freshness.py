@@ -85,6 +85,10 @@ class Failure:
     error_kind: str = ""
 
     @property
+    def reason(self) -> Reason:
+        return Reason(self.cause, self.words, self.run, self.weight, self.error_kind)
+
+    @property
     def is_settled(self) -> bool:
         """Whether a user decided about it: it explains what is late, and needs no review."""
         return self.cause is Cause.DISCARDED
@@ -95,15 +99,15 @@ class Facts:
     """What is known around a confirmation.
 
     scheduled: there is a schedule. off: it is switched off. pause: its current pause.
-    heartbeat: the last one of any worker. awaited: the last time at which one should have
-    arrived. running: how long the current run has been running.
+    heartbeat: the last one of any worker. unresponsive: neither a worker nor schedule_run has
+    reported for too long. running: how long the current run has been running.
     """
 
     scheduled: bool = False
     off: bool = False
     pause: Pause | None = None
     heartbeat: datetime | None = None
-    awaited: datetime | None = None
+    unresponsive: bool = False
     failure: Failure | None = None
     running: timedelta | None = None
 
@@ -126,7 +130,8 @@ def judge(
     """
     if confirmed_at is None or slots is None:
         return Freshness(State.UNKNOWN)
-    late_at, stale_at = (slot + timedelta(seconds=usual_seconds) + grace for slot in slots)
+    allowed = timedelta(seconds=usual_seconds) + grace
+    late_at, stale_at = slots[0] + allowed, slots[1] + allowed
     state = State.STALE if now > stale_at else State.LATE if now > late_at else State.ON_TIME
     return Freshness(state, max(now - confirmed_at, timedelta()), late_at, stale_at)
 
@@ -139,11 +144,10 @@ def explain(
         return Reason(Cause.PAUSED, "its schedule is switched off")
     if facts.pause is not None:
         return Reason(Cause.PAUSED, facts.pause.in_words(now))
-    if facts.scheduled and is_silent(facts.heartbeat, facts.awaited):
+    if facts.scheduled and facts.unresponsive:
         return Reason(Cause.NO_HEARTBEAT, _describe_heartbeat(facts.heartbeat, now))
     if facts.failure is not None and (judged.state.is_bad or not facts.failure.is_settled):
-        failure = facts.failure
-        return Reason(failure.cause, failure.words, failure.run, failure.weight, failure.error_kind)
+        return facts.failure.reason
     if facts.running is not None and facts.running > timedelta(seconds=usual_seconds) + grace:
         usual = format_duration(timedelta(seconds=usual_seconds))
         words = f"running for {format_duration(facts.running)}, usually {usual}"
@@ -153,11 +157,6 @@ def explain(
     if judged.state.is_bad:
         return Reason(Cause.OVERDUE, "no run has confirmed it since its scheduled time")
     return None
-
-
-def is_silent(heartbeat: datetime | None, awaited: datetime | None) -> bool:
-    """Whether a heartbeat that was due is missing; none is due while everything is paused."""
-    return awaited is not None and (heartbeat is None or heartbeat < awaited)
 
 
 def worst(states: Iterable[State]) -> State:

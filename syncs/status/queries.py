@@ -11,14 +11,12 @@ from typing import NamedTuple
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Max
-from django.db.models.functions import Now
 
 from syncs import hooks
 from syncs.engine import registry
 from syncs.engine.registry import Sync
 from syncs.engine.targets import Target
-from syncs.models import Heartbeat, RunState, WorkerEvent
+from syncs.models import RunState, WorkerEvent
 from syncs.schedules import crontab, store
 from syncs.schedules.pause import Pause
 from syncs.schedules.store import Planned
@@ -49,7 +47,11 @@ _shared: dict[tuple[object, ...], tuple[float, Status]] = {}  # of one version
 
 
 class TargetStatus(NamedTuple):
-    """rows: of the source, as the last confirmation counted them; None without one."""
+    """What is known of one target of a sync.
+
+    rows: of the source, as the last confirmation counted them; None without one. failures: why it
+    was not confirmed, of a whole run before that of its last part, whatever the reason names first.
+    """
 
     key: str
     label: str
@@ -57,6 +59,17 @@ class TargetStatus(NamedTuple):
     freshness: Freshness
     reason: Reason | None
     rows: int | None = None
+    failures: tuple[Failure, ...] = ()
+
+    @property
+    def held(self) -> Failure | None:
+        """What waits for review, though a pause or unresponsive workers come before it."""
+        return next((f for f in self.failures if f.cause is Cause.HELD), None)
+
+    @property
+    def is_severe(self) -> bool:
+        """Whether the instance is down, a run is held or failing."""
+        return any(failure.cause in freshness.SEVERE for failure in self.failures)
 
 
 @dataclass(frozen=True)
@@ -77,9 +90,17 @@ class SyncStatus:
 @dataclass(frozen=True)
 class Status:
     now: datetime
-    heartbeat: datetime | None
-    worker_silent: bool
+    worker: WorkerState
     syncs: tuple[SyncStatus, ...]
+
+    @property
+    def heartbeat(self) -> datetime | None:
+        """The last one of a worker or of schedule_run."""
+        return self.worker.last_heartbeat
+
+    @property
+    def worker_silent(self) -> bool:
+        return self.worker.unresponsive
 
     @property
     def state(self) -> State:
@@ -88,15 +109,8 @@ class Status:
     @property
     def needs_attention(self) -> bool:
         """Whether anything is late, or will be: an instance is down, a run is held or failing."""
-        reasons = [target.reason for sync in self.syncs for target in sync.targets]
-        return self.state.is_bad or any(r.cause in freshness.SEVERE for r in reasons if r)
-
-
-def worker_heartbeat() -> datetime | None:
-    """Return the last heartbeat of any worker; ignore future ones, from before a clock change."""
-    past = Heartbeat.objects.filter(at__lte=Now())
-    last: datetime | None = past.aggregate(last=Max("at"))["last"]
-    return last
+        targets = (target for sync in self.syncs for target in sync.targets)
+        return self.state.is_bad or any(target.is_severe for target in targets)
 
 
 def worker_state() -> WorkerState:
@@ -113,8 +127,7 @@ def status(now: datetime) -> Status:
     """Return how fresh every sync's targets are, and why, in a fixed number of queries."""
     known = _Known.read(now)
     syncs = tuple(known.status_of(sync) for sync in registry.all_syncs())
-    silent = freshness.is_silent(known.heartbeat, known.awaited)
-    return Status(now, known.heartbeat, silent, syncs)
+    return Status(now, known.worker, syncs)
 
 
 def shared_status() -> Status:
@@ -161,8 +174,7 @@ class _Known:
 
     now: datetime
     planned: dict[str, list[Planned]]
-    heartbeat: datetime | None
-    awaited: datetime | None
+    worker: WorkerState
     confirmed: dict[tuple[str, str], tuple[datetime, int]]
     runs: dict[str, list[LastRun]]
     parts: dict[tuple[str, str], TargetOutcome]
@@ -180,8 +192,7 @@ class _Known:
         return cls(
             now=now,
             planned=planned,
-            heartbeat=worker_heartbeat(),
-            awaited=_awaited(planned, now),
+            worker=read_worker_state(now),
             confirmed=confirmations(),
             runs=runs,
             parts=last_parts(runs, wanted),
@@ -218,10 +229,10 @@ class _Known:
             at, rows = self.confirmed.get((sync.name, target.key), (None, None))
             slots = self._slots(sync, plans, at) if at else None
             judged = freshness.judge(at, slots, usual, grace, self.now)
-            failure = self._failure(sync, target)
-            known = facts if failure is None else replace(facts, failure=failure)
+            failures = self._failures(sync, target)
+            known = replace(facts, failure=failures[0]) if failures else facts
             reason = freshness.explain(judged, known, usual, grace, self.now)
-            yield TargetStatus(target.key, target.label, at, judged, reason, rows)
+            yield TargetStatus(target.key, target.label, at, judged, reason, rows, failures)
 
     def _reason(
         self, sync: Sync, targets: Iterable[TargetStatus], state: State, usual: float
@@ -246,16 +257,17 @@ class _Known:
             scheduled=bool(planned),
             off=bool(planned) and all(plan.off for plan in planned),
             pause=self._pause(sync),
-            heartbeat=self.heartbeat,
-            awaited=self.awaited,
+            heartbeat=self.worker.last_heartbeat,
+            unresponsive=self.worker.unresponsive,
             failure=failure,
             running=self.now - running.started_at if running and is_running else None,
         )
 
-    def _failure(self, sync: Sync, target: Target) -> Failure | None:
+    def _failures(self, sync: Sync, target: Target) -> tuple[Failure, ...]:
         part = self.parts.get((sync.name, target.key))
-        failure = self._run_failure(sync, after=part.run if part else 0)
-        return failure or (part.failure(is_down=target.key in self.down) if part else None)
+        of_run = self._run_failure(sync, after=part.run if part else 0)
+        of_part = part.failure(is_down=target.key in self.down) if part else None
+        return tuple(filter(None, (of_run, of_part)))
 
     def _run_failure(self, sync: Sync, after: int) -> Failure | None:
         """Return a failure of a whole run, later than a target's last outcome.
@@ -300,12 +312,6 @@ class _Known:
         """Return the schedules in force; the disabled ones if all are disabled."""
         planned = self.planned.get(sync.name, [])
         return [plan for plan in planned if not plan.off] or planned
-
-
-def _awaited(planned: dict[str, list[Planned]], now: datetime) -> datetime | None:
-    due = now - timedelta(seconds=settings.RAINBO_HEARTBEAT_TIMEOUT)
-    crons = {plan.cron for plans in planned.values() for plan in plans if not plan.off}
-    return max((crontab.previous_slot(cron, due) for cron in crons), default=None)
 
 
 def _expected_period(sync: Sync, at: datetime) -> timedelta:

@@ -15,7 +15,6 @@ from syncs.status import queries
 from syncs.status.freshness import Cause, Reason, State
 from syncs.status.problems import Link, Problem, Severity, Source
 from syncs.status.queries import Status, SyncStatus, TargetStatus
-from syncs.status.workers import WorkerState
 
 NOTHING_TO_READ = "nothing to read"  # the cause of a problem that leaves syncs without a target
 WORST = (State.STALE, State.UNKNOWN, State.LATE, State.ON_TIME)
@@ -47,17 +46,15 @@ class SyncFacts:
     """timeout: how long workers may be without a heartbeat."""
 
     status: Status
-    worker: WorkerState
     timeout: timedelta = timedelta(minutes=3)
 
 
 def read(now: datetime) -> SyncFacts:
-    return facts_of(queries.status(now), queries.worker_state())
+    return facts_of(queries.status(now))
 
 
-def facts_of(status: Status, worker: WorkerState) -> SyncFacts:
-    timeout = timedelta(seconds=settings.RAINBO_HEARTBEAT_TIMEOUT)
-    return SyncFacts(status, worker, timeout)
+def facts_of(status: Status) -> SyncFacts:
+    return SyncFacts(status, timedelta(seconds=settings.RAINBO_HEARTBEAT_TIMEOUT))
 
 
 def judge(facts: SyncFacts, found: Sequence[Problem]) -> Iterator[Problem]:
@@ -67,7 +64,7 @@ def judge(facts: SyncFacts, found: Sequence[Problem]) -> Iterator[Problem]:
     """
     if any(problem.cause == NOTHING_TO_READ for problem in found):
         return
-    dead = _workers(facts)
+    dead = dead_workers(facts)
     if dead:
         yield dead
     down = {
@@ -95,16 +92,15 @@ SYNCS = Source(
 )
 
 
-def _workers(facts: SyncFacts) -> Problem | None:
-    status, worker = facts.status, facts.worker
-    if worker.busy_with is not None or (worker.by_crontab and not status.worker_silent):
-        return None
-    if not worker.problem and not status.worker_silent:
+def dead_workers(facts: SyncFacts) -> Problem | None:
+    """Return the problem that no worker does what is due; None while one does."""
+    status, worker = facts.status, facts.status.worker
+    if not worker.problem or worker.by_crontab:
         return None
     heartbeat = worker.heartbeat
     if heartbeat is None:
         cause, why = "no heartbeat", "no worker has ever reported"
-    elif status.worker_silent or status.now - heartbeat > facts.timeout:
+    elif worker.busy_with is None and status.now - heartbeat > facts.timeout:
         cause, why = "no heartbeat", f"no heartbeat of a worker{text.since(heartbeat, status.now)}"
     else:
         cause, why = "stalled queue", worker.problem
@@ -144,13 +140,28 @@ def _groups(
 ) -> list[_Group]:
     found: dict[Cause, list[tuple[TargetStatus, Reason]]] = {}
     for target in sync.targets:
-        if (reason := target.reason) is None:
-            continue
-        is_named = workers_named and reason.cause is Cause.NO_HEARTBEAT
-        is_named |= target.key in unequal and reason.error_kind == Unequal.kind
-        if not is_named and not (target.key in down and _follows_from_down(reason)):
-            found.setdefault(reason.cause, []).append((target, reason))
+        for reason in _reasons(target):
+            is_named = workers_named and reason.cause is Cause.NO_HEARTBEAT
+            is_named |= target.key in unequal and reason.error_kind == Unequal.kind
+            if not is_named and not (target.key in down and _follows_from_down(reason)):
+                found.setdefault(reason.cause, []).append((target, reason))
     return [_Group(sync, cause, tuple(pairs)) for cause, pairs in found.items()]
+
+
+def _reasons(target: TargetStatus) -> Iterator[Reason]:
+    """Its reason, and what that hides: a pause or a later failure ends no review of what is held.
+
+    Of unresponsive workers a run that failed is a symptom: they may have died in it.
+    """
+    if target.reason is None:
+        return
+    yield target.reason
+    causes = {target.reason.cause}
+    for failure in target.failures:
+        hidden = failure.cause is Cause.HELD or Cause.NO_HEARTBEAT not in causes
+        if hidden and not failure.is_settled and failure.cause not in causes:
+            causes.add(failure.cause)
+            yield failure.reason
 
 
 def _follows_from_down(reason: Reason) -> bool:

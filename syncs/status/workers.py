@@ -49,7 +49,9 @@ class WorkerState:
     busy_with: a run that a worker is executing and whose lease it renews; no heartbeat is
     expected meanwhile. A run of `schedule_run` does not count. problem: the problem as text; empty
     if there is none. by_crontab: `schedule_run` does the work; no worker heartbeat for a day.
-    queued: runs of each sync that wait for a worker or for their time.
+    queued: runs of each sync that wait for a worker or for their time. schedule_run: its last
+    heartbeat. unresponsive: no worker is busy, and neither a worker nor `schedule_run` has reported
+    for RAINBO_HEARTBEAT_TIMEOUT; there is a problem then.
     """
 
     heartbeat: datetime | None
@@ -58,14 +60,22 @@ class WorkerState:
     problem: str
     by_crontab: bool = False
     queued: Mapping[str, int] = field(default_factory=dict)
+    schedule_run: datetime | None = None
+    unresponsive: bool = False
+
+    @property
+    def last_heartbeat(self) -> datetime | None:
+        """Of a worker or of `schedule_run`."""
+        return max(filter(None, (self.heartbeat, self.schedule_run)), default=None)
 
 
-def read() -> WorkerState:
-    """Read and judge the state of the workers."""
+def read(now: datetime | None = None) -> WorkerState:
+    """Read the state of the workers and judge it as of `now`; default: the database's time."""
     with connection.cursor() as cursor:
         cursor.execute(_FACTS, [store.FUNCTION])
         facts = cursor.fetchone()
-    now, heartbeat, schedule_run, waiting_since, due_since, busy_with, queued = facts
+    read_at, heartbeat, schedule_run, waiting_since, due_since, busy_with, queued = facts
+    now = now or read_at
     problem = "" if busy_with else _heartbeat_problem(heartbeat, now)
     if not busy_with:
         problem = problem or _queue_problem(waiting_since, now)
@@ -73,7 +83,11 @@ def read() -> WorkerState:
     by_crontab = not _is_past(schedule_run, now) and (
         heartbeat is None or now - heartbeat > timedelta(days=1)
     )
-    return WorkerState(heartbeat, waiting_since, busy_with, problem, by_crontab, json.loads(queued))
+    unresponsive = not busy_with and _is_past(heartbeat, now) and _is_past(schedule_run, now)
+    return WorkerState(
+        *(heartbeat, waiting_since, busy_with, problem, by_crontab, json.loads(queued)),
+        *(schedule_run, unresponsive),
+    )
 
 
 def _heartbeat_problem(heartbeat: datetime | None, now: datetime) -> str:

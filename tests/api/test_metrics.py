@@ -14,6 +14,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django_q.models import Schedule
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as parse_openmetrics,
 )
@@ -21,7 +22,16 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from api import metrics
 from common.clock import database_now
-from syncs.models import Heartbeat, Lease, RunState, SyncRun, TargetState, Trigger
+from syncs.models import (
+    Heartbeat,
+    Lease,
+    RunState,
+    SyncRun,
+    SyncSchedule,
+    TargetState,
+    Trigger,
+)
+from syncs.schedules import store
 from syncs.status import problems, queries
 from tenants.ghosts.problems import GHOSTS
 from tenants.models import GhostUser, RdsInstance
@@ -147,6 +157,37 @@ def test_what_is_held_is_counted(api: Client) -> None:
     assert value(found, "held_changes", sync="user_routing") == 42
     assert value(found, "held_instances", sync="ghost_users") == 0
     assert value(found, "confirmed_rows", sync="user_routing") == 400
+
+
+@pytest.mark.parametrize("hidden_by", ["a pause", "a switch", "unresponsive workers"])
+def test_what_is_held_stays_counted_whatever_hides_it(api: Client, hidden_by: str) -> None:
+    instance_row(1, is_master=True)
+    run = ended_run(state=RunState.HELD)
+    run_part(run, state=TargetState.HELD, held_counts={"removed": 15_000})
+    confirmation()
+    default_schedules()
+    ago = HOUR if hidden_by == "unresponsive workers" else timedelta(0)
+    Heartbeat.objects.create(worker="host:1", at=timezone.now() - ago)
+    if hidden_by == "a pause":
+        SyncSchedule.objects.update(paused_until=timezone.now() + HOUR)
+    elif hidden_by == "a switch":
+        Schedule.objects.update(repeats=store.OFF)
+    found = scraped(api)
+    assert value(found, "held_instances", sync="user_routing") == 1
+    assert value(found, "held_changes", sync="user_routing") == 15_000
+
+
+def test_metrics_and_freshness_judge_the_workers_alike() -> None:
+    reader = client("metrics:read", "syncs:read")
+    instance_row(1, is_master=True)
+    default_schedules()
+    Schedule.objects.update(cron="0 * * * *")
+    last = Heartbeat.objects.create(worker="host:1", at=timezone.now())
+    for ago in (170, 185, 1_200):
+        Heartbeat.objects.filter(pk=last.pk).update(at=timezone.now() - timedelta(seconds=ago))
+        found = reader.get("/api/v1/freshness").json()["worker"]["silent"]
+        assert value(scraped(reader), "workers_healthy") == (0 if found else 1), ago
+        assert found is (ago > 180)
 
 
 def test_a_sum_of_rows_needs_all_of_them(api: Client) -> None:

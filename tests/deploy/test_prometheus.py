@@ -63,6 +63,15 @@ def test_alerts_fire_when_they_should(promtool: str) -> None:
     assert "SUCCESS" in run(promtool, "test", "rules", TESTS)
 
 
+def test_the_docs_add_the_heartbeats_timeout_to_what_the_rule_waits(settings: Any) -> None:
+    waits = re.search(r"alert: RainboWorkersDead\n.*\n +for: (\d+)m", RULES.read_text())
+    page = (FOLDER.parents[1] / "docs" / "monitoring.md").read_text(encoding="utf-8")
+    said = re.search(r"`RainboWorkersDead` \| (\d+) minutes after the last heartbeat", page)
+    assert waits
+    assert said
+    assert int(said[1]) == int(waits[1]) + settings.RAINBO_HEARTBEAT_TIMEOUT // 60
+
+
 def test_a_wrong_rule_is_found(promtool: str, tmp_path: Path) -> None:
     shutil.copy(TESTS, tmp_path)
     rules = RULES.read_text().replace("rainbo_workers_healthy == 0", "rainbo_workers_healthy == 1")

@@ -15,7 +15,7 @@ from syncs.engine.registry import Sync
 from syncs.engine.run import Run
 from syncs.models import Heartbeat, RunState, SyncRun, Trigger
 from syncs.schedules import store
-from syncs.status.queries import worker_heartbeat
+from syncs.status.queries import worker_state
 from tests.caches import query
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -136,12 +136,12 @@ def test_a_run_is_not_rung_before_its_time(ran: list[int]) -> None:
 
 
 def test_a_worker_beats_by_the_databases_clock(ran: list[int]) -> None:
-    assert worker_heartbeat() is None
+    assert worker_state().last_heartbeat is None
     tasks.run_slot("small", SLOT)
     tasks.run_slot("small", SLOT)
     heartbeat = Heartbeat.objects.get()
     assert heartbeat.worker.count(":") == 1
-    assert worker_heartbeat() == heartbeat.at
+    assert worker_state().last_heartbeat == heartbeat.at
     assert query("SELECT clock_timestamp() - at < interval '10 s' FROM syncs_heartbeat") == [
         (True,)
     ]

@@ -124,7 +124,7 @@ def listed(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
             [paused, degraded, stale, held, down, dead_workers, leaver],
             [
                 *("leaver can enter", "workers dead", "instance down"),
-                *("degraded", "paused"),
+                *("held", "degraded", "paused"),
             ],
         ),
         (

@@ -175,7 +175,9 @@ def test_the_line_breaks_where_nothing_ran_and_its_ends_are_marked() -> None:
     assert chart is not None
     assert len(chart.lines) == 2
     assert [(mark.x, mark.y, mark.y2) for mark in chart.marks] == [(2.5, 0, 6), (3.5, 34, 40)]
-    assert chart.durations == "Durations: shortest 0 ms (Sun 06:00), longest 4.0 s (Sun 00:00)."
+    assert chart.durations == (
+        "Durations: shortest 0 ms (Sun 06:00–Sun 12:00), longest 4.0 s (Sun 00:00–Sun 06:00)."
+    )
 
 
 def test_lost_runs_alone_have_no_known_duration(admin_client: Client) -> None:

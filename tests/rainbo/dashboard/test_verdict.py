@@ -85,14 +85,13 @@ def verdict(
     *syncs: SyncStatus,
     worker: WorkerState = WORKING,
     of: Fleet | None = None,
-    silent: bool = False,
     leavers: Ghosts | None = None,
 ) -> Verdict:
-    status = Status(NOW, worker.heartbeat, silent, syncs or (sync(target()),))
+    status = Status(NOW, worker, syncs or (sync(target()),))
     return render(
         Facts(
             {
-                SYNCS.name: SyncFacts(status, worker),
+                SYNCS.name: SyncFacts(status),
                 INSTANCES.name: FleetFacts(NOW, of or fleet()),
                 GHOSTS.name: GhostFacts(leavers or Ghosts()),
             }
@@ -231,7 +230,7 @@ def test_workers_come_first(worker: WorkerState, syncs: list[SyncStatus], words:
 
 def test_a_worker_that_is_busy_is_not_silent() -> None:
     busy = WorkerState(NOW - 40 * MINUTE, None, 812, "")
-    assert verdict(worker=busy, silent=True).tone is Tone.GOOD
+    assert verdict(worker=busy).tone is Tone.GOOD
 
 
 def test_a_silent_worker_is_named_once() -> None:
@@ -367,8 +366,8 @@ def test_who_sees_instances_alone_is_told_of_them_alone() -> None:
 
 
 def test_who_sees_runs_alone_is_told_of_them_alone() -> None:
-    status = Status(NOW, NOW, worker_silent=False, syncs=(sync(STALE),))
-    found = render(Facts({SYNCS.name: SyncFacts(status, WORKING)}))
+    status = Status(NOW, WORKING, (sync(STALE),))
+    found = render(Facts({SYNCS.name: SyncFacts(status)}))
     assert found.sentence.startswith("E-mail routes are 40 min old")
 
 
@@ -429,7 +428,7 @@ def test_the_order_of_severity_is_the_designs() -> None:
     syncs = [sync(target(cause=cause, words="x"), name=cause.name.lower()) for cause in of_cause]
     stale = sync(target("1", State.STALE, 90, Cause.PAUSED, "until 14:00 UTC"), name="stale")
     late = sync(target("1", State.LATE, 18, Cause.PAUSED, "until 14:00 UTC"), name="late")
-    facts = SyncFacts(Status(NOW, NOW, worker_silent=False, syncs=(*syncs, late, stale)), WORKING)
+    facts = SyncFacts(Status(NOW, WORKING, (*syncs, late, stale)))
     found = problems.judge(Facts({SYNCS.name: facts}))
     assert [(p.key.split("/")[1], p.severity) for p in found] == [
         ("held", Severity.HELD),

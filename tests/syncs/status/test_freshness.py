@@ -18,8 +18,7 @@ from syncs.status.freshness import (
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 GRACE = timedelta(minutes=2)
-AWAITED = NOON - timedelta(minutes=3)
-ALIVE = Facts(scheduled=True, heartbeat=NOON, awaited=AWAITED)
+ALIVE = Facts(scheduled=True, heartbeat=NOON)
 ON_TIME = Freshness(State.ON_TIME)
 LATE = Freshness(State.LATE)
 UNKNOWN = Freshness(State.UNKNOWN)
@@ -77,9 +76,8 @@ def test_grace_is_the_larger_of_seconds_and_share() -> None:
     ("facts", "cause"),
     [
         (Facts(scheduled=True, off=True), Cause.PAUSED),
-        (Facts(scheduled=True, awaited=AWAITED), Cause.NO_HEARTBEAT),
-        (Facts(scheduled=True, awaited=AWAITED, heartbeat=NOON - minutes(4)), Cause.NO_HEARTBEAT),
-        (Facts(scheduled=True, awaited=AWAITED, heartbeat=NOON - minutes(2)), Cause.OVERDUE),
+        (Facts(scheduled=True, unresponsive=True), Cause.NO_HEARTBEAT),
+        (Facts(scheduled=True, unresponsive=True, heartbeat=NOON - minutes(4)), Cause.NO_HEARTBEAT),
         (Facts(scheduled=True), Cause.OVERDUE),
         (Facts(failure=Failure(Cause.INSTANCE_DOWN, "")), Cause.INSTANCE_DOWN),
         (Facts(failure=Failure(Cause.HELD, "")), Cause.HELD),
@@ -110,7 +108,7 @@ def test_on_time_without_trouble_needs_no_reason() -> None:
 
 
 def test_without_a_schedule_no_worker_is_missed() -> None:
-    assert explain(ON_TIME, Facts(awaited=AWAITED), 60, GRACE, NOON) is None
+    assert explain(ON_TIME, Facts(unresponsive=True), 60, GRACE, NOON) is None
 
 
 def test_trouble_ahead_is_told_while_on_time() -> None:

@@ -22,8 +22,9 @@ from syncs.models import (
     Trigger,
 )
 from syncs.schedules import store
-from syncs.status import queries
+from syncs.status import problems, queries
 from syncs.status.freshness import Cause, State
+from syncs.status.problems import Severity
 from syncs.status.queries import SyncStatus, TargetStatus
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
@@ -167,10 +168,85 @@ def test_a_silent_worker_is_the_reason() -> None:
     assert queries.status(NOW).worker_silent
 
 
-def test_a_worker_without_anything_due_is_not_silent() -> None:
+@pytest.mark.parametrize("cron", ["*/5 * * * *", "0 * * * *", "0 0 1 1 *"])
+@pytest.mark.parametrize(("seconds", "unresponsive"), [(180, False), (181, True)])
+def test_workers_are_silent_after_three_minutes_whatever_is_due(
+    cron: str, seconds: int, unresponsive: bool
+) -> None:
+    """A heartbeat is due each minute: a worker that died is noticed before anything is late."""
+    Heartbeat.objects.update(at=NOW - timedelta(seconds=seconds))
+    Schedule.objects.update(cron=cron)
+    confirmation(ago=MINUTE)
+    found = queries.status(NOW)
+    assert found.worker_silent is bool(found.worker.problem) is unresponsive
+    named = problems.judge(problems.read(NOW))
+    assert any(p.severity is Severity.WORKERS_DEAD for p in named) is unresponsive
+    assert cause() is (Cause.NO_HEARTBEAT if unresponsive else None)
+
+
+def test_a_worker_that_executes_a_run_for_long_is_not_silent() -> None:
+    confirmation(ago=MINUTE)
     Heartbeat.objects.update(at=NOW - 10 * MINUTE)
-    Schedule.objects.update(cron="0 0 1 1 *")
-    assert not queries.status(NOW).worker_silent
+    run = SyncRun.objects.create(
+        sync="ghost_users", state=RunState.RUNNING, started_at=NOW, host="host", pid=1
+    )
+    later = clock.database_now() + MINUTE
+    Lease.objects.create(sync=run.sync, token=1, run=run, expires_at=later)
+    assert (queries.status(NOW).worker_silent, cause()) == (False, None)
+
+
+@pytest.mark.parametrize(
+    "hidden_by", ["a pause", "a switch", "unresponsive workers", "a later run"]
+)
+def test_what_is_held_is_known_and_named_whatever_hides_it(hidden_by: str) -> None:
+    confirmation(ago=MINUTE)
+    run = ended_run(state=RunState.HELD)
+    run_part(run, state=TargetState.HELD, note="25 of 100", held_counts={"removed": 25})
+    if hidden_by == "a pause":
+        paused(62 * MINUTE)
+    elif hidden_by == "a switch":
+        Schedule.objects.update(repeats=store.OFF)
+    elif hidden_by == "unresponsive workers":
+        Heartbeat.objects.update(at=NOW - 10 * MINUTE)
+    else:
+        ended_run(state=RunState.LOST, ago=MINUTE)
+    held = target().held
+    assert (held and held.run, held and held.weight) == (run.pk, 25)
+    assert cause() is not Cause.HELD
+    assert target().is_severe
+    found = problems.judge(problems.read(NOW))
+    assert "sync/user_routing/held" in [problem.key for problem in found]
+    if hidden_by in ("a pause", "a switch"):
+        assert found[0].severity is Severity.HELD
+
+
+@pytest.mark.parametrize(
+    ("part", "key"),
+    [
+        ({"error_kind": "login", "error": "refused"}, "sync/user_routing/failing"),
+        ({"error_kind": "connection", "error": "no route"}, "sync/user_routing/failing"),
+        ({"state": TargetState.SUCCEEDED}, None),
+    ],
+)
+def test_a_pause_does_not_hide_what_fails(part: dict[str, Any], key: str | None) -> None:
+    confirmation(ago=MINUTE)
+    run_part(ended_run(state=RunState.PARTIAL), **{"state": TargetState.FAILED} | part)
+    paused(62 * MINUTE)
+    found = [p.key for p in problems.judge(problems.read(NOW)) if p.key.startswith("sync/user")]
+    assert found == [*filter(None, [key]), "sync/user_routing/paused"]
+    assert target().is_severe is bool(key)
+
+
+def test_a_discarded_change_is_held_no_longer_and_needs_nobody_during_a_pause() -> None:
+    confirmation(ago=MINUTE)
+    run = ended_run(state=RunState.HELD)
+    run_part(run, state=TargetState.HELD, held_counts={"removed": 25})
+    discarded = {"discarded_at": NOW, "discarded_by": "ann", "discard_reason": "expected"}
+    SyncRun.objects.filter(pk=run.pk).update(**discarded)
+    paused(62 * MINUTE)
+    assert (target().held, target().is_severe) == (None, False)
+    found = [p.key for p in problems.judge(problems.read(NOW)) if p.key.startswith("sync/user")]
+    assert found == ["sync/user_routing/paused"]
 
 
 @pytest.mark.parametrize(

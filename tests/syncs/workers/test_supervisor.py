@@ -20,7 +20,7 @@ from common.clock import database_now
 from localfleet.processes import process_table
 from syncs import tasks
 from syncs.models import Heartbeat, Lease, RunState, SyncRun, Trigger, WorkerEvent
-from syncs.status.queries import worker_heartbeat
+from syncs.status.queries import worker_state
 from syncs.workers import cluster, heartbeat, supervisor
 from syncs.workers.cluster import Cluster
 from syncs.workers.supervisor import Supervisor, Watched
@@ -197,7 +197,7 @@ def soon() -> str:
 
 def test_a_beat_that_came_back_goes_no_further() -> None:
     tasks.answer_heartbeat(HOST, os.getsid(0), soon())
-    assert worker_heartbeat()
+    assert worker_state().last_heartbeat
     assert not OrmQ.objects.exists()
 
 

@@ -79,7 +79,7 @@ def test_a_sign_of_life_from_the_future_is_none() -> None:
     code, said = health()
     assert code == 1
     assert "no worker has ever reported" in said
-    assert queries.worker_heartbeat() is None
+    assert queries.worker_state().last_heartbeat is None
 
 
 def test_a_task_that_waits_longer_than_five_minutes() -> None:

@@ -38,6 +38,16 @@ def test_the_readme_names_every_file() -> None:
     assert named == there - {"README.md"}
 
 
+def test_curl_is_given_no_option_that_only_newer_ones_have() -> None:
+    """Debian 11 has 7.74: `%header{}` came with 7.83, `--json` with 7.82."""
+    root = TRIGGERS.parents[1]
+    files = [root / "README.md", *root.glob("docs/**/*.md"), *TRIGGERS.rglob("*.*")]
+    texts = [path.read_text(encoding="utf-8") for path in files if path.is_file()]
+    commands = [text for text in texts if "curl" in text]
+    assert len(commands) > 5
+    assert not [text for text in commands if re.search(r"%header\{|curl[^\n]* --json", text)]
+
+
 def test_each_line_of_the_crontab_is_one() -> None:
     lines = [
         line.lstrip("#") for line in read("crontab").splitlines() if re.match(r"#?[\d*]", line)

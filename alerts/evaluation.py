@@ -25,6 +25,7 @@ from syncs.status import problems
 from syncs.status.problems import Link, Problem, Severity
 
 LOCK = 0x616C6572  # "aler": of evaluations among themselves
+LONGEST_WAIT, LONGEST_STATEMENT = 2, 20  # seconds
 FLAP = timedelta(minutes=15)  # a problem that comes back sooner is the same incident
 CHANGING = (
     *("rule", "level", "rank", "title", "text", "brief", "link_kind", "link_key", "affected"),
@@ -66,6 +67,7 @@ def evaluate(*, wait: bool = False) -> Outcome | None:
     with transaction.atomic():
         if not _lock(wait):
             return None
+        _limit_waiting()
         now = clock.database_now()
         return apply(find(now), now)
 
@@ -85,6 +87,13 @@ def apply(facts: Facts, now: datetime) -> Outcome:
     evaluation.run()
     evaluation.write()
     return evaluation.outcome()
+
+
+def _limit_waiting() -> None:
+    """Neither the end of a run nor the next evaluation waits for a table that others hold."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL lock_timeout = '{LONGEST_WAIT}s'")
+        cursor.execute(f"SET LOCAL statement_timeout = '{LONGEST_STATEMENT}s'")
 
 
 def _lock(wait: bool) -> bool:

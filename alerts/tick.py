@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from django.db import transaction
+from django.db import OperationalError, transaction
 
 from alerts import dead_man_switch, evaluation, outbox
 from alerts.evaluation import Outcome
@@ -39,5 +39,11 @@ def after_run(record: SyncRun) -> None:
 
 
 def _evaluate_once(record: SyncRun) -> None:
-    if outcome := evaluation.evaluate():
+    try:
+        outcome = evaluation.evaluate()
+    except OperationalError as error:  # the next `tick` tries again
+        first, _, _ = str(error).partition("\n")
+        logger.warning("run %s: not evaluated: %s", record.pk, first)
+        return
+    if outcome:
         logger.info("run %s: %s incidents are open", record.pk, outcome.open)

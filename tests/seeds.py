@@ -10,6 +10,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from alerts.models import Mute
+from api import tokens
 from localfleet.data import large_seed
 from localfleet.data.large_seed import Size
 from syncs.models import Heartbeat
@@ -35,6 +36,7 @@ def fill(size: Size, now: datetime | None = None) -> None:
     instance_row(size.instances + 1, name="eu-central-99")  # registered, and not yet read
     Heartbeat.objects.create(worker="console-1:4711", at=now)
     fill_alerts(size, now)
+    tokens.create("ci", ["syncs:read", "syncs:run"], "ann")
 
 
 def fill_alerts(size: Size, now: datetime) -> None:

@@ -131,7 +131,7 @@ def status(now: datetime) -> Status:
     A sync without a schedule and without targets, such as a service that nobody connected, is left
     out: nothing of it can be late.
     """
-    known = _Known.read(now)
+    known = _Known.read(now, registry.all_syncs())
     wanted = [sync for sync in registry.all_syncs() if sync.cron or known.targets[sync.targets]]
     return Status(now, known.worker, tuple(known.status_of(sync) for sync in wanted))
 
@@ -171,7 +171,8 @@ def _version() -> tuple[tuple[object, ...], datetime]:
 
 def sync_status(name: str, now: datetime) -> SyncStatus:
     """Like `status`, for one sync."""
-    return _Known.read(now).status_of(registry.get(name))
+    sync = registry.get(name)
+    return _Known.read(now, [sync]).status_of(sync)
 
 
 @dataclass(frozen=True)
@@ -189,9 +190,9 @@ class _Known:
     targets: Mapping[Callable[[], list[Target]], Sequence[Target]]  # several syncs have the same
 
     @classmethod
-    def read(cls, now: datetime) -> _Known:
+    def read(cls, now: datetime, syncs: Sequence[Sync]) -> _Known:
+        """Read what these syncs' status needs."""
         planned = store.planned()
-        syncs = registry.all_syncs()
         runs = recent_runs([sync.name for sync in syncs])
         targets = {function: function() for function in {sync.targets for sync in syncs}}
         wanted = [(sync.name, target.key) for sync in syncs for target in targets[sync.targets]]

@@ -95,7 +95,8 @@ def test_nothing_is_done_that_can_not_be_recorded(
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("syncs.admin.schedule_actions.record", fail)
+    for module in ("schedule_actions", "run_requests"):
+        monkeypatch.setattr(f"syncs.admin.{module}.record", fail)
     until = (timezone.now() + timedelta(hours=2)).strftime(LOCAL)
     admin_client.raise_request_exception = False
     for name in ("pause", "run"):

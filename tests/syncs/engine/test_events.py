@@ -183,7 +183,7 @@ def test_what_never_started_is_no_event(make_sync: Make, written: Callable[..., 
     holder = requested()
     lease.claim(holder)
     log = written()
-    skipped, waiting = runs.execute(requested()), requested()
+    skipped, waiting = runs.execute(requested(Trigger.BUTTON)), requested()
     cancellation.cancel(waiting, "ann")
     assert skipped.state == RunState.SKIPPED
     assert log.events == []

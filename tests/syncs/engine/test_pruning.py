@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import chain, repeat
 from typing import Any
 from unittest.mock import Mock
 
@@ -231,7 +232,7 @@ def test_no_batch_begins_after_the_time_is_over(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(pruning, "BATCH", 2)
     for _ in range(5):
         old()
-    clock = iter([0, 1, 11, 11, 11, 11])
+    clock = chain([0, 1], repeat(11))
     monkeypatch.setattr(pruning, "time", Mock(monotonic=lambda: next(clock)))
     runs, *others = pruning.prune(timezone.now(), 30, seconds=10)
     assert (runs.count, runs.complete, len(left())) == (2, False, 3)

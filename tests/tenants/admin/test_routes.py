@@ -297,5 +297,5 @@ def test_a_page_takes_the_same_few_queries(
     django_assert_max_num_queries: DjangoAssertNumQueries,
 ) -> None:
     instance_row(2)
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(9):
         assert len(admin_client.get(LIST, query).context["results"]) == 50

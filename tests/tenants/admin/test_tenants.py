@@ -187,7 +187,7 @@ def test_the_list_takes_a_bounded_number_of_queries(
 ) -> None:
     for number in range(30):
         tenant(instance, str(number))
-    with django_assert_max_num_queries(18):
+    with django_assert_max_num_queries(21):
         admin_client.get(LIST)
 
 

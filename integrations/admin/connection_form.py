@@ -10,6 +10,7 @@ from unfold.widgets import (
     UnfoldAdminPasswordWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextInputWidget,
+    UnfoldBooleanWidget,
 )
 
 from common.errors import UsageError
@@ -48,6 +49,11 @@ class ConnectForm(forms.ModelForm[Connection]):
     class Meta:
         model = Connection
         fields = ("name", "account", "is_shared")
+        widgets = {
+            "name": UnfoldAdminTextInputWidget(),
+            "account": UnfoldAdminTextInputWidget(),
+            "is_shared": UnfoldBooleanWidget(),
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

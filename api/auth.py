@@ -16,25 +16,25 @@ REALM = 'Bearer realm="rainbo"'
 
 
 class Scoped(AuthBase):
-    """Admits requests whose token has a scope.
-
-    is_cron: whether the token of RAINBO_CRON_SECRET is admitted, too.
-    """
+    """Admits requests whose token has a scope."""
 
     openapi_type: str = "http"
     openapi_scheme: str = "bearer"
 
-    def __init__(self, scope: str, *, is_cron: bool = False) -> None:
+    def __init__(self, scope: str) -> None:
         super().__init__()
-        self.scope, self.is_cron = scope, is_cron
+        self.scope = scope
 
     def __call__(self, request: HttpRequest) -> Caller:
         """Return the caller. Raises Problem 401, 403 or 429."""
-        return authorize(request, self.scope, is_cron=self.is_cron)
+        return authorize(request, self.scope)
 
 
 def authorize(request: HttpRequest, scope: str, *, is_cron: bool = False) -> Caller:
-    """Return who makes the request, if they may. Raises Problem 401, 403 or 429."""
+    """Return who makes the request, if they may. Raises Problem 401, 403 or 429.
+
+    is_cron: whether the token of RAINBO_CRON_SECRET is admitted, too.
+    """
     caller = authenticate(request)
     if caller.pk is None and not is_cron:
         raise Problem(

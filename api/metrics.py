@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 
 from django.http import HttpRequest, HttpResponse
-from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from api import problems
@@ -58,7 +57,6 @@ class Facts:
     missing: int
 
 
-@csrf_exempt
 @require_safe
 def view(request: HttpRequest) -> HttpResponse:
     """Answer in Prometheus' text format, or in OpenMetrics where `Accept` names it."""

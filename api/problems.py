@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -84,9 +83,3 @@ def of_status(status: int) -> Problem:
         405: "This address does not know that method.",
     }
     return Problem(status, details.get(status, HTTPStatus(status).description or ""))
-
-
-def current() -> Problem:
-    """Return the problem of the exception that is being handled."""
-    error = sys.exc_info()[1]
-    return of(error) if error is not None else Problem(500, UNFORESEEN)

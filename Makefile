@@ -86,7 +86,7 @@ lock: venv  ## Compile requirements*.txt from pyproject.toml (ARGS=--upgrade)
 	@compile="$(PY) -m uv pip compile --quiet --no-config --universal --python-version 3.11 \
 		--generate-hashes --no-strip-extras --no-header --no-emit-index-url $(ARGS) pyproject.toml"; \
 	$$compile -o requirements.txt; \
-	$$compile -c requirements.txt --extra demo --extra dev -o requirements-dev.txt
+	$$compile -c requirements.txt --extra alerts --extra sentry --extra demo --extra dev -o requirements-dev.txt
 
 manage: venv  ## Run a management command against the running demo (CMD="find_user a@b.c")
 	@exec $(PY) -m localfleet manage --seed=$(SEED) --line-from DEMO_COMMAND

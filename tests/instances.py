@@ -23,6 +23,22 @@ END_SESSIONS = """
     SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
      WHERE datname = current_database() AND pid <> pg_backend_pid()"""
 COUNTED = "SELECT bool_or(last_value IS NOT NULL) FROM pg_sequences"
+RESTART = """
+    SELECT setval(format('%I.%I', schemaname, sequencename), start_value, false)
+      FROM pg_sequences WHERE last_value IS NOT NULL"""
+# A table of a few pages is emptied in a tenth of the time that new files of its indexes take.
+EMPTY = """
+    DO $$
+    DECLARE name text;
+    BEGIN
+        FOREACH name IN ARRAY {names}::text[] LOOP
+            IF pg_relation_size(name::regclass) > 262144 THEN
+                EXECUTE format('TRUNCATE %I', name);
+            ELSE
+                EXECUTE format('DELETE FROM %I', name);
+            END IF;
+        END LOOP;
+    END $$"""
 RESTORE_ROLE = (FOLDER / "role_restore.sql").read_text()
 
 
@@ -147,7 +163,8 @@ class Instance:
             tables = ["tenants", "users", "locations", *["user_email_routing"] * self.is_master]
             filled = " OR ".join(f"EXISTS (SELECT FROM {table})" for table in tables)
             if session.execute(f"SELECT {filled} OR ({COUNTED})").fetchone() != (False,):
-                session.execute(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY")
+                session.execute(sql.SQL(EMPTY).format(names=sql.Literal(tables)))
+                session.execute(RESTART)
         return True
 
     def _signature(self, session: psycopg.Connection) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from itertools import islice
@@ -13,6 +14,8 @@ from django.utils.http import content_disposition_header
 
 LIMIT = 100_000
 BOM = "\ufeff"  # without it, spreadsheets read UTF-8 as something else
+# Spreadsheets let people choose where lines are split, and quotes hold only for that separator.
+WITHIN = re.compile(r"([;,|\t\r\n][\s\"']*)(?=[=+\-@＝＋－＠])")
 FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 BREAKS = ("\t", "\r", "\n")
 
@@ -30,10 +33,13 @@ def csv_response(
 
 
 def guarded(cell: Any) -> Any:
-    """The cell so that no spreadsheet takes it for a formula; numbers stay numbers."""
+    """The cell so that no spreadsheet takes it, or a part of it, for a formula.
+
+    Numbers stay numbers.
+    """
     if cell is None or isinstance(cell, int | float | date):
         return cell
-    text = str(cell)
+    text = WITHIN.sub(r"\1'", str(cell))
     risky = text.lstrip().startswith(FORMULA) or text.startswith(BREAKS)
     return f"'{text}" if risky else text
 

@@ -124,7 +124,6 @@ def queue(**_: object) -> Iterator[CheckMessage]:
 
 _QUEUE: dict[str, tuple[object, str]] = {
     "orm": ("default", "the queue lives in RAINBO's own database"),
-    "cache": ("default", "the heartbeats of the workers must be visible to the console"),
     "bulk": (1, "a fetched task counts as started"),
     "max_attempts": (1, "RAINBO itself retries"),
     "ack_failures": (True, "a failed task would come back for ever"),
@@ -139,14 +138,15 @@ def _queue_error(key: str, text: str) -> Error:
 
 
 @register()
-def shared_cache(**_: object) -> Iterator[CheckMessage]:
-    backend = settings.CACHES["default"]["BACKEND"]
-    if backend != "django.core.cache.backends.db.DatabaseCache":
-        yield Error(
-            f"The default cache is {backend}.",
-            hint="Use DatabaseCache: web and workers must see the same cache.",
-            id="rainbo.E005",
-        )
+def no_cache(**_: object) -> Iterator[CheckMessage]:
+    for alias, cache in settings.CACHES.items():
+        if cache["BACKEND"] != "django.core.cache.backends.dummy.DummyCache":
+            yield Error(
+                f"The cache {alias} is {cache['BACKEND']}.",
+                hint="Use DummyCache: Django's caches unpickle what they find, so whoever can "
+                "write one runs code here.",
+                id="rainbo.E005",
+            )
 
 
 @register()

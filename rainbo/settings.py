@@ -46,6 +46,7 @@ SECURE_REFERRER_POLICY = "same-origin"
 RAINBO_BEHIND_PROXY = env.flag("RAINBO_BEHIND_PROXY", default=False)
 if RAINBO_BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SESSION_ENGINE = "rainbo.auth.session_store"
 SESSION_COOKIE_SECURE = RAINBO_HTTPS
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
@@ -100,6 +101,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
+    "rainbo.visible_controls.show",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_otp.middleware.OTPMiddleware",
@@ -225,13 +227,8 @@ DATABASES: dict[str, dict[str, Any]] = {
         },
     }
 }
-CACHES = {
-    "default": {
-        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
-        "LOCATION": "rainbo_cache",
-        "OPTIONS": {"MAX_ENTRIES": 10_000},
-    }
-}
+# Django's caches hold pickles: whoever can write them runs code here. Nothing of RAINBO needs one.
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}
 
 # The queue only triggers: every run is recorded, fenced and repeated by RAINBO itself.
 RAINBO_WORKERS = env.integer("RAINBO_WORKERS", 4, 1, 64)
@@ -244,7 +241,6 @@ Q_CLUSTER = {
     "name": "rainbo",
     "label": "Queue",
     "orm": "default",
-    "cache": "default",
     "workers": RAINBO_WORKERS,
     "queue_limit": RAINBO_WORKERS,
     "bulk": 1,

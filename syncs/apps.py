@@ -11,7 +11,11 @@ class SyncsConfig(AppConfig):
         from syncs.engine import pruning
         from syncs.status import problems
         from syncs.status.sync_problems import SYNCS
-        from syncs.workers import signals  # noqa: F401 (listens to the queue's signals)
+        from syncs.workers import (
+            packages,
+            signals,  # noqa: F401 (listens to the queue's signals)
+        )
 
+        packages.restrict()
         hooks.periodic(pruning.INTERVAL, pruning.prune_by_itself)
         problems.register(SYNCS)

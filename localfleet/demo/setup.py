@@ -29,7 +29,6 @@ class Setup:
         self.log.unlink(missing_ok=True)
         with terminal.step("Creating RAINBO's tables"):
             self._manage("migrate", "--no-input")
-            self._manage("createcachetable")
         if not self.state.is_done("seed"):
             with terminal.step("Filling the fleet with tenants and users"):
                 seed.seed(self.instances)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from io import StringIO
@@ -32,7 +33,7 @@ def test_a_spreadsheet_is_told_that_it_is_utf_8() -> None:
 
 
 @pytest.mark.parametrize(
-    "cell", ["=1+1", "+49 30", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n", " =1+1", "＝1", "＠x"]
+    "cell", ["=1+1", "+49 30", "-1", "@SUM(A1)", "\t1", "\r1", "\n", " =1+1", "＝1", "＠x"]
 )
 def test_no_cell_is_a_formula(cell: str) -> None:
     assert guarded(cell) == f"'{cell}"
@@ -64,3 +65,21 @@ def test_nothing_is_read_beyond_the_limit_and_the_file_says_so() -> None:
 
 def test_as_many_rows_as_the_limit_are_all_of_them() -> None:
     assert lines(csv_response("a.csv", ("n",), [(1,), (2,)], limit=2)) == [["n"], ["1"], ["2"]]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|", "\n", "\r\n"])
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "＝"])
+@pytest.mark.parametrize("between", ["", " ", '"', ' "'])
+def test_no_part_of_a_cell_is_a_formula_whatever_lines_are_split_at(
+    separator: str, sign: str, between: str
+) -> None:
+    text = f"Name{separator}{between}{sign}1"
+    response: Any = csv_response("a.csv", ("name", "more"), [(text, "x")])
+    line = b"".join(response.streaming_content).decode("utf-8-sig").split("\r\n", 1)[1]
+    for part in re.split(r"[;,|\t\r\n]", line):
+        assert not part.lstrip(' "').startswith(sign), line
+
+
+@pytest.mark.parametrize("text", ["a-b; c", "1,5", "x; y", "a=b", "me@example.com;you@example.com"])
+def test_other_cells_stay_as_they_are(text: str) -> None:
+    assert guarded(text) == text

@@ -43,7 +43,6 @@ def big(
         try:
             connect_to(name)
             call_command("migrate", verbosity=0)
-            call_command("createcachetable")
             seeds.fill(size)
             yield {who: visitor(who) for who in Who}
         finally:

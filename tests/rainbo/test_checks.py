@@ -85,7 +85,6 @@ def test_the_cron_secret_opens_no_other_door(
     ("key", "value"),
     [
         ("orm", "other"),
-        ("cache", "other"),
         ("bulk", 2),
         ("max_attempts", 0),
         ("ack_failures", False),
@@ -112,9 +111,10 @@ def test_a_queue_setting_left_out_is_refused(settings: Settings, key: str) -> No
     assert ids(checks.queue()) == ["rainbo.E004"]
 
 
-def test_a_local_memory_cache_is_refused(settings: Settings) -> None:
-    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
-    assert ids(checks.shared_cache()) == ["rainbo.E005"]
+@pytest.mark.parametrize("kind", ["locmem.LocMemCache", "db.DatabaseCache"])
+def test_a_cache_of_pickles_is_refused(settings: Settings, kind: str) -> None:
+    settings.CACHES = settings.CACHES | {"more": {"BACKEND": f"django.core.cache.backends.{kind}"}}
+    assert ids(checks.no_cache()) == ["rainbo.E005"]
 
 
 def test_an_old_libpq_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

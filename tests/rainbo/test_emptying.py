@@ -7,7 +7,7 @@ from django.contrib.auth.models import Group, Permission
 
 from rainbo.auth.roles import ROLES
 from tests.caches import query
-from tests.emptying import contents
+from tests.emptying import contents, filled
 from tests.rows import instance_row
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.parametrize("turn", [1, 2])]
@@ -27,6 +27,6 @@ def test_what_comes_with_the_tables_is_as_new(turn: int) -> None:
 
 
 def test_a_change_of_a_tables_order_is_none(turn: int) -> None:
-    before = contents()
+    before = contents(filled())
     Group.objects.filter(name="system_admin").update(name="system_admin")
-    assert contents() == before
+    assert contents(filled()) == before

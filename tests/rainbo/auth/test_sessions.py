@@ -138,3 +138,26 @@ def test_the_cookie_is_of_this_site_and_no_script_reads_it(client: Client) -> No
     cookie = client.cookies["sessionid"]
     assert cookie["httponly"]
     assert cookie["samesite"] == "Lax"
+
+
+def test_the_database_does_not_hold_what_signs_a_person_in(client: Client, ann: User) -> None:
+    assert is_in(client)
+    stored = Session.objects.get().session_key
+    key = client.cookies["sessionid"].value
+    assert key not in str(list(Session.objects.values()))
+    client.cookies["sessionid"] = stored
+    assert not is_in(client)
+    client.cookies["sessionid"] = key
+    assert is_in(client)
+
+
+def test_a_sign_out_removes_the_stored_session(client: Client, ann: User) -> None:
+    client.post("/admin/logout/")
+    assert not Session.objects.exists()
+
+
+def test_a_sign_in_ends_the_session_before_it(client: Client, ann: User) -> None:
+    before = client.cookies["sessionid"].value
+    client.session.cycle_key()
+    client.cookies["sessionid"] = before
+    assert not is_in(client)

@@ -222,9 +222,8 @@ class Theatre:
         databases.set_role(self.server, USER, self._password)
         databases.create(self.server, TEMPLATE, owner=USER)
         stage = Stage(self.server, TEMPLATE, self.folder, self._env(TEMPLATE, {}))
-        for words in (["migrate", "-v0"], ["createcachetable"]):
-            done = stage.run(*words)
-            assert done.returncode == 0, done.stdout + done.stderr
+        done = stage.run("migrate", "-v0")
+        assert done.returncode == 0, done.stdout + done.stderr
         stage.query("CREATE TABLE made_slots (sync text, slot timestamptz)")
         for name, cron in CRONS.items():
             stage.query(SCHEDULE, name, repr((name,)), cron)

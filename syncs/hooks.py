@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -87,18 +87,6 @@ def run_periodic() -> None:
 def call_again(function: Callable[[], object]) -> None:
     """Have a function that had more to do called at the next turn, whatever its interval."""
     Periodic.objects.filter(name=_name(function)).delete()
-
-
-_down: list[Callable[[], Iterable[str]]] = []
-
-
-def knows_down(function: Callable[[], Iterable[str]]) -> None:
-    """Have a function name the keys of the targets that are down at present."""
-    _down.append(function)
-
-
-def down_targets() -> frozenset[str]:
-    return frozenset(key for function in _down for key in function())
 
 
 def _claim(name: str, interval: timedelta) -> bool:

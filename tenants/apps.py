@@ -14,13 +14,11 @@ class TenantsConfig(AppConfig):
         from tenants import jobs, pruning, signals  # noqa: F401 (they register themselves)
         from tenants.ghosts import owed
         from tenants.ghosts.problems import GHOSTS
-        from tenants.health import overview
         from tenants.health.problems import INSTANCES
         from tenants.models import RdsInstance
         from tenants.routes import search_keys
 
         key_rotation.register(RdsInstance, "password")
-        hooks.knows_down(overview.down_keys)
         hooks.periodic(owed.INTERVAL, owed.retire_leavers)
         problems.register(GHOSTS)
         problems.register(INSTANCES)

@@ -1,0 +1,60 @@
+"""Several questions to RAINBO's own database in one statement: one round trip, one snapshot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from django.core.exceptions import EmptyResultSet
+from django.db import connection
+from django.db.models import QuerySet
+
+Row = dict[str, Any]
+K = TypeVar("K", bound=Hashable)
+
+
+class Statement(NamedTuple):
+    """A SELECT whose columns have names, with named parameters."""
+
+    sql: str
+    parameters: Mapping[str, object] = {}
+
+
+# A queryset is one of values(); what was never asked is answered by no rows.
+Question = Statement | QuerySet[Any, Row]
+Questions = Mapping[str, Question]
+Answers = Mapping[str, list[Row]]
+
+
+def answer(questions: Mapping[K, Question]) -> dict[K, list[Row]]:
+    """Return the rows of each question in its order, by its key.
+
+    They come as JSON: a time is a string in ISO 8601, for `datetime.fromisoformat`.
+    """
+    asked = {key: sql for key, question in questions.items() if (sql := _sql(question))}
+    found: dict[K, list[Row]] = {key: [] for key in questions}
+    if asked:
+        columns = ",\n".join(
+            f"(SELECT json_agg(to_json(answer)) FROM ({sql}) AS answer)::text"
+            for sql in asked.values()
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {columns}")
+            for key, rows in zip(asked, cursor.fetchone(), strict=True):
+                found[key] = json.loads(rows) if rows else []
+    return found
+
+
+def _sql(question: Question) -> str:
+    """Return its text with its values in it; empty if it can have no rows."""
+    if isinstance(question, Statement):
+        sql, parameters = question.sql, question.parameters
+    else:
+        try:
+            sql, parameters = question.query.get_compiler(connection=connection).as_sql()
+        except EmptyResultSet:
+            return ""
+    connection.ensure_connection()
+    text: str = connection.ops.compose_sql(sql, parameters)
+    return text

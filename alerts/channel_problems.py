@@ -6,13 +6,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import OuterRef, Q, Subquery
+from django.db.models import OuterRef, Subquery
 
 from alerts.models import UNSENT, Channel, Delivery
 from common import text
+from common.clock import from_iso
+from common.joint_query import Answers, Questions, as_model
 from syncs.status.problems import Link, Problem, Severity, Source
 
 STUCK_AFTER = timedelta(minutes=10)
+READ = (
+    *("id", "name", "kind", "enabled", "level", "syncs", "instances"),
+    *("failing_since", "last_error", "gone_at"),
+)
 
 
 @dataclass(frozen=True)
@@ -26,28 +32,38 @@ class FailingChannel:
 
 @dataclass(frozen=True)
 class ChannelFacts:
-    """due_since: since when the oldest delivery that nobody has tried yet should be sent."""
+    """channels: all of them, without what is secret of them.
+
+    due_since: since when the oldest delivery that nobody has tried yet should be sent.
+    """
 
     now: datetime
+    channels: tuple[Channel, ...] = ()
     failing: tuple[FailingChannel, ...] = ()
     due_since: datetime | None = None
 
 
-def read(now: datetime) -> ChannelFacts:
-    """In one query."""
+def ask(now: datetime) -> Questions:
     of_channel = Delivery.objects.filter(UNSENT, channel=OuterRef("pk"), attempts=0)
     due = of_channel.filter(not_before__lte=now).order_by("not_before").values("not_before")[:1]
-    rows = Channel.objects.filter(enabled=True).annotate(due=Subquery(due))
-    values = rows.filter(Q(failing_since__isnull=False) | Q(due__isnull=False)).values_list(
-        "pk", "name", "failing_since", "last_error", "gone_at", "due"
-    )
-    failing, waiting = [], []
-    for pk, name, since, error, gone_at, due_since in values:
-        if since:
-            failing.append(FailingChannel(str(pk), name, since, error, gone_at is not None))
-        if due_since and gone_at is None:
-            waiting.append(due_since)
-    return ChannelFacts(now, tuple(failing), min(waiting, default=None))
+    return {"channels": Channel.objects.order_by("name").values(*READ, due=Subquery(due))}
+
+
+def read(answers: Answers, now: datetime) -> ChannelFacts:
+    channels, failing, waiting = [], [], []
+    for row in answers["channels"]:
+        channel, due = as_model(Channel, row), from_iso(row["due"])
+        channels.append(channel)
+        if channel.enabled and channel.failing_since:
+            failing.append(_failing(channel, channel.failing_since))
+        if channel.is_usable and due:
+            waiting.append(due)
+    return ChannelFacts(now, tuple(channels), tuple(failing), min(waiting, default=None))
+
+
+def _failing(channel: Channel, since: datetime) -> FailingChannel:
+    is_gone = channel.gone_at is not None
+    return FailingChannel(str(channel.pk), channel.name, since, channel.last_error, is_gone)
 
 
 def judge(facts: ChannelFacts, _: Sequence[Problem] = ()) -> Iterator[Problem]:
@@ -74,6 +90,7 @@ def judge(facts: ChannelFacts, _: Sequence[Problem] = ()) -> Iterator[Problem]:
 
 CHANNELS = Source(
     name="channels",
+    ask=ask,
     read=read,
     judge=judge,
     permissions=("alerts.view_channel", "alerts.change_channel"),

@@ -11,6 +11,7 @@ import logging
 from django.conf import settings
 
 from alerts import channel_problems
+from alerts.channel_problems import CHANNELS
 from common import clock, http
 from common.errors import RainboError
 from common.http import Limits
@@ -29,7 +30,7 @@ def problem() -> str:
     workers = queries.worker_state()
     if workers.problem and not workers.by_crontab:
         return workers.problem
-    facts = channel_problems.read(clock.database_now())
+    facts = CHANNELS.read_alone(clock.database_now())
     return "; ".join(found.text for found in channel_problems.judge(facts) if found.key == "outbox")
 
 

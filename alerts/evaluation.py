@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -16,16 +17,25 @@ from django.db import connection, transaction
 from django.db.models import Q
 
 from alerts import routing, rules, run_facts
+from alerts.channel_problems import CHANNELS
 from alerts.models import Channel, Incident, IncidentEvent, Level, Mute, Notice, NoticeKind
 from alerts.models import Rule as StoredRule
-from alerts.rules import Found
-from common import clock
+from alerts.rules import Found, Rule, RunFacts
+from common.joint_query import Answers, Questions, as_model
 from common.text import truncate
 from syncs.status import problems
-from syncs.status.problems import Link, Problem, Severity
+from syncs.status.problems import Link, Problem, Severity, Source
 
 LOCK = 0x616C6572  # "aler": of evaluations among themselves
 LONGEST_WAIT, LONGEST_STATEMENT = 2, 20  # seconds
+# Neither the end of a run nor the next evaluation waits for a table that others hold. The time is
+# that after the lock was granted.
+_BEGIN = """
+    WITH lock AS MATERIALIZED (SELECT {function}(%(lock)s) AS granted)
+    SELECT granted IS NOT NULL AND granted::text <> 'false', clock_timestamp(),
+           set_config('lock_timeout', %(wait)s, true),
+           set_config('statement_timeout', %(longest)s, true)
+      FROM lock"""
 FLAP = timedelta(minutes=15)  # a problem that comes back sooner is the same incident
 CHANGING = (
     *("rule", "level", "rank", "title", "text", "brief", "link_kind", "link_key", "affected"),
@@ -44,10 +54,15 @@ CHANGING = (
 
 @dataclass(frozen=True)
 class Facts:
-    """found: by rules that are switched on. problems: all, which may explain others."""
+    """found: by rules that are switched on. problems: all, which may explain others.
+
+    muted: the keys that no message is sent about now. channels: all of them.
+    """
 
     found: Sequence[Found]
     problems: Sequence[Problem]
+    muted: frozenset[str] = frozenset()
+    channels: Sequence[Channel] = ()
 
 
 @dataclass(frozen=True)
@@ -65,20 +80,19 @@ def evaluate(*, wait: bool = False) -> Outcome | None:
     wait: for that process instead.
     """
     with transaction.atomic():
-        if not _lock(wait):
-            return None
-        _limit_waiting()
-        now = clock.database_now()
-        return apply(find(now), now)
+        now = _begin(wait)
+        return None if now is None else apply(find(now), now)
 
 
 def find(now: datetime) -> Facts:
     """What is wrong now by the rules in force."""
-    in_force = rules.in_force(StoredRule.objects.all())
-    judged = problems.judge(problems.read(now))
-    found = rules.apply(in_force, judged, run_facts.read(now))
+    facts = problems.read(now, also=[KNOWN])
+    known = facts.get(KNOWN)
+    judged = problems.judge(facts)
+    found = rules.apply(known.rules, judged, known.runs)
     whole = [part for problem in judged for part in problem.parts or (problem,)]
-    return Facts(found, [*whole, *(one.problem for one in found)])
+    everything = [*whole, *(one.problem for one in found)]
+    return Facts(found, everything, known.muted, facts.get(CHANNELS).channels)
 
 
 def apply(facts: Facts, now: datetime) -> Outcome:
@@ -89,18 +103,47 @@ def apply(facts: Facts, now: datetime) -> Outcome:
     return evaluation.outcome()
 
 
-def _limit_waiting() -> None:
-    """Neither the end of a run nor the next evaluation waits for a table that others hold."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL lock_timeout = '{LONGEST_WAIT}s'")
-        cursor.execute(f"SET LOCAL statement_timeout = '{LONGEST_STATEMENT}s'")
-
-
-def _lock(wait: bool) -> bool:
+def _begin(wait: bool) -> datetime | None:
+    """Lock other evaluations out and return the time; None if one runs and is not waited for."""
     function = "pg_advisory_xact_lock" if wait else "pg_try_advisory_xact_lock"
+    given: dict[str, Any] = {
+        "lock": LOCK,
+        "wait": f"{LONGEST_WAIT}s",
+        "longest": f"{LONGEST_STATEMENT}s",
+    }
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {function}(%s)", [LOCK])
-        return cursor.fetchone()[0] is not False
+        cursor.execute(_BEGIN.format(function=function), given)
+        is_granted, now, *_ = cursor.fetchone()
+        return now if is_granted else None
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What rules are applied to, apart from the problems."""
+
+    rules: Mapping[str, Rule]
+    runs: Sequence[RunFacts]
+    muted: frozenset[str]
+
+    @classmethod
+    def of(cls, answers: Answers, _: datetime) -> _Known:
+        return cls(
+            rules=rules.in_force(as_model(StoredRule, row) for row in answers["rules"]),
+            runs=run_facts.facts_in(answers["runs"]),
+            muted=frozenset(row["key"] for row in answers["mutes"]),
+        )
+
+
+def _ask(now: datetime) -> Questions:
+    fields = ("id", "name", "enabled", "level", "threshold", "hold_seconds")
+    return {
+        "rules": StoredRule.objects.values(*fields),
+        "runs": run_facts.ask(now),
+        "mutes": Mute.objects.filter(until__gt=now).values("key"),
+    }
+
+
+KNOWN = Source("rules", ask=_ask, read=_Known.of, judge=lambda *_: (), permissions=())
 
 
 @dataclass
@@ -109,8 +152,6 @@ class _Evaluation:
     now: datetime
     open: dict[str, Incident]
     lately: dict[str, Incident]  # resolved within FLAP
-    muted: frozenset[str]
-    channels: Sequence[Channel]
     holds: Mapping[str, timedelta]
     waiting: dict[int, list[Notice]] = field(default_factory=dict)
     passed: list[Incident] = field(default_factory=list)
@@ -131,8 +172,6 @@ class _Evaluation:
             now=now,
             open={row.key: row for row in known if row.resolved_at is None},
             lately={row.key: row for row in known if row.resolved_at is not None},
-            muted=frozenset(Mute.objects.filter(until__gt=now).values_list("key", flat=True)),
-            channels=list(Channel.objects.defer("address", "signing")),
             holds={found.key: found.rule.hold for found in facts.found},
             before={row.pk: _state(row) for row in known},
         )
@@ -199,7 +238,7 @@ class _Evaluation:
 
     def _report(self, incident: Incident) -> None:
         """Notify the channels, if they were not notified yet, or not lately."""
-        silent = self.explained | self.muted
+        silent = self.explained | self.facts.muted
         if incident.key in silent or not self._lasts(incident):
             return
         kind = None
@@ -217,14 +256,14 @@ class _Evaluation:
             self.now,
         )
         takes_back = self._drop_waiting(incident, {NoticeKind.RESOLVED})
-        for channel in self.channels:
+        for channel in self.facts.channels:
             if routing.is_for(channel, incident) and channel.pk not in takes_back:
                 self._notify(incident, channel.pk, kind)
 
     def _report_end(self, incident: Incident) -> None:
         """Notify the channels that got it; for the others nothing happened."""
         self._drop_waiting(incident, set(NoticeKind))
-        if incident.key in self.muted:
+        if incident.key in self.facts.muted:
             return
         for channel in {notice.channel_id for notice in self._of(incident) if notice.delivery_id}:
             last = [n for n in self._of(incident) if n.delivery_id and n.channel_id == channel][-1]

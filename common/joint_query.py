@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar, cast
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 
 Row = dict[str, Any]
 K = TypeVar("K", bound=Hashable)
+M = TypeVar("M", bound=Model)
 
 
 class Statement(NamedTuple):
-    """A SELECT whose columns have names, with named parameters."""
+    """A SELECT whose columns have names."""
 
     sql: str
-    parameters: Mapping[str, object] = {}
+    parameters: Mapping[str, object] | Sequence[object] = ()
 
 
 # A queryset is one of values(); what was never asked is answered by no rows.
-Question = Statement | QuerySet[Any, Row]
+Question = Statement | QuerySet[Any, Any]
 Questions = Mapping[str, Question]
 Answers = Mapping[str, list[Row]]
 
@@ -46,6 +47,13 @@ def answer(questions: Mapping[K, Question]) -> dict[K, list[Row]]:
     return found
 
 
+def as_model(model: type[M], row: Row) -> M:
+    """Return a row as a model; fields that it does not have are read when they are needed."""
+    fields = [field for field in model._meta.concrete_fields if field.attname in row]
+    values = [field.to_python(row[field.attname]) for field in fields]
+    return model.from_db(connection.alias, [field.attname for field in fields], values)
+
+
 def _sql(question: Question) -> str:
     """Return its text with its values in it; empty if it can have no rows."""
     if isinstance(question, Statement):
@@ -56,5 +64,5 @@ def _sql(question: Question) -> str:
         except EmptyResultSet:
             return ""
     connection.ensure_connection()
-    text: str = connection.ops.compose_sql(sql, parameters)
-    return text
+    operations: Any = connection.ops
+    return cast("str", operations.compose_sql(sql, parameters))

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db import connection
 
+from common.joint_query import Question, Statement, answer
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
 
@@ -44,7 +45,7 @@ _OUTAGES = f"""
 # The first check that failed after the last answer: a row or two of the unique index each. Where
 # it is no longer kept, the last answer itself is the nearest that is known.
 _SINCE = """
-    SELECT wanted.id, coalesce(failed.minute, answer.at)
+    SELECT wanted.id, coalesce(failed.minute, answer.at) AS since
       FROM unnest(%(instances)s::bigint[]) AS wanted (id)
       JOIN syncs_confirmation AS answer
         ON answer.sync = 'instance_health' AND answer.target = wanted.id::text
@@ -134,18 +135,20 @@ def last_day(instance: RdsInstance, now: datetime) -> History:
     )
 
 
-def down_since(instances: Iterable[int]) -> dict[int, datetime]:
-    """Of instances that are down, since when; without those that have never answered."""
-    wanted: dict[str, Any] = {"instances": list(instances), "recent": RECENT}
-    with connection.cursor() as cursor:
-        cursor.execute(_SINCE, wanted)
-        return dict(cursor.fetchall())
+def ask_since(instances: Iterable[int]) -> Question:
+    """Of instances that are down: id, since; without those that have never answered."""
+    return Statement(_SINCE, {"instances": list(instances), "recent": RECENT})
+
+
+def down_since(instance: int) -> datetime | None:
+    rows = answer({"since": ask_since([instance])})["since"]
+    return datetime.fromisoformat(rows[0]["since"]) if rows else None
 
 
 def _outage(instance: RdsInstance, begin: datetime, until: datetime | None) -> Outage:
     """One that lasts may have begun before the window, and began when every page says."""
-    since = down_since([instance.pk]) if until is None else {}
-    return Outage(since.get(instance.pk, begin), until)
+    since = down_since(instance.pk) if until is None else None
+    return Outage(since or begin, until)
 
 
 def _bar(begin: datetime, found: dict[datetime, tuple[Any, ...]]) -> HealthBucket:

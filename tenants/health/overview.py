@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.db import connection
 from django.db.models import Q
 
+from common.clock import from_iso
+from common.joint_query import Answers, Question, Questions, Statement, answer, as_model
 from common.text import counted
 from syncs.errors import LoginRejected
 from syncs.models import Confirmation
-from tenants.fleet import targets
 from tenants.health import history
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
@@ -24,6 +25,10 @@ COUNTED_INSTANCES = 6  # of those that are down
 WORST_FIRST = (Health.DOWN, Health.DEGRADED, Health.UNKNOWN, Health.HEALTHY)
 CHECK_RUNS = 5  # the last of the health sync, in which what an instance refused is looked for
 HEALTH, SUMMARIES, ROUTES = "instance_health", "tenant_summaries", "user_routing"
+READ = (
+    *("id", "name", "is_active", "is_master", "has_tenants", "has_ghosts"),
+    *("health", "last_check_at", "latency_ms", "last_error", "is_replica", "replica_lag_s"),
+)
 
 # Straight from the unique index on (instance, minute): only what is drawn is read.
 _TRENDS = """
@@ -41,7 +46,7 @@ _ROUTES_OF = """
                   SELECT 1 FROM user_routes
                    WHERE remote_instance_id = wanted.id
                    ORDER BY remote_instance_id, remote_tenant_id LIMIT %(most)s
-                  ) AS counted)
+                  ) AS counted) AS routes
       FROM unnest(%(instances)s::text[]) AS wanted (id)"""
 # Among several runs: one that a person started may have left out some instances.
 _REFUSING = """
@@ -124,35 +129,43 @@ class Fleet:
         )
 
 
-def read() -> Fleet:
-    """The whole fleet in five queries, whatever its size."""
-    instances = sorted(RdsInstance.objects.defer("password", "ssl_ca", "notes"), key=_badness)
-    down = [i for i in instances if i.is_down]
-    since = history.down_since(i.pk for i in down) if down else {}
-    rows = Confirmation.objects.filter(sync__in=(SUMMARIES, ROUTES))
-    kept = list(rows.values_list("sync", "target", "rows"))
-    routes = routes_of(instance.pk for instance in down[:COUNTED_INSTANCES])
-    refusing = refuse_credentials([i.pk for i in down]) if down else frozenset()
+def ask(_: datetime) -> Questions:
+    """The questions about the whole fleet, whose answers `fleet_in` takes."""
+    confirmed = Confirmation.objects.filter(sync__in=(SUMMARIES, ROUTES))
+    return {
+        "instances": RdsInstance.objects.values(*READ),
+        "confirmed": confirmed.values("sync", "target", "rows"),
+    }
+
+
+def fleet_in(answers: Answers) -> Fleet:
+    """Return the whole fleet. What waits for instances that are down is read by one more query."""
+    instances = sorted((as_model(RdsInstance, row) for row in answers["instances"]), key=_badness)
+    down = [instance for instance in instances if instance.is_down]
+    about = _about_down([instance.pk for instance in down])
+    kept = [(row["sync"], row["target"], row["rows"]) for row in answers["confirmed"]]
     tenants = {int(target): n for sync, target, n in kept if sync == SUMMARIES}
     found = [n for sync, _, n in kept if sync == ROUTES]
     return Fleet(
         instances=tuple(instances),
-        down=tuple(
-            replace(_down(instance, since, tenants, routes), refuses=instance.pk in refusing)
-            for instance in down
-        ),
+        down=tuple(_down(instance, about, tenants) for instance in down),
         tenants=tenants,
         all_routes=max(found, default=None),
         has_no_master=not any(instance.is_master for instance in instances),
     )
 
 
-def down_keys() -> list[str]:
-    """Return the keys of the active instances that did not answer their last check."""
-    if (known := targets.already_read()) is not None:
-        return [str(instance.pk) for instance in known if instance.is_down]
-    down = RdsInstance.objects.filter(is_active=True, health=Health.DOWN)
-    return [str(pk) for pk in down.values_list("pk", flat=True)]
+def _about_down(down: Sequence[int]) -> Answers:
+    """Read since when they are down, what waits for the first of them, who refuses RAINBO."""
+    if not down:
+        return {"since": [], "routes": [], "refusing": []}
+    return answer(
+        {
+            "since": history.ask_since(down),
+            "routes": _ask_routes(down[:COUNTED_INSTANCES]),
+            "refusing": _ask_refusing(down),
+        }
+    )
 
 
 def waits_for(instance: RdsInstance) -> str:
@@ -182,12 +195,19 @@ def trends(instances: Sequence[RdsInstance]) -> dict[int, list[float | None]]:
 
 def routes_of(instances: Iterable[int]) -> dict[int, int]:
     """How many routes lead to each instance, counted up to a bound."""
+    return _routes_in(answer({"routes": _ask_routes(instances)}))
+
+
+def _ask_routes(instances: Iterable[int]) -> Question:
     wanted = [str(pk) for pk in instances]
-    rows = _rows(_ROUTES_OF, {"instances": wanted, "most": COUNTED + 1})
-    return {int(pk): count for pk, count in rows}
+    return Statement(_ROUTES_OF, {"instances": wanted, "most": COUNTED + 1})
 
 
-def refuse_credentials(instances: Iterable[int]) -> frozenset[int]:
+def _routes_in(answers: Answers) -> dict[int, int]:
+    return {int(row["id"]): row["routes"] for row in answers["routes"]}
+
+
+def _ask_refusing(instances: Iterable[int]) -> Question:
     """Those of these down instances whose server did not accept RAINBO's credentials."""
     parameters = {
         "sync": HEALTH,
@@ -195,17 +215,15 @@ def refuse_credentials(instances: Iterable[int]) -> frozenset[int]:
         "targets": [str(pk) for pk in instances],
         "refused": LoginRejected.kind,
     }
-    return frozenset(int(target) for (target,) in _rows(_REFUSING, parameters))
+    return Statement(_REFUSING, parameters)
 
 
-def _down(
-    instance: RdsInstance,
-    since: dict[int, datetime],
-    tenants: dict[int, int],
-    routes: dict[int, int],
-) -> Down:
-    waiting = _waiting(instance.pk, tenants, routes)
-    return Down(instance.pk, str(instance), since.get(instance.pk), instance.is_master, waiting)
+def _down(instance: RdsInstance, about: Answers, tenants: dict[int, int]) -> Down:
+    pk = instance.pk
+    since = {row["id"]: from_iso(row["since"]) for row in about["since"]}
+    refusing = {int(row["target"]) for row in about["refusing"]}
+    waiting = _waiting(pk, tenants, _routes_in(about))
+    return Down(pk, str(instance), since.get(pk), instance.is_master, waiting, pk in refusing)
 
 
 def _waiting(pk: int, tenants: dict[int, int], routes: dict[int, int]) -> Waiting:

@@ -40,9 +40,9 @@ FLOORS: Mapping[str, tuple[set[str], ...]] = {
     "alerts": (
         {"models"},
         {"rules", "routing", "quiet_hours", "advice"},
-        {"run_facts", "messages", "actions", "queries"},
+        {"run_facts", "channel_problems", "messages", "actions", "queries"},
         {"channels"},
-        {"channel_problems", "evaluation", "outbox"},
+        {"evaluation", "outbox"},
         {"dead_man_switch"},
         {"tick"},
         {"admin", "management", "apps"},

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from common.encryption import Binding, EncryptedField, decrypt, encrypt
@@ -283,5 +283,4 @@ class Notice(models.Model):
 WAITING = Q(delivery=None, dropped_at=None)
 UNSENT = Q(sent_at=None, given_up_at=None)
 OPEN = Q(resolved_at=None, opened_at__isnull=False)
-NEWEST_FIRST = (F("since").desc(), "-pk")
 Content = dict[str, Any]

@@ -67,7 +67,7 @@ class Instance(NamedTuple):
 class Facts:
     """All that is shown.
 
-    instances: the active ones, as far as it is shown. leavers: ghost users of people who left that can or may still enter.
+    instances: the active ones. leavers: ghost users of people who left that can or may still enter.
     missing: ghost users that admins should have.
     """
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.db import IntegrityError, InternalError, connection, transaction
+from django.db import IntegrityError, InternalError, OperationalError, connection, transaction
 from django.db.models.functions import Now
 
 from api import scopes
@@ -200,26 +200,53 @@ def digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
+def from_environment() -> Caller | None:
+    """Return the token that RAINBO_CRON_SECRET makes, if it is set."""
+    return Caller(ENVIRONMENT, frozenset(scopes.CRON)) if settings.RAINBO_CRON_SECRET else None
+
+
 def _cron_caller(bearer: str) -> Caller | None:
-    secret: str = settings.RAINBO_CRON_SECRET
-    if secret and hmac.compare_digest(digest(bearer), digest(secret)):
-        return Caller(ENVIRONMENT, frozenset(scopes.CRON))
-    return None
+    caller, secret = from_environment(), settings.RAINBO_CRON_SECRET
+    is_it = caller is not None and hmac.compare_digest(digest(bearer), digest(secret))
+    return caller if is_it else None
 
 
 def _stored(public_id: str, also: Also | None) -> _Stored | None:
     """Read a valid token as every request needs it: by one statement that nothing has to build."""
     statement = _VALID_AND.format(also.statement) if also else _VALID
     given: dict[str, Any] = {"public_id": public_id, "noted_every": NOTED_EVERY}
-    with connection.cursor() as cursor:
-        cursor.execute(statement, given | dict(also.parameters if also else {}))
-        row = cursor.fetchone()
+    row = _first_row(statement, given | dict(also.parameters if also else {}))
     if row is None:
         return None
     own = len(_Stored._fields)
     if also and any(value is not None for value in row[own:]):
         also.row = row[own:]
     return _Stored(*row[:own])
+
+
+def _first_row(statement: str, given: dict[str, Any]) -> tuple[Any, ...] | None:
+    """Read a row by the first statement of a request.
+
+    It finds out by itself whether the session still works, which Django would ask in a round trip
+    before it. A session that has ended is replaced, once.
+    """
+    session: Any = connection
+    session.health_check_done = True
+    try:
+        return _row(statement, given)
+    except OperationalError:
+        session.health_check_done = False
+        session.close_if_health_check_failed()
+        if session.connection is not None or session.in_atomic_block:
+            raise
+        return _row(statement, given)
+
+
+def _row(statement: str, given: dict[str, Any]) -> tuple[Any, ...] | None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, given)
+        row: tuple[Any, ...] | None = cursor.fetchone()
+        return row
 
 
 def _note_use(pk: int, address: str | None) -> None:

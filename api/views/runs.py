@@ -19,7 +19,8 @@ from api.auth import Scoped, caller_of
 from api.problems import Problem
 from api.tokens import Also
 from common.clock import iso
-from syncs.engine import cancellation
+from common.errors import UsageError
+from syncs.engine import cancellation, registry
 from syncs.engine.cancellation import CancelOutcome
 from syncs.models import HeldChange, RunLog, RunState, SyncRun, Trigger
 from syncs.reports import run_report
@@ -67,6 +68,8 @@ def list_runs(
     before: paging.Key = None,
     limit: paging.Limit = 50,
 ) -> HttpResponse:
+    if sync is not None:
+        _check_sync(sync)
     wanted = {
         "sync": sync,
         "state": state,
@@ -177,6 +180,16 @@ def _found(pk: int) -> SyncRun:
     if run is None:
         raise Http404(f"There is no run {pk}.")
     return run
+
+
+def _check_sync(name: str) -> None:
+    """Raise Problem 422 for a sync that there neither is nor was."""
+    try:
+        registry.get(name)
+    except UsageError as error:
+        if not SyncRun.objects.filter(sync=name).exists():
+            errors = [{"field": "sync", "detail": str(error)}]
+            raise Problem(422, "Wrong: sync. See errors.", errors=errors) from None
 
 
 def _tag(pk: int, version: Also) -> tuple[str, bool]:

@@ -104,7 +104,8 @@ def ask() -> Question:
     rows = Schedule.objects.filter(func=FUNCTION, schedule_type=Schedule.CRON, args__regex=ARGS)
     rows = rows.exclude(cron=None).exclude(next_run=None).order_by("pk")
     kept = {name: F(f"sync_schedule__{name}") for name in KEPT}
-    return rows.values("args", "cron", "repeats", "next_run", **kept)
+    asked: Question = rows.values("args", "cron", "repeats", "next_run", **kept)
+    return asked
 
 
 def planned_in(rows: Iterable[Row]) -> dict[str, list[Planned]]:

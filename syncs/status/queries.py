@@ -254,12 +254,16 @@ class _Known:
         """Yield the status of each target; what they have in common is found once."""
         usual_grace, plans = self._grace(sync), self._in_force(sync)
         facts = self._facts(sync, None)
+        stuck, last = self._unresponsive_run(sync), self._failed_run(sync)
         for target in self.targets[sync.targets]:
             at, rows = self.confirmed.get((sync.name, target.key), (None, None))
             grace = usual_grace if target.period is None else _usual_grace(target.period)
             slots = self._slots(sync, plans, at, target.period) if at else None
             judged = freshness.judge(at, slots, usual, grace, self.now)
-            failures = self._failures(sync, target)
+            part = self.parts.get((sync.name, target.key))
+            of_run = stuck or (last if part is None else _later(last, part.run))
+            of_part = part.failure(is_down=target.is_down) if part else None
+            failures = tuple(filter(None, (of_run, of_part)))
             known = replace(facts, failure=failures[0]) if failures else facts
             reason = freshness.explain(judged, known, usual, grace, self.now)
             yield TargetStatus(target.key, target.label, at, judged, reason, rows, failures)
@@ -272,7 +276,7 @@ class _Known:
         if targets:
             worst = [target for target in targets if target.freshness.state is state]
             return next((target.reason for target in worst if target.reason), None)
-        facts = self._facts(sync, self._run_failure(sync, after=0))
+        facts = self._facts(sync, self._unresponsive_run(sync) or self._failed_run(sync))
         unknown = Freshness(State.UNKNOWN)
         reason = freshness.explain(unknown, facts, usual, self._grace(sync), self.now)
         if reason is not None and reason.cause is Cause.NEVER_CONFIRMED:
@@ -293,23 +297,20 @@ class _Known:
             running=self.now - running.started_at if running and is_running else None,
         )
 
-    def _failures(self, sync: Sync, target: Target) -> tuple[Failure, ...]:
-        part = self.parts.get((sync.name, target.key))
-        of_run = self._run_failure(sync, after=part.run if part else 0)
-        of_part = part.failure(is_down=target.is_down) if part else None
-        return tuple(filter(None, (of_run, of_part)))
+    def _unresponsive_run(self, sync: Sync) -> Failure | None:
+        running = self.running.get(sync.name)
+        if running is None or running.is_live:
+            return None
+        words = f"run {running.pk} is unresponsive: its process died or lost RAINBO's database"
+        return Failure(Cause.FAILING, words, running.pk)
 
-    def _run_failure(self, sync: Sync, after: int) -> Failure | None:
-        """Return a failure of a whole run, later than a target's last outcome.
+    def _failed_run(self, sync: Sync) -> Failure | None:
+        """Return the failure of the last run, if it failed as a whole.
 
         A run that failed without an error of its own failed on targets, which report it themselves.
         """
-        running = self.running.get(sync.name)
-        if running and not running.is_live:
-            words = f"run {running.pk} is unresponsive: its process died or lost RAINBO's database"
-            return Failure(Cause.FAILING, words, running.pk)
         last = next(iter(self.runs.get(sync.name, [])), None)
-        if last is None or last.pk <= after or last.state not in (RunState.FAILED, RunState.LOST):
+        if last is None or last.state not in (RunState.FAILED, RunState.LOST):
             return None
         if last.state == RunState.FAILED and not last.error:
             return None
@@ -348,6 +349,11 @@ class _Known:
         """Return the schedules in force; the disabled ones if all are disabled."""
         planned = self.planned.get(sync.name, [])
         return [plan for plan in planned if not plan.off] or planned
+
+
+def _later(failed: Failure | None, run: int) -> Failure | None:
+    """Return a run's failure if the run came after that one, in which a target had its outcome."""
+    return failed if failed is not None and (failed.run or 0) > run else None
 
 
 def _expected_period(sync: Sync, at: datetime) -> timedelta:

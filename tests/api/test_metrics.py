@@ -44,7 +44,7 @@ from tests.syncs.plans import default_schedules
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.django_db
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
-QUERIES = 14  # two of them ask for the connections of the services
+QUERIES = 4
 HOUR = timedelta(hours=1)
 
 

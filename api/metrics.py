@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from django.http import HttpRequest, HttpResponse
@@ -20,7 +20,7 @@ from api import problems
 from api.auth import authorize
 from api.problems import Problem
 from common.clock import from_iso
-from common.joint_query import Row, answer
+from common.joint_query import Question, Row, answer, compiled
 from syncs.engine import registry
 from syncs.status import queries, statistics, sync_problems
 from syncs.status.freshness import Failure
@@ -103,7 +103,7 @@ def read() -> Facts:
     answers = answer(
         {
             "statistics": statistics.ask(names, Window.of(HOURS, now)),
-            "instances": RdsInstance.objects.filter(is_active=True).order_by("pk").values(*READ),
+            "instances": _ask_instances(),
             "ghosts": ghosts.ask_counts(now),
         }
     )
@@ -111,6 +111,11 @@ def read() -> Facts:
     instances = tuple(Instance.of(row) for row in answers["instances"])
     leavers, missing = ghosts.counts_in(answers["ghosts"])
     return Facts(now, syncs, tuple(found.values()), instances, leavers, missing)
+
+
+@cache
+def _ask_instances() -> Question:
+    return compiled(RdsInstance.objects.filter(is_active=True).order_by("pk").values(*READ))
 
 
 def lines(facts: Facts) -> Lines:
@@ -148,6 +153,7 @@ def _escaped(text: str) -> str:
 
 def _freshness(facts: Facts) -> Lines:
     syncs = facts.syncs.status.syncs
+    held = [(sync.name, _held(sync)) for sync in syncs]
     names = {instance.pk: instance.name for instance in facts.instances}
     every = [
         (target, (sync.name, target.key, names.get(target.key, "")))
@@ -182,13 +188,13 @@ def _freshness(facts: Facts) -> Lines:
         "held_instances",
         "Instances whose changes are held for review.",
         ("sync",),
-        (((sync.name,), len(_held(sync))) for sync in syncs),
+        (((sync,), len(failures)) for sync, failures in held),
     )
     yield from gauge(
         "held_changes",
         "Removals and moves that are held for review.",
         ("sync",),
-        (((sync.name,), sum(failure.weight for failure in _held(sync))) for sync in syncs),
+        (((sync,), sum(failure.weight for failure in failures)) for sync, failures in held),
     )
 
 

@@ -37,7 +37,7 @@ def answer(questions: Mapping[K, Question]) -> dict[K, list[Row]]:
     found: dict[K, list[Row]] = {key: [] for key in questions}
     if asked:
         columns = ",\n".join(
-            f"(SELECT json_agg(to_json(answer)) FROM ({sql}) AS answer)::text"
+            f"(SELECT json_agg(to_json(answer)) FROM ({sql}) AS answer)::text"  # noqa: S608
             for sql in asked.values()
         )
         with connection.cursor() as cursor:
@@ -45,6 +45,15 @@ def answer(questions: Mapping[K, Question]) -> dict[K, list[Row]]:
             for key, rows in zip(asked, cursor.fetchone(), strict=True):
                 found[key] = json.loads(rows) if rows else []
     return found
+
+
+def compiled(rows: QuerySet[Any, Any]) -> Statement:
+    """Return a queryset as text, for a question that never changes: Django builds it once.
+
+    Raises EmptyResultSet for one that can have no rows.
+    """
+    sql, parameters = rows.query.get_compiler(connection=connection).as_sql()
+    return Statement(sql, parameters)
 
 
 def as_model(model: type[M], row: Row) -> M:
@@ -56,13 +65,10 @@ def as_model(model: type[M], row: Row) -> M:
 
 def _sql(question: Question) -> str:
     """Return its text with its values in it; empty if it can have no rows."""
-    if isinstance(question, Statement):
-        sql, parameters = question.sql, question.parameters
-    else:
-        try:
-            sql, parameters = question.query.get_compiler(connection=connection).as_sql()
-        except EmptyResultSet:
-            return ""
+    try:
+        sql, parameters = question if isinstance(question, Statement) else compiled(question)
+    except EmptyResultSet:
+        return ""
     connection.ensure_connection()
     operations: Any = connection.ops
     return cast("str", operations.compose_sql(sql, parameters))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
-from common.joint_query import Answers, Questions
+from common.joint_query import Answers, Question, Questions, compiled
 from common.text import counted, since, truncate
 from integrations.models import Connection
 from integrations.models.connection import KEY
@@ -30,9 +31,14 @@ class ConnectionFacts:
 
 
 def ask(_: datetime) -> Questions:
+    return {"broken": _ask_broken()}
+
+
+@cache
+def _ask_broken() -> Question:
     rows = Connection.objects.filter(enabled=True).exclude(reconnect_since=None)
     fields = ("pk", "service", "reconnect_since", "last_error")
-    return {"broken": rows.order_by("reconnect_since", "pk").values(*fields)}
+    return compiled(rows.order_by("reconnect_since", "pk").values(*fields))
 
 
 def read(answers: Answers, now: datetime) -> ConnectionFacts:

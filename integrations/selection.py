@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
+from functools import cache
 
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.urls import reverse
 
 from common.errors import UsageError
-from common.joint_query import Question, Row
+from common.joint_query import Question, Row, compiled
 from common.text import format_clock
 from integrations.models import Connection
 from integrations.models.connection import KEY, parse_key
@@ -58,10 +59,11 @@ def targets_of(service: str) -> Targets:
     return Targets(_connections, pick)
 
 
+@cache
 def _connections() -> Question:
     """Those of all services: asked once for all syncs."""
     rows = Connection.usable().filter(_not_paused())
-    return rows.order_by("pk").values("id", "service", "update_frequency_minutes")
+    return compiled(rows.order_by("pk").values("id", "service", "update_frequency_minutes"))
 
 
 def count_owners(keys: Collection[str]) -> int:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from django.db import connection, transaction
@@ -15,7 +16,7 @@ from django_q.models import Schedule
 
 from common.clock import database_now, from_iso
 from common.errors import RainboError, UsageError
-from common.joint_query import Question, Row, answer
+from common.joint_query import Question, Row, answer, compiled
 from syncs.models import RunState, SyncRun, SyncSchedule, Trigger
 from syncs.schedules import crontab
 from syncs.schedules.pause import Pause
@@ -99,13 +100,13 @@ def planned() -> dict[str, list[Planned]]:
     return planned_in(answer({"schedules": ask()})["schedules"])
 
 
+@cache
 def ask() -> Question:
     """The question whose answer `planned_in` takes."""
     rows = Schedule.objects.filter(func=FUNCTION, schedule_type=Schedule.CRON, args__regex=ARGS)
     rows = rows.exclude(cron=None).exclude(next_run=None).order_by("pk")
     kept = {name: F(f"sync_schedule__{name}") for name in KEPT}
-    asked: Question = rows.values("args", "cron", "repeats", "next_run", **kept)
-    return asked
+    return compiled(rows.values("args", "cron", "repeats", "next_run", **kept))
 
 
 def planned_in(rows: Iterable[Row]) -> dict[str, list[Planned]]:

@@ -48,7 +48,8 @@ _PARTS = """
      WHERE part.run_id = ANY ({runs}) {of_targets}
      ORDER BY run.sync, part.target, part.run_id DESC"""
 _PARTS_OF_LAST = _PARTS.format(
-    runs=f"ARRAY(SELECT last.pk FROM ({_RECENT}) AS last)", of_targets=""
+    runs=f"ARRAY(SELECT last.pk FROM ({_RECENT}) AS last)",  # noqa: S608 (constants)
+    of_targets="",
 )
 # By the index runs_of_a_target.
 _PARTS_OF_SOME = _PARTS.format(runs="%(runs)s", of_targets="AND part.target = ANY (%(targets)s)")

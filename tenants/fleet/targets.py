@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from functools import cache
 
 from django.urls import reverse
 
 from common.errors import UsageError
-from common.joint_query import Question
+from common.joint_query import Question, compiled
 from syncs.engine.run import Run
 from syncs.engine.targets import Pages, Target, Targets
 from syncs.models import RunTarget, TargetState
@@ -63,10 +64,12 @@ def as_target(instance: RdsInstance) -> Target:
     return Target(str(instance.pk), str(instance))
 
 
+@cache
 def _instances() -> Question:
     """The active instances: asked once for all syncs."""
     rows = RdsInstance.objects.filter(is_active=True).order_by("pk")
-    return rows.values("id", "name", "health", "is_master", "has_tenants", "has_ghosts")
+    fields = ("id", "name", "health", "is_master", "has_tenants", "has_ghosts")
+    return compiled(rows.values(*fields))
 
 
 def _having(*switches: str) -> Targets:

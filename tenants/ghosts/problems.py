@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -20,7 +21,7 @@ from django.db.models import (
 )
 from django.db.models.expressions import RawSQL
 
-from common.joint_query import Answers, Question, Questions, Row, Statement
+from common.joint_query import Answers, Question, Questions, Row, Statement, compiled
 from common.text import counted
 from syncs.errors import Unequal
 from syncs.status.problems import Link, Problem, Severity, Source
@@ -112,9 +113,14 @@ def ask(now: datetime) -> Questions:
 
 def _statement(rows: QuerySet[Any, Row]) -> Statement:
     """The rows name the admins three times: that subquery is planned and executed once."""
-    admins, given = policy.admins().values("pk").query.sql_with_params()
-    sql, parameters = rows.query.sql_with_params()
+    admins, given = _ask_admins()
+    sql, parameters = compiled(rows)
     return Statement(f"WITH admins (id) AS MATERIALIZED ({admins}) {sql}", (*given, *parameters))
+
+
+@cache
+def _ask_admins() -> Statement:
+    return compiled(policy.admins().values("pk"))
 
 
 def read(answers: Answers, _: datetime) -> GhostFacts:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from django.db import connection
 from django.db.models import Q
 
 from common.clock import from_iso
-from common.joint_query import Answers, Question, Questions, Statement, answer, as_model
+from common.joint_query import Answers, Question, Questions, Statement, answer, as_model, compiled
 from common.text import counted
 from syncs.errors import LoginRejected
 from syncs.models import Confirmation
@@ -131,10 +132,15 @@ class Fleet:
 
 def ask(_: datetime) -> Questions:
     """The questions about the whole fleet, whose answers `fleet_in` takes."""
+    return _ask_fleet()
+
+
+@cache
+def _ask_fleet() -> Questions:
     confirmed = Confirmation.objects.filter(sync__in=(SUMMARIES, ROUTES))
     return {
-        "instances": RdsInstance.objects.values(*READ),
-        "confirmed": confirmed.values("sync", "target", "rows"),
+        "instances": compiled(RdsInstance.objects.values(*READ)),
+        "confirmed": compiled(confirmed.values("sync", "target", "rows")),
     }
 
 

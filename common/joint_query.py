@@ -33,17 +33,18 @@ def answer(questions: Mapping[K, Question]) -> dict[K, list[Row]]:
 
     They come as JSON: a time is a string in ISO 8601, for `datetime.fromisoformat`.
     """
-    asked = {key: sql for key, question in questions.items() if (sql := _sql(question))}
     found: dict[K, list[Row]] = {key: [] for key in questions}
-    if asked:
+    with connection.cursor() as cursor:  # an ended session is replaced here
+        asked = {key: sql for key, question in questions.items() if (sql := _sql(question))}
+        if not asked:
+            return found
         columns = ",\n".join(
             f"(SELECT json_agg(to_json(answer)) FROM ({sql}) AS answer)::text"  # noqa: S608
             for sql in asked.values()
         )
-        with connection.cursor() as cursor:
-            cursor.execute(f"SELECT {columns}")
-            for key, rows in zip(asked, cursor.fetchone(), strict=True):
-                found[key] = json.loads(rows) if rows else []
+        cursor.execute(f"SELECT {columns}")
+        for key, rows in zip(asked, cursor.fetchone(), strict=True):
+            found[key] = json.loads(rows) if rows else []
     return found
 
 
@@ -69,6 +70,5 @@ def _sql(question: Question) -> str:
         sql, parameters = question if isinstance(question, Statement) else compiled(question)
     except EmptyResultSet:
         return ""
-    connection.ensure_connection()
     operations: Any = connection.ops
     return cast("str", operations.compose_sql(sql, parameters))

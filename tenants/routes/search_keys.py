@@ -63,8 +63,8 @@ def read() -> Version:
 
 
 def _ask(_: datetime) -> Questions:
-    connection.ensure_connection()
-    server = connection.connection.info.server_version // PER_MAJOR
+    with connection.cursor():  # an ended session is replaced here
+        server = connection.connection.info.server_version // PER_MAJOR
     differs = _COLLATION if server >= HAS_COLLATION_VERSIONS else "false"
     return {"version": Statement(_VERSION.format(differs), {"server": server})}
 

@@ -10,13 +10,14 @@ from django.db import connection as database
 from integrations import due
 from integrations.due import Facts, Judgement
 from integrations.models import Connection
+from syncs.engine import lease
 
 # Queued, or running with a lease that has not run out. A command's run that was never begun isn't.
-_LIVE = """
+_LIVE = f"""
     SELECT run.id FROM syncs_syncrun AS run
       LEFT JOIN syncs_lease AS lease ON lease.sync = run.sync AND lease.run_id = run.id
      WHERE run.id = ANY (%s) AND (run.state = 'queued'
-           OR run.state = 'running' AND lease.expires_at > clock_timestamp())"""
+           OR run.state = 'running' AND {lease.LIVE})"""  # noqa: S608 (a constant)
 
 
 def judge(rows: Iterable[Connection], now: datetime) -> dict[int, Judgement]:

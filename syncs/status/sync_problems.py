@@ -20,7 +20,7 @@ NOTHING_TO_READ = "nothing to read"  # the cause of a problem that leaves syncs 
 WORST = (State.STALE, State.UNKNOWN, State.LATE, State.ON_TIME)
 CAUSES = (
     *(Cause.NO_HEARTBEAT, Cause.INSTANCE_DOWN, Cause.HELD, Cause.FAILING, Cause.RUNNING_LONG),
-    *(Cause.DISCARDED, Cause.OVERDUE, Cause.PAUSED, Cause.NEVER_CONFIRMED),
+    *(Cause.DISCARDED, Cause.OVERDUE, Cause.PAUSED, Cause.FROM_THE_FUTURE, Cause.NEVER_CONFIRMED),
 )
 # What follows from an instance that is down, or that lets RAINBO no longer log in.
 EXPLAINED = (Cause.INSTANCE_DOWN, Cause.OVERDUE, Cause.NEVER_CONFIRMED)
@@ -38,6 +38,7 @@ BY_CAUSE = {
     Cause.INSTANCE_DOWN: Severity.FAILING,
     Cause.PAUSED: Severity.PAUSED,
     Cause.NEVER_CONFIRMED: Severity.UNKNOWN,
+    Cause.FROM_THE_FUTURE: Severity.UNKNOWN,
 }
 
 

@@ -11,9 +11,10 @@ from django.conf import settings
 from django.db import connection
 
 from common.text import format_duration
+from syncs.engine import lease
 from syncs.schedules import store
 
-_FACTS = """
+_FACTS = f"""
     SELECT clock_timestamp(),
            (SELECT max(at) FROM syncs_heartbeat
              WHERE worker ~ ':[0-9]+$' AND at <= clock_timestamp()),
@@ -31,14 +32,14 @@ _FACTS = """
              WHERE func = %s AND repeats <> 0 AND next_run <= clock_timestamp()),
            (SELECT run.id
               FROM syncs_lease AS lease JOIN syncs_syncrun AS run ON run.id = lease.run_id
-             WHERE lease.expires_at > clock_timestamp()
+             WHERE {lease.LIVE}
                AND run.state = 'running' AND run.trigger <> 'command'
                AND EXISTS (SELECT 1 FROM syncs_heartbeat
                             WHERE worker = run.host || ':' || run.pid)
              ORDER BY run.started_at LIMIT 1),
-           (SELECT coalesce(json_object_agg(sync, runs), '{}')::text
+           (SELECT coalesce(json_object_agg(sync, runs), '{{}}')::text
               FROM (SELECT sync, count(*) AS runs FROM syncs_syncrun
-                     WHERE state = 'queued' GROUP BY sync) AS queued)"""
+                     WHERE state = 'queued' GROUP BY sync) AS queued)"""  # noqa: S608 (a constant)
 
 
 @dataclass(frozen=True)

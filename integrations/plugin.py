@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from common.errors import RainboError
 from common.http import Answer
@@ -106,7 +106,66 @@ class Password:
     prefix: str = "Bearer "
 
 
-Auth = Token | Password
+@dataclass(frozen=True)
+class Revocation:
+    """How a service is asked to withdraw what a person granted.
+
+    url: `{client_id}` in it is the app's. token: how the body names the token; empty: the token
+    proves who asks, as in any other request. encoding: of the body.
+    is_authenticated: the app proves by Basic who it is. over: statuses, and errors in an answer,
+    that say that the token was worth nothing already.
+    """
+
+    url: str
+    method: str = "POST"
+    token: str = "token"  # noqa: S105 (the name of a field)
+    encoding: Literal["form", "json"] = "form"
+    is_authenticated: bool = False
+    over: frozenset[int | str] = frozenset()
+
+
+@dataclass(frozen=True)
+class OAuth2:
+    """A person allows the access at the service, in the browser: a code with PKCE, then tokens.
+
+    The app is registered at the service; its id and secret are RAINBO_<SERVICE>_CLIENT_ID and
+    RAINBO_<SERVICE>_CLIENT_SECRET. What a token's answer holds decides: it is renewed before it
+    expires if `expires_in` is in it, otherwise after a 401; never without a refresh token.
+
+    authorize, token: addresses at the service. scopes: what is asked for, and must be granted.
+    client_authentication: how the app proves who it is. encoding: of what is sent for a token.
+    scope_name: of the parameter with the scopes. scope_separator: between two of them. parameters:
+    of the authorization in addition. within: where in its answer a service has the token, unless
+    at the top. rejected: errors of the token's address, besides those of RFC 6749, that mean that
+    a person has to connect again. revoke: None if the service can't be asked. account_page: where
+    a person sees at the service what they allowed. instead: a token that can be entered, too.
+    """
+
+    authorize: str
+    token: str
+    scopes: tuple[str, ...] = ()
+    client_authentication: Literal["basic", "body"] = "body"
+    encoding: Literal["form", "json"] = "form"
+    scope_name: str = "scope"
+    scope_separator: str = " "
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    within: str = ""
+    rejected: frozenset[str] = frozenset()
+    revoke: Revocation | None = None
+    account_page: str = ""
+    instead: Token | None = None
+    prefix: str = "Bearer "
+
+
+@dataclass(frozen=True)
+class Account:
+    """Who a person is at a service. id: never changes, and no other has it. name: for people."""
+
+    id: str
+    name: str
+
+
+Auth = Token | Password | OAuth2
 
 
 class Plugin(ABC):
@@ -131,6 +190,13 @@ class Plugin(ABC):
     @abstractmethod
     def fetch_data(self, source: Source, position: Position | None) -> Iterator[Item]:
         """Yield what is new since that position; None: everything."""
+
+    def identify(self, source: Source, granted: Mapping[str, Any]) -> Account:
+        """Return who allowed the access; a service with OAuth2 has to know.
+
+        granted: what the service answered together with the token, without secrets.
+        """
+        raise NotImplementedError
 
     def explain(self, answer: Answer) -> RainboError | None:  # noqa: ARG002 (for subclasses)
         """Return the error that an answer means, where the service has its own way to say it."""

@@ -37,17 +37,22 @@ class Record:
 
 @dataclass(frozen=True)
 class Gone:
-    """The service says that it no longer has this."""
+    """The service says that it no longer has this. is_prefix: nor any other whose id begins so."""
 
     kind: str
     id: str
+    is_prefix: bool = False
 
 
 @dataclass(frozen=True)
 class Whole:
-    """All of this kind were yielded since `fetch_data` was called: the others are gone."""
+    """All of this kind were yielded since `fetch_data` was called: the others are gone.
+
+    prefix: all of those whose id begins so, such as all events of one calendar.
+    """
 
     kind: str
+    prefix: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,8 +117,9 @@ class Revocation:
 
     url: `{client_id}` in it is the app's. token: how the body names the token; empty: the token
     proves who asks, as in any other request. encoding: of the body.
-    is_authenticated: the app proves by Basic who it is. over: statuses, and errors in an answer,
-    that say that the token was worth nothing already.
+    is_authenticated: the app proves by Basic who it is. prefers_refresh: a refresh token stands
+    for the grant, and does not expire as soon. over: statuses, and errors in an answer, that say
+    that the token was worth nothing already.
     """
 
     url: str
@@ -121,6 +127,7 @@ class Revocation:
     token: str = "token"  # noqa: S105 (the name of a field)
     encoding: Literal["form", "json"] = "form"
     is_authenticated: bool = False
+    prefers_refresh: bool = False
     over: frozenset[int | str] = frozenset()
 
 
@@ -212,6 +219,15 @@ def register(plugin: Plugin) -> None:
 
 def all_plugins() -> dict[str, Plugin]:
     return dict(_plugins)
+
+
+def by_title() -> list[Plugin]:
+    return sorted(_plugins.values(), key=lambda one: one.title)
+
+
+def entered(service: Plugin) -> Token | Password | None:
+    """What a person can enter to connect an account; None if there is only the way by OAuth 2."""
+    return service.auth.instead if isinstance(service.auth, OAuth2) else service.auth
 
 
 def find(service: str) -> Plugin:

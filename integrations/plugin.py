@@ -182,7 +182,7 @@ class Plugin(ABC):
     connection is fetched by default. base_url: the address of its API, which `Source` adds to
     paths; empty: each connection has its own. auth: how a person connects. limit: seconds that a
     connection may take. headers: of every request. history: fields of a kind whose changes are
-    kept.
+    kept. has_private_paths: its addresses name people or what is theirs: they are not logged.
     """
 
     name: ClassVar[str]
@@ -193,6 +193,7 @@ class Plugin(ABC):
     limit: ClassVar[float] = LIMIT
     headers: ClassVar[Mapping[str, str]] = {}
     history: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    has_private_paths: ClassVar[bool] = False
 
     @abstractmethod
     def fetch_data(self, source: Source, position: Position | None) -> Iterator[Item]:

@@ -69,6 +69,7 @@ class GoogleCalendar(Plugin):
         ),
         account_page="https://myaccount.google.com/connections",
     )
+    has_private_paths = True  # a calendar's id is somebody's address
     history = {"event": ("status", "start", "end", "location")}
 
     def fetch_data(self, source: Source, position: Position | None) -> Iterator[Item]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import patch
 from urllib.parse import urlsplit
 
-from django.contrib.auth import get_user_model
 from django.test import override_settings
+from django.utils import timezone
 
 from integrations import plugin
 from integrations.models import Connection
@@ -62,8 +62,16 @@ def credentials(pair: dict[str, Any]) -> dict[str, str]:
 
 def granted(service: str, base_url: str, pair: dict[str, Any], **fields: Any) -> Connection:
     """A connection by OAuth 2."""
-    owner = get_user_model().objects.get_or_create(username="ann", defaults={"is_staff": True})[0]
-    row = connection(base_url, service=service, owner=owner, **fields)
+    row = connection(base_url, service=service, **fields)
     row.set_credentials(credentials(pair))
+    row.save(update_fields=["credentials"])
+    return row
+
+
+def expired(row: Connection) -> Connection:
+    """Its access token is due."""
+    row.refresh_from_db()
+    past = (timezone.now() - timedelta(seconds=1)).isoformat()
+    row.set_credentials(row.reveal_credentials() | {"until": past})
     row.save(update_fields=["credentials"])
     return row

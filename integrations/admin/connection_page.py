@@ -21,6 +21,7 @@ from syncs.models import RunTarget
 from syncs.reports import run_report
 
 RUNS = 10
+DISCONNECTED = "it was disconnected: connect it again to have it fetched"
 
 TONES: dict[State, Tone] = {
     State.RECONNECT: Tone.BAD,
@@ -42,7 +43,7 @@ def context(row: Connection, user: Any) -> dict[str, Any]:
     may_change = user.has_perm("integrations.change_connection") and access.may_manage(user, row)
     return {
         "badge": badge(judged),
-        "sentence": text.sentence(judged.why),
+        "sentence": text.sentence(DISCONNECTED if row.is_disconnected else judged.why),
         "error": row.last_error,
         "facts": _facts(row, judged, now),
         "may_change": may_change,

@@ -131,7 +131,7 @@ class Connection(models.Model):
 
     def disconnect(self) -> None:
         """Forget the credentials; what was fetched stays."""
-        self.credentials, self.enabled = None, False
+        self.credentials, self.enabled, self.scopes = None, False, []
         self.generation = F("generation") + 1
         self.reconnect_since = self.not_before = None
         self.attempt, self.last_error = 0, ""
@@ -147,7 +147,7 @@ class Connection(models.Model):
         self._save_credentials()
 
     def _save_credentials(self) -> None:
-        state = ("enabled", "reconnect_since", "not_before", "attempt", "last_error")
+        state = ("enabled", "scopes", "reconnect_since", "not_before", "attempt", "last_error")
         self.save(update_fields=["credentials", "generation", *state])
         self.refresh_from_db(fields=["generation"])
 

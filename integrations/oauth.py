@@ -1,8 +1,9 @@
 """OAuth 2 as services speak it: the address a person is sent to, codes and tokens, withdrawal.
 
-Authlib builds and reads what is specified; what leaves goes through `common.http`. Nothing is
-stored here. Only what a service says about the grant itself means that a person has to connect
-again: an app that it doesn't know, or a service that is down, is no fault of theirs.
+Authlib makes what is specified; what leaves goes through `common.http`, and answers are read here,
+since services differ in them. Nothing is stored here. Only what a service says about the grant
+itself means that a person has to connect again: an app that it doesn't know, or a service that is
+down, is no fault of theirs.
 """
 
 from __future__ import annotations
@@ -16,8 +17,6 @@ from datetime import timedelta
 from typing import Any, Literal
 from urllib.parse import urlencode
 
-from authlib.oauth2.base import OAuth2Error
-from authlib.oauth2.client import OAuth2Client
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from django.conf import settings
@@ -134,14 +133,9 @@ def _ask(service: Plugin, form: dict[str, str]) -> Grant:
     answer = _send(service, "POST", auth.token, form, headers, auth.encoding)
     if answer.status == 429 or answer.status >= 500:
         raise _failure(service, answer, None)
-    try:
-        found = OAuth2Client(session=None).parse_response_token(_Response(answer))
-    except OAuth2Error as error:
-        raise _failure(service, answer, error.error) from None
-    except (ValueError, HttpError):
-        raise _failure(service, answer, None) from None
-    if not answer.is_success:
-        raise _failure(service, answer, None)
+    found = _parsed(answer)
+    if not answer.is_success or "error" in found or not found:
+        raise _failure(service, answer, found.get("error"))
     return _grant(service, auth, found)
 
 
@@ -254,21 +248,3 @@ def auth_of(service: Plugin) -> OAuth2:
     if not isinstance(service.auth, OAuth2):
         raise Broken(f"{service.title} has no OAuth 2")
     return service.auth
-
-
-class _Response:
-    """An answer as Authlib reads one."""
-
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
-        self.status_code = answer.status
-
-    def json(self) -> Any:
-        try:
-            return json.loads(self._answer.body.decode("utf-8-sig"))
-        except RecursionError:
-            raise ValueError("too deep") from None
-
-    def raise_for_status(self) -> None:
-        if not self._answer.is_success:
-            raise HttpError(f"status {self.status_code}")

@@ -143,9 +143,9 @@ class OAuth2:
     client_authentication: how the app proves who it is. encoding: of what is sent for a token.
     scope_name: of the parameter with the scopes. scope_separator: between two of them. parameters:
     of the authorization in addition. within: where in its answer a service has the token, unless
-    at the top. rejected: errors of the token's address, in addition to those of RFC 6749, that mean that
-    a person has to connect again. revoke: None if the service can't be asked. account_page: where
-    a person sees at the service what they allowed. instead: a token that can be entered, too.
+    at the top. rejected: errors of the token's address that mean what `invalid_grant` does: a
+    person has to connect again. revoke: None if the service can't be asked. account_page: where a
+    person sees at the service what they allowed. instead: a token that can be entered, too.
     """
 
     authorize: str

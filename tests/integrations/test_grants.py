@@ -45,7 +45,7 @@ def server(loopback: None) -> Iterator[Service]:
 
 def example(server: Service, settings: Any, **fields: Any) -> Plugin:
     settings.RAINBO_OAUTH_CLIENT_SECRETS = {"example": CLIENT}
-    known = {"authorize": f"{server.url}/authorize", "token": f"{server.url}/token"}
+    known: dict[str, Any] = {"authorize": f"{server.url}/authorize", "token": f"{server.url}/token"}
     kind = type("It", (Example,), {"auth": OAuth2(**known, **fields), "base_url": server.url})
     made: Plugin = kind()
     return made
@@ -62,7 +62,7 @@ def test_a_token_inside_of_a_part_of_the_answer(server: Service, settings: Any) 
     ]
     grant = oauth.exchange(service, "code", "https://console.example/", "verifier")
     assert (grant.token, grant.refresh_token) == ("xoxp-1", "xoxe-1")
-    assert grant.scopes == {"a:read", "b:read"}
+    assert grant.scopes == frozenset({"a:read", "b:read"})
     assert grant.lifetime == timedelta(hours=12)
     assert grant.answer["team"] == {"id": "T1"}
     assert "xox" not in str(grant.answer) + repr(grant), "nothing secret is handed on or printed"

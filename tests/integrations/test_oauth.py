@@ -9,11 +9,14 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 import pytest
 import requests
 from django.contrib.auth.models import User
-from django.test import Client
+from django.test import Client, override_settings
 from django.urls import reverse
 from django.utils import timezone
 
 from activity.models import Activity
+from common.errors import UsageError
+from integrations import authorization, oauth, plugin
+from integrations.authorization import NewConnection
 from integrations.models import AuthorizationRequest, Connection
 from localfleet.services.github import GitHub
 from localfleet.services.google_calendar import GoogleCalendar
@@ -102,8 +105,6 @@ def test_an_account_is_connected_and_fetched(service: tuple[str, Server], owner:
 
 
 def scopes_of(name: str) -> tuple[str, ...]:
-    from integrations import oauth, plugin
-
     return oauth.auth_of(plugin.find(name)).scopes
 
 
@@ -143,7 +144,7 @@ def test_a_way_back_that_is_another_is_rejected(
     wrong: str, github: GitHub, google: GoogleCalendar, owner: User
 ) -> None:
     client = signed_in(owner)
-    with at_server("github", github), at_server_too(github, google):
+    with override_settings(RAINBO_OAUTH_CLIENT_SECRETS=dict.fromkeys(NAMES, CLIENT)):
         brought = decide(start(client, "github"))
         name = "github"
         match wrong:
@@ -166,12 +167,12 @@ def test_a_way_back_that_is_another_is_rejected(
     assert not github.asked, "the code is sent nowhere"
 
 
-def at_server_too(github: GitHub, google: GoogleCalendar) -> Any:
-    from django.test import override_settings
-
-    return override_settings(
-        RAINBO_OAUTH_CLIENT_SECRETS={"github": CLIENT, "google_calendar": CLIENT}
-    )
+def test_who_shares_a_session_does_not_share_what_was_asked(github: GitHub, owner: User) -> None:
+    """Django gives each person a session of their own; this is not left to it."""
+    service, bob = plugin.find("github"), person("bob", *OWNER)
+    brought = decide(authorization.begin(service, owner, "session", NewConnection("work")))
+    with pytest.raises(UsageError, match="is not valid"):
+        authorization.receive(service, bob, "session", brought)
 
 
 def test_who_declines_reads_that_nothing_was_changed(

@@ -155,7 +155,7 @@ def test_a_way_back_that_is_another_is_rejected(
             case "service":
                 name = "google_calendar"
             case "state":
-                brought["state"] = brought["state"][:-1] + "x"
+                brought["state"] = brought["state"].swapcase()
             case "time":
                 AuthorizationRequest.objects.update(expires_at=timezone.now())
             case "none":

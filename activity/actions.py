@@ -65,6 +65,7 @@ ACTIONS: dict[str, str] = {
     "connection.added": "connected an account",
     "connection.changed": "changed a connection",
     "connection.reconnected": "connected an account again",
+    "connection.disconnected": "disconnected an account",
     "connection.paused": "paused a connection",
     "connection.resumed": "resumed a connection",
     "connection.deleted": "deleted a connection",

@@ -173,7 +173,7 @@ class Fetching:
     def _items(self, part: Part) -> Iterator[Item]:
         connection = part.connection
         try:
-            access = Access(connection, self._service.auth, self._service.headers, self._run.now)
+            access = Access(connection, self._service, self._run.now)
             source = Source(
                 self._service, connection.base_url, access.headers, self._run.now, access.renew
             )

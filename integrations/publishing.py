@@ -186,12 +186,12 @@ class Publisher:
         known = records.count_present(session, part.connection.pk, chunk.wholes)
         return [
             f"{kind}: {reason}"
-            for kind, cached in known.items()
+            for (kind, prefix), cached in known.items()
             for reason in guard.judge(
                 PlannedChange(
                     cached=cached,
-                    read=sum(key[0] == kind for key in part.seen),
-                    removed=sum(row.kind == kind for row in absent),
+                    read=sum(records.is_meant(key, kind, prefix) for key in part.seen),
+                    removed=sum(records.is_meant((r.kind, r.id), kind, prefix) for r in absent),
                 ),
                 self._limits,
             )

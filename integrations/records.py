@@ -48,18 +48,33 @@ _ABSENT = """
     SELECT known.kind, known.external_id, known.title
       FROM integrations_externalrecord AS known
      WHERE known.connection_id = %(connection)s AND known.gone_at IS NULL
-       AND known.kind = ANY (%(wholes)s) AND NOT EXISTS (
+       AND EXISTS (
+           SELECT FROM unnest(%(whole_kinds)s::text[], %(prefixes)s::text[])
+                       AS listed (kind, prefix)
+            WHERE listed.kind = known.kind AND starts_with(known.external_id, listed.prefix))
+       AND NOT EXISTS (
            SELECT FROM unnest(%(kinds)s::text[], %(ids)s::text[]) AS seen (kind, id)
             WHERE seen.kind = known.kind AND seen.id = known.external_id)
      ORDER BY known.kind, known.external_id"""
 _PRESENT = """
-    SELECT kind, count(*) FROM integrations_externalrecord
-     WHERE connection_id = %s AND gone_at IS NULL AND kind = ANY (%s) GROUP BY kind"""
+    SELECT listed.kind, listed.prefix, count(*)
+      FROM unnest(%(whole_kinds)s::text[], %(prefixes)s::text[]) AS listed (kind, prefix)
+      JOIN integrations_externalrecord AS known
+        ON known.kind = listed.kind AND starts_with(known.external_id, listed.prefix)
+     WHERE known.connection_id = %(connection)s AND known.gone_at IS NULL GROUP BY 1, 2"""
 _GO = """
     UPDATE integrations_externalrecord AS known SET gone_at = %(at)s, run_id = %(run)s
       FROM unnest(%(kinds)s::text[], %(ids)s::text[]) AS given (kind, id)
      WHERE known.connection_id = %(connection)s AND known.gone_at IS NULL
        AND known.kind = given.kind AND known.external_id = given.id"""
+_GO_BY_PREFIX = """
+    UPDATE integrations_externalrecord AS known SET gone_at = %(at)s, run_id = %(run)s
+     WHERE known.connection_id = %(connection)s AND known.gone_at IS NULL AND EXISTS (
+           SELECT FROM unnest(%(whole_kinds)s::text[], %(prefixes)s::text[]) AS given (kind, prefix)
+            WHERE given.kind = known.kind AND starts_with(known.external_id, given.prefix))
+       AND NOT EXISTS (
+           SELECT FROM unnest(%(kinds)s::text[], %(ids)s::text[]) AS kept (kind, id)
+            WHERE kept.kind = known.kind AND kept.id = known.external_id)"""
 
 
 @dataclass(frozen=True)
@@ -73,29 +88,42 @@ class Prepared:
 
 @dataclass
 class Chunk:
-    """What was yielded between two cursors. read: records, also those that are withheld."""
+    """What was yielded between two cursors. read: records, also those that are withheld.
+
+    gone_prefixes, wholes: kinds, each with the beginning of the ids that are meant.
+    """
 
     records: dict[Key, Prepared] = field(default_factory=dict)
     gone: set[Key] = field(default_factory=set)
     withheld: dict[Key, str] = field(default_factory=dict)
-    wholes: list[str] = field(default_factory=list)
+    gone_prefixes: set[Key] = field(default_factory=set)
+    wholes: list[Key] = field(default_factory=list)
     read: int = 0
 
     @property
     def is_empty(self) -> bool:
-        return not (self.records or self.gone or self.withheld or self.wholes)
+        found = (self.records, self.gone, self.gone_prefixes, self.withheld, self.wholes)
+        return not any(found)
 
     def add(self, item: Item) -> None:
         """Take an item; of one thing, the last word counts."""
         if isinstance(item, Whole):
-            self.wholes.append(item.kind)
+            self.wholes.append((item.kind, item.prefix))
         elif isinstance(item, Gone):
-            self.records.pop((item.kind, item.id), None)
-            self.gone.add((item.kind, item.id))
+            self._add_gone(item)
         elif isinstance(item, Record):
             self._add_record(item)
         else:
             raise TypeError(f"a plugin yields no {type(item).__name__}")
+
+    def _add_gone(self, item: Gone) -> None:
+        if not item.is_prefix:
+            self.records.pop((item.kind, item.id), None)
+            self.gone.add((item.kind, item.id))
+            return
+        self.gone_prefixes.add((item.kind, item.id))
+        for key in [key for key in self.records if is_meant(key, item.kind, item.id)]:
+            del self.records[key]
 
     def _add_record(self, record: Record) -> None:
         self.read += 1
@@ -172,6 +200,11 @@ def prepare(record: Record) -> Prepared | str:
     return Prepared(record, body, hashed)
 
 
+def is_meant(key: Key, kind: str, prefix: str) -> bool:
+    """Whether a record is one of those of this kind whose id begins so."""
+    return key[0] == kind and key[1].startswith(prefix)
+
+
 def merge(
     session: Session,
     connection: int,
@@ -192,20 +225,25 @@ def merge(
         changed = len(found) - added
     going = chunk.gone | {(row.kind, row.id) for row in absent}
     removed = _remove(session, connection, run, going, at) if going else 0
+    if chunk.gone_prefixes:
+        removed += _remove_by_prefix(session, connection, run, chunk, at)
     return Merged(added, changed, removed, back)
 
 
 def find_absent(
-    session: Session, connection: int, wholes: Sequence[str], seen: Iterable[Key]
+    session: Session, connection: int, wholes: Sequence[Key], seen: Iterable[Key]
 ) -> list[Absent]:
-    """Return the stored records of these kinds that weren't seen."""
-    keys = [key for key in seen if key[0] in wholes]
-    given: dict[str, Any] = {"connection": connection, "wholes": list(wholes), **_columns(keys)}
+    """Return the stored records that these listings mean and that weren't seen."""
+    kinds = {kind for kind, _ in wholes}
+    keys = _columns([key for key in seen if key[0] in kinds])
+    given = {"connection": connection, **_prefixes(wholes), **keys}
     return [Absent(*row) for row in session.execute(_ABSENT, given)]
 
 
-def count_present(session: Session, connection: int, kinds: Sequence[str]) -> dict[str, int]:
-    return dict(session.execute(_PRESENT, [connection, list(kinds)]).fetchall())
+def count_present(session: Session, connection: int, wholes: Sequence[Key]) -> dict[Key, int]:
+    """Return how many records each of these listings means."""
+    given = {"connection": connection, **_prefixes(sorted(set(wholes)))}
+    return {(kind, prefix): n for kind, prefix, n in session.execute(_PRESENT, given)}
 
 
 def _different(session: Session, connection: int, chunk: Chunk) -> dict[Key, Stored]:
@@ -257,6 +295,20 @@ def _write(
 def _remove(session: Session, connection: int, run: int, going: Iterable[Key], at: datetime) -> int:
     given = {"connection": connection, "run": run, "at": at, **_columns(going)}
     return session.execute(_GO, given).rowcount
+
+
+def _remove_by_prefix(
+    session: Session, connection: int, run: int, chunk: Chunk, at: datetime
+) -> int:
+    """But not what came after that in the chunk: of one thing, the last word counts."""
+    keys = [key for key in chunk.records if any(is_meant(key, *p) for p in chunk.gone_prefixes)]
+    given: dict[str, Any] = {"connection": connection, "run": run, "at": at, **_columns(keys)}
+    return session.execute(_GO_BY_PREFIX, given | _prefixes(chunk.gone_prefixes)).rowcount
+
+
+def _prefixes(keys: Iterable[Key]) -> dict[str, list[str]]:
+    pairs = list(keys)
+    return {"whole_kinds": [kind for kind, _ in pairs], "prefixes": [key for _, key in pairs]}
 
 
 def _columns(keys: Iterable[Key]) -> dict[str, list[str]]:

@@ -83,7 +83,8 @@ class Source:
         limits = Limits(total=min(ONE_REQUEST, left), size=SIZE)
         try:
             sent = {**self._plugin.headers, **self._authorization(), **headers}
-            return http.send("GET", url, headers=sent, limits=limits)
+            hides = self._plugin.has_private_paths
+            return http.send("GET", url, headers=sent, limits=limits, secret_path=hides)
         except HttpError as error:
             raise Broken(str(error)) from None
 

@@ -300,6 +300,7 @@ RAINBO_WITHHELD_CAP = env.rows_and_percent("RAINBO_WITHHELD_CAP", 100, 1)
 
 # Connected services
 RAINBO_INTEGRATION_SERVICES = env.integer("RAINBO_INTEGRATION_SERVICES", 2, 1, 64)
+RAINBO_OAUTH_CLIENT_SECRETS = env.clients()  # of apps that are registered at services
 RAINBO_GONE_RECORD_DAYS = env.integer("RAINBO_GONE_RECORD_DAYS", 90, 0, 36_500)
 
 # Alerts

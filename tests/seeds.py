@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import cast
+from typing import Any, cast
 
 import psycopg
 from django.db import connection, transaction
@@ -11,11 +11,13 @@ from django.utils import timezone
 
 from alerts.models import Mute
 from api import tokens
+from integrations.models import ExternalRecord
 from localfleet.data import large_seed
 from localfleet.data.large_seed import Size
 from syncs.models import Heartbeat
 from syncs.status.problems import Severity
 from tests.alerts import rows as alert_rows
+from tests.integrations import rows as connections
 from tests.rows import instance_row
 from tests.syncs.plans import default_schedules
 
@@ -36,7 +38,28 @@ def fill(size: Size, now: datetime | None = None) -> None:
     instance_row(size.instances + 1, name="eu-central-99")  # registered, and not yet read
     Heartbeat.objects.create(worker="console-1:4711", at=now)
     fill_alerts(size, now)
+    fill_connections(now)
     tokens.create("ci", ["syncs:read", "syncs:run"], "ann")
+
+
+def fill_connections(now: datetime) -> None:
+    """One that is well, and one whose last fetch failed; both are shared, with a record each."""
+    states: dict[str, dict[str, Any]] = {
+        "work": {"last_successful_update_at": now},
+        "home": {"attempt": 1, "not_before": now, "last_error": "GitHub answered with status 500"},
+    }
+    for name, state in states.items():
+        row = connections.connection(name=name, is_shared=True, record_count=1, **state)
+        ExternalRecord.objects.create(
+            connection=row,
+            kind="issue",
+            external_id="1",
+            title="Count missed heartbeats by the clock of the database",
+            body={"state": "open", "labels": ["bug"]},
+            link="https://github.com/ann/home/issues/1",
+            first_seen_at=now,
+            changed_at=now,
+        )
 
 
 def fill_alerts(size: Size, now: datetime) -> None:

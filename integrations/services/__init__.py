@@ -12,6 +12,7 @@ from integrations.fetching import fetch
 from integrations.plugin import Plugin
 from integrations.services.bakalari import Bakalari
 from integrations.services.github import GitHub
+from integrations.services.google_calendar import GoogleCalendar
 from syncs.engine import registry
 from syncs.engine.registry import Sync
 
@@ -41,7 +42,7 @@ def register(service: Plugin) -> None:
 
 
 def register_all() -> None:
-    for service in (Bakalari, GitHub):
+    for service in (Bakalari, GitHub, GoogleCalendar):
         register(service())
     for point in entry_points(group=GROUP):
         register(point.load()())

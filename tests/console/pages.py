@@ -20,6 +20,7 @@ from activity.models import Activity
 from alerts.models import Channel, Incident, Rule
 from api.models import ApiToken
 from common.encryption import Encrypted
+from integrations.models import Connection, ExternalRecord
 from rainbo.models import Authenticator
 from syncs.models import RunState, SyncRun, SyncSchedule
 from tenants.models import GhostUser, RdsInstance, Tenant, UserRoute
@@ -71,7 +72,7 @@ class Page:
 
     def url(self) -> str | None:
         """Where it is; None when the row that it is about is not there."""
-        address = f"/admin/{self.address}"
+        address = f"/admin/{self.address}".replace("<slug:service>", "github")
         if self.of is not None:
             row = self.of().first()
             if row is None:
@@ -111,7 +112,7 @@ RUN_FILTERS: Mapping[str, str] = {
     "all at once": "sync=user_routing&state=failed&trigger=schedule&instance=1&dry=no",
 }
 PAGES: tuple[Page, ...] = (
-    Page("now", "Now", "", pictured=True, reads=32_000),
+    Page("now", "Now", "", pictured=True, queries=36, reads=32_000),
     Page("now", "Sign in", "login/", who=Who.STRANGER, pictured=True),
     Page("now", "No such page", "nowhere/", gives=404),
     Page("now", "Now, without permissions", "", who=Who.GUEST),
@@ -191,6 +192,25 @@ PAGES: tuple[Page, ...] = (
     Page("alerts", "Deleting a channel", "alerts/channel/<path:object_id>/delete/", _all(Channel)),
     Page("alerts", "Rules", "alerts/rule/"),
     Page("alerts", "Rule", f"alerts/rule/{CHANGE}", _all(Rule)),
+    Page("integrations", "Connections", "integrations/connection/"),
+    Page("integrations", "Connections, searched", "integrations/connection/", query="?q=work"),
+    Page("integrations", "Connection", f"integrations/connection/{CHANGE}", _all(Connection)),
+    Page("integrations", "New connection", "integrations/connection/add/"),
+    Page("integrations", "Connecting", "integrations/connection/connect/<slug:service>/"),
+    Page(
+        "integrations",
+        "Connecting again",
+        "integrations/connection/<int:pk>/connect/",
+        _all(Connection),
+    ),
+    Page(
+        "integrations",
+        "Deleting a connection",
+        "integrations/connection/<path:object_id>/delete/",
+        _all(Connection),
+    ),
+    Page("integrations", "Records", "integrations/externalrecord/"),
+    Page("integrations", "Record", f"integrations/externalrecord/{CHANGE}", _all(ExternalRecord)),
     Page("people", "Users", "auth/user/"),
     Page("people", "User", f"auth/user/{CHANGE}", _all(User)),
     Page("people", "New user", "auth/user/add/"),
@@ -220,5 +240,6 @@ UNSEEN: Mapping[str, str] = {
     "r/<path:content_type_id>/<path:object_id>/": "leads elsewhere",
     "^(?P<app_label>…)/$": "the theme's list of an app: nothing leads there",
     "(?P<url>.*)$": "any other address: No such page",
+    "integrations/connection/callback/<slug:service>/": "leads to a connection",
     "password_change/done/": "leads to the first page",
 }

@@ -17,7 +17,7 @@ OWN_APPS = {"alerts", "api", "integrations", "rainbo", "syncs", "tenants"}
 NAME = re.compile(r"^[\w.-]+")
 PAGES = [
     path.relative_to(ROOT).as_posix()
-    for path in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+    for path in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 ]
 
 

@@ -15,6 +15,7 @@ from localfleet.data import large_seed
 from localfleet.data.large_seed import Size
 from syncs.models import Heartbeat
 from syncs.status.problems import Severity
+from tenants.models import RdsInstance
 from tests.alerts import rows as alert_rows
 from tests.rows import instance_row
 from tests.syncs.plans import default_schedules
@@ -34,6 +35,7 @@ def fill(size: Size, now: datetime | None = None) -> None:
         large_seed.fill(cast("psycopg.Connection", connection.connection), now, size)
     default_schedules()
     instance_row(size.instances + 1, name="eu-central-99")  # registered, and not yet read
+    RdsInstance.objects.filter(pk__in=(2, 3)).update(group="eu", labels=["production", "gold"])
     Heartbeat.objects.create(worker="console-1:4711", at=now)
     fill_alerts(size, now)
     tokens.create("ci", ["syncs:read", "syncs:run"], "ann")

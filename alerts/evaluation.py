@@ -21,6 +21,8 @@ from alerts.models import Rule as StoredRule
 from alerts.rules import Found
 from common import clock
 from common.text import truncate
+from syncs import hooks
+from syncs.hooks import TargetGroup
 from syncs.status import problems
 from syncs.status.problems import Link, Problem, Severity
 
@@ -75,8 +77,9 @@ def evaluate(*, wait: bool = False) -> Outcome | None:
 def find(now: datetime) -> Facts:
     """What is wrong now by the rules in force."""
     in_force = rules.in_force(StoredRule.objects.all())
-    judged = problems.judge(problems.read(now))
-    found = rules.apply(in_force, judged, run_facts.read(now))
+    facts = problems.read(now)
+    judged = problems.judge(facts)
+    found = rules.apply(in_force, [*judged, *problems.watch(facts)], run_facts.read(now))
     whole = [part for problem in judged for part in problem.parts or (problem,)]
     return Facts(found, [*whole, *(one.problem for one in found)])
 
@@ -111,6 +114,7 @@ class _Evaluation:
     lately: dict[str, Incident]  # resolved within FLAP
     muted: frozenset[str]
     channels: Sequence[Channel]
+    groups: Mapping[str, TargetGroup]
     holds: Mapping[str, timedelta]
     waiting: dict[int, list[Notice]] = field(default_factory=dict)
     passed: list[Incident] = field(default_factory=list)
@@ -126,13 +130,15 @@ class _Evaluation:
     def read(cls, facts: Facts, now: datetime) -> _Evaluation:
         rows = Incident.objects.filter(Q(resolved_at=None) | Q(resolved_at__gt=now - FLAP))
         known = list(rows.order_by("resolved_at", "pk"))
+        channels = list(Channel.objects.defer("address", "signing"))
         return cls(
             facts=facts,
             now=now,
             open={row.key: row for row in known if row.resolved_at is None},
             lately={row.key: row for row in known if row.resolved_at is not None},
             muted=frozenset(Mute.objects.filter(until__gt=now).values_list("key", flat=True)),
-            channels=list(Channel.objects.defer("address", "signing")),
+            channels=channels,
+            groups=hooks.target_groups() if any(map(routing.needs_groups, channels)) else {},
             holds={found.key: found.rule.hold for found in facts.found},
             before={row.pk: _state(row) for row in known},
         )
@@ -218,7 +224,7 @@ class _Evaluation:
         )
         takes_back = self._drop_waiting(incident, {NoticeKind.RESOLVED})
         for channel in self.channels:
-            if routing.is_for(channel, incident) and channel.pk not in takes_back:
+            if routing.is_for(channel, incident, self.groups) and channel.pk not in takes_back:
                 self._notify(incident, channel.pk, kind)
 
     def _report_end(self, incident: Incident) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -99,6 +99,26 @@ def knows_down(function: Callable[[], Iterable[str]]) -> None:
 
 def down_targets() -> frozenset[str]:
     return frozenset(key for function in _down for key in function())
+
+
+@dataclass(frozen=True)
+class TargetGroup:
+    """What people call a target, to choose some of them."""
+
+    group: str = ""
+    labels: frozenset[str] = frozenset()
+
+
+_groups: list[Callable[[], Mapping[str, TargetGroup]]] = []
+
+
+def knows_groups(function: Callable[[], Mapping[str, TargetGroup]]) -> None:
+    """Have a function return the groups and labels of targets by their keys."""
+    _groups.append(function)
+
+
+def target_groups() -> dict[str, TargetGroup]:
+    return {key: group for function in _groups for key, group in function().items()}
 
 
 def _claim(name: str, interval: timedelta) -> bool:

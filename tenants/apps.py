@@ -12,6 +12,7 @@ class TenantsConfig(AppConfig):
         from syncs import hooks
         from syncs.status import problems
         from tenants import jobs, pruning, signals  # noqa: F401 (they register themselves)
+        from tenants.fleet import targets
         from tenants.ghosts import owed
         from tenants.ghosts.problems import GHOSTS
         from tenants.health import overview
@@ -21,6 +22,7 @@ class TenantsConfig(AppConfig):
 
         key_rotation.register(RdsInstance, "password")
         hooks.knows_down(overview.down_keys)
+        hooks.knows_groups(targets.target_groups)
         hooks.periodic(owed.INTERVAL, owed.retire_leavers)
         problems.register(GHOSTS)
         problems.register(INSTANCES)

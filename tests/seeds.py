@@ -16,6 +16,7 @@ from localfleet.data import large_seed
 from localfleet.data.large_seed import Size
 from syncs.models import Heartbeat
 from syncs.status.problems import Severity
+from tenants.models import RdsInstance
 from tests.alerts import rows as alert_rows
 from tests.integrations import rows as connections
 from tests.rows import instance_row
@@ -36,6 +37,7 @@ def fill(size: Size, now: datetime | None = None) -> None:
         large_seed.fill(cast("psycopg.Connection", connection.connection), now, size)
     default_schedules()
     instance_row(size.instances + 1, name="eu-central-99")  # registered, and not yet read
+    RdsInstance.objects.filter(pk__in=(2, 3)).update(group="eu", labels=["production", "gold"])
     Heartbeat.objects.create(worker="console-1:4711", at=now)
     fill_alerts(size, now)
     fill_connections(now)

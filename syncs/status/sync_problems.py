@@ -13,6 +13,7 @@ from common.text import format_duration
 from syncs.errors import Unequal
 from syncs.status import queries
 from syncs.status.freshness import Cause, Reason, State
+from syncs.status.past import PAST
 from syncs.status.problems import Link, Problem, Severity, Source
 from syncs.status.queries import Status, SyncStatus, TargetStatus
 
@@ -90,6 +91,7 @@ SYNCS = Source(
     judge=judge,
     permissions=("syncs.view_syncrun", "syncs.change_syncrun"),
     explained=True,
+    past=PAST,
 )
 
 

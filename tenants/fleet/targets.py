@@ -11,6 +11,7 @@ from django.urls import reverse
 from common.errors import UsageError
 from syncs.engine.run import Run
 from syncs.engine.targets import Pages, Target
+from syncs.hooks import TargetGroup
 from syncs.models import RunTarget, TargetState
 from tenants.models import RdsInstance
 
@@ -103,6 +104,15 @@ def read_once() -> Iterator[list[RdsInstance]]:
 def already_read() -> list[RdsInstance] | None:
     """Return the active instances that `read_once` read; None outside of it."""
     return _read_once.get()
+
+
+def target_groups() -> dict[str, TargetGroup]:
+    """The groups and labels of the instances that have any, active or not."""
+    rows = RdsInstance.objects.exclude(group="", labels=[])
+    return {
+        str(pk): TargetGroup(group, frozenset(labels))
+        for pk, group, labels in rows.values_list("pk", "group", "labels")
+    }
 
 
 def _targets(**having: bool) -> list[Target]:

@@ -16,6 +16,7 @@ SPAN = timedelta(hours=24)
 BUCKET = timedelta(minutes=15)
 RECENT = timedelta(days=6)  # the checks of each minute are kept a little longer
 OUTAGES = 3  # outages that are listed
+MOST_FAILED = 100  # failed checks in a row are counted up to here, however long they go on
 
 _WINDOW = "instance_id = %(instance)s AND minute > %(since)s AND minute <= %(until)s"
 _BARS = f"""
@@ -42,11 +43,18 @@ _OUTAGES = f"""
               FROM instance_checks WHERE {_WINDOW}) AS seen
      WHERE health = 'down' GROUP BY island ORDER BY 1 DESC LIMIT %(outages)s"""  # noqa: S608
 # The first check that failed after the last answer: a row or two of the unique index each. Where
-# it is no longer kept, the last answer itself is the nearest that is known.
-_SINCE = """
-    SELECT wanted.id, coalesce(failed.minute, answer.at)
+# it is no longer kept, the last answer itself is the nearest that is known. Counted are the last
+# ones only.
+_STREAK = """
+    SELECT wanted.id, coalesce(failed.minute, answer.at),
+           (SELECT count(*) FROM (
+                   SELECT health FROM instance_checks
+                    WHERE instance_id = wanted.id
+                      AND minute >= date_trunc('minute', coalesce(answer.at, '-infinity'))
+                    ORDER BY minute DESC LIMIT %(most)s) AS last
+             WHERE health = 'down')
       FROM unnest(%(instances)s::bigint[]) AS wanted (id)
-      JOIN syncs_confirmation AS answer
+      LEFT JOIN syncs_confirmation AS answer
         ON answer.sync = 'instance_health' AND answer.target = wanted.id::text
       LEFT JOIN LATERAL (
            SELECT minute FROM instance_checks
@@ -88,6 +96,17 @@ class Outage:
 
     begin: datetime
     until: datetime | None
+
+
+@dataclass(frozen=True)
+class Streak:
+    """Checks in a row that an instance did not answer.
+
+    since: None if it has never answered. checks: up to 100; None if none of them is kept.
+    """
+
+    since: datetime | None
+    checks: int | None
 
 
 @dataclass(frozen=True)
@@ -134,12 +153,15 @@ def last_day(instance: RdsInstance, now: datetime) -> History:
     )
 
 
+def streaks(instances: Iterable[int]) -> dict[int, Streak]:
+    """Of instances that are down, for how long; in one query."""
+    wanted = {"instances": list(instances), "recent": RECENT, "most": MOST_FAILED}
+    return {pk: Streak(since, checks or None) for pk, since, checks in _rows(_STREAK, wanted)}
+
+
 def down_since(instances: Iterable[int]) -> dict[int, datetime]:
     """Of instances that are down, since when; without those that have never answered."""
-    wanted: dict[str, Any] = {"instances": list(instances), "recent": RECENT}
-    with connection.cursor() as cursor:
-        cursor.execute(_SINCE, wanted)
-        return dict(cursor.fetchall())
+    return {pk: streak.since for pk, streak in streaks(instances).items() if streak.since}
 
 
 def _outage(instance: RdsInstance, begin: datetime, until: datetime | None) -> Outage:

@@ -15,6 +15,7 @@ from syncs.errors import LoginRejected
 from syncs.models import Confirmation
 from tenants.fleet import targets
 from tenants.health import history
+from tenants.health.history import Streak
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
 
@@ -80,9 +81,10 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Down:
-    """An instance that is down. since: by downtime.since; None when it never answered.
+    """An instance that is down. since: by history.streaks; None when it never answered.
 
-    refuses: its server answers, and did not accept RAINBO's credentials.
+    refuses: its server answers, and did not accept RAINBO's credentials. checks: that it did not
+    answer in a row, counted to 100; None if it is not known.
     """
 
     pk: int
@@ -91,6 +93,7 @@ class Down:
     is_master: bool
     waiting: Waiting
     refuses: bool = False
+    checks: int | None = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ def read() -> Fleet:
     """The whole fleet in five queries, whatever its size."""
     instances = sorted(RdsInstance.objects.defer("password", "ssl_ca", "notes"), key=_badness)
     down = [i for i in instances if i.is_down]
-    since = history.down_since(i.pk for i in down) if down else {}
+    streaks = history.streaks(i.pk for i in down) if down else {}
     rows = Confirmation.objects.filter(sync__in=(SUMMARIES, ROUTES))
     kept = list(rows.values_list("sync", "target", "rows"))
     routes = routes_of(instance.pk for instance in down[:COUNTED_INSTANCES])
@@ -138,7 +141,7 @@ def read() -> Fleet:
     return Fleet(
         instances=tuple(instances),
         down=tuple(
-            replace(_down(instance, since, tenants, routes), refuses=instance.pk in refusing)
+            replace(_down(instance, streaks, tenants, routes), refuses=instance.pk in refusing)
             for instance in down
         ),
         tenants=tenants,
@@ -200,12 +203,19 @@ def refuse_credentials(instances: Iterable[int]) -> frozenset[int]:
 
 def _down(
     instance: RdsInstance,
-    since: dict[int, datetime],
+    streaks: dict[int, Streak],
     tenants: dict[int, int],
     routes: dict[int, int],
 ) -> Down:
-    waiting = _waiting(instance.pk, tenants, routes)
-    return Down(instance.pk, str(instance), since.get(instance.pk), instance.is_master, waiting)
+    streak = streaks.get(instance.pk, Streak(None, None))
+    return Down(
+        pk=instance.pk,
+        label=str(instance),
+        since=streak.since,
+        is_master=instance.is_master,
+        waiting=_waiting(instance.pk, tenants, routes),
+        checks=streak.checks,
+    )
 
 
 def _waiting(pk: int, tenants: dict[int, int], routes: dict[int, int]) -> Waiting:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -39,10 +40,7 @@ def facts(*found: Problem, hold: timedelta | None = timedelta()) -> Facts:
     """hold: instead of that of the rules; None: theirs."""
     in_force = rules.in_force([])
     if hold is not None:
-        in_force = {
-            name: rules.Rule(r.name, r.title, r.why, r.level, hold, r.threshold, enabled=r.enabled)
-            for name, r in in_force.items()
-        }
+        in_force = {name: replace(rule, hold=hold) for name, rule in in_force.items()}
     return Facts(rules.apply(in_force, found, []), found)
 
 

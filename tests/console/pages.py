@@ -112,7 +112,7 @@ RUN_FILTERS: Mapping[str, str] = {
     "all at once": "sync=user_routing&state=failed&trigger=schedule&instance=1&dry=no",
 }
 PAGES: tuple[Page, ...] = (
-    Page("now", "Now", "", pictured=True, queries=36, reads=32_000),
+    Page("now", "Now", "", pictured=True, queries=37, reads=32_000),
     Page("now", "Sign in", "login/", who=Who.STRANGER, pictured=True),
     Page("now", "No such page", "nowhere/", gives=404),
     Page("now", "Now, without permissions", "", who=Who.GUEST),
@@ -120,6 +120,7 @@ PAGES: tuple[Page, ...] = (
     Page("now", "Monitoring", "monitoring/", reads=36_000),
     Page("now", "Monitoring of a week", "monitoring/", query="?hours=168", reads=60_000),
     Page("fleet", "Instances", "tenants/rdsinstance/", pictured=True),
+    Page("fleet", "Instances of a group", "tenants/rdsinstance/", query="?group=eu&label=gold"),
     Page("fleet", "Instance", f"tenants/rdsinstance/{CHANGE}", _instances("healthy")),
     Page(
         "fleet",

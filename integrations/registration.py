@@ -80,6 +80,8 @@ def reconnect(row: Connection, token: str) -> None:
 def credentials_for(service: Plugin, account: str, secret: str) -> dict[str, str]:
     """Return what is stored of a token, or a password. Raises UsageError for text that is none."""
     if isinstance(service.auth, Token):
+        if service.auth.is_optional and not secret.strip():
+            return {"token": ""}
         return {"token": check_token(secret)}
     if not account.strip():
         raise UsageError(f"{service.title} needs the name of the account")

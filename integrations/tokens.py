@@ -19,7 +19,7 @@ from django.db import transaction
 from common import http
 from common.http import Answer, HttpError
 from integrations.models import Connection
-from integrations.plugin import Auth, Broken, Password, Reconnect
+from integrations.plugin import Auth, Broken, Password, Reconnect, Token
 
 EARLY = timedelta(minutes=10)  # before it expires, a token is renewed
 SHORTEST = timedelta(minutes=1)
@@ -51,6 +51,8 @@ class Access:
         """Return the headers of a request."""
         if isinstance(self._auth, Password) and self._is_due():
             self._renew(self._auth)
+        if isinstance(self._auth, Token) and self._auth.is_optional and not self._known["token"]:
+            return {}
         return {"Authorization": f"{self._auth.prefix}{self._known.get('token', '')}"}
 
     def renew(self) -> bool:

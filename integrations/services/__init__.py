@@ -12,6 +12,7 @@ from integrations.fetching import fetch
 from integrations.plugin import Plugin
 from integrations.services.bakalari import Bakalari
 from integrations.services.github import GitHub
+from integrations.services.llm_models import LlmModels
 from syncs.engine import registry
 from syncs.engine.registry import Sync
 
@@ -41,7 +42,7 @@ def register(service: Plugin) -> None:
 
 
 def register_all() -> None:
-    for service in (Bakalari, GitHub):
+    for service in (Bakalari, GitHub, LlmModels):
         register(service())
     for point in entry_points(group=GROUP):
         register(point.load()())

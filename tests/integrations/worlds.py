@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
@@ -262,7 +262,7 @@ def catalogue_world(path: str) -> Iterator[World]:
 
 
 # What follows a colon is a shape of that service.
-WORLDS = {
+WORLDS: dict[str, Callable[[], AbstractContextManager[World]]] = {
     "bakalari": bakalari_world,
     "github": github_world,
     "llm_models:list": partial(catalogue_world, "/list"),

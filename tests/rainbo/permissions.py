@@ -221,6 +221,10 @@ PAGES: dict[str, Page] = {
     "integrations/connection/<int:pk>/resume/": press(MANAGE),
     "integrations/connection/<int:pk>/reconnect/": press(MANAGE, token="not-a-secret"),
     **model("integrations.externalrecord"),
+    **model("integrations.cataloguemodel"),
+    "integrations/cataloguemodel/export/": press(
+        ("integrations.view_cataloguemodel", "integrations.change_cataloguemodel")
+    ),
     **model(
         "syncs.syncschedule",
         add=NOBODY,  # every sync has one

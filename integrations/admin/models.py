@@ -81,7 +81,11 @@ class PriceFilter(PlainFilter):
         return [("free", "free"), ("paid", "above zero"), ("unknown", "unknown")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        wanted = {"free": {"input": 0}, "paid": {"input__gt": 0}, "unknown": {"input": None}}
+        wanted: dict[str, dict[str, Any]] = {
+            "free": {"input": 0},
+            "paid": {"input__gt": 0},
+            "unknown": {"input": None},
+        }
         return queryset.filter(**wanted.get(self.value() or "", {}))
 
 

@@ -11,7 +11,7 @@ from common.charts import LINE_HEIGHT, polylines, scaled
 from integrations.catalogues.offer import PRICES, price_text
 from integrations.models import CatalogueModel, PriceChange
 
-WIDTH = 100.0
+WIDTH = 100
 TITLES = {
     "input": "input",
     "output": "output",
@@ -29,7 +29,7 @@ class PriceChart:
     title: str
     lines: tuple[str, ...]
     text: str
-    width: float = WIDTH
+    width: int = WIDTH
 
 
 def shown(price: Decimal | None) -> str:

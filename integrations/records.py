@@ -19,7 +19,7 @@ LONGEST_ID = 512
 LONGEST_TITLE = 1000
 LARGEST = 1_000_000  # characters of a record's JSON
 NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-TEXTS = 5  # of a record, beside its body
+TEXTS = 5  # of a record, without its body
 Key = tuple[str, str]  # kind and external id
 
 _DIFFERENT = """

@@ -305,7 +305,7 @@ RAINBO_WITHHELD_CAP = env.rows_and_percent("RAINBO_WITHHELD_CAP", 100, 1)
 RAINBO_INTEGRATION_SERVICES = env.integer("RAINBO_INTEGRATION_SERVICES", 2, 1, 64)
 RAINBO_GONE_RECORD_DAYS = env.integer("RAINBO_GONE_RECORD_DAYS", 90, 0, 36_500)
 
-# Model catalogues: their first rhythm, and whether they are fetched without being asked to
+# Model catalogues: the frequency of new ones, and whether they are fetched without a request
 PRICING_SYNC_ENABLED = env.flag("PRICING_SYNC_ENABLED", default=True)
 PRICING_SYNC_INTERVAL_HOURS = env.integer("PRICING_SYNC_INTERVAL_HOURS", 6, 1, 7 * 24)
 

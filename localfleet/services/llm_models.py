@@ -127,7 +127,7 @@ class LlmModels(Service):
 
 
 def odd_models() -> list[Model]:
-    """What real catalogues hold beside the usual: free, unknown, tiny, with tiers, withdrawn."""
+    """What real catalogues also hold: free, unknown, tiny, with tiers, withdrawn."""
     return [
         Model("openai/gpt-4o", "openai", "2.5", "10"),
         Model("azure/eu/gpt-4o", "azure", "2.75", "11"),

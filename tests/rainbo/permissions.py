@@ -223,7 +223,7 @@ PAGES: dict[str, Page] = {
     **model("integrations.externalrecord"),
     **model("integrations.cataloguemodel"),
     "integrations/cataloguemodel/export/": press(
-        ("integrations.view_cataloguemodel", "integrations.change_cataloguemodel")
+        ("integrations.view_cataloguemodel", "integrations.change_cataloguemodel"), acts=False
     ),
     **model(
         "syncs.syncschedule",

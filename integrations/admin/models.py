@@ -112,7 +112,7 @@ class ModelAdmin(ReadOnlyAdmin):
     empty_text = (
         "No catalogue of models was read yet: connect one under Connections, by its address."
     )
-    fields = ("name", *(name for name in FACTS if name not in ("state", "missing")))
+    fields = ("name", "offered_by", "kind", "window", "alias", "first_seen_at")
     readonly_fields = fields
     list_before_template = "integrations/models_tools.html"
     change_form_outer_before_template = "integrations/model_page.html"
@@ -149,6 +149,18 @@ class ModelAdmin(ReadOnlyAdmin):
     @admin.display(description="model")
     def called(self, row: CatalogueModel) -> SafeString:
         return markup.brief(row.name, 80)
+
+    @admin.display(description="provider")
+    def offered_by(self, row: CatalogueModel) -> SafeString:
+        return _known(row.provider)
+
+    @admin.display(description="mode")
+    def kind(self, row: CatalogueModel) -> SafeString:
+        return _known(row.mode)
+
+    @admin.display(description="alias of")
+    def alias(self, row: CatalogueModel) -> SafeString:
+        return _known(row.alias_of, "none")
 
     @admin.display(description="provider, catalogue")
     def provided(self, row: CatalogueModel) -> str:
@@ -226,6 +238,10 @@ def _other(one: CatalogueModel, row: CatalogueModel) -> dict[str, Any]:
         "context": _context(one),
         "state": _state(one),
     }
+
+
+def _known(text: str, missing: str = "unknown") -> SafeString:
+    return format_html("{}", text) if text else markup.quiet(missing)
 
 
 def _price(row: CatalogueModel, name: str) -> SafeString:

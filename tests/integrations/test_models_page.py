@@ -136,3 +136,23 @@ def test_the_file_has_all_digits_and_empty_cells(visitor: Client) -> None:
 
 def test_without_models_the_list_says_what_to_do(visitor: Client) -> None:
     assert "No catalogue of models was read yet" in text(visitor.get(LIST))
+
+
+def test_a_catalogue_is_connected_without_a_token(settings: Any) -> None:
+    client = Client()
+    client.force_login(staff("owner", is_superuser=True))
+    form = {
+        "service": "llm_models",
+        "name": "openrouter",
+        "token": "",
+        "base_url": "",
+        "minutes": "",
+    }
+    add_page = reverse("admin:integrations_connection_add")
+    assert "needs an address" in text(client.post(add_page, form))
+    form["base_url"] = "https://openrouter.example/api/v1/models"
+    assert client.post(add_page, form).status_code == 302
+    row = Connection.objects.get()
+    assert (row.update_frequency_minutes, row.reveal_credentials()) == (360, {"token": ""})
+    github = form | {"service": "github", "base_url": ""}
+    assert "A token has 1 to" in text(client.post(add_page, github))

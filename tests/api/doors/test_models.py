@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 from pytest_django import Settings
 
+from integrations.models import Connection
 from localfleet.services.llm_models import LlmModels, odd_models
 from localfleet.services.server import running
 from rainbo.logs import Text
@@ -142,6 +145,8 @@ def test_a_real_catalogue_is_counted_and_verified(doors: Doors, settings: Settin
         first = doors.post(ALL).json
         assert (first["success"], first["details"]["total_models_synced"]) == (True, 9)
         assert isinstance(server, LlmModels)
+        assert doors.post(ALL).json["details"]["total_models_synced"] == 0, "it was just read"
+        Connection.objects.update(last_successful_update_at=timezone.now() - timedelta(hours=4))
         server.change("openai/gpt-4o", input="3", output="12")
         prices = doors.post(f"{PRICES}/cron").json
         assert (prices["status"], prices["details"]["prices_changed"]) == ("completed", 2)

@@ -65,7 +65,7 @@ def test_odd_values_are_what_they_mean(server: LlmModels, path: str) -> None:
     }
     assert found["openai/gpt-4o"] == (Decimal("2.5"), Decimal(10))
     assert found["openrouter/auto"] == (None, None), "-1 is decided at run time: unknown"
-    assert found["meta-llama/llama-3.3-70b:free"] == (0, 0), "free"
+    assert found["meta-llama/llama-3.3-70b:free"] == (Decimal(0), Decimal(0)), "free"
     assert found["cohere/rerank-v4"] == (None, None), "no price is unknown, never 0"
     assert found["tiny/embed"] == (Decimal("0.00013"), None)
     assert found["noise/model"][1] == Decimal("0.19999999999999998"), "digit by digit"

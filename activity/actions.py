@@ -20,6 +20,7 @@ ACTIONS: dict[str, str] = {
     "run.discarded": "discarded what a run holds",
     "run.retried": "retried what failed in a run",
     "run.exported": "took rows of a run as a file",
+    "models.exported": "exported models and their prices",
     "runs.pruned": "deleted records of old runs",
     "schedule.added": "added a schedule",
     "schedule.changed": "changed a schedule",

@@ -45,6 +45,15 @@ class Gone:
 
 
 @dataclass(frozen=True)
+class Refused:
+    """A thing that is there, but can't be stored: what is stored of it stays. why: for people."""
+
+    kind: str
+    id: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Whole:
     """All of this kind were yielded since `fetch_data` was called: the others are gone.
 
@@ -56,13 +65,24 @@ class Whole:
 
 
 @dataclass(frozen=True)
+class Unchanged:
+    """The service has what it had at the last cursor, all of it: yielded alone, before a cursor.
+
+    A plugin that compares what it read with what the cursor says of it must know that it would
+    read it alike: by the same code, and in the same position. read: how many records these are.
+    """
+
+    read: int
+
+
+@dataclass(frozen=True)
 class Cursor:
     """Publish what came so far, and go on from here the next time."""
 
     position: Position
 
 
-Item = Record | Gone | Whole | Cursor
+Item = Record | Gone | Refused | Whole | Unchanged | Cursor
 
 
 class Reconnect(RainboError):
@@ -91,10 +111,14 @@ class Broken(RainboError):
 
 @dataclass(frozen=True)
 class Token:
-    """A token that a person makes at the service and enters. help: where it is made."""
+    """A token that a person makes at the service and enters. help: where it is made.
+
+    is_optional: without one, requests say nothing about who asks.
+    """
 
     help: str
     prefix: str = "Bearer "
+    is_optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -183,6 +207,8 @@ class Plugin(ABC):
     paths; empty: each connection has its own. auth: how a person connects. limit: seconds that a
     connection may take. headers: of every request. history: fields of a kind whose changes are
     kept. has_private_paths: its addresses name people or what is theirs: they are not logged.
+    answer_size: bytes of one answer at most. may_remove: the setting with the records that a
+    full listing may remove. has_prices: its records are models with prices.
     """
 
     name: ClassVar[str]
@@ -194,6 +220,9 @@ class Plugin(ABC):
     headers: ClassVar[Mapping[str, str]] = {}
     history: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     has_private_paths: ClassVar[bool] = False
+    answer_size: ClassVar[int] = 10_000_000
+    may_remove: ClassVar[str] = "RAINBO_GUARD_RECORDS_REMOVED"
+    has_prices: ClassVar[bool] = False
 
     @abstractmethod
     def fetch_data(self, source: Source, position: Position | None) -> Iterator[Item]:
@@ -205,6 +234,10 @@ class Plugin(ABC):
         granted: what the service answered together with the token, without secrets.
         """
         raise NotImplementedError
+
+    def is_automatic(self) -> bool:
+        """Whether connections that are due are fetched without being asked to."""
+        return True
 
     def explain(self, answer: Answer) -> RainboError | None:  # noqa: ARG002 (for subclasses)
         """Return the error that an answer means, where the service has its own way to say it."""

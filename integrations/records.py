@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 
 from psycopg.types.json import Jsonb
 
-from integrations.plugin import Gone, Item, Record, Whole
+from integrations.plugin import Gone, Item, Record, Refused, Unchanged, Whole
 from syncs.transfer.session import Session
 
 LONGEST_ID = 512
 LONGEST_TITLE = 1000
 LARGEST = 1_000_000  # characters of a record's JSON
 NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+TEXTS = 5  # of a record, without its body
 Key = tuple[str, str]  # kind and external id
 
 _DIFFERENT = """
@@ -91,6 +92,7 @@ class Chunk:
     """What was yielded between two cursors. read: records, also those that are withheld.
 
     gone_prefixes, wholes: kinds, each with the beginning of the ids that are meant.
+    unchanged: instead of them, that all is as it was.
     """
 
     records: dict[Key, Prepared] = field(default_factory=dict)
@@ -99,20 +101,26 @@ class Chunk:
     gone_prefixes: set[Key] = field(default_factory=set)
     wholes: list[Key] = field(default_factory=list)
     read: int = 0
+    unchanged: bool = False
 
     @property
     def is_empty(self) -> bool:
         found = (self.records, self.gone, self.gone_prefixes, self.withheld, self.wholes)
-        return not any(found)
+        return not (any(found) or self.unchanged)
 
     def add(self, item: Item) -> None:
         """Take an item; of one thing, the last word counts."""
         if isinstance(item, Whole):
             self.wholes.append((item.kind, item.prefix))
+        elif isinstance(item, Unchanged):
+            self.unchanged = True
+            self.read += item.read
         elif isinstance(item, Gone):
             self._add_gone(item)
         elif isinstance(item, Record):
             self._add_record(item)
+        elif isinstance(item, Refused):
+            self._refuse(item)
         else:
             raise TypeError(f"a plugin yields no {type(item).__name__}")
 
@@ -124,6 +132,13 @@ class Chunk:
         self.gone_prefixes.add((item.kind, item.id))
         for key in [key for key in self.records if is_meant(key, item.kind, item.id)]:
             del self.records[key]
+
+    def _refuse(self, item: Refused) -> None:
+        self.read += 1
+        key = item.kind, item.id
+        self.records.pop(key, None)
+        self.gone.discard(key)
+        self.withheld[key] = item.why
 
     def _add_record(self, record: Record) -> None:
         self.read += 1
@@ -177,21 +192,17 @@ def prepare(record: Record) -> Prepared | str:
     """Return the record as it is stored, or why it can't be."""
     if not 0 < len(record.id) <= LONGEST_ID:
         return f"its id has {len(record.id):,} characters: 1 to {LONGEST_ID} can be stored"
+    at = record.at.isoformat() if record.at else ""
+    # The texts are kept apart by what none of them has: a NUL is rejected below.
+    texts = f"{record.kind}\0{record.id}\0{record.title}\0{record.link}\0{at}"
     try:
-        body = json.dumps(
-            dict(record.data), sort_keys=True, ensure_ascii=False, allow_nan=False, default=_refuse
-        )
-        at = record.at and record.at.isoformat()
-        plain = json.dumps(
-            [record.kind, record.id, record.title, record.link, at], ensure_ascii=False
-        )
-        whole = f"{plain}{body}"
-        hashed = hashlib.sha256(whole.encode()).digest()[:16]
+        body = _CANONICAL.encode(dict(record.data))
+        hashed = hashlib.sha256(f"{texts}\0{body}".encode()).digest()[:16]
     except UnicodeEncodeError:
         return "it has a character that is no valid Unicode"
     except (TypeError, ValueError, RecursionError):
         return "it has a value that is no JSON"
-    if NUL.search(whole):
+    if texts.count("\0") > TEXTS - 1 or ("\\u0000" in body and NUL.search(body)):
         return "it has a NUL character, which PostgreSQL can't store"
     if len(body) > LARGEST:
         return f"it has {len(body):,} characters: {LARGEST:,} can be stored"
@@ -203,6 +214,11 @@ def prepare(record: Record) -> Prepared | str:
 def is_meant(key: Key, kind: str, prefix: str) -> bool:
     """Whether a record is one of those of this kind whose id begins so."""
     return key[0] == kind and key[1].startswith(prefix)
+
+
+def is_storable(text: str) -> bool:
+    """Whether PostgreSQL can store a text: nothing that it can't was ever stored."""
+    return "\0" not in text and (text.isascii() or text.encode(errors="ignore").decode() == text)
 
 
 def merge(
@@ -318,3 +334,6 @@ def _columns(keys: Iterable[Key]) -> dict[str, list[str]]:
 
 def _refuse(value: object) -> Any:
     raise TypeError(f"{type(value).__name__} is no type of JSON")
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False, default=_refuse)

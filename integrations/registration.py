@@ -13,7 +13,7 @@ from common.http import AddressRejected
 from integrations import plugin
 from integrations.models import Connection
 from integrations.models.connection import LONGEST_FREQUENCY
-from integrations.plugin import Password, Plugin
+from integrations.plugin import Password, Plugin, Token
 
 LONGEST_NAME = 100
 LONGEST_TOKEN = 4096
@@ -79,6 +79,8 @@ def credentials_for(service: Plugin, account: str, secret: str) -> dict[str, str
             f"{service.title} takes no token: its owner connects it in the console, by a browser"
         )
     if not isinstance(service.auth, Password):
+        if isinstance(service.auth, Token) and service.auth.is_optional and not secret.strip():
+            return {"token": ""}
         return {"token": check_token(secret)}
     if not account.strip():
         raise UsageError(f"{service.title} needs the name of the account")

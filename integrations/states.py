@@ -7,7 +7,7 @@ from datetime import datetime
 
 from django.db import connection as database
 
-from integrations import due
+from integrations import due, plugin
 from integrations.due import Facts, Judgement
 from integrations.models import Connection
 from syncs.engine import lease
@@ -28,6 +28,7 @@ def judge(rows: Iterable[Connection], now: datetime) -> dict[int, Judgement]:
 
 
 def facts_of(row: Connection, is_run_live: bool) -> Facts:
+    service = plugin.all_plugins().get(row.service)
     return Facts(
         frequency=row.frequency,
         enabled=row.enabled,
@@ -40,6 +41,7 @@ def facts_of(row: Connection, is_run_live: bool) -> Facts:
         is_run_live=is_run_live,
         is_held=bool(row.last_error) and not row.attempt,
         attempt=row.attempt,
+        is_automatic=service is None or service.is_automatic(),
         not_before=row.not_before,
     )
 

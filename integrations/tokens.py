@@ -25,7 +25,7 @@ from common.http import Answer, HttpError
 from integrations import oauth
 from integrations.models import Connection
 from integrations.oauth import Client, Grant
-from integrations.plugin import Broken, Password, Plugin, Reconnect
+from integrations.plugin import Broken, Password, Plugin, Reconnect, Token
 
 EARLY = timedelta(minutes=10)  # before it expires, a token is renewed
 SHORTEST = timedelta(minutes=1)
@@ -59,6 +59,8 @@ class Access:
         """Return the headers of a request."""
         if self._is_due():
             self._renew()
+        if isinstance(self._auth, Token) and self._auth.is_optional and not self._known["token"]:
+            return {}
         return {"Authorization": f"{self._auth.prefix}{self._known.get('token', '')}"}
 
     def renew(self) -> bool:

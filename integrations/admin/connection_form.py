@@ -61,6 +61,7 @@ class ConnectForm(forms.ModelForm[Connection]):
     )
     token = forms.CharField(
         label="Token or password",
+        required=False,  # of some services; the others' is checked with the rest
         strip=False,
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "off"}),
         help_text="it is stored encrypted and never shown again; a password only until it was used",

@@ -20,7 +20,7 @@ from activity.models import Activity
 from alerts.models import Channel, Incident, Rule
 from api.models import ApiToken
 from common.encryption import Encrypted
-from integrations.models import Connection, ExternalRecord
+from integrations.models import CatalogueModel, Connection, ExternalRecord
 from rainbo.models import Authenticator
 from syncs.models import RunState, SyncRun, SyncSchedule
 from tenants.models import GhostUser, RdsInstance, Tenant, UserRoute
@@ -99,6 +99,10 @@ def _all(model: type[Model]) -> Find:
     return lambda: model._default_manager.order_by("pk")
 
 
+def _models() -> Find:
+    return lambda: CatalogueModel.objects.filter(name="openai/gpt-4o")
+
+
 _found = partial(Page, "find", queries=30, reads=15_000)  # among a million routes
 CHANGE = "<path:object_id>/change/"
 RUN_FILTERS: Mapping[str, str] = {
@@ -138,6 +142,9 @@ PAGES: tuple[Page, ...] = (
         "tenants/rdsinstance/<path:object_id>/delete/",
         _instances("unknown"),
     ),
+    Page("integrations", "Models", "integrations/cataloguemodel/"),
+    Page("integrations", "Models, searched", "integrations/cataloguemodel/", query="?q=gpt-4o"),
+    Page("integrations", "Model", f"integrations/cataloguemodel/{CHANGE}", _models()),
     Page("tenants", "Tenants", "tenants/tenant/", pictured=True),
     Page("tenants", "Tenants, searched", "tenants/tenant/", query="?q=kestrel"),
     Page("tenants", "Tenants, none found", "tenants/tenant/", query="?q=nobody&fresh=stale"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
+from decimal import Decimal
+from functools import partial
 from random import Random
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +17,7 @@ from django.utils import timezone
 from integrations import registration
 from integrations.models import Connection
 from integrations.registration import ConnectionInput
-from localfleet.services import bakalari, github, google_calendar
+from localfleet.services import bakalari, github, google_calendar, llm_models
 from localfleet.services.server import Reply, running
 from tests.integrations.oauth import at_server, credentials, granted
 from tests.integrations.rows import connection
@@ -270,6 +272,55 @@ class GoogleWorld(World):
         row.reconnect(credentials(pair))
 
 
+class CatalogueWorld(World):
+    """Models as one of the shapes of catalogues has them. path: of that shape."""
+
+    service = "llm_models"
+
+    def __init__(self, server: llm_models.LlmModels, path: str) -> None:
+        self.server = server
+        self.path = path
+
+    def connect(self) -> Connection:
+        name = f"catalogue {Connection.objects.count()}"
+        url = f"{self.server.url}{self.path}"
+        return connection(url, service=self.service, name=name, update_frequency_minutes=360)
+
+    def fill(self) -> None:
+        self.server.models = llm_models.odd_models()
+
+    def happen(self, random: Random) -> None:
+        server = self.server
+        count = len(server.asked) + len(server.models)
+        one = random.choice(server.models)
+        match random.choice(("model", "price", "unknown", "delete", "fault")):
+            case "model":
+                server.add(f"new/m{count}-{random.randrange(10**9)}", input="0.15")
+            case "price" if one.input not in (None, "-1"):
+                price = Decimal(one.input or 0) * random.choice((2, 3)) + Decimal("0.01")
+                server.change(one.name, input=str(price))
+            case "unknown":
+                server.change(one.name, output=random.choice((None, "-1", "0")))
+            case "delete" if len(server.models) > 1:
+                server.remove(one.name)
+            case "fault":
+                server.faults.append(random.choice(FAULTS))
+
+    def expected(self) -> Expected:
+        rows: Expected = {}
+        for one in self.server.models:
+            title = f"{one.provider}: {one.name}" if self.path == "/list" else one.name
+            name = f"{one.provider}/{one.name}" if self.path == "/providers" else one.name
+            rows["model", name] = title
+        return rows
+
+    def expire(self, row: Connection) -> None:
+        """All is always read."""
+
+    def split(self, size: int) -> None:
+        self.server.page = size
+
+
 FAULTS = (
     Reply(500, "oops"),
     Reply(429, {}, {"Retry-After": "60"}),
@@ -300,8 +351,19 @@ def google_world() -> Iterator[World]:
         yield GoogleWorld(server)
 
 
-WORLDS = {
+@contextmanager
+def catalogue_world(path: str) -> Iterator[World]:
+    with running(llm_models.LlmModels()) as server:
+        assert isinstance(server, llm_models.LlmModels)
+        yield CatalogueWorld(server, path)
+
+
+# What follows a colon is a shape of that service.
+WORLDS: dict[str, Callable[[], AbstractContextManager[World]]] = {
     "bakalari": bakalari_world,
     "github": github_world,
     "google_calendar": google_world,
+    "llm_models:list": partial(catalogue_world, "/list"),
+    "llm_models:map": partial(catalogue_world, "/map"),
+    "llm_models:providers": partial(catalogue_world, "/providers"),
 }

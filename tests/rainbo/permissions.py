@@ -229,6 +229,10 @@ PAGES: dict[str, Page] = {
     "integrations/connection/<int:pk>/connect/": Page(MANAGE, MANAGE, acts=False),
     "integrations/connection/callback/<slug:service>/": Page(COMES_BACK, COMES_BACK, acts=False),
     **model("integrations.externalrecord"),
+    **model("integrations.cataloguemodel"),
+    "integrations/cataloguemodel/export/": press(
+        ("integrations.view_cataloguemodel", "integrations.change_cataloguemodel"), acts=False
+    ),
     **model(
         "syncs.syncschedule",
         add=NOBODY,  # every sync has one

@@ -16,8 +16,8 @@ from syncs.status.problems import Link, Problem, Severity, Source
 
 STUCK_AFTER = timedelta(minutes=10)
 READ = (
-    *("id", "name", "kind", "enabled", "level", "syncs", "instances"),
-    *("failing_since", "last_error", "gone_at"),
+    *("id", "name", "kind", "enabled", "level", "syncs", "instances", "groups"),
+    *("labels", "failing_since", "last_error", "gone_at"),
 )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +24,8 @@ from alerts.models import Rule as StoredRule
 from alerts.rules import Found, Rule, RunFacts
 from common.joint_query import Answers, Questions, as_model
 from common.text import truncate
+from syncs import hooks
+from syncs.hooks import TargetGroup
 from syncs.status import problems
 from syncs.status.problems import Link, Problem, Severity, Source
 
@@ -89,7 +92,7 @@ def find(now: datetime) -> Facts:
     facts = problems.read(now, also=[KNOWN])
     known = facts.get(KNOWN)
     judged = problems.judge(facts)
-    found = rules.apply(known.rules, judged, known.runs)
+    found = rules.apply(known.rules, [*judged, *problems.watch(facts)], known.runs)
     whole = [part for problem in judged for part in problem.parts or (problem,)]
     everything = [*whole, *(one.problem for one in found)]
     return Facts(found, everything, known.muted, facts.get(CHANNELS).channels)
@@ -176,6 +179,12 @@ class _Evaluation:
             before={row.pk: _state(row) for row in known},
         )
 
+    @cached_property
+    def groups(self) -> Mapping[str, TargetGroup]:
+        """Read once something is reported, if a channel takes some groups only."""
+        is_needed = any(map(routing.needs_groups, self.facts.channels))
+        return hooks.target_groups() if is_needed else {}
+
     def run(self) -> None:
         for found in self.facts.found:
             self._see(found)
@@ -257,7 +266,7 @@ class _Evaluation:
         )
         takes_back = self._drop_waiting(incident, {NoticeKind.RESOLVED})
         for channel in self.facts.channels:
-            if routing.is_for(channel, incident) and channel.pk not in takes_back:
+            if routing.is_for(channel, incident, self.groups) and channel.pk not in takes_back:
                 self._notify(incident, channel.pk, kind)
 
     def _report_end(self, incident: Incident) -> None:

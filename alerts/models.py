@@ -168,6 +168,12 @@ class Channel(models.Model):
     level = models.PositiveSmallIntegerField(choices=Level.choices, default=Level.NOTICE)
     syncs = models.JSONField(default=list, blank=True, help_text="names; empty: all")
     instances = models.JSONField(default=list, blank=True, help_text="ids; empty: all")
+    groups = models.JSONField(
+        default=list, blank=True, db_default=[], help_text="of instances; empty: all"
+    )
+    labels = models.JSONField(
+        default=list, blank=True, db_default=[], help_text="of instances; empty: all"
+    )
     personal_data = models.BooleanField(default=False)
     quiet_from = models.TimeField(null=True, blank=True)
     quiet_to = models.TimeField(null=True, blank=True)

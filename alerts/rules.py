@@ -1,20 +1,22 @@
 """The rules: which problems become incidents, how loud they are, and how long they must last.
 
 Pure. Most rules take what `syncs.status.problems` judges, so that an alert never disagrees with
-the console; four judge the history of runs by thresholds of their own.
+the console; four judge the history of runs by thresholds of their own. A rule of another app needs
+its row in RULES alone, with the cause that the app's source gives its problems.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from enum import Enum
 
 from alerts.models import Level
 from alerts.models import Rule as StoredRule
 from common.text import counted, format_duration
 from syncs.status.problems import Link, Problem, Severity
-from syncs.status.statistics import Statistics
+from syncs.status.statistics import STREAK, Statistics
 
 MINUTE = timedelta(minutes=1)
 NO_HOLD = timedelta()
@@ -22,9 +24,21 @@ ENOUGH_RUNS = 5  # that a share of failures says anything
 URGENT, WARNING, NOTICE = Level.URGENT, Level.WARNING, Level.NOTICE
 
 
+class Edge(Enum):
+    """Which measures a threshold takes."""
+
+    ABOVE = "more than"
+    AT_LEAST = "at least"
+    AT_MOST = "at most"
+
+
 @dataclass(frozen=True)
 class Rule:
-    """threshold: in the unit; None for a rule without one. hold: how long a problem must last."""
+    """threshold: in the unit; None for a rule without one. hold: how long a problem must last.
+
+    most: the highest threshold that can be met. cause: of the problems that are the rule's own,
+    whatever their severity.
+    """
 
     name: str
     title: str
@@ -34,6 +48,19 @@ class Rule:
     threshold: float | None = None
     unit: str = ""
     enabled: bool = True
+    edge: Edge = Edge.ABOVE
+    most: float = 1_000_000
+    cause: str = ""
+
+    def is_met_by(self, measure: float | None) -> bool:
+        """Whether the threshold takes it. What is not known is taken: a problem is named anyway."""
+        if self.threshold is None or measure is None:
+            return True
+        if self.edge is Edge.AT_MOST:
+            return measure <= self.threshold
+        return measure > self.threshold or (
+            self.edge is Edge.AT_LEAST and measure == self.threshold
+        )
 
 
 @dataclass(frozen=True)
@@ -68,20 +95,36 @@ RULES: Mapping[str, Rule] = {
         Rule("leaver", "A person who left can still enter", "an open door", URGENT),
         Rule("support_reused", "A support session was used twice", "a stolen link", URGENT),
         Rule("workers_dead", "No heartbeat of a worker", "nothing is synced any longer", URGENT),
-        Rule("queue_stalled", "The queue does not move", "runs wait and are not executed", URGENT),
-        Rule("no_master", "No instance is the master", "routes are not refreshed", URGENT),
+        Rule(
+            "queue_stalled",
+            "The queue does not move",
+            "runs wait and are not executed",
+            URGENT,
+            cause="stalled queue",
+        ),
+        Rule(
+            "no_master",
+            "No instance is the master",
+            "routes are not refreshed",
+            URGENT,
+            cause="no master",
+        ),
         Rule(
             "instance_down",
             "An instance is down",
-            "one missed check is often the network; two are the server",
+            "one missed check is often the network; two in a row are the server",
             URGENT,
-            hold=MINUTE,
+            threshold=2,
+            unit="checks",
+            edge=Edge.AT_LEAST,
+            most=100,
         ),
         Rule(
             "credentials_refused",
             "An instance refuses RAINBO's credentials",
             "it does not pass by itself, and hides whatever else is wrong there",
             URGENT,
+            cause="credentials refused",
         ),
         Rule("held", "A run waits for a decision", "nothing is published until then", URGENT),
         Rule(
@@ -96,6 +139,8 @@ RULES: Mapping[str, Rule] = {
             WARNING,
             threshold=3,
             unit="runs",
+            edge=Edge.AT_LEAST,
+            most=STREAK,
         ),
         Rule(
             "failure_rate",
@@ -104,6 +149,28 @@ RULES: Mapping[str, Rule] = {
             WARNING,
             threshold=50,
             unit="percent",
+            most=99,
+        ),
+        Rule(
+            "replica_lag",
+            "A replica lags behind",
+            "what is read there is as old; a large transaction passes in minutes",
+            WARNING,
+            5 * MINUTE,
+            threshold=300,
+            unit="seconds",
+            cause="replica lag",
+        ),
+        Rule(
+            "certificate_ends",
+            "A TLS certificate ends soon",
+            "one that renews itself is renewed a month before; three weeks are left to do it",
+            WARNING,
+            threshold=21,
+            unit="days",
+            edge=Edge.AT_MOST,
+            most=90,
+            cause="certificate ends",
         ),
         Rule(
             "channel_failing",
@@ -128,6 +195,19 @@ RULES: Mapping[str, Rule] = {
             NOTICE,
             threshold=3,
             unit="scheduled times",
+            edge=Edge.AT_LEAST,
+            most=60,
+        ),
+        Rule(
+            "token_ends",
+            "An API token ends soon",
+            "its program is refused then; two weeks are left to give it another",
+            NOTICE,
+            threshold=14,
+            unit="days",
+            edge=Edge.AT_MOST,
+            most=90,
+            cause="token ends",
         ),
         Rule(
             "degraded",
@@ -161,11 +241,7 @@ BY_SEVERITY: Mapping[Severity, str] = {
     Severity.PAUSED: "paused",
     Severity.UNKNOWN: "unknown",
 }
-BY_CAUSE: Mapping[str, str] = {
-    "stalled queue": "queue_stalled",
-    "no master": "no_master",
-    "credentials refused": "credentials_refused",
-}
+BY_CAUSE: Mapping[str, str] = {rule.cause: rule.name for rule in RULES.values() if rule.cause}
 
 
 def in_force(stored: Iterable[StoredRule]) -> Mapping[str, Rule]:
@@ -184,10 +260,13 @@ def apply(
     known: dict[str, Found] = {}
     whole = [part for problem in problems for part in problem.parts or (problem,)]
     for problem in whole:
-        known.setdefault(problem.key, Found(problem, rules[_rule_of(problem)]))
+        rule = rules[rule_of(problem)]
+        if rule.is_met_by(problem.measure):
+            known.setdefault(problem.key, Found(problem, rule))
     for facts in runs:
-        for name, problem in _of_runs(rules, facts):
-            known.setdefault(problem.key, Found(problem, rules[name]))
+        for name in OF_RUNS:
+            if judged := judge_runs(rules[name], facts):
+                known.setdefault(judged.key, Found(judged, rules[name]))
     found = [one for one in known.values() if one.rule.enabled]
     return sorted(found, key=lambda one: (one.rule.level, one.problem.severity))
 
@@ -196,7 +275,8 @@ def cause_of(found: Problem, others: Iterable[Problem]) -> Problem | None:
     """The problem that explains this one, so that it needs no message of its own.
 
     Dead workers explain whatever is wrong with syncs; instances that are down, what is wrong with
-    them alone; what a sync is failing for, that its runs fail in a row and for how long they take.
+    them alone; a replica that lags, that it is degraded; what a sync is failing for, that its runs
+    fail in a row and for how long they take.
     """
     others = list(others)
     workers = next((p for p in others if p.severity is Severity.WORKERS_DEAD), None)
@@ -206,66 +286,75 @@ def cause_of(found: Problem, others: Iterable[Problem]) -> Problem | None:
         down = [p for p in others if p.severity is Severity.INSTANCE_DOWN and p.affected]
         if {key for p in down for key in p.affected}.issuperset(found.affected):
             return next(p for p in down if set(p.affected) & set(found.affected))
-    if found.key.endswith(OF_RUNS):
-        sync = found.key.rpartition("/")[0]
-        same = [p for p in others if p.key.startswith(f"{sync}/") and not p.key.endswith(OF_RUNS)]
+    subject, _, kind = found.key.rpartition("/")
+    if kind == "degraded":
+        lags = f"{subject}/replica lag"
+        return next((problem for problem in others if problem.key == lags), None)
+    if found.key.endswith(KINDS):
+        same = [p for p in others if p.key.startswith(f"{subject}/") and not p.key.endswith(KINDS)]
         return min(same, key=lambda problem: problem.severity, default=None)
     return None
 
 
-OF_RUNS = ("/failures in a row", "/failure rate", "/duration", "/missed")
+def judge_runs(rule: Rule, facts: RunFacts) -> Problem | None:
+    """What a rule of runs finds in the runs of a sync."""
+    return OF_RUNS[rule.name](rule, facts)
 
 
-def _of_runs(rules: Mapping[str, Rule], facts: RunFacts) -> Iterator[tuple[str, Problem]]:
-    for name, judge in (
-        ("failures_in_a_row", _failures_in_a_row),
-        ("failure_rate", _failure_rate),
-        ("slow", _slow),
-        ("missed", _missed),
-    ):
-        if problem := judge(facts, rules[name].threshold or 0):
-            yield name, problem
+def rule_of(problem: Problem) -> str:
+    """The name of the rule that a problem belongs to."""
+    return BY_CAUSE.get(problem.cause, BY_SEVERITY[problem.severity])
 
 
-def _failures_in_a_row(facts: RunFacts, threshold: float) -> Problem | None:
+def _failures_in_a_row(rule: Rule, facts: RunFacts) -> Problem | None:
     count = facts.of.failures_in_a_row
-    if count < max(threshold, 1):
+    if not count or not rule.is_met_by(count):
         return None
     words = f"the last {counted(count, 'run')} of {_name(facts)} failed"
-    return _problem(facts, OF_RUNS[0], Severity.FAILING, words)
+    return _problem(facts, "failures in a row", Severity.FAILING, words)
 
 
-def _failure_rate(facts: RunFacts, threshold: float) -> Problem | None:
+def _failure_rate(rule: Rule, facts: RunFacts) -> Problem | None:
     count, failed = facts.of.executions, facts.of.failures
-    if count < ENOUGH_RUNS or failed * 100 <= threshold * count:
+    if count < ENOUGH_RUNS or not rule.is_met_by(100 * failed / count):
         return None
     words = f"{failed:,} of the {count:,} runs of {_name(facts)} in the last 24 h failed"
-    return _problem(facts, OF_RUNS[1], Severity.FAILING, words)
+    return _problem(facts, "failure rate", Severity.FAILING, words)
 
 
-def _slow(facts: RunFacts, threshold: float) -> Problem | None:
+def _slow(rule: Rule, facts: RunFacts) -> Problem | None:
     average = facts.of.average_seconds
-    if average is None or average <= threshold:
+    if average is None or not rule.is_met_by(average):
         return None
-    took, most = (format_duration(timedelta(seconds=s)) for s in (average, threshold))
+    took, most = (format_duration(timedelta(seconds=s)) for s in (average, rule.threshold or 0))
     words = f"runs of {_name(facts)} took {took} on average in the last 24 h, more than {most}"
-    return _problem(facts, OF_RUNS[2], Severity.LATE, words)
+    return _problem(facts, "duration", Severity.LATE, words)
 
 
-def _missed(facts: RunFacts, threshold: float) -> Problem | None:
-    if facts.missed < max(threshold, 1):
+def _missed(rule: Rule, facts: RunFacts) -> Problem | None:
+    if not facts.missed or not rule.is_met_by(facts.missed):
         return None
     missed = counted(facts.missed, "scheduled time")
     words = f"{missed} of {_name(facts)} in the last hour had no run in time"
-    return _problem(facts, OF_RUNS[3], Severity.LATE, words)
+    return _problem(facts, "missed", Severity.LATE, words)
+
+
+# By the rule's name: what judges the runs of a sync.
+OF_RUNS: Mapping[str, Callable[[Rule, RunFacts], Problem | None]] = {
+    "failures_in_a_row": _failures_in_a_row,
+    "failure_rate": _failure_rate,
+    "slow": _slow,
+    "missed": _missed,
+}
+KINDS = ("/failures in a row", "/failure rate", "/duration", "/missed")  # ends of their keys
 
 
 def _problem(facts: RunFacts, kind: str, severity: Severity, words: str) -> Problem:
     sync, run = facts.of.sync, facts.of.last_run
     return Problem(
-        key=f"sync/{sync}{kind}",
+        key=f"sync/{sync}/{kind}",
         severity=severity,
-        cause=kind.strip("/"),
+        cause=kind,
         text=words,
         link=Link("run", str(run)) if run else Link("sync", sync),
         affected=facts.failed_on,
@@ -276,21 +365,14 @@ def _name(facts: RunFacts) -> str:
     return facts.title[:1].lower() + facts.title[1:]
 
 
-def _rule_of(problem: Problem) -> str:
-    return BY_CAUSE.get(problem.cause, BY_SEVERITY[problem.severity])
-
-
 def _changed(rule: Rule, stored: StoredRule | None) -> Rule:
     if stored is None:
         return rule
     hold = stored.hold_seconds
-    return Rule(
-        name=rule.name,
-        title=rule.title,
-        why=rule.why,
+    return replace(
+        rule,
         level=rule.level if stored.level is None else Level(stored.level),
         hold=rule.hold if hold is None else timedelta(seconds=hold),
         threshold=rule.threshold if stored.threshold is None else stored.threshold,
-        unit=rule.unit,
         enabled=stored.enabled,
     )

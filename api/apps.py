@@ -10,7 +10,10 @@ class ApiConfig(AppConfig):
 
     def ready(self) -> None:
         from api import refusals, requests
+        from api.token_problems import TOKENS
         from syncs import hooks
+        from syncs.status import problems
 
+        problems.register(TOKENS)
         hooks.periodic(HOUR, refusals.prune)
         hooks.periodic(HOUR, requests.forget_keys)

@@ -224,6 +224,10 @@ class InstanceDocument(Schema):
     schema_group: str
     has_tenants: bool
     has_ghosts: bool
+    group: str
+    labels: list[str]
+    certificate_ends_at: datetime | None
+    ca_ends_at: datetime | None
 
 
 class InstanceList(Schema):

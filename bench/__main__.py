@@ -3,6 +3,7 @@
 python -m bench run [--rows N] [--out FOLDER] [--no-peers] [--no-fleet]
 python -m bench bloat [--rows N] [--syncs N] [--settings "fillfactor = 90"] [--out FOLDER]
 python -m bench api [--turns N] [--out FOLDER]
+python -m bench models [--rows N] [--turns N] [--out FOLDER]
 python -m bench compare BASE [--rows N] [--turns N] [--fleet]
 python -m bench page
 """
@@ -20,7 +21,7 @@ from rich.console import Console
 from bench.comparison import table as comparison_table
 from bench.comparison import turns
 from bench.errors import BenchError
-from bench.measurements import api_requests, bloat, routes
+from bench.measurements import api_requests, bloat, model_catalogue, routes
 from bench.measurements.fleet_reads import Fleet
 from bench.peers.measurement import PeerMeasurement
 from bench.report import page, results, table
@@ -74,6 +75,13 @@ def _api(given: argparse.Namespace) -> None:
     _finish([part], given.out)
 
 
+def _models(given: argparse.Namespace) -> None:
+    with prepared() as testbed:
+        part = model_catalogue.measure(testbed, given.rows, given.turns)
+        part = _described(testbed, part)
+    _finish([part], given.out)
+
+
 def _page(given: argparse.Namespace) -> None:
     _finish([], given.out)
 
@@ -124,9 +132,13 @@ def _parser() -> argparse.ArgumentParser:
     api = words.add_parser("api", help="the API at the big seed, by the admin's own JSON view")
     api.add_argument("--turns", type=_at_least_one, default=200, help="of each request")
     api.set_defaults(work=_api)
+    models = words.add_parser("models", help="a catalogue of models, by Django's bulk_create")
+    models.add_argument("--rows", type=_at_least_one, default=20_000, help="models")
+    models.add_argument("--turns", type=_at_least_one, default=9)
+    models.set_defaults(work=_models)
     page_only = words.add_parser("page", help="write the page again from what was kept")
     page_only.set_defaults(work=_page)
-    for word in (run, size, api, page_only):
+    for word in (run, size, api, models, page_only):
         word.add_argument("--out", type=Path, default=results.KEPT.parent)
     _add_compare(words.add_parser("compare", help="another commit's benchmark and ours in turns"))
     return parser

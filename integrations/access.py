@@ -20,6 +20,11 @@ def visible(user: Any) -> QuerySet[Connection]:
     return rows if user.has_perm(MANAGE) else rows.filter(_of(user))
 
 
+def readable_connections(user: Any) -> QuerySet[Connection]:
+    """Those whose records this user may read."""
+    return Connection.objects.filter(_of(user))
+
+
 def readable_records(user: Any) -> QuerySet[ExternalRecord]:
     of_connection = Q(connection__owner_id=user.pk) | Q(connection__is_shared=True)
     return ExternalRecord.objects.filter(of_connection).select_related("connection")

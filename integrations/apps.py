@@ -9,7 +9,7 @@ class IntegrationsConfig(AppConfig):
     def ready(self) -> None:
         from common import key_rotation
         from integrations import look, pruning, services
-        from integrations.models import Connection
+        from integrations.models import AuthorizationRequest, Connection
         from integrations.problems import CONNECTIONS
         from syncs import hooks
         from syncs.engine import pruning as run_pruning
@@ -17,6 +17,7 @@ class IntegrationsConfig(AppConfig):
 
         services.register_all()
         key_rotation.register(Connection, "credentials")
+        key_rotation.register(AuthorizationRequest, "verifier")
         hooks.periodic(look.INTERVAL, look.look)
         problems.register(CONNECTIONS)
         run_pruning.register("records that are gone", pruning.gone_records)

@@ -36,7 +36,8 @@ class Facts:
     """What is stored of a connection, and what is known of the run that took it last.
 
     owner_active: the person may sign in. is_run_live: that run is queued, or it runs and holds its
-    lease. is_held: what the last one would have removed waits for a person.
+    lease. is_held: what the last one would have removed waits for a person. is_automatic: it is
+    fetched without being asked to.
     """
 
     frequency: timedelta
@@ -50,6 +51,7 @@ class Facts:
     is_run_live: bool = False
     is_held: bool = False
     attempt: int = 0
+    is_automatic: bool = True
     not_before: datetime | None = None
 
     @property
@@ -75,18 +77,18 @@ class Judgement:
 
 def judge(facts: Facts, now: datetime) -> Judgement:
     """Return the state of a connection, when it is due next, and why then."""
-    if not facts.enabled:
-        return Judgement(State.DISABLED, None, "it is disabled")
-    if not facts.owner_active:
-        return Judgement(State.PAUSED, None, "its owner is deactivated")
-    if facts.reconnect_since is not None:
-        return Judgement(State.RECONNECT, None, "the service no longer accepts its credentials")
+    if (waits := _up_to_a_person(facts)) is not None:
+        return waits
     if facts.is_processing:
         return Judgement(State.PROCESSING, None, "a run is fetching it")
     if facts.paused_until is not None and facts.paused_until > now:
         until = format_clock(facts.paused_until, now)
         why = f"it is paused until {until}: {facts.pause_reason}"
         return Judgement(State.PAUSED, max(facts.paused_until, _period_end(facts, now)), why)
+    if not facts.is_automatic:
+        return Judgement(
+            State.CONNECTED, None, "it is fetched on request: PRICING_SYNC_ENABLED is off"
+        )
     if facts.attempt:
         return _after_failure(facts, now)
     end = _period_end(facts, now)
@@ -102,6 +104,16 @@ def judge(facts: Facts, now: datetime) -> Judgement:
         return Judgement(State.CONNECTED, end, f"it is fetched every {minutes} min")
     is_first = facts.last_successful_update_at is None
     return Judgement(State.DUE, now, "it was never fetched" if is_first else "its period is over")
+
+
+def _up_to_a_person(facts: Facts) -> Judgement | None:
+    if not facts.enabled:
+        return Judgement(State.DISABLED, None, "it is disabled")
+    if not facts.owner_active:
+        return Judgement(State.PAUSED, None, "its owner is deactivated")
+    if facts.reconnect_since is not None:
+        return Judgement(State.RECONNECT, None, "the service no longer accepts its credentials")
+    return None
 
 
 def after_failure(attempt: int, frequency: timedelta, now: datetime) -> tuple[int, datetime]:

@@ -17,9 +17,19 @@ from typing import Any
 from common.encryption import CredentialError
 from common.errors import RainboError
 from common.text import format_clock
-from integrations import look, outcomes, plugin, selection
+from integrations import look, outcomes, plugin, records, selection
 from integrations.models import Connection
-from integrations.plugin import Broken, Cursor, Item, Later, Plugin, Position, Reconnect, Record
+from integrations.plugin import (
+    Broken,
+    Cursor,
+    Item,
+    Later,
+    Plugin,
+    Position,
+    Reconnect,
+    Record,
+    Refused,
+)
 from integrations.publishing import Held, Part, Publisher
 from integrations.records import Chunk
 from integrations.source import OutOfTime, Source
@@ -167,15 +177,20 @@ class Fetching:
 
     def _add(self, part: Part, chunk: Chunk, item: Item) -> None:
         chunk.add(item)
-        if isinstance(item, Record):
+        if isinstance(item, Record | Refused) and records.is_storable(item.id):
             part.seen.add((item.kind, item.id))
 
     def _items(self, part: Part) -> Iterator[Item]:
         connection = part.connection
         try:
-            access = Access(connection, self._service.auth, self._service.headers, self._run.now)
+            access = Access(connection, self._service, self._run.now)
             source = Source(
-                self._service, connection.base_url, access.headers, self._run.now, access.renew
+                self._service,
+                connection.base_url,
+                access.headers,
+                self._run.now,
+                access.renew,
+                in_full=self._run.options.force,
             )
             part.warnings = source.warnings
             yield from self._service.fetch_data(source, connection.cursor)
@@ -219,8 +234,8 @@ class Fetching:
     def _hold(self, part: Part, error: Held, record: Callable[..., None]) -> None:
         if not self._run.dry_run:
             outcomes.hold(part.connection, str(error), self._run.now())
-        self._run.hold(part.connection.key, error.reasons, error.changes())
-        columns = part.columns() | {"removed": len(error.absent)}
+        self._run.hold(part.connection.key, error.reasons, error.changes)
+        columns = part.columns() | {"removed": error.removed}
         record(TargetState.HELD, note=str(error), **columns)
 
     def _fail(self, part: Part, error: RainboError, record: Callable[..., None]) -> None:

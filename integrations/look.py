@@ -16,7 +16,7 @@ from common.text import counted
 from integrations import plugin, states
 from integrations.models import Connection
 from syncs import tasks
-from syncs.engine import runs
+from syncs.engine import lease, runs
 from syncs.engine.options import Options
 from syncs.models import SyncRun, Trigger
 
@@ -27,12 +27,12 @@ LIMIT = "60s"
 AT_MOST = 5_000  # connections of one run; the others are due at the next look
 
 _ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended('rainbo.integrations', 0))"
-_BUSY = """
+_BUSY = f"""
     SELECT DISTINCT run.sync FROM syncs_syncrun AS run
       LEFT JOIN syncs_lease AS lease ON lease.sync = run.sync AND lease.run_id = run.id
      WHERE run.sync = ANY (%s)
-       AND (run.state = 'running' AND lease.expires_at > clock_timestamp()
-            OR run.state = 'queued' AND run.trigger <> 'command')"""
+       AND (run.state = 'running' AND {lease.LIVE}
+            OR run.state = 'queued' AND run.trigger <> 'command')"""  # noqa: S608 (a constant)
 
 
 def look() -> list[SyncRun]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from common.errors import RainboError
 from common.http import Answer
@@ -37,17 +37,42 @@ class Record:
 
 @dataclass(frozen=True)
 class Gone:
-    """The service says that it no longer has this."""
+    """The service says that it no longer has this. is_prefix: nor any other whose id begins so."""
 
     kind: str
     id: str
+    is_prefix: bool = False
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A thing that is there, but can't be stored: what is stored of it stays. why: for people."""
+
+    kind: str
+    id: str
+    why: str
 
 
 @dataclass(frozen=True)
 class Whole:
-    """All of this kind were yielded since `fetch_data` was called: the others are gone."""
+    """All of this kind were yielded since `fetch_data` was called: the others are gone.
+
+    prefix: all of those whose id begins so, such as all events of one calendar.
+    """
 
     kind: str
+    prefix: str = ""
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """The service has what it had at the last cursor, all of it: yielded alone, before a cursor.
+
+    A plugin that compares what it read with what the cursor says of it must know that it would
+    read it alike: by the same code, and in the same position. read: how many records these are.
+    """
+
+    read: int
 
 
 @dataclass(frozen=True)
@@ -57,7 +82,7 @@ class Cursor:
     position: Position
 
 
-Item = Record | Gone | Whole | Cursor
+Item = Record | Gone | Refused | Whole | Unchanged | Cursor
 
 
 class Reconnect(RainboError):
@@ -86,10 +111,14 @@ class Broken(RainboError):
 
 @dataclass(frozen=True)
 class Token:
-    """A token that a person makes at the service and enters. help: where it is made."""
+    """A token that a person makes at the service and enters. help: where it is made.
+
+    is_optional: without one, requests say nothing about who asks.
+    """
 
     help: str
     prefix: str = "Bearer "
+    is_optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,7 +135,68 @@ class Password:
     prefix: str = "Bearer "
 
 
-Auth = Token | Password
+@dataclass(frozen=True)
+class Revocation:
+    """How a service is asked to withdraw what a person granted.
+
+    url: `{client_id}` in it is the app's. token: how the body names the token; empty: the token
+    proves who asks, as in any other request. encoding: of the body.
+    is_authenticated: the app proves by Basic who it is. prefers_refresh: a refresh token stands
+    for the grant, and does not expire as soon. over: statuses, and errors in an answer, that say
+    that the token was worth nothing already.
+    """
+
+    url: str
+    method: str = "POST"
+    token: str = "token"  # noqa: S105 (the name of a field)
+    encoding: Literal["form", "json"] = "form"
+    is_authenticated: bool = False
+    prefers_refresh: bool = False
+    over: frozenset[int | str] = frozenset()
+
+
+@dataclass(frozen=True)
+class OAuth2:
+    """A person allows the access at the service, in the browser: a code with PKCE, then tokens.
+
+    The app is registered at the service; its id and secret are RAINBO_<SERVICE>_CLIENT_ID and
+    RAINBO_<SERVICE>_CLIENT_SECRET. What a token's answer holds decides: it is renewed before it
+    expires if `expires_in` is in it, otherwise after a 401; never without a refresh token.
+
+    authorize, token: addresses at the service. scopes: what is asked for, and must be granted.
+    client_authentication: how the app proves who it is. encoding: of what is sent for a token.
+    scope_name: of the parameter with the scopes. scope_separator: between two of them. parameters:
+    of the authorization in addition. within: where in its answer a service has the token, unless
+    at the top. rejected: errors of the token's address that mean what `invalid_grant` does: a
+    person has to connect again. revoke: None if the service can't be asked. account_page: where a
+    person sees at the service what they allowed. instead: a token that can be entered, too.
+    """
+
+    authorize: str
+    token: str
+    scopes: tuple[str, ...] = ()
+    client_authentication: Literal["basic", "body"] = "body"
+    encoding: Literal["form", "json"] = "form"
+    scope_name: str = "scope"
+    scope_separator: str = " "
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    within: str = ""
+    rejected: frozenset[str] = frozenset()
+    revoke: Revocation | None = None
+    account_page: str = ""
+    instead: Token | None = None
+    prefix: str = "Bearer "
+
+
+@dataclass(frozen=True)
+class Account:
+    """Who a person is at a service. id: never changes, and no other has it. name: for people."""
+
+    id: str
+    name: str
+
+
+Auth = Token | Password | OAuth2
 
 
 class Plugin(ABC):
@@ -116,7 +206,9 @@ class Plugin(ABC):
     connection is fetched by default. base_url: the address of its API, which `Source` adds to
     paths; empty: each connection has its own. auth: how a person connects. limit: seconds that a
     connection may take. headers: of every request. history: fields of a kind whose changes are
-    kept.
+    kept. has_private_paths: its addresses name people or what is theirs: they are not logged.
+    answer_size: bytes of one answer at most. may_remove: the setting with the records that a
+    full listing may remove. has_prices: its records are models with prices.
     """
 
     name: ClassVar[str]
@@ -127,10 +219,25 @@ class Plugin(ABC):
     limit: ClassVar[float] = LIMIT
     headers: ClassVar[Mapping[str, str]] = {}
     history: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    has_private_paths: ClassVar[bool] = False
+    answer_size: ClassVar[int] = 10_000_000
+    may_remove: ClassVar[str] = "RAINBO_GUARD_RECORDS_REMOVED"
+    has_prices: ClassVar[bool] = False
 
     @abstractmethod
     def fetch_data(self, source: Source, position: Position | None) -> Iterator[Item]:
         """Yield what is new since that position; None: everything."""
+
+    def identify(self, source: Source, granted: Mapping[str, Any]) -> Account:
+        """Return who allowed the access; a service with OAuth2 has to know.
+
+        granted: what the service answered together with the token, without secrets.
+        """
+        raise NotImplementedError
+
+    def is_automatic(self) -> bool:
+        """Whether connections that are due are fetched without being asked to."""
+        return True
 
     def explain(self, answer: Answer) -> RainboError | None:  # noqa: ARG002 (for subclasses)
         """Return the error that an answer means, where the service has its own way to say it."""
@@ -146,6 +253,15 @@ def register(plugin: Plugin) -> None:
 
 def all_plugins() -> dict[str, Plugin]:
     return dict(_plugins)
+
+
+def by_title() -> list[Plugin]:
+    return sorted(_plugins.values(), key=lambda one: one.title)
+
+
+def entered(service: Plugin) -> Token | Password | None:
+    """What a person can enter to connect an account; None if there is only the way by OAuth 2."""
+    return service.auth.instead if isinstance(service.auth, OAuth2) else service.auth
 
 
 def find(service: str) -> Plugin:

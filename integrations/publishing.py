@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from django.conf import settings
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from common.errors import RainboError
-from integrations import records
+from integrations import prices, records
+from integrations.catalogues.offer import KIND
 from integrations.models import Connection
 from integrations.plugin import Broken, Plugin, Position
 from integrations.records import Absent, Chunk, Key, Merged
@@ -41,10 +43,9 @@ _WITHHOLD = """
     INSERT INTO syncs_withheldrow (sync, target, source_id, row_hash, reason, since)
     VALUES (%s, %s, %s, 0, %s, clock_timestamp())"""
 _PLANNED = """
-    SELECT 'removed' AS kind, kind || '/' || external_id AS source_id, title AS detail
-      FROM integrations_externalrecord
-     WHERE connection_id = {connection} AND gone_at IS NULL AND (kind, external_id) IN (
-           SELECT * FROM unnest({kinds}::text[], {ids}::text[]))"""
+    SELECT * FROM unnest({kinds}::text[], {ids}::text[], {details}::text[])
+           AS planned (kind, source_id, detail)"""
+Planned = tuple[str, str, str]  # kind, source id and detail of a change
 
 
 @dataclass
@@ -52,7 +53,7 @@ class Part:
     """What a run does with one connection. seen: all records that were yielded so far.
 
     started: when its reading began, by the monotonic clock. published: a cursor was committed.
-    warnings: what its plugin noticed.
+    unchanged: all is as it was, what is withheld, too. warnings: what its plugin noticed.
     """
 
     connection: Connection
@@ -62,6 +63,7 @@ class Part:
     merged: Merged = field(default_factory=Merged)
     started: float = 0.0
     published: bool = False
+    unchanged: bool = False
     warnings: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -77,24 +79,28 @@ class Part:
             "added": self.merged.added,
             "changed": self.merged.changed,
             "removed": self.merged.removed,
-            "withheld": len(self.withheld),
+            "withheld": self.withheld_count,
         }
+
+    @property
+    def withheld_count(self) -> int:
+        kept = self.connection.withheld_count if self.unchanged else 0
+        return kept + len(self.withheld)
 
 
 class Held(RainboError):
-    """A full listing would remove too much: a person has to look."""
+    """A full listing would remove, or change, too much: a person has to look.
+
+    changes: what is held, as `Run.hold` takes it. removed: how many of them remove a record.
+    """
 
     kind = "held"
 
-    def __init__(self, reasons: list[str], absent: Sequence[Absent]) -> None:
+    def __init__(self, reasons: list[str], changes: Sequence[Planned]) -> None:
         super().__init__("; ".join(reasons))
         self.reasons = reasons
-        self.absent = absent
-
-    def changes(self) -> list[tuple[str, str, str]]:
-        """What is held, as `Run.hold` takes it."""
-        kind = HeldChange.Kind.REMOVED
-        return [(kind, f"{row.kind}/{row.id}", row.title) for row in self.absent]
+        self.changes = changes
+        self.removed = sum(kind == HeldChange.Kind.REMOVED for kind, _, _ in changes)
 
 
 class Publisher:
@@ -103,20 +109,21 @@ class Publisher:
     def __init__(self, run: Run, plugin: Plugin) -> None:
         self._run = run
         self._plugin = plugin
-        floor, percent = settings.RAINBO_GUARD_RECORDS_REMOVED
+        floor, percent = getattr(settings, plugin.may_remove)
         self._limits = Limits(Limit(floor, percent), NO_LIMIT, NO_LIMIT)
 
     def publish(self, part: Part, chunk: Chunk, position: Position, *, last: bool) -> None:
         """Commit a chunk with its cursor; the last one also confirms the connection.
 
-        Raises Held, and changes nothing, if a full listing would remove too much; Broken if the
-        connection was deleted or connected again meanwhile.
+        Raises Held, and changes nothing, if a full listing would remove too much, or prices would
+        change implausibly; Broken if the connection was deleted or connected again meanwhile.
         """
         connection, at = part.connection, self._run.now()
         part.read += chunk.read
         part.withheld |= chunk.withheld
+        part.unchanged = part.unchanged or chunk.unchanged
         with self._run.publishing() as session:
-            absent = self._absent(session, part, chunk)
+            absent, reasons = self._absent(session, part, chunk)
             done = records.merge(
                 session,
                 connection.pk,
@@ -126,9 +133,55 @@ class Publisher:
                 self._plugin.history,
                 at,
             )
+            changes: list[prices.Change] = []
+            if self._plugin.has_prices and (done.added or done.changed):
+                changes = prices.find_changes(session, connection.pk, self._run.record.pk)
+                reasons += prices.judge(session, connection.pk, changes)
+            if reasons:
+                self._decide(session, part, reasons, absent, changes)
+            if self._plugin.has_prices:
+                self._publish_models(session, part, chunk, done, absent, changes, at)
             self._store(session, part, done, position, last=last)
         part.merged += done
         part.published = True
+
+    def _decide(
+        self,
+        session: Session,
+        part: Part,
+        reasons: list[str],
+        absent: Sequence[Absent],
+        changes: Sequence[prices.Change],
+    ) -> None:
+        """Raise Held, which undoes the merge, unless a person has accepted just these changes."""
+        removed, changed = HeldChange.Kind.REMOVED, HeldChange.Kind.CHANGED
+        planned = [(str(removed), f"{row.kind}/{row.id}", row.title) for row in absent]
+        planned += [(str(changed), f"{KIND}/{one.name}", one.detail) for one in changes]
+        kinds, ids, details = (list(column) for column in zip(*planned, strict=True))
+        query = sql.SQL(_PLANNED).format(
+            kinds=sql.Literal(kinds), ids=sql.Literal(ids), details=sql.Literal(details)
+        )
+        key = part.connection.key
+        decision = guard.decide_reasons(self._run, key, reasons, query, columns=bool(changes))
+        if decision.reasons:
+            raise Held(decision.reasons, planned)
+        self._run.spend_acceptance(session, [key])
+
+    def _publish_models(
+        self,
+        session: Session,
+        part: Part,
+        chunk: Chunk,
+        done: Merged,
+        absent: Sequence[Absent],
+        changes: Sequence[prices.Change],
+        at: datetime,
+    ) -> None:
+        connection, run = part.connection.pk, self._run.record.pk
+        if done.added or done.changed:
+            prices.publish(session, connection, run, changes, at)
+        if chunk.unchanged or (KIND, "") in chunk.wholes:
+            prices.note_missing(session, connection, [row.id for row in absent], at)
 
     def _store(
         self, session: Session, part: Part, done: Merged, position: Position, *, last: bool
@@ -139,12 +192,13 @@ class Publisher:
             "generation": connection.generation,
             "cursor": Jsonb(position),
             "more": done.added + done.back - done.removed,
-            "withheld": len(part.withheld),
+            "withheld": part.withheld_count,
         }
         if not session.execute(_SUCCEED if last else _ADVANCE, given).rowcount:
             raise Broken("it was deleted, or connected again, while it was fetched")
         if last:
-            self._withhold(session, part)
+            if not part.unchanged:
+                self._withhold(session, part)
             at = self._run.at(part.started)
             basis = f"{self._plugin.name}, through its cursor"
             self._run.confirm(session, connection.key, at, rows=part.read, basis=basis)
@@ -162,23 +216,12 @@ class Publisher:
             with session.cursor() as cursor:
                 cursor.executemany(_WITHHOLD, rows)
 
-    def _absent(self, session: Session, part: Part, chunk: Chunk) -> list[Absent]:
-        """Return what full listings no longer have. Raises Held if that is implausible."""
+    def _absent(self, session: Session, part: Part, chunk: Chunk) -> tuple[list[Absent], list[str]]:
+        """Return what full listings no longer have, and why that is implausible, if it is."""
         if not chunk.wholes:
-            return []
-        connection = part.connection
-        absent = records.find_absent(session, connection.pk, chunk.wholes, part.seen)
-        if absent and (reasons := self._reasons(session, part, chunk, absent)):
-            planned = sql.SQL(_PLANNED).format(
-                connection=sql.Literal(connection.pk),
-                kinds=sql.Literal([row.kind for row in absent]),
-                ids=sql.Literal([row.id for row in absent]),
-            )
-            decision = guard.decide_reasons(self._run, connection.key, reasons, planned)
-            if decision.reasons:
-                raise Held(decision.reasons, absent)
-            self._run.spend_acceptance(session, [connection.key])
-        return absent
+            return [], []
+        absent = records.find_absent(session, part.connection.pk, chunk.wholes, part.seen)
+        return absent, self._reasons(session, part, chunk, absent) if absent else []
 
     def _reasons(
         self, session: Session, part: Part, chunk: Chunk, absent: Sequence[Absent]
@@ -186,12 +229,12 @@ class Publisher:
         known = records.count_present(session, part.connection.pk, chunk.wholes)
         return [
             f"{kind}: {reason}"
-            for kind, cached in known.items()
+            for (kind, prefix), cached in known.items()
             for reason in guard.judge(
                 PlannedChange(
                     cached=cached,
-                    read=sum(key[0] == kind for key in part.seen),
-                    removed=sum(row.kind == kind for row in absent),
+                    read=sum(records.is_meant(key, kind, prefix) for key in part.seen),
+                    removed=sum(records.is_meant((r.kind, r.id), kind, prefix) for r in absent),
                 ),
                 self._limits,
             )

@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 
 from psycopg.types.json import Jsonb
 
-from integrations.plugin import Gone, Item, Record, Whole
+from integrations.plugin import Gone, Item, Record, Refused, Unchanged, Whole
 from syncs.transfer.session import Session
 
 LONGEST_ID = 512
 LONGEST_TITLE = 1000
 LARGEST = 1_000_000  # characters of a record's JSON
 NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+TEXTS = 5  # of a record, without its body
 Key = tuple[str, str]  # kind and external id
 
 _DIFFERENT = """
@@ -48,18 +49,33 @@ _ABSENT = """
     SELECT known.kind, known.external_id, known.title
       FROM integrations_externalrecord AS known
      WHERE known.connection_id = %(connection)s AND known.gone_at IS NULL
-       AND known.kind = ANY (%(wholes)s) AND NOT EXISTS (
+       AND EXISTS (
+           SELECT FROM unnest(%(whole_kinds)s::text[], %(prefixes)s::text[])
+                       AS listed (kind, prefix)
+            WHERE listed.kind = known.kind AND starts_with(known.external_id, listed.prefix))
+       AND NOT EXISTS (
            SELECT FROM unnest(%(kinds)s::text[], %(ids)s::text[]) AS seen (kind, id)
             WHERE seen.kind = known.kind AND seen.id = known.external_id)
      ORDER BY known.kind, known.external_id"""
 _PRESENT = """
-    SELECT kind, count(*) FROM integrations_externalrecord
-     WHERE connection_id = %s AND gone_at IS NULL AND kind = ANY (%s) GROUP BY kind"""
+    SELECT listed.kind, listed.prefix, count(*)
+      FROM unnest(%(whole_kinds)s::text[], %(prefixes)s::text[]) AS listed (kind, prefix)
+      JOIN integrations_externalrecord AS known
+        ON known.kind = listed.kind AND starts_with(known.external_id, listed.prefix)
+     WHERE known.connection_id = %(connection)s AND known.gone_at IS NULL GROUP BY 1, 2"""
 _GO = """
     UPDATE integrations_externalrecord AS known SET gone_at = %(at)s, run_id = %(run)s
       FROM unnest(%(kinds)s::text[], %(ids)s::text[]) AS given (kind, id)
      WHERE known.connection_id = %(connection)s AND known.gone_at IS NULL
        AND known.kind = given.kind AND known.external_id = given.id"""
+_GO_BY_PREFIX = """
+    UPDATE integrations_externalrecord AS known SET gone_at = %(at)s, run_id = %(run)s
+     WHERE known.connection_id = %(connection)s AND known.gone_at IS NULL AND EXISTS (
+           SELECT FROM unnest(%(whole_kinds)s::text[], %(prefixes)s::text[]) AS given (kind, prefix)
+            WHERE given.kind = known.kind AND starts_with(known.external_id, given.prefix))
+       AND NOT EXISTS (
+           SELECT FROM unnest(%(kinds)s::text[], %(ids)s::text[]) AS kept (kind, id)
+            WHERE kept.kind = known.kind AND kept.id = known.external_id)"""
 
 
 @dataclass(frozen=True)
@@ -73,29 +89,56 @@ class Prepared:
 
 @dataclass
 class Chunk:
-    """What was yielded between two cursors. read: records, also those that are withheld."""
+    """What was yielded between two cursors. read: records, also those that are withheld.
+
+    gone_prefixes, wholes: kinds, each with the beginning of the ids that are meant.
+    unchanged: instead of them, that all is as it was.
+    """
 
     records: dict[Key, Prepared] = field(default_factory=dict)
     gone: set[Key] = field(default_factory=set)
     withheld: dict[Key, str] = field(default_factory=dict)
-    wholes: list[str] = field(default_factory=list)
+    gone_prefixes: set[Key] = field(default_factory=set)
+    wholes: list[Key] = field(default_factory=list)
     read: int = 0
+    unchanged: bool = False
 
     @property
     def is_empty(self) -> bool:
-        return not (self.records or self.gone or self.withheld or self.wholes)
+        found = (self.records, self.gone, self.gone_prefixes, self.withheld, self.wholes)
+        return not (any(found) or self.unchanged)
 
     def add(self, item: Item) -> None:
         """Take an item; of one thing, the last word counts."""
         if isinstance(item, Whole):
-            self.wholes.append(item.kind)
+            self.wholes.append((item.kind, item.prefix))
+        elif isinstance(item, Unchanged):
+            self.unchanged = True
+            self.read += item.read
         elif isinstance(item, Gone):
-            self.records.pop((item.kind, item.id), None)
-            self.gone.add((item.kind, item.id))
+            self._add_gone(item)
         elif isinstance(item, Record):
             self._add_record(item)
+        elif isinstance(item, Refused):
+            self._refuse(item)
         else:
             raise TypeError(f"a plugin yields no {type(item).__name__}")
+
+    def _add_gone(self, item: Gone) -> None:
+        if not item.is_prefix:
+            self.records.pop((item.kind, item.id), None)
+            self.gone.add((item.kind, item.id))
+            return
+        self.gone_prefixes.add((item.kind, item.id))
+        for key in [key for key in self.records if is_meant(key, item.kind, item.id)]:
+            del self.records[key]
+
+    def _refuse(self, item: Refused) -> None:
+        self.read += 1
+        key = item.kind, item.id
+        self.records.pop(key, None)
+        self.gone.discard(key)
+        self.withheld[key] = item.why
 
     def _add_record(self, record: Record) -> None:
         self.read += 1
@@ -149,27 +192,33 @@ def prepare(record: Record) -> Prepared | str:
     """Return the record as it is stored, or why it can't be."""
     if not 0 < len(record.id) <= LONGEST_ID:
         return f"its id has {len(record.id):,} characters: 1 to {LONGEST_ID} can be stored"
+    at = record.at.isoformat() if record.at else ""
+    # The texts are kept apart by what none of them has: a NUL is rejected below.
+    texts = f"{record.kind}\0{record.id}\0{record.title}\0{record.link}\0{at}"
     try:
-        body = json.dumps(
-            dict(record.data), sort_keys=True, ensure_ascii=False, allow_nan=False, default=_refuse
-        )
-        at = record.at and record.at.isoformat()
-        plain = json.dumps(
-            [record.kind, record.id, record.title, record.link, at], ensure_ascii=False
-        )
-        whole = f"{plain}{body}"
-        hashed = hashlib.sha256(whole.encode()).digest()[:16]
+        body = _CANONICAL.encode(dict(record.data))
+        hashed = hashlib.sha256(f"{texts}\0{body}".encode()).digest()[:16]
     except UnicodeEncodeError:
         return "it has a character that is no valid Unicode"
     except (TypeError, ValueError, RecursionError):
         return "it has a value that is no JSON"
-    if NUL.search(whole):
+    if texts.count("\0") > TEXTS - 1 or ("\\u0000" in body and NUL.search(body)):
         return "it has a NUL character, which PostgreSQL can't store"
     if len(body) > LARGEST:
         return f"it has {len(body):,} characters: {LARGEST:,} can be stored"
     if record.at is not None and record.at.tzinfo is None:
         return "its time has no time zone"
     return Prepared(record, body, hashed)
+
+
+def is_meant(key: Key, kind: str, prefix: str) -> bool:
+    """Whether a record is one of those of this kind whose id begins so."""
+    return key[0] == kind and key[1].startswith(prefix)
+
+
+def is_storable(text: str) -> bool:
+    """Whether PostgreSQL can store a text: nothing that it can't was ever stored."""
+    return "\0" not in text and (text.isascii() or text.encode(errors="ignore").decode() == text)
 
 
 def merge(
@@ -192,20 +241,25 @@ def merge(
         changed = len(found) - added
     going = chunk.gone | {(row.kind, row.id) for row in absent}
     removed = _remove(session, connection, run, going, at) if going else 0
+    if chunk.gone_prefixes:
+        removed += _remove_by_prefix(session, connection, run, chunk, at)
     return Merged(added, changed, removed, back)
 
 
 def find_absent(
-    session: Session, connection: int, wholes: Sequence[str], seen: Iterable[Key]
+    session: Session, connection: int, wholes: Sequence[Key], seen: Iterable[Key]
 ) -> list[Absent]:
-    """Return the stored records of these kinds that weren't seen."""
-    keys = [key for key in seen if key[0] in wholes]
-    given: dict[str, Any] = {"connection": connection, "wholes": list(wholes), **_columns(keys)}
+    """Return the stored records that these listings mean and that weren't seen."""
+    kinds = {kind for kind, _ in wholes}
+    keys = _columns([key for key in seen if key[0] in kinds])
+    given = {"connection": connection, **_prefixes(wholes), **keys}
     return [Absent(*row) for row in session.execute(_ABSENT, given)]
 
 
-def count_present(session: Session, connection: int, kinds: Sequence[str]) -> dict[str, int]:
-    return dict(session.execute(_PRESENT, [connection, list(kinds)]).fetchall())
+def count_present(session: Session, connection: int, wholes: Sequence[Key]) -> dict[Key, int]:
+    """Return how many records each of these listings means."""
+    given = {"connection": connection, **_prefixes(sorted(set(wholes)))}
+    return {(kind, prefix): n for kind, prefix, n in session.execute(_PRESENT, given)}
 
 
 def _different(session: Session, connection: int, chunk: Chunk) -> dict[Key, Stored]:
@@ -259,6 +313,20 @@ def _remove(session: Session, connection: int, run: int, going: Iterable[Key], a
     return session.execute(_GO, given).rowcount
 
 
+def _remove_by_prefix(
+    session: Session, connection: int, run: int, chunk: Chunk, at: datetime
+) -> int:
+    """But not what came after that in the chunk: of one thing, the last word counts."""
+    keys = [key for key in chunk.records if any(is_meant(key, *p) for p in chunk.gone_prefixes)]
+    given: dict[str, Any] = {"connection": connection, "run": run, "at": at, **_columns(keys)}
+    return session.execute(_GO_BY_PREFIX, given | _prefixes(chunk.gone_prefixes)).rowcount
+
+
+def _prefixes(keys: Iterable[Key]) -> dict[str, list[str]]:
+    pairs = list(keys)
+    return {"whole_kinds": [kind for kind, _ in pairs], "prefixes": [key for _, key in pairs]}
+
+
 def _columns(keys: Iterable[Key]) -> dict[str, list[str]]:
     pairs = list(keys)
     return {"kinds": [kind for kind, _ in pairs], "ids": [key for _, key in pairs]}
@@ -266,3 +334,6 @@ def _columns(keys: Iterable[Key]) -> dict[str, list[str]]:
 
 def _refuse(value: object) -> Any:
     raise TypeError(f"{type(value).__name__} is no type of JSON")
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False, default=_refuse)

@@ -13,7 +13,7 @@ from common.http import AddressRejected
 from integrations import plugin
 from integrations.models import Connection
 from integrations.models.connection import LONGEST_FREQUENCY
-from integrations.plugin import Plugin, Token
+from integrations.plugin import Password, Plugin, Token
 
 LONGEST_NAME = 100
 LONGEST_TOKEN = 4096
@@ -36,13 +36,8 @@ class ConnectionInput:
 def check(given: ConnectionInput) -> Plugin:
     """Return the service. Raises UsageError for input that `add` rejects."""
     service = find_service(given.service)
-    name = _name(given)
-    if not name or len(name) > LONGEST_NAME:
-        raise UsageError(f"a connection needs a name of at most {LONGEST_NAME} characters")
-    if given.minutes is not None and not 1 <= given.minutes <= LONGEST_FREQUENCY:
-        raise UsageError(f"the frequency is 1 to {LONGEST_FREQUENCY:,} minutes")
-    if Connection.objects.filter(owner=given.owner, service=given.service, name=name).exists():
-        raise UsageError(f"{given.owner} has a connection of {given.service} named {name} already")
+    check_name(given.owner, given.service, given.name)
+    check_minutes(given.minutes)
     check_address(given.base_url or service.base_url)
     credentials_for(service, given.account, given.token)
     return service
@@ -53,11 +48,11 @@ def add(given: ConnectionInput) -> Connection:
     service = check(given)
     row = Connection(
         service=service.name,
-        name=_name(given),
+        name=check_name(given.owner, service.name, given.name),
         owner=given.owner,
         account=given.account,
         base_url=check_address(given.base_url or service.base_url),
-        update_frequency_minutes=given.minutes or int(service.period.total_seconds() // 60),
+        update_frequency_minutes=given.minutes or usual_minutes(service),
         is_shared=given.is_shared,
     )
     with transaction.atomic():
@@ -79,7 +74,13 @@ def reconnect(row: Connection, token: str) -> None:
 
 def credentials_for(service: Plugin, account: str, secret: str) -> dict[str, str]:
     """Return what is stored of a token, or a password. Raises UsageError for text that is none."""
-    if isinstance(service.auth, Token):
+    if plugin.entered(service) is None:
+        raise UsageError(
+            f"{service.title} takes no token: its owner connects it in the console, by a browser"
+        )
+    if not isinstance(service.auth, Password):
+        if isinstance(service.auth, Token) and service.auth.is_optional and not secret.strip():
+            return {"token": ""}
         return {"token": check_token(secret)}
     if not account.strip():
         raise UsageError(f"{service.title} needs the name of the account")
@@ -87,6 +88,28 @@ def credentials_for(service: Plugin, account: str, secret: str) -> dict[str, str
     if not 0 < len(secret) <= LONGEST_TOKEN or not secret.isprintable():
         raise UsageError(f"a password has 1 to {LONGEST_TOKEN:,} printable characters")
     return {"user": account.strip(), "password": secret}
+
+
+def check_name(owner: User, service: str, name: str) -> str:
+    """Return a connection's name as it is stored. Raises UsageError."""
+    name = " ".join(name.split())
+    if not name or len(name) > LONGEST_NAME or "\0" in name:
+        raise UsageError(f"a connection needs a name of at most {LONGEST_NAME} characters")
+    if Connection.objects.filter(owner=owner, service=service, name=name).exists():
+        raise UsageError(f"{owner} has a connection of {service} named {name} already")
+    return name
+
+
+def check_minutes(minutes: int | None) -> int | None:
+    """Return a frequency. Raises UsageError for one that is out of its range."""
+    if minutes is not None and not 1 <= minutes <= LONGEST_FREQUENCY:
+        raise UsageError(f"the frequency is 1 to {LONGEST_FREQUENCY:,} minutes")
+    return minutes
+
+
+def usual_minutes(service: Plugin) -> int:
+    """How often a service's connections are fetched by default."""
+    return int(service.period.total_seconds() // 60)
 
 
 def find_service(name: str) -> Plugin:
@@ -127,7 +150,3 @@ def check_address(url: str) -> str:
     if place.query or place.fragment:
         raise UsageError("the address ends with its path: no ? and no # is in it")
     return url.strip().rstrip("/")
-
-
-def _name(given: ConnectionInput) -> str:
-    return " ".join(given.name.split())

@@ -7,16 +7,17 @@ from datetime import datetime
 
 from django.db import connection as database
 
-from integrations import due
+from integrations import due, plugin
 from integrations.due import Facts, Judgement
 from integrations.models import Connection
+from syncs.engine import lease
 
 # Queued, or running with a lease that has not run out. A command's run that was never begun isn't.
-_LIVE = """
+_LIVE = f"""
     SELECT run.id FROM syncs_syncrun AS run
       LEFT JOIN syncs_lease AS lease ON lease.sync = run.sync AND lease.run_id = run.id
      WHERE run.id = ANY (%s) AND (run.state = 'queued'
-           OR run.state = 'running' AND lease.expires_at > clock_timestamp())"""
+           OR run.state = 'running' AND {lease.LIVE})"""  # noqa: S608 (a constant)
 
 
 def judge(rows: Iterable[Connection], now: datetime) -> dict[int, Judgement]:
@@ -27,6 +28,7 @@ def judge(rows: Iterable[Connection], now: datetime) -> dict[int, Judgement]:
 
 
 def facts_of(row: Connection, is_run_live: bool) -> Facts:
+    service = plugin.all_plugins().get(row.service)
     return Facts(
         frequency=row.frequency,
         enabled=row.enabled,
@@ -39,6 +41,7 @@ def facts_of(row: Connection, is_run_live: bool) -> Facts:
         is_run_live=is_run_live,
         is_held=bool(row.last_error) and not row.attempt,
         attempt=row.attempt,
+        is_automatic=service is None or service.is_automatic(),
         not_before=row.not_before,
     )
 

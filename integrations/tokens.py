@@ -1,5 +1,9 @@
 """What proves to a service who asks: a stored token, or a pair of tokens that is renewed.
 
+What a person entered is a token alone. What they granted by OAuth 2 has the app's id with it; if
+the service gave a refresh token, it is renewed before it expires or, where the service doesn't say
+when, after a 401.
+
 A password is sent once. It is forgotten before that, so that no crash and no retry sends it again:
 services count failed logins. A pair is renewed under a lock of the connection's row, and the new
 one is committed before it is used: the service accepts the former one no longer.
@@ -18,8 +22,10 @@ from django.db import transaction
 
 from common import http
 from common.http import Answer, HttpError
+from integrations import oauth
 from integrations.models import Connection
-from integrations.plugin import Auth, Broken, Password, Reconnect
+from integrations.oauth import Client, Grant
+from integrations.plugin import Broken, Password, Plugin, Reconnect, Token
 
 EARLY = timedelta(minutes=10)  # before it expires, a token is renewed
 SHORTEST = timedelta(minutes=1)
@@ -28,48 +34,88 @@ Credentials = Mapping[str, Any]
 
 
 class Access:
-    """The credentials of one connection during one run. Raises Reconnect, Broken.
+    """The credentials of one connection during one run. Raises Reconnect, Later, Broken.
 
-    A thread that renews them opens a database connection of its own, and closes it.
+    closes: a thread of its own renews them, whose database connection is closed after that.
     """
 
     def __init__(
         self,
         row: Connection,
-        auth: Auth,
-        headers: Mapping[str, str],
+        service: Plugin,
         now: Callable[[], datetime],
+        *,
+        closes: bool = True,
     ) -> None:
         self._row = row
-        self._auth = auth
-        self._headers = headers
+        self._service = service
+        self._auth = service.auth
         self._now = now
+        self._closes = closes
         self._known: Credentials = row.reveal_credentials()
         self._renewed = False
 
     def headers(self) -> dict[str, str]:
         """Return the headers of a request."""
-        if isinstance(self._auth, Password) and self._is_due():
-            self._renew(self._auth)
+        if self._is_due():
+            self._renew()
+        if isinstance(self._auth, Token) and self._auth.is_optional and not self._known["token"]:
+            return {}
         return {"Authorization": f"{self._auth.prefix}{self._known.get('token', '')}"}
 
     def renew(self) -> bool:
         """Get another token after a 401, once; return whether there is one."""
-        if not isinstance(self._auth, Password) or self._renewed:
+        if not self._is_renewable or self._renewed:
             return False
-        self._renew(self._auth)
+        self._renew()
         return True
+
+    def of_grant(self, *, prefers_refresh: bool) -> str | None:
+        """Return a token by which the service knows the grant; None if a person entered it."""
+        if "client_id" not in self._known:
+            return None
+        if prefers_refresh and "refresh_token" in self._known:
+            return str(self._known["refresh_token"])
+        if self._is_due():
+            self._renew()
+        return str(self._known["token"])
+
+    @property
+    def _is_renewable(self) -> bool:
+        return isinstance(self._auth, Password) or "refresh_token" in self._known
 
     def _is_due(self) -> bool:
         until = self._known.get("until")
-        return until is None or datetime.fromisoformat(until) <= self._now()
+        if until is None:
+            return isinstance(self._auth, Password)
+        return self._is_renewable and datetime.fromisoformat(until) <= self._now()
 
-    def _renew(self, auth: Password) -> None:
+    def _renew(self) -> None:
         try:
-            self._known = self._under_lock(auth)
+            if isinstance(self._auth, Password):
+                self._known = self._under_lock(self._auth)
+            else:
+                self._known = self._refreshed()
             self._renewed = True
         finally:
-            database.close()
+            if self._closes:
+                database.close()
+
+    def _refreshed(self) -> Credentials:
+        """The new pair is committed before its first use."""
+        stored = self._known
+        client = oauth.needed_client(self._service)
+        if stored.get("client_id") != client.id:
+            raise Reconnect(
+                f"it was granted to another app of {self._service.title} than the present one"
+            )
+        with transaction.atomic():
+            if (latest := self._locked()) != stored:
+                return latest  # another process was faster
+            grant = oauth.refresh(self._service, stored["refresh_token"])
+            pair = credentials_of(grant, client, self._now(), former=stored)
+            self._store(pair)
+        return pair
 
     def _under_lock(self, auth: Password) -> Credentials:
         with transaction.atomic():
@@ -104,7 +150,7 @@ class Access:
     def _exchange(self, auth: Password, form: dict[str, str], user: str) -> Credentials:
         """Send a form for a pair of tokens."""
         body = urlencode({**auth.fields, **form}).encode()
-        headers = {**self._headers, "Content-Type": "application/x-www-form-urlencoded"}
+        headers = {**self._service.headers, "Content-Type": "application/x-www-form-urlencoded"}
         try:
             answer = http.send(
                 "POST", f"{self._row.base_url}{auth.path}", body=body, headers=headers
@@ -117,12 +163,11 @@ class Access:
         if not found.get("access_token") or not found.get("refresh_token"):
             raise Broken(f"{self._row.host} answered the login with status {answer.status}")
         lives = timedelta(seconds=float(found.get("expires_in") or 0))
-        until = self._now() + max(lives - EARLY, min(lives / 2, EARLY), SHORTEST)
         return {
             "user": user,
             "token": str(found["access_token"]),
             "refresh_token": str(found["refresh_token"]),
-            "until": until.isoformat(),
+            "until": due_at(lives, self._now()).isoformat(),
         }
 
     def _locked(self) -> Credentials:
@@ -135,6 +180,27 @@ class Access:
     def _store(self, values: Credentials) -> None:
         self._row.set_credentials(values)
         Connection.objects.filter(pk=self._row.pk).update(credentials=self._row.credentials)
+
+
+def credentials_of(
+    grant: Grant, client: Client, now: datetime, former: Credentials | None = None
+) -> dict[str, str]:
+    """Return what is stored of a grant. former: whose refresh token stays, unless there is another.
+
+    Google sends one at the first consent alone.
+    """
+    kept = {"token": grant.token, "client_id": client.id}
+    following = grant.refresh_token or (former or {}).get("refresh_token")
+    if following:
+        kept["refresh_token"] = following
+    if grant.lifetime is not None:
+        kept["until"] = due_at(grant.lifetime, now).isoformat()
+    return kept
+
+
+def due_at(lives: timedelta, now: datetime) -> datetime:
+    """Return when a token that lives so long is renewed."""
+    return now + max(lives - EARLY, min(lives / 2, EARLY), SHORTEST)
 
 
 def _read(answer: Answer) -> dict[str, Any]:

@@ -9,6 +9,7 @@ be a secret.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -18,12 +19,14 @@ from django.core.exceptions import ImproperlyConfigured
 
 T = TypeVar("T", int, float)
 
+CLIENT = re.compile(r"RAINBO_([A-Z][A-Z0-9_]{0,63})_CLIENT_(?:ID|SECRET)(?:_FILE)?")
 # django-environ takes any other word for off.
 SWITCHES = frozenset({"1", "on", "true", "yes", "0", "off", "false", "no"})
 
 
 class Environment:
     def __init__(self, variables: Mapping[str, str]) -> None:
+        self._names = frozenset(variables)
         self._env = environ.FileAwareEnv()
         self._env.ENVIRON = _Variables({name: text.strip() for name, text in variables.items()})
         self._env.escape_proxy = True  # see _Variables
@@ -108,6 +111,19 @@ class Environment:
         """`name=60; name=600`: a whole number for each name."""
         pairs = self.pairs(name, example)
         return {key: _number(name, value, int, at_least, at_most) for key, value in pairs.items()}
+
+    def clients(self) -> dict[str, tuple[str, str]]:
+        """`RAINBO_<SERVICE>_CLIENT_ID` and `…_CLIENT_SECRET`, by the service's name."""
+        found: dict[str, tuple[str, str]] = {}
+        for service in sorted({m[1] for name in self._names if (m := CLIENT.fullmatch(name))}):
+            known, secret = f"RAINBO_{service}_CLIENT_ID", f"RAINBO_{service}_CLIENT_SECRET"
+            pair = self.optional(known), self.optional(secret)
+            if pair[0] is None and pair[1] is None:
+                continue
+            if pair[0] is None or pair[1] is None:
+                raise ImproperlyConfigured(f"{known} and {secret} belong together: set both")
+            found[service.lower()] = pair[0], pair[1]
+        return found
 
     def folder(self, name: str) -> Path | None:
         return self._path(name, "a folder that exists", Path.is_dir)

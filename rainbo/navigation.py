@@ -21,6 +21,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "Integrations": (
         ("Connections", "integrations.connection", "cable"),
+        ("Models", "integrations.cataloguemodel", "price_change"),
         ("Records", "integrations.externalrecord", "dataset"),
     ),
     "Syncs": (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -87,6 +87,26 @@ def run_periodic() -> None:
 def call_again(function: Callable[[], object]) -> None:
     """Have a function that had more to do called at the next turn, whatever its interval."""
     Periodic.objects.filter(name=_name(function)).delete()
+
+
+@dataclass(frozen=True)
+class TargetGroup:
+    """What people call a target, to choose some of them."""
+
+    group: str = ""
+    labels: frozenset[str] = frozenset()
+
+
+_groups: list[Callable[[], Mapping[str, TargetGroup]]] = []
+
+
+def knows_groups(function: Callable[[], Mapping[str, TargetGroup]]) -> None:
+    """Have a function return the groups and labels of targets by their keys."""
+    _groups.append(function)
+
+
+def target_groups() -> dict[str, TargetGroup]:
+    return {key: group for function in _groups for key, group in function().items()}
 
 
 def _claim(name: str, interval: timedelta) -> bool:

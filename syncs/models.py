@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any, ClassVar
+from uuid import uuid4
 
+from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -64,6 +66,7 @@ class SyncRun(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
     seconds = models.FloatField(null=True, blank=True, help_text="by a monotonic clock")
     token = models.BigIntegerField(null=True, blank=True, help_text="fencing token of its lease")
+    nonce = models.UUIDField(default=uuid4, db_default=RandomUUID(), editable=False)
     host = models.CharField(max_length=255, blank=True)
     pid = models.IntegerField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
@@ -142,10 +145,14 @@ class SyncRun(models.Model):
     def move(self, to: RunState, *, expect: tuple[RunState, ...], **fields: Any) -> bool:
         """Change the state if it is still one of `expect`; return whether it was changed.
 
-        The row is read again in either case.
+        The row is read again in either case. Where the database was restored to an older copy,
+        another run may have this one's id: its nonce differs, and it is left alone.
         """
-        moved = SyncRun.objects.filter(pk=self.pk, state__in=expect).update(state=to, **fields)
+        nonce = self.nonce
+        same = SyncRun.objects.filter(pk=self.pk, nonce=nonce)
+        moved = same.filter(state__in=expect).update(state=to, **fields)
         self.refresh_from_db()
+        self.nonce = nonce
         return bool(moved)
 
 
@@ -213,7 +220,7 @@ class Lease(models.Model):
     """The right to run a sync and to publish. Judged by the database's clock alone."""
 
     sync = models.CharField(max_length=64, primary_key=True)
-    token = models.BigIntegerField(default=0, help_text="grows by one with each holder")
+    token = models.BigIntegerField(default=0, help_text="another one for each holder, by chance")
     run = models.ForeignKey(
         SyncRun, null=True, on_delete=models.SET_NULL, related_name="+", db_constraint=False
     )

@@ -12,6 +12,7 @@ class TenantsConfig(AppConfig):
         from syncs import hooks
         from syncs.status import problems
         from tenants import jobs, pruning, signals  # noqa: F401 (they register themselves)
+        from tenants.fleet import targets
         from tenants.ghosts import owed
         from tenants.ghosts.problems import GHOSTS
         from tenants.health.problems import INSTANCES
@@ -19,6 +20,7 @@ class TenantsConfig(AppConfig):
         from tenants.routes import search_keys
 
         key_rotation.register(RdsInstance, "password")
+        hooks.knows_groups(targets.target_groups)
         hooks.periodic(owed.INTERVAL, owed.retire_leavers)
         problems.register(GHOSTS)
         problems.register(INSTANCES)

@@ -25,6 +25,7 @@ from syncs.engine.targets import Target
 from syncs.models import RunState, SyncRun, TargetState
 from tests.caches import register
 from tests.instances import InstanceFleet
+from tests.integrations.rows import list_models
 
 CRON_SECRET = "cron-secret-of-the-tests-4f1c9b7a2e"
 Serve = Callable[..., Sync]
@@ -136,6 +137,8 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
                 read, added, changed, removed = counts
                 with run.publishing() as session:
                     run.confirm(session, key, run.now(), rows=read)
+                if name == "llm_models":
+                    list_models(key, read)
                 run.record_outcome(
                     key,
                     TargetState.SUCCEEDED,

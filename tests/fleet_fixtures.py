@@ -95,7 +95,7 @@ def _prepare_own_database(server: Server) -> None:
 def _forget_settings() -> None:
     """The tests' settings are their own, whatever the caller's shell has."""
     for name in [name for name in os.environ if name.startswith("RAINBO_")]:
-        if name != "RAINBO_PG_BIN":
+        if name not in ("RAINBO_PG_BIN", "RAINBO_PEERS"):
             del os.environ[name]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import cast
+from typing import Any, cast
 
 import psycopg
 from django.db import connection, transaction
@@ -11,11 +11,15 @@ from django.utils import timezone
 
 from alerts.models import Mute
 from api import tokens
+from integrations.models import CatalogueModel, ExternalRecord, PriceChange
 from localfleet.data import large_seed
 from localfleet.data.large_seed import Size
+from localfleet.services.llm_models import many_models
 from syncs.models import Heartbeat
 from syncs.status.problems import Severity
+from tenants.models import RdsInstance
 from tests.alerts import rows as alert_rows
+from tests.integrations import rows as connection_rows
 from tests.rows import instance_row
 from tests.syncs.plans import default_schedules
 
@@ -34,9 +38,57 @@ def fill(size: Size, now: datetime | None = None) -> None:
         large_seed.fill(cast("psycopg.Connection", connection.connection), now, size)
     default_schedules()
     instance_row(size.instances + 1, name="eu-central-99")  # registered, and not yet read
+    RdsInstance.objects.filter(pk__in=(2, 3)).update(group="eu", labels=["production", "gold"])
     Heartbeat.objects.create(worker="console-1:4711", at=now)
     fill_alerts(size, now)
+    fill_connections(now)
+    fill_models(size, now)
     tokens.create("ci", ["syncs:read", "syncs:run"], "ann")
+
+
+def fill_connections(now: datetime) -> None:
+    """One that is well, and one whose last fetch failed; both are shared, with a record each."""
+    states: dict[str, dict[str, Any]] = {
+        "work": {"last_successful_update_at": now},
+        "home": {"attempt": 1, "not_before": now, "last_error": "GitHub answered with status 500"},
+    }
+    for name, state in states.items():
+        row = connection_rows.connection(name=name, is_shared=True, record_count=1, **state)
+        ExternalRecord.objects.create(
+            connection=row,
+            kind="issue",
+            external_id="1",
+            title="Count missed heartbeats by the clock of the database",
+            body={"state": "open", "labels": ["bug"]},
+            link="https://github.com/ann/home/issues/1",
+            first_seen_at=now,
+            changed_at=now,
+        )
+
+
+def fill_models(size: Size, now: datetime) -> None:
+    """A catalogue as large as the fleet, with models of several providers, and prices that rose."""
+    row = connection_rows.connection(service="llm_models", name="openrouter", is_shared=True)
+    offers = many_models(min(size.tenants, 20_000))
+    times = {"state_since": now, "first_seen_at": now - timedelta(days=60), "priced_at": now}
+    rows = CatalogueModel.objects.bulk_create(
+        CatalogueModel(
+            connection=row,
+            name=one.name,
+            base_name=one.name.rpartition("/")[2].lower(),
+            provider=one.provider,
+            context=one.context or None,
+            input=None if one.input in (None, "-1") else one.input,
+            output=None if one.output in (None, "-1") else one.output,
+            **times,
+        )
+        for one in offers
+    )
+    for days, old, new in ((40, "5", "3.75"), (20, "3.75", None), (10, None, "2.5")):
+        at = now - timedelta(days=days)
+        PriceChange.objects.create(model=rows[0], field="input", old=old, new=new, at=at)
+    CatalogueModel.objects.filter(pk=rows[3].pk).update(state="missing", missing=2)
+    CatalogueModel.objects.filter(pk=rows[4].pk).update(state="delisted", missing=3)
 
 
 def fill_alerts(size: Size, now: datetime) -> None:

@@ -21,6 +21,8 @@ from alerts.channels import registry, webhook
 from alerts.models import Channel, ChannelKind
 from common import http
 from common.errors import RainboError
+from common.text import listed
+from syncs import hooks
 from syncs.engine import registry as syncs
 
 MOST_RECIPIENTS = 50
@@ -73,6 +75,19 @@ class ChannelForm(forms.ModelForm[Channel]):
         help_text="ids, separated by commas. Leave empty to include all.",
         widget=UnfoldAdminTextInputWidget,
     )
+    only_groups = forms.CharField(
+        label="Only these groups",
+        required=False,
+        help_text="of instances, separated by commas. Leave empty to include all.",
+        widget=UnfoldAdminTextInputWidget,
+    )
+    only_labels = forms.CharField(
+        label="Only these labels",
+        required=False,
+        help_text="of instances, separated by commas: one of them is enough. "
+        "Leave empty to include all.",
+        widget=UnfoldAdminTextInputWidget,
+    )
     zone = forms.ChoiceField(
         label="Time zone",
         choices=[(zone, zone) for zone in sorted(available_timezones())],
@@ -120,6 +135,9 @@ class ChannelForm(forms.ModelForm[Channel]):
             self.fields["only_syncs"].initial = row.syncs
         if "only_instances" in self.fields:
             self.fields["only_instances"].initial = ", ".join(map(str, row.instances))
+        for name, known in (("only_groups", row.groups), ("only_labels", row.labels)):
+            if name in self.fields:
+                self.fields[name].initial = ", ".join(known)
 
     def _fields_of_other_kinds(self) -> list[str]:
         kind = registry.KINDS[self.instance.kind]
@@ -138,11 +156,29 @@ class ChannelForm(forms.ModelForm[Channel]):
         return found
 
     def clean_only_instances(self) -> list[int]:
-        parts = [part.strip() for part in self.cleaned_data["only_instances"].split(",")]
         try:
-            return [int(part) for part in parts if part]
+            return [int(part) for part in self._listed("only_instances")]
         except ValueError:
             raise ValidationError("Enter ids of instances, separated by commas.") from None
+
+    def clean_only_groups(self) -> list[str]:
+        known = {group.group for group in hooks.target_groups().values()}
+        return self._known("only_groups", known, self.instance.groups, "group")
+
+    def clean_only_labels(self) -> list[str]:
+        known = {label for group in hooks.target_groups().values() for label in group.labels}
+        return self._known("only_labels", known, self.instance.labels, "label")
+
+    def _known(self, name: str, known: set[str], before: list[str], what: str) -> list[str]:
+        """Reject what no instance has, unless the channel had it already."""
+        given = self._listed(name)
+        if unknown := [one for one in given if one not in known | {*before}]:
+            raise ValidationError(f"No instance has the {what} {listed(unknown)}.")
+        return given
+
+    def _listed(self, name: str) -> list[str]:
+        parts = [part.strip() for part in self.cleaned_data[name].split(",")]
+        return list(dict.fromkeys(filter(None, parts)))
 
     def clean_per_hour(self) -> int:
         if not (count := self.cleaned_data["per_hour"]):
@@ -162,6 +198,7 @@ class ChannelForm(forms.ModelForm[Channel]):
         row, data = self.instance, self.cleaned_data
         row.recipients = data.get("to", row.recipients)
         row.syncs, row.instances = data["only_syncs"], data["only_instances"]
+        row.groups, row.labels = data["only_groups"], data["only_labels"]
         row.zone = data.get("zone") or "UTC"
         self._encrypt("new_address", self._set_address, needed=registry.KINDS[row.kind].has_address)
         if registry.KINDS[row.kind].has_signing and not self.errors:

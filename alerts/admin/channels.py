@@ -19,6 +19,7 @@ from activity.changes import Reading, reading
 from activity.log import record
 from activity.recorded_admin import Recorded
 from alerts import outbox
+from alerts import routing as routes
 from alerts.admin.badges import channel_badge, level_badge
 from alerts.admin.channel_form import ChannelForm
 from alerts.models import Channel, ChannelKind, Level
@@ -29,6 +30,7 @@ from common.text import counted, listed
 CHANGE = "alerts.change_channel"
 RECORDED = (
     *("name", "kind", "enabled", "host", "recipients", "level", "syncs", "instances"),
+    *("groups", "labels"),
     *("personal_data", "quiet_from", "quiet_to", "zone", "per_hour"),
 )
 SECRETS = ("new_address", "new_signing")
@@ -57,7 +59,10 @@ class ChannelAdmin(StrictUrls, Recorded, ModelAdmin):
             ChannelKind.WEBHOOK: ("new_address", "new_signing"),
         }
         given = where.get(kind, ("new_address",))
-        filters: tuple[str, ...] = ("level", "only_syncs", "only_instances", "personal_data")
+        filters: tuple[str, ...] = (
+            *("level", "only_syncs", "only_instances", "only_groups", "only_labels"),
+            "personal_data",
+        )
         if obj and not self.has_change_permission(request, obj):
             given, filters = ("place",), ("level", "personal_data")
         state = ("state", "last_error_shown", "last_sent") if obj else ()
@@ -135,6 +140,7 @@ class ChannelAdmin(StrictUrls, Recorded, ModelAdmin):
         more = [] if row.level == Level.URGENT else ["and louder"]
         more += [counted(len(row.syncs), "sync")] if row.syncs else []
         more += [counted(len(row.instances), "instance")] if row.instances else []
+        more += [listed([*row.groups, *row.labels])] if routes.needs_groups(row) else []
         return shown + SafeString(" " + ", ".join(more)) if more else shown
 
     @admin.display(description="last message")

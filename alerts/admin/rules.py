@@ -8,12 +8,13 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.db.models import Case, QuerySet, Value, When
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin
 
 from activity.changes import Reading, reading
 from activity.recorded_admin import Recorded
 from alerts import rules
+from alerts.admin import rule_preview
 from alerts.admin.badges import level_badge
 from alerts.models import Rule
 from common import markup
@@ -36,7 +37,8 @@ class RuleForm(forms.ModelForm[Rule]):
         hold = int(default.hold.total_seconds())
         hints = {
             "level": f"default: {default.level.label}",
-            "threshold": f"{default.unit}; default: {default.threshold or 0:g}",
+            "threshold": f"{default.edge.value} so many {default.unit}; "
+            f"default: {default.threshold or 0:g}",
             "hold_seconds": f"how long it must last, in seconds; default: {hold}",
         }
         for name, hint in hints.items():
@@ -47,9 +49,18 @@ class RuleForm(forms.ModelForm[Rule]):
 
     def clean_threshold(self) -> float | None:
         value: float | None = self.cleaned_data["threshold"]
-        if value is not None and not 0 < value <= 1_000_000:
-            raise forms.ValidationError("Enter a number above 0.")
+        most = rules.RULES[self.instance.name].most
+        if value is not None and not 0 < value <= most:
+            raise forms.ValidationError(f"Enter a number above 0, {most:,g} at most.")
         return value
+
+    @property
+    def is_preview(self) -> bool:
+        return "_preview" in self.data
+
+    def is_valid(self) -> bool:
+        """A preview is never saved."""
+        return super().is_valid() and not self.is_preview
 
 
 @admin.register(Rule)
@@ -65,6 +76,21 @@ class RuleAdmin(StrictUrls, Recorded, ModelAdmin):
     show_full_result_count = True  # the table is small
     show_facets = admin.ShowFacets.NEVER
     readonly_fields = ("title", "why")
+    change_form_before_template = "alerts/rule_preview.html"
+    change_form_after_template = "alerts/rule_tools.html"
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        form = context["adminform"].form
+        context |= {
+            "may_preview": self.has_change_permission(request, context["original"]),
+            "show_save_and_continue": False,
+        }
+        if form.is_bound and form.is_preview and not form.errors:
+            context |= rule_preview.context(_in_force(form.instance), request)
+        response: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
+        return response
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Rule]:
         found: QuerySet[Rule] = super().get_queryset(request).filter(name__in=rules.RULES)
@@ -111,7 +137,9 @@ class RuleAdmin(StrictUrls, Recorded, ModelAdmin):
     @admin.display(description="threshold")
     def limit(self, row: Rule) -> str:
         rule = _in_force(row)
-        return markup.quiet("none") if rule.threshold is None else f"{rule.threshold:g} {rule.unit}"
+        if rule.threshold is None:
+            return markup.quiet("none")
+        return f"{rule.edge.value} {rule.threshold:g} {rule.unit}"
 
     @admin.display(description="for")
     def lasting(self, row: Rule) -> str:

@@ -79,9 +79,12 @@ def find_email(
 def _instance(row: RdsInstance) -> dict[str, object]:
     names = ("id", "name", "is_active", "is_master", "health", "latency_ms", "last_error")
     more = ("server_version", "is_replica", "schema_group", "has_tenants", "has_ghosts")
-    return {name: getattr(row, name) for name in (*names, *more)} | {
+    called = ("group", "labels")
+    return {name: getattr(row, name) for name in (*names, *more, *called)} | {
         "last_check_at": iso(row.last_check_at),
         "replica_lag_seconds": row.replica_lag_s,
+        "certificate_ends_at": iso(row.certificate_ends_at),
+        "ca_ends_at": iso(row.ca_ends_at),
     }
 
 

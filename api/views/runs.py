@@ -172,7 +172,7 @@ def cancel_run(request: HttpRequest, run_id: RunId) -> HttpResponse:
     if outcome is CancelOutcome.ENDED:
         raise Problem(409, detail)
     document = {"run": run.pk, "result": outcome, "state": run.state, "detail": detail}
-    return JsonResponse(document, status=200 if outcome is CancelOutcome.CANCELLED else 202)
+    return JsonResponse(document, status=202 if outcome is CancelOutcome.ASKED else 200)
 
 
 def _found(pk: int) -> SyncRun:

@@ -12,12 +12,12 @@ PAGE = KEPT.with_suffix(".md")
 HEAD = """\
 # How fast is it?
 
-Measured by `make bench` and `make bench-bloat`, which write this page. What it says was true on the
-machine named with each table, at that time, and may be otherwise on yours. A figure to go by is a
-**ratio** of two things measured in turns in the same minutes; seconds depend on the machine. In
-brackets stand the lowest and the highest single run: where they lie far apart, the machine had
-other things to do. The hundred instances are databases of two servers on one machine, so that they
-share its processor.
+Measured by `make bench`, `make bench-bloat` and `make bench-models`, which write this page. What it
+says was true on the machine named with each table, at that time, and may be otherwise on yours.
+A figure to go by is a **ratio** of two things measured in turns in the same minutes; seconds depend
+on the machine. In brackets stand the lowest and the highest single run: where they lie far apart,
+the machine had other things to do. The hundred instances are databases of two servers on
+one machine, so that they share its processor.
 
 - **A** is the baseline of the routing sync: all rows by `psql | psql`, `COPY` to `COPY` in binary,
   into an unlogged table without indexes, on the same two servers.

@@ -28,6 +28,7 @@ from api import tokens  # noqa: E402
 from api.scopes import SCOPES  # noqa: E402
 from bench.errors import BenchError  # noqa: E402
 from bench.measurements.api_requests import AUTOCOMPLETE, FIRST, FIRST_METRICS  # noqa: E402
+from bench.testbed import catalogue_tasks  # noqa: E402
 from syncs.engine import runs  # noqa: E402
 from syncs.engine.options import Options  # noqa: E402
 from syncs.models import RunLog, RunTarget, SyncRun, TargetState, Trigger  # noqa: E402
@@ -184,6 +185,7 @@ TASKS: dict[str, Callable[[Task], dict[str, Any]]] = {
     "forget": forget,
     "digests": digests,
     "requests": requests,
+    "catalogue": catalogue_tasks.catalogue,
 }
 
 

@@ -1,3 +1,3 @@
-from integrations.admin import connections, records
+from integrations.admin import connections, models, records
 
-__all__ = ["connections", "records"]
+__all__ = ["connections", "models", "records"]

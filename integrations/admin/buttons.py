@@ -17,7 +17,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from activity.log import record
 from common.errors import RainboError, UsageError
 from common.model_admin import post_only
-from integrations import access, registration
+from integrations import access, disconnecting, registration
 from integrations.models import Connection
 from syncs.admin.run_requests import request_run
 from syncs.engine.options import Options
@@ -69,6 +69,29 @@ def reconnect_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         messages.error(request, f"Not connected: {error}.")
     else:
         messages.success(request, "Connected again. It is fetched within a minute.")
+    return _back(row)
+
+
+@post_only
+def disconnect_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+    """Withdraw and forget the credentials; the records go with the connection, or stay."""
+    row = _found(request, pk)
+    deletes = request.POST.get("records") == "delete"
+    if deletes and not request.user.has_perm("integrations.delete_connection"):
+        raise PermissionDenied
+    said, is_left = disconnecting.withdraw(row)
+    with transaction.atomic():
+        facts = {"service": row.service, "account": row.account, "records deleted": deletes}
+        record(request, "connection.disconnected", row, before=facts)
+        if deletes:
+            row.delete()
+        else:
+            row.disconnect()
+    what = "It is deleted with its records." if deletes else "Its records stay."
+    level = messages.WARNING if is_left else messages.SUCCESS
+    messages.add_message(request, level, f"Disconnected. {said} {what}")
+    if deletes:
+        return HttpResponseRedirect(reverse("admin:integrations_connection_changelist"))
     return _back(row)
 
 

@@ -16,7 +16,34 @@ from unfold.widgets import (
 from common.errors import UsageError
 from integrations import plugin, registration
 from integrations.models import Connection
+from integrations.models.connection import LONGEST_FREQUENCY
 from integrations.registration import ConnectionInput
+
+
+def _minutes() -> forms.IntegerField:
+    return forms.IntegerField(
+        label="Frequency (minutes)",
+        required=False,
+        min_value=1,
+        max_value=LONGEST_FREQUENCY,
+        help_text="empty: as often as the service suggests",
+        widget=UnfoldAdminIntegerFieldWidget(),
+    )
+
+
+class OAuthForm(forms.Form):
+    """What a connection is to be, before its owner signs in at the service."""
+
+    name = forms.CharField(
+        max_length=100, help_text="what you call it", widget=UnfoldAdminTextInputWidget()
+    )
+    minutes = _minutes()
+    is_shared = forms.BooleanField(
+        label="Shared",
+        required=False,
+        help_text="others may see its records, too",
+        widget=UnfoldBooleanWidget(),
+    )
 
 
 class ConnectForm(forms.ModelForm[Connection]):
@@ -34,17 +61,12 @@ class ConnectForm(forms.ModelForm[Connection]):
     )
     token = forms.CharField(
         label="Token or password",
+        required=False,  # of some services; the others' is checked with the rest
         strip=False,
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "off"}),
         help_text="it is stored encrypted and never shown again; a password only until it was used",
     )
-    minutes = forms.IntegerField(
-        label="Frequency (minutes)",
-        required=False,
-        min_value=1,
-        help_text="empty: as often as the service suggests",
-        widget=UnfoldAdminIntegerFieldWidget(),
-    )
+    minutes = _minutes()
 
     class Meta:
         model = Connection
@@ -57,9 +79,12 @@ class ConnectForm(forms.ModelForm[Connection]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        services = sorted(plugin.all_plugins().values(), key=lambda one: one.title)
         field: Any = self.fields["service"]
-        field.choices = [(one.name, f"{one.title}: {one.auth.help}") for one in services]
+        field.choices = [
+            (one.name, f"{one.title}: {way.help}")
+            for one in plugin.by_title()
+            if (way := plugin.entered(one)) is not None
+        ]
 
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = super().clean() or {}

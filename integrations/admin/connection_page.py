@@ -15,11 +15,13 @@ from common.markup import Tone
 from integrations import access, plugin, states
 from integrations.due import Judgement, State
 from integrations.models import Connection
+from integrations.plugin import OAuth2
 from syncs.admin.badges import TARGET_TONES
 from syncs.models import RunTarget
 from syncs.reports import run_report
 
 RUNS = 10
+DISCONNECTED = "it was disconnected: connect it again to have it fetched"
 
 TONES: dict[State, Tone] = {
     State.RECONNECT: Tone.BAD,
@@ -41,13 +43,18 @@ def context(row: Connection, user: Any) -> dict[str, Any]:
     may_change = user.has_perm("integrations.change_connection") and access.may_manage(user, row)
     return {
         "badge": badge(judged),
-        "sentence": text.sentence(judged.why),
+        "sentence": text.sentence(DISCONNECTED if row.is_disconnected else judged.why),
         "error": row.last_error,
         "facts": _facts(row, judged, now),
         "may_change": may_change,
         "may_read": access.may_read_records(user, row),
         "may_fetch": may_change and row.enabled and row.reconnect_since is None,
         "is_paused": judged.state is State.PAUSED and row.owner.is_active,
+        "oauth": _oauth(row, user),
+        "takes_token": (known := plugin.all_plugins().get(row.service)) is not None
+        and plugin.entered(known) is not None,
+        "may_delete": may_change and user.has_perm("integrations.delete_connection"),
+        "is_disconnected": row.is_disconnected,
         "is_broken": row.reconnect_since is not None,
         "records": reverse(
             "admin:integrations_externalrecord_changelist", query={"connection": row.pk}
@@ -55,6 +62,27 @@ def context(row: Connection, user: Any) -> dict[str, Any]:
         "runs": _runs(row, now),
         "command": manage_command.line(f"integrations_fetch --connection {row.pk}"),
     }
+
+
+def ways() -> list[dict[str, str]]:
+    """The services whose accounts can be connected in the browser."""
+    return [
+        {
+            "title": service.title,
+            "url": reverse("admin:integrations_connection_connect", args=[service.name]),
+        }
+        for service in plugin.by_title()
+        if isinstance(service.auth, OAuth2)
+    ]
+
+
+def _oauth(row: Connection, user: Any) -> str:
+    """Where its owner connects it again in the browser; empty for others, and other services."""
+    known = plugin.all_plugins().get(row.service)
+    is_offered = known is not None and isinstance(known.auth, OAuth2)
+    if not is_offered or row.owner_id != user.pk:
+        return ""
+    return reverse("admin:integrations_connection_connect_again", args=[row.pk])
 
 
 def badge(judged: Judgement) -> SafeString:
@@ -75,6 +103,7 @@ def _facts(row: Connection, judged: Judgement, now: datetime) -> list[tuple[str,
     return [
         ("service", known.title if known else f"{row.service} (not installed)"),
         ("owner", f"{row.owner}{', shared with others' if row.is_shared else ', private'}"),
+        ("account", row.account or markup.quiet("not known")),
         ("address", row.base_url),
         ("next", following(judged, now)),
         ("last fetched", markup.moment(row.last_successful_update_at, now)),
@@ -82,6 +111,7 @@ def _facts(row: Connection, judged: Judgement, now: datetime) -> list[tuple[str,
         ("records", markup.number(row.record_count)),
         ("withheld", markup.number(row.withheld_count)),
         ("credentials", "stored, encrypted" if row.credentials else markup.quiet("none")),
+        *([("granted", ", ".join(row.scopes))] if row.scopes else []),
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Case, Q, QuerySet, Value, When
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -20,8 +20,8 @@ from activity.recorded_admin import Recorded
 from common import markup
 from common.admin_filters import Choices, PlainFilter
 from common.model_admin import BoundedPaginator, DecoratedChangeList, EmptyResult, StrictUrls
-from integrations import access, plugin, registration, states
-from integrations.admin import buttons, connection_page
+from integrations import access, disconnecting, plugin, registration, states
+from integrations.admin import buttons, connecting, connection_page
 from integrations.admin.connection_form import ConnectForm
 from integrations.models import Connection
 
@@ -95,6 +95,18 @@ class ConnectionAdmin(StrictUrls, Recorded, ModelAdmin):
             ("<int:pk>/pause/", "integrations_connection_pause", buttons.pause_view),
             ("<int:pk>/resume/", "integrations_connection_resume", buttons.resume_view),
             ("<int:pk>/reconnect/", "integrations_connection_reconnect", buttons.reconnect_view),
+            ("<int:pk>/disconnect/", "integrations_connection_disconnect", buttons.disconnect_view),
+            ("connect/<slug:service>/", "integrations_connection_connect", connecting.connect_view),
+            (
+                "<int:pk>/connect/",
+                "integrations_connection_connect_again",
+                connecting.connect_again_view,
+            ),
+            (
+                "callback/<slug:service>/",
+                "integrations_connection_callback",
+                connecting.callback_view,
+            ),
         )
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -124,6 +136,8 @@ class ConnectionAdmin(StrictUrls, Recorded, ModelAdmin):
     ) -> HttpResponse:
         if (row := context["original"]) and not context["errors"]:
             context |= {"page": connection_page.context(row, request.user)}
+        elif row is None:
+            context |= {"ways": connection_page.ways()}
         response: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
         return response
 
@@ -134,6 +148,12 @@ class ConnectionAdmin(StrictUrls, Recorded, ModelAdmin):
             return
         added = registration.add(form.cleaned_data["given"])
         obj.pk = added.pk
+
+    def delete_model(self, request: HttpRequest, obj: Connection) -> None:
+        """The service withdraws what it granted, as far as it can be asked."""
+        said, is_left = disconnecting.withdraw(obj)
+        super().delete_model(request, obj)
+        messages.add_message(request, messages.WARNING if is_left else messages.INFO, said)
 
     def facts(self, row: Connection) -> Reading:
         return reading(row, ("service", "base_url", "owner", *RECORDED))

@@ -35,6 +35,9 @@ class Connection(models.Model):
         "shared", default=False, help_text="others may see its records, too"
     )
     account = models.CharField(max_length=255, blank=True, help_text="who it is at the service")
+    account_id = models.CharField(
+        max_length=255, blank=True, editable=False, help_text="of the account, if it is known"
+    )
     base_url = models.CharField(
         "address", max_length=255, help_text="of the service's API; it begins with https://"
     )
@@ -68,6 +71,11 @@ class Connection(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["owner", "service", "name"], name="one_connection_of_a_name"
+            ),
+            models.UniqueConstraint(
+                fields=["owner", "service", "base_url", "account_id"],
+                condition=~models.Q(account_id=""),
+                name="one_connection_of_an_account",
             ),
         ]
         permissions: ClassVar = [
@@ -120,18 +128,31 @@ class Connection(models.Model):
         """Return the credentials in clear text. Raises CredentialError, as `decrypt` does."""
         return decrypt_json(self.credentials, self.binding, str(self))
 
+    @property
+    def is_disconnected(self) -> bool:
+        """Whether a person withdrew the access and kept the records."""
+        return self.credentials is None and not self.enabled
+
+    def disconnect(self) -> None:
+        """Forget the credentials; what was fetched stays."""
+        self.credentials, self.enabled, self.scopes = None, False, []
+        self.generation = F("generation") + 1
+        self.reconnect_since = self.not_before = None
+        self.attempt, self.last_error = 0, ""
+        self._save_credentials()
+
     def reconnect(self, values: Mapping[str, Any]) -> None:
         """Store new credentials and have it fetched at the next look."""
+        self.enabled = self.enabled or self.is_disconnected
         self.set_credentials(values)
         self.generation = F("generation") + 1
         self.reconnect_since = self.not_before = None
         self.attempt, self.last_error = 0, ""
-        self.save(
-            update_fields=[
-                *("credentials", "generation", "reconnect_since", "not_before", "attempt"),
-                "last_error",
-            ]
-        )
+        self._save_credentials()
+
+    def _save_credentials(self) -> None:
+        state = ("enabled", "scopes", "reconnect_since", "not_before", "attempt", "last_error")
+        self.save(update_fields=["credentials", "generation", *state])
         self.refresh_from_db(fields=["generation"])
 
 

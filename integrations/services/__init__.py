@@ -12,6 +12,8 @@ from integrations.fetching import fetch
 from integrations.plugin import Plugin
 from integrations.services.bakalari import Bakalari
 from integrations.services.github import GitHub
+from integrations.services.google_calendar import GoogleCalendar
+from integrations.services.llm_models import LlmModels
 from syncs.engine import registry
 from syncs.engine.registry import Sync
 
@@ -40,7 +42,7 @@ def register(service: Plugin) -> None:
 
 
 def register_all() -> None:
-    for service in (Bakalari, GitHub):
+    for service in (Bakalari, GitHub, GoogleCalendar, LlmModels):
         register(service())
     for point in entry_points(group=GROUP):
         register(point.load()())

@@ -17,13 +17,16 @@ from urllib.parse import urlencode
 from common.errors import RainboError
 from common.http import Answer
 from integrations.plugin import (
+    Account,
     Broken,
     Cursor,
     Item,
     Later,
+    OAuth2,
     Plugin,
     Position,
     Record,
+    Revocation,
     Token,
     Whole,
 )
@@ -53,9 +56,24 @@ class GitHub(Plugin):
     title = "GitHub"
     period = timedelta(minutes=15)
     base_url = "https://api.github.com"
-    auth = Token(
-        help="GitHub → Settings → Developer settings → Personal access tokens; it needs to read "
-        "repositories, issues and notifications"
+    auth = OAuth2(
+        authorize="https://github.com/login/oauth/authorize",
+        token="https://github.com/login/oauth/access_token",  # noqa: S106 (an address)
+        scopes=("repo", "notifications"),
+        rejected=frozenset({"bad_verification_code", "bad_refresh_token"}),
+        revoke=Revocation(
+            url="https://api.github.com/applications/{client_id}/grant",
+            method="DELETE",
+            token="access_token",  # noqa: S106 (the name of a field)
+            encoding="json",
+            is_authenticated=True,
+            over=frozenset({404, 422}),
+        ),
+        account_page="https://github.com/settings/applications",
+        instead=Token(
+            help="GitHub → Settings → Developer settings → Personal access tokens; it needs to "
+            "read repositories, issues and notifications"
+        ),
     )
     history = {"issue": ("state", "title"), "pull_request": ("state", "title", "draft")}
 
@@ -64,6 +82,12 @@ class GitHub(Plugin):
         yield from self._repositories(source, at)
         yield from self._issues(source, at)
         yield from self._notifications(source, at)
+
+    def identify(self, source: Source, granted: Mapping[str, Any]) -> Account:
+        found = source.json(source.get("/user", headers=HEADERS))
+        if not isinstance(found, dict):
+            raise Broken("GitHub did not say who it is")
+        return Account(str(found.get("id") or ""), str(found.get("login") or ""))
 
     def explain(self, answer: Answer) -> RainboError | None:
         """A limit comes as 403 or 429, with or without saying how long it lasts."""

@@ -1,4 +1,4 @@
-"""GitHub as its API answers: pages by Link, ETags, `since`, limits."""
+"""GitHub as its API answers: pages by Link, ETags, `since`, limits; and where people allow apps."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from email.utils import format_datetime
 from typing import Any
 from urllib.parse import urlencode
 
+from localfleet.services.authorization import Authorization
 from localfleet.services.server import Asked, Reply, Service
 
 Row = dict[str, Any]
@@ -20,12 +21,17 @@ class GitHub(Service):
     """Repositories, issues and notifications of one person.
 
     token: the one that is accepted. page: rows of a page at most, whatever is asked. remaining:
-    requests until the limit; None: no limit. reset: seconds until it begins again.
+    requests until the limit; None: no limit. reset: seconds until it begins again. apps: where
+    people allow an app what it asks for; their ids are by their logins.
     """
 
     def __init__(self, token: str = "github-token") -> None:  # noqa: S107 (a made-up one)
         super().__init__()
         self.token = token
+        self.apps = Authorization(
+            "GitHub", lives=None, rotates=True, error_status=200, separator=","
+        )
+        self.people = {"ann": 1, "bob": 2}
         self.page = 100
         self.remaining: int | None = None
         self.reset = 120
@@ -78,14 +84,35 @@ class GitHub(Service):
         return row
 
     def answer(self, asked: Asked) -> Reply:
-        if asked.headers.get("authorization") != f"Bearer {self.token}":
+        if asked.path == "/login/oauth/authorize":
+            return self.apps.consent(asked)
+        if asked.path == "/login/oauth/access_token":
+            return self.apps.token(asked, "bad_verification_code", "bad_refresh_token")
+        if asked.path.startswith("/applications/") and asked.method == "DELETE":
+            return self._withdraw(asked)
+        token = asked.headers.get("authorization", "").removeprefix("Bearer ")
+        person = "ann" if token == self.token else self.apps.person_of(token)
+        if person is None:
             return Reply(401, {"message": "Bad credentials"})
+        if asked.path == "/user":
+            return Reply(200, {"id": self.people[person], "login": person})
         if self.remaining is not None and self.remaining <= 0:
             return Reply(403, {"message": "API rate limit exceeded"}, self._limits())
         reply = self._found(asked)
         if self.remaining is not None and reply.status != 304:
             self.remaining -= 1
         return reply
+
+    def _withdraw(self, asked: Asked) -> Reply:
+        """All that the token's owner granted to the app."""
+        client = self.apps.authenticated(asked)
+        person = self.apps.person_of(asked.form.get("access_token", ""))
+        if client is None or asked.path != f"/applications/{client}/grant":
+            return Reply(401, {"message": "Bad credentials"})
+        if person is None:
+            return Reply(404, {"message": "Not Found"})
+        self.apps.revoke_person(person, client)
+        return Reply(204)
 
     def _found(self, asked: Asked) -> Reply:
         if asked.path == "/user/repos":

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 @dataclass(frozen=True)
 class Asked:
-    """A request that came. form: of a POST's body."""
+    """A request that came. form: its body, as a form or as JSON."""
 
     path: str
     parameters: dict[str, str]
@@ -70,11 +70,13 @@ def running(service: Service, port: int = 0) -> Iterator[Service]:
             if service.latency:
                 time.sleep(service.latency)
             body = self.rfile.read(int(known.get("content-length") or 0)).decode()
-            form, parameters = dict(parse_qsl(body)), dict(parse_qsl(place.query))
+            is_json = "json" in known.get("content-type", "")
+            form = json.loads(body) if is_json else dict(parse_qsl(body))
+            parameters = dict(parse_qsl(place.query))
             asked = Asked(place.path, parameters, known, self.command, form)
             self.send(service.reply(asked))
 
-        do_GET = do_POST = serve  # noqa: N815 (http.server's names)
+        do_GET = do_POST = do_DELETE = serve  # noqa: N815 (http.server's names)
 
         def send(self, reply: Reply) -> None:
             text = isinstance(reply.body, str)

@@ -20,6 +20,7 @@ CONSOLE = (  # the apps that have pages
 LOOK = (
     "activity.view_activity",
     "alerts.view_incident",
+    "integrations.view_cataloguemodel",
     "integrations.view_connection",
     "integrations.view_externalrecord",
     "syncs.view_syncrun",

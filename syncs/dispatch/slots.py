@@ -7,6 +7,7 @@ changes nothing.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,6 +26,9 @@ from syncs.models import RunState, SyncRun, SyncSchedule, Trigger
 from syncs.schedules import crontab, store
 from syncs.schedules.pause import Pause
 
+logger = logging.getLogger("rainbo.dispatch")
+
+EXACTNESS = timedelta(seconds=1)  # of two readings of the clock, one after the other
 MISSED_KEPT = 100  # missed slots of a sync that are recorded at once
 DUE = Q(not_before=None) | Q(not_before__lte=Now())
 
@@ -66,6 +70,7 @@ def claim_due(sync: str, handed: datetime) -> SyncRun | None:
     Raises UsageError for an unknown sync.
     """
     known = registry.get(sync)
+    _free_future_slots(sync)
     now = database_now()
     plan = _Plan.of(sync)
     slot = _due(sync, plan, handed, now)
@@ -93,7 +98,9 @@ def should_run(record: SyncRun) -> bool:
     if why := _Plan.of(record.sync).why_skipped(record.slot, database_now()):
         _end(SyncRun.objects.filter(pk=record.pk), why)
         return False
-    newer = SyncRun.objects.filter(sync=record.sync, slot__gt=record.slot).filter(DUE)
+    # Those later than now are from before the clock was set back, and their times come again.
+    times = {"slot__gt": record.slot, "slot__lte": database_now()}
+    newer = SyncRun.objects.filter(DUE, sync=record.sync, **times)
     if first := newer.exclude(state=RunState.SKIPPED).order_by("slot", "attempt").first():
         _end(SyncRun.objects.filter(pk=record.pk), _overtaken(first), first)
         return False
@@ -116,6 +123,17 @@ def repair_next_runs() -> None:
             slot = crontab.next_slots(row.cron, now)[0]
             if row.next_run > slot:
                 store.advance(row, slot)
+
+
+def _free_future_slots(sync: str) -> None:
+    """Take their slots from runs that ended later than now: those times come again."""
+    ended = SyncRun.objects.filter(sync=sync, finished_at__gt=Now() + EXACTNESS)
+    if freed := ended.exclude(slot=None).update(slot=None):
+        logger.warning(
+            "the clock of RAINBO's database was set back: %d scheduled times of %s come again",
+            freed,
+            sync,
+        )
 
 
 def _due(sync: str, plan: _Plan, handed: datetime, now: datetime) -> datetime:

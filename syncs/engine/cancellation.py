@@ -6,7 +6,8 @@ from enum import StrEnum
 
 from django.db.models.functions import Now
 
-from syncs.errors import Cancelled
+from syncs.engine import lost_runs
+from syncs.engine.cancel_requests import by
 from syncs.models import OPEN_STATES, RunState, SyncRun
 
 
@@ -15,11 +16,15 @@ class CancelOutcome(StrEnum):
 
     CANCELLED = "cancelled"
     ASKED = "asked"
+    ABANDONED = "abandoned"
     ENDED = "ended"
 
 
 def cancel(record: SyncRun, actor: str) -> CancelOutcome:
-    """Cancel a queued run, or request it of a running one. The record is read again."""
+    """Cancel a queued run, or request it of a running one. The record is read again.
+
+    A running one whose process has missed two renewals of its lease loses it, and is cancelled.
+    """
     SyncRun.objects.filter(pk=record.pk, state__in=OPEN_STATES, cancel_requested_at=None).update(
         cancel_requested_at=Now(), cancel_requested_by=actor
     )
@@ -27,19 +32,16 @@ def cancel(record: SyncRun, actor: str) -> CancelOutcome:
         RunState.CANCELLED,
         expect=(RunState.QUEUED,),
         finished_at=Now(),
-        error=f"{_by(actor)} before it began",
+        error=f"{by(actor)} before it began",
     ):
         return CancelOutcome.CANCELLED
-    return CancelOutcome.ASKED if record.state == RunState.RUNNING else CancelOutcome.ENDED
-
-
-def request_of(pk: int) -> Cancelled | None:
-    """Return the request to cancel this run, if there is one."""
-    requested = SyncRun.objects.filter(pk=pk).exclude(cancel_requested_at=None)
-    actor = requested.values_list("cancel_requested_by", flat=True).first()
-    if actor is None:
-        return None
-    return Cancelled(f"{_by(actor)}; nothing was published after that")
+    if record.state != RunState.RUNNING:
+        return CancelOutcome.ENDED
+    closed = {lost.pk for lost in lost_runs.close_lost_runs(record.sync)}
+    if record.pk not in closed:
+        return CancelOutcome.ASKED
+    record.refresh_from_db()
+    return CancelOutcome.ABANDONED
 
 
 def describe(record: SyncRun, outcome: CancelOutcome) -> str:
@@ -51,8 +53,9 @@ def describe(record: SyncRun, outcome: CancelOutcome) -> str:
             f"Run {record.pk} of {record.sync} was asked to end: it stops at its next safe point "
             "and publishes nothing more."
         )
+    if outcome is CancelOutcome.ABANDONED:
+        return (
+            f"Run {record.pk} of {record.sync} is cancelled: its process no longer answers, "
+            "and can publish nothing more."
+        )
     return f"Run {record.pk} of {record.sync} ended before: it is {record.state}."
-
-
-def _by(actor: str) -> str:
-    return f"cancelled by {actor}" if actor else "cancelled"

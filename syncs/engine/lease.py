@@ -27,17 +27,27 @@ TAKEOVER_TIMEOUT = "5s"  # how long a takeover waits for a publish of the previo
 
 NEVER_BEGUN = timedelta(minutes=10)  # a command begins its run at once, or never
 
-_LIVE = "SELECT run_id FROM syncs_lease WHERE sync = %s AND expires_at > clock_timestamp()"
-_TAKE = """
+# Of `lease`, a row of syncs_lease. One that was renewed in the future is from before the clock was
+# set back: nobody renews it, or it would have been renewed since, and it would block for as long.
+LIVE = """(lease.expires_at > clock_timestamp()
+           AND (lease.renewed_at > clock_timestamp() + interval '1 second') IS NOT TRUE)"""
+# Of a run whose cancellation was requested: its process does not answer.
+SILENT = """(run.cancel_requested_at IS NOT NULL AND lease.renewed_at
+           < clock_timestamp() - make_interval(secs => 2 * %(renewal)s))"""
+_LIVE = f"SELECT run_id FROM syncs_lease AS lease WHERE sync = %s AND {LIVE}"  # noqa: S608
+# By chance, not by counting: in an older copy of the database the same number would come again.
+_BY_CHANCE = "('x' || translate(gen_random_uuid()::text, '-', ''))::bit(63)::bigint"
+_TAKE = f"""
     UPDATE syncs_lease
-       SET token = token + 1, run_id = %s, renewed_at = clock_timestamp(),
+       SET token = {_BY_CHANCE}, run_id = %s, renewed_at = clock_timestamp(),
            expires_at = clock_timestamp() + make_interval(secs => %s)
      WHERE sync = %s
- RETURNING token"""
-_LOCK_NOW = """
-    SELECT run_id, coalesce(expires_at > clock_timestamp(), false)
-      FROM syncs_lease WHERE sync = %s FOR UPDATE SKIP LOCKED"""
-_REVOKE = "UPDATE syncs_lease SET token = token + 1, expires_at = NULL WHERE sync = %s"
+ RETURNING token"""  # noqa: S608 (constants)
+_LOCK_NOW = f"""
+    SELECT run_id, coalesce({LIVE} AND NOT EXISTS (
+               SELECT FROM syncs_syncrun AS run WHERE run.id = lease.run_id AND {SILENT}), false)
+      FROM syncs_lease AS lease WHERE sync = %(sync)s FOR UPDATE SKIP LOCKED"""  # noqa: S608
+_REVOKE = f"UPDATE syncs_lease SET token = {_BY_CHANCE}, expires_at = NULL WHERE sync = %s"  # noqa: S608
 _GOES_ON = """
     SELECT EXISTS (SELECT FROM syncs_lease AS lease JOIN syncs_syncrun AS run ON run.id = run_id
                     WHERE lease.sync = %s AND lease.token = %s
@@ -110,10 +120,12 @@ def release(sync: str, token: int) -> None:
 def revoke(sync: str, run_pk: int, *, expired: bool = False) -> bool:
     """Take the lease away from a run permanently; False while that run publishes.
 
-    expired: only if it ran out. Call it in a transaction, together with what follows from it.
+    expired: only if it ran out, or if the run was to be cancelled and does not answer: two renewals
+    are missing. Call it in a transaction, together with what follows from it.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_LOCK_NOW, [sync])
+        renewal = settings.RAINBO_LEASE_RENEWAL
+        cursor.execute(_LOCK_NOW, {"sync": sync, "renewal": renewal})
         row = cursor.fetchone()
         if row is None:
             return not Lease.objects.filter(sync=sync).exists()

@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from common.errors import UsageError
 from syncs import hooks
 from syncs.engine import events, lease, registry, retries
-from syncs.engine.cancellation import request_of
+from syncs.engine.cancel_requests import request_of
 from syncs.models import RunState, RunTarget, SyncRun, TargetState
 
 logger = logging.getLogger("rainbo.run")
@@ -23,11 +23,11 @@ SESSIONS_TIMEOUT = 10.0  # seconds that an ending process waits for sessions to 
 
 _ending: list[threading.Thread] = []
 
-_DEAD = """
+_DEAD = f"""
     SELECT run.id FROM syncs_syncrun AS run
       LEFT JOIN syncs_lease AS lease ON lease.sync = run.sync AND lease.run_id = run.id
-     WHERE run.state = 'running' AND run.sync = coalesce(%s, run.sync)
-       AND coalesce(lease.expires_at <= clock_timestamp(), true)"""
+     WHERE run.state = 'running' AND run.sync = coalesce(%(sync)s, run.sync)
+       AND (coalesce(NOT {lease.LIVE}, true) OR {lease.SILENT})"""  # noqa: S608 (constants)
 
 
 def close_lost_runs(sync: str | None = None, *, taker: SyncRun | None = None) -> list[SyncRun]:
@@ -36,7 +36,7 @@ def close_lost_runs(sync: str | None = None, *, taker: SyncRun | None = None) ->
     taker: the run that takes over. A run that still publishes is left alone.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_DEAD, [sync])
+        cursor.execute(_DEAD, {"sync": sync, "renewal": settings.RAINBO_LEASE_RENEWAL})
         found = [pk for (pk,) in cursor.fetchall()]
     closed = [record for pk in found if (record := _close_lost(pk, taker))]
     for record in closed:

@@ -17,7 +17,7 @@ from psycopg import sql
 
 from common.clock import Clock
 from common.errors import RainboError
-from syncs.engine import cancellation, held, lease
+from syncs.engine import cancel_requests, held, lease
 from syncs.engine.options import Options
 from syncs.engine.targets import Target
 from syncs.errors import Cancelled, LeaseLost, OverLimit, Unequal
@@ -177,7 +177,7 @@ class Run:
             return lease.goes_on(self._checks, self.record.sync, self.renewal.token)
 
     def _raise_if_cancelled(self) -> None:
-        if (request := cancellation.request_of(self.record.pk)) is not None:
+        if (request := cancel_requests.request_of(self.record.pk)) is not None:
             raise request
 
     @contextmanager

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import transaction
 
 from common.errors import RainboError
-from syncs.engine import cancellation, closing, lease
+from syncs.engine import cancel_requests, closing, lease
 from syncs.engine.closing import Ending
 from syncs.engine.options import Options
 from syncs.engine.registry import Sync
@@ -47,7 +47,7 @@ class Watchdog:
             self._stop(self._over_limit)
         elif time.monotonic() - self._started > self._limit:
             self._over_limit = OverLimit(_describe(self._limit))
-        return self._over_limit or cancellation.request_of(self._pk)
+        return self._over_limit or cancel_requests.request_of(self._pk)
 
     def _stop(self, why: OverLimit) -> None:
         """Fence the run and close it, then interrupt what its session executes."""

@@ -12,6 +12,7 @@ _PAGES: Mapping[str, str] = {
     "instance": "tenants_rdsinstance",
     "channel": "alerts_channel",
     "connection": "integrations_connection",
+    "token": "api_apitoken",
 }
 _LISTS: Mapping[str, str] = {"ghosts": "tenants_ghostuser", "channels": "alerts_channel"}
 

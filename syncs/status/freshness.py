@@ -38,9 +38,11 @@ class Cause(StrEnum):
     FAILING = "failing"
     RUNNING_LONG = "running long"
     NEVER_CONFIRMED = "never confirmed"
+    FROM_THE_FUTURE = "confirmed in the future"
     OVERDUE = "overdue"
 
 
+EXACTNESS = timedelta(seconds=1)  # of two readings of the clock, one after the other
 SEVERE = (Cause.INSTANCE_DOWN, Cause.HELD, Cause.FAILING)
 
 
@@ -49,6 +51,7 @@ class Freshness(NamedTuple):
     age: timedelta | None = None
     late_at: datetime | None = None
     stale_at: datetime | None = None
+    ahead: timedelta | None = None
 
 
 @dataclass(frozen=True)
@@ -126,10 +129,13 @@ def judge(
 ) -> Freshness:
     """Judge freshness: late after the first slot since the confirmation, stale after the second.
 
-    Both plus the usual duration of a run and the grace. Unknown: never confirmed.
+    Both plus the usual duration of a run and the grace. Unknown: never confirmed, or confirmed by
+    a clock that was set back since, by `ahead` at least.
     """
     if confirmed_at is None or slots is None:
         return Freshness(State.UNKNOWN)
+    if confirmed_at > now + EXACTNESS:
+        return Freshness(State.UNKNOWN, ahead=confirmed_at - now)
     allowed = timedelta(seconds=usual_seconds) + grace
     late_at, stale_at = slots[0] + allowed, slots[1] + allowed
     state = State.STALE if now > stale_at else State.LATE if now > late_at else State.ON_TIME
@@ -152,6 +158,10 @@ def explain(
         usual = format_duration(timedelta(seconds=usual_seconds))
         words = f"running for {format_duration(facts.running)}, usually {usual}"
         return Reason(Cause.RUNNING_LONG, words)
+    if judged.ahead is not None:
+        ahead = format_duration(judged.ahead)
+        words = f"by a clock that was {ahead} ahead, and was set back; the next run confirms it"
+        return Reason(Cause.FROM_THE_FUTURE, words)
     if judged.state is State.UNKNOWN:
         return Reason(Cause.NEVER_CONFIRMED, "")
     if judged.state.is_bad:

@@ -5,7 +5,7 @@ Each app registers sources: what a source reads are its facts; what it makes of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
@@ -58,6 +58,8 @@ class Problem:
     targets (instances) that it is true of; none when it is about all. unequal: something is not as
     it should be although it was confirmed lately, so that nothing may be called on time. parts:
     the problems of single targets that this one sums up. brief: the text without people's names.
+    measure: what the threshold of an alert's rule is compared with, in the rule's unit; None if it
+    is not known or there is nothing to measure.
     """
 
     key: str
@@ -69,6 +71,7 @@ class Problem:
     unequal: bool = False
     parts: tuple[Problem, ...] = ()
     brief: str = ""
+    measure: float | None = None
 
     @property
     def sentence(self) -> str:
@@ -87,6 +90,28 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Sight:
+    """What was seen of the problem with this key at a time. problem: None if there was none."""
+
+    at: datetime
+    key: str
+    problem: Problem | None
+
+
+@dataclass(frozen=True)
+class Past:
+    """What is kept of problems of one cause.
+
+    sights: by their time. since: from when on they are complete. remark: what they leave out, a
+    sentence without capital and stop; empty if nothing.
+    """
+
+    sights: Sequence[Sight]
+    since: datetime
+    remark: str = ""
+
+
+@dataclass(frozen=True)
 class Source(Generic[F]):
     """Where problems come from.
 
@@ -94,7 +119,9 @@ class Source(Generic[F]):
     answers; what follows from these it asks itself. judge: pure; is handed the facts and what was
     found before, and names the more important of equally severe problems first. permissions: any
     of them lets a person see it. explained: others may name the cause of what it sees, so it is
-    judged after them.
+    judged after them. watch: pure; what becomes a problem only at the threshold of an alert's rule,
+    with its measure. past: for each cause of which a history is kept, reads what was seen after one
+    time up to another.
     """
 
     name: str
@@ -103,6 +130,8 @@ class Source(Generic[F]):
     judge: Callable[[F, Sequence[Problem]], Iterable[Problem]]
     permissions: tuple[str, ...]
     explained: bool = False
+    watch: Callable[[F], Iterable[Problem]] | None = None
+    past: Mapping[str, Callable[[datetime, datetime], Past]] = field(default_factory=dict)
 
     def read_alone(self, now: datetime) -> F:
         return self.read(answer(self.ask(now)), now)
@@ -161,6 +190,18 @@ def judge(facts: Facts) -> tuple[Problem, ...]:
         if (known := facts.of(source)) is not None:
             found += source.judge(known, tuple(found))
     return tuple(sorted(found, key=lambda problem: problem.severity))
+
+
+def watch(facts: Facts) -> Iterator[Problem]:
+    """What becomes a problem only at the threshold of an alert's rule."""
+    for source in _in_order():
+        if source.watch is not None and (known := facts.of(source)) is not None:
+            yield from source.watch(known)
+
+
+def source_of_past(cause: str) -> Source[Any] | None:
+    """The source that keeps what was seen of problems of this cause; None if none does."""
+    return next((source for source in _in_order() if cause in source.past), None)
 
 
 def _in_order() -> list[Source[Any]]:

@@ -198,6 +198,26 @@ def _targets(function: Callable[[], list[Target]], answers: Answers) -> list[Tar
 
 
 @dataclass(frozen=True)
+class Expectation:
+    """What `freshness.judge` takes, by the schedule of now and the last runs of a sync.
+
+    slots: of the time of a confirmation, the two scheduled times that follow it.
+    """
+
+    title: str
+    usual_seconds: float
+    grace: timedelta
+    slots: Callable[[datetime], tuple[datetime, datetime]]
+
+
+def expectations(now: datetime) -> dict[str, Expectation]:
+    """Return what is expected of each sync that has a schedule."""
+    syncs = [sync for sync in registry.all_syncs() if sync.cron]
+    known = _Known.of(answer(_ask(syncs)), now, syncs)
+    return {sync.name: known.expectation_of(sync) for sync in syncs}
+
+
+@dataclass(frozen=True)
 class _Known:
     """All facts about all syncs, read once."""
 
@@ -248,6 +268,15 @@ class _Known:
             running=self.running.get(sync.name),
             noun=sync.noun,
             has_schedule=bool(sync.cron),
+        )
+
+    def expectation_of(self, sync: Sync) -> Expectation:
+        plans = self._in_force(sync)
+        return Expectation(
+            title=sync.title,
+            usual_seconds=usual_seconds(self.runs.get(sync.name, [])),
+            grace=self._grace(sync),
+            slots=lambda at: self._slots(sync, plans, at, None),
         )
 
     def _judged(self, sync: Sync, usual: float) -> Iterator[TargetStatus]:

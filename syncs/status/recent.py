@@ -12,6 +12,7 @@ from django.db import connection
 
 from common.clock import from_iso
 from common.joint_query import Answers, Questions, Row, Statement, answer
+from syncs.engine import lease
 from syncs.models import RunState, RunTarget, TargetState
 from syncs.status.freshness import Cause, Failure
 
@@ -53,12 +54,12 @@ _PARTS_OF_LAST = _PARTS.format(
 )
 # By the index runs_of_a_target.
 _PARTS_OF_SOME = _PARTS.format(runs="%(runs)s", of_targets="AND part.target = ANY (%(targets)s)")
-_RUNNING = """
+_RUNNING = f"""
     SELECT run.id AS pk, run.sync, run.started_at,
-           coalesce(lease.expires_at > clock_timestamp(), false) AS is_live
+           coalesce({lease.LIVE}, false) AS is_live
       FROM syncs_syncrun AS run
       LEFT JOIN syncs_lease AS lease ON lease.sync = run.sync AND lease.run_id = run.id
-     WHERE run.state = 'running' AND run.started_at IS NOT NULL"""
+     WHERE run.state = 'running' AND run.started_at IS NOT NULL"""  # noqa: S608 (a constant)
 
 
 _LAST = """

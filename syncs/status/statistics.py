@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection
 
@@ -78,6 +78,23 @@ _RECENT = f"""
             ORDER BY run.finished_at DESC LIMIT %(limit)s
            ) AS recent
      ORDER BY recent.finished_at DESC, recent.id DESC"""  # noqa: S608
+# Of the index alone: the executions of a window, and the last ones before it.
+_ENDS = f"""
+    SELECT wanted.sync, execution.*
+      FROM unnest(%(syncs)s::text[]) AS wanted (sync)
+     CROSS JOIN LATERAL (
+           (SELECT run.finished_at, run.state, run.seconds FROM syncs_syncrun AS run
+             WHERE run.sync = wanted.sync
+               AND run.finished_at > %(since)s AND run.finished_at <= %(until)s
+               AND {_EXECUTION}
+             ORDER BY run.finished_at DESC LIMIT %(most)s)
+           UNION ALL
+           (SELECT run.finished_at, run.state, run.seconds FROM syncs_syncrun AS run
+             WHERE run.sync = wanted.sync AND run.finished_at <= %(since)s
+               AND {_EXECUTION}
+             ORDER BY run.finished_at DESC LIMIT %(before)s)
+           ) AS execution
+     ORDER BY execution.finished_at"""  # noqa: S608 (constants of this module)
 # Each part is a range of the index: neither sorted nor grouped.
 _COURSE = f"""
     SELECT wanted.sync, part.n, counted.*
@@ -164,6 +181,14 @@ class Execution:
     error: str
 
 
+class End(NamedTuple):
+    """How and when an execution ended; seconds: None where unknown."""
+
+    at: datetime
+    state: RunState
+    seconds: float | None
+
+
 @dataclass(frozen=True)
 class Part:
     """A part of a window and the executions that ended in it; all parts are equally long."""
@@ -205,6 +230,17 @@ def recent_executions(
     found: dict[str, list[Execution]] = {sync: [] for sync in syncs}
     for sync, pk, state, *rest in _rows(_RECENT, syncs, window, limit=limit):
         found[sync].append(Execution(sync, pk, RunState(state), *rest))
+    return found
+
+
+def ends(syncs: Sequence[str], window: Window, most: int) -> dict[str, list[End]]:
+    """Return the last executions of each sync in a window, and 100 before it, the oldest first.
+
+    most: of the window.
+    """
+    found: dict[str, list[End]] = {sync: [] for sync in syncs}
+    for sync, at, state, seconds in _rows(_ENDS, syncs, window, most=most, before=STREAK):
+        found[sync].append(End(at, RunState(state), seconds))
     return found
 
 

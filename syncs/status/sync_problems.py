@@ -14,6 +14,7 @@ from common.text import format_duration
 from syncs.errors import Unequal
 from syncs.status import queries
 from syncs.status.freshness import Cause, Reason, State
+from syncs.status.past import PAST
 from syncs.status.problems import Link, Problem, Severity, Source
 from syncs.status.queries import Status, SyncStatus, TargetStatus
 
@@ -21,7 +22,7 @@ NOTHING_TO_READ = "nothing to read"  # the cause of a problem that leaves syncs 
 WORST = (State.STALE, State.UNKNOWN, State.LATE, State.ON_TIME)
 CAUSES = (
     *(Cause.NO_HEARTBEAT, Cause.INSTANCE_DOWN, Cause.HELD, Cause.FAILING, Cause.RUNNING_LONG),
-    *(Cause.DISCARDED, Cause.OVERDUE, Cause.PAUSED, Cause.NEVER_CONFIRMED),
+    *(Cause.DISCARDED, Cause.OVERDUE, Cause.PAUSED, Cause.FROM_THE_FUTURE, Cause.NEVER_CONFIRMED),
 )
 # What follows from an instance that is down, or that lets RAINBO no longer log in.
 EXPLAINED = (Cause.INSTANCE_DOWN, Cause.OVERDUE, Cause.NEVER_CONFIRMED)
@@ -39,6 +40,7 @@ BY_CAUSE = {
     Cause.INSTANCE_DOWN: Severity.FAILING,
     Cause.PAUSED: Severity.PAUSED,
     Cause.NEVER_CONFIRMED: Severity.UNKNOWN,
+    Cause.FROM_THE_FUTURE: Severity.UNKNOWN,
 }
 
 
@@ -91,6 +93,7 @@ SYNCS = Source(
     judge=judge,
     permissions=("syncs.view_syncrun", "syncs.change_syncrun"),
     explained=True,
+    past=PAST,
 )
 
 

@@ -11,9 +11,10 @@ from django.conf import settings
 from common.clock import from_iso
 from common.joint_query import Question, Row, Statement, answer
 from common.text import format_duration
+from syncs.engine import lease
 from syncs.schedules import store
 
-_FACTS = """
+_FACTS = f"""
     SELECT clock_timestamp() AS read_at,
            (SELECT max(at) FROM syncs_heartbeat
              WHERE worker ~ ':[0-9]+$' AND at <= clock_timestamp()) AS heartbeat,
@@ -32,14 +33,15 @@ _FACTS = """
              AS due_since,
            (SELECT run.id
               FROM syncs_lease AS lease JOIN syncs_syncrun AS run ON run.id = lease.run_id
-             WHERE lease.expires_at > clock_timestamp()
+             WHERE {lease.LIVE}
                AND run.state = 'running' AND run.trigger <> 'command'
                AND EXISTS (SELECT 1 FROM syncs_heartbeat
                             WHERE worker = run.host || ':' || run.pid)
              ORDER BY run.started_at LIMIT 1) AS busy_with,
-           (SELECT coalesce(json_object_agg(sync, runs), '{}')
+           (SELECT coalesce(json_object_agg(sync, runs), '{{}}')
               FROM (SELECT sync, count(*) AS runs FROM syncs_syncrun
-                     WHERE state = 'queued' GROUP BY sync) AS waiting) AS queued"""
+                     WHERE state = 'queued' GROUP BY sync) AS waiting)
+             AS queued"""  # noqa: S608 (a constant)
 
 
 @dataclass(frozen=True)

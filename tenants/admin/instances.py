@@ -21,6 +21,7 @@ from activity.recorded_admin import Recorded
 from common import markup
 from common.model_admin import BoundedPaginator, DecoratedChangeList, EmptyResult, StrictUrls
 from tenants.admin.instance import activation, checks, page, syncs
+from tenants.admin.instance.filters import GroupFilter, LabelFilter
 from tenants.admin.instance.form import InstanceForm
 from tenants.admin.instance.health_chart import HEALTH_TONES, milliseconds
 from tenants.fleet import identity
@@ -30,7 +31,7 @@ from tenants.models.instance import Health
 RECORDED = (
     *("name", "host", "port", "writer_host", "writer_port", "database", "user"),
     *("ssl_mode", "ssl_ca", "require_auth", "app_url", "is_active", "is_master", "notes"),
-    *("schema_group", "has_tenants", "has_ghosts"),
+    *("schema_group", "has_tenants", "has_ghosts", "group", "labels"),
 )
 ADDRESS = (("host", "port"), ("database", "user"), ("writer_host", "writer_port"))
 WORST_FIRST = (Health.DOWN, Health.DEGRADED, Health.UNKNOWN, Health.HEALTHY)
@@ -49,7 +50,7 @@ class InstanceAdmin(StrictUrls, Recorded, ModelAdmin):
         *("called", "condition", "part", "latency", "checked", "version"),
         *("last_syncs", "tenants"),
     )
-    list_filter = ("health", "is_active", "ssl_mode")
+    list_filter = ("health", "is_active", "ssl_mode", GroupFilter, LabelFilter)
     search_fields = ("name", "host", "=id")
     empty_text = "No instance is registered yet. manage.py add_instance registers one, too."
     search_help_text = "Name, host or id"
@@ -61,7 +62,7 @@ class InstanceAdmin(StrictUrls, Recorded, ModelAdmin):
     change_form_outer_before_template = "tenants/instance_page.html"
     actions = ("test_connections", "check_now")
     fieldsets = (
-        (None, {"fields": (("id", "name"), ("is_active", "is_master"))}),
+        (None, {"fields": (("id", "name"), ("is_active", "is_master"), ("group", "labels"))}),
         ("Connection", {"fields": (*ADDRESS, "new_password")}),
         ("Schema", {"fields": (("schema_group",), ("has_tenants", "has_ghosts"))}),
         ("Security", {"fields": (("ssl_mode", "require_auth"), "ssl_ca")}),

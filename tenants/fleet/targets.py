@@ -11,6 +11,7 @@ from common.errors import UsageError
 from common.joint_query import Question, compiled
 from syncs.engine.run import Run
 from syncs.engine.targets import Pages, Target, Targets
+from syncs.hooks import TargetGroup
 from syncs.models import RunTarget, TargetState
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
@@ -92,6 +93,15 @@ active_targets = _having()
 ghost_targets = _having("has_ghosts")
 tenant_targets = _having("has_tenants")
 master_target = _having("is_master")
+
+
+def target_groups() -> dict[str, TargetGroup]:
+    """The groups and labels of the instances that have any, active or not."""
+    rows = RdsInstance.objects.exclude(group="", labels=[])
+    return {
+        str(pk): TargetGroup(group, frozenset(labels))
+        for pk, group, labels in rows.values_list("pk", "group", "labels")
+    }
 
 
 def _named(run: Run) -> set[int]:

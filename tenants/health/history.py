@@ -9,7 +9,8 @@ from typing import Any
 
 from django.db import connection
 
-from common.joint_query import Question, Statement, answer
+from common.clock import from_iso
+from common.joint_query import Question, Row, Statement, answer
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
 
@@ -17,6 +18,7 @@ SPAN = timedelta(hours=24)
 BUCKET = timedelta(minutes=15)
 RECENT = timedelta(days=6)  # the checks of each minute are kept a little longer
 OUTAGES = 3  # outages that are listed
+MOST_FAILED = 100  # failed checks in a row are counted up to here, however long they go on
 
 _WINDOW = "instance_id = %(instance)s AND minute > %(since)s AND minute <= %(until)s"
 _BARS = f"""
@@ -43,11 +45,18 @@ _OUTAGES = f"""
               FROM instance_checks WHERE {_WINDOW}) AS seen
      WHERE health = 'down' GROUP BY island ORDER BY 1 DESC LIMIT %(outages)s"""  # noqa: S608
 # The first check that failed after the last answer: a row or two of the unique index each. Where
-# it is no longer kept, the last answer itself is the nearest that is known.
-_SINCE = """
-    SELECT wanted.id, coalesce(failed.minute, answer.at) AS since
+# it is no longer kept, the last answer itself is the nearest that is known. Counted are the last
+# ones only.
+_STREAK = """
+    SELECT wanted.id, coalesce(failed.minute, answer.at) AS since,
+           (SELECT count(*) FROM (
+                   SELECT health FROM instance_checks
+                    WHERE instance_id = wanted.id
+                      AND minute >= date_trunc('minute', coalesce(answer.at, '-infinity'))
+                    ORDER BY minute DESC LIMIT %(most)s) AS last
+             WHERE health = 'down') AS checks
       FROM unnest(%(instances)s::bigint[]) AS wanted (id)
-      JOIN syncs_confirmation AS answer
+      LEFT JOIN syncs_confirmation AS answer
         ON answer.sync = 'instance_health' AND answer.target = wanted.id::text
       LEFT JOIN LATERAL (
            SELECT minute FROM instance_checks
@@ -89,6 +98,17 @@ class Outage:
 
     begin: datetime
     until: datetime | None
+
+
+@dataclass(frozen=True)
+class Streak:
+    """Checks in a row that an instance did not answer.
+
+    since: None if it has never answered. checks: up to 100; None if none of them is kept.
+    """
+
+    since: datetime | None
+    checks: int | None
 
 
 @dataclass(frozen=True)
@@ -135,14 +155,21 @@ def last_day(instance: RdsInstance, now: datetime) -> History:
     )
 
 
-def ask_since(instances: Iterable[int]) -> Question:
-    """Of instances that are down: id, since; without those that have never answered."""
-    return Statement(_SINCE, {"instances": list(instances), "recent": RECENT})
+def ask_streaks(instances: Iterable[int]) -> Question:
+    """The question about instances that are down, whose answer `streaks_in` takes."""
+    wanted = {"instances": list(instances), "recent": RECENT, "most": MOST_FAILED}
+    return Statement(_STREAK, wanted)
+
+
+def streaks_in(rows: Iterable[Row]) -> dict[int, Streak]:
+    """For how long each of these instances has been down."""
+    return {row["id"]: Streak(from_iso(row["since"]), row["checks"] or None) for row in rows}
 
 
 def down_since(instance: int) -> datetime | None:
-    rows = answer({"since": ask_since([instance])})["since"]
-    return datetime.fromisoformat(rows[0]["since"]) if rows else None
+    """Since when an instance is down that is down; None if it has never answered."""
+    rows = answer({"streak": ask_streaks([instance])})["streak"]
+    return streaks_in(rows)[instance].since
 
 
 def _outage(instance: RdsInstance, begin: datetime, until: datetime | None) -> Outage:

@@ -11,7 +11,6 @@ from typing import Any
 from django.db import connection
 from django.db.models import Q
 
-from common.clock import from_iso
 from common.joint_query import Answers, Question, Questions, Statement, answer, as_model, compiled
 from common.text import counted
 from syncs.errors import LoginRejected
@@ -29,6 +28,7 @@ HEALTH, SUMMARIES, ROUTES = "instance_health", "tenant_summaries", "user_routing
 READ = (
     *("id", "name", "is_active", "is_master", "has_tenants", "has_ghosts"),
     *("health", "last_check_at", "latency_ms", "last_error", "is_replica", "replica_lag_s"),
+    *("certificate_ends_at", "ca_ends_at"),
 )
 
 # Straight from the unique index on (instance, minute): only what is drawn is read.
@@ -86,9 +86,10 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Down:
-    """An instance that is down. since: by downtime.since; None when it never answered.
+    """An instance that is down. since: by history.streaks_in; None when it never answered.
 
-    refuses: its server answers, and did not accept RAINBO's credentials.
+    refuses: its server answers, and did not accept RAINBO's credentials. checks: that it did not
+    answer in a row, counted to 100; None if it is not known.
     """
 
     pk: int
@@ -97,6 +98,7 @@ class Down:
     is_master: bool
     waiting: Waiting
     refuses: bool = False
+    checks: int | None = None
 
 
 @dataclass(frozen=True)
@@ -147,30 +149,43 @@ def _ask_fleet() -> Questions:
 def fleet_in(answers: Answers) -> Fleet:
     """Return the whole fleet. What waits for instances that are down is read by one more query."""
     instances = sorted((as_model(RdsInstance, row) for row in answers["instances"]), key=_badness)
-    down = [instance for instance in instances if instance.is_down]
-    about = _about_down([instance.pk for instance in down])
     kept = [(row["sync"], row["target"], row["rows"]) for row in answers["confirmed"]]
     tenants = {int(target): n for sync, target, n in kept if sync == SUMMARIES}
     found = [n for sync, _, n in kept if sync == ROUTES]
     return Fleet(
         instances=tuple(instances),
-        down=tuple(_down(instance, about, tenants) for instance in down),
+        down=_read_down([instance for instance in instances if instance.is_down], tenants),
         tenants=tenants,
         all_routes=max(found, default=None),
         has_no_master=not any(instance.is_master for instance in instances),
     )
 
 
-def _about_down(down: Sequence[int]) -> Answers:
+def _read_down(down: Sequence[RdsInstance], tenants: dict[int, int]) -> tuple[Down, ...]:
     """Read since when they are down, what waits for the first of them, who refuses RAINBO."""
     if not down:
-        return {"since": [], "routes": [], "refusing": []}
-    return answer(
+        return ()
+    ids = [instance.pk for instance in down]
+    answers = answer(
         {
-            "since": history.ask_since(down),
-            "routes": _ask_routes(down[:COUNTED_INSTANCES]),
-            "refusing": _ask_refusing(down),
+            "streaks": history.ask_streaks(ids),
+            "routes": _ask_routes(ids[:COUNTED_INSTANCES]),
+            "refusing": _ask_refusing(ids),
         }
+    )
+    streaks, routes = history.streaks_in(answers["streaks"]), _routes_in(answers)
+    refusing = {int(row["target"]) for row in answers["refusing"]}
+    return tuple(
+        Down(
+            pk=instance.pk,
+            label=str(instance),
+            since=streaks[instance.pk].since,
+            is_master=instance.is_master,
+            waiting=_waiting(instance.pk, tenants, routes),
+            refuses=instance.pk in refusing,
+            checks=streaks[instance.pk].checks,
+        )
+        for instance in down
     )
 
 
@@ -222,14 +237,6 @@ def _ask_refusing(instances: Iterable[int]) -> Question:
         "refused": LoginRejected.kind,
     }
     return Statement(_REFUSING, parameters)
-
-
-def _down(instance: RdsInstance, about: Answers, tenants: dict[int, int]) -> Down:
-    pk = instance.pk
-    since = {row["id"]: from_iso(row["since"]) for row in about["since"]}
-    refusing = {int(row["target"]) for row in about["refusing"]}
-    waiting = _waiting(pk, tenants, _routes_in(about))
-    return Down(pk, str(instance), since.get(pk), instance.is_master, waiting, pk in refusing)
 
 
 def _waiting(pk: int, tenants: dict[int, int], routes: dict[int, int]) -> Waiting:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from common import text
 from common.joint_query import Answers
-from common.text import listed
+from common.text import format_duration, listed
 from syncs.status.problems import Link, Problem, Severity, Source
 from syncs.status.sync_problems import NOTHING_TO_READ
-from tenants.health import overview
+from tenants.health import certificate_problems, overview
 from tenants.health.overview import Down, Fleet
+from tenants.health.past import PAST
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,13 @@ def judge(facts: FleetFacts, _: Sequence[Problem] = ()) -> Iterator[Problem]:
     yield from _no_master(facts.fleet)
     yield from _down(facts.fleet, facts.now)
     yield from _degraded(facts.fleet)
+    yield from certificate_problems.ending(facts.fleet, facts.now)
+
+
+def watch(facts: FleetFacts) -> Iterator[Problem]:
+    """Lags of replicas in seconds, and days for which certificates are valid."""
+    yield from _lagging(facts.fleet)
+    yield from certificate_problems.watched(facts.fleet, facts.now)
 
 
 INSTANCES = Source(
@@ -40,6 +48,8 @@ INSTANCES = Source(
     read=read,
     judge=judge,
     permissions=("tenants.view_rdsinstance", "tenants.change_rdsinstance"),
+    watch=watch,
+    past=PAST,
 )
 
 
@@ -122,6 +132,7 @@ def _problem(
         link=Link("instance", str(down[0].pk)) if len(down) == 1 else Link("fleet"),
         affected=tuple(str(one.pk) for one in down),
         parts=parts,
+        measure=down[0].checks if len(down) == 1 else None,
     )
 
 
@@ -147,4 +158,22 @@ def _degraded(fleet: Fleet) -> Iterator[Problem]:
             text=f"{instance} is degraded{why}",
             link=Link("instance", pk),
             affected=(pk,),
+        )
+
+
+def _lagging(fleet: Fleet) -> Iterator[Problem]:
+    """Of replicas that answered; one that can't say how far behind it is, is degraded."""
+    for instance in fleet.active:
+        lag = instance.replica_lag_s
+        if not instance.is_replica or instance.is_down or lag is None:
+            continue
+        pk, behind = str(instance.pk), format_duration(timedelta(seconds=lag))
+        yield Problem(
+            key=f"instance/{pk}/replica lag",
+            severity=Severity.DEGRADED,
+            cause="replica lag",
+            text=f"{instance} is {behind} behind its primary: what is read there is as old",
+            link=Link("instance", pk),
+            affected=(pk,),
+            measure=lag,
         )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from syncs.engine.run import Confirmed, Run
-from syncs.models import TargetState
+from syncs.models import TargetState, Trigger
 from syncs.transfer.session import Session
-from tenants.fleet import change_check, connections, contract
+from tenants.fleet import certificates, change_check, connections, contract
+from tenants.fleet.certificates import Certificates
 from tenants.fleet.targets import as_target, selected_instances
 from tenants.health.probe import HealthProbe, describe_replica, measure
 from tenants.models import RdsInstance
@@ -22,15 +23,18 @@ KEPT = timedelta(days=7)  # how long the rows of each minute stay
 _CHECK = """
     INSERT INTO instance_checks AS checks (
         instance_id, minute, health, latency_ms, skew_ms, connections, max_connections,
-        server_version, error
+        server_version, error, replica_lag_s
     ) VALUES (
         %(instance)s, date_trunc('minute', %(at)s::timestamptz), %(health)s, %(latency_ms)s,
-        %(skew_ms)s, %(connections)s, %(max_connections)s, %(version)s, %(error)s
+        %(skew_ms)s, %(connections)s, %(max_connections)s, %(version)s, %(error)s,
+        %(replica_lag_s)s
     )
     ON CONFLICT (instance_id, minute) DO UPDATE
-       SET (health, latency_ms, skew_ms, connections, max_connections, server_version, error) =
+       SET (health, latency_ms, skew_ms, connections, max_connections, server_version, error,
+            replica_lag_s) =
            (excluded.health, excluded.latency_ms, excluded.skew_ms, excluded.connections,
-            excluded.max_connections, excluded.server_version, excluded.error)"""
+            excluded.max_connections, excluded.server_version, excluded.error,
+            excluded.replica_lag_s)"""
 _INSTANCE = """
     UPDATE rds_instances
        SET health = %(health)s, last_check_at = %(at)s, latency_ms = %(latency_ms)s,
@@ -39,6 +43,21 @@ _INSTANCE = """
            is_replica = CASE WHEN %(reached)s THEN %(is_replica)s ELSE is_replica END,
            replica_lag_s = %(replica_lag_s)s
      WHERE id = %(instance)s"""
+_CERTIFICATES = """
+    UPDATE rds_instances
+       SET certificate_ends_at = %(server)s, ca_ends_at = %(ca)s, certificate_read_at = %(at)s,
+           certificate_of = %(digest)s
+     WHERE id = %(instance)s"""
+# One that can't be read is not asked for each minute, but a day later. Of the same address, what
+# was read before still holds.
+_TRIED = """
+    UPDATE rds_instances
+       SET certificate_ends_at = CASE WHEN certificate_of = %(digest)s
+                                 THEN certificate_ends_at END,
+           ca_ends_at = CASE WHEN certificate_of = %(digest)s THEN ca_ends_at END,
+           certificate_read_at = %(at)s, certificate_of = %(digest)s
+     WHERE id = %(instance)s"""
+ASKED = (Trigger.COMMAND, Trigger.BUTTON)  # by a person, who wants to see a new certificate
 
 
 def sync_instance_health(run: Run) -> None:
@@ -52,10 +71,15 @@ def sync_instance_health(run: Run) -> None:
     outcomes = connections.each_instance(
         instances, check, run.record.purpose, remember=not run.dry_run, limit=LIMIT
     )
+    tried, shown = _certificates(run, outcomes)
     with run.publishing() as session:
         changed = change_check.changed_since_read(session, instances)
         seen = [outcome for outcome in outcomes if str(outcome.instance.pk) not in changed]
         _write(session, seen, run.now())
+        with session.cursor() as cursor:
+            kept = [one for one in tried if str(one.pk) not in changed]
+            for statement, rows in _certificate_rows(kept, shown, run.now()):
+                cursor.executemany(statement, rows)
         run.confirm_all(
             session, [Confirmed(str(o.instance.pk), o.value.at, rows=1) for o in seen if o.value]
         )
@@ -65,6 +89,32 @@ def sync_instance_health(run: Run) -> None:
             if error := changed.get(str(outcome.instance.pk)):
                 outcome = replace(outcome, value=None, error=error)
             _record_outcome(run, outcome)
+
+
+def _certificates(
+    run: Run, outcomes: Sequence[connections.Outcome[HealthProbe]]
+) -> tuple[list[RdsInstance], dict[int, Certificates]]:
+    """Return whose certificates were asked for, and those that could be read."""
+    now, again = run.now(), run.record.trigger in ASKED
+    due = [
+        outcome.instance
+        for outcome in outcomes
+        if outcome.value and (again or certificates.is_due(outcome.instance, now))
+    ]
+    return due, certificates.read_all(due) if due and not run.dry_run else {}
+
+
+def _certificate_rows(
+    tried: Sequence[RdsInstance], shown: Mapping[int, Certificates], at: datetime
+) -> Iterator[tuple[str, list[dict[str, object]]]]:
+    """Yield statements and what to execute them with."""
+    rows: dict[str, list[dict[str, object]]] = {}
+    for instance in tried:
+        row = {"instance": instance.pk, "at": at, "digest": certificates.digest(instance)}
+        if found := shown.get(instance.pk):
+            row |= {"server": found.server, "ca": found.ca}
+        rows.setdefault(_CERTIFICATES if found else _TRIED, []).append(row)
+    yield from rows.items()
 
 
 def _write(

@@ -6,7 +6,8 @@ import re
 from itertools import count
 from typing import ClassVar
 
-from django.core.validators import MaxValueValidator, MinValueValidator
+from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import Max, Q
 
@@ -43,6 +44,12 @@ class Health(models.TextChoices):
     DEGRADED = "degraded"
     DOWN = "down"
     UNKNOWN = "unknown"
+
+
+# Words that people give to instances, to choose some of them.
+LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:=-]{0,49}")
+LABEL_WORDS = "letters, digits and . _ / : = - after a first letter or digit, 50 at most"
+MOST_LABELS = 20
 
 
 def parse_id(text: str) -> int | None:
@@ -104,6 +111,25 @@ class RdsInstance(models.Model):
         db_default=True,
         help_text="off where nobody enters as support; ghost users of people who left are retired",
     )
+    group = models.CharField(
+        max_length=50,
+        blank=True,
+        default="",
+        db_default="",
+        validators=[RegexValidator(rf"\A{LABEL.pattern}\Z", f"Use {LABEL_WORDS}.")],
+        help_text="for example a region or a team; lists and alert channels can be limited to it",
+    )
+    labels = ArrayField(
+        models.CharField(
+            max_length=50,
+            validators=[RegexValidator(rf"\A{LABEL.pattern}\Z", f"Use {LABEL_WORDS}.")],
+        ),
+        size=MOST_LABELS,
+        default=list,
+        blank=True,
+        db_default=[],
+        help_text="words such as production or tier=gold; each works like a group",
+    )
     app_url = models.URLField(blank=True, help_text="where the tenants of this instance sign in")
     is_active = models.BooleanField(default=True)
     is_master = models.BooleanField(default=False, help_text="holds the directory of e-mails")
@@ -122,6 +148,21 @@ class RdsInstance(models.Model):
     is_replica = models.BooleanField(null=True, editable=False)
     replica_lag_s = models.FloatField(
         null=True, editable=False, help_text="how old a replica's data was at the last check"
+    )
+    certificate_ends_at = models.DateTimeField(
+        null=True, editable=False, help_text="until when the server's TLS certificate is valid"
+    )
+    ca_ends_at = models.DateTimeField(
+        null=True, editable=False, help_text="until when the CA certificate given here is valid"
+    )
+    certificate_read_at = models.DateTimeField(null=True, editable=False)
+    certificate_of = models.CharField(
+        max_length=16,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="digest of the address and CA that the certificates were read for",
     )
     copy_of = models.ForeignKey(
         "self",
@@ -231,6 +272,7 @@ class InstanceCheck(models.Model):
     health = models.CharField(max_length=8, choices=Health.choices)
     latency_ms = models.FloatField(null=True)
     skew_ms = models.FloatField(null=True, help_text="its clock minus ours")
+    replica_lag_s = models.FloatField(null=True, help_text="how old a replica's data was")
     connections = models.IntegerField(null=True, help_text="in use")
     max_connections = models.IntegerField(null=True)
     server_version = models.CharField(max_length=64, blank=True)
@@ -240,6 +282,13 @@ class InstanceCheck(models.Model):
         db_table = "instance_checks"
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["instance", "minute"], name="one_check_a_minute"),
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["minute"],
+                condition=Q(health__in=["down", "degraded"]),
+                name="checks_with_problems",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -40,10 +41,7 @@ def facts(*found: Problem, at: datetime = NOW, hold: timedelta | None = timedelt
     """hold: instead of that of the rules; None: theirs."""
     in_force = rules.in_force([])
     if hold is not None:
-        in_force = {
-            name: rules.Rule(r.name, r.title, r.why, r.level, hold, r.threshold, enabled=r.enabled)
-            for name, r in in_force.items()
-        }
+        in_force = {name: replace(rule, hold=hold) for name, rule in in_force.items()}
     muted = frozenset(Mute.objects.filter(until__gt=at).values_list("key", flat=True))
     channels = CHANNELS.read_alone(at).channels
     return Facts(rules.apply(in_force, found, []), found, muted, channels)

@@ -13,6 +13,7 @@ from alerts import actions, evaluation
 from alerts.models import Delivery, Incident, IncidentEvent, Level, Mute, Notice
 from syncs.status.problems import Link, Problem, Severity
 from tests.alerts.rows import HOUR, MINUTE, NOW, SECOND, channel, incident, problem, see
+from tests.rows import instance_row
 
 pytestmark = pytest.mark.django_db
 DOWN = problem()
@@ -242,6 +243,39 @@ def test_a_channel_takes_what_it_is_for(fields: dict[str, Any], reported: bool) 
     channel(**fields)
     see(STALE)
     assert bool(notices()) is reported
+
+
+@pytest.mark.parametrize(
+    ("fields", "reported"),
+    [
+        ({"groups": ["eu"]}, True),
+        ({"groups": ["eu", "us"]}, True),
+        ({"groups": ["us"]}, False),
+        ({"labels": ["gold", "other"]}, True),
+        ({"labels": ["other"]}, False),
+        ({"groups": ["eu"], "labels": ["gold"]}, True),
+        ({"groups": ["eu"], "labels": ["iron"]}, False),  # one of each, of two instances
+        ({"groups": ["eu"], "instances": [3]}, False),
+        ({"labels": ["iron"], "instances": [3]}, True),
+    ],
+)
+def test_a_channel_takes_what_is_about_its_group_or_label(
+    fields: dict[str, Any], reported: bool
+) -> None:
+    instance_row(2, group="eu", labels=["gold"])
+    instance_row(3, labels=["iron", "lead"])
+    instance_row(4)
+    channel(**fields)
+    with CaptureQueriesContext(connection) as captured:
+        see(problem("sync/user_routing/failing", Severity.FAILING, ("2", "3", "4")))
+    assert bool(notices()) is reported
+    assert sum("rds_instances" in query["sql"] for query in captured) == 1
+
+
+def test_what_is_about_connections_is_about_no_instance() -> None:
+    channel(instances=[9], groups=["eu"])
+    see(problem("connections/github/reconnect", Severity.RECONNECT_NEEDED, ("connection/17",)))
+    assert notices() == [("connections/github/reconnect", "opened")]
 
 
 def test_what_is_about_no_sync_is_for_all_channels() -> None:

@@ -22,6 +22,7 @@ from syncs.engine.closing import Ending
 from syncs.models import RunState, SyncRun, TargetState, Trigger
 from syncs.status import problems
 from syncs.status.workers import WorkerState
+from tenants.models import InstanceCheck
 from tenants.models.instance import Health
 from tests.alerts.rows import HOUR, MINUTE, SECRET, channel
 from tests.http_servers import Receiver, receiver
@@ -91,6 +92,28 @@ def test_each_instance_that_is_down_has_an_incident_of_its_own() -> None:
     assert set(down) == {"instance/2/down", "instance/3/down"}
     assert "instance 2 (rds2)" in down["instance/2/down"]
     assert "rds3" not in down["instance/2/down"]
+
+
+@pytest.mark.parametrize(
+    ("checks", "fires"), [("uud", False), ("udd", True), ("dddd", True), ("ddu", False), ("", True)]
+)
+def test_checks_that_an_instance_did_not_answer_are_counted(checks: str, fires: bool) -> None:
+    """u: up, d: down, the last one last. One that is down, of which no check is kept, is named."""
+    now, up = timezone.now(), [n for n, letter in enumerate(checks) if letter == "u"]
+    is_down = not checks.endswith("u")
+    row = instance_row(2, health=Health.DOWN if is_down else Health.HEALTHY)
+    minute = now.replace(second=0, microsecond=0)
+    for n, letter in enumerate(checks):
+        health = Health.DOWN if letter == "d" else Health.HEALTHY
+        at = minute - (len(checks) - n) * MINUTE
+        InstanceCheck.objects.create(instance=row, minute=at, health=health)
+    if up:
+        ago = now - minute + (len(checks) - up[-1]) * MINUTE - timedelta(seconds=20)
+        confirmation("instance_health", "2", ago=ago)
+    found = [one for one in evaluation.find(now).found if one.rule.name == "instance_down"]
+    assert bool(found) is fires
+    measures = [one.problem.measure for one in found]
+    assert measures == ([checks.count("d") or None] if fires else [])
 
 
 def test_a_failing_channel_and_a_stuck_outbox_are_problems() -> None:

@@ -16,6 +16,8 @@ from syncs.status.problems import Problem, Severity
 from syncs.status.statistics import Statistics
 from tests.alerts.rows import problem
 
+NONE = timedelta()
+
 
 def found(facts: RunFacts, *stored: StoredRule) -> set[str]:
     in_force = rules.in_force(stored)
@@ -78,6 +80,49 @@ def test_missed_times(missed: int, fires: bool) -> None:
     assert ("missed" in found(runs(missed))) is fires
 
 
+MEASURED = {
+    "instance_down": Severity.INSTANCE_DOWN,
+    "replica_lag": Severity.DEGRADED,
+    "certificate_ends": Severity.DEGRADED,
+    "token_ends": Severity.DEGRADED,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "measure", "fires"),
+    [
+        ("instance_down", 1, False),
+        ("instance_down", 2, True),
+        ("instance_down", 3, True),
+        ("instance_down", None, True),  # it is down, and its checks are no longer kept
+        ("replica_lag", 0, False),
+        ("replica_lag", 299.9, False),
+        ("replica_lag", 300, False),
+        ("replica_lag", 300.1, True),
+        ("certificate_ends", 21.1, False),
+        ("certificate_ends", 21, True),
+        ("certificate_ends", 20.9, True),
+        ("certificate_ends", -1, True),
+        ("certificate_ends", 90, False),  # it was replaced
+        ("token_ends", 14.1, False),
+        ("token_ends", 14, True),
+        ("token_ends", 13.9, True),
+        ("token_ends", -1, True),
+    ],
+)
+def test_what_is_measured(name: str, measure: float | None, fires: bool) -> None:
+    one = problem(severity=MEASURED[name], cause=RULES[name].cause, measure=measure)
+    applied = rules.apply(rules.in_force([]), [one], [])
+    assert {f.rule.name for f in applied} == ({name} if fires else set())
+
+
+@pytest.mark.parametrize("name", [name for name, r in RULES.items() if r.threshold is not None])
+def test_a_default_threshold_can_be_met(name: str) -> None:
+    rule = RULES[name]
+    assert rule.unit
+    assert 0 < (rule.threshold or 0) <= rule.most
+
+
 def test_a_changed_threshold_moves_the_edge() -> None:
     stored = StoredRule(name="failures_in_a_row", threshold=2)
     assert found(runs(failures_in_a_row=2), stored) == {"failures_in_a_row"}
@@ -93,7 +138,8 @@ def test_level_and_hold_can_be_changed_and_zero_is_not_the_default() -> None:
     stored = StoredRule(name="instance_down", level=Level.NOTICE, hold_seconds=0)
     changed = rules.in_force([stored])["instance_down"]
     assert (changed.level, changed.hold) == (Level.NOTICE, timedelta())
-    assert RULES["instance_down"].hold == timedelta(minutes=1)
+    assert rules.in_force([StoredRule(name="degraded", hold_seconds=0)])["degraded"].hold == NONE
+    assert RULES["degraded"].hold == timedelta(minutes=10)
 
 
 @pytest.mark.parametrize("severity", Severity)
@@ -137,6 +183,8 @@ WORKERS = problem("workers", Severity.WORKERS_DEAD, ())
 DOWN = problem("instance/2/down", affected=("2",))
 MASTER = problem("instance/1/down", affected=("1",))
 STALE = problem("sync/user_routing/overdue", Severity.STALE, ("1", "2"))
+DEGRADED = problem("instance/2/degraded", Severity.DEGRADED, ("2",))
+LAG = problem("instance/2/replica lag", Severity.DEGRADED, ("2",), cause="replica lag")
 ROW = problem("sync/user_routing/failures in a row", Severity.FAILING, ())
 
 
@@ -153,7 +201,10 @@ ROW = problem("sync/user_routing/failures in a row", Severity.FAILING, ())
         (ROW, [problem("sync/ghost_users/overdue", Severity.STALE, ())], None),
         (ROW, [WORKERS, STALE], WORKERS),
         (problem("ghosts/leavers", Severity.LEAVER_CAN_ENTER, ("2",)), [DOWN], None),
-        (problem("instance/2/degraded", Severity.DEGRADED, ("2",)), [DOWN], DOWN),
+        (DEGRADED, [DOWN], DOWN),
+        (DEGRADED, [LAG], LAG),
+        (problem("instance/3/degraded", Severity.DEGRADED, ("3",)), [LAG], None),
+        (LAG, [DEGRADED], None),
     ],
 )
 def test_a_cause_explains_its_symptoms(

@@ -78,3 +78,13 @@ def test_comparison_with_the_last_commit() -> None:
     assert done.returncode == 0, done.stderr
     assert "RAINBO: nothing changed" in done.stdout
     assert "only in" not in done.stdout
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(300)
+def test_models(tmp_path: Path) -> None:
+    parts = bench(tmp_path, "models", "--rows=500", "--turns=1")
+    bars = {bar["what"]: bar for bar in parts["models"]["bars"]}
+    assert bars["rows of records, models and prices written then"]["found"] == 0
+    lines = {line["what"]: line for line in parts["models"]["lines"]}
+    assert lines["first run"]["written"] == 1000

@@ -73,6 +73,7 @@ class Window:
         self.site = site
         self.complaints: list[str] = []
         self._allowed: set[int] = set()
+        self._others: tuple[str, ...] = ()
         self._page: Page = chromium.do(lambda: self._make(scripts))
 
     def _make(self, scripts: bool) -> Page:
@@ -103,7 +104,8 @@ class Window:
             self._note(message.text)
 
     def _asked(self, request: Request) -> None:
-        if not request.url.startswith((self.site, "data:", "blob:", "about:")):
+        own = (self.site, "data:", "blob:", "about:")
+        if not request.url.startswith((*own, *self._others)):
             self._note(f"asked another host: {request.url}")
 
     def _failed(self, request: Request) -> None:
@@ -121,6 +123,10 @@ class Window:
     def expects(self, *statuses: int) -> None:
         """Answers that are no complaint."""
         self._allowed |= set(statuses)
+
+    def visits(self, *sites: str) -> None:
+        """Other sites that a page of ours leads to."""
+        self._others += sites
 
     def sign_in(self, session_key: str) -> None:
         cookie: Any = {"name": "sessionid", "value": session_key, "url": self.site}

@@ -20,6 +20,7 @@ from activity.models import Activity
 from alerts.models import Channel, Incident, Rule
 from api.models import ApiToken
 from common.encryption import Encrypted
+from integrations.models import CatalogueModel, Connection, ExternalRecord
 from rainbo.models import Authenticator
 from syncs.models import RunState, SyncRun, SyncSchedule
 from tenants.models import GhostUser, RdsInstance, Tenant, UserRoute
@@ -71,7 +72,7 @@ class Page:
 
     def url(self) -> str | None:
         """Where it is; None when the row that it is about is not there."""
-        address = f"/admin/{self.address}"
+        address = f"/admin/{self.address}".replace("<slug:service>", "github")
         if self.of is not None:
             row = self.of().first()
             if row is None:
@@ -98,6 +99,10 @@ def _all(model: type[Model]) -> Find:
     return lambda: model._default_manager.order_by("pk")
 
 
+def _models() -> Find:
+    return lambda: CatalogueModel.objects.filter(name="openai/gpt-4o")
+
+
 _found = partial(Page, "find", queries=30, reads=15_000)  # among a million routes
 CHANGE = "<path:object_id>/change/"
 RUN_FILTERS: Mapping[str, str] = {
@@ -111,7 +116,7 @@ RUN_FILTERS: Mapping[str, str] = {
     "all at once": "sync=user_routing&state=failed&trigger=schedule&instance=1&dry=no",
 }
 PAGES: tuple[Page, ...] = (
-    Page("now", "Now", "", pictured=True, reads=32_000),
+    Page("now", "Now", "", pictured=True, queries=37, reads=32_000),
     Page("now", "Sign in", "login/", who=Who.STRANGER, pictured=True),
     Page("now", "No such page", "nowhere/", gives=404),
     Page("now", "Now, without permissions", "", who=Who.GUEST),
@@ -119,6 +124,7 @@ PAGES: tuple[Page, ...] = (
     Page("now", "Monitoring", "monitoring/", reads=36_000),
     Page("now", "Monitoring of a week", "monitoring/", query="?hours=168", reads=60_000),
     Page("fleet", "Instances", "tenants/rdsinstance/", pictured=True),
+    Page("fleet", "Instances of a group", "tenants/rdsinstance/", query="?group=eu&label=gold"),
     Page("fleet", "Instance", f"tenants/rdsinstance/{CHANGE}", _instances("healthy")),
     Page(
         "fleet",
@@ -136,6 +142,9 @@ PAGES: tuple[Page, ...] = (
         "tenants/rdsinstance/<path:object_id>/delete/",
         _instances("unknown"),
     ),
+    Page("integrations", "Models", "integrations/cataloguemodel/"),
+    Page("integrations", "Models, searched", "integrations/cataloguemodel/", query="?q=gpt-4o"),
+    Page("integrations", "Model", f"integrations/cataloguemodel/{CHANGE}", _models()),
     Page("tenants", "Tenants", "tenants/tenant/", pictured=True),
     Page("tenants", "Tenants, searched", "tenants/tenant/", query="?q=kestrel"),
     Page("tenants", "Tenants, none found", "tenants/tenant/", query="?q=nobody&fresh=stale"),
@@ -191,6 +200,25 @@ PAGES: tuple[Page, ...] = (
     Page("alerts", "Deleting a channel", "alerts/channel/<path:object_id>/delete/", _all(Channel)),
     Page("alerts", "Rules", "alerts/rule/"),
     Page("alerts", "Rule", f"alerts/rule/{CHANGE}", _all(Rule)),
+    Page("integrations", "Connections", "integrations/connection/"),
+    Page("integrations", "Connections, searched", "integrations/connection/", query="?q=work"),
+    Page("integrations", "Connection", f"integrations/connection/{CHANGE}", _all(Connection)),
+    Page("integrations", "New connection", "integrations/connection/add/"),
+    Page("integrations", "Connecting", "integrations/connection/connect/<slug:service>/"),
+    Page(
+        "integrations",
+        "Connecting again",
+        "integrations/connection/<int:pk>/connect/",
+        _all(Connection),
+    ),
+    Page(
+        "integrations",
+        "Deleting a connection",
+        "integrations/connection/<path:object_id>/delete/",
+        _all(Connection),
+    ),
+    Page("integrations", "Records", "integrations/externalrecord/"),
+    Page("integrations", "Record", f"integrations/externalrecord/{CHANGE}", _all(ExternalRecord)),
     Page("people", "Users", "auth/user/"),
     Page("people", "User", f"auth/user/{CHANGE}", _all(User)),
     Page("people", "New user", "auth/user/add/"),
@@ -220,5 +248,6 @@ UNSEEN: Mapping[str, str] = {
     "r/<path:content_type_id>/<path:object_id>/": "leads elsewhere",
     "^(?P<app_label>…)/$": "the theme's list of an app: nothing leads there",
     "(?P<url>.*)$": "any other address: No such page",
+    "integrations/connection/callback/<slug:service>/": "leads to a connection",
     "password_change/done/": "leads to the first page",
 }

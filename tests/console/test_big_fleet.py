@@ -11,6 +11,7 @@ from django.db import connection
 from django.test import Client
 from pytest_django.plugin import DjangoDbBlocker
 
+from alerts.models import Rule
 from localfleet.data.large_seed import Size
 from localfleet.servers import databases
 from localfleet.servers.fleet import LocalFleet
@@ -19,6 +20,7 @@ from tests.console.measure import Cost, measured
 from tests.console.pages import PAGES, Page, Who
 
 Visitors = dict[Who, Client]
+PREVIEW_QUERIES, PREVIEW_READS = 30, 60_000  # of a rule
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +101,16 @@ def test_every_page_at_full_size(big: Visitors) -> None:
         )
         wrong += [f"{page.name}: {complaint}" for complaint in excess(page, found)]
     assert wrong == []
+
+
+def test_the_preview_of_each_rule_is_bounded(big: Visitors) -> None:
+    """It looks through a week of runs or of checks, a bounded number of each."""
+    client, wrong = big[Who.ADMIN], []
+    for rule in Rule.objects.order_by("pk"):
+        url = f"/admin/alerts/rule/{rule.pk}/change/"
+        with measured() as found:
+            answer = client.post(url, {"enabled": "on", "_preview": ""})
+        assert "Preview of the last 7 days</h2>" in answer.content.decode(), rule.name
+        if found.queries > PREVIEW_QUERIES or found.total > PREVIEW_READS:
+            wrong.append(f"{rule.name}: {found.queries} queries, {found.total:,} rows")
+    assert not wrong, "\n".join(wrong)

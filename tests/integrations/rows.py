@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.utils import timezone
 
-from integrations.models import Connection, ExternalRecord
+from integrations.models import CatalogueModel, Connection, ExternalRecord
 from syncs.engine import runs
 from syncs.engine.options import Options
 from syncs.models import RunTarget, SyncRun, Trigger
@@ -51,3 +52,21 @@ def titles(row: Connection, kind: str) -> list[str]:
     """Of what is there."""
     found = row.records.filter(kind=kind, gone_at=None).order_by("pk")
     return list(found.values_list("title", flat=True))
+
+
+def list_models(catalogue: str, count: int) -> None:
+    """Have a catalogue of this name list so many models, and no others."""
+    people = get_user_model().objects
+    owner = people.get_or_create(username="catalogues")[0]
+    row, _ = Connection.objects.get_or_create(
+        owner=owner,
+        service="llm_models",
+        name=catalogue,
+        defaults={"base_url": "https://models.example", "update_frequency_minutes": 360},
+    )
+    row.models.all().delete()
+    now = timezone.now()
+    at = {"state_since": now, "first_seen_at": now, "priced_at": now}
+    CatalogueModel.objects.bulk_create(
+        CatalogueModel(connection=row, name=f"m/{n}", base_name=str(n), **at) for n in range(count)
+    )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
+from decimal import Decimal
+from functools import partial
 from random import Random
 from typing import Any
+from urllib.parse import quote
 
 from django.contrib.auth import get_user_model
 from django.utils import timezone
@@ -14,10 +17,15 @@ from django.utils import timezone
 from integrations import registration
 from integrations.models import Connection
 from integrations.registration import ConnectionInput
-from localfleet.services import bakalari, github
+from localfleet.services import bakalari, github, google_calendar, llm_models
 from localfleet.services.server import Reply, running
+from tests.integrations.oauth import at_server, credentials, granted
 from tests.integrations.rows import connection
 
+SCOPES = (
+    "https://www.googleapis.com/auth/calendar.events.readonly",
+    "https://www.googleapis.com/auth/calendar.calendarlist.readonly",
+)
 Expected = dict[tuple[str, str], str]
 
 
@@ -180,6 +188,139 @@ class BakalariWorld(World):
         registration.reconnect(row, self.server.password)
 
 
+class GoogleWorld(World):
+    service = "google_calendar"
+
+    def __init__(self, server: google_calendar.GoogleCalendar) -> None:
+        self.server = server
+
+    def connect(self) -> Connection:
+        """With a pair of tokens, as if the person had just allowed it."""
+        pair = self.server.apps.grant("client-1", SCOPES)
+        name = f"mine {Connection.objects.count()}"
+        return granted("google_calendar", f"{self.server.url}/calendar/v3", pair, name=name)
+
+    def fill(self) -> None:
+        server = self.server
+        other = server.add_calendar("team@group.calendar.google.com")
+        for number in range(3):
+            server.add_event(server.person, f"e{number}")
+        weekly = server.add_event(other, "weekly", recurrence=["RRULE:FREQ=WEEKLY"])
+        server.add_exception(other, weekly, 7, summary="later")
+        server.cancel_instance(other, weekly, 14)
+        server.gaps = True
+
+    def happen(self, random: Random) -> None:
+        random.choice((self._an_event, self._an_event, self._a_calendar, self._trouble))(random)
+
+    def _an_event(self, random: Random) -> None:
+        server = self.server
+        calendar = random.choice(server.shown())
+        rows = server.present(calendar)
+        row = random.choice(rows) if rows else {"recurringEventId": None}
+        is_own, number = "recurringEventId" not in row, len(server.asked)
+        match random.choice(("add", "series", "edit", "delete", "delete", "cancel")):
+            case "add":
+                server.add_event(calendar, f"a{number}", location="here")
+            case "series":
+                made = server.add_event(calendar, "s", recurrence=["RRULE:FREQ=DAILY"])
+                server.add_exception(calendar, made, random.randint(1, 9), summary="other")
+            case "edit" if is_own:
+                server.edit(calendar, row, summary=f"x{number}")
+            case "delete" if is_own:
+                server.delete(calendar, row)
+            case "cancel" if "recurrence" in row:
+                server.cancel_instance(calendar, row, random.randint(1, 9))
+
+    def _a_calendar(self, random: Random) -> None:
+        server, shown = self.server, self.server.shown()
+        match random.choice(("add", "leave", "hide")):
+            case "add":
+                server.add_calendar(random.choice(("team@group.calendar.google.com", "new#1")))
+            case "leave" if len(shown) > 1:
+                server.remove_calendar(shown[-1])
+            case "hide" if len(shown) > 1:
+                server.add_calendar(shown[-1], hidden=True)
+
+    def _trouble(self, random: Random) -> None:
+        server = self.server
+        match random.choice(("expire", "token", "fault", "gaps")):
+            case "expire":
+                server.expire_sync_tokens()
+            case "token":
+                server.apps.clock += 3600  # the access token is no longer valid
+            case "gaps":
+                server.gaps = not server.gaps
+            case "fault":
+                server.faults.append(random.choice(FAULTS))
+
+    def expected(self) -> Expected:
+        server = self.server
+        rows: Expected = {}
+        for calendar in server.shown():
+            rows["calendar", calendar] = server.calendars.rows[calendar][1]["summary"]
+            for row in server.present(calendar):
+                key = f"{quote(calendar, safe='@')}/{row['id']}"
+                rows["event", key] = row.get("summary", "cancelled")
+        return rows
+
+    def expire(self, row: Connection) -> None:
+        self.server.expire_sync_tokens()
+
+    def repair(self, row: Connection) -> None:
+        pair = self.server.apps.grant("client-1", SCOPES)
+        row.reconnect(credentials(pair))
+
+
+class CatalogueWorld(World):
+    """Models as one of the shapes of catalogues has them. path: of that shape."""
+
+    service = "llm_models"
+
+    def __init__(self, server: llm_models.LlmModels, path: str) -> None:
+        self.server = server
+        self.path = path
+
+    def connect(self) -> Connection:
+        name = f"catalogue {Connection.objects.count()}"
+        url = f"{self.server.url}{self.path}"
+        return connection(url, service=self.service, name=name, update_frequency_minutes=360)
+
+    def fill(self) -> None:
+        self.server.models = llm_models.odd_models()
+
+    def happen(self, random: Random) -> None:
+        server = self.server
+        count = len(server.asked) + len(server.models)
+        one = random.choice(server.models)
+        match random.choice(("model", "price", "unknown", "delete", "fault")):
+            case "model":
+                server.add(f"new/m{count}-{random.randrange(10**9)}", input="0.15")
+            case "price" if one.input not in (None, "-1"):
+                price = Decimal(one.input or 0) * random.choice((2, 3)) + Decimal("0.01")
+                server.change(one.name, input=str(price))
+            case "unknown":
+                server.change(one.name, output=random.choice((None, "-1", "0")))
+            case "delete" if len(server.models) > 1:
+                server.remove(one.name)
+            case "fault":
+                server.faults.append(random.choice(FAULTS))
+
+    def expected(self) -> Expected:
+        rows: Expected = {}
+        for one in self.server.models:
+            title = f"{one.provider}: {one.name}" if self.path == "/list" else one.name
+            name = f"{one.provider}/{one.name}" if self.path == "/providers" else one.name
+            rows["model", name] = title
+        return rows
+
+    def expire(self, row: Connection) -> None:
+        """All is always read."""
+
+    def split(self, size: int) -> None:
+        self.server.page = size
+
+
 FAULTS = (
     Reply(500, "oops"),
     Reply(429, {}, {"Retry-After": "60"}),
@@ -203,4 +344,26 @@ def bakalari_world() -> Iterator[World]:
         yield BakalariWorld(server)
 
 
-WORLDS = {"bakalari": bakalari_world, "github": github_world}
+@contextmanager
+def google_world() -> Iterator[World]:
+    with running(google_calendar.GoogleCalendar()) as server, at_server("google_calendar", server):
+        assert isinstance(server, google_calendar.GoogleCalendar)
+        yield GoogleWorld(server)
+
+
+@contextmanager
+def catalogue_world(path: str) -> Iterator[World]:
+    with running(llm_models.LlmModels()) as server:
+        assert isinstance(server, llm_models.LlmModels)
+        yield CatalogueWorld(server, path)
+
+
+# What follows a colon is a shape of that service.
+WORLDS: dict[str, Callable[[], AbstractContextManager[World]]] = {
+    "bakalari": bakalari_world,
+    "github": github_world,
+    "google_calendar": google_world,
+    "llm_models:list": partial(catalogue_world, "/list"),
+    "llm_models:map": partial(catalogue_world, "/map"),
+    "llm_models:providers": partial(catalogue_world, "/providers"),
+}

@@ -99,6 +99,7 @@ CONNECTION = {
     "update_frequency_minutes": "5",
 }
 MANAGE = "integrations.manage_connections"  # the subject is another person's, and shared
+COMES_BACK = ("integrations.add_connection", "integrations.change_connection")
 CHANNEL = {
     "name": "intruder",
     "new_address": "https://hooks.example/x",
@@ -220,7 +221,18 @@ PAGES: dict[str, Page] = {
     "integrations/connection/<int:pk>/pause/": press(MANAGE, hours="1", reason="to see"),
     "integrations/connection/<int:pk>/resume/": press(MANAGE),
     "integrations/connection/<int:pk>/reconnect/": press(MANAGE, token="not-a-secret"),
+    "integrations/connection/<int:pk>/disconnect/": press(MANAGE, records="keep"),
+    # The service named 1 is not there: these lead to the list.
+    "integrations/connection/connect/<slug:service>/": Page(
+        "integrations.add_connection", "integrations.add_connection", {"name": "x"}, acts=False
+    ),
+    "integrations/connection/<int:pk>/connect/": Page(MANAGE, MANAGE, acts=False),
+    "integrations/connection/callback/<slug:service>/": Page(COMES_BACK, COMES_BACK, acts=False),
     **model("integrations.externalrecord"),
+    **model("integrations.cataloguemodel"),
+    "integrations/cataloguemodel/export/": press(
+        ("integrations.view_cataloguemodel", "integrations.change_cataloguemodel"), acts=False
+    ),
     **model(
         "syncs.syncschedule",
         add=NOBODY,  # every sync has one

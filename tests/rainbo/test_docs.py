@@ -11,13 +11,15 @@ import pytest
 from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand
 
+from alerts.rules import RULES
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OWN_APPS = {"alerts", "api", "integrations", "rainbo", "syncs", "tenants"}
 NAME = re.compile(r"^[\w.-]+")
 PAGES = [
     path.relative_to(ROOT).as_posix()
-    for path in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+    for path in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 ]
 
 
@@ -179,6 +181,16 @@ def test_the_architecture_page_names_every_module(room: str) -> None:
     plain = {"apps", "tasks"}  # Django's own, and those that stand alone in a row
     missing = {n for n in names - plain if not re.search(rf"[`/\[ ]{n}(?:/|\.py|`)", page)}
     assert not missing
+
+
+def test_the_page_of_alerts_has_a_row_and_a_remedy_for_each_rule() -> None:
+    table, _, runbook = read("docs/alerts.md").partition("## Runbook")
+    for rule in RULES.values():
+        (row,) = re.findall(rf"^\| `{rule.name}`: .*$", table, re.MULTILINE)
+        assert rule.level.label in row
+        if rule.threshold is not None:
+            assert f"{rule.threshold:g}" in row, rule.name
+        assert re.search(rf"^\|[^|]*`{rule.name}`[^|]*\|", runbook, re.MULTILINE), rule.name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)

@@ -197,3 +197,24 @@ def test_a_secret_given_as_its_own_file_is_not_shown() -> None:
 
 def _printed(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))
+
+
+def test_apps_that_are_registered_at_services_are_found_by_their_names(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text("in a file\n")
+    found = env(
+        RAINBO_GITHUB_CLIENT_ID="id-1",
+        RAINBO_GITHUB_CLIENT_SECRET="secret-1",
+        RAINBO_TOWN_LIBRARY_CLIENT_ID="id-2",
+        RAINBO_TOWN_LIBRARY_CLIENT_SECRET_FILE=str(path),
+        RAINBO_SLACK_CLIENT_ID="",
+        RAINBO_SLACK_CLIENT_SECRET="",
+    ).clients()
+    assert found == {"github": ("id-1", "secret-1"), "town_library": ("id-2", "in a file")}
+
+
+@pytest.mark.parametrize("name", ["RAINBO_GITHUB_CLIENT_ID", "RAINBO_GITHUB_CLIENT_SECRET"])
+def test_an_app_without_its_other_half_is_rejected(name: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="belong together") as caught:
+        env(**{name: "hush-hush"}).clients()
+    assert "hush" not in str(caught.value)

@@ -23,7 +23,7 @@ ROOMS: Mapping[str, set[str]] = {
     "activity": {"common"},
     "common": set(),
     "localfleet": set(),
-    "bench": {"api", "tenants", "syncs", "common", "localfleet"},
+    "bench": {"api", "tenants", "integrations", "syncs", "common", "localfleet"},
 }
 # Inside an app: its floors, the lowest first. A package imports itself and lower floors.
 FLOORS: Mapping[str, tuple[set[str], ...]] = {
@@ -41,8 +41,10 @@ FLOORS: Mapping[str, tuple[set[str], ...]] = {
         {"models"},
         {"rules", "routing", "quiet_hours", "advice"},
         {"run_facts", "channel_problems", "messages", "actions", "queries"},
+        {"past_runs"},
         {"channels"},
         {"evaluation", "outbox"},
+        {"preview"},
         {"dead_man_switch"},
         {"tick"},
         {"admin", "management", "apps"},

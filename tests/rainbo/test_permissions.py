@@ -20,7 +20,7 @@ from activity.models import Activity
 from alerts.models import Incident, Mute, Rule
 from api import tokens
 from common.encryption import Encrypted
-from integrations.models import ExternalRecord
+from integrations.models import CatalogueModel, ExternalRecord
 from rainbo.auth.roles import ROLES
 from rainbo.models import Authenticator, RecoveryCodes
 from syncs.dispatch import reconcile
@@ -110,7 +110,14 @@ def integrated(owner: User) -> Subjects:
     row = connections.connection(owner=owner, is_shared=True, pause_reason="to see")
     times = {"first_seen_at": timezone.now(), "changed_at": timezone.now()}
     one = ExternalRecord.objects.create(connection=row, kind="issue", external_id="1", **times)
-    return {"integrations/connection": row, "integrations/externalrecord": one}
+    now = timezone.now()
+    at = {"state_since": now, "first_seen_at": now, "priced_at": now}
+    model = CatalogueModel.objects.create(connection=row, name="a/m", base_name="m", **at)
+    return {
+        "integrations/connection": row,
+        "integrations/externalrecord": one,
+        "integrations/cataloguemodel": model,
+    }
 
 
 def who(name: str) -> User | None:

@@ -11,6 +11,7 @@ from common import manage_command
 from common.errors import UsageError
 from integrations import registration
 from integrations.management import tokens
+from integrations.plugin import Token
 from integrations.registration import ConnectionInput
 
 
@@ -35,13 +36,15 @@ class Command(BaseCommand):
         owner = User.objects.filter(username=given["owner"], is_active=True).first()
         if owner is None:
             raise UsageError(f"no active user is named {given['owner']!r}")
+        auth = registration.find_service(given["service"]).auth
+        is_optional = isinstance(auth, Token) and auth.is_optional
         with transaction.atomic():
             row = registration.add(
                 ConnectionInput(
                     service=given["service"],
                     name=given["name"],
                     owner=owner,
-                    token=tokens.read(given),
+                    token=tokens.read(given, is_optional=is_optional),
                     account=given["account"],
                     base_url=given["address"],
                     minutes=given["frequency"],

@@ -42,7 +42,7 @@ class Command(SyncCommand):
             return found
         rows = Connection.objects.all()
         if given["connection"]:
-            rows = rows.filter(pk__in=_ids(given["connection"]))
+            rows = rows.filter(pk__in=parse_ids(given["connection"]))
         found = sorted(set(rows.values_list("service", flat=True)))
         if given["connection"] and len(found) > 1:
             raise UsageError(f"they are of {' and '.join(found)}: name connections of one service")
@@ -51,11 +51,11 @@ class Command(SyncCommand):
         return found
 
     def parse_options(self, given: dict[str, Any]) -> Options:
-        targets = tuple(f"{KEY}{pk}" for pk in _ids(given["connection"]))
+        targets = tuple(f"{KEY}{pk}" for pk in parse_ids(given["connection"]))
         return replace(super().parse_options(given), targets=targets)
 
 
-def _ids(names: Sequence[str]) -> list[int]:
+def parse_ids(names: Sequence[str]) -> list[int]:
     """`5`, or `connection/5` as runs name it."""
     found = {name: parse_key(name) for name in names}
     if wrong := [name for name, pk in found.items() if pk is None]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.contrib.postgres.forms import SimpleArrayField
 from unfold.widgets import (
     UnfoldAdminPasswordWidget,
     UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
     UnfoldAdminURLInputWidget,
 )
 
@@ -17,6 +19,7 @@ from tenants.fleet.password_command import has_command
 from tenants.fleet.registration import keep_password
 from tenants.fleet.validation import broken_rules
 from tenants.models import RdsInstance
+from tenants.models.instance import MOST_LABELS
 
 NEVER_SHOWN = (
     "It is never shown. Leave it empty to keep the stored one; enter it again when host, port, "
@@ -50,6 +53,14 @@ class InstanceForm(forms.ModelForm[RdsInstance]):
         help_text="where the tenants of this instance sign in",
         widget=UnfoldAdminURLInputWidget,
     )
+    labels = SimpleArrayField(
+        forms.CharField(max_length=50),
+        required=False,
+        max_length=MOST_LABELS,
+        help_text="words such as production or tier=gold, separated by commas; each works like a "
+        "group",
+        widget=UnfoldAdminTextInputWidget,
+    )
     ssl_ca = PemField(
         label="CA certificates (PEM)",
         required=False,
@@ -72,6 +83,9 @@ class InstanceForm(forms.ModelForm[RdsInstance]):
         """Another master is no obstacle: it hands the role over when this one is saved."""
         excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]
         return excluded | {"is_master"}
+
+    def clean_labels(self) -> list[str]:
+        return list(dict.fromkeys(filter(None, self.cleaned_data["labels"])))
 
     def clean_ssl_ca(self) -> str:
         """The stored text where only its line ends differ: the password is bound to it."""

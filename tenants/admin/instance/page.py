@@ -112,10 +112,20 @@ def _check_facts(instance: RdsInstance, last: InstanceCheck | None, now: datetim
         ("last check", markup.moment(instance.last_check_at, now)),
         ("address", f"{instance.host}:{instance.port}/{instance.database}"),
         ("role", _replication(instance)),
+        ("TLS certificate", _certificate(instance.certificate_ends_at, instance, now)),
+        ("CA certificate", _certificate(instance.ca_ends_at, instance, now)),
         ("password", "by a command" if has_command(instance.host) else "stored"),
         ("identity", instance.identity or markup.quiet("not met yet")),
         ("restored from a copy of", instance.copy_of or markup.quiet("no other instance")),
     ]
+
+
+def _certificate(ends_at: datetime | None, instance: RdsInstance, now: datetime) -> Any:
+    """Until when it is valid; unknown until the first health check that read it."""
+    if ends_at is None:
+        is_read = instance.certificate_read_at is not None
+        return markup.quiet("none" if is_read else "unknown")
+    return format_html("until {}", markup.moment(ends_at, now))
 
 
 def _replication(instance: RdsInstance) -> Any:

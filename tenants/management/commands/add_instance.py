@@ -23,6 +23,7 @@ PLAIN = (
     ("database", "the database with the tenants"),
     ("user", "RAINBO's role on the server"),
     ("schema_group", "folder of RAINBO_SOURCE_SQL with the SQL files of its schema"),
+    ("group", "for example a region or a team, to limit lists and alert channels to it"),
     ("app_url", "URL where its tenants sign in"),
     ("notes", "notes for operators"),
 )
@@ -35,6 +36,9 @@ class Command(BaseCommand):
         parser.add_argument("--id", type=int, help="its --rds number; default: next free id")
         for name, text in PLAIN:
             parser.add_argument(f"--{name.replace('_', '-')}", help=text)
+        parser.add_argument(
+            "--labels", metavar="A,B", help="words that work like groups; '' for none"
+        )
         parser.add_argument("--port", type=int, help="default: 5432")
         parser.add_argument("--writer-port", type=int, help="default: the same port")
         secret = parser.add_mutually_exclusive_group()
@@ -96,6 +100,9 @@ def _read_input(given: dict[str, Any]) -> InstanceInput:
         "has_ghosts",
     ]
     fields = {name: given[name] for name in names if given[name] is not None}
+    if given["labels"] is not None:
+        words = (word.strip() for word in given["labels"].split(","))
+        fields["labels"] = list(dict.fromkeys(filter(None, words)))
     if given["ssl_ca"] is not None:
         fields["ssl_ca"] = _text(given["ssl_ca"], "--ssl-ca") if given["ssl_ca"] else ""
     if not given["update"]:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
+from pytest_django import Settings
 
+from integrations.models import Connection
+from localfleet.services.llm_models import LlmModels, odd_models
+from localfleet.services.server import running
 from rainbo.logs import Text
 from syncs.models import SyncRun
 from tests.children import until
 from tests.door_fixtures import CRON_SECRET, Doors, Serve
+from tests.integrations.rows import connection
 
 ALL, STATUS = "/admin/model-sync/all", "/admin/model-sync/status"
 PRICES = "/admin/pricing/sync"
@@ -125,3 +132,35 @@ def test_each_needs_its_scope(
 ) -> None:
     reply = doors.send(method, path, operator("metrics:read"))
     assert (reply.status, scope in reply.json["detail"]) == (403, True)
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_real_catalogue_is_counted_and_verified(doors: Doors, settings: Settings) -> None:
+    settings.RAINBO_HTTP_PRIVATE_HOSTS = ["127.0.0.1"]
+    with running(LlmModels(odd_models())) as server:
+        connection(f"{server.url}/list", service="llm_models", name="list", token="")
+        assert doors.get(STATUS).json["models"]["stats"]["total_active"] is None
+        unknown = doors.get(f"{STATUS}?minimum=1").json
+        assert (unknown["success"], "unknown" in unknown["message"]) == (False, True)
+        first = doors.post(ALL).json
+        assert (first["success"], first["details"]["total_models_synced"]) == (True, 9)
+        assert isinstance(server, LlmModels)
+        assert doors.post(ALL).json["details"]["total_models_synced"] == 0, "it was just read"
+        Connection.objects.update(last_successful_update_at=timezone.now() - timedelta(hours=4))
+        server.change("openai/gpt-4o", input="3", output="12")
+        prices = doors.post(f"{PRICES}/cron").json
+        assert (prices["status"], prices["details"]["prices_changed"]) == ("completed", 2)
+        assert doors.get(f"{PRICES}/cron/status/{prices['sync_id']}").json["details"] == {
+            "total_models_synced": 9,
+            "prices_changed": 2,
+            "failed": 0,
+        }
+    stats = doors.get(STATUS).json["models"]["stats"]
+    assert stats == {"total_active": 9, "missing": 0, "delisted": 0, "with_price": 6}
+    assert doors.get(f"{STATUS}?minimum=9").json["success"] is True
+    few = doors.get(f"{STATUS}?minimum=17000").json
+    assert (few["success"], few["message"]) == (
+        False,
+        "9 models are listed, fewer than the 17,000 that are expected.",
+    )
+    assert doors.get(f"{STATUS}?minimum=0").status == 422

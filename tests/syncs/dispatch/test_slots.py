@@ -248,3 +248,24 @@ def test_no_other_next_time_is_touched(clock: Clock, fields: dict[str, object]) 
     clock("12:10")
     slots.repair_next_runs()
     assert Schedule.objects.values_list("next_run").get() == before
+
+
+def test_scheduled_times_come_again_after_the_clock_was_set_back(clock: Clock) -> None:
+    plan(QUARTERS)
+    clock("12:30")
+    ran = of_slot(at("12:30"), RunState.SUCCEEDED)
+    later = of_slot(at("12:45"), RunState.SUCCEEDED)
+    ahead = database_now() + timedelta(hours=1)
+    SyncRun.objects.filter(pk__in=[ran.pk, later.pk]).update(finished_at=ahead)
+    record = taken("12:30")
+    assert record.pk not in (ran.pk, later.pk)
+    assert slots.should_run(record)
+    ran.refresh_from_db()
+    assert (ran.slot, ran.state) == (None, RunState.SUCCEEDED)
+
+
+def test_a_run_of_a_time_that_is_to_come_supersedes_nothing(clock: Clock) -> None:
+    plan(QUARTERS)
+    clock("12:30:05")
+    of_slot(at("12:45"), RunState.SUCCEEDED)
+    assert slots.should_run(taken("12:30"))

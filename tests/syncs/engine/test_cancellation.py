@@ -11,12 +11,13 @@ from django.test import Client
 from pytest_django import Settings
 
 from common.errors import RainboError, UsageError
-from syncs.engine import cancellation, lease, runs
+from syncs.engine import cancellation, lease, lost_runs, runs
 from syncs.engine.cancellation import CancelOutcome
 from syncs.engine.options import Options
 from syncs.engine.run import Run
 from syncs.engine.targets import Target
 from syncs.models import Confirmation, RunState, SyncRun, TargetState, Trigger
+from tests.caches import query
 from tests.pages import said, text_of
 from tests.rows import ended_run, staff
 from tests.syncs.conftest import Make
@@ -27,6 +28,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def asked(record: SyncRun) -> CancelOutcome:
     return cancellation.cancel(SyncRun.objects.get(pk=record.pk), "ann")
+
+
+def in_progress() -> SyncRun:
+    """A run whose process holds the lease."""
+    record = ended_run(state=RunState.RUNNING)
+    lease.claim(record)
+    return record
 
 
 def run_slot() -> SyncRun:
@@ -131,7 +139,7 @@ def test_a_run_that_has_published_all_succeeds(make_sync: Make) -> None:
 
 
 def test_the_command_tells_what_it_did(capsys: pytest.CaptureFixture[str]) -> None:
-    waits, runs_now = of_slot(NOON, RunState.QUEUED), ended_run(state=RunState.RUNNING)
+    waits, runs_now = of_slot(NOON, RunState.QUEUED), in_progress()
     assert call(waits.pk) == 0
     assert call(runs_now.pk) == 0
     out = capsys.readouterr().out
@@ -148,7 +156,7 @@ def test_what_has_ended_can_not_be_cancelled(capsys: pytest.CaptureFixture[str])
 
 
 def test_the_command_answers_as_a_document(capsys: pytest.CaptureFixture[str]) -> None:
-    record = ended_run(state=RunState.RUNNING)
+    record = in_progress()
     assert call(record.pk, "--json") == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["run"], document["state"], document["answer"]) == (
@@ -187,7 +195,7 @@ def test_the_button_cancels(admin_client: Client) -> None:
 
 
 def test_the_page_tells_who_asked(admin_client: Client) -> None:
-    record = ended_run(state=RunState.RUNNING)
+    record = in_progress()
     asked(record)
     shown = text_of(admin_client.get(page(record)))
     assert "ann requested cancellation" in shown
@@ -220,3 +228,40 @@ def test_who_may_run_syncs_can_cancel(client: Client) -> None:
 def test_looking_cancels_nothing(admin_client: Client) -> None:
     record = of_slot(NOON, RunState.QUEUED)
     assert admin_client.get(f"/admin/syncs/syncrun/{record.pk}/cancel/").status_code == 405
+
+
+def running_without_renewals(seconds: float) -> SyncRun:
+    plan()
+    record = of_slot(NOON, RunState.RUNNING)
+    lease.claim(record)
+    query(
+        "UPDATE syncs_lease SET renewed_at = clock_timestamp() - make_interval(secs => %s::float) "
+        "RETURNING 1",
+        str(seconds),
+    )
+    return record
+
+
+@pytest.mark.parametrize(("missed", "outcome"), [(1.9, "asked"), (2.1, "abandoned")])
+def test_a_run_that_misses_two_renewals_is_cancelled_at_once(
+    make_sync: Make, settings: Settings, missed: float, outcome: str
+) -> None:
+    make_sync(lambda run: None)
+    record = running_without_renewals(missed * settings.RAINBO_LEASE_RENEWAL)
+    assert asked(record) == outcome
+    record.refresh_from_db()
+    is_over = outcome == "abandoned"
+    assert (record.state == RunState.CANCELLED) is is_over
+    if is_over:
+        assert record.error.endswith("its process no longer answered")
+        assert runs.execute(runs.request("probe", Options(), Trigger.BUTTON)).state == "succeeded"
+
+
+def test_without_a_request_a_run_keeps_its_lease_for_its_time_to_live(
+    make_sync: Make, settings: Settings
+) -> None:
+    make_sync(lambda run: None)
+    record = running_without_renewals(3 * settings.RAINBO_LEASE_RENEWAL)
+    assert lost_runs.close_lost_runs() == []
+    record.refresh_from_db()
+    assert record.state == RunState.RUNNING

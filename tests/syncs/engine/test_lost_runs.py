@@ -70,7 +70,7 @@ def test_a_living_run_is_left_alone() -> None:
 def test_one_that_renewed_its_lease_after_the_look_is_left_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(lost_runs, "_DEAD", "SELECT id FROM syncs_syncrun WHERE %s IS NULL")
+    monkeypatch.setattr(lost_runs, "_DEAD", "SELECT id FROM syncs_syncrun WHERE %(sync)s IS NULL")
     record = under_way()
     token = record.token or 0
     assert lost_runs.close_lost_runs() == []
@@ -108,7 +108,7 @@ def test_a_run_that_the_takeover_itself_marked_is_tried_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        lost_runs, "_DEAD", "SELECT 1 WHERE %s IS NULL"
+        lost_runs, "_DEAD", "SELECT 1 WHERE %(sync)s IS NULL"
     )  # it dies just after the check
     record = silent()
     runs.execute(runs.request("probe", Options(), Trigger.COMMAND))

@@ -62,9 +62,9 @@ def test_limits_and_age_are_told() -> None:
     assert (told.late_at, told.stale_at) == (NOON + minutes(18), NOON + minutes(33))
 
 
-def test_a_confirmation_in_the_future_has_no_negative_age() -> None:
+def test_a_confirmation_of_a_moment_later_has_no_negative_age() -> None:
     slots = (NOON + minutes(15), NOON + minutes(30))
-    assert judge(NOON, slots, 0, GRACE, NOON - minutes(1)).age == timedelta()
+    assert judge(NOON, slots, 0, GRACE, NOON - timedelta(seconds=1)).age == timedelta()
 
 
 def test_grace_is_the_larger_of_seconds_and_share() -> None:
@@ -144,3 +144,14 @@ def test_worst() -> None:
 )
 def test_in_words(seconds: int, words: str) -> None:
     assert format_duration(timedelta(seconds=seconds)) == words
+
+
+def test_a_confirmation_from_the_future_counts_for_nothing() -> None:
+    slots = (NOON + timedelta(minutes=15), NOON + timedelta(minutes=30))
+    judged = judge(NOON + timedelta(seconds=2), slots, 60, GRACE, NOON)
+    assert (judged.state, judged.age) == (State.UNKNOWN, None)
+    reason = explain(judged, ALIVE, 60, GRACE, NOON)
+    assert reason is not None
+    assert reason.cause is Cause.FROM_THE_FUTURE
+    assert "ahead, and was set back" in reason.words
+    assert judge(NOON + timedelta(seconds=1), slots, 60, GRACE, NOON).state is State.ON_TIME

@@ -1,0 +1,1 @@
+"""The shapes in which catalogues of models are published, each read into offers."""

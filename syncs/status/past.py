@@ -1,0 +1,237 @@
+"""When data was late, and when syncs failed, as far as the runs that are kept say.
+
+A run confirmed each instance that it had and that did not fail in it. Instances that it could not
+reach are left out: that they were down is a problem of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from django.db import connection
+
+from common.text import format_duration
+from syncs.models import RunState
+from syncs.status import freshness, queries
+from syncs.status.freshness import State
+from syncs.status.problems import Link, Past, Problem, Severity, Sight
+from syncs.status.queries import Expectation
+
+MOST = 12_000  # runs of a sync that are looked through: of a week, one each minute, and more
+MOST_PARTIAL = 500  # of them, those whose parts are
+BEFORE = 50  # runs before: the last that confirmed, and those that failed since
+CONFIRMING = frozenset({RunState.SUCCEEDED, RunState.PARTIAL})
+REMARK = (
+    "pauses and changes of the schedule: times are judged by the schedule of now; "
+    "instances that could not be reached"
+)
+
+_RUNS = """
+    SELECT wanted.sync, run.id, run.state, run.started_at, run.finished_at
+      FROM unnest(%(syncs)s::text[]) AS wanted (sync)
+     CROSS JOIN LATERAL (
+           (SELECT id, state, started_at, finished_at FROM syncs_syncrun
+             WHERE sync = wanted.sync AND finished_at > %(since)s AND finished_at <= %(until)s
+               AND state IN ('succeeded', 'partial', 'held', 'failed', 'lost')
+               AND NOT options ? 'dry_run'
+             ORDER BY finished_at DESC LIMIT %(most)s)
+           UNION ALL
+           (SELECT id, state, started_at, finished_at FROM syncs_syncrun
+             WHERE sync = wanted.sync AND finished_at <= %(since)s
+               AND state IN ('succeeded', 'partial', 'held', 'failed', 'lost')
+               AND NOT options ? 'dry_run'
+             ORDER BY finished_at DESC LIMIT %(before)s)
+           ) AS run
+     ORDER BY run.finished_at"""
+_PARTS = """
+    SELECT run_id, label FROM syncs_runtarget
+     WHERE run_id = ANY (%(runs)s) AND state IN ('failed', 'held', 'waiting')
+       AND error_kind NOT IN ('connection', 'timeout', 'login', 'tls')
+     ORDER BY run_id, label"""
+
+
+class Ended(NamedTuple):
+    pk: int
+    state: RunState
+    started_at: datetime | None
+    at: datetime
+
+
+class Span(NamedTuple):
+    """A time in which something was wrong. end: None if it still is. where: an instance, or all."""
+
+    begin: datetime
+    end: datetime | None
+    where: str
+
+
+@dataclass(frozen=True)
+class Known:
+    """The runs of a sync, the oldest first, the instances that failed in them, and the times."""
+
+    runs: Sequence[Ended]
+    failed: Mapping[int, list[str]]
+    expected: Expectation
+    since: datetime
+    until: datetime
+
+    @property
+    def good(self) -> list[Ended]:
+        return [run for run in self.runs if run.state in CONFIRMING]
+
+
+Spans = Callable[[Known], Iterator[Span]]
+
+
+def late(since: datetime, until: datetime) -> Past:
+    return _past(since, until, Severity.LATE, lambda known: _overdue(State.LATE, known))
+
+
+def stale(since: datetime, until: datetime) -> Past:
+    return _past(since, until, Severity.STALE, lambda known: _overdue(State.STALE, known))
+
+
+def failing(since: datetime, until: datetime) -> Past:
+    return _past(since, until, Severity.FAILING, _failing)
+
+
+PAST: Mapping[str, Callable[[datetime, datetime], Past]] = {
+    Severity.LATE.label: late,
+    Severity.STALE.label: stale,
+    Severity.FAILING.label: failing,
+}
+
+
+def _past(since: datetime, until: datetime, severity: Severity, spans_of: Spans) -> Past:
+    expected = queries.expectations(until)
+    runs = _read_runs([*expected], since, until)
+    partial = [
+        run.pk
+        for of_sync in runs.values()
+        for run in [run for run in of_sync if run.state == RunState.PARTIAL][-MOST_PARTIAL:]
+    ]
+    failed = _failed_parts(partial)
+    sights: list[Sight] = []
+    for sync, of_sync in runs.items():
+        if len(of_sync) >= MOST:
+            since = max(since, of_sync[-MOST].at)
+        known = Known(of_sync, failed, expected[sync], since, until)
+        sights += _sights(sync, expected[sync], severity, _union(spans_of(known)))
+    return Past(sorted(sights, key=lambda sight: sight.at), since, REMARK)
+
+
+def _overdue(state: State, known: Known) -> Iterator[Span]:
+    """The times between two confirmations in which the state was this one."""
+    expected = known.expected
+    soonest = timedelta(seconds=expected.usual_seconds) + expected.grace
+    for last, next_at, where in _waits(known):
+        at, end = last.started_at or last.at, next_at or known.until
+        if end <= known.since or end <= at + soonest:  # nothing is late before
+            continue
+        judged = freshness.judge(
+            at, expected.slots(at), expected.usual_seconds, expected.grace, end
+        )
+        begin = judged.late_at if state is State.LATE else judged.stale_at
+        if begin is None or end <= begin:
+            continue
+        if state is State.LATE and judged.stale_at and judged.stale_at < end:
+            yield Span(begin, judged.stale_at, where)
+        else:
+            yield Span(begin, next_at, where)
+
+
+def _failing(known: Known) -> Iterator[Span]:
+    """From a run that failed to the next that did not."""
+    begin: datetime | None = None
+    for run in known.runs:
+        if run.state in (RunState.FAILED, RunState.LOST):
+            begin = begin or run.at
+        elif begin and run.state in CONFIRMING:
+            yield Span(begin, run.at, "")
+            begin = None
+    if begin:
+        yield Span(begin, None, "")
+    good = known.good
+    for first, after, where in _stretches(good, known.failed):
+        yield Span(good[first].at, good[after].at if after < len(good) else None, where)
+
+
+def _waits(known: Known) -> Iterator[tuple[Ended, datetime | None, str]]:
+    """A run that confirmed, when the next one had, and whom this is about."""
+    good = known.good
+    for place, run in enumerate(good, 1):
+        yield run, good[place].at if place < len(good) else None, ""
+    for first, after, where in _stretches(good, known.failed):
+        if first:  # else no run that is kept confirmed it before
+            yield good[first - 1], good[after].at if after < len(good) else None, where
+
+
+def _stretches(
+    good: Sequence[Ended], failed: Mapping[int, list[str]]
+) -> Iterator[tuple[int, int, str]]:
+    """Of each instance, neighbouring runs in which it failed: the first, and the one after."""
+    begun: dict[str, int] = {}
+    for place, run in enumerate(good):
+        now = set(failed.get(run.pk, ()))
+        for where in [where for where in begun if where not in now]:
+            yield begun.pop(where), place, where
+        for where in now:
+            begun.setdefault(where, place)
+    for where, first in begun.items():
+        yield first, len(good), where
+
+
+def _union(spans: Iterable[Span]) -> Iterator[Span]:
+    """Those that overlap as one: of a sync, what is wrong for one cause is one problem."""
+    last: Span | None = None
+    for span in sorted(spans, key=lambda span: span.begin):
+        if last is None:
+            last = span
+        elif last.end is None or span.begin <= last.end:
+            end = None if last.end is None or span.end is None else max(last.end, span.end)
+            where = last.where if last.where == span.where else ""
+            last = Span(last.begin, end, where)
+        else:
+            yield last
+            last = span
+    if last:
+        yield last
+
+
+def _sights(
+    sync: str, expected: Expectation, severity: Severity, spans: Iterable[Span]
+) -> Iterator[Sight]:
+    key = f"sync/{sync}/{severity.label}"
+    for span in spans:
+        of = f" of {span.where}" if span.where else ""
+        words = f"{expected.title[:1].lower()}{expected.title[1:]}{of}: {severity.label}"
+        if span.end:
+            words += f" for {format_duration(span.end - span.begin)}"
+        problem = Problem(key, severity, severity.label, words, Link("sync", sync))
+        yield Sight(span.begin, key, problem)
+        if span.end:
+            yield Sight(span.end, key, None)
+
+
+def _read_runs(syncs: list[str], since: datetime, until: datetime) -> dict[str, list[Ended]]:
+    found: dict[str, list[Ended]] = {sync: [] for sync in syncs}
+    parameters: dict[str, Any] = {"syncs": syncs, "since": since, "until": until}
+    parameters |= {"most": MOST, "before": BEFORE}
+    with connection.cursor() as cursor:
+        cursor.execute(_RUNS, parameters)
+        for sync, pk, state, started_at, at in cursor.fetchall():
+            found[sync].append(Ended(pk, RunState(state), started_at, at))
+    return found
+
+
+def _failed_parts(runs: list[int]) -> dict[int, list[str]]:
+    """The instances that failed in each of these runs, by their labels."""
+    found: dict[int, list[str]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(_PARTS, {"runs": runs})
+        for run, label in cursor.fetchall():
+            found.setdefault(run, []).append(label)
+    return found

@@ -1,0 +1,46 @@
+"""The filters of the list of instances."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from common.admin_filters import Choices, PlainFilter
+from syncs.hooks import TargetGroup
+from tenants.fleet import targets
+
+MOST = 200  # that are offered
+
+
+class GroupFilter(PlainFilter):
+    title = "group"
+    parameter_name = "group"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        return _choices({known.group for known in _known(request).values()})
+
+
+class LabelFilter(PlainFilter):
+    title = "label"
+    parameter_name = "label"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        return _choices({label for known in _known(request).values() for label in known.labels})
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(labels__contains=[self.value()]) if self.value() else queryset
+
+
+def _choices(names: set[str]) -> Choices:
+    return [(name, name) for name in sorted(names - {""})[:MOST]]
+
+
+def _known(request: HttpRequest) -> dict[str, TargetGroup]:
+    """Read once for both filters of a page."""
+    known: dict[str, TargetGroup] | None = getattr(request, "known_groups", None)
+    if known is None:
+        known = targets.target_groups()
+        request.known_groups = known  # type: ignore[attr-defined]  # of this page alone
+    return known

@@ -16,7 +16,7 @@ from psycopg.types.json import Jsonb
 from common.errors import RainboError
 from integrations import records
 from integrations.models import Connection
-from integrations.plugin import Broken, Plugin, Position
+from integrations.plugin import Broken, Cursor, Plugin
 from integrations.records import Absent, Chunk, Key, Merged
 from syncs.engine import guard
 from syncs.engine.guard import NO_LIMIT, Limit, Limits, PlannedChange
@@ -106,7 +106,7 @@ class Publisher:
         floor, percent = settings.RAINBO_GUARD_RECORDS_REMOVED
         self._limits = Limits(Limit(floor, percent), NO_LIMIT, NO_LIMIT)
 
-    def publish(self, part: Part, chunk: Chunk, position: Position, *, last: bool) -> None:
+    def publish(self, part: Part, chunk: Chunk, cursor: Cursor, *, last: bool) -> None:
         """Commit a chunk with its cursor; the last one also confirms the connection.
 
         Raises Held, and changes nothing, if a full listing would remove too much; Broken if the
@@ -126,18 +126,18 @@ class Publisher:
                 self._plugin.history,
                 at,
             )
-            self._store(session, part, done, position, last=last)
+            self._store(session, part, done, cursor, last=last)
         part.merged += done
         part.published = True
 
     def _store(
-        self, session: Session, part: Part, done: Merged, position: Position, *, last: bool
+        self, session: Session, part: Part, done: Merged, cursor: Cursor, *, last: bool
     ) -> None:
         connection = part.connection
         given = {
             "id": connection.pk,
             "generation": connection.generation,
-            "cursor": Jsonb(position),
+            "cursor": Jsonb(cursor.position),
             "more": done.added + done.back - done.removed,
             "withheld": len(part.withheld),
         }
@@ -145,7 +145,8 @@ class Publisher:
             raise Broken("it was deleted, or connected again, while it was fetched")
         if last:
             self._withhold(session, part)
-            at = self._run.at(part.started)
+            started = self._run.at(part.started)
+            at = min(started, cursor.as_of or started)
             basis = f"{self._plugin.name}, through its cursor"
             self._run.confirm(session, connection.key, at, rows=part.read, basis=basis)
 

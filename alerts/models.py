@@ -148,6 +148,7 @@ class ChannelKind(models.TextChoices):
     DISCORD = "discord", "Discord"
     EMAIL = "email", "E-mail"
     WEBHOOK = "webhook", "Webhook"
+    APPRISE = "apprise", "Another service (Apprise)"
 
 
 class Channel(models.Model):

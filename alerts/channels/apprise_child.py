@@ -10,12 +10,14 @@ message status (of Apprise's result), http and retry_after (of the last answer, 
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
 import signal
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -37,7 +39,7 @@ class Guard(IPFilterAdapter):
     def send(self, request: Any, *_: Any, **__: Any) -> requests.Response:
         self.check(request.url)
         response = self.exchange(request)
-        response._content = response.raw.read(LARGEST, decode_content=True)
+        response.raw = io.BytesIO(response.raw.read(LARGEST, decode_content=True))
         self.answers.append(response)
         if response.is_redirect:  # else a login page at its end would count as accepted
             raise requests.exceptions.TooManyRedirects("no redirect is followed")
@@ -62,7 +64,7 @@ class Guard(IPFilterAdapter):
 def main(guard: type[Guard] = Guard) -> None:
     result = sys.stdout.fileno()
     out = os.fdopen(os.dup(result), "w", encoding="utf-8")
-    with open(os.devnull, "w", encoding="utf-8") as nothing:
+    with Path(os.devnull).open("w") as nothing:
         os.dup2(nothing.fileno(), result)  # what a plugin prints is no result
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")

@@ -15,7 +15,7 @@ from common.errors import UsageError
 from common.text import listed
 
 SHAPE = re.compile(
-    r"(?P<scheme>[a-z0-9]{1,20})://[^\s\x00-\x1f\x7f\\?]+(?:\?(?P<query>\S*))?", re.I
+    r"(?P<scheme>[a-z0-9]{1,20})://[^\s\x00-\x1f\x7f\\?]+(?:\?(?P<query>\S*))?", re.IGNORECASE
 )
 
 

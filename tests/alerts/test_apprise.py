@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -134,10 +135,7 @@ def test_each_service_is_reached_at_its_own_hosts_alone(server: Receiver) -> Non
     ("status", "said", "accepted"),
     [
         (200, CONTENTED, True),
-        (400, b'{"ok":false,"description":"chat not found"}', False),
-        (401, b"", False),
-        (404, b"", False),
-        (410, b"", False),
+        (404, b'{"ok":false,"description":"chat not found"}', False),
         (500, b"<html>", False),
     ],
 )
@@ -295,8 +293,8 @@ def test_a_channel_is_added_and_shows_no_secret_anywhere(
     elsewhere.reply(500, SECRET.encode())
     shown += admin_client.post(f"{CHANNELS}{row.pk}/test/", follow=True).content.decode()
     assert "Telegram did not accept it (it answered 500)" in shown
-    call_command("dumpdata", "alerts", "activity", stdout=(out := open("/dev/null", "w")))  # noqa: SIM115
-    out.close()
+    call_command("dumpdata", "alerts", "activity", stdout=(out := StringIO()))
+    shown += out.getvalue()
     shown += caplog.text + repr(list(Activity.objects.values()))
     shown += repr(list(Channel.objects.values())) + repr(list(Delivery.objects.values()))
     assert elsewhere.received

@@ -8,11 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from alerts import advice
 from alerts.models import OPEN, Incident, Level, Mute
 from common.clock import iso
+from syncs.models import SyncRun
 
 FIGURES = """
 SELECT 'rule', rule, level::text, count(*), false, NULL::timestamptz, NULL::timestamptz
@@ -30,6 +32,24 @@ def open_incidents() -> list[Incident]:
     """All that are open, the loudest first, symptoms after all others."""
     rows = Incident.objects.filter(OPEN).select_related("cause")
     return sorted(rows, key=lambda row: (row.cause_id is not None, row.level, row.rank, row.pk))
+
+
+def open_about(*, target: str = "", sync: str = "", run: SyncRun | None = None) -> list[Incident]:
+    """Open incidents that have to do with a target (by its key), a sync (by its name), or a run:
+    those that name it, and those of its sync that began before its end. The loudest first."""
+    about = Q()
+    if target:
+        about |= Q(affected__contains=[target])
+    if sync:
+        about |= Q(key__startswith=f"sync/{sync}/")
+    if run:
+        of_sync = Q(key__startswith=f"sync/{run.sync}/")
+        ended = Q(since__lte=run.finished_at) if run.finished_at else Q()
+        about |= Q(link_kind="run", link_key=str(run.pk)) | (of_sync & ended)
+    if not about:
+        return []
+    rows = Incident.objects.filter(OPEN).filter(about)
+    return list(rows.order_by(F("cause").desc(nulls_first=True), "level", "rank", "pk"))
 
 
 def last_incidents(count: int) -> list[Incident]:

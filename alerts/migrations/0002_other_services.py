@@ -4,20 +4,28 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('alerts', '0001_rules_incidents_channels'),
+        ("alerts", "0001_rules_incidents_channels"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='delivery',
-            name='maybe_arrived',
+            model_name="delivery",
+            name="maybe_arrived",
             field=models.BooleanField(default=False),
         ),
         migrations.AlterField(
-            model_name='channel',
-            name='kind',
-            field=models.CharField(choices=[('slack', 'Slack'), ('discord', 'Discord'), ('email', 'E-mail'), ('webhook', 'Webhook'), ('apprise', 'Another service (Apprise)')], max_length=16),
+            model_name="channel",
+            name="kind",
+            field=models.CharField(
+                choices=[
+                    ("slack", "Slack"),
+                    ("discord", "Discord"),
+                    ("email", "E-mail"),
+                    ("webhook", "Webhook"),
+                    ("apprise", "Another service (Apprise)"),
+                ],
+                max_length=16,
+            ),
         ),
     ]

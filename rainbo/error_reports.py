@@ -82,7 +82,7 @@ def start() -> None:
     )
 
 
-def clean_event(event: Mapping[str, Any], _: object) -> dict[str, Any] | None:
+def clean_event(event: Any, _: object) -> Any:
     """What may leave RAINBO of an event; None: nothing."""
     if str(event.get("logger", "")).startswith(NOTHING_WRONG):
         return None
@@ -100,7 +100,7 @@ def clean_event(event: Mapping[str, Any], _: object) -> dict[str, Any] | None:
     return dict(cleaned)
 
 
-def clean_breadcrumb(crumb: Mapping[str, Any], _: object) -> dict[str, Any] | None:
+def clean_breadcrumb(crumb: Any, _: object) -> Any:
     """What may leave RAINBO of a log line; no SQL statement: it may have values in it."""
     category = str(crumb.get("category", ""))
     if category == "query" or category.startswith(NOTHING_WRONG):

@@ -56,9 +56,9 @@ class Guard(IPFilterAdapter):
             raise requests.exceptions.InvalidURL("not an address of this service")
 
     def exchange(self, request: Any) -> requests.Response:
-        return super().send(
-            request, stream=True, timeout=TIMEOUT, verify=self.job["ca"], proxies={}
-        )
+        given = {"stream": True, "timeout": TIMEOUT, "verify": self.job["ca"], "proxies": {}}
+        response: requests.Response = super().send(request, **given)
+        return response
 
 
 def main(guard: type[Guard] = Guard) -> None:
@@ -71,7 +71,7 @@ def main(guard: type[Guard] = Guard) -> None:
     job = json.load(sys.stdin)
     signal.alarm(job["seconds"])  # also when nobody waits for the result any longer
     guard.job, guard.answers = job, []
-    requests.sessions.HTTPAdapter = guard  # type: ignore[misc]
+    requests.sessions.HTTPAdapter = guard
     json.dump(run(job, guard.answers), out)
     out.close()
 
@@ -90,7 +90,7 @@ def run(job: dict[str, Any], answers: list[requests.Response]) -> dict[str, Any]
         storage_mode="memory",
         allow_templates=False,
     )
-    service = apprise.Apprise.instantiate(job["url"], asset=asset)
+    service: Any = apprise.Apprise.instantiate(job["url"], asset=asset)
     recipients = len(service) if service else 0
     if not service or "body" not in job:
         return {"recipients": recipients}

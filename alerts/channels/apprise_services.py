@@ -59,7 +59,7 @@ SERVICES: Mapping[str, Service] = {
     "spike": Service("Spike", ("api.spike.sh",)),
     "splunk": _VICTOROPS,
     "squadcast": Service("Squadcast", _SQUADCAST, ("region", "priority"), identity="dedup"),
-    "tgram": Service("Telegram", ("api.telegram.org",), ("topic", "silent")),
+    "tgram": Service("Telegram", ("api.telegram.org",), ("topic",)),
     "threema": Service("Threema Gateway", ("msgapi.threema.ch",)),
     "twilio": Service("Twilio", ("api.twilio.com",)),
     "victorops": _VICTOROPS,

@@ -18,7 +18,8 @@ SHOWN = 5
 def open_alerts(context: Any, target: object = None, sync: str = "", run: Any = None) -> Any:
     """The open incidents of a target, of a sync's schedule, or of a run, in one query.
 
-    target: the key of an instance or of a connection. Nothing for who may not view incidents.
+    target: the key of an instance or of a connection. Nothing without the permission to view
+    incidents.
     """
     from alerts.admin.badges import level_badge  # not before: the theme loads all tags first
 

@@ -21,12 +21,12 @@ PROGRAM = Path(__file__).parents[2] / "alerts/channels/apprise_child.py"
 spec = importlib.util.spec_from_file_location("apprise_child", PROGRAM)
 assert spec
 assert spec.loader
-child = importlib.util.module_from_spec(spec)
+child: Any = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(child)
 URL, SECONDS, MODE = (*sys.argv[1:], "", "")[:3]
 
 
-class Elsewhere(child.Guard):  # type: ignore[name-defined, misc]
+class Elsewhere(child.Guard):
     def exchange(self, request: Any) -> requests.Response:
         place = urlsplit(request.url)
         request.headers["X-Meant-For"] = place.hostname
@@ -41,12 +41,12 @@ if SECONDS:
     child.TIMEOUT = (float(SECONDS), float(SECONDS))
 if MODE == "really":
     known = socket.getaddrinfo
-    socket.getaddrinfo = lambda _, *rest, **more: known("127.0.0.1", *rest, **more)  # type: ignore[misc, assignment]
+    socket.getaddrinfo = lambda _, *rest, **more: known("127.0.0.1", *rest, **more)
     child.main()
 elif MODE == "each":
     child.Guard = Elsewhere
     results = []
-    requests.sessions.HTTPAdapter = Elsewhere  # type: ignore[misc]
+    requests.sessions.HTTPAdapter = Elsewhere
     for job in json.load(sys.stdin):
         Elsewhere.job, Elsewhere.answers = job, []
         results.append(child.run(job, Elsewhere.answers))

@@ -29,7 +29,7 @@ from common.http import Limits
 from syncs.status.problems import Severity
 from tests.alerts.rows import KEY, NOW, SECRET, channel, problem, see
 from tests.certificates import Authority
-from tests.http_servers import Receiver, raw_server, receiver
+from tests.http_servers import Receiver, no_answer, raw_server, receiver
 
 pytestmark = pytest.mark.django_db
 HOOK = f"/services/T0/B0/{SECRET}"
@@ -163,10 +163,6 @@ def closed(connection: Any, _: Any) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
 
 
-def silent(_: Any, over: Any) -> None:
-    over.wait(20)
-
-
 def drip(connection: Any, over: Any) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
     while not over.wait(0.05):
@@ -182,7 +178,7 @@ def nonsense(connection: Any, _: Any) -> None:
     ("behave", "said"),
     [
         (closed, "closed the connection before its answer was complete"),
-        (silent, "did not answer within 0.2 s"),
+        (no_answer, "did not answer within 0.2 s"),
         (drip, "did not answer completely within 0.5 s"),
         (nonsense, "closed the connection before its answer was complete"),
     ],

@@ -26,7 +26,7 @@ from syncs.status.workers import WorkerState
 from tenants.models import InstanceCheck
 from tenants.models.instance import Health
 from tests.alerts.rows import HOUR, MINUTE, SECRET, channel
-from tests.http_servers import Receiver, raw_server, receiver
+from tests.http_servers import Receiver, no_answer, raw_server, receiver
 from tests.rows import confirmation, ended_run, instance_row, run_part
 
 pytestmark = pytest.mark.django_db
@@ -228,7 +228,7 @@ def test_a_switch_that_does_not_answer_keeps_no_message_back(
     waiting = Delivery.objects.create(
         channel=channel(url=server.url("/hook")), content=content, created_at=now, not_before=now
     )
-    with raw_server(lambda _, over: over.wait(20)) as url:  # type: ignore[arg-type,return-value]
+    with raw_server(no_answer) as url:
         settings.RAINBO_ALERTS_PING_URL = f"{url}{SECRET}"
         assert tick.tick().reached is False
     waiting.refresh_from_db()

@@ -30,8 +30,8 @@ HINTS: Mapping[str, str] = {
     ChannelKind.SLACK: "of an incoming webhook of Slack, or of what takes the same (Mattermost)",
     ChannelKind.DISCORD: "of a webhook of a Discord channel",
     ChannelKind.WEBHOOK: "to which the signed JSON is sent",
-    ChannelKind.APPRISE: "of Apprise, with one recipient: tgram://token/chat, "
-    "pagerduty://integration-key@api-key, pover://user-key@token",
+    ChannelKind.APPRISE: "with one recipient, such as tgram://token/chat or "
+    "pagerduty://integration-key@api-key; the page on alerts lists the services",
 }
 
 

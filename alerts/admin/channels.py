@@ -67,6 +67,8 @@ class ChannelAdmin(StrictUrls, Recorded, ModelAdmin):
         if obj and not self.has_change_permission(request, obj):
             given, filters = ("place",), ("level", "personal_data")
         state = ("state", "last_error_shown", "last_sent") if obj else ()
+        if obj and "place" not in given and registry.KINDS[kind].has_address:
+            state = ("place", *state)
         return (
             (None, {"fields": ("name", "enabled", *state)}),
             (ChannelKind(kind).label, {"fields": given}),

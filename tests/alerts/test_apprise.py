@@ -288,6 +288,8 @@ def test_a_channel_is_added_and_shows_no_secret_anywhere(
     shown = admin_client.get(CHANNELS).content.decode()
     assert "Telegram, tgram://***" in shown
     see(problem())
+    shown += admin_client.get(f"{CHANNELS}{row.pk}/change/").content.decode()
+    assert shown.count("Telegram, tgram://***") == 2
     outbox.flush()
     assert Delivery.objects.get().sent_at
     elsewhere.reply(500, SECRET.encode())

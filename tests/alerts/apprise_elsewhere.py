@@ -2,7 +2,7 @@
 
 apprise_elsewhere.py URL [SECONDS] [each|really]: what it would send to a service goes to this URL,
 with the header X-Meant-For; seconds: of its time-outs. each: stdin has many jobs, not one. really:
-nothing is led elsewhere, but all names resolve to 127.0.0.1.
+nothing is led elsewhere, but all names resolve to the URL's place.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ if SECONDS:
     child.TIMEOUT = (float(SECONDS), float(SECONDS))
 if MODE == "really":
     known = socket.getaddrinfo
-    socket.getaddrinfo = lambda _, *rest, **more: known("127.0.0.1", *rest, **more)
+    here = ("127.0.0.1", urlsplit(URL).port)
+    socket.getaddrinfo = lambda _, __=0, *rest, **more: known(*here, *rest, **more)
     child.main()
 elif MODE == "each":
     child.Guard = Elsewhere

@@ -34,6 +34,8 @@ HINTS: Mapping[str, str] = {
     "pagerduty://integration-key@api-key; the page on alerts lists the services",
 }
 
+URLS: Mapping[str, str] = {ChannelKind.APPRISE: "Apprise URL"}
+
 
 def _secret(label: str) -> forms.CharField:
     attributes = {"autocomplete": "new-password"}
@@ -119,8 +121,7 @@ class ChannelForm(forms.ModelForm[Channel]):
             self.fields.pop(name, None)
         if "new_address" in self.fields:
             hint = HINTS.get(row.kind, "")
-            if row.kind == ChannelKind.APPRISE:
-                self.fields["new_address"].label = "Apprise URL"
+            self.fields["new_address"].label = URLS.get(row.kind, "Webhook URL")
             self.fields["new_address"].help_text = hint if self.is_new else f"{hint}. {STORED}"
         if "new_signing" in self.fields:
             example = f"For example: {webhook.new_key()}"

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("alerts", "0001_rules_incidents_channels"),
+        ("alerts", "0002_channels_by_group"),
     ]
 
     operations = [

@@ -3,20 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.db import connection
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from alerts import advice
 from alerts.models import OPEN, Incident, Level, Mute
 from common.clock import iso
+from syncs.models import SyncRun
+
+FIGURES = """
+SELECT 'rule', rule, level::text, count(*), false, NULL::timestamptz, NULL::timestamptz
+FROM alert_incidents WHERE resolved_at IS NULL AND opened_at IS NOT NULL GROUP BY rule, level
+UNION ALL
+SELECT 'channel', c.name, c.kind, count(d.id),
+       c.failing_since IS NOT NULL OR c.gone_at IS NOT NULL, c.last_sent_at, min(d.created_at)
+FROM alert_channels c LEFT JOIN alert_deliveries d
+  ON d.channel_id = c.id AND d.sent_at IS NULL AND d.given_up_at IS NULL
+WHERE c.enabled GROUP BY c.id ORDER BY 1, 2, 3
+"""
 
 
 def open_incidents() -> list[Incident]:
     """All that are open, the loudest first, symptoms after all others."""
     rows = Incident.objects.filter(OPEN).select_related("cause")
     return sorted(rows, key=lambda row: (row.cause_id is not None, row.level, row.rank, row.pk))
+
+
+def open_about(*, target: str = "", sync: str = "", run: SyncRun | None = None) -> list[Incident]:
+    """Open incidents that have to do with a target (by its key), a sync (by its name), or a run:
+    those that name it, and those of its sync that began before its end. The loudest first."""
+    about = Q()
+    if target:
+        about |= Q(affected__contains=[target])
+    if sync:
+        about |= Q(key__startswith=f"sync/{sync}/")
+    if run:
+        of_sync = Q(key__startswith=f"sync/{run.sync}/")
+        ended = Q(since__lte=run.finished_at) if run.finished_at else Q()
+        about |= Q(link_kind="run", link_key=str(run.pk)) | (of_sync & ended)
+    if not about:
+        return []
+    rows = Incident.objects.filter(OPEN).filter(about)
+    return list(rows.order_by(F("cause").desc(nulls_first=True), "level", "rank", "pk"))
 
 
 def last_incidents(count: int) -> list[Incident]:
@@ -34,6 +67,41 @@ def count_open() -> int:
     """How many are open and neither muted nor explained by another: what the badge shows."""
     muted = Mute.objects.filter(until__gt=Now()).values("key")
     return Incident.objects.filter(OPEN, cause=None).exclude(key__in=muted).count()
+
+
+@dataclass(frozen=True)
+class ChannelFigures:
+    """Of a channel that is enabled. waiting: messages that are to be sent, the oldest of them made
+    at waiting_since. is_failing: its last attempt failed, or it is gone."""
+
+    name: str
+    kind: str
+    is_failing: bool
+    last_sent_at: datetime | None
+    waiting: int
+    waiting_since: datetime | None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """opened: of open incidents, muted and explained ones too, how many: by (rule, level)."""
+
+    opened: Mapping[tuple[str, int], int]
+    channels: tuple[ChannelFigures, ...]
+
+
+def figures() -> Figures:
+    """What `/metrics` shows of alerts, in one query."""
+    with connection.cursor() as cursor:
+        cursor.execute(FIGURES)
+        rows = cursor.fetchall()
+    opened = {(rule, int(level)): count for what, rule, level, count, *_ in rows if what == "rule"}
+    channels = [
+        ChannelFigures(name, kind, is_failing, sent_at, count, since)
+        for what, name, kind, count, is_failing, sent_at, since in rows
+        if what == "channel"
+    ]
+    return Figures(opened, tuple(channels))
 
 
 def document(incident: Incident, now: datetime, muted: Mapping[str, Mute]) -> dict[str, Any]:

@@ -15,6 +15,10 @@ from functools import lru_cache
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
+from alerts import queries as incidents
+from alerts.models import Level
+from alerts.queries import Figures
+from alerts.rules import RULES
 from api import problems
 from api.auth import authorize
 from api.problems import Problem
@@ -46,7 +50,7 @@ class Facts:
     """All that is shown.
 
     instances: the active ones. leavers: ghost users of people who left that can or may still enter.
-    missing: ghost users that admins should have.
+    missing: ghost users that admins should have. alerts: incidents and channels.
     """
 
     now: datetime
@@ -55,6 +59,7 @@ class Facts:
     instances: tuple[RdsInstance, ...]
     leavers: int
     missing: int
+    alerts: Figures
 
 
 @require_safe
@@ -81,7 +86,8 @@ def read() -> Facts:
     syncs = sync_problems.facts_of(status)
     found = statistics.statistics(names, Window.of(HOURS, now))
     leavers, missing = ghosts.count(now)
-    return Facts(now, syncs, tuple(found.values()), tuple(instances), leavers, missing)
+    alerts = incidents.figures()
+    return Facts(now, syncs, tuple(found.values()), tuple(instances), leavers, missing, alerts)
 
 
 def lines(facts: Facts) -> Lines:
@@ -90,6 +96,7 @@ def lines(facts: Facts) -> Lines:
     yield from _executions(facts)
     yield from _work(facts)
     yield from _fleet(facts)
+    yield from _alerts(facts)
 
 
 def gauge(name: str, text: str, labels: tuple[str, ...], samples: Samples) -> Lines:
@@ -300,6 +307,52 @@ def _fleet(facts: Facts) -> Lines:
         "Ghost users that admins should have and that could not be made.",
         (),
         [((), facts.missing)],
+    )
+
+
+def _alerts(facts: Facts) -> Lines:
+    opened, channels = facts.alerts.opened, facts.alerts.channels
+    yield from gauge(
+        "open_incidents",
+        "Open incidents by level, muted and explained ones too.",
+        ("level",),
+        (
+            ((level.label,), sum(n for (_, of), n in opened.items() if of == level))
+            for level in Level
+        ),
+    )
+    yield from gauge(
+        "open_incidents_of_rule",
+        "Open incidents by rule, muted and explained ones too.",
+        ("rule",),
+        (
+            ((rule,), sum(n for (of, _), n in opened.items() if of == rule))
+            for rule in sorted({*RULES, *(rule for rule, _ in opened)})
+        ),
+    )
+    yield from gauge(
+        "alert_messages_waiting",
+        "Messages to a channel that are not sent yet.",
+        ("channel",),
+        (((channel.name,), channel.waiting) for channel in channels),
+    )
+    yield from gauge(
+        "alert_oldest_message_age_seconds",
+        "Age of the oldest message to a channel that is not sent yet.",
+        ("channel",),
+        (((channel.name,), _age(channel.waiting_since, facts.now)) for channel in channels),
+    )
+    yield from gauge(
+        "alert_channel_failing",
+        "1 if the last attempt to send to a channel failed, or it is gone; otherwise 0.",
+        ("channel",),
+        (((channel.name,), int(channel.is_failing)) for channel in channels),
+    )
+    yield from gauge(
+        "alert_last_delivery_timestamp_seconds",
+        "When a channel last accepted a message.",
+        ("channel",),
+        (((c.name,), c.last_sent_at.timestamp()) for c in channels if c.last_sent_at),
     )
 
 

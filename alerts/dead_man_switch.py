@@ -1,7 +1,8 @@
 """The dead man's switch: a service elsewhere raises the alarm when RAINBO's pings stay away.
 
-In the manner of healthchecks.io: a GET of the address says that all works; a POST to the address
-and `/fail` says that it does not, and why.
+In the manner of healthchecks.io: a GET of the address and `/start` says that a tick has begun, so
+that the service sees how long it takes, and one that never ends; a GET of the address that all
+works; a POST to the address and `/fail` that it does not, and why.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from syncs.status import queries
 logger = logging.getLogger("rainbo.alerts")
 
 LIMITS = Limits(connect=5, read=5, total=8, size=2_000)
+SHORT = Limits(connect=2, read=2, total=3, size=2_000)  # alerts wait for the end of this one
 
 
 def problem() -> str:
@@ -34,15 +36,31 @@ def problem() -> str:
     return "; ".join(found.text for found in channel_problems.judge(facts) if found.key == "outbox")
 
 
-def ping() -> bool | None:
-    """Report to the service; return whether it took the report, None if there is none."""
+def start() -> bool | None:
+    """Report that a tick begins; the result is as that of `ping`."""
+    return _request("GET", "/start", limits=SHORT)
+
+
+def ping(failure: str = "") -> bool | None:
+    """Report to the service; return whether it took the report, None if there is none.
+
+    failure: what went wrong in this tick; empty: judge whether alerts can be relied on.
+    """
+    if not settings.RAINBO_ALERTS_PING_URL:
+        return None
+    why = failure or problem()
+    return _request("POST", "/fail", why.encode()) if why else _request("GET")
+
+
+def _request(
+    method: str, path: str = "", body: bytes | None = None, limits: Limits = LIMITS
+) -> bool | None:
     address: str = settings.RAINBO_ALERTS_PING_URL
     if not address:
         return None
-    why = problem()
-    method, url, body = ("POST", f"{address}/fail", why.encode()) if why else ("GET", address, None)
+    url = f"{address.rstrip('/')}{path}" if path else address
     try:
-        answer = http.send(method, url, body=body, limits=LIMITS, cut=True, secret_path=True)
+        answer = http.send(method, url, body=body, limits=limits, cut=True, secret_path=True)
     except RainboError as error:
         logger.warning("the dead man's switch was not reached: %s", error)
         return False

@@ -5,7 +5,6 @@ The document is what the outbox stores, so that a message is the same however of
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -15,12 +14,11 @@ from django.urls import reverse
 
 from alerts import advice
 from alerts.models import Content, Incident, Level, Notice, NoticeKind
+from common.redaction import hide_emails
 from common.text import counted, format_duration, sentence, truncate
 from syncs.reports import problem_links
 
 SHOWN = 8  # incidents that a message describes; of more, how many
-EMAIL = re.compile(r"[^\s@'\"<>(),;:]+@[^\s@'\"<>(),;:]+")
-HIDDEN = "(e-mail)"
 ORDER = tuple(NoticeKind)
 VERSION = 1
 
@@ -116,7 +114,7 @@ def _word(item: dict[str, Any]) -> str:
 
 def _item(notice: Notice, now: datetime, personal_data: bool) -> dict[str, Any]:
     incident = notice.incident
-    text = incident.text if personal_data else EMAIL.sub(HIDDEN, incident.brief)
+    text = incident.text if personal_data else hide_emails(incident.brief)
     page = reverse("admin:alerts_incident_change", args=[incident.pk])
     return {
         "kind": notice.kind,

@@ -148,6 +148,7 @@ class ChannelKind(models.TextChoices):
     DISCORD = "discord", "Discord"
     EMAIL = "email", "E-mail"
     WEBHOOK = "webhook", "Webhook"
+    APPRISE = "apprise", "Another service (Apprise)"
 
 
 class Channel(models.Model):
@@ -219,6 +220,7 @@ class Delivery(models.Model):
 
     id: the same however often it is sent, so that receivers can leave out a repetition. content:
     as `alerts.messages` made it. claimed_until: a process sends it now. attempts: begun ones.
+    maybe_arrived: one of them ended without a result, as its process died.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -229,6 +231,7 @@ class Delivery(models.Model):
     not_before = models.DateTimeField()
     claimed_until = models.DateTimeField(null=True)
     attempts = models.PositiveSmallIntegerField(default=0)
+    maybe_arrived = models.BooleanField(default=False)
     sent_at = models.DateTimeField(null=True)
     given_up_at = models.DateTimeField(null=True)
     error = RedactedTextField(blank=True)

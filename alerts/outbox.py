@@ -42,6 +42,7 @@ GROUP_WAIT = timedelta(seconds=30)
 GROUP_INTERVAL = timedelta(minutes=5)
 CLAIM = timedelta(seconds=90)  # longer than any channel takes to answer
 BUDGET = 20.0  # seconds that sending may take, before others get their turn
+CLAIMED = ("content", "attempts", "claimed_until", "maybe_arrived")
 KEPT = timedelta(days=30)  # deliveries, and what they were about
 
 
@@ -149,11 +150,13 @@ def claim(now: datetime) -> Delivery | None:
     with transaction.atomic():
         rows = due.select_related("channel").order_by(*order)
         while delivery := rows.select_for_update(skip_locked=True, of=("self",)).first():
+            # Whoever claimed it before has died, and may have sent it.
+            delivery.maybe_arrived |= delivery.claimed_until is not None
             if content := _without_muted(delivery, now):
                 delivery.content = content
                 delivery.attempts += 1
                 delivery.claimed_until = now + CLAIM
-                delivery.save(update_fields=["content", "attempts", "claimed_until"])
+                delivery.save(update_fields=CLAIMED)
                 return delivery
             delivery.given_up_at, delivery.error = now, "what it was about was muted"
             delivery.save(update_fields=["given_up_at", "error"])
@@ -171,7 +174,7 @@ def _without_muted(delivery: Delivery, now: datetime) -> Content | None:
     )
     if not muted:
         return content
-    if not delivery.attempts:  # it never arrived, so that its end has nothing to end
+    if not delivery.maybe_arrived:  # then its end has nothing to end
         unsent = Notice.objects.filter(delivery=delivery, incident__key__in=muted)
         unsent.update(delivery=None, dropped_at=now)
     kept = [item for item in content["incidents"] if item["key"] not in muted]

@@ -3,20 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from alerts import advice
 from alerts.models import OPEN, Incident, Level, Mute
-from common.clock import iso
+from common.clock import from_iso, iso
+from common.joint_query import Answers, Questions, Statement
+from syncs.models import SyncRun
+
+_OPENED = """
+    SELECT rule, level, count(*) AS incidents
+      FROM alert_incidents
+     WHERE resolved_at IS NULL AND opened_at IS NOT NULL GROUP BY rule, level"""
+_CHANNELS = """
+    SELECT channel.name, channel.kind, channel.last_sent_at,
+           channel.failing_since IS NOT NULL OR channel.gone_at IS NOT NULL AS is_failing,
+           count(message.id) AS waiting, min(message.created_at) AS waiting_since
+      FROM alert_channels AS channel
+      LEFT JOIN alert_deliveries AS message ON message.channel_id = channel.id
+       AND message.sent_at IS NULL AND message.given_up_at IS NULL
+     WHERE channel.enabled GROUP BY channel.id ORDER BY channel.name"""
 
 
 def open_incidents() -> list[Incident]:
     """All that are open, the loudest first, symptoms after all others."""
     rows = Incident.objects.filter(OPEN).select_related("cause")
     return sorted(rows, key=lambda row: (row.cause_id is not None, row.level, row.rank, row.pk))
+
+
+def open_about(*, target: str = "", sync: str = "", run: SyncRun | None = None) -> list[Incident]:
+    """Open incidents that have to do with a target (by its key), a sync (by its name), or a run:
+    those that name it, and those of its sync that began before its end. The loudest first."""
+    about = Q()
+    if target:
+        about |= Q(affected__contains=[target])
+    if sync:
+        about |= Q(key__startswith=f"sync/{sync}/")
+    if run:
+        of_sync = Q(key__startswith=f"sync/{run.sync}/")
+        ended = Q(since__lte=run.finished_at) if run.finished_at else Q()
+        about |= Q(link_kind="run", link_key=str(run.pk)) | (of_sync & ended)
+    if not about:
+        return []
+    rows = Incident.objects.filter(OPEN).filter(about)
+    return list(rows.order_by(F("cause").desc(nulls_first=True), "level", "rank", "pk"))
 
 
 def last_incidents(count: int) -> list[Incident]:
@@ -34,6 +69,42 @@ def count_open() -> int:
     """How many are open and neither muted nor explained by another: what the badge shows."""
     muted = Mute.objects.filter(until__gt=Now()).values("key")
     return Incident.objects.filter(OPEN, cause=None).exclude(key__in=muted).count()
+
+
+@dataclass(frozen=True)
+class ChannelFigures:
+    """Of a channel that is enabled. waiting: messages that are to be sent, the oldest of them made
+    at waiting_since. is_failing: its last attempt failed, or it is gone."""
+
+    name: str
+    kind: str
+    is_failing: bool
+    last_sent_at: datetime | None
+    waiting: int
+    waiting_since: datetime | None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """opened: of open incidents, muted and explained ones too, how many: by (rule, level)."""
+
+    opened: Mapping[tuple[str, int], int]
+    channels: tuple[ChannelFigures, ...]
+
+
+def ask_figures() -> Questions:
+    """The questions about what `/metrics` shows of alerts, whose answers `figures_in` takes."""
+    return {"open incidents": Statement(_OPENED), "channels": Statement(_CHANNELS)}
+
+
+def figures_in(answers: Answers) -> Figures:
+    opened = {(row["rule"], row["level"]): row["incidents"] for row in answers["open incidents"]}
+    times = ("last_sent_at", "waiting_since")
+    channels = (
+        ChannelFigures(**row | {name: from_iso(row[name]) for name in times})
+        for row in answers["channels"]
+    )
+    return Figures(opened, tuple(channels))
 
 
 def document(incident: Incident, now: datetime, muted: Mapping[str, Mute]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 from django.db import OperationalError, transaction
 
@@ -18,18 +19,33 @@ INTERVAL = 60.0
 BAD_ENDS = frozenset({RunState.FAILED, RunState.LOST, RunState.HELD, RunState.PARTIAL})
 
 
-def tick() -> tuple[Outcome | None, Flush]:
-    """Evaluate, send, and report to the dead man's switch. One that fails stops no other."""
-    outcome, flush = None, Flush()
+@dataclass(frozen=True)
+class Done:
+    """incidents: None if another process evaluates right now. reached: whether the dead man's
+    switch took the report; None if there is none."""
+
+    incidents: Outcome | None
+    messages: Flush
+    reached: bool | None
+
+
+def tick(*, wait: bool = False) -> Done:
+    """Evaluate, send, and report to the dead man's switch. One that fails stops no other.
+
+    wait: for another process that evaluates right now.
+    """
+    dead_man_switch.start()
     try:
-        outcome = evaluation.evaluate()
-    finally:
         try:
+            outcome = evaluation.evaluate(wait=wait)
+        finally:
             flush = outbox.flush()
             outbox.prune(clock.database_now())
-        finally:
-            dead_man_switch.ping()
-    return outcome, flush
+    except Exception as error:
+        # The kind alone: the words of an error may have what must not leave RAINBO.
+        dead_man_switch.ping(f"evaluating or sending failed: {type(error).__name__}")
+        raise
+    return Done(outcome, flush, dead_man_switch.ping())
 
 
 def after_run(record: SyncRun) -> None:

@@ -16,6 +16,10 @@ from typing import NamedTuple
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
+from alerts import queries as incidents
+from alerts.models import Level
+from alerts.queries import Figures
+from alerts.rules import RULES
 from api import problems
 from api.auth import authorize
 from api.problems import Problem
@@ -68,7 +72,7 @@ class Facts:
     """All that is shown.
 
     instances: the active ones. leavers: ghost users of people who left that can or may still enter.
-    missing: ghost users that admins should have.
+    missing: ghost users that admins should have. alerts: incidents and channels.
     """
 
     now: datetime
@@ -77,6 +81,7 @@ class Facts:
     instances: tuple[Instance, ...]
     leavers: int
     missing: int
+    alerts: Figures
 
 
 @require_safe
@@ -105,12 +110,14 @@ def read() -> Facts:
             "statistics": statistics.ask(names, Window.of(HOURS, now)),
             "instances": _ask_instances(),
             "ghosts": ghosts.ask_counts(now),
+            **incidents.ask_figures(),
         }
     )
     found = statistics.statistics_in(answers["statistics"])
     instances = tuple(Instance.of(row) for row in answers["instances"])
     leavers, missing = ghosts.counts_in(answers["ghosts"])
-    return Facts(now, syncs, tuple(found.values()), instances, leavers, missing)
+    alerts = incidents.figures_in(answers)
+    return Facts(now, syncs, tuple(found.values()), instances, leavers, missing, alerts)
 
 
 @cache
@@ -124,6 +131,7 @@ def lines(facts: Facts) -> Lines:
     yield from _executions(facts)
     yield from _work(facts)
     yield from _fleet(facts)
+    yield from _alerts(facts)
 
 
 def gauge(name: str, text: str, labels: tuple[str, ...], samples: Samples) -> Lines:
@@ -334,6 +342,52 @@ def _fleet(facts: Facts) -> Lines:
         "Ghost users that admins should have and that could not be made.",
         (),
         [((), facts.missing)],
+    )
+
+
+def _alerts(facts: Facts) -> Lines:
+    opened, channels = facts.alerts.opened, facts.alerts.channels
+    yield from gauge(
+        "open_incidents",
+        "Open incidents by level, muted and explained ones too.",
+        ("level",),
+        (
+            ((level.label,), sum(n for (_, of), n in opened.items() if of == level))
+            for level in Level
+        ),
+    )
+    yield from gauge(
+        "open_incidents_of_rule",
+        "Open incidents by rule, muted and explained ones too.",
+        ("rule",),
+        (
+            ((rule,), sum(n for (of, _), n in opened.items() if of == rule))
+            for rule in sorted({*RULES, *(rule for rule, _ in opened)})
+        ),
+    )
+    yield from gauge(
+        "alert_messages_waiting",
+        "Messages to a channel that are not sent yet.",
+        ("channel",),
+        (((channel.name,), channel.waiting) for channel in channels),
+    )
+    yield from gauge(
+        "alert_oldest_message_age_seconds",
+        "Age of the oldest message to a channel that is not sent yet.",
+        ("channel",),
+        (((channel.name,), _age(channel.waiting_since, facts.now)) for channel in channels),
+    )
+    yield from gauge(
+        "alert_channel_failing",
+        "1 if the last attempt to send to a channel failed, or it is gone; otherwise 0.",
+        ("channel",),
+        (((channel.name,), int(channel.is_failing)) for channel in channels),
+    )
+    yield from gauge(
+        "alert_last_delivery_timestamp_seconds",
+        "When a channel last accepted a message.",
+        ("channel",),
+        (((c.name,), c.last_sent_at.timestamp()) for c in channels if c.last_sent_at),
     )
 
 

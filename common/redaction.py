@@ -44,6 +44,8 @@ _BEARER = re.compile(
 _BASIC = re.compile(
     r"\b(?P<keep>(?i:Basic)(?:\s+|%20|\+))(?!(?i:auth))(?=[a-z/+]*[A-Z0-9=])[\w+/=-]{6,}"
 )
+_KEY_AS_USER = re.compile(r"(?P<keep>://)[0-9a-f]{32}(?=@)")  # the DSN of Sentry
+_EMAIL = re.compile(r"(?<![^\s@'\"<>(),;:])[^\s@'\"<>(),;:]++@[^\s@'\"<>(),;:]++")
 _WORD = re.compile(r"(?<!\S)\S++")
 _USER = re.compile(r"://[^\s:/@]*+:")
 
@@ -117,9 +119,14 @@ def redact(text: str) -> str:
     for hook in (_HOOK, _LONG_HOOK, _KEY_IN_PATH):
         text = hook.sub(rf"\g<keep>{MASK}", text)
     text = _without_pairs(text)
-    for shape in (_BEARER, _BASIC, _JWT, _API_TOKEN, _LONG_VALUE):
+    for shape in (_BEARER, _BASIC, _JWT, _API_TOKEN, _LONG_VALUE, _KEY_AS_USER):
         text = shape.sub(rf"\g<keep>{MASK}", text)
     return _FERNET.sub(MASK, text)
+
+
+def hide_emails(text: str) -> str:
+    """The text without e-mail addresses, for what leaves RAINBO."""
+    return _EMAIL.sub("(e-mail)", text)
 
 
 def redact_value(name: str, value: object) -> object:

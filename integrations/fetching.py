@@ -18,21 +18,22 @@ from common.encryption import CredentialError
 from common.errors import RainboError
 from common.text import format_clock
 from integrations import look, outcomes, plugin, records, selection
+from integrations.limits import SharedLimits
 from integrations.models import Connection
 from integrations.plugin import (
     Broken,
     Cursor,
     Item,
     Later,
+    OutOfTime,
     Plugin,
-    Position,
     Reconnect,
     Record,
     Refused,
 )
 from integrations.publishing import Held, Part, Publisher
 from integrations.records import Chunk
-from integrations.source import OutOfTime, Source
+from integrations.source import Source
 from integrations.tokens import Access
 from syncs.engine.run import Run
 from syncs.engine.targets import Target
@@ -69,6 +70,7 @@ class Fetching:
         self._run = run
         self._service = service
         self._publisher = Publisher(run, service)
+        self._limits = SharedLimits()
         self._asked: queue.Queue[tuple[Action, Future[Any] | None]] = queue.Queue()
         self._ended: BaseException | None = None
         self._open = 0
@@ -151,7 +153,7 @@ class Fetching:
         """
         part.started = time.monotonic()
         publish = partial(self._publisher.publish, part)
-        whole: tuple[Chunk, Position] | None = None
+        whole: tuple[Chunk, Cursor] | None = None
         chunk = Chunk()
         items = self._items(part)
         while True:
@@ -168,7 +170,7 @@ class Fetching:
                 self._ask(partial(publish, *whole, last=False))
             whole = None
             if isinstance(item, Cursor):
-                whole, chunk = (chunk, item.position), Chunk()
+                whole, chunk = (chunk, item), Chunk()
             else:
                 self._add(part, chunk, item)
         if whole is None:
@@ -190,6 +192,7 @@ class Fetching:
                 access.headers,
                 self._run.now,
                 access.renew,
+                self._limits,
                 in_full=self._run.options.force,
             )
             part.warnings = source.warnings

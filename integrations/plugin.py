@@ -77,9 +77,13 @@ class Unchanged:
 
 @dataclass(frozen=True)
 class Cursor:
-    """Publish what came so far, and go on from here the next time."""
+    """Publish what came so far, and go on from here the next time.
+
+    as_of: of the last one, since when all that came was read, if that began in a run before.
+    """
 
     position: Position
+    as_of: datetime | None = None
 
 
 Item = Record | Gone | Refused | Whole | Unchanged | Cursor
@@ -107,6 +111,13 @@ class Broken(RainboError):
 
     kind = "broken"
     transient = True
+
+
+class OutOfTime(Broken):
+    """The connection took as long as one may."""
+
+    def __init__(self) -> None:
+        super().__init__("it took as long as one connection may")
 
 
 @dataclass(frozen=True)
@@ -242,6 +253,10 @@ class Plugin(ABC):
     def explain(self, answer: Answer) -> RainboError | None:  # noqa: ARG002 (for subclasses)
         """Return the error that an answer means, where the service has its own way to say it."""
         return None
+
+    def is_rejected(self, answer: Answer) -> bool:
+        """Whether the credentials were rejected: they are then renewed once, if they can be."""
+        return answer.status == 401
 
 
 _plugins: dict[str, Plugin] = {}

@@ -18,7 +18,7 @@ from common.errors import RainboError
 from integrations import prices, records
 from integrations.catalogues.offer import KIND
 from integrations.models import Connection
-from integrations.plugin import Broken, Plugin, Position
+from integrations.plugin import Broken, Cursor, Plugin
 from integrations.records import Absent, Chunk, Key, Merged
 from syncs.engine import guard
 from syncs.engine.guard import NO_LIMIT, Limit, Limits, PlannedChange
@@ -112,7 +112,7 @@ class Publisher:
         floor, percent = getattr(settings, plugin.may_remove)
         self._limits = Limits(Limit(floor, percent), NO_LIMIT, NO_LIMIT)
 
-    def publish(self, part: Part, chunk: Chunk, position: Position, *, last: bool) -> None:
+    def publish(self, part: Part, chunk: Chunk, cursor: Cursor, *, last: bool) -> None:
         """Commit a chunk with its cursor; the last one also confirms the connection.
 
         Raises Held, and changes nothing, if a full listing would remove too much, or prices would
@@ -141,7 +141,7 @@ class Publisher:
                 self._decide(session, part, reasons, absent, changes)
             if self._plugin.has_prices:
                 self._publish_models(session, part, chunk, done, absent, changes, at)
-            self._store(session, part, done, position, last=last)
+            self._store(session, part, done, cursor, last=last)
         part.merged += done
         part.published = True
 
@@ -184,13 +184,13 @@ class Publisher:
             prices.note_missing(session, connection, [row.id for row in absent], at)
 
     def _store(
-        self, session: Session, part: Part, done: Merged, position: Position, *, last: bool
+        self, session: Session, part: Part, done: Merged, cursor: Cursor, *, last: bool
     ) -> None:
         connection = part.connection
         given = {
             "id": connection.pk,
             "generation": connection.generation,
-            "cursor": Jsonb(position),
+            "cursor": Jsonb(cursor.position),
             "more": done.added + done.back - done.removed,
             "withheld": part.withheld_count,
         }
@@ -199,7 +199,8 @@ class Publisher:
         if last:
             if not part.unchanged:
                 self._withhold(session, part)
-            at = self._run.at(part.started)
+            started = self._run.at(part.started)
+            at = min(started, cursor.as_of or started)
             basis = f"{self._plugin.name}, through its cursor"
             self._run.confirm(session, connection.key, at, rows=part.read, basis=basis)
 

@@ -12,23 +12,21 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 from common import http
 from common.http import Answer, HttpError, Limits
-from integrations.plugin import Broken, Later, Plugin, Reconnect
+from integrations.limits import SharedLimits
+from integrations.plugin import Broken, Later, OutOfTime, Plugin, Reconnect
 
 ONE_REQUEST = 30.0
 BUSY = (429, 503, 529)
 USUAL_WAIT = 60.0  # seconds, where the service doesn't say how long
 
 
-class OutOfTime(Broken):
-    """The connection took as long as one may."""
-
-
 class Source:
     """Sends requests to one connection's host, with its credentials, and to no other host.
 
     requests: how many it sent. warnings: what the plugin noticed. authorization: headers that
-    prove who asks. renew: gets others after a 401; returns whether it did. in_full: a person wants
-    all to be read, also what seems to be unchanged.
+    prove who asks. renew: gets others after they were rejected; returns whether it did. limits: of
+    the service, which connections of one run share. in_full: a person wants all to be read, also
+    what seems to be unchanged.
     """
 
     def __init__(
@@ -38,6 +36,7 @@ class Source:
         authorization: Callable[[], Mapping[str, str]],
         now: Callable[[], datetime],
         renew: Callable[[], bool] = lambda: False,
+        limits: SharedLimits | None = None,
         *,
         in_full: bool = False,
     ) -> None:
@@ -46,6 +45,7 @@ class Source:
         self.requests = 0
         self.warnings: list[str] = []
         self._renew = renew
+        self._limits = limits or SharedLimits()
         self._plugin = plugin
         self._base = base_url.rstrip("/")
         self._authorization = authorization
@@ -56,18 +56,25 @@ class Source:
         path: str,
         parameters: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        share: str = "",
     ) -> Answer:
         """Return the answer, whose status is 2xx or 304.
 
         path: below the service's address, or an address there that it gave itself; empty: the
-        service's address.
-        Raises Reconnect for 401, Later if the service asks to wait, Broken for anything else.
+        service's address. share: what connections of one run share a limit of: they take turns, and
+        of those that the service asked to wait, no other asks before. Raises Reconnect for 401,
+        Later if the service asks to wait, Broken for anything else.
         """
         url = self._address(path, parameters)
-        answer = self._send(url, headers or {})
-        if answer.status == 401 and self._renew():
-            answer = self._send(url, headers or {})
-        return self._checked(answer)
+        return self._ask("GET", url, headers or {}, None, share)
+
+    def post(self, path: str, body: Mapping[str, Any], share: str = "") -> Answer:
+        """Ask by a POST with a body of JSON, as some services want to be asked; like `get`.
+
+        It is sent again after a 401: nothing may be changed by it.
+        """
+        url, sent = self._address(path, None), json.dumps(body).encode()
+        return self._ask("POST", url, {"Content-Type": "application/json"}, sent, share)
 
     def warn(self, text: str) -> None:
         """Note what a person should know although nothing failed: the run's page shows it."""
@@ -86,18 +93,40 @@ class Source:
         except (ValueError, RecursionError):
             raise Broken(f"{self._plugin.title} answered something that is no JSON") from None
 
-    def _send(self, url: str, headers: Mapping[str, str]) -> Answer:
-        left = self._until - time.monotonic()
-        if left <= 0:
-            raise OutOfTime("it took as long as one connection may")
+    def _ask(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, share: str
+    ) -> Answer:
+        if not share:
+            return self._checked(self._send(method, url, headers, body))
+        with self._limits.turn(share, self._left()):
+            return self._checked(self._send(method, url, headers, body))
+
+    def _send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> Answer:
+        answer = self._send_once(method, url, headers, body)
+        if self._plugin.is_rejected(answer) and self._renew():
+            return self._send_once(method, url, headers, body)
+        return answer
+
+    def _send_once(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> Answer:
+        limits = Limits(total=min(ONE_REQUEST, self._left()), size=self._plugin.answer_size)
         self.requests += 1
-        limits = Limits(total=min(ONE_REQUEST, left), size=self._plugin.answer_size)
         try:
             sent = {**self._plugin.headers, **self._authorization(), **headers}
             hides = self._plugin.has_private_paths
-            return http.send("GET", url, headers=sent, limits=limits, secret_path=hides)
+            return http.send(method, url, body=body, headers=sent, limits=limits, secret_path=hides)
         except HttpError as error:
             raise Broken(str(error)) from None
+
+    def _left(self) -> float:
+        """Seconds that the connection may still take. Raises OutOfTime."""
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise OutOfTime
+        return left
 
     def _checked(self, answer: Answer) -> Answer:
         if answer.is_success or answer.status == 304:

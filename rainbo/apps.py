@@ -11,7 +11,7 @@ class RainboConfig(AppConfig):
 
     def ready(self) -> None:
         from common import key_rotation, read_only
-        from rainbo import checks, own_database  # noqa: F401 (checks register themselves)
+        from rainbo import checks, error_reports, own_database  # noqa: F401 (checks register themselves)
         from rainbo.auth import roles, sessions, sign_in_log
         from rainbo.models import Authenticator
 
@@ -20,4 +20,5 @@ class RainboConfig(AppConfig):
         read_only.connect()
         sessions.connect()
         sign_in_log.connect()
+        error_reports.start()
         post_migrate.connect(roles.after_migrate, sender=self, dispatch_uid="roles")

@@ -14,6 +14,7 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connection, connections
 
+from rainbo import error_reports
 from rainbo.auth import roles
 from rainbo.auth.backends import EVERYBODY
 from rainbo.own_database import differing_defaults
@@ -135,6 +136,18 @@ _QUEUE: dict[str, tuple[object, str]] = {
 
 def _queue_error(key: str, text: str) -> Error:
     return Error(f"Q_CLUSTER[{key!r}] {text}.", id="rainbo.E004")
+
+
+@register()
+def error_reports_setting(**_: object) -> Iterator[CheckMessage]:
+    if wrong := error_reports.problem():
+        yield checks.Warning(
+            wrong,
+            hint="No error is reported. Install it with: pip install 'rainbo[sentry]'"
+            if wrong == error_reports.MISSING
+            else "Copy it from the project's settings in Sentry (Client Keys).",
+            id="rainbo.W002",
+        )
 
 
 @register()

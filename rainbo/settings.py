@@ -337,6 +337,8 @@ LOGGING = logs.config(
     level=env.choice("RAINBO_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
 )
 
+RAINBO_SENTRY_DSN = env.text("RAINBO_SENTRY_DSN", "")
+
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 UNFOLD = {

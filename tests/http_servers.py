@@ -144,3 +144,8 @@ def raw_server(behave: Callable[[socket.socket, threading.Event], None]) -> Iter
         over.set()
         thread.join()
         listener.close()
+
+
+def no_answer(_: socket.socket, over: threading.Event) -> None:
+    """For `raw_server`: take the request and say nothing until the test ends."""
+    over.wait(20)

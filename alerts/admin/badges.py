@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from alerts.channels import registry
 from alerts.models import Channel, Incident, Level, Mute
 from common.markup import Tone, badge
 from common.text import format_clock
@@ -42,6 +43,8 @@ def state_badges(incident: Incident, mute: Mute | None, now: datetime) -> SafeSt
 def channel_badge(channel: Channel, now: datetime) -> SafeString:
     if not channel.enabled:
         return badge("disabled", Tone.QUIET)
+    if what := registry.KINDS[channel.kind].missing():
+        return format_html("{} {}", badge("not installed", Tone.BAD), what)
     if channel.gone_at:
         return badge("gone", Tone.BAD, channel.last_error)
     if channel.failing_since:

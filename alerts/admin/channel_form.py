@@ -19,7 +19,6 @@ from unfold.widgets import (
 
 from alerts.channels import registry, webhook
 from alerts.models import Channel, ChannelKind
-from common import http
 from common.errors import RainboError
 from common.text import listed
 from syncs import hooks
@@ -31,7 +30,11 @@ HINTS: Mapping[str, str] = {
     ChannelKind.SLACK: "of an incoming webhook of Slack, or of what takes the same (Mattermost)",
     ChannelKind.DISCORD: "of a webhook of a Discord channel",
     ChannelKind.WEBHOOK: "to which the signed JSON is sent",
+    ChannelKind.APPRISE: "with one recipient, such as tgram://token/chat or "
+    "pagerduty://integration-key@api-key; the page on alerts lists the services",
 }
+
+URLS: Mapping[str, str] = {ChannelKind.APPRISE: "Apprise URL"}
 
 
 def _secret(label: str) -> forms.CharField:
@@ -118,6 +121,7 @@ class ChannelForm(forms.ModelForm[Channel]):
             self.fields.pop(name, None)
         if "new_address" in self.fields:
             hint = HINTS.get(row.kind, "")
+            self.fields["new_address"].label = URLS.get(row.kind, "Webhook URL")
             self.fields["new_address"].help_text = hint if self.is_new else f"{hint}. {STORED}"
         if "new_signing" in self.fields:
             example = f"For example: {webhook.new_key()}"
@@ -216,7 +220,7 @@ class ChannelForm(forms.ModelForm[Channel]):
             self.add_error(name, str(error))
 
     def _set_address(self, url: str) -> None:
-        host = http.check_address(url).hostname or ""
+        host = registry.KINDS[self.instance.kind].check_address(url)
         is_elsewhere = not self.is_new and host != self.instance.host
         if is_elsewhere and self.instance.signing and not self.cleaned_data.get("new_signing"):
             self.add_error("new_signing", "The URL has another host: enter the signing key again.")

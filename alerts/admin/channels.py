@@ -22,6 +22,7 @@ from alerts import outbox
 from alerts import routing as routes
 from alerts.admin.badges import channel_badge, level_badge
 from alerts.admin.channel_form import ChannelForm
+from alerts.channels import registry
 from alerts.models import Channel, ChannelKind, Level
 from common import markup
 from common.model_admin import StrictUrls, post_only
@@ -66,6 +67,8 @@ class ChannelAdmin(StrictUrls, Recorded, ModelAdmin):
         if obj and not self.has_change_permission(request, obj):
             given, filters = ("place",), ("level", "personal_data")
         state = ("state", "last_error_shown", "last_sent") if obj else ()
+        if obj and "place" not in given and registry.KINDS[kind].has_address:
+            state = ("place", *state)
         return (
             (None, {"fields": ("name", "enabled", *state)}),
             (ChannelKind(kind).label, {"fields": given}),
@@ -86,7 +89,7 @@ class ChannelAdmin(StrictUrls, Recorded, ModelAdmin):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         context |= {
-            "kinds": ChannelKind.choices,
+            "kinds": [kind for kind in ChannelKind.choices if kind[0] in _offered()],
             "kind": _kind(request, context["original"]),
             "show_save_and_add_another": False,
         }
@@ -128,7 +131,9 @@ class ChannelAdmin(StrictUrls, Recorded, ModelAdmin):
 
     @admin.display(description="goes to")
     def place(self, row: Channel) -> str:
-        return listed(row.recipients) if row.recipients else f"{row.host}/…"
+        if row.recipients:
+            return listed(row.recipients)
+        return row.host if row.kind == ChannelKind.APPRISE else f"{row.host}/…"
 
     @admin.display(description="state")
     def state(self, row: Channel) -> SafeString:
@@ -170,5 +175,12 @@ def test_view(request: HttpRequest, pk: str, **_: Any) -> HttpResponse:
 
 def _kind(request: HttpRequest, row: Channel | None) -> str:
     """Of the channel, or the one that the page's address names."""
-    asked = row.kind if row else request.GET.get("kind", "")
-    return asked if asked in ChannelKind.values else ChannelKind.SLACK
+    if row:
+        return str(row.kind)
+    asked = request.GET.get("kind", "")
+    return asked if asked in _offered() else ChannelKind.SLACK
+
+
+def _offered() -> list[str]:
+    """Kinds that can be used: some need a package that may not be installed."""
+    return [kind for kind in ChannelKind.values if not registry.KINDS[kind].missing()]

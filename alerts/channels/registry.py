@@ -6,19 +6,28 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from alerts.channels import discord, email, slack, webhook
+from alerts.channels import apprise, discord, email, slack, webhook
 from alerts.channels.result import Result
 from alerts.models import Channel, ChannelKind, Content
+from common import http
+
+
+def _host(url: str) -> str:
+    return http.check_address(url).hostname or ""
 
 
 @dataclass(frozen=True)
 class Kind:
     """send: takes a channel, the message's id and content, and the time; never raises for what
-    the other side does. has_address: it is a URL. has_signing: it is signed."""
+    the other side does. missing: what must be installed first; empty if nothing. check_address:
+    what is shown of a URL that it takes; raises RainboError for another. has_address: it has one.
+    has_signing: it is signed."""
 
     send: Callable[[Channel, str, Content, datetime], Result]
     has_address: bool = True
     has_signing: bool = False
+    check_address: Callable[[str], str] = _host
+    missing: Callable[[], str] = str
 
 
 KINDS: Mapping[str, Kind] = {
@@ -26,6 +35,9 @@ KINDS: Mapping[str, Kind] = {
     ChannelKind.DISCORD: Kind(discord.send),
     ChannelKind.EMAIL: Kind(email.send, has_address=False),
     ChannelKind.WEBHOOK: Kind(webhook.send, has_signing=True),
+    ChannelKind.APPRISE: Kind(
+        apprise.send, check_address=apprise.check_address, missing=apprise.missing
+    ),
 }
 WAITS = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 240))
 GIVES_UP_AFTER = timedelta(days=2)

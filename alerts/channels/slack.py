@@ -14,7 +14,10 @@ ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})  # else <!chan
 
 
 def send(channel: Channel, _: str, content: Content, __: datetime) -> Result:
-    return post(channel.read_address, json.dumps(payload(content)).encode(), {})
+    result = post(channel.read_address, json.dumps(payload(content)).encode(), {})
+    if result.accepted and result.detail.partition(": ")[2].startswith("<"):
+        return Result(False, "answered with a web page where Slack says ok: is the URL a webhook?")
+    return result
 
 
 def payload(content: Content) -> dict[str, object]:

@@ -14,6 +14,8 @@ from integrations.services.bakalari import Bakalari
 from integrations.services.github import GitHub
 from integrations.services.google_calendar import GoogleCalendar
 from integrations.services.llm_models import LlmModels
+from integrations.services.notion import Notion
+from integrations.services.slack import Slack
 from syncs.engine import registry
 from syncs.engine.registry import Sync
 
@@ -42,7 +44,7 @@ def register(service: Plugin) -> None:
 
 
 def register_all() -> None:
-    for service in (Bakalari, GitHub, GoogleCalendar, LlmModels):
+    for service in (Bakalari, GitHub, GoogleCalendar, LlmModels, Notion, Slack):
         register(service())
     for point in entry_points(group=GROUP):
         register(point.load()())

@@ -43,7 +43,7 @@ class Authorization:
     for ever, and without a refresh token. rotates: a refresh token is good once. error_status: of
     an answer with an error. granted: scopes that people allow, whatever is asked; None: all.
     loses_answers: tokens are renewed, and the answer is cut off, so many times. separator: between
-    scopes in an answer.
+    scopes in an answer. says_life: answers say how long a token is accepted.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class Authorization:
         self.person = "ann"
         self.granted: tuple[str, ...] | None = None
         self.loses_answers = 0
+        self.says_life = True
         self.clock = 0.0
         self.codes: dict[str, Code] = {}
         self.access: dict[str, Issued] = {}
@@ -148,7 +149,8 @@ class Authorization:
             "scope": issued.scopes,
         }
         if self.lives is not None:
-            pair["expires_in"] = int(self.lives)
+            if self.says_life:
+                pair["expires_in"] = int(self.lives)
             if is_new:
                 refresh = self._new("refresh")
                 self.refresh[refresh] = kept

@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import time
 from copy import deepcopy
+from datetime import datetime
 from typing import Any
 
 from localfleet.services.server import Asked, Reply, Service
 
 Row = dict[str, Any]
+HOURS = [
+    {"Id": number + 2, "Caption": str(number), "BeginTime": f"{number + 7}:00", "EndTime": "…"}
+    for number in range(10)
+]
 
 
 class Bakalari(Service):
@@ -86,16 +91,18 @@ class Bakalari(Service):
         self._refresh.add(refresh)
         lost, self.loses_answers = self.loses_answers > 0, max(self.loses_answers - 1, 0)
         pair = {"access_token": access, "refresh_token": refresh, "expires_in": int(self.lives)}
-        return Reply(200, pair, half=lost)
+        known = {"token_type": "Bearer", "scope": "openid", "bak:UserId": "A1"}
+        return Reply(200, pair | known, half=lost)
 
     def _module(self, asked: Asked) -> Reply:
         name = asked.path.removeprefix("/api/3/")
         if name in self.unused:
             return Reply(403, {"Message": "Forbidden"})
         if name == "marks":
-            return _with_bom({"Subjects": list(self._subjects())})
+            return _with_bom({"Subjects": list(self._subjects()), "MarkOptions": []})
         if name == "absence/student":
-            return _with_bom({"PercentageThreshold": 0.25, "Absences": self.absences})
+            known = {"PercentageThreshold": 0.25, "AbsencesPerSubject": []}
+            return _with_bom(known | {"Absences": self.absences})
         if name == "timetable/actual":
             return _with_bom(self._week())
         return Reply(404, {})
@@ -117,6 +124,8 @@ class Bakalari(Service):
         days = [
             {
                 "Date": f"{date}T00:00:00+01:00",
+                "DayOfWeek": datetime.fromisoformat(date).isoweekday(),
+                "DayType": "WorkDay",
                 "Atoms": [
                     {"HourId": number, "SubjectId": name, "Theme": None, "Change": None}
                     for number, name in enumerate(lessons, 2)
@@ -124,7 +133,9 @@ class Bakalari(Service):
             }
             for date, lessons in self.days.items()
         ]
-        return {"Days": days, "Subjects": [{"Id": name, "Name": f"{name} "} for name in names]}
+        subjects = [{"Id": name, "Abbrev": f"{name[:3]} ", "Name": f"{name} "} for name in names]
+        others: Row = {name: [] for name in ("Classes", "Groups", "Teachers", "Rooms", "Cycles")}
+        return others | {"Hours": HOURS, "Days": days, "Subjects": subjects}
 
 
 def _with_bom(body: Any) -> Reply:

@@ -90,7 +90,8 @@ class GitHub(Service):
             return self.apps.token(asked, "bad_verification_code", "bad_refresh_token")
         if asked.path.startswith("/applications/") and asked.method == "DELETE":
             return self._withdraw(asked)
-        token = asked.headers.get("authorization", "").removeprefix("Bearer ")
+        scheme, _, token = asked.headers.get("authorization", "").partition(" ")
+        token = token if scheme.lower() in ("bearer", "token") else ""
         person = "ann" if token == self.token else self.apps.person_of(token)
         if person is None:
             return Reply(401, {"message": "Bad credentials"})

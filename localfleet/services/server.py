@@ -59,6 +59,15 @@ class Service:
             return self.answer(asked)
 
 
+def _written(reply: Reply) -> tuple[dict[str, str], bytes]:
+    if isinstance(reply.body, str):
+        kind, body = "text/html", reply.body.encode()
+    else:
+        kind = "application/json"
+        body = b"" if reply.body is None else json.dumps(reply.body).encode()
+    return {"Content-Type": kind, **reply.headers, "Content-Length": str(len(body))}, body
+
+
 @contextmanager
 def running(service: Service, port: int = 0) -> Iterator[Service]:
     """Serve on 127.0.0.1 until left; `service.url` is the address."""
@@ -79,13 +88,12 @@ def running(service: Service, port: int = 0) -> Iterator[Service]:
         do_GET = do_POST = do_DELETE = serve  # noqa: N815 (http.server's names)
 
         def send(self, reply: Reply) -> None:
-            text = isinstance(reply.body, str)
-            body = b"" if reply.body is None else json.dumps(reply.body).encode()
-            body = str(reply.body).encode() if text else body
-            self.send_response(reply.status)
-            for name, value in reply.headers.items():
+            headers, body = _written(reply)
+            self.send_response_only(reply.status)
+            if "Date" not in headers:  # a service may have a clock of its own
+                self.send_header("Date", self.date_time_string())
+            for name, value in headers.items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             if reply.half:
                 body = body[: len(body) // 2]

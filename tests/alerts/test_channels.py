@@ -9,7 +9,9 @@ import json
 import logging
 import socket
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,9 +25,11 @@ from alerts.channels.result import Result
 from alerts.models import Channel, ChannelKind, Content, Delivery, Notice
 from common.encryption import CredentialError
 from common.errors import UsageError
+from common.http import Limits
 from syncs.status.problems import Severity
 from tests.alerts.rows import KEY, NOW, SECRET, channel, problem, see
-from tests.http_servers import Receiver, receiver
+from tests.certificates import Authority
+from tests.http_servers import Receiver, no_answer, raw_server, receiver
 
 pytestmark = pytest.mark.django_db
 HOOK = f"/services/T0/B0/{SECRET}"
@@ -55,6 +59,11 @@ def content(*found: Any) -> Content:
 
 def send(server: Receiver, kind: ChannelKind) -> Result:
     row = channel(kind=kind, url=server.url(HOOK))
+    return registry.send(row, "0000-1", messages.of_test("ops", NOW), NOW)
+
+
+def send_again(server: Receiver, kind: ChannelKind) -> Result:
+    row = Channel.objects.get(kind=kind)
     return registry.send(row, "0000-1", messages.of_test("ops", NOW), NOW)
 
 
@@ -129,8 +138,68 @@ def test_every_answer_is_judged_alike(
 
 @pytest.mark.parametrize("kind", WEB)
 def test_too_many_requests_says_how_long_to_wait(server: Receiver, kind: ChannelKind) -> None:
-    server.reply(429, b"slow down", retry_after="7")
-    assert send(server, kind).retry_after == timedelta(seconds=7)
+    """By both forms of the header; the outbox then waits that long, if it is longer than usual."""
+    row = channel(kind=kind, url=server.url(HOOK))
+    later = format_datetime(datetime.now(UTC) + timedelta(minutes=30), usegmt=True)
+    for given in ("1800", later):
+        server.reply(429, b"slow down", retry_after=given)
+        result = registry.send(row, "1", messages.of_test("ops", NOW), NOW)
+        assert result.detail == "answered 429: slow down"
+        assert result.retry_after is not None
+        assert timedelta(minutes=29) < result.retry_after <= timedelta(minutes=30)
+        assert registry.wait(1, result) == result.retry_after
+    server.reply(429, retry_after="soon")
+    assert registry.send(row, "1", messages.of_test("ops", NOW), NOW).retry_after is None
+
+
+def test_a_web_page_is_no_ok_of_slack(server: Receiver) -> None:
+    """Such as the login page of what stands in front of it."""
+    server.reply(200, b"<!doctype html><title>Sign in</title>")
+    assert "answered with a web page" in send(server, ChannelKind.SLACK).detail
+    assert not send_again(server, ChannelKind.SLACK).accepted
+
+
+def closed(connection: Any, _: Any) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+
+
+def drip(connection: Any, over: Any) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+    while not over.wait(0.05):
+        connection.sendall(b"x")
+
+
+def nonsense(connection: Any, _: Any) -> None:
+    connection.sendall(b"220 mail.example ESMTP\r\n")
+
+
+@pytest.mark.parametrize("kind", WEB)
+@pytest.mark.parametrize(
+    ("behave", "said"),
+    [
+        (closed, "closed the connection before its answer was complete"),
+        (no_answer, "did not answer within 0.2 s"),
+        (drip, "did not answer completely within 0.5 s"),
+        (nonsense, "closed the connection before its answer was complete"),
+    ],
+)
+def test_servers_that_do_not_behave(
+    monkeypatch: pytest.MonkeyPatch, kind: ChannelKind, behave: Any, said: str
+) -> None:
+    monkeypatch.setattr("alerts.channels.result.LIMITS", Limits(0.2, 0.2, 0.5, 2_000))
+    with raw_server(behave) as url:
+        row = channel(kind=kind, url=f"{url}services/{SECRET}")
+        result = registry.send(row, "1", messages.of_test("ops", NOW), NOW)
+    assert result == Result(False, f"127.0.0.1 {said}")
+
+
+@pytest.mark.parametrize("kind", WEB)
+def test_a_certificate_of_another_is_not_accepted(kind: ChannelKind, tmp_path: Path) -> None:
+    """Signed by nobody whom RAINBO knows, or for another host."""
+    with receiver(certified=(Authority.make(), tmp_path)) as server:
+        result = send(server, kind)
+        assert not server.received
+    assert result == Result(False, "127.0.0.1 shows a certificate that RAINBO can't verify")
 
 
 @pytest.mark.parametrize("kind", WEB)

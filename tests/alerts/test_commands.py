@@ -183,6 +183,7 @@ def test_the_dead_man_switch_is_reported_to(
     settings.RAINBO_ALERTS_PING_URL = server.url(f"/{SECRET}")
     server.reply(status)
     assert run("evaluate_alerts", "--quiet") == code
-    sent = server.received[0]
+    begun, sent = server.received
+    assert (begun.method, begun.path) == ("GET", f"/{SECRET}/start")
     assert (sent.method, sent.path) == ("POST", f"/{SECRET}/fail")
     assert b"no worker has ever reported" in sent.body

@@ -15,6 +15,7 @@ from alerts import channel_problems, dead_man_switch, evaluation, run_facts, tic
 from alerts.channel_problems import CHANNELS
 from alerts.models import Delivery, Incident
 from alerts.rules import RunFacts
+from common.http import Limits
 from common.joint_query import answer
 from syncs import hooks
 from syncs.engine import closing
@@ -25,7 +26,7 @@ from syncs.status.workers import WorkerState
 from tenants.models import InstanceCheck
 from tenants.models.instance import Health
 from tests.alerts.rows import HOUR, MINUTE, SECRET, channel
-from tests.http_servers import Receiver, receiver
+from tests.http_servers import Receiver, no_answer, raw_server, receiver
 from tests.rows import confirmation, ended_run, instance_row, run_part
 
 pytestmark = pytest.mark.django_db
@@ -187,7 +188,44 @@ def test_a_tick_sends_and_pings_even_if_it_can_not_evaluate(
     )
     with pytest.raises(ValueError, match="it broke"):
         tick.tick()
-    assert [request.path for request in server.received] == ["/hook", f"/{SECRET}/fail"]
+    assert [request.path for request in server.received] == [
+        f"/{SECRET}/start",
+        "/hook",
+        f"/{SECRET}/fail",
+    ]
+    assert server.received[-1].body == b"evaluating or sending failed: ValueError"
+    waiting.refresh_from_db()
+    assert waiting.sent_at
+
+
+def test_a_tick_begins_with_a_ping_and_ends_with_one_if_all_works(
+    server: Receiver, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("syncs.status.queries.read_worker_state", lambda *_: SOUND)
+    assert tick.tick().reached is True
+    settings.RAINBO_ALERTS_PING_URL += "/"
+    tick.tick()
+    paths = [(request.method, request.path) for request in server.received]
+    assert paths == [
+        *(("GET", f"/{SECRET}/start"), ("GET", f"/{SECRET}")),
+        *(("GET", f"/{SECRET}/start"), ("GET", f"/{SECRET}/")),
+    ]
+
+
+def test_a_switch_that_does_not_answer_keeps_no_message_back(
+    server: Receiver, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The beginning is reported with a short limit: alerts wait for it."""
+    monkeypatch.setattr(dead_man_switch, "SHORT", Limits(connect=0.2, read=0.2, total=0.3))
+    monkeypatch.setattr(dead_man_switch, "LIMITS", Limits(connect=0.2, read=0.2, total=0.3))
+    now = timezone.now()
+    content = {"title": "x", "incidents": [], "console": ""}
+    waiting = Delivery.objects.create(
+        channel=channel(url=server.url("/hook")), content=content, created_at=now, not_before=now
+    )
+    with raw_server(no_answer) as url:
+        settings.RAINBO_ALERTS_PING_URL = f"{url}{SECRET}"
+        assert tick.tick().reached is False
     waiting.refresh_from_db()
     assert waiting.sent_at
 

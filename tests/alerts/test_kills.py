@@ -76,7 +76,8 @@ def test_without_its_database_nothing_vouches_for_rainbo(server: Receiver) -> No
         code, said = process.end()
     assert code != 0
     assert "Traceback" not in said
-    assert not server.received
+    assert [request.path for request in server.received] == ["/ping/start", "/ping/fail"]
+    assert server.received[1].body == b"evaluating or sending failed: OperationalError"
 
 
 @pytest.mark.soak

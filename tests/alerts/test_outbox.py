@@ -254,6 +254,24 @@ def test_the_end_of_what_was_muted_before_it_arrived_is_not_sent() -> None:
     assert send(NOW + 10 * MINUTE) == []
 
 
+@pytest.mark.parametrize("dies", [False, True])
+def test_the_end_of_what_was_refused_and_then_muted_is_not_sent(dies: bool) -> None:
+    """Found by history 154. A process that died may have sent it: then its end is sent."""
+    channel()
+    see(URGENT)
+    outbox.gather(NOW)
+    if dies:
+        assert outbox.claim(NOW)
+    assert send(NOW + 2 * MINUTE, REFUSED) == ["RAINBO: An instance is down"]
+    until = NOW + 10 * MINUTE
+    Mute.objects.create(key=URGENT.key, until=until, reason="moving", by="ann")
+    assert send(NOW + 8 * MINUTE) == []
+    assert Delivery.objects.get().given_up_at
+    see(URGENT, at=NOW + 9 * MINUTE)
+    see(at=until)
+    assert bool(send(until + 10 * MINUTE)) is dies
+
+
 def test_a_disabled_channel_gets_nothing_not_even_what_waits() -> None:
     row = channel()
     see(URGENT)

@@ -20,6 +20,8 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse
 
+from alerts.models import Delivery, Level
+from alerts.rules import RULES
 from api import metrics
 from common.clock import database_now
 from syncs.models import (
@@ -33,8 +35,10 @@ from syncs.models import (
 )
 from syncs.schedules import store
 from syncs.status import problems, queries
+from syncs.status.problems import Severity
 from tenants.ghosts.problems import GHOSTS
 from tenants.models import GhostUser, RdsInstance
+from tests.alerts.rows import channel, problem, see
 from tests.api.clients import client, token
 from tests.fleet_fixtures import needs
 from tests.rainbo import fleets
@@ -260,6 +264,35 @@ def test_ghost_users_are_counted_as_the_first_page_counts_them(api: Client) -> N
     found = scraped(api)
     assert value(found, "ghost_users_not_retired") == facts.leavers.ghosts == 1
     assert value(found, "ghost_users_missing") == facts.missing.ghosts == 0
+
+
+def test_alerts_by_level_rule_and_channel(api: Client) -> None:
+    now = timezone.now()
+    see(problem(), problem("instance/3/down"), problem("instance/4/degraded", Severity.DEGRADED))
+    see(problem(), problem("instance/3/down"), problem("instance/4/degraded", Severity.DEGRADED))
+    sent_at = now - HOUR
+    failing = channel("pager", failing_since=now, last_sent_at=sent_at)
+    channel("quiet"), channel("off", enabled=False)
+    for ago, ended in ((30, None), (90, None), (900, now)):
+        made = now - timedelta(seconds=ago)
+        Delivery.objects.create(
+            channel=failing, content={}, created_at=made, not_before=now, given_up_at=ended
+        )
+    found = scraped(api)
+    levels = [value(found, "open_incidents", level=level.label) for level in Level]
+    assert levels == [2, 0, 1]
+    assert value(found, "open_incidents_of_rule", rule="instance_down") == 2
+    assert value(found, "open_incidents_of_rule", rule="held") == 0
+    assert len(names(found, "open_incidents_of_rule")) == len(RULES)
+    for name, waiting, is_failing in (("pager", 2, 1), ("quiet", 0, 0)):
+        assert value(found, "alert_messages_waiting", channel=name) == waiting
+        assert value(found, "alert_channel_failing", channel=name) == is_failing
+    age = value(found, "alert_oldest_message_age_seconds", channel="pager")
+    assert age == pytest.approx(90, abs=30)
+    last = value(found, "alert_last_delivery_timestamp_seconds", channel="pager")
+    assert last == pytest.approx(sent_at.timestamp())
+    for unknown in ("alert_oldest_message_age_seconds", "alert_last_delivery_timestamp_seconds"):
+        assert names(found, unknown) == {frozenset({("channel", "pager")})}
 
 
 def test_names_can_not_break_a_line(api: Client) -> None:

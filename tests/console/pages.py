@@ -197,6 +197,7 @@ PAGES: tuple[Page, ...] = (
     Page("alerts", "New channel", "alerts/channel/add/"),
     Page("alerts", "New e-mail channel", "alerts/channel/add/", query="?kind=email"),
     Page("alerts", "New webhook", "alerts/channel/add/", query="?kind=webhook"),
+    Page("alerts", "New channel of Apprise", "alerts/channel/add/", query="?kind=apprise"),
     Page("alerts", "Deleting a channel", "alerts/channel/<path:object_id>/delete/", _all(Channel)),
     Page("alerts", "Rules", "alerts/rule/"),
     Page("alerts", "Rule", f"alerts/rule/{CHANGE}", _all(Rule)),

@@ -15,8 +15,10 @@ import pytest
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
+from alerts.models import Delivery
 from syncs.models import Lease, RunState, SyncRun, Trigger
 from syncs.status import queries
+from tests.alerts.rows import channel
 from tests.api.clients import client
 from tests.fleet_fixtures import needs
 from tests.rainbo import fleets
@@ -56,7 +58,7 @@ def dashboard() -> Any:
 
 
 def test_the_rules_are_valid(promtool: str) -> None:
-    assert "8 rules found" in run(promtool, "check", "rules", RULES)
+    assert "10 rules found" in run(promtool, "check", "rules", RULES)
 
 
 def test_alerts_fire_when_they_should(promtool: str) -> None:
@@ -139,6 +141,8 @@ def test_rules_and_panels_name_what_there_is() -> None:
         trigger=Trigger.API,
         started_at=timezone.now(),
     )
+    now = timezone.now()
+    Delivery.objects.create(channel=channel(), content={}, created_at=now, not_before=now)
     later = timezone.now() + timedelta(hours=1)
     Lease.objects.create(sync=running.sync, token=1, run=running, expires_at=later)
     page = client("metrics:read").get("/metrics").content.decode()
@@ -146,7 +150,7 @@ def test_rules_and_panels_name_what_there_is() -> None:
     for family in text_string_to_metric_families(page):
         labels[family.name] = {name for sample in family.samples for name in sample.labels}
     rules = re.findall(r"expr: (?:\|\n)?((?:.+\n)+?) +(?:for|labels):", RULES.read_text())
-    assert len(rules) == 8
+    assert len(rules) == 10
     named: set[str] = set()
     for expr in [*rules, *expressions(dashboard())]:
         for metric, matchers in re.findall(r"(rainbo_\w+)(?:\{([^}]*)\})?", expr):
@@ -166,4 +170,8 @@ def test_rules_and_panels_name_what_there_is() -> None:
         "rainbo_sync_state",
         "rainbo_last_execution_timestamp_seconds",
         "rainbo_ghost_users_missing",
+        "rainbo_open_incidents",
+        "rainbo_open_incidents_of_rule",
+        "rainbo_alert_last_delivery_timestamp_seconds",
+        "rainbo_alert_messages_waiting",
     }

@@ -17,7 +17,7 @@ from django.utils import timezone
 from integrations import registration
 from integrations.models import Connection
 from integrations.registration import ConnectionInput
-from localfleet.services import bakalari, github, google_calendar, llm_models
+from localfleet.services import bakalari, github, google_calendar, llm_models, notion, slack
 from localfleet.services.server import Reply, running
 from tests.integrations.oauth import at_server, credentials, granted
 from tests.integrations.rows import connection
@@ -61,6 +61,9 @@ class World:
     def split(self, size: int) -> None:
         """Answer in pages of so many rows."""
         self.server.page = size
+
+    def wait(self) -> None:
+        """The time passes that the service asked to wait."""
 
 
 class GitHubWorld(World):
@@ -321,6 +324,156 @@ class CatalogueWorld(World):
         self.server.page = size
 
 
+class NotionWorld(World):
+    service = "notion"
+
+    def __init__(self, server: notion.Notion) -> None:
+        self.server = server
+
+    def connect(self) -> Connection:
+        """With tokens that rotate, and whose end Notion doesn't say."""
+        name = f"mine {Connection.objects.count()}"
+        return granted("notion", self.server.url, self.server.apps.grant("client-1", ()), name=name)
+
+    def repair(self, row: Connection) -> None:
+        row.reconnect(credentials(self.server.apps.grant("client-1", ())))
+
+    def fill(self) -> None:
+        server = self.server
+        tasks, notes = server.add_data_source("Tasks"), server.add_data_source("Notes")
+        for number in range(3):
+            server.add_page(f"task {number}", tasks)
+        server.add_page("home")
+        server.left_out = {server.add_page("a note", notes)["id"]}
+
+    def happen(self, random: Random) -> None:
+        server, count = self.server, len(self.server.asked)
+        pages = [row for row in server.pages if not row["in_trash"]]
+        sources = [row for row in server.data_sources if not row["in_trash"]]
+        match random.choice(
+            ("page", "row", "source", "edit", "edit", "trash", "move", "token", "limit", "fault")
+        ):
+            case "page":
+                server.add_page(f"p{count}")
+            case "row":
+                server.add_page(f"r{count}", random.choice(sources))
+            case "source":
+                server.add_data_source(f"s{count}")
+            case "edit":
+                server.edit(random.choice(pages + sources), f"e{count}")
+            case "trash" if len(pages) > 1:
+                server.trash(random.choice(pages))
+            case "move":
+                server.move(random.choice(pages), random.choice(sources))
+            case "token":
+                server.apps.clock += 3600
+                server.apps.loses_answers = random.randint(0, 1)
+            case "limit":
+                server.remaining = random.randint(0, 5)
+            case "fault":
+                server.faults.append(random.choice(FAULTS))
+
+    def expected(self) -> Expected:
+        return {
+            (row["object"], row["id"]): "".join(part["plain_text"] for part in _title(row))
+            for row in [*self.server.pages, *self.server.data_sources]
+            if not row["in_trash"]
+        }
+
+    def expire(self, row: Connection) -> None:
+        row.refresh_from_db()
+        at = {key: one for key, one in (row.cursor or {}).items() if key != "tried_at"}
+        long_ago = (timezone.now() - timedelta(days=2)).isoformat()
+        Connection.objects.filter(pk=row.pk).update(cursor={**at, "full_at": long_ago})
+
+    def wait(self) -> None:
+        self.server.remaining = None
+
+
+def _title(row: dict[str, Any]) -> list[dict[str, Any]]:
+    if row["object"] == "data_source":
+        return list(row["title"])
+    (named,) = row["properties"].values()
+    return list(named["title"])
+
+
+class SlackWorld(World):
+    service = "slack"
+
+    def __init__(self, server: slack.Slack) -> None:
+        self.server = server
+
+    def connect(self) -> Connection:
+        """With tokens that rotate."""
+        name, server = f"mine {Connection.objects.count()}", self.server
+        server.apps.lives = 43_200
+        pair = server.apps.grant("client-1", server.scopes)
+        return granted("slack", f"{server.url}/api", pair, name=name)
+
+    def repair(self, row: Connection) -> None:
+        row.reconnect(credentials(self.server.apps.grant("client-1", self.server.scopes)))
+
+    def fill(self) -> None:
+        server = self.server
+        general, secret = server.add_channel("general"), server.add_channel("secret", private=True)
+        server.add_channel("others", member=False)
+        for number in range(4):
+            server.post(general, f"m{number}")
+        server.post(secret, "hush")
+
+    def happen(self, random: Random) -> None:
+        server, count = self.server, len(self.server.asked)
+        joined = [row for row in server.channels if row["is_member"]]
+        channel = random.choice(joined)
+        messages = server.messages[channel["id"]]
+        match random.choice(
+            (
+                "channel",
+                "post",
+                "post",
+                "edit",
+                "delete",
+                "name",
+                "leave",
+                "token",
+                "limit",
+                "fault",
+            )
+        ):
+            case "channel":
+                server.add_channel(f"c{count}", private=random.random() < 0.3)
+            case "post":
+                server.post(channel, f"p{count}")
+            case "edit" if messages:
+                server.edit(random.choice(messages), f"e{count}")
+            case "delete" if messages:
+                server.delete(channel, random.choice(messages))
+            case "name":
+                channel["name"] = f"n{count}"
+            case "leave" if len(joined) > 1:
+                server.remove_channel(channel)
+            case "token":
+                server.apps.clock += 43_200
+                server.apps.loses_answers = random.randint(0, 1)
+            case "limit":
+                server.rates["conversations.history"] = random.randint(1, 3)
+            case "fault":
+                server.faults.append(random.choice(FAULTS))
+
+    def expected(self) -> Expected:
+        rows: Expected = {("channel", r["id"]): f"#{r['name']}" for r in self.server.channels}
+        for channel in self.server.channels:
+            for message in self.server.messages[channel["id"]]:
+                rows["message", f"{channel['id']}/{message['ts']}"] = message["text"]
+        return rows
+
+    def expire(self, row: Connection) -> None:
+        """The window is always read again."""
+
+    def wait(self) -> None:
+        self.server.pass_time(60)
+
+
 FAULTS = (
     Reply(500, "oops"),
     Reply(429, {}, {"Retry-After": "60"}),
@@ -352,6 +505,20 @@ def google_world() -> Iterator[World]:
 
 
 @contextmanager
+def notion_world() -> Iterator[World]:
+    with running(notion.Notion()) as server, at_server("notion", server):
+        assert isinstance(server, notion.Notion)
+        yield NotionWorld(server)
+
+
+@contextmanager
+def slack_world() -> Iterator[World]:
+    with running(slack.Slack()) as server, at_server("slack", server):
+        assert isinstance(server, slack.Slack)
+        yield SlackWorld(server)
+
+
+@contextmanager
 def catalogue_world(path: str) -> Iterator[World]:
     with running(llm_models.LlmModels()) as server:
         assert isinstance(server, llm_models.LlmModels)
@@ -363,6 +530,8 @@ WORLDS: dict[str, Callable[[], AbstractContextManager[World]]] = {
     "bakalari": bakalari_world,
     "github": github_world,
     "google_calendar": google_world,
+    "notion": notion_world,
+    "slack": slack_world,
     "llm_models:list": partial(catalogue_world, "/list"),
     "llm_models:map": partial(catalogue_world, "/map"),
     "llm_models:providers": partial(catalogue_world, "/providers"),

@@ -48,6 +48,7 @@ FLOORS: Mapping[str, tuple[set[str], ...]] = {
         {"dead_man_switch"},
         {"tick"},
         {"admin", "management", "apps"},
+        {"templatetags"},
     ),
     "tenants": (
         {"models"},

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from alerts import dead_man_switch, evaluation, outbox
+from alerts import tick
 from common.terminal import json_text
 from common.text import counted
 from syncs.management.base import CommandOutput
@@ -24,11 +24,11 @@ class Command(BaseCommand):
 
     def handle(self, **given: Any) -> None:
         output = CommandOutput(as_json=given["json"], quiet=given["quiet"])
-        outcome, flush = evaluation.evaluate(wait=True), outbox.flush()
-        reached = dead_man_switch.ping()
+        done = tick.tick(wait=True)
+        outcome, flush = done.incidents, done.messages
         if given["json"]:
             known = {"incidents": asdict(outcome) if outcome else None, "messages": asdict(flush)}
-            self.stdout.write(json_text(known | {"dead_man_switch": reached}))
+            self.stdout.write(json_text(known | {"dead_man_switch": done.reached}))
         elif outcome and not given["quiet"]:
             output.say(
                 f"{counted(outcome.open, 'incident')} open: {outcome.opened:,} new, "
@@ -39,5 +39,5 @@ class Command(BaseCommand):
                 f"{counted(flush.failed, 'message')} could not be sent and will be tried again: "
                 "the page Channels says why."
             )
-        if flush.failed or reached is False:
+        if flush.failed or done.reached is False:
             sys.exit(run_report.FAILED)

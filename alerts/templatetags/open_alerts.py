@@ -1,0 +1,31 @@
+"""Links to the open incidents that a page's thing has to do with, for pages of every app."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+from django.utils import timezone
+
+from alerts import queries
+from common import markup
+
+register = template.Library()
+SHOWN = 5
+
+
+@register.inclusion_tag("alerts/open_alerts.html", takes_context=True)
+def open_alerts(context: Any, target: object = None, sync: str = "", run: Any = None) -> Any:
+    """The open incidents of a target, of a sync's schedule, or of a run, in one query.
+
+    target: the key of an instance or of a connection. Nothing without the permission to view
+    incidents.
+    """
+    from alerts.admin.badges import level_badge  # not before: the theme loads all tags first
+
+    if not context["perms"]["alerts"]["view_incident"]:
+        return {"alerts": (), "more": 0}
+    found = queries.open_about(target=str(target or ""), sync=sync, run=run)
+    now = timezone.now()
+    shown = [(row, level_badge(row.level), markup.moment(row.since, now)) for row in found[:SHOWN]]
+    return {"alerts": shown, "more": len(found) - len(shown)}

@@ -35,6 +35,7 @@ ACTIONS: dict[str, str] = {
     "instance.disabled": "disabled an instance",
     "instance.deleted": "deleted an instance",
     "instance.tested": "tested an instance's connection",
+    "support_key.rotated": "rotated the keys of support access",
     "tenant.read_live": "read a tenant live",
     "email.looked_up_live": "looked an e-mail up live",
     "user.created": "created a user",

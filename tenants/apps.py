@@ -17,10 +17,11 @@ class TenantsConfig(AppConfig):
         from tenants.ghosts.problems import GHOSTS
         from tenants.health import overview
         from tenants.health.problems import INSTANCES
-        from tenants.models import RdsInstance
+        from tenants.models import RdsInstance, SupportKey
         from tenants.routes import search_keys
 
         key_rotation.register(RdsInstance, "password")
+        key_rotation.register(SupportKey, "secret")
         hooks.knows_down(overview.down_keys)
         hooks.knows_groups(targets.target_groups)
         hooks.periodic(owed.INTERVAL, owed.retire_leavers)

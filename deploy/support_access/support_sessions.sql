@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS rainbo_support_sessions (
         CHECK ((ended_at IS NULL) = (ended_by IS NULL))
 );
 
--- RAINBO reads what became of a session, and ends it. It redeems none: redeemed_at is not its own.
+-- RAINBO reads how a session went, and ends it. It redeems none: redeemed_at is not its own.
 GRANT SELECT (
     jti, ghost_id, tenant_id, redeemed_at, ends_at, active_at, requests, blocked, ended_at, ended_by,
     refused, refused_at

@@ -18,4 +18,5 @@ def set_up(registered: InstanceFleet) -> Iterator[InstanceFleet]:
     """Instance 2 has the table of support sessions, as its page says."""
     registered[2].execute(TABLE.read_text())
     yield registered
+    registered[2].server.start()
     registered[2].execute("DROP TABLE IF EXISTS rainbo_support_sessions")

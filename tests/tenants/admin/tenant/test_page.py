@@ -282,7 +282,7 @@ def test_a_page_takes_a_bounded_number_of_queries(
         route(number)
         change(tenant, KINDS.NAME, number)
         day(tenant, number, number)
-    with django_assert_max_num_queries(29):
+    with django_assert_max_num_queries(31):
         admin_client.get(page(tenant), {"after": "5"})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path, re_path
 
 from api import metrics
-from api.doors import bakalari, cron, jwks, models
+from api.doors import activity, bakalari, cron, jwks, models
 from api.doors.door import nothing
 from api.openapi import DocumentedApi
 from api.parsing import ObjectParser
@@ -50,6 +50,7 @@ doors = [
 ]
 
 urlpatterns = [
+    path("api/v1/activity", activity.receive),  # signed, without a token
     path("api/v1/", v1.urls),
     path("metrics", metrics.view),
     path(".well-known/jwks.json", jwks.show_keys),

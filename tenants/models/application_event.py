@@ -18,7 +18,9 @@ class ApplicationSecret(models.Model):
         RdsInstance, on_delete=models.CASCADE, primary_key=True, related_name="application_secret"
     )
     secret = EncryptedField(editable=False)
-    made_at = models.DateTimeField(db_default=Now())
+    made_at = models.DateTimeField(auto_now=True)
+    minute = models.DateTimeField(null=True, help_text="of the last request")
+    requests = models.PositiveIntegerField(default=0, db_default=0, help_text="in that minute")
 
     class Meta:
         db_table = "application_secrets"

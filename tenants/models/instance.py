@@ -139,12 +139,6 @@ class RdsInstance(models.Model):
         db_default="",
         help_text="the address of one tenant, with {tenant} for its id; empty: none of its own",
     )
-    mails_support_access = models.BooleanField(
-        "mails support access",
-        default=False,
-        db_default=False,
-        help_text="whether a tenant's contact gets a mail, with the reason, when support enters",
-    )
     is_active = models.BooleanField(default=True)
     is_master = models.BooleanField(default=False, help_text="holds the directory of e-mails")
     notes = models.TextField(blank=True)

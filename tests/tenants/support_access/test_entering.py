@@ -17,10 +17,11 @@ from pytest_django import Settings
 
 from activity.models import Activity
 from common import two_factor
+from common.clock import database_now
 from common.encryption import Encrypted
 from rainbo.auth.roles import ROLES
 from rainbo.models import Authenticator
-from tenants.models import SupportKey, SupportOptOut, SupportSession
+from tenants.models import SupportKey, SupportOptOut, SupportSession, UserRoute
 from tenants.support_access import sessions
 from tests.instances import InstanceFleet
 from tests.pages import said, text_of
@@ -104,6 +105,19 @@ def test_the_way_from_the_tenants_page_into_the_application(place: Place, client
     assert "refused attempts 1" in text_of(over)
     assert "ended by rainbo: ann" in text_of(over)
     assert not place.goes_on(issued)
+
+
+def test_an_accounts_page_leads_there_too(place: Place, client: Client) -> None:
+    key = {"email": "a@b.c", "email_key": "a@b.c", "remote_instance_id": "2", "on_master": False}
+    there = {"remote_tenant_id": "42", "remote_user_id": "9", "changed_at": database_now()}
+    UserRoute.objects.create(source_id="1", **key, **there)
+    link = f'href="{page_of(place)}enter/"'
+    for role, leads in (("read_only", False), ("support_admin", True)):
+        place.user.groups.set([Group.objects.get(name=role)])
+        place.user.user_permissions.clear()
+        client.force_login(place.user)
+        html = client.get("/admin/tenants/userroute/1/change/").content.decode()
+        assert (link in html) is leads
 
 
 def test_a_session_may_write_if_that_was_asked_for(place: Place, client: Client) -> None:

@@ -76,7 +76,8 @@ def make_secret(instance: RdsInstance) -> str:
     row = ApplicationSecret(instance=instance)
     secret = secrets.token_urlsafe(32)
     encrypted = encrypt(secret, row.binding)
-    ApplicationSecret.objects.update_or_create(instance=instance, defaults={"secret": encrypted})
+    rows: Any = ApplicationSecret.objects
+    rows.update_or_create(instance=instance, defaults={"secret": encrypted})
     return secret
 
 
@@ -109,7 +110,7 @@ def count_request(instance_id: int) -> int | None:
         row = cursor.fetchone()
     if row is None or row[0] <= MOST_REQUESTS:
         return None
-    return max(row[1], 1)
+    return max(int(row[1]), 1)
 
 
 def parse(document: Mapping[str, Any], now: datetime) -> list[Event]:
@@ -134,7 +135,7 @@ def store(instance_id: int, events: Sequence[Event]) -> int:
     rows = json.dumps([asdict(event) for event in events])
     with connection.cursor() as cursor:
         cursor.execute(_STORE, [instance_id, rows])
-        return cursor.rowcount
+        return int(cursor.rowcount)
 
 
 def _wrong(event: Any, now: datetime) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from django.db import connections
 from pytest_django import Settings
 
 from common.clock import database_now
+from localfleet.folders import local_root, scratch_root
 from tenants.models import (
     GhostUser,
     RdsInstance,
@@ -27,6 +28,7 @@ from tenants.support_access.sessions import Issued, Refused
 from tests.caches import run_sync
 from tests.instances import InstanceFleet
 from tests.rows import staff
+from tests.standby import catch_up, standby
 from tests.tenants.support_access.test_keys import public_keys
 from tests.tenants.support_access.test_table import REDEEM, REQUEST
 
@@ -394,6 +396,40 @@ class TestInstanceThatIsDown:
         row = sessions.end(issued.session, "bob")
         assert row.closed_at is None
         assert row.error
+
+
+def test_a_standby_is_read_by_syncs_and_its_writer_by_support_access(place: Place) -> None:
+    """A replica that is an hour behind knows no session: neither a replay nor an end waits."""
+    with (
+        scratch_root(local_root()) as root,
+        standby(root, place.there.server) as server,
+    ):
+        catch_up(place.there.server, server)
+        with server.connect() as replica:
+            replica.execute("SELECT pg_wal_replay_pause()")
+        writer = {"writer_host": place.there.host, "writer_port": place.there.port}
+        row = RdsInstance.objects.get(pk=2)
+        for name, value in {"host": server.host, "port": server.port, **writer}.items():
+            setattr(row, name, value)
+        row.set_password(place.there.rainbo_password)
+        row.save()
+        issued = place.issue()
+        assert place.enter(issued)
+        assert not place.enter(issued)
+        sessions.follow()
+        assert (place.stored(issued).state, place.stored(issued).refused) == (SupportState.OPEN, 1)
+        sessions.end(issued.session, "ann")
+        assert not place.goes_on(issued)
+        with server.connect("app") as replica:
+            assert replica.execute("SELECT count(*) FROM rainbo_support_sessions").fetchone() == (
+                0,
+            )
+        RdsInstance.objects.filter(pk=2).update(writer_host="", writer_port=None)
+        row.refresh_from_db()
+        row.set_password(place.there.rainbo_password)
+        row.save()
+        with pytest.raises(Refused, match="is a replica"):
+            place.issue()
 
 
 def test_what_differs_from_what_was_issued_is_kept(place: Place) -> None:

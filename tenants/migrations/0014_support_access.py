@@ -9,7 +9,7 @@ import common.encryption
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("tenants", "0012_ghosts_by_choice"),
+        ("tenants", "0013_groups_and_certificates"),
     ]
 
     operations = [

@@ -49,7 +49,7 @@ from tests.syncs.plans import default_schedules
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.django_db
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
-QUERIES = 15  # two of them ask for the connections of the services, one for alerts
+QUERIES = 16  # two of them ask for the connections of the services, one for alerts, one for support
 HOUR = timedelta(hours=1)
 
 

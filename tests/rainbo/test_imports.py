@@ -54,7 +54,7 @@ FLOORS: Mapping[str, tuple[set[str], ...]] = {
         {"models"},
         {"fleet", "pruning"},
         {"health", "routes", "summaries", "ghosts"},
-        {"find", "jobs", "signals"},
+        {"find", "support_access", "jobs", "signals"},
         {"admin", "management", "apps"},
     ),
 }

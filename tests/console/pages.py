@@ -116,7 +116,7 @@ RUN_FILTERS: Mapping[str, str] = {
     "all at once": "sync=user_routing&state=failed&trigger=schedule&instance=1&dry=no",
 }
 PAGES: tuple[Page, ...] = (
-    Page("now", "Now", "", pictured=True, queries=38, reads=32_000),
+    Page("now", "Now", "", pictured=True, queries=15, reads=32_000),
     Page("now", "Sign in", "login/", who=Who.STRANGER, pictured=True),
     Page("now", "No such page", "nowhere/", gives=404),
     Page("now", "Now, without permissions", "", who=Who.GUEST),

@@ -153,6 +153,16 @@ def shortened(value: sql.Composable, hashing: Hashing) -> sql.Composed:
     ).format(value, sql.Literal(LONGEST_IN_BYTES), ends)
 
 
+def live_values(query: Query, source: Connection) -> sql.Composed:
+    """Return the query's columns for a SELECT that a person waits for, long texts shortened."""
+    hashing = Hashing.of(server_encoding(source))
+    values = [
+        shortened(_cast(column), hashing) if column.kind == "text" else _cast(column)
+        for column in query.columns
+    ]
+    return sql.SQL(", ").join(values)
+
+
 def copy_out(source: Connection, selected: sql.Composable, write: Write) -> int:
     """Send a query's rows to `write`, as a binary COPY stream.
 

@@ -63,14 +63,23 @@ def server_encoding(source: Connection) -> str:
     return source.info.parameter_status("server_encoding") or ""
 
 
-def probe(source: Connection, query: Query) -> dict[str, str]:
+@dataclass(frozen=True)
+class Probed:
+    """What a query reads there. kinds: the source's type of each column. tables: as SQL writes
+    them, each with its kind."""
+
+    kinds: dict[str, str]
+    tables: tuple[str, ...]
+
+
+def probe(source: Connection, query: Query) -> Probed:
     """Check the query's columns and types, and lock its tables, without reading rows.
 
-    Call it inside the transaction that reads. Returns the source's type of each column. Raises
-    ContractBroken, and TablesReplaced if the transaction's snapshot is older than a table.
+    Call it inside the transaction that reads. Raises ContractBroken, and TablesReplaced if the
+    transaction's snapshot is older than a table.
     """
     nothing = sql.SQL("SELECT * FROM ({}) AS source LIMIT 0").format(verbatim(query.sql))
-    columns = snapshot_check.columns_checked(source, nothing)
+    columns, tables = snapshot_check.columns_checked(source, nothing)
     found = {column.name: column.type_code for column in columns}
     names = _names(source, {*found.values()})
     kinds = {name: names.get(code, "unknown") for name, code in found.items()}
@@ -83,7 +92,7 @@ def probe(source: Connection, query: Query) -> dict[str, str]:
             wrong.append(f"column {column.name} is {kind}, not {_or(column.accepts)}{advice}")
     if wrong:
         raise ContractBroken(f"{query.name}.sql: {'; '.join(wrong)}")
-    return kinds
+    return Probed(kinds, tables)
 
 
 def _names(source: Connection, types: set[int]) -> dict[int, str]:
@@ -184,7 +193,7 @@ def take(source: Connection, write: Write) -> int:
     """Pass the rows of the query sent by `ask` to `write`: see `copy_out`."""
     result = libpq_io.get_result(source)
     if result is None or result.status != pq.ExecStatus.COPY_OUT:
-        raise failed(result)
+        raise error_of(result)
     gathered, size = [], 0
     while (data := libpq_io.get_data(source)) is not None:
         gathered.append(bytes(data))
@@ -225,7 +234,7 @@ def copying_in(
     with on_own_database():
         result = session.pgconn.exec_(statement.as_string(session).encode())
         if result.status != pq.ExecStatus.COPY_IN:
-            raise failed(result)
+            raise error_of(result)
     session.pgconn.nonblocking = 1
 
     def write(block: bytes) -> None:
@@ -263,11 +272,11 @@ def _finish(connection: Connection) -> int:
         elif failed is None:
             failed = result
     if failed is not None:
-        raise failed(failed)
+        raise error_of(failed)
     return rows
 
 
-def failed(result: pq.abc.PGresult | None) -> psycopg.Error:
+def error_of(result: pq.abc.PGresult | None) -> psycopg.Error:
     """Return the error of a statement that did not return what it should."""
     if result is None:
         return psycopg.OperationalError("the connection was lost")

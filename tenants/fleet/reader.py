@@ -21,7 +21,7 @@ from syncs.transfer.digest import Hashing
 from syncs.transfer.peer import ReadLimit
 from syncs.transfer.session import Session
 from syncs.transfer.staging import Stage
-from tenants.fleet import connections, contract
+from tenants.fleet import connections, contract, resolution
 from tenants.models import RdsInstance
 
 SPOOL = 4 * 1024 * 1024  # bytes of one instance's answer kept in memory
@@ -37,12 +37,16 @@ class Taken:
 
 @dataclass(frozen=True)
 class Reading:
-    """One instance's rows, staged. `at`: just before their snapshot opened."""
+    """One instance's rows, staged. `at`: just before their snapshot opened.
+
+    tables: what the query's names meant there.
+    """
 
     at: datetime
     taken: Taken
     encoding: str
     hashing: Hashing
+    tables: resolution.Tables
     seconds: float = 0.0
 
     @property
@@ -76,7 +80,8 @@ def read_instances(
     def read(instance: RdsInstance, source: connections.Connection) -> Reading:
         query = contract.query(stage.query.name, instance.schema_group)
         source.budget.limit = limit.after(had.get(str(instance.pk)))
-        kinds = copy_stream.probe(source, query)
+        probed = copy_stream.probe(source, query)
+        kinds = probed.kinds
         at = run.at(connections.known_as_of(instance, source))
         latest = run.at(source.as_of_latest)
         connections.refuse_older(instance, source, latest, published.get(str(instance.pk)))
@@ -91,7 +96,8 @@ def read_instances(
             asked = copy_stream.rows(query, hashing, kinds=kinds)
             rows = copy_stream.copy_out(source, asked, spool.write)
             taken = Taken(rows, rows)
-        return Reading(at, taken, encoding, hashing)
+        tables = resolution.Tables.of(query.sql, probed.tables)
+        return Reading(at, taken, encoding, hashing, tables)
 
     def staged(outcome: connections.Outcome[Reading]) -> None:
         run.cancellation_point()

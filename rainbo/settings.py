@@ -236,6 +236,7 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}
 
 # The queue only triggers: every run is recorded, fenced and repeated by RAINBO itself.
 RAINBO_WORKERS = env.integer("RAINBO_WORKERS", 4, 1, 64)
+RAINBO_PROCESS_MAX_MB = env.integer("RAINBO_PROCESS_MAX_MB", 1024, 0, 1_000_000)
 RAINBO_RUN_LIMIT = env.integer("RAINBO_RUN_LIMIT", 900, 5, 7 * DAY)
 RAINBO_RUN_LIMITS = env.limits("RAINBO_RUN_LIMITS", "ghost_users=1800", 5, 7 * DAY)
 RAINBO_RETRY_SECONDS = env.integers("RAINBO_RETRY_SECONDS", "60,300,600", 1, DAY)

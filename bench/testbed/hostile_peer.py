@@ -1,8 +1,8 @@
 """A server on loopback that answers one statement as PostgreSQL never would.
 
 It stands in front of a real server and forwards, until a message of the client contains a text
-that it waits for, or the server has accepted the login: then it answers itself. All that it sends is bounded (`AMOUNT`): it shows
-that a small limit holds, and harms nobody.
+that it waits for, or the server has accepted the login: then it answers itself. All that it sends is
+bounded (`AMOUNT`): it shows that a small limit holds, and harms nobody.
 """
 
 from __future__ import annotations

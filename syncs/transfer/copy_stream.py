@@ -151,9 +151,9 @@ def shortened(value: sql.Composable, hashing: Hashing) -> sql.Composed:
     Of bytes in no encoding, up to the end of a character in UTF-8: to be decoded as far as it goes.
     """
     if hashing is not Hashing.MD5_BYTES:
-        return sql.SQL(
-            "CASE WHEN octet_length({0}) > {1} THEN left({0}, {1}) ELSE {0} END"
-        ).format(value, sql.Literal(LONGEST))
+        return sql.SQL("CASE WHEN octet_length({0}) > {1} THEN left({0}, {1}) ELSE {0} END").format(
+            value, sql.Literal(LONGEST)
+        )
     ends = sql.SQL(", ").join(map(sql.Literal, range(LONGEST_IN_BYTES - 3, LONGEST_IN_BYTES + 1)))
     return sql.SQL(
         "CASE WHEN octet_length({0}) > {1} THEN left({0}, coalesce((SELECT max(place) "

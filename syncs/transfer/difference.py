@@ -72,9 +72,7 @@ def compare(
     return Compared(rows, filled, unlike)
 
 
-def ask_digests(
-    source: Connection, query: Query, cached: Cached, kinds: Mapping[str, str]
-) -> None:
+def ask_digests(source: Connection, query: Query, cached: Cached, kinds: Mapping[str, str]) -> None:
     """Let the source start to compute (bucket, rows, xor, sum) of all its rows.
 
     kinds: its types of the columns.

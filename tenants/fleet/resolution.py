@@ -49,7 +49,7 @@ class Tables:
 def remembered(sync: str) -> dict[str, Mapping[str, Any]]:
     """Return what the names of a sync's query meant at each target when it was last confirmed."""
     known = Confirmation.objects.filter(sync=sync, tables__isnull=False)
-    return dict(known.values_list("target", "tables"))
+    return {target: tables or {} for target, tables in known.values_list("target", "tables")}
 
 
 def reasons(change: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,7 +10,7 @@ from pytest_django import Settings
 
 from bench.testbed import hostile_peer as peers
 from common.errors import RainboError
-from syncs.errors import OwnDatabaseFailed, ProtocolBroken, SourceError
+from syncs.errors import OwnDatabaseFailed, ProtocolBroken
 from syncs.models import RunState
 from syncs.transfer import peer as budgets
 from syncs.transfer.peer import TooMuchSent, received_bytes
@@ -144,7 +143,7 @@ def endless(instance: Instance, rows: int) -> None:
     """A source that has many more rows than before."""
     instance.execute(
         "ALTER TABLE user_email_routing RENAME TO few; "
-        f"CREATE VIEW user_email_routing AS TABLE few UNION ALL "  # noqa: S608
+        f"CREATE VIEW user_email_routing AS TABLE few UNION ALL "
         f"SELECT n, 'a' || n || '@example.com', 1, NULL, n, repeat('n', 900), 'Active', now() "
         f"FROM generate_series(100, {rows}) AS n; "
         "GRANT SELECT ON user_email_routing TO rainbo"
@@ -206,7 +205,9 @@ def test_one_of_many_without_end_does_not_keep_the_others(
 ) -> None:
     for instance in registered.instances:
         instance.add_tenant(1)
-    registered[2].execute("INSERT INTO tenants (id, name) SELECT n, 'x' FROM generate_series(2, 500) n")
+    registered[2].execute(
+        "INSERT INTO tenants (id, name) SELECT n, 'x' FROM generate_series(2, 500) n"
+    )
     settings.RAINBO_READ_MAX_ROWS = 100
     run = run_sync("tenant_summaries")
     assert run.state == RunState.PARTIAL

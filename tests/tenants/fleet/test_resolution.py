@@ -104,7 +104,9 @@ def test_what_changes_no_name_is_published(synced: InstanceFleet, change: object
 def test_another_query_reads_what_it_says(
     synced: InstanceFleet, settings: Settings, tmp_path: Path
 ) -> None:
-    synced.master.execute("CREATE VIEW mine AS TABLE user_email_routing; GRANT SELECT ON mine TO rainbo")
+    synced.master.execute(
+        "CREATE VIEW mine AS TABLE user_email_routing; GRANT SELECT ON mine TO rainbo"
+    )
     (tmp_path / "sync_user_routing.sql").write_text("SELECT * FROM mine")
     settings.RAINBO_SOURCE_SQL = tmp_path
     assert run_sync("user_routing").state == RunState.SUCCEEDED
@@ -115,5 +117,6 @@ def test_a_confirmation_of_before_has_nothing_to_compare(synced: InstanceFleet) 
     synced.master.execute(SHADOW.format(kind="TABLE", table="user_email_routing"))
     assert run_sync("user_routing").state == RunState.SUCCEEDED
     kept = Confirmation.objects.get(sync="user_routing").tables
+    assert kept is not None
     assert kept["names"] == ["shadow.user_email_routing (table)"]
     assert RdsInstance.objects.count() == 3

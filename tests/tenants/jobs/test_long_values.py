@@ -83,7 +83,7 @@ def test_the_hash_is_that_of_the_whole(master: Instance) -> None:
     with connections.connect(RdsInstance.objects.get(pk=1), "test") as source:
         source.execute("SET LOCAL work_mem = '64MB'")
         text = whole.as_string(source)
-        (row,) = source.execute(f"SELECT row_hash FROM ({text}) AS r (a,b,c,d,e,f,g,h,row_hash)")  # noqa: S608
+        (row,) = source.execute(f"SELECT row_hash FROM ({text}) AS r (a,b,c,d,e,f,g,h,row_hash)")
     assert [row[0]] == list(WithheldRow.objects.values_list("row_hash", flat=True))
 
 

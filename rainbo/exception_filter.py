@@ -11,7 +11,7 @@ from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
 
 from common.redaction import is_secret, redact, redact_value
 
-LONGEST = 4096  # characters of a value; Django's report shows no more
+LONGEST = 4096  # characters of a value; Django's report cuts it there too
 
 
 class WithoutValues(SafeExceptionReporterFilter):

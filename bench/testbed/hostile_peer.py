@@ -1,8 +1,8 @@
 """A server on loopback that answers one statement as PostgreSQL never would.
 
 It stands in front of a real server and forwards, until a message of the client contains a text
-that it waits for, or the server has accepted the login: then it answers itself. All that it sends is
-bounded (`AMOUNT`): it shows that a small limit holds, and harms nobody.
+that it waits for, or the server has accepted the login: then it answers itself. All that it sends
+is bounded (`AMOUNT`): it shows that a small limit holds, and harms nobody.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _parameters() -> Iterator[bytes]:
 
 
 def _long(head: bytes, declared: int, size: int) -> Answer:
-    """A message that says to be longer than what comes of it."""
+    """A message that declares more bytes than are sent."""
 
     def answer() -> Iterator[bytes]:
         yield head + struct.pack("!i", declared)

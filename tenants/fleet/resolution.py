@@ -1,6 +1,6 @@
 """What the names of tables in a query mean on an instance: remembered, and compared.
 
-A name without a schema means the first table of that name on the search path. Whoever may create
+A name without a schema means the first table of that name on the search path. Anyone who can create
 tables there, or set the path of RAINBO's role, decides what RAINBO reads. So a change is held.
 """
 

@@ -34,13 +34,14 @@ class Keys {
     const isFresh = () => !this.isFile && now - this.fetched < 300;
     const hasWaited = this.isFile || now - this.tried >= (isFresh() ? 60 : 5);
     if (!this.reading && hasWaited && !(isFresh() && this.known.has(kid))) {
-      this.tried = now;
+      if (isFresh()) this.tried = now; // an unknown key
       this.reading = this.read().finally(() => { this.reading = null; });
     }
     let failed = false;
     if (this.reading && !(isFresh() && this.known.has(kid))) {
       await this.reading.catch((error) => {
         failed = true;
+        this.tried = now;
         console.error(`RAINBO's keys could not be read: ${error.name}`);
       });
     }

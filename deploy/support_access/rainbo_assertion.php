@@ -36,8 +36,10 @@ final class RainboKeys
         $isFresh = abs(time() - $kept['fetched']) < 300;
         $hasWaited = abs(time() - $kept['tried']) >= ($isFresh ? 60 : 5);
         if ($hasWaited && !($isFresh && isset($kept['keys'][$kid]))) {
-            $kept['tried'] = time();
             $keys = $this->read();
+            if ($isFresh || $keys === null) { // an unknown key, or no answer
+                $kept['tried'] = time();
+            }
             if ($keys !== null) {
                 $kept = ['keys' => $keys, 'fetched' => time()] + $kept;
                 $isFresh = true;

@@ -51,11 +51,12 @@ class Keys:
             fresh = now - self.fetched < 300 and not self.is_file
             waited = self.is_file or now - self.tried >= (60 if fresh else 5)
             if waited and not (fresh and kid in self.known):
-                self.tried = now
+                self.tried = now if fresh else self.tried  # an unknown key
                 try:
                     self.known, self.fetched, fresh = self.read(), now, True
                 except (OSError, ValueError, TypeError, KeyError, jwt.PyJWTError) as error:
                     log.error("RAINBO's keys could not be read: %s", type(error).__name__)
+                    self.tried = now
             if not fresh:
                 raise Unavailable
             return self.known.get(str(kid))
@@ -80,7 +81,7 @@ def verify(token: str, keys: Keys, issuer: str, instance: int, now: float) -> di
             raise Refused("another type or algorithm than RAINBO's")
         if (key := keys.find(header["kid"])) is None:
             raise Refused("an unknown key")
-        claims = json.loads(JWS.decode(token, key, algorithms=ALGORITHMS))
+        claims = dict(json.loads(JWS.decode(token, key, algorithms=ALGORITHMS)))
     except (jwt.PyJWTError, ValueError, TypeError) as error:
         raise Refused(f"not signed by RAINBO: {type(error).__name__}") from None
     wrong = [name for name, kind in TYPES.items() if type(claims.get(name)) is not kind]

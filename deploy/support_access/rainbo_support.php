@@ -120,14 +120,15 @@ final class RainboSupport
             $this->answer($session ? 200 : 403, 'The support session is over.');
         }
         $placed = false; // what the application prints can't remove the banner from its page
+        header('Cache-Control: no-store');
         ob_start(function (string $text) use ($session, &$placed): string {
-            header('Cache-Control: no-store');
+            headers_sent() || header('Cache-Control: no-store');
             $type = preg_grep('~^content-type:(?! *text/html)~i', headers_list());
             if ($placed || $type || !preg_match('~<(!doctype|html|body)~i', $text)) {
                 return $text;
             }
             $placed = true;
-            header_remove('Content-Length');
+            headers_sent() || header_remove('Content-Length');
             $shown = $this->banner($session);
             $found = preg_match('~<body[^>]*>~i', $text, $tag, PREG_OFFSET_CAPTURE);
             $at = $found ? $tag[0][1] + strlen($tag[0][0]) : strlen($text);

@@ -96,8 +96,8 @@ class SupportAccess:
         if self.execute(request, REDEEM, *stored) != [(True,)]:
             raise Refused(f"{jti}: it was used or ended before")
         answer = HttpResponseRedirect(get_script_prefix() + self.options["home"])
-        answer.status_code, secure = 303, request.is_secure()
-        cookie = {"path": get_script_prefix(), "secure": secure, "httponly": True}
+        answer.status_code, answer["Cache-Control"] = 303, "no-store"
+        cookie = {"path": get_script_prefix(), "secure": request.is_secure(), "httponly": True}
         answer.set_cookie(COOKIE, self.signer(request).sign(jti), samesite="Lax", **cookie)
         return answer
 

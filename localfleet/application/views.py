@@ -107,7 +107,7 @@ def _user(request: Any) -> str | None:
     return key if instance == instance_of(request) and not request.support else None
 
 
-def _rows(request: HttpRequest, statement: str, *values: object) -> list[tuple[Any, ...]]:
+def _rows(request: HttpRequest, statement: str, *values: str | int) -> list[tuple[Any, ...]]:
     with connections[alias_of(request)].cursor() as cursor:
         cursor.execute(statement, values)
         return cursor.fetchall() if cursor.description else []

@@ -8,11 +8,12 @@ from typing import Any
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "localfleet.application.settings"
 
-from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
+from localfleet.application.settings import INSTANCES
+
 _django = get_wsgi_application()
-_roots = {f"/rds{number}" for number in settings.INSTANCES}
+_roots = {f"/rds{number}" for number in INSTANCES}
 
 
 def application(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:

@@ -16,7 +16,6 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from urllib.parse import urlencode
 
-
 from localfleet.servers.data_folder import SUPERUSER
 from localfleet.servers.server import Server, free_port
 from tests.fleet_fixtures import needs

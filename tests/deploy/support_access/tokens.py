@@ -180,9 +180,9 @@ def _claims(ring: Ring) -> Iterator[tuple[str, str]]:
     yield "less than a minute", ring.sign_claims(claims | {"session_seconds": 59})
     yield "an act without a name", ring.sign_claims(claims | {"act": {"sub": "5"}})
     yield "a UUID and a line's end", ring.sign_claims(claims | {"jti": claims["jti"] + "\n"})
-    documents: tuple[Any, ...] = ([], None, "text", 1, [claims])
-    for document in documents:
-        yield f"claims that are {document!r:.20}", ring.sign_claims(document)
+    others: tuple[Any, ...] = ([], None, "text", 1, [claims])
+    for other in others:
+        yield f"claims that are {other!r:.20}", ring.sign_claims(other)
 
 
 def _no_tokens(ring: Ring) -> Iterator[tuple[str, str]]:

@@ -170,12 +170,13 @@ def _claims(ring: Ring) -> Iterator[tuple[str, str]]:
     }
     for name, value in wrong.items():
         yield f"{name} is {value!r}", ring.sign_claims(claims | {name: value})
-    for name, value in {
+    bounds: Mapping[str, Any] = {
         "reason": "x" * 501,
         "session_seconds": 3601,
         "jti": "x",
         "sub": "",
-    }.items():
+    }
+    for name, value in bounds.items():
         yield f"{name} is out of bounds", ring.sign_claims(claims | {name: value})
     yield "less than a minute", ring.sign_claims(claims | {"session_seconds": 59})
     yield "an act without a name", ring.sign_claims(claims | {"act": {"sub": "5"}})

@@ -1,5 +1,5 @@
 <?php
-// Verifies the assertions by which RAINBO lets support in: copy it beside rainbo_support.php.
+// Verifies the assertions by which RAINBO lets support in: copy it next to rainbo_support.php.
 // It needs PHP 8.1 or newer with sodium, and no package. Redeeming comes after it.
 declare(strict_types=1);
 

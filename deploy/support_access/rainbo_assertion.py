@@ -1,4 +1,4 @@
-"""Verifies the assertions by which RAINBO lets support in: copy it beside rainbo_support.py.
+"""Verifies the assertions by which RAINBO lets support in: copy it next to rainbo_support.py.
 
 It needs PyJWT (pip install "pyjwt[crypto]>=2.10"), and no framework. Redeeming comes after it.
 """

@@ -1,5 +1,5 @@
-"""RAINBO's support access in a Django application: copy it and rainbo_assertion.py beside
-manage.py. In the settings:
+"""RAINBO's support access in a Django application: copy it and rainbo_assertion.py next
+to manage.py. In the settings:
 
     MIDDLEWARE = [..., "rainbo_support.SupportAccess"]  # the last one
     RAINBO_SUPPORT = {

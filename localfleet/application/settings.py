@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-# What a team would copy beside its manage.py.
+# What a team would copy next to its manage.py.
 sys.path.insert(0, str(Path(__file__).parents[2] / "deploy" / "support_access"))
 
 
@@ -59,7 +59,7 @@ TEMPLATES = [
         "OPTIONS": {"context_processors": ["django.template.context_processors.request"]},
     }
 ]
-# RAINBO's cookies have the usual names, and browsers don't tell ports of one host apart.
+# RAINBO's cookies have the usual names, and browsers share cookies between the ports of a host.
 SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 SESSION_COOKIE_NAME = "application_session"
 CSRF_COOKIE_NAME = "application_csrf"

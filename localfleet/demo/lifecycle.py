@@ -103,7 +103,7 @@ class Demo:
         network.wait_ready(self.port, READY_SECONDS, lambda: self.web.running, self.web.log)
 
     def _application_environment(self) -> dict[str, str]:
-        """What the application is told; none of RAINBO's secrets."""
+        """The application's settings, and none of RAINBO's secrets."""
         address = self.state.settings["RAINBO_CONSOLE_URL"]
         named = {"name": schema.DATABASE, "user": instances.APPLICATION}
         known = {

@@ -77,7 +77,7 @@ def follow(registered: InstanceFleet, settings: Settings, tmp_path: Path) -> Ite
 
 
 def assert_takes_support_access(owner: psycopg.Connection) -> None:
-    """The table of support sessions fits beside the schema, and its grants are enough."""
+    """The table of support sessions fits into the schema, and its grants are enough."""
     owner.execute(SUPPORT_TABLE.read_bytes())
     (checked,) = checks.check_fleet([RdsInstance.objects.get(pk=4)])
     found = [(finding.level, finding.text) for finding in checked.findings]

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import os
 
+from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
-
-from rainbo.models import Authenticator
 
 User = get_user_model()
 password = os.environ["DEMO_PASSWORD"]
@@ -45,6 +44,7 @@ for name, first, last, role in PEOPLE:
         user.set_unusable_password()
     user.save()
 
+Authenticator = apps.get_model("rainbo", "Authenticator")
 support = User.objects.get(username="support")
 if Authenticator.of(support) is None:
     authenticator = Authenticator(user=support, name="make demo")

@@ -81,7 +81,7 @@ class Application:
 
 @dataclass(frozen=True)
 class Given:
-    """What an application is told. server: with the database of the instance. keys: where."""
+    """The settings of an application. server: with the database of the instance. keys: where."""
 
     server: Server
     keys: str

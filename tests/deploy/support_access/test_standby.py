@@ -38,12 +38,12 @@ def test_a_standby_redeems_nothing_and_its_writer_does(
         for language in LANGUAGES:
             token = ring.sign()
             with (
-                running(language, reading) as (beside_reader,),
-                running(language, writing) as (beside_writer,),
+                running(language, reading) as (reads,),
+                running(language, writing) as (writes,),
             ):
-                answer = beside_reader.enter(token)
+                answer = reads.enter(token)
                 assert (language, answer.status, answer.cookie) == (language, 503, "")
                 assert rows(there, "jti") == []
-                assert beside_writer.enter(token).status == 303
+                assert writes.enter(token).status == 303
             there.execute("DELETE FROM rainbo_support_sessions")
     there.execute("DROP TABLE rainbo_support_sessions")

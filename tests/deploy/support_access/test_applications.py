@@ -23,7 +23,7 @@ from tests.deploy.support_access.applications import (
     rows,
     running,
 )
-from tests.deploy.support_access.tokens import EVIL, Ring, attempts
+from tests.deploy.support_access.tokens import EVIL, KeySet, attempts
 from tests.http_servers import receiver
 from tests.instances import Instance, InstanceFleet
 
@@ -34,14 +34,16 @@ OVER = "The support session is over"
 class Place:
     """Two application servers of instance 2, with its database and RAINBO's keys."""
 
-    def __init__(self, language: str, given: Given, ring: Ring, servers: list[Application]) -> None:
-        self.language, self.given, self.ring = language, given, ring
+    def __init__(
+        self, language: str, given: Given, keyset: KeySet, servers: list[Application]
+    ) -> None:
+        self.language, self.given, self.keyset = language, given, keyset
         self.first, self.second = servers
         self.there: Instance
 
     def enter(self, **changes: object) -> str:
         """Begin a session; returns its cookie."""
-        answer = self.first.enter(self.ring.sign(**changes))  # type: ignore[arg-type]
+        answer = self.first.enter(self.keyset.sign(**changes))  # type: ignore[arg-type]
         assert (answer.status, bool(answer.cookie)) == (303, True), answer
         return answer.cookie
 
@@ -61,10 +63,10 @@ def started(
 ) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp(request.param)
     with receiver() as published:
-        ring = Ring(published)
+        keyset = KeySet(published)
         given = Given(_instances[2].server, published.url("/.well-known/jwks.json"), folder)
         with running(request.param, given, count=2) as servers:
-            yield Place(request.param, given, ring, servers)
+            yield Place(request.param, given, keyset, servers)
 
 
 @pytest.fixture
@@ -83,7 +85,7 @@ def place(started: Place, fleet: InstanceFleet) -> Iterator[Place]:
 
 
 def test_one_enters_once_and_sees_it_on_every_page(place: Place) -> None:
-    token = place.ring.sign()
+    token = place.keyset.sign()
     entered = place.first.enter(token)
     assert (entered.status, entered.headers["cache-control"]) == (303, "no-store")
     flags = entered.headers["set-cookie"].lower().replace(" ", "").split(";")
@@ -112,15 +114,15 @@ def test_one_enters_once_and_sees_it_on_every_page(place: Place) -> None:
 
 def test_what_is_refused_leaves_nothing(place: Place) -> None:
     tried = 0
-    for name, token in attempts(place.ring):
+    for name, token in attempts(place.keyset):
         answer = place.first.enter(token)
         tried += 1
         assert (name, answer.status, answer.cookie) == (name, 403, "")
     assert tried > 90
-    two = urlencode([("assertion", place.ring.sign()), ("assertion", place.ring.sign())])
+    two = urlencode([("assertion", place.keyset.sign()), ("assertion", place.keyset.sign())])
     for body, status in ((two, {403}), ("other=1", {403}), ("x=" + "x" * 17_000, {403, 413})):
         assert place.first.send("POST", "/rainbo/enter", body=body).status in status
-    query = urlencode({"assertion": place.ring.sign()})
+    query = urlencode({"assertion": place.keyset.sign()})
     assert place.first.send("GET", f"/rainbo/enter?{query}").status == 405
     assert place.first.send("POST", f"/rainbo/enter?{query}").status == 403
     assert rows(place.there, "jti") == []
@@ -128,7 +130,7 @@ def test_what_is_refused_leaves_nothing(place: Place) -> None:
 
 
 def test_both_names_of_the_algorithm_and_late_clocks_within_bounds_get_in(place: Place) -> None:
-    assert place.first.enter(place.ring.sign_claims(place.ring.claims(), alg="Ed25519")).cookie
+    assert place.first.enter(place.keyset.sign_claims(place.keyset.claims(), alg="Ed25519")).cookie
     assert place.enter(seconds_ago=60)
     assert place.enter(seconds_ago=-5)
 
@@ -142,7 +144,7 @@ def test_what_was_withdrawn_after_the_issue_lets_nobody_in(place: Place) -> None
         "the tenant is gone": "DELETE FROM tenants WHERE id = 43",
     }
     for name, statement in withdrawn.items():
-        token = place.ring.sign(tenant_id="43")
+        token = place.keyset.sign(tenant_id="43")
         place.there.execute(statement)
         assert (name, place.first.enter(token).status) == (name, 403)
     assert rows(place.there, "jti") == []
@@ -150,15 +152,15 @@ def test_what_was_withdrawn_after_the_issue_lets_nobody_in(place: Place) -> None
 
 def test_what_rainbo_ended_before_it_was_used_is_never_used(place: Place) -> None:
     """The person, the permission or the instance was withdrawn: RAINBO writes the end there."""
-    claims = place.ring.claims()
+    claims = place.keyset.claims()
     place.end_by_rainbo(claims["jti"])
-    answer = place.first.enter(place.ring.sign_claims(claims))
+    answer = place.first.enter(place.keyset.sign_claims(claims))
     assert (answer.status, answer.cookie) == (403, "")
     assert rows(place.there, "redeemed_at, ended_by, refused") == [(None, "rainbo: ann left", 1)]
 
 
 def test_of_a_hundred_at_once_one_gets_in(place: Place) -> None:
-    token = place.ring.sign()
+    token = place.keyset.sign()
 
     def attempt(number: int) -> Answer:
         return (place.first, place.second)[number % 2].enter(token)
@@ -231,7 +233,7 @@ def test_a_cookie_is_good_for_what_it_was_made_for(place: Place) -> None:
     cookie = place.enter()
     name, _, value = cookie.partition("=")
     jti = value[:36]
-    other = str(place.ring.claims()["jti"])
+    other = str(place.keyset.claims()["jti"])
     forged = (
         *("", jti, f"{jti}.", f"{jti}:", value[:-1], value + "x", value.replace(jti, other)),
         *(f"{other}.{'0' * 43}", "x" * 5000, "'; DROP TABLE users; --"),
@@ -249,7 +251,7 @@ def test_a_cookie_is_good_for_what_it_was_made_for(place: Place) -> None:
 
 
 def test_a_database_that_is_down_is_said_and_nothing_is_half_done(place: Place) -> None:
-    cookie, token = place.enter(), place.ring.sign()
+    cookie, token = place.enter(), place.keyset.sign()
     place.there.execute("CHECKPOINT")  # the tests' servers don't write every commit at once
     place.there.server.kill()
     for answer in (place.first.enter(token), place.first.get("/tenants/42/", cookie)):
@@ -260,48 +262,48 @@ def test_a_database_that_is_down_is_said_and_nothing_is_half_done(place: Place) 
     assert place.first.enter(token).status == 303
     assert place.second.get("/tenants/42/", cookie).status == 200
     place.there.execute("DROP TABLE rainbo_support_sessions")
-    assert place.first.enter(place.ring.sign()).status == 503
+    assert place.first.enter(place.keyset.sign()).status == 503
 
 
 def test_keys_rotate_while_it_runs_and_nobody_makes_it_ask_often(place: Place) -> None:
-    asked = place.ring.receiver.received
+    asked = place.keyset.receiver.received
     with running(place.language, replace(place.given, folder=_empty(place, "fresh"))) as (fresh,):
-        before, former = len(asked), place.ring.sign()
-        assert fresh.enter(place.ring.sign()).status == 303
+        before, former = len(asked), place.keyset.sign()
+        assert fresh.enter(place.keyset.sign()).status == 303
         assert len(asked) == before + 1
-        place.ring.rotate(keep=True)
+        place.keyset.rotate(keep=True)
         assert fresh.enter(former).status == 303, "the former key is still published"
-        assert fresh.enter(place.ring.sign()).status == 303
+        assert fresh.enter(place.keyset.sign()).status == 303
         assert len(asked) == before + 2
-        place.ring.rotate()
+        place.keyset.rotate()
         for _ in range(5):
-            assert fresh.enter(place.ring.sign()).status == 403
+            assert fresh.enter(place.keyset.sign()).status == 403
         assert len(asked) == before + 2
     path = _empty(place, "file") / "keys.json"
-    path.write_text(json.dumps(place.ring.document))
+    path.write_text(json.dumps(place.keyset.document))
     given = replace(place.given, keys=str(path), folder=path.parent)
     with running(place.language, given) as (offline,):
-        assert offline.enter(place.ring.sign()).status == 303
-        place.ring.rotate()
-        token = place.ring.sign()
+        assert offline.enter(place.keyset.sign()).status == 303
+        place.keyset.rotate()
+        token = place.keyset.sign()
         assert offline.enter(token).status == 403
-        path.write_text(json.dumps(place.ring.document))
+        path.write_text(json.dumps(place.keyset.document))
         assert offline.enter(token).status == 303
         path.write_text("{")
-        assert offline.enter(place.ring.sign()).status == 503
+        assert offline.enter(place.keyset.sign()).status == 503
     assert len(asked) == before + 2
     with running(place.language, replace(place.given, folder=_empty(place, "down"))) as (cut,):
-        place.ring.receiver.reply(500, b"down")
+        place.keyset.receiver.reply(500, b"down")
         for _ in range(3):
-            answer = cut.enter(place.ring.sign())
+            answer = cut.enter(place.keyset.sign())
             assert (answer.status, answer.cookie) == (503, "")
         assert len(asked) == before + 3
-        place.ring.rotate()
+        place.keyset.rotate()
 
 
 def test_no_secret_gets_into_the_log(place: Place) -> None:
     """Of all that the tests before this one did with the same two processes."""
-    place.first.enter(place.ring.sign(seconds_ago=600))
+    place.first.enter(place.keyset.sign(seconds_ago=600))
     secret = re.split("[.:]", place.enter(), maxsplit=1)[1]
     place.first.get("/tenants/42/", f"rainbo_support={secret}")
     files = (place.first.log, place.second.log)

@@ -8,7 +8,7 @@ import pytest
 
 from localfleet.folders import local_root, scratch_root
 from tests.deploy.support_access.applications import LANGUAGES, SHIPPED, Given, rows, running
-from tests.deploy.support_access.tokens import Ring
+from tests.deploy.support_access.tokens import KeySet
 from tests.http_servers import receiver
 from tests.instances import InstanceFleet
 from tests.standby import catch_up, standby
@@ -32,11 +32,11 @@ def test_a_standby_redeems_nothing_and_its_writer_does(
         catch_up(there.server, reader)
         # A standby has the roles of its primary, and so their passwords.
         (root / "standby.password").write_text(there.server.password)
-        ring = Ring(published)
+        keyset = KeySet(published)
         writing = Given(there.server, published.url(), tmp_path)
         reading = Given(reader, published.url(), tmp_path)
         for language in LANGUAGES:
-            token = ring.sign()
+            token = keyset.sign()
             with (
                 running(language, reading) as (reads,),
                 running(language, writing) as (writes,),

@@ -31,7 +31,7 @@ def part(document: object) -> str:
     return encoded(json.dumps(document).encode())
 
 
-class Ring:
+class KeySet:
     """Keys that RAINBO publishes at a receiver's address, the first of which signs."""
 
     def __init__(self, receiver: Receiver) -> None:
@@ -81,24 +81,24 @@ class Ring:
         return found
 
 
-def attempts(ring: Ring) -> Iterator[tuple[str, str]]:
+def attempts(keyset: KeySet) -> Iterator[tuple[str, str]]:
     """What is to be refused, by what it is: each but for that is as RAINBO signs it."""
-    yield "for another instance", ring.sign(instance_id=3)
-    yield "of another RAINBO", ring.sign(issuer="https://rainbo.example.net")
-    yield "66 seconds old", ring.sign(seconds_ago=66)
-    yield "this clock is two minutes ahead", ring.sign(seconds_ago=120)
-    yield "this clock is two minutes behind", ring.sign(seconds_ago=-120)
-    yield "another ghost user", ring.sign(ghost_id="18")
-    yield "a user who is no ghost", ring.sign(ghost_id="19")
-    yield "another person's ghost user", ring.sign(person_id=6)
-    yield "a tenant that is not there", ring.sign(tenant_id="999")
-    yield from _altered(ring)
-    yield from _headers(ring)
-    yield from _claims(ring)
-    yield from _no_tokens(ring)
+    yield "for another instance", keyset.sign(instance_id=3)
+    yield "of another RAINBO", keyset.sign(issuer="https://rainbo.example.net")
+    yield "66 seconds old", keyset.sign(seconds_ago=66)
+    yield "this clock is two minutes ahead", keyset.sign(seconds_ago=120)
+    yield "this clock is two minutes behind", keyset.sign(seconds_ago=-120)
+    yield "another ghost user", keyset.sign(ghost_id="18")
+    yield "a user who is no ghost", keyset.sign(ghost_id="19")
+    yield "another person's ghost user", keyset.sign(person_id=6)
+    yield "a tenant that is not there", keyset.sign(tenant_id="999")
+    yield from _altered(keyset)
+    yield from _headers(keyset)
+    yield from _claims(keyset)
+    yield from _no_tokens(keyset)
 
 
-def _altered(ring: Ring) -> Iterator[tuple[str, str]]:
+def _altered(keyset: KeySet) -> Iterator[tuple[str, str]]:
     """Signed by RAINBO and altered after that."""
     changes: Mapping[str, Any] = {
         "tenant": "43",
@@ -112,49 +112,49 @@ def _altered(ring: Ring) -> Iterator[tuple[str, str]]:
         "reason": "Another reason than was given",
     }
     for name, value in changes.items():
-        head, _, signature = ring.sign().split(".")
-        yield f"altered: {name}", f"{head}.{part(ring.claims() | {name: value})}.{signature}"
-    head, body, signature = ring.sign().split(".")
-    yield "another signature", f"{head}.{body}.{ring.sign().split('.')[2]}"
+        head, _, signature = keyset.sign().split(".")
+        yield f"altered: {name}", f"{head}.{part(keyset.claims() | {name: value})}.{signature}"
+    head, body, signature = keyset.sign().split(".")
+    yield "another signature", f"{head}.{body}.{keyset.sign().split('.')[2]}"
     yield "half a signature", f"{head}.{body}.{signature[:43]}"
 
 
-def _headers(ring: Ring) -> Iterator[tuple[str, str]]:
-    claims = ring.claims()
-    yield "an unknown key", ring.sign_claims(claims, kid="of-nobody")
-    yield "the key's id is no text", ring.sign_claims(claims, kid=["a"])
-    yield "another type", ring.sign_claims(claims, typ="JWT")
-    yield "no type", ring.sign_claims(claims, typ=None)
-    yield "no key id", ring.sign_claims(claims, kid=None)
+def _headers(keyset: KeySet) -> Iterator[tuple[str, str]]:
+    claims = keyset.claims()
+    yield "an unknown key", keyset.sign_claims(claims, kid="of-nobody")
+    yield "the key's id is no text", keyset.sign_claims(claims, kid=["a"])
+    yield "another type", keyset.sign_claims(claims, typ="JWT")
+    yield "no type", keyset.sign_claims(claims, typ=None)
+    yield "no key id", keyset.sign_claims(claims, kid=None)
     for algorithm in ("none", "None", "", "ES256", "RS256", "eddsa", ["EdDSA"], None, 1):
-        yield f"algorithm {algorithm!r}", ring.sign_claims(claims, alg=algorithm)
-    yield "a critical header", ring.sign_claims(claims, crit=["b64"], b64=True)
+        yield f"algorithm {algorithm!r}", keyset.sign_claims(claims, alg=algorithm)
+    yield "a critical header", keyset.sign_claims(claims, crit=["b64"], b64=True)
     own = Ed25519PrivateKey.generate()
     public = encoded(own.public_key().public_bytes_raw())
     jwk = {"kty": "OKP", "crv": "Ed25519", "x": public}
     for name, value in {"jwk": jwk, "jku": "https://evil.example/", "x5u": "x"}.items():
-        header = {"alg": "EdDSA", "typ": assertion.TYPE, "kid": ring.key.kid, name: value}
+        header = {"alg": "EdDSA", "typ": assertion.TYPE, "kid": keyset.key.kid, name: value}
         signed = f"{part(header)}.{part(claims)}"
         yield f"a key of its own: {name}", f"{signed}.{encoded(own.sign(signed.encode()))}"
-    header = {"alg": "EdDSA", "typ": assertion.TYPE, "kid": ring.key.kid}
+    header = {"alg": "EdDSA", "typ": assertion.TYPE, "kid": keyset.key.kid}
     signed = f"{part(header)}.{part(claims)}"
     yield "signed by another key", f"{signed}.{encoded(own.sign(signed.encode()))}"
     yield "unsigned", f"{part(header | {'alg': 'none'})}.{part(claims)}."
-    for secret in (ring.public, encoded(ring.public).encode()):
+    for secret in (keyset.public, encoded(keyset.public).encode()):
         signed = f"{part(header | {'alg': 'HS256'})}.{part(claims)}"
         mac = hmac.new(secret, signed.encode(), hashlib.sha256).digest()
         yield "symmetric, with the public key", f"{signed}.{encoded(mac)}"
 
 
-def _claims(ring: Ring) -> Iterator[tuple[str, str]]:
+def _claims(keyset: KeySet) -> Iterator[tuple[str, str]]:
     """Signed with the right key, as RAINBO never does."""
-    claims = ring.claims()
+    claims = keyset.claims()
     for name in claims:
         rest = {key: value for key, value in claims.items() if key != name}
-        yield f"without {name}", ring.sign_claims(rest)
+        yield f"without {name}", keyset.sign_claims(rest)
         for value in (None, [claims[name]], {"a": 1}):
             changed = claims | {name: value}
-            yield f"{name} is {type(value).__name__}", ring.sign_claims(changed)
+            yield f"{name} is {type(value).__name__}", keyset.sign_claims(changed)
     wrong: Mapping[str, Any] = {
         "aud": ["instance:2"],
         "sub": 17,
@@ -169,7 +169,7 @@ def _claims(ring: Ring) -> Iterator[tuple[str, str]]:
         "act": {"sub": 5, "name": "ann"},
     }
     for name, value in wrong.items():
-        yield f"{name} is {value!r}", ring.sign_claims(claims | {name: value})
+        yield f"{name} is {value!r}", keyset.sign_claims(claims | {name: value})
     bounds: Mapping[str, Any] = {
         "reason": "x" * 501,
         "session_seconds": 3601,
@@ -177,17 +177,17 @@ def _claims(ring: Ring) -> Iterator[tuple[str, str]]:
         "sub": "",
     }
     for name, value in bounds.items():
-        yield f"{name} is out of bounds", ring.sign_claims(claims | {name: value})
-    yield "less than a minute", ring.sign_claims(claims | {"session_seconds": 59})
-    yield "an act without a name", ring.sign_claims(claims | {"act": {"sub": "5"}})
-    yield "a UUID and a line's end", ring.sign_claims(claims | {"jti": claims["jti"] + "\n"})
+        yield f"{name} is out of bounds", keyset.sign_claims(claims | {name: value})
+    yield "less than a minute", keyset.sign_claims(claims | {"session_seconds": 59})
+    yield "an act without a name", keyset.sign_claims(claims | {"act": {"sub": "5"}})
+    yield "a UUID and a line's end", keyset.sign_claims(claims | {"jti": claims["jti"] + "\n"})
     others: tuple[Any, ...] = ([], None, "text", 1, [claims])
     for other in others:
-        yield f"claims that are {other!r:.20}", ring.sign_claims(other)
+        yield f"claims that are {other!r:.20}", keyset.sign_claims(other)
 
 
-def _no_tokens(ring: Ring) -> Iterator[tuple[str, str]]:
-    right = ring.sign()
+def _no_tokens(keyset: KeySet) -> Iterator[tuple[str, str]]:
+    right = keyset.sign()
     yield "empty", ""
     yield "one part", "x"
     yield "two parts", ".".join(right.split(".")[:2])
@@ -197,4 +197,4 @@ def _no_tokens(ring: Ring) -> Iterator[tuple[str, str]]:
     yield "no JSON", ".".join(encoded(b"\xff\x00{") for _ in range(3))
     yield "a header that is null", f"{part(None)}.{part({})}.{encoded(bytes(64))}"
     yield "deep", f"{encoded(b'[' * 3000)}.x.x"
-    yield "longer than 8 KiB", ring.sign_claims(ring.claims() | {"more": "x" * 8192})
+    yield "longer than 8 KiB", keyset.sign_claims(keyset.claims() | {"more": "x" * 8192})

@@ -31,7 +31,7 @@ LINT_ENV := env RAINBO_SECRET_KEY=$(shell printf 'lint-%.0s0123456789' 1 2 3 4 5
 	RAINBO_ALLOWED_HOSTS=rainbo.example RAINBO_HTTPS=on RAINBO_DEBUG=off \
 	RAINBO_DB_HOST=127.0.0.1 RAINBO_DB_PORT=1 RAINBO_DB_PASSWORD=lint
 
-.PHONY: help venv demo demo-break test soak bench bench-api bench-bloat bench-models matrix screenshots lint format lock manage clean
+.PHONY: help venv demo demo-break demo-code test soak bench bench-api bench-bloat bench-models matrix screenshots lint format lock manage clean
 
 help:  ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' \
@@ -42,6 +42,9 @@ demo: venv  ## Run a real PostgreSQL fleet with RAINBO on this machine (PORT=800
 
 demo-break: venv  ## Break the running demo, or repair it (WHAT=instance, WHAT=repair)
 	@exec $(PY) -m localfleet break --seed=$(SEED) $(WHAT)
+
+demo-code: venv  ## Print the present code of the demo's user support
+	@exec $(PY) -m localfleet code --seed=$(SEED)
 
 test: venv  ## Run the tests on real PostgreSQL servers (ARGS="-k name")
 	@mkdir -p $(CACHE); exec $(PY) -m pytest -n 2 --dist loadfile $(ARGS)

@@ -5,6 +5,7 @@ python -m bench bloat [--rows N] [--syncs N] [--settings "fillfactor = 90"] [--o
 python -m bench api [--turns N] [--out FOLDER]
 python -m bench models [--rows N] [--turns N] [--out FOLDER]
 python -m bench hostile [--rows N] [--out FOLDER]
+python -m bench support [--turns N] [--out FOLDER]
 python -m bench compare BASE [--rows N] [--turns N] [--fleet]
 python -m bench page
 """
@@ -22,7 +23,14 @@ from rich.console import Console
 from bench.comparison import table as comparison_table
 from bench.comparison import turns
 from bench.errors import BenchError
-from bench.measurements import api_requests, bloat, hostile, model_catalogue, routes
+from bench.measurements import (
+    api_requests,
+    bloat,
+    hostile,
+    model_catalogue,
+    routes,
+    support_entry,
+)
 from bench.measurements.fleet_reads import Fleet
 from bench.peers.measurement import PeerMeasurement
 from bench.report import page, results, table
@@ -61,6 +69,7 @@ def _run(given: argparse.Namespace) -> None:
             size = Size(given.instances, given.tenants, given.users)
             parts.append(Fleet(testbed, size).measure(given.fleet_repeats))
             parts.append(hostile.measure(testbed, directory))
+            parts.append(support_entry.measure(given.support_turns))
         parts = [_described(testbed, part) for part in parts]
     _finish(parts, given.out)
 
@@ -90,6 +99,13 @@ def _hostile(given: argparse.Namespace) -> None:
         directory = Directory(testbed)
         directory.fill(given.rows)
         part = _described(testbed, hostile.measure(testbed, directory))
+    _finish([part], given.out)
+
+
+def _support(given: argparse.Namespace) -> None:
+    part = support_entry.measure(given.turns)
+    with prepared() as testbed:
+        part = _described(testbed, part)
     _finish([part], given.out)
 
 
@@ -132,7 +148,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--peer-seconds", type=float, default=120)
     run.add_argument("--peers", action=argparse.BooleanOptionalAction)
     run.add_argument("--fleet", action=argparse.BooleanOptionalAction)
-    for name, usual in (("instances", 100), ("tenants", 100), ("users", 50), ("fleet-repeats", 3)):
+    for name, usual in (
+        ("instances", 100),
+        ("tenants", 100),
+        ("users", 50),
+        ("fleet-repeats", 3),
+        ("support-turns", 20),
+    ):
         run.add_argument(f"--{name}", type=int, default=usual)
     run.set_defaults(work=_run)
     size = words.add_parser("bloat", help="the table's size after many syncs")
@@ -150,9 +172,12 @@ def _parser() -> argparse.ArgumentParser:
     attacked = words.add_parser("hostile", help="memory, whatever an instance sends")
     attacked.add_argument("--rows", type=_at_least_one, default=100_000)
     attacked.set_defaults(work=_hostile)
+    support = words.add_parser("support", help="entering a tenant, by a plain sign-in")
+    support.add_argument("--turns", type=_at_least_one, default=20, help="of both ways")
+    support.set_defaults(work=_support)
     page_only = words.add_parser("page", help="write the page again from what was kept")
     page_only.set_defaults(work=_page)
-    for word in (run, size, api, attacked, models, page_only):
+    for word in (run, size, api, attacked, models, support, page_only):
         word.add_argument("--out", type=Path, default=results.KEPT.parent)
     _add_compare(words.add_parser("compare", help="another commit's benchmark and ours in turns"))
     return parser

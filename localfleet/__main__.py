@@ -2,6 +2,7 @@
 
 python -m localfleet demo [--port N] [--seed big] [--root FOLDER]
 python -m localfleet break [--seed big] [--root FOLDER] instance|repair
+python -m localfleet code [--seed big] [--root FOLDER]
 python -m localfleet manage [--seed big] [--root FOLDER] WORDS… (or --line-from VARIABLE)
 """
 
@@ -17,7 +18,7 @@ from localfleet.demo import breaking, terminal
 from localfleet.demo.lifecycle import Demo
 from localfleet.demo.lock import alone, manage
 from localfleet.demo.manage_command import words_of
-from localfleet.demo.state import BIG
+from localfleet.demo.state import BIG, State
 from localfleet.errors import FleetError
 from localfleet.folders import local_root
 from localfleet.processes import stop_signals
@@ -32,6 +33,9 @@ def main(arguments: Sequence[str]) -> int:
             manage(root, words_of(os.environ.get(given.line_from, "")) or given.words)
         if given.word == "break":
             terminal.note(breaking.WAYS[given.what](root))
+            return 0
+        if given.word == "code":
+            print(State.load(root).code or "The demo has no code yet: start it with `make demo`.")
             return 0
         return _demo(root, given.port, given.seed)
     except FleetError as error:
@@ -70,7 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     broken = words.add_parser("break", help="break the running demo, or repair it")
     broken.add_argument("what", choices=list(breaking.WAYS))
     manage = words.add_parser("manage", help="run a management command against the running demo")
-    for word in (demo, broken, manage):
+    code = words.add_parser("code", help="print the present code of the user support")
+    for word in (demo, broken, code, manage):
         word.add_argument("--seed", choices=("", BIG), default="", help="of what size its data is")
         word.add_argument("--root", type=Path, help="the folder to keep everything in")
     manage.add_argument("--line-from", metavar="VARIABLE", default="", help="holds the words")

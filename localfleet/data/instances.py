@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from localfleet.data import schema
-from localfleet.data.schema import DATABASE
+from localfleet.data.schema import DATABASE, SQL_FOLDER
 from localfleet.demo.state import OWN_DATABASE
+from localfleet.folders import CHECKOUT
 from localfleet.servers import databases
 from localfleet.servers.server import Server
+
+APPLICATION = "application"  # the role of the demo's SaaS
+SUPPORT_TABLE = CHECKOUT / "deploy" / "support_access" / "support_sessions.sql"
 
 
 def prepare_own(server: Server, password: str) -> None:
@@ -23,6 +27,15 @@ def prepare(server: Server, role_password: str, *, master: bool) -> None:
         return
     databases.drop(server, DATABASE)
     schema.create_instance(server, master=master, role_password=role_password)
+
+
+def serve_application(server: Server, password: str) -> None:
+    """Let the demo's application use an instance, with a table of support sessions."""
+    databases.set_role(server, APPLICATION, password)
+    schema.allow_entry(server, DATABASE, APPLICATION)
+    with server.connect(DATABASE) as connection:
+        for file in (SUPPORT_TABLE, SQL_FOLDER / "application.sql"):
+            connection.execute(file.read_bytes())
 
 
 def _has_schema(server: Server) -> bool:

@@ -36,8 +36,8 @@ def load(server: Server, database: str, *, master: bool) -> None:
             connection.execute((SQL_FOLDER / file).read_bytes())
 
 
-def allow_entry(server: Server, database: str) -> None:
-    """Let RAINBO's role connect; CREATE DATABASE … TEMPLATE doesn't copy this grant."""
+def allow_entry(server: Server, database: str, role: str = ROLE) -> None:
+    """Let a role connect; CREATE DATABASE … TEMPLATE doesn't copy this grant."""
     statement = sql.SQL("GRANT CONNECT ON DATABASE {} TO {}")
     with server.connect() as connection:
-        connection.execute(statement.format(sql.Identifier(database), sql.Identifier(ROLE)))
+        connection.execute(statement.format(sql.Identifier(database), sql.Identifier(role)))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 from localfleet import network
-from localfleet.data import instances, large_seed, seed
+from localfleet.data import instances, large_seed, schema, seed
 from localfleet.demo import breaking, lock, manage_command, terminal
 from localfleet.demo.setup import Setup
 from localfleet.demo.state import BIG, OWN_DATABASE, State
@@ -40,6 +41,9 @@ class Demo:
         ports = [str(self.state.ports[name]) for name in ("receiver", "mail")]
         receiver = [sys.executable, "-m", "localfleet.demo.receiver", *ports]
         self.receiver = Service(root, "receiver", receiver)
+        bound = f"--bind={HOST}:{self.state.ports['application']}"
+        saas = [sys.executable, "-m", "gunicorn", "--threads=4", "--no-control-socket", bound]
+        self.application = Service(root, "application", [*saas, "localfleet.application.wsgi"])
 
     @property
     def instances(self) -> dict[int, Server]:
@@ -47,7 +51,7 @@ class Demo:
 
     @property
     def services(self) -> list[Service]:
-        return [self.web, self.worker, self.receiver]
+        return [self.application, self.web, self.worker, self.receiver]
 
     def run(self) -> None:
         """Start all; ends only by an exception: a failure, or the wish to stop."""
@@ -66,7 +70,7 @@ class Demo:
             lock.announce(self.root, address)
             email = seed.shared_email(self.instances)
             arrived = f"http://{HOST}:{self.state.ports['receiver']}"
-            terminal.ready(address, password, email, self.root, self.state.manage, arrived)
+            terminal.ready(address, password, email, self.root, self.state, arrived)
             repair = breaking.repair_file(self.root)
             Watch(self.port, self.services, list(self.fleet), repair=repair).forever()
 
@@ -84,17 +88,45 @@ class Demo:
         own = self.fleet[OWN_DATABASE]
         self.state.point_to(own)
         self.state.keep_cron_secret()
+        self.state.keep_second_factor()
         self.state.save()
         instances.prepare_own(own, self.state.settings["RAINBO_DB_PASSWORD"])
         for number, server in self.instances.items():
             password = self.state.role_password(server.name)
             instances.prepare(server, password, master=number == seed.MASTER)
+            instances.serve_application(server, self._application_password(server))
 
     def _start_services(self) -> None:
         env = self.state.environment()
         for service in self.services:
-            service.start(env)
+            service.start(self._application_environment() if service is self.application else env)
         network.wait_ready(self.port, READY_SECONDS, lambda: self.web.running, self.web.log)
+
+    def _application_environment(self) -> dict[str, str]:
+        """The application's settings, and none of RAINBO's secrets."""
+        address = self.state.settings["RAINBO_CONSOLE_URL"]
+        named = {"name": schema.DATABASE, "user": instances.APPLICATION}
+        known = {
+            number: {
+                **named,
+                "host": server.host,
+                "port": server.port,
+                "password": self._application_password(server),
+            }
+            for number, server in self.instances.items()
+        }
+        rainbo = self.state.environment().keys() & self.state.settings.keys()
+        kept = {key: text for key, text in self.state.environment().items() if key not in rainbo}
+        return kept | {
+            "APPLICATION_SECRET_KEY": self.state.role_password(instances.APPLICATION),
+            "APPLICATION_DATABASES": json.dumps(known),
+            "APPLICATION_ISSUER": address,
+            "APPLICATION_KEYS": f"{address}/.well-known/jwks.json",
+            "no_proxy": HOST,
+        }
+
+    def _application_password(self, server: Server) -> str:
+        return self.state.role_password(f"{server.name} {instances.APPLICATION}")
 
     def _stop(self) -> None:
         stop_signals.ignore()

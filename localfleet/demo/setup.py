@@ -8,11 +8,11 @@ from pathlib import Path
 from localfleet.data import schema, seed
 from localfleet.demo import manage_command, terminal
 from localfleet.demo.state import State
-from localfleet.servers.server import Server
+from localfleet.servers.server import HOST, Server
 
 SCRIPTS = Path(__file__).parent / "scripts"
-# The variable by which commands get a password: arguments are seen by everyone.
-VARIABLE = "DEMO_PASSWORD"
+# The variables by which commands get a secret: arguments are seen by everyone.
+VARIABLE, FACTOR = "DEMO_PASSWORD", "DEMO_SECOND_FACTOR"
 # Exit codes to live with: add_instance rejects a known id; sync_all fails, holds or already runs.
 ADD_ENDS = (0, 1, 2)
 SYNC_ENDS = (0, 1, 3, 75)
@@ -49,7 +49,9 @@ class Setup:
         """Register an instance the first time, and again when its port has changed."""
         server = self.instances[number]
         known = self.state.ports.get(server.name)
-        if known == server.port:
+        shown = f"{server.name} application"
+        here = (server.port, self.state.ports["application"])
+        if (known, self.state.ports.get(shown)) == here:
             return
         password = self.state.role_password(server.name)
         # An instance that is unknown here was registered all the same if a start was killed then.
@@ -58,19 +60,22 @@ class Setup:
         )
         if update:
             self._manage(*self._moved(number, server), password=password)
-        self.state.ports[server.name] = server.port
+        self.state.ports[server.name], self.state.ports[shown] = here
         self.state.save()
 
     def _new(self, number: int, server: Server) -> list[str]:
         words = ["add_instance", f"--id={number}", f"--name={server.name}", "--ssl-mode=disable"]
         words += [f"--host={server.host}", f"--port={server.port}", f"--password-env={VARIABLE}"]
         words += [f"--database={schema.DATABASE}", f"--user={schema.ROLE}"]
-        words += [f"--app-url=https://{server.name}.example.com"]
+        words += [self._app_url(server)]
         return words + (["--master"] if number == seed.MASTER else [])
 
     def _moved(self, number: int, server: Server) -> list[str]:
         words = ["add_instance", "--update", f"--id={number}", f"--password-env={VARIABLE}"]
-        return [*words, f"--host={server.host}", f"--port={server.port}"]
+        return [*words, f"--host={server.host}", f"--port={server.port}", self._app_url(server)]
+
+    def _app_url(self, server: Server) -> str:
+        return f"--app-url=http://{HOST}:{self.state.ports['application']}/{server.name}"
 
     def _let_an_admin_leave(self) -> None:
         if not self.state.is_done("leaver"):
@@ -83,5 +88,5 @@ class Setup:
         self._manage("shell", "--no-imports", "-c", code, password=password)
 
     def _manage(self, *words: str, password: str = "", accepted: Collection[int] = (0,)) -> int:
-        env = self.state.environment() | {VARIABLE: password}
+        env = self.state.environment() | {VARIABLE: password, FACTOR: self.state.second_factor}
         return manage_command.run(words, env, self.log, accepted)

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
+from django_otp.oath import totp
+
 from localfleet.network import is_free
 from localfleet.servers.data_folder import write_private
 from localfleet.servers.server import HOST, Server, free_port
@@ -31,6 +33,7 @@ class State:
     ports: dict[str, int] = field(default_factory=dict)
     done: list[str] = field(default_factory=list)
     seed: str = ""
+    second_factor: str = field(default="", repr=False)  # of the user support, as hexadecimal digits
 
     @classmethod
     def load(cls, root: Path) -> Self:
@@ -63,8 +66,11 @@ class State:
         write_private(self.path.parent / CURL, f'header = "Authorization: Bearer {quoted}"\n')
 
     def keep_receiver(self, port: int) -> None:
-        """Let RAINBO reach the page that shows what it sent. port: of RAINBO's own pages."""
-        for name in ("receiver", "mail"):
+        """Let RAINBO reach the page that shows what it sent. port: of RAINBO's own pages.
+
+        The application of the instances gets a port, too.
+        """
+        for name in ("receiver", "mail", "application"):
             if name not in self.ports or not is_free(self.ports[name]):
                 self.ports[name] = free_port()
         self.settings |= {
@@ -74,6 +80,16 @@ class State:
             "RAINBO_EMAIL_PORT": str(self.ports["mail"]),
             "RAINBO_EMAIL_TLS": "off",
         }
+
+    def keep_second_factor(self) -> None:
+        """Make the secret of the code that the user support signs in with."""
+        self.second_factor = self.second_factor or secrets.token_hex(20)
+
+    @property
+    def code(self) -> str:
+        """The code that is right now; empty if there is none yet."""
+        key = bytes.fromhex(self.second_factor)
+        return f"{totp(key):06}" if key else ""
 
     def role_password(self, name: str) -> str:
         """The password of RAINBO's role on this instance."""
@@ -95,9 +111,17 @@ class State:
         return kept | self.settings | {"RAINBO_MANAGE_COMMAND": self.manage}
 
     @property
+    def show_code(self) -> str:
+        return f"make demo-code{self._seed}"
+
+    @property
+    def _seed(self) -> str:
+        return f" SEED={self.seed}" if self.seed else ""
+
+    @property
     def manage(self) -> str:
         """How a person gives this demo a management command."""
-        return MANAGE.format(seed=f" SEED={self.seed}" if self.seed else "")
+        return MANAGE.format(seed=self._seed)
 
 
 def _fresh_settings() -> dict[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from localfleet.demo.state import CURL
+from localfleet.demo.state import CURL, State
 
 WIDTH = 52
 
@@ -36,17 +36,18 @@ def _say(text: str) -> None:
         print(text, end="", flush=True)
 
 
-def ready(url: str, password: str, email: str, root: Path, manage: str, arrived: str) -> None:
-    """manage: how a person gives a management command, with {} where it goes.
-
-    arrived: the page that shows which messages RAINBO sent.
-    """
+def ready(url: str, password: str, email: str, root: Path, state: State, arrived: str) -> None:
+    """arrived: the page that shows which messages RAINBO sent."""
+    manage = state.manage
     note(f"""
 RAINBO serves at  {url}/admin/
 Sign in as        admin
 with password     {password}
 ('support', 'billing' and 'reader' have the same password and see what such people see.
 The password is new at every start.)
+
+To enter a tenant, sign in as support, open Find, an account, and "Enter as support".
+support also needs a code: {state.code} now, and `{state.show_code}` shows the next ones.
 
 Try in another terminal:
   {manage.format(f"find_user {email}")}

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 from django.core.management import call_command
 from pytest_django import Settings
@@ -16,6 +17,7 @@ from pytest_django import Settings
 from localfleet.folders import local_root, scratch_root
 from localfleet.servers import databases
 from syncs.models import RunState, SyncRun
+from tenants.health import checks
 from tenants.models import RdsInstance, Tenant
 from tests import pooler
 from tests.caches import shown_emails
@@ -29,6 +31,9 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ON_THE_INSTANCE = "-- On the instance, "
 FILE = "-- RAINBO_SOURCE_SQL/"
 MANAGE = "python manage.py "
+
+SUPPORT_TABLE = PAGES.parents[1] / "deploy" / "support_access" / "support_sessions.sql"
+SUPPORTED = ("schema-per-tenant", "laravel-and-rails")  # those with ghost users
 
 Follow = Callable[..., None]
 
@@ -63,10 +68,25 @@ def follow(registered: InstanceFleet, settings: Settings, tmp_path: Path) -> Ite
                     for line in body.splitlines():
                         assert line.startswith(MANAGE)
                         command(line.removeprefix(MANAGE), registered[2], secret)
+            if page in SUPPORTED:
+                assert_takes_support_access(owner)
 
     yield run
     for database in made:
         databases.drop(server, database)
+
+
+def assert_takes_support_access(owner: psycopg.Connection) -> None:
+    """The table of support sessions fits into the schema, and its grants are enough."""
+    owner.execute(SUPPORT_TABLE.read_bytes())
+    (checked,) = checks.check_fleet([RdsInstance.objects.get(pk=4)])
+    found = [(finding.level, finding.text) for finding in checked.findings]
+    assert [text for level, text in found if level == "error"] == []
+    tried = "tried, every column as it should be"
+    assert [text for _, text in found if "support" in text] == [
+        f"support_sessions.sql (shipped): {tried}",
+        f"end_support_session.sql (shipped): {tried}",
+    ]
 
 
 def blocks(page: str) -> list[tuple[str, str]]:

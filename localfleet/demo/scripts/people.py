@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import os
 
+from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 
 User = get_user_model()
 password = os.environ["DEMO_PASSWORD"]
+second_factor = bytes.fromhex(os.environ["DEMO_SECOND_FACTOR"])
 
 admin, _ = User.objects.get_or_create(username="admin")
 admin.email = "admin@example.com"
@@ -41,3 +43,10 @@ for name, first, last, role in PEOPLE:
     elif new:
         user.set_unusable_password()
     user.save()
+
+Authenticator = apps.get_model("rainbo", "Authenticator")
+support = User.objects.get(username="support")
+if Authenticator.of(support) is None:
+    authenticator = Authenticator(user=support, name="make demo")
+    authenticator.set_secret(second_factor)
+    authenticator.save()

@@ -33,8 +33,8 @@ class TenantsConfig(AppConfig):
         problems.register(INSTANCES)
         problems.register(search_keys.KEYS)
         problems.register(SUPPORT)
-        run_pruning.register("support sessions", support_pruning.old_sessions)
-        run_pruning.register("application events", support_pruning.old_events)
+        run_pruning.register_own("support sessions", support_pruning.old_sessions)
+        run_pruning.register_own("application events", support_pruning.old_events)
         post_migrate.connect(
             search_keys.remember_first, sender=self, dispatch_uid="version of the search keys"
         )

@@ -109,9 +109,9 @@ def prune(
 ) -> list[Pruned]:
     """Delete what ended more than so many days ago; return how many rows of each kind.
 
-    days: None deletes only what has a retention of its own. seconds: no batch begins later than that. record: is given the result and writes it down, in
-    the transaction that deletes: there is one then, and not one for each batch. Raises PruningBusy
-    while another process prunes.
+    days: None deletes only what has a retention of its own. seconds: no batch begins later than
+    that. record: is given the result and writes it down, in the transaction that deletes: there is
+    one then, and not one for each batch. Raises PruningBusy while another process prunes.
     """
     until = time.monotonic() + seconds
     kinds = {} if days is None else _older_than(now, now - timedelta(days=days))

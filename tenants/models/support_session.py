@@ -49,8 +49,8 @@ class SupportState(models.TextChoices):
 class SupportSession(models.Model):
     """One session: what was issued, and what the instance's database says of it.
 
-    is_forged: it was found on the instance, and RAINBO issued no such session. mail: what became of
-    the mail to the tenant's contact; empty until that is decided.
+    is_forged: it was found on the instance, and RAINBO issued no such session. mail: whether
+    one to the tenant's contact was asked for; empty until that is decided.
     closed_at: when RAINBO knew that it was over; until then the instance is asked.
     end_requested_at: when RAINBO began to end it. differs: how the redeemed one differs from what
     was issued.

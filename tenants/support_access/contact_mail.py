@@ -18,7 +18,7 @@ NO_ADDRESS = "not sent: no valid address of the tenant's contact is known"
 
 
 def ask_for(row: SupportSession) -> str:
-    """Ask for the mail about a session that was redeemed; return what becomes of it.
+    """Ask for the mail about a session that was redeemed; return whether, as text.
 
     Inside the transaction that stores the redemption. Empty: it could not be stored, so ask again.
     """

@@ -260,10 +260,11 @@ def _store(row: SupportSession, answer: Answer | None, now: datetime) -> None:
             locked = known.select_for_update().first()
             if locked is not None:
                 fields = states.learned(locked, answer.states.get(row.jti), now)
-                known.update(**fields)
-                locked.refresh_from_db()
+                for name, value in fields.items():
+                    setattr(locked, name, value)
                 if locked.redeemed_at is not None and not locked.mail:
-                    known.update(mail=contact_mail.ask_for(locked))
+                    fields["mail"] = contact_mail.ask_for(locked)
+                known.update(**fields)
 
 
 def end_all(rows: Iterable[SupportSession], by: str) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.db import connections
 from django.test import Client
 from pytest_django import Settings
 
 from tenants.models import GhostUser, RdsInstance, SupportSession, Tenant
 from tenants.support_access import sessions
+from tenants.support_access.admission import Wanted
 from tests.instances import InstanceFleet
 from tests.pages import text_of
 from tests.rows import staff
@@ -118,9 +120,9 @@ def test_a_tenant_that_is_none(place: Place, client: Client, key: str) -> None:
 
 
 def test_nobody_enters_as_anothers_ghost_user(place: Place, client: Client) -> None:
-    """One who may enter, but whose own ghost user is not confirmed there."""
+    """Somebody with the permission to enter, whose own ghost user is not confirmed there."""
     bob = enter_able(staff("bob"))
-    bob.user_permissions.add(*_look())
+    bob.user_permissions.add(Permission.objects.get(codename="view_tenant"))
     signed_in(client, bob)
     assert "not confirmed" in text_of(enter(client, place))
     GhostUser.objects.create(
@@ -128,12 +130,6 @@ def test_nobody_enters_as_anothers_ghost_user(place: Place, client: Client) -> N
     )
     assert "not confirmed" in text_of(enter(client, place)), "one without an id there is none"
     assert not SupportSession.objects.exists()
-
-
-def _look() -> list[object]:
-    from django.contrib.auth.models import Permission
-
-    return list(Permission.objects.filter(codename="view_tenant"))
 
 
 class TestBetweenTwoSteps:
@@ -231,7 +227,7 @@ def test_a_person_of_one_tenant_is_none_of_another(
         sessions.issue(
             place.user,
             Tenant.objects.select_related("instance").get(pk=twin.pk),
-            sessions.Wanted("Invoice 118 shows no VAT"),
+            Wanted("Invoice 118 shows no VAT"),
             None,
             lambda _: None,
         )

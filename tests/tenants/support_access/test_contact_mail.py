@@ -17,7 +17,7 @@ from django.db.models import F
 from django.test import Client
 from pytest_django import Settings
 
-from alerts import requested_mail
+from alerts import channel_problems, requested_mail
 from alerts.channel_problems import CHANNELS
 from alerts.models import RequestedMail
 from alerts.outbox import CLAIM
@@ -163,7 +163,7 @@ def test_a_server_that_fails_gets_it_again_with_the_same_id(place: Place, smtp: 
     mail = RequestedMail.objects.get()
     assert (mail.attempts, mail.sent_at) == (1, None)
     assert "answered 451: later" in mail.error
-    (problem,) = CHANNELS.judge(CHANNELS.read_alone(database_now()))
+    (problem,) = channel_problems.judge(CHANNELS.read_alone(database_now()))
     assert "1 mail to contacts of tenants can't be sent" in problem.text
     smtp.answer = "250 Ok"
     RequestedMail.objects.update(not_before=F("not_before") - timedelta(minutes=2))
@@ -173,7 +173,7 @@ def test_a_server_that_fails_gets_it_again_with_the_same_id(place: Place, smtp: 
     assert len(ids) == 2
     assert len(set(ids)) == 1
     assert RequestedMail.objects.get().sent_at is not None
-    assert not [*CHANNELS.judge(CHANNELS.read_alone(database_now()))]
+    assert not [*channel_problems.judge(CHANNELS.read_alone(database_now()))]
 
 
 def test_who_claimed_it_and_died_is_followed(place: Place, smtp: Server) -> None:

@@ -38,7 +38,9 @@ def forge(place: Place, **given: object) -> dict[str, object]:
 
 
 def problems() -> list[Problem]:
-    return [one for one in judge(SUPPORT.read_alone(timezone.now())) if one.cause != "support not ended"]
+    return [
+        one for one in judge(SUPPORT.read_alone(timezone.now())) if one.cause != "support not ended"
+    ]
 
 
 def test_it_is_recorded_ended_and_the_most_severe_alert(place: Place, client: Client) -> None:

@@ -38,6 +38,7 @@ ACTIONS: dict[str, str] = {
     "support_key.rotated": "rotated the keys of support access",
     "application_secret.made": "made the secret of an application",
     "application_secret.removed": "removed the secret of an application",
+    "support_session.found": "found a support session that it never issued",
     "support_session.ended": "ended a support session",
     "support_sessions.exported": "exported the trail of support access",
     "tenant.entered": "asked to enter a tenant as support",

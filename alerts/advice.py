@@ -10,6 +10,7 @@ from common import manage_command
 # {key}: of the incident's link, such as a run's id; without one, the alternative is given.
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "leaver": ("sync_ghost_users", "sync_ghost_users"),
+    "support_forged": ("support_keys rotate --at-once", "support_keys rotate --at-once"),
     "workers_dead": ("worker_health", "worker_health"),
     "queue_stalled": ("worker_health", "worker_health"),
     "no_master": ("check_fleet", "check_fleet"),

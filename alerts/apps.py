@@ -13,7 +13,7 @@ class AlertsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from alerts import tick
+        from alerts import requested_mail, tick
         from alerts.channel_problems import CHANNELS
         from alerts.models import Channel
         from common import key_rotation
@@ -24,6 +24,7 @@ class AlertsConfig(AppConfig):
         key_rotation.register(Channel, "signing")
         hooks.periodic(tick.INTERVAL, tick.tick)
         hooks.run_closed.connect(tick.after_run)
+        hooks.message_requested.connect(requested_mail.store)
         problems.register(CHANNELS)
         post_migrate.connect(_add_rules, sender=self, dispatch_uid="rules of alerts")
 

@@ -6,14 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, Q, Subquery
 
-from alerts.models import UNSENT, Channel, Delivery
+from alerts.models import UNSENT, Channel, Delivery, RequestedMail
 from common import text
 from common.clock import from_iso
 from common.joint_query import Answers, Questions, as_model
 from syncs.status.problems import Link, Problem, Severity, Source
 
+MOST_MAILS = 1_000  # that are counted
 STUCK_AFTER = timedelta(minutes=10)
 READ = (
     *("id", "name", "kind", "enabled", "level", "syncs", "instances", "groups"),
@@ -35,18 +36,28 @@ class ChannelFacts:
     """channels: all of them, without what is secret of them.
 
     due_since: since when the oldest delivery that nobody has tried yet should be sent.
+    mails: how many mails that apps asked for are failing, or were given up in a day. mail_error: of
+    the last.
     """
 
     now: datetime
     channels: tuple[Channel, ...] = ()
     failing: tuple[FailingChannel, ...] = ()
     due_since: datetime | None = None
+    mails: int = 0
+    mail_error: str = ""
 
 
 def ask(now: datetime) -> Questions:
     of_channel = Delivery.objects.filter(UNSENT, channel=OuterRef("pk"), attempts=0)
     due = of_channel.filter(not_before__lte=now).order_by("not_before").values("not_before")[:1]
-    return {"channels": Channel.objects.order_by("name").values(*READ, due=Subquery(due))}
+    mails = RequestedMail.objects.filter(
+        Q(UNSENT) | Q(given_up_at__gt=now - timedelta(days=1)), ~Q(error=""), attempts__gt=0
+    )
+    return {
+        "channels": Channel.objects.order_by("name").values(*READ, due=Subquery(due)),
+        "requested_mails": mails.order_by("-not_before").values("error")[:MOST_MAILS],
+    }
 
 
 def read(answers: Answers, now: datetime) -> ChannelFacts:
@@ -58,7 +69,15 @@ def read(answers: Answers, now: datetime) -> ChannelFacts:
             failing.append(_failing(channel, channel.failing_since))
         if channel.is_usable and due:
             waiting.append(due)
-    return ChannelFacts(now, tuple(channels), tuple(failing), min(waiting, default=None))
+    mails = [row["error"] for row in answers["requested_mails"]]
+    return ChannelFacts(
+        now,
+        tuple(channels),
+        tuple(failing),
+        min(waiting, default=None),
+        len(mails),
+        next(iter(mails), ""),
+    )
 
 
 def _failing(channel: Channel, since: datetime) -> FailingChannel:
@@ -76,6 +95,15 @@ def judge(facts: ChannelFacts, _: Sequence[Problem] = ()) -> Iterator[Problem]:
             cause="channel failing",
             text=f"channel {channel.name} {what}{since}: {text.truncate(channel.error)}",
             link=Link("channel", channel.pk),
+        )
+    if facts.mails:
+        mails = text.counted(facts.mails, "mail")
+        yield Problem(
+            key="requested mails",
+            severity=Severity.CHANNEL_FAILING,
+            cause="mails not sent",
+            text=f"{mails} to contacts of tenants can't be sent: {text.truncate(facts.mail_error)}",
+            link=Link("channels"),
         )
     if facts.due_since and facts.now - facts.due_since > STUCK_AFTER:
         yield Problem(

@@ -254,6 +254,42 @@ class Delivery(models.Model):
         return f"delivery {self.id}"
 
 
+class RequestedMail(models.Model):
+    """The outbox of mails that other apps ask for, such as to a tenant's contact.
+
+    id: in each attempt the same, as of a delivery. key: of what it is about, once. The other fields
+    are those of a delivery.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    key = models.CharField(max_length=200, unique=True)
+    recipient = models.CharField(max_length=320)
+    subject = models.CharField(max_length=200)
+    body = models.TextField()
+    created_at = models.DateTimeField()
+    not_before = models.DateTimeField()
+    claimed_until = models.DateTimeField(null=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    sent_at = models.DateTimeField(null=True)
+    given_up_at = models.DateTimeField(null=True)
+    error = RedactedTextField(blank=True)
+
+    class Meta:
+        db_table = "alert_requested_mails"
+        ordering: ClassVar = ["created_at", "id"]
+        default_permissions = ()
+        indexes: ClassVar = [
+            models.Index(
+                fields=["not_before"],
+                condition=Q(sent_at=None, given_up_at=None),
+                name="requested_mails_to_send",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"mail about {self.key}"
+
+
 class NoticeKind(models.TextChoices):
     OPENED = "opened"
     WORSE = "worse"

@@ -93,6 +93,13 @@ RULES: Mapping[str, Rule] = {
     rule.name: rule
     for rule in (
         Rule("leaver", "A person who left can still enter", "an open door", URGENT),
+        Rule(
+            "support_forged",
+            "A support session that RAINBO never issued",
+            "somebody has a key of RAINBO",
+            URGENT,
+            cause="support never issued",
+        ),
         Rule("support_reused", "A support session was used twice", "a stolen link", URGENT),
         Rule(
             "support_not_ended",

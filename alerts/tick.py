@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from django.db import OperationalError, transaction
 
-from alerts import dead_man_switch, evaluation, outbox
+from alerts import dead_man_switch, evaluation, outbox, requested_mail
 from alerts.evaluation import Outcome
 from alerts.outbox import Flush
 from common import clock
@@ -40,7 +40,9 @@ def tick(*, wait: bool = False) -> Done:
             outcome = evaluation.evaluate(wait=wait)
         finally:
             flush = outbox.flush()
+            requested_mail.flush()
             outbox.prune(clock.database_now())
+            requested_mail.prune(clock.database_now())
     except Exception as error:
         # The kind alone: the words of an error may have what must not leave RAINBO.
         dead_man_switch.ping(f"evaluating or sending failed: {type(error).__name__}")

@@ -20,4 +20,4 @@ class IntegrationsConfig(AppConfig):
         key_rotation.register(AuthorizationRequest, "verifier")
         hooks.periodic(look.INTERVAL, look.look)
         problems.register(CONNECTIONS)
-        run_pruning.register("records that are gone", pruning.gone_records)
+        run_pruning.register_own("records that are gone", pruning.gone_records)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.conf import settings
 
@@ -12,7 +12,7 @@ from integrations.models import ExternalRecord
 from syncs.engine.pruning import in_batches
 
 
-def gone_records(before: datetime) -> Iterator[int]:  # noqa: ARG001 (it has a setting of its own)
+def gone_records() -> Iterator[int]:
     """Delete those gone for longer than RAINBO_GONE_RECORD_DAYS, batch by batch; 0 keeps them."""
     if days := settings.RAINBO_GONE_RECORD_DAYS:
         until = database_now() - timedelta(days=days)

@@ -54,6 +54,54 @@ class RunHook:
 # Sent in the transaction that closes the run: what a receiver writes is there if the end is.
 run_closed = RunHook()
 
+
+@dataclass(frozen=True)
+class MessageRequest:
+    """A mail that an app wants to be sent, outside of alerts and their channels.
+
+    key: of what it is about; it is stored and sent once, however often it is asked for. recipient:
+    one valid address.
+    """
+
+    key: str
+    recipient: str
+    subject: str
+    body: str
+
+
+@dataclass
+class MessageHook:
+    """A signal that asks for a mail."""
+
+    _receivers: list[Callable[[MessageRequest], None]] = field(default_factory=list)
+
+    def connect(self, receiver: Callable[[MessageRequest], None]) -> None:
+        self._receivers.append(receiver)
+
+    def send(self, request: MessageRequest) -> bool:
+        """Inside a transaction; return whether somebody stored it, so that it can be repeated.
+
+        A receiver that fails is undone and logged, and stops nothing.
+        """
+        stored = False
+        for receiver in self._receivers:
+            try:
+                with transaction.atomic():
+                    receiver(request)
+                stored = True
+            except Exception as error:
+                logger.error(
+                    "the mail about %s was not stored: %s",
+                    request.key,
+                    _name(receiver),
+                    exc_info=error,
+                )
+        return stored
+
+
+# Sent in the transaction that makes a mail necessary: it is stored if that is.
+message_requested = MessageHook()
+
 _periodic: dict[str, tuple[timedelta, Callable[[], object]]] = {}
 
 

@@ -19,8 +19,8 @@ class TenantsConfig(AppConfig):
         from tenants.health.problems import INSTANCES
         from tenants.models import ApplicationSecret, RdsInstance, SupportKey
         from tenants.routes import search_keys
+        from tenants.support_access import forgeries, sessions
         from tenants.support_access import pruning as support_pruning
-        from tenants.support_access import sessions
         from tenants.support_access.problems import SUPPORT
 
         key_rotation.register(RdsInstance, "password")
@@ -29,12 +29,13 @@ class TenantsConfig(AppConfig):
         hooks.knows_groups(targets.target_groups)
         hooks.periodic(owed.INTERVAL, owed.retire_leavers)
         hooks.periodic(sessions.INTERVAL, sessions.follow)
+        hooks.periodic(forgeries.INTERVAL, forgeries.look)
         problems.register(GHOSTS)
         problems.register(INSTANCES)
         problems.register(search_keys.KEYS)
         problems.register(SUPPORT)
-        run_pruning.register("support sessions", support_pruning.old_sessions)
-        run_pruning.register("application events", support_pruning.old_events)
+        run_pruning.register_own("support sessions", support_pruning.old_sessions)
+        run_pruning.register_own("application events", support_pruning.old_events)
         post_migrate.connect(
             search_keys.remember_first, sender=self, dispatch_uid="version of the search keys"
         )

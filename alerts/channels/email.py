@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import smtplib
+from collections.abc import Sequence
 from datetime import datetime
 
 from django.conf import settings
@@ -16,15 +17,20 @@ from common.text import counted, truncate
 
 
 def send(channel: Channel, pk: str, content: Content, _: datetime) -> Result:
-    """One message to all recipients; the same id each time, so that a repetition is recognised."""
+    """One message to all recipients of a channel."""
+    return send_mail(pk, channel.recipients, content["title"], f"{messages.as_text(content)}\n")
+
+
+def send_mail(pk: str, recipients: Sequence[str], subject: str, body: str) -> Result:
+    """Send a mail; the same id each time, so that a repetition is recognised."""
     if not settings.EMAIL_HOST:
         return Result(False, "no mail server is configured: set RAINBO_EMAIL_HOST")
     sender: str = settings.DEFAULT_FROM_EMAIL
     message = EmailMessage(
-        subject=" ".join(content["title"].split()),
-        body=f"{messages.as_text(content)}\n",
+        subject=" ".join(subject.split()),
+        body=body,
         from_email=sender,
-        to=channel.recipients,
+        to=recipients,
         headers={
             "Message-ID": f"<{pk}@{sender.rpartition('@')[2].rstrip('>') or 'rainbo'}>",
             "Auto-Submitted": "auto-generated",
@@ -34,7 +40,7 @@ def send(channel: Channel, pk: str, content: Content, _: datetime) -> Result:
         message.send()
     except (smtplib.SMTPException, OSError) as error:
         return Result(False, truncate(redact(_explain(error))))
-    return Result(True, f"accepted for {counted(len(channel.recipients), 'recipient')}")
+    return Result(True, f"accepted for {counted(len(recipients), 'recipient')}")
 
 
 def _explain(error: Exception) -> str:

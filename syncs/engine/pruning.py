@@ -41,7 +41,6 @@ BATCH = 500
 INTERVAL = 24 * 60 * 60
 AT_A_TIME = 10.0  # seconds; the process that does it by itself also asks for heartbeats
 _TAKE = "SELECT pg_try_advisory_lock(hashtextextended('rainbo.pruning', 0))"
-Batches = Callable[[datetime], Iterator[int]]
 
 # Of each target the guard compares with the newest part that came through, and with the newest
 # that is a day old: so a part is needed until a later one is a day old. A subquery with a limit,
@@ -80,37 +79,43 @@ class Pruned:
     complete: bool = True
 
 
-_others: dict[str, Batches] = {}
+_by_age: dict[str, Callable[[datetime], Iterator[int]]] = {}
+_by_own_setting: dict[str, Callable[[], Iterator[int]]] = {}
 
 
-def register(what: str, batches: Batches) -> None:
+def register(what: str, batches: Callable[[datetime], Iterator[int]]) -> None:
     """Register a function that deletes an app's own rows older than the given time.
 
     It deletes one batch after the other, each in a transaction of its own, and yields how many
     rows each had: between two of them it may be left.
     """
-    _others[what] = batches
+    _by_age[what] = batches
+
+
+def register_own(what: str, batches: Callable[[], Iterator[int]]) -> None:
+    """Register like `register` a function whose rows have a retention of their own.
+
+    A setting of its own says how long they are kept, so it is called even if runs are kept for
+    ever.
+    """
+    _by_own_setting[what] = batches
 
 
 def prune(
     now: datetime,
-    days: int,
+    days: int | None,
     seconds: float = float("inf"),
     record: Callable[[list[Pruned]], object] | None = None,
 ) -> list[Pruned]:
     """Delete what ended more than so many days ago; return how many rows of each kind.
 
-    seconds: no batch begins later than that. record: is given the result and writes it down, in
-    the transaction that deletes: there is one then, and not one for each batch. Raises PruningBusy
-    while another process prunes.
+    days: None deletes only what has a retention of its own. seconds: no batch begins later than
+    that. record: is given the result and writes it down, in the transaction that deletes: there is
+    one then, and not one for each batch. Raises PruningBusy while another process prunes.
     """
-    before, until = now - timedelta(days=days), time.monotonic() + seconds
-    kinds: dict[str, Iterator[int]] = {
-        "runs": run_batches(now, before),
-        "heartbeats": in_batches(Heartbeat.objects.filter(at__lt=before)),
-        "worker events": in_batches(WorkerEvent.objects.filter(at__lt=before)),
-        **{what: batches(before) for what, batches in _others.items()},
-    }
+    until = time.monotonic() + seconds
+    kinds = {} if days is None else _older_than(now, now - timedelta(days=days))
+    kinds |= {what: batches() for what, batches in _by_own_setting.items()}
     with _alone(), transaction.atomic() if record else nullcontext():
         done = [_pruned(what, batches, until) for what, batches in kinds.items()]
         if record:
@@ -118,22 +123,30 @@ def prune(
     return done
 
 
-def prune_by_itself() -> None:
-    """Delete what is older than RAINBO_RUN_RETENTION_DAYS, for some seconds.
+def _older_than(now: datetime, before: datetime) -> dict[str, Iterator[int]]:
+    return {
+        "runs": run_batches(now, before),
+        "heartbeats": in_batches(Heartbeat.objects.filter(at__lt=before)),
+        "worker events": in_batches(WorkerEvent.objects.filter(at__lt=before)),
+        **{what: batches(before) for what, batches in _by_age.items()},
+    }
 
+
+def prune_by_itself() -> None:
+    """Delete what is older than its retention, for some seconds.
+
+    RAINBO_RUN_RETENTION_DAYS counts for runs and what has no setting of its own; 0 keeps these.
     What is left then is deleted at the next turn, a minute later, and not on the next day.
     """
-    if not settings.RAINBO_RUN_RETENTION_DAYS:
-        return
+    days = settings.RAINBO_RUN_RETENTION_DAYS or None
     try:
-        done = prune(database_now(), settings.RAINBO_RUN_RETENTION_DAYS, AT_A_TIME)
+        done = prune(database_now(), days, AT_A_TIME)
     except PruningBusy:
         hooks.call_again(prune_by_itself)
         return
     if any(pruned.count for pruned in done):
         logger.info(
-            "deleted records older than %s days: %s",
-            settings.RAINBO_RUN_RETENTION_DAYS,
+            "deleted old records: %s",
             ", ".join(f"{pruned.what} {pruned.count}" for pruned in done),
         )
     if not all(pruned.complete for pruned in done):

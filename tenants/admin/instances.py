@@ -32,6 +32,7 @@ RECORDED = (
     *("name", "host", "port", "writer_host", "writer_port", "database", "user"),
     *("ssl_mode", "ssl_ca", "require_auth", "app_url", "tenant_url", "is_active", "is_master"),
     *("notes", "schema_group", "has_tenants", "has_ghosts", "group", "labels"),
+    *("ghost_roles", "support_mail", "support_mail_text"),
 )
 ADDRESS = (("host", "port"), ("database", "user"), ("writer_host", "writer_port"))
 WORST_FIRST = (Health.DOWN, Health.DEGRADED, Health.UNKNOWN, Health.HEALTHY)
@@ -66,6 +67,7 @@ class InstanceAdmin(StrictUrls, Recorded, ModelAdmin):
         ("Connection", {"fields": (*ADDRESS, "new_password")}),
         ("Schema", {"fields": (("schema_group",), ("has_tenants", "has_ghosts"))}),
         ("Security", {"fields": (("ssl_mode", "require_auth"), "ssl_ca")}),
+        ("Support access", {"fields": ("ghost_roles", "support_mail", "support_mail_text")}),
         ("About", {"fields": ("app_url", "tenant_url", "notes")}),
     )
     complete = staticmethod(syncs.complete)

@@ -8,7 +8,7 @@ from cryptography import x509
 from django.core.exceptions import ValidationError
 from django.core.validators import URLValidator
 
-from tenants.fleet import contract
+from tenants.fleet import contact_mail_text, contract, ghost_roles
 from tenants.models import RdsInstance
 from tenants.models.instance import SslMode
 
@@ -49,7 +49,17 @@ def broken_rules(instance: RdsInstance) -> dict[str, str]:
         broken["require_auth"] = UNENCRYPTED
     if instance.ssl_ca and (problem := _ca_problem(instance.ssl_ca)):
         broken["ssl_ca"] = problem
-    return broken
+    return broken | _broken_rules_of_support(instance)
+
+
+def _broken_rules_of_support(instance: RdsInstance) -> dict[str, str]:
+    """What is stored stays valid, so that a role that was renamed since blocks no other change."""
+    known = RdsInstance.objects.filter(pk=instance.pk)
+    roles = known.values_list("ghost_roles", flat=True).first()
+    found = {"support_mail_text": contact_mail_text.problem_of(instance.support_mail_text)}
+    if roles != instance.ghost_roles:
+        found["ghost_roles"] = ghost_roles.problem_of(instance.ghost_roles)
+    return {name: problem for name, problem in found.items() if problem}
 
 
 def _is_address(text: str) -> bool:

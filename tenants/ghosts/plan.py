@@ -16,7 +16,7 @@ from syncs.engine import guard
 from syncs.engine.run import Run
 from syncs.models import HeldChange, Trigger
 from syncs.transfer.copy_stream import Connection, verbatim
-from tenants.fleet import contract
+from tenants.fleet import contract, ghost_roles
 from tenants.ghosts import owed, policy, record
 from tenants.ghosts.policy import Admin, Ghost, GhostOutcome
 from tenants.models import RdsInstance
@@ -133,6 +133,7 @@ class Plan:
             "ids": [str(admin.id) for admin in wanted],
             "emails": [admin.email for admin in wanted],
             "names": [admin.name for admin in wanted],
+            "roles": [ghost_roles.role_there(instance.ghost_roles, a.groups) for a in wanted],
             "only": None if limited is None else [str(pk) for pk in limited],
             "installation": self.installation,
             "create": instance.keeps_ghosts,
@@ -204,8 +205,9 @@ class _Statement:
             self._make([*self.plan.admins.values()])
 
     def _retire(self, whole: Mapping[str, object]) -> None:
-        """Deactivate all leavers' ghosts, or each that can be. Names are not written."""
-        left = {**whole, "create": False, "names": [""] * len(self.plan.admins)}
+        """Deactivate all leavers' ghosts, or each that can be. No names or roles are written."""
+        count = len(self.plan.admins)
+        left = {**whole, "create": False, "names": [""] * count, "roles": [None] * count}
         try:
             found = self._part(left)
         except ROWS_REJECTED:

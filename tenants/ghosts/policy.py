@@ -24,8 +24,11 @@ PLAIN = 40  # characters of a plain name
 
 @dataclass(frozen=True)
 class Admin:
+    """groups: the names of those that the admin is in."""
+
     id: int
     name: str
+    groups: frozenset[str] = frozenset()
 
     @property
     def email(self) -> str:
@@ -122,7 +125,12 @@ def admins() -> QuerySet[User]:
 def wanted_admins() -> dict[int, Admin]:
     """Return the admins that should have a ghost user on every instance."""
     return {
-        user.pk: Admin(user.pk, user.get_full_name() or user.get_username()) for user in admins()
+        user.pk: Admin(
+            user.pk,
+            user.get_full_name() or user.get_username(),
+            frozenset(group.name for group in user.groups.all()),
+        )
+        for user in admins().prefetch_related("groups")
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from common.clock import Clock
 from common.errors import RainboError
 from common.text import listed
 from syncs.transfer import snapshot_check
-from tenants.fleet import connections, contract
+from tenants.fleet import connections, contract, ghost_roles
 from tenants.fleet.server_errors import translating_query_errors
 from tenants.fleet.transactions import POOLED
 from tenants.health import (
@@ -35,7 +35,12 @@ READING, WRITING = 0.75, 0.25  # shares of the limit
 TRYING = 0.1  # share of the limit for each statement that is tried
 NAMED = 5  # tables in one message
 # What writes: each is tried, and undone.
-_TRIES = {ghost_check.NAME: ghost_check.run, support_check.END: support_check.run}
+_TRIES: Mapping[str, Callable[[RdsInstance, connections.Connection], None]] = {
+    ghost_check.NAME: lambda instance, source: ghost_check.run(
+        source, instance.schema_group, ghost_roles.roles_there(instance.ghost_roles)
+    ),
+    support_check.END: lambda instance, source: support_check.run(source, instance.schema_group),
+}
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,8 @@ def configured(instance: RdsInstance) -> list[Finding]:
                 "role's password so there",
             )
         )
+    if problem := ghost_roles.problem_of(instance.ghost_roles):
+        found.append(Finding(Level.WARNING, f"ghost users may not get what they should: {problem}"))
     found += [
         Finding(
             Level.WARNING,
@@ -247,7 +254,7 @@ def _try(instance: RdsInstance, source: connections.Connection, name: str) -> Fi
     label = _label(instance, name)
     try:
         with translating_query_errors(instance, source), source.transaction():
-            _TRIES[name](source, instance.schema_group)
+            _TRIES[name](instance, source)
     except RainboError as error:
         return query_check.failed(label, error)
     return query_check.fits(label)

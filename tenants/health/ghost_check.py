@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from syncs.errors import ContractBroken
@@ -13,9 +14,10 @@ NAME = "sync_ghost_users"
 COLUMNS = ["admin_id", "remote_id", "outcome", "why"]
 
 
-def run(source: connections.Connection, group: str = "") -> None:
+def run(source: connections.Connection, group: str = "", roles: Sequence[str] = ()) -> None:
     """Create, retire and reactivate a ghost inside a transaction that writes, and roll it back.
 
+    roles: what ghosts may be there by the instance's mapping; the ghost is made with each.
     Raises ContractBroken if the statement answers otherwise than it should, and psycopg errors as
     they are. Numbers that a sequence gave out meanwhile stay used.
     """
@@ -25,11 +27,12 @@ def run(source: connections.Connection, group: str = "") -> None:
         "ids": [admin],
         "emails": [f"rainbo-admin-{admin}@system.internal"],
         "names": ["RAINBO check"],
+        "roles": [None],
         "installation": f"check-{secrets.token_hex(8)}",
         "only": [admin],
         "create": True,
     }
-    unwanted = wanted | {"ids": [], "emails": [], "names": []}
+    unwanted = wanted | {"ids": [], "emails": [], "names": [], "roles": []}
     steps = [
         ("created", wanted),
         ("unchanged", wanted),
@@ -37,6 +40,8 @@ def run(source: connections.Connection, group: str = "") -> None:
         ("inactive", unwanted),
         ("reactivated", wanted),
     ]
+    for role in roles:
+        steps += [("deactivated", unwanted), ("reactivated", wanted | {"roles": [role]})]
     with source.transaction(force_rollback=True):
         for expected, values in steps:
             cursor = source.execute(verbatim(statement), values)

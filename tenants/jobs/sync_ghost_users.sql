@@ -2,6 +2,7 @@
 -- statement. Rows that are correct are not written, rows of others are never touched.
 --
 -- ids, emails, names: the admins that should have a ghost. installation: whose ghosts.
+-- roles, which is not used here: what each admin's ghost may, by the instance's mapping, or null.
 -- only: the admins to limit it to, or null for all. create: false leaves wanted ghosts unchanged.
 -- Returns admin_id, remote_id, outcome, why.
 --

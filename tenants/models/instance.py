@@ -139,6 +139,28 @@ class RdsInstance(models.Model):
         db_default="",
         help_text="the address of one tenant, with {tenant} for its id; empty: none of its own",
     )
+    ghost_roles = models.TextField(
+        blank=True,
+        default="",
+        db_default="",
+        help_text="what ghost users may do there: one line for each RAINBO role, such as "
+        "support_admin=support; of several roles the first line counts; empty: nothing beyond "
+        "being a ghost user",
+    )
+    support_mail = models.BooleanField(
+        "mail about support access",
+        default=False,
+        db_default=False,
+        help_text="each tenant's contact gets a mail when somebody enters it as support",
+    )
+    support_mail_text = models.TextField(
+        "text of that mail",
+        blank=True,
+        default="",
+        db_default="",
+        help_text="with {reason}; also {tenant}, {person}, {ticket}, {from}, {until} and {access}; "
+        "empty: a text in English",
+    )
     is_active = models.BooleanField(default=True)
     is_master = models.BooleanField(default=False, help_text="holds the directory of e-mails")
     notes = models.TextField(blank=True)

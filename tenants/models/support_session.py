@@ -49,6 +49,8 @@ class SupportState(models.TextChoices):
 class SupportSession(models.Model):
     """One session: what was issued, and what the instance's database says of it.
 
+    is_forged: it was found on the instance, and RAINBO issued no such session. mail: whether
+    one to the tenant's contact was asked for; empty until that is decided.
     closed_at: when RAINBO knew that it was over; until then the instance is asked.
     end_requested_at: when RAINBO began to end it. differs: how the redeemed one differs from what
     was issued.
@@ -70,6 +72,8 @@ class SupportSession(models.Model):
     issued_at = models.DateTimeField()
     expires_at = models.DateTimeField(help_text="until when it could be redeemed")
     kid = models.CharField(max_length=43)
+    is_forged = models.BooleanField(default=False, db_default=False)
+    mail = models.CharField(max_length=100, blank=True, default="", db_default="")
 
     redeemed_at = models.DateTimeField(null=True)
     ends_at = models.DateTimeField(null=True)
@@ -101,7 +105,7 @@ class SupportSession(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["person_id", "instance_id", "tenant_id"],
-                condition=Q(closed_at=None),
+                condition=Q(closed_at=None, is_forged=False),
                 name="one_open_support_session",
             ),
         ]

@@ -1,4 +1,4 @@
-"""What is wrong with support sessions: used twice, not ended, outside hours, too many tenants."""
+"""What is wrong with support sessions: forged, used twice, not ended, too late, too many."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ MOST = 50  # sessions of one kind
 READ = (
     *("jti", "instance_id", "instance_name", "tenant_id", "tenant_name", "person_id", "person"),
     *("reason", "issued_at", "expires_at", "redeemed_at", "ends_at", "refused", "refused_at"),
-    *("differs", "end_requested_at", "error", "closed_at"),
+    *("differs", "end_requested_at", "error", "closed_at", "is_forged"),
 )
+FORGED = "support never issued"
 NOT_ENDED, OUTSIDE, MANY = "support not ended", "support outside hours", "support in many tenants"
 
 
@@ -72,9 +73,29 @@ def read(answers: Answers, now: datetime) -> SupportFacts:
 
 
 def judge(facts: SupportFacts, _: Sequence[Problem] = ()) -> Iterator[Problem]:
-    for judged in (_reused, _different, _not_ended, _outside, _many):
+    for judged in (_forged, _reused, _different, _not_ended, _outside, _many):
         found = list(judged(facts))
         yield from found[:MOST]
+
+
+def _forged(facts: SupportFacts) -> Iterator[Problem]:
+    for row in facts.rows:
+        if row.is_forged and (row.closed_at is None or _is_recent(row.issued_at, facts)):
+            advice = (
+                "RAINBO ends it; somebody may have one of its keys: run support_keys rotate "
+                "--at-once"
+                if row.end_requested_at
+                else "its ghost user is none of this RAINBO, so another one may have issued it; if "
+                "none did, end it, and run support_keys rotate --at-once"
+            )
+            yield _problem(
+                row,
+                "never issued",
+                Severity.SUPPORT_SESSION_REUSED,
+                f"RAINBO never issued {_name(row)}, which began at "
+                f"{format_clock(row.issued_at, facts.now)}: {advice}",
+                FORGED,
+            )
 
 
 def _reused(facts: SupportFacts) -> Iterator[Problem]:
@@ -122,7 +143,7 @@ def _not_ended(facts: SupportFacts) -> Iterator[Problem]:
 def _outside(facts: SupportFacts) -> Iterator[Problem]:
     for row in facts.rows:
         is_outside = facts.hours is not None and not facts.hours.include(row.issued_at)
-        if is_outside and _is_recent(row.issued_at, facts):
+        if is_outside and not row.is_forged and _is_recent(row.issued_at, facts):
             yield _problem(
                 row,
                 "outside hours",
@@ -136,7 +157,7 @@ def _outside(facts: SupportFacts) -> Iterator[Problem]:
 def _many(facts: SupportFacts) -> Iterator[Problem]:
     by_person: dict[tuple[int, str], set[tuple[int, str]]] = defaultdict(set)
     for row in facts.rows:
-        if facts.now - HOUR < row.issued_at <= facts.now:
+        if not row.is_forged and facts.now - HOUR < row.issued_at <= facts.now:
             by_person[row.person_id, row.person].add((row.instance_id, row.tenant_id))
     for (pk, person), tenants in by_person.items():
         if len(tenants) > facts.most_tenants > 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.conf import settings
 
@@ -12,14 +12,14 @@ from syncs.engine.pruning import in_batches
 from tenants.models import ApplicationEvent, SupportSession
 
 
-def old_sessions(before: datetime) -> Iterator[int]:  # noqa: ARG001 (it has a setting of its own)
+def old_sessions() -> Iterator[int]:
     """Delete those that ended more than RAINBO_SUPPORT_RETENTION_DAYS ago; 0 keeps them."""
     if days := settings.RAINBO_SUPPORT_RETENTION_DAYS:
         until = database_now() - timedelta(days=days)
         yield from in_batches(SupportSession.objects.filter(closed_at__lt=until))
 
 
-def old_events(before: datetime) -> Iterator[int]:  # noqa: ARG001
+def old_events() -> Iterator[int]:
     """Delete those that came more than RAINBO_SUPPORT_RETENTION_DAYS ago; 0 keeps them."""
     if days := settings.RAINBO_SUPPORT_RETENTION_DAYS:
         until = database_now() - timedelta(days=days)

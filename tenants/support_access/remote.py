@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +26,7 @@ from tenants.models import RdsInstance, SupportSession
 
 READ, END = contract.SUPPORT
 LIMIT = 5.0  # seconds for one instance
+MOST = 1_000  # redeemed sessions of one instance that are read at once
 OLDEST, NEWEST = datetime(2, 1, 1, tzinfo=UTC), datetime(9998, 12, 31, tzinfo=UTC)
 
 
@@ -109,17 +110,39 @@ def _end(source: Connection, group: str, row: SupportSession) -> None:
     source.execute(verbatim(contract.text(END, group)), values)
 
 
+def read_redeemed(source: Connection, group: str, window: timedelta) -> dict[UUID, RemoteState]:
+    """Return the sessions that began within the window or may go on; the newest, if there are many.
+
+    By the instance's own clock, as the sessions are.
+    """
+    condition = sql.SQL(
+        "source.redeemed_at > now() - %s OR source.redeemed_at IS NOT NULL "
+        "AND source.ended_at IS NULL AND source.ends_at > now() "
+        "ORDER BY source.ended_at IS NULL DESC, source.redeemed_at DESC LIMIT %s"
+    )
+    return _select(source, group, condition, [window, MOST])
+
+
 def _read(source: Connection, group: str, keys: Sequence[UUID]) -> dict[UUID, RemoteState]:
     """By the id's own type, which its index serves."""
+    condition = sql.SQL("source.id IN ({})").format(
+        sql.SQL(", ").join(sql.Placeholder() * len(keys))
+    )
+    return _select(source, group, condition, [*map(str, keys)])
+
+
+def _select(
+    source: Connection, group: str, condition: sql.Composable, values: Sequence[object]
+) -> dict[UUID, RemoteState]:
     query = contract.query(READ, group)
     columns = [column for column in query.columns if column.name != "id"]
-    statement = sql.SQL("SELECT {} FROM ({}) AS source WHERE source.id IN ({})").format(
+    statement = sql.SQL("SELECT {} FROM ({}) AS source WHERE {}").format(
         sql.SQL(", ").join([sql.SQL("source.id::text"), *map(_column, columns)]),
         verbatim(query.sql.replace("%", "%%")),
-        sql.SQL(", ").join(sql.Placeholder() * len(keys)),
+        condition,
     )
-    rows: list[tuple[Any, ...]] = source.execute(statement, [*map(str, keys)]).fetchall()
-    return {UUID(jti): RemoteState(*values) for jti, *values in rows}
+    rows: list[tuple[Any, ...]] = source.execute(statement, values).fetchall()
+    return {UUID(jti): RemoteState(*found) for jti, *found in rows}
 
 
 def _column(column: Any) -> sql.Composed:

@@ -18,7 +18,7 @@ from common.errors import RainboError
 from tenants.ghosts import policy
 from tenants.models import GhostUser, RdsInstance, SupportOptOut, SupportSession, Tenant
 from tenants.models.ghost import GONE, GhostState
-from tenants.support_access import admission, assertion, keys, remote, states
+from tenants.support_access import admission, assertion, contact_mail, keys, remote, states
 from tenants.support_access.admission import Wanted
 from tenants.support_access.assertion import Assertion
 from tenants.support_access.remote import Answer
@@ -155,7 +155,7 @@ def _make_room(row: SupportSession) -> None:
     Raises Refused. An earlier session that was not redeemed is ended.
     """
     own = open_sessions().filter(person_id=row.person_id, instance_id=row.instance_id)
-    earlier = own.filter(tenant_id=row.tenant_id).first()
+    earlier = own.filter(tenant_id=row.tenant_id, is_forged=False).first()
     asked = [row] if earlier is None else [row, earlier]
     now = database_now()
     answer = remote.ask(asked, try_to_end=row.jti).get(row.instance_id)
@@ -260,6 +260,10 @@ def _store(row: SupportSession, answer: Answer | None, now: datetime) -> None:
             locked = known.select_for_update().first()
             if locked is not None:
                 fields = states.learned(locked, answer.states.get(row.jti), now)
+                for name, value in fields.items():
+                    setattr(locked, name, value)
+                if locked.redeemed_at is not None and not locked.mail:
+                    fields["mail"] = contact_mail.ask_for(locked)
                 known.update(**fields)
 
 

@@ -34,6 +34,8 @@ class Withdrawn:
 
 def why_end(row: SupportSession, now: datetime, withdrawn: Withdrawn) -> str:
     """Why a session that is not over has to end; empty when it may go on."""
+    if row.is_forged:
+        return OVER if _is_over(row, now) else ""
     tenant = (row.instance_id, row.tenant_id)
     if row.person_id not in withdrawn.persons:
         return f"{row.person} may no longer enter tenants"
@@ -48,9 +50,11 @@ def why_end(row: SupportSession, now: datetime, withdrawn: Withdrawn) -> str:
     if row.redeemed_at is None and row.answered_at is not None:
         # What the instance says since then: RAINBO may have been down for longer than a minute.
         return UNUSED if row.expires_at + UNUSED_AFTER <= row.answered_at else ""
-    if row.ends_at is not None and row.ends_at + OVER_AFTER <= now:
-        return OVER
-    return ""
+    return OVER if _is_over(row, now) else ""
+
+
+def _is_over(row: SupportSession, now: datetime) -> bool:
+    return row.ends_at is not None and row.ends_at + OVER_AFTER <= now
 
 
 def is_watched(row: SupportSession, now: datetime) -> bool:

@@ -28,6 +28,8 @@ from tests.standby import catch_up, standby
 
 PAGES = Path(__file__).parents[2] / "docs" / "recipes"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+DEPLOY = Path(__file__).parents[2] / "deploy"
+SUPPORT_TABLE = (DEPLOY / "support_access" / "support_sessions.sql").read_text(encoding="utf-8")
 ON_THE_INSTANCE = "-- On the instance, "
 FILE = "-- RAINBO_SOURCE_SQL/"
 MANAGE = "python manage.py "
@@ -216,10 +218,36 @@ def test_a_schema_per_tenant(follow: Follow, registered: InstanceFleet) -> None:
         type(ann).objects.filter(pk=ann.pk).update(is_active=False)
         call_command("sync_ghost_users", "--rds=4")
         assert owner.execute(ghosts).fetchall() == [("!", False)]
+        set_up_support_access("crm", owner)
         rights = "SELECT has_table_privilege('rainbo', 'staff', 'SELECT, INSERT, UPDATE')"
         assert owner.execute(rights).fetchall() == [(False,)]
     call_command("sync_tenant_summaries", "--rds=4", "--force")
     assert tenants() == [*both, ("Client 3", "active", 2, 1)]
+
+
+def set_up_support_access(database: str, owner: psycopg.Connection) -> None:
+    """As docs/support-access.md says; check_fleet names what is missing, and then nothing."""
+
+    def said() -> str:
+        (checked,) = checks.check_fleet([RdsInstance.objects.get(pk=4)])
+        found = [f"{finding.level}: {finding.text}" for finding in checked.findings]
+        return "\n".join(text for text in found if not text.startswith("warning: ssl mode"))
+
+    assert "ok: support access is not set up here" in said(), database
+    owner.execute(SUPPORT_TABLE.encode())
+    set_up = said()
+    for file in ("support_sessions", "end_support_session"):
+        assert f"ok: {file}.sql (shipped): tried, every column as it should be" in set_up
+    assert "error" not in set_up
+    assert "warning" not in set_up
+    owner.execute("REVOKE ALL ON rainbo_support_sessions FROM rainbo")
+    broken = said()
+    assert "error" in broken
+    statements = re.findall(r"GRANT [^;]* TO rainbo;", broken)
+    assert any("rainbo_support_sessions" in one for one in statements), broken
+    for statement in statements:
+        owner.execute(statement.encode())
+    assert said() == set_up
 
 
 def test_names_in_mixed_case(follow: Follow) -> None:
@@ -270,6 +298,7 @@ def test_teams_and_memberships(
         type(ann).objects.filter(pk=ann.pk).update(is_active=False)
         call_command("sync_ghost_users", "--rds=4")
         assert ghosts() == [("!", False)]
+        set_up_support_access("saas", owner)
         call_command("find_user", "ann@example.com", "--live")
         said = capsys.readouterr().out
         assert "Acme" in said

@@ -20,6 +20,7 @@ from tenants.admin.tenant.badges import STATUS_TONES
 from tenants.find.search import Found, Matches
 from tenants.models import RouteRemoval, Tenant
 from tenants.routes.queries import Route, instance_called
+from tenants.support_access import admission
 
 T = TypeVar("T")
 Cells = tuple[tuple[str, SafeString | str], ...]  # a column's name and what stands in it
@@ -41,17 +42,22 @@ class ResultGroup:
 
 @dataclass(frozen=True)
 class Viewer:
-    """Who looks, and so which pages lead on."""
+    """Who looks, and so which pages lead on. enterable: the tenants they may enter as support."""
 
     tenants: bool
     instances: bool
     runs: bool
+    enterable: frozenset[int] = frozenset()
 
     @classmethod
-    def of(cls, request: HttpRequest) -> Self:
-        may = request.user.has_perm
+    def of(cls, request: HttpRequest, found: Found | None = None) -> Self:
+        user: Any = request.user
+        tenants = user.has_perm("tenants.view_tenant")
         return cls(
-            may("tenants.view_tenant"), may("tenants.view_rdsinstance"), may("syncs.view_syncrun")
+            tenants,
+            user.has_perm("tenants.view_rdsinstance"),
+            user.has_perm("syncs.view_syncrun"),
+            admission.enterable(user, _tenants_of(found)) if found and tenants else frozenset(),
         )
 
     def row(self, route: Route, now: datetime) -> Cells:
@@ -63,6 +69,7 @@ class Viewer:
             *_person(route),
             ("changed there", markup.age(route.source_updated_at, now, missing="unknown")),
             *([("why it is hidden", markup.brief(hidden))] if hidden else ()),
+            *self._support(route.tenant_pk),
         )
 
     def like_it(self, route: Route) -> Cells:
@@ -76,6 +83,7 @@ class Viewer:
             ("tenant", self._tenant(route)),
             ("instance", self._instance(route)),
             *_person(route),
+            *self._support(route.tenant_pk),
         )
 
     def tenant(self, tenant: Tenant, now: datetime) -> Cells:
@@ -90,6 +98,7 @@ class Viewer:
             ("users", markup.number(tenant.user_count)),
             ("routes", _link(routes, "its routes")),
             ("refreshed", markup.age(tenant.cache_refreshed_at, now)),
+            *self._support(tenant.pk),
         )
 
     def removal(self, removal: RouteRemoval, now: datetime) -> SafeString:
@@ -103,6 +112,13 @@ class Viewer:
             instance_called(removal.remote_instance_id),
             _link(url, run) if self.runs else run,
         )
+
+    def _support(self, tenant: int | None) -> Iterator[tuple[str, SafeString]]:
+        """The way in, as a column that is there if any of what was found can be entered."""
+        if self.enterable:
+            url = reverse("admin:tenants_tenant_enter", args=[tenant]) if tenant else ""
+            may = tenant in self.enterable
+            yield "support", _link(url, "Enter as support") if may else markup.quiet("–")
 
     def _tenant(self, route: Route) -> SafeString | str:
         if route.tenant_pk is None:
@@ -127,6 +143,14 @@ class Viewer:
     def _place(self, pk: int, name: str) -> SafeString | str:
         url = reverse("admin:tenants_rdsinstance_change", args=[pk])
         return _link(url, name) if self.instances else name
+
+
+def _tenants_of(found: Found) -> Iterator[int]:
+    """The tenants of all that is shown."""
+    exact = found.exact
+    routes = (*exact.shown, *exact.withheld, *found.begin.rows, *found.named.rows)
+    yield from (route.tenant_pk for route in routes if route.tenant_pk is not None)
+    yield from (tenant.pk for tenant in found.tenants.rows)
 
 
 def kinds(found: Found, viewer: Viewer, now: datetime) -> list[ResultGroup]:

@@ -48,7 +48,7 @@ def view(request: HttpRequest) -> HttpResponse:
             live = _ask(request, found.exact) if request.method == "POST" else None
         except Busy as error:
             context |= {"busy": str(error)}
-        context |= _answer(found, live, Viewer.of(request))
+        context |= _answer(found, live, Viewer.of(request, found))
     return TemplateResponse(request, "rainbo/find.html", context)
 
 

@@ -15,6 +15,7 @@ from unfold.widgets import (
 
 from common.encryption import CredentialError
 from common.errors import UsageError
+from tenants.fleet import ghost_roles
 from tenants.fleet.password_command import has_command
 from tenants.fleet.registration import keep_password
 from tenants.fleet.validation import broken_rules
@@ -94,6 +95,12 @@ class InstanceForm(forms.ModelForm[RdsInstance]):
 
     def clean_labels(self) -> list[str]:
         return list(dict.fromkeys(filter(None, self.cleaned_data["labels"])))
+
+    def clean_ghost_roles(self) -> str:
+        return ghost_roles.normal(self.cleaned_data["ghost_roles"])
+
+    def clean_support_mail_text(self) -> str:
+        return "\n".join(str(self.cleaned_data["support_mail_text"]).splitlines())
 
     def clean_ssl_ca(self) -> str:
         """The stored text where only its line ends differ: the password is bound to it."""

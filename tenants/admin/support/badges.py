@@ -27,6 +27,8 @@ def state_badge(row: SupportSession) -> SafeString:
 
 def warning_badge(row: SupportSession) -> SafeString:
     """What is wrong with it; nothing if all is well."""
+    if row.is_forged:
+        return markup.badge("never issued", Tone.BAD, "RAINBO did not issue it")
     if row.differs:
         return markup.badge("differs", Tone.BAD, row.differs)
     if row.refused and row.redeemed_at:

@@ -23,6 +23,7 @@ HEADER = (
     *("tenant name", "ghost user", "reason", "ticket", "read only", "minutes"),
     *("issued (UTC)", "redeemed (UTC)", "last active (UTC)", "requests", "blocked"),
     *("ends (UTC)", "ended (UTC)", "ended by", "refused", "last refused (UTC)", "differs"),
+    *("never issued", "mail"),
 )
 CHUNK = 2_000
 
@@ -51,6 +52,7 @@ def _cells(rows: Iterator[SupportSession]) -> Iterator[tuple[Any, ...]]:
             *(_utc(row.issued_at), _utc(row.redeemed_at), _utc(row.active_at)),
             *(row.requests, row.blocked, _utc(row.ends_at), _utc(row.ended_at), row.ended_by),
             *(row.refused, _utc(row.refused_at), row.differs),
+            *("yes" if row.is_forged else "no", row.mail),
         )
 
 

@@ -21,7 +21,7 @@ from common import markup
 from common.model_admin import post_only
 from tenants.admin.support import badges
 from tenants.models import ApplicationEvent, SupportSession, Tenant
-from tenants.support_access import sessions
+from tenants.support_access import contact_mail, sessions
 
 END = "tenants.end_supportsession"
 MOST_EVENTS = 500
@@ -77,6 +77,8 @@ def _facts(request: HttpRequest, row: SupportSession) -> Iterator[tuple[str, Any
     yield "ticket", row.ticket or markup.quiet("none")
     yield "may", "read only" if row.read_only else "read and change"
     yield "for at most", f"{row.session_seconds // 60} min"
+    if row.mail and row.mail != contact_mail.OFF:
+        yield "mail to the tenant's contact", row.mail
     yield "requests", markup.number(row.requests)
     yield "blocked requests", markup.number(row.blocked)
     yield "refused attempts", markup.number(row.refused)
@@ -92,7 +94,10 @@ def _tenant(request: HttpRequest, row: SupportSession) -> SafeString:
 
 def _course(row: SupportSession) -> Iterator[tuple[datetime, str]]:
     known = (
-        (row.issued_at, f"issued to {row.person}, to be redeemed within a minute"),
+        (
+            None if row.is_forged else row.issued_at,
+            f"issued to {row.person}, to be redeemed within a minute",
+        ),
         (row.redeemed_at, "redeemed by the application"),
         (row.active_at, "last request"),
         (row.refused_at, f"last of {row.refused:,} further attempts to redeem it, refused"),

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from common import manage_command
 from common.errors import UsageError
-from tenants.fleet import registration
+from tenants.fleet import ghost_roles, registration
 from tenants.fleet.password_command import has_command
 from tenants.fleet.registration import InstanceInput
 from tenants.fleet.transactions import POOLED
@@ -26,6 +26,7 @@ PLAIN = (
     ("group", "for example a region or a team, to limit lists and alert channels to it"),
     ("app_url", "URL where its tenants sign in"),
     ("tenant_url", "URL of one tenant, with {tenant} for its id; '' for none of its own"),
+    ("support_mail_text", "text of the mail about support access, with {reason}; '' for the usual"),
     ("notes", "notes for operators"),
 )
 
@@ -39,6 +40,11 @@ class Command(BaseCommand):
             parser.add_argument(f"--{name.replace('_', '-')}", help=text)
         parser.add_argument(
             "--labels", metavar="A,B", help="words that work like groups; '' for none"
+        )
+        parser.add_argument(
+            "--ghost-roles",
+            metavar="ROLE=WHAT,…",
+            help="what ghost users may do there, by RAINBO role; '' for nothing",
         )
         parser.add_argument("--port", type=int, help="default: 5432")
         parser.add_argument("--writer-port", type=int, help="default: the same port")
@@ -57,6 +63,7 @@ class Command(BaseCommand):
             ("--active", "--inactive", "is_active"),
             ("--tenants", "--no-tenants", "has_tenants"),
             ("--ghosts", "--no-ghosts", "has_ghosts"),
+            ("--support-mail", "--no-support-mail", "support_mail"),
         ):
             group = parser.add_mutually_exclusive_group()
             group.add_argument(yes, action="store_const", const=True, dest=target)
@@ -99,11 +106,14 @@ def _read_input(given: dict[str, Any]) -> InstanceInput:
         "is_active",
         "has_tenants",
         "has_ghosts",
+        "support_mail",
     ]
     fields = {name: given[name] for name in names if given[name] is not None}
     if given["labels"] is not None:
         words = (word.strip() for word in given["labels"].split(","))
         fields["labels"] = list(dict.fromkeys(filter(None, words)))
+    if given["ghost_roles"] is not None:
+        fields["ghost_roles"] = ghost_roles.normal(given["ghost_roles"].replace(",", "\n"))
     if given["ssl_ca"] is not None:
         fields["ssl_ca"] = _text(given["ssl_ca"], "--ssl-ca") if given["ssl_ca"] else ""
     if not given["update"]:

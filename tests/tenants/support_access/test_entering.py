@@ -21,7 +21,7 @@ from common.clock import database_now
 from common.encryption import Encrypted
 from rainbo.auth.roles import ROLES
 from rainbo.models import Authenticator
-from tenants.models import SupportKey, SupportOptOut, SupportSession, UserRoute
+from tenants.models import RdsInstance, SupportKey, SupportOptOut, SupportSession, UserRoute
 from tenants.support_access import sessions
 from tests.instances import InstanceFleet
 from tests.pages import said, text_of
@@ -118,6 +118,26 @@ def test_an_accounts_page_leads_there_too(place: Place, client: Client) -> None:
         client.force_login(place.user)
         html = client.get("/admin/tenants/userroute/1/change/").content.decode()
         assert (link in html) is leads
+
+
+def test_finds_rows_lead_there_where_one_may_enter(place: Place, client: Client) -> None:
+    """Of an e-mail, of its beginning, and of a tenant's name; no link for what is closed."""
+    there = {"remote_instance_id": "2", "on_master": False, "changed_at": database_now()}
+    for number, tenant in enumerate(("42", "43", "99")):
+        key = {"email": "a@b.c", "email_key": "a@b.c", "remote_tenant_id": tenant}
+        UserRoute.objects.create(source_id=str(number), remote_user_id=str(number), **key, **there)
+    SupportOptOut.objects.create(instance_id=2, tenant_id="43", reason="their wish", by="bob")
+    link = re.compile(r'href="(/admin/tenants/tenant/\d+/enter/)"')
+    reader = staff("reader")
+    reader.groups.add(Group.objects.get(name="read_only"))
+    for user, leads in ((reader, []), (place.user, [f"{page_of(place)}enter/"])):
+        client.force_login(user)
+        for term in ("a@b.c", "a@b", "Acme"):
+            page = client.get("/admin/find/", {"q": term})
+            assert link.findall(page.content.decode()) == leads, (user, term)
+            assert ('data-label="support"' in page.content.decode()) is bool(leads)
+    RdsInstance.objects.filter(pk=2).update(health="down")
+    assert not link.findall(client.get("/admin/find/", {"q": "a@b.c"}).content.decode())
 
 
 def test_a_session_may_write_if_that_was_asked_for(place: Place, client: Client) -> None:

@@ -11,6 +11,7 @@ from pytest_django import Settings
 
 from alerts import rules
 from rainbo.env import Environment
+from syncs.engine import pruning
 from syncs.reports import problem_links
 from syncs.status import problems
 from syncs.status.problems import Problem, Severity
@@ -143,10 +144,14 @@ def test_the_trail_has_a_retention_of_its_own(
             instance_id=1, event_id=str(days), at=at, received_at=at, action="seen"
         )
     support_session(tenant_id="open", issued_at=now - timedelta(days=400))
+    settings.RAINBO_RUN_RETENTION_DAYS = 0
+    pruning.prune_by_itself()  # runs are kept for ever, and nobody asks for it
+    assert [row.tenant_id for row in SupportSession.objects.all()] == ["0", "open"]
+    assert ApplicationEvent.objects.get().event_id == "29"
+    support_session(tenant_id="1", issued_at=at, closed_at=at)
     call_command("prune_runs", "--older-than=1")
     assert "support sessions 1" in capsys.readouterr().out
     assert [row.tenant_id for row in SupportSession.objects.all()] == ["0", "open"]
-    assert ApplicationEvent.objects.get().event_id == "29"
     settings.RAINBO_SUPPORT_RETENTION_DAYS = 0
     call_command("prune_runs", "--older-than=1")
     assert SupportSession.objects.count() == 2

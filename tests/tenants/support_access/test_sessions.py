@@ -248,6 +248,10 @@ def test_what_is_withdrawn_ends_it(
     assert row.refused == 1
 
 
+def enterable(place: Place) -> frozenset[int]:
+    return admission.enterable(User.objects.get(pk=place.user.pk), [place.tenant.pk])
+
+
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
@@ -268,14 +272,17 @@ def test_what_is_withdrawn_ends_it(
 def test_nothing_is_issued_unless_all_is_true_at_that_moment(
     place: Place, spoil: Callable[[Place], None], why: str
 ) -> None:
+    assert enterable(place) == {place.tenant.pk}
     spoil(place)
     with pytest.raises(Refused, match=why):
         place.issue()
+    assert enterable(place) == set(), "no list leads to what would be refused"
     assert not SupportSession.objects.exists()
 
 
 def test_rainbos_address_has_to_be_set(place: Place, settings: Settings) -> None:
     settings.RAINBO_CONSOLE_URL = ""
+    assert enterable(place) == set()
     with pytest.raises(Refused, match="RAINBO_CONSOLE_URL"):
         place.issue()
 

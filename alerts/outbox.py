@@ -188,7 +188,7 @@ def settle(delivery: Delivery, result: Result, now: datetime) -> None:
     with transaction.atomic():
         if result.accepted:
             if ours.update(sent_at=now, claimed_until=None, error=""):
-                channel.update(last_sent_at=now, failing_since=None, last_error="")
+                channel.update(last_sent_at=now, failing_since=None, last_error=result.warning)
                 _note_sent(delivery, now)
             return
         retry_at = now + registry.wait(delivery.attempts, result)
@@ -221,7 +221,7 @@ def send_test(channel: Channel) -> Result:
     result = registry.send(channel, str(uuid4()), messages.of_test(channel.name, now), now)
     if result.accepted:
         Channel.objects.filter(pk=channel.pk).update(
-            last_sent_at=now, failing_since=None, gone_at=None, last_error=""
+            last_sent_at=now, failing_since=None, gone_at=None, last_error=result.warning
         )
     return result
 

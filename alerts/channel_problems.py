@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import OuterRef, Q, Subquery
+from django.db.models import OuterRef, Subquery
 
-from alerts.models import UNSENT, Channel, Delivery
+from alerts.models import EVALUATION, UNSENT, Channel, Delivery
 from common import text
+from syncs import hooks
 from syncs.status.problems import Link, Problem, Severity, Source
 
 STUCK_AFTER = timedelta(minutes=10)
@@ -26,28 +27,39 @@ class FailingChannel:
 
 @dataclass(frozen=True)
 class ChannelFacts:
-    """due_since: since when the oldest delivery that nobody has tried yet should be sent."""
+    """working: how many enabled channels are not failing. due_since: since when a message should be
+    sent that nobody sends. evaluated_at: when an evaluation ended last; None before the first."""
 
     now: datetime
     failing: tuple[FailingChannel, ...] = ()
+    working: int = 0
     due_since: datetime | None = None
+    evaluated_at: datetime | None = None
+
+    @property
+    def all_failing_since(self) -> datetime | None:
+        """Since when no channel has taken messages; None if one does or there is none."""
+        return None if self.working else max((one.since for one in self.failing), default=None)
 
 
 def read(now: datetime) -> ChannelFacts:
-    """In one query."""
-    of_channel = Delivery.objects.filter(UNSENT, channel=OuterRef("pk"), attempts=0)
-    due = of_channel.filter(not_before__lte=now).order_by("not_before").values("not_before")[:1]
-    rows = Channel.objects.filter(enabled=True).annotate(due=Subquery(due))
-    values = rows.filter(Q(failing_since__isnull=False) | Q(due__isnull=False)).values_list(
-        "pk", "name", "failing_since", "last_error", "gone_at", "due"
+    """In two queries. The first unsent message of a channel counts: the others wait for it."""
+    of_channel = Delivery.objects.filter(UNSENT, channel=OuterRef("pk")).order_by("created_at")
+    rows = Channel.objects.filter(enabled=True).annotate(
+        due=Subquery(of_channel.values("not_before")[:1])
     )
-    failing, waiting = [], []
-    for pk, name, since, error, gone_at, due_since in values:
-        if since:
-            failing.append(FailingChannel(str(pk), name, since, error, gone_at is not None))
-        if due_since and gone_at is None:
+    failing, waiting, working = [], [], 0
+    for pk, name, since, error, gone_at, due_since in rows.values_list(
+        "pk", "name", "failing_since", "last_error", "gone_at", "due"
+    ):
+        if since or gone_at:
+            failing.append(FailingChannel(str(pk), name, since or gone_at, error, bool(gone_at)))
+        else:
+            working += 1
+        if due_since and due_since <= now and gone_at is None:
             waiting.append(due_since)
-    return ChannelFacts(now, tuple(failing), min(waiting, default=None))
+    evaluated_at = hooks.last_noted(EVALUATION)
+    return ChannelFacts(now, tuple(failing), working, min(waiting, default=None), evaluated_at)
 
 
 def judge(facts: ChannelFacts, _: Sequence[Problem] = ()) -> Iterator[Problem]:
@@ -68,6 +80,15 @@ def judge(facts: ChannelFacts, _: Sequence[Problem] = ()) -> Iterator[Problem]:
             cause="messages not sent",
             text=f"messages have waited to be sent{text.since(facts.due_since, facts.now)}: "
             "neither workers nor schedule_run send them",
+            link=Link("channels"),
+        )
+    if facts.evaluated_at and facts.now - facts.evaluated_at > STUCK_AFTER:
+        yield Problem(
+            key="evaluation",
+            severity=Severity.CHANNEL_FAILING,
+            cause="alerts not evaluated",
+            text=f"alerts have not been evaluated{text.since(facts.evaluated_at, facts.now)}: "
+            "incidents are as old",
             link=Link("channels"),
         )
 

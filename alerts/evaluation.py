@@ -16,7 +16,16 @@ from django.db import connection, transaction
 from django.db.models import Q
 
 from alerts import routing, rules, run_facts
-from alerts.models import Channel, Incident, IncidentEvent, Level, Mute, Notice, NoticeKind
+from alerts.models import (
+    EVALUATION,
+    Channel,
+    Incident,
+    IncidentEvent,
+    Level,
+    Mute,
+    Notice,
+    NoticeKind,
+)
 from alerts.models import Rule as StoredRule
 from alerts.rules import Found
 from common import clock
@@ -27,10 +36,21 @@ from syncs.status import problems
 from syncs.status.problems import Link, Problem, Severity
 
 LOCK = 0x616C6572  # "aler": of evaluations among themselves
-LONGEST_WAIT, LONGEST_STATEMENT = 2, 20  # seconds
+LONGEST_WAIT, LONGEST_STATEMENT, STOPPED = 2, 20, 60  # seconds
 FLAP = timedelta(minutes=15)  # a problem that comes back sooner is the same incident
 CHANGING = (
-    *("rule", "level", "rank", "title", "text", "brief", "link_kind", "link_key", "affected"),
+    *(
+        "rule",
+        "source",
+        "level",
+        "rank",
+        "title",
+        "text",
+        "brief",
+        "link_kind",
+        "link_key",
+        "affected",
+    ),
     *(
         "seen_since",
         "opened_at",
@@ -67,9 +87,10 @@ def evaluate(*, wait: bool = False) -> Outcome | None:
     wait: for that process instead.
     """
     with transaction.atomic():
+        _limit_waiting(LONGEST_STATEMENT)
         if not _lock(wait):
             return None
-        _limit_waiting()
+        _limit_waiting(LONGEST_WAIT)
         now = clock.database_now()
         return apply(find(now), now)
 
@@ -92,11 +113,13 @@ def apply(facts: Facts, now: datetime) -> Outcome:
     return evaluation.outcome()
 
 
-def _limit_waiting() -> None:
-    """Neither the end of a run nor the next evaluation waits for a table that others hold."""
+def _limit_waiting(lock: int) -> None:
+    """Neither the end of a run nor the next evaluation waits for a table that others hold, and
+    nobody waits for a process that was stopped in an evaluation. lock: seconds."""
+    waits = {"lock": lock, "statement": LONGEST_STATEMENT, "idle_in_transaction_session": STOPPED}
     with connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL lock_timeout = '{LONGEST_WAIT}s'")
-        cursor.execute(f"SET LOCAL statement_timeout = '{LONGEST_STATEMENT}s'")
+        for name, seconds in waits.items():
+            cursor.execute(f"SET LOCAL {name}_timeout = '{seconds}s'")
 
 
 def _lock(wait: bool) -> bool:
@@ -183,7 +206,7 @@ class _Evaluation:
             return
         if rules.cause_of(_problem(incident), self.facts.problems):
             return
-        incident.gone_since = incident.gone_since or self.now
+        incident.gone_since = min(incident.gone_since or self.now, self.now)
         if incident.flaps and self.now - incident.gone_since < FLAP:
             return
         incident.resolved_at, incident.cause = self.now, None
@@ -256,13 +279,18 @@ class _Evaluation:
                 self.waiting.setdefault(notice.incident_id, []).append(notice)
 
     def _lasts(self, incident: Incident) -> bool:
+        if incident.seen_since > self.now:  # the clock was set back
+            incident.seen_since = self.now
         return self.now - incident.seen_since >= self.holds[incident.key]
 
     def _is_reminder_due(self, incident: Incident) -> bool:
         interval = timedelta(hours=settings.RAINBO_ALERTS_REMINDER_HOURS)
         if not interval or incident.is_acknowledged(self.now):
             return False
-        return incident.reported_at is None or self.now - incident.reported_at >= interval
+        if incident.reported_at is None:
+            return True
+        ago = self.now - incident.reported_at
+        return ago >= interval or ago <= -interval  # the clock was set back
 
     def _note(self, incident: Incident, kind: str, text: str = "") -> None:
         self.events.append(IncidentEvent(incident=incident, at=self.now, kind=kind, text=text))
@@ -291,6 +319,7 @@ class _Evaluation:
             Incident.objects.filter(pk__in=[row.pk for row in self.passed]).delete()
         if self.dropped:
             Notice.objects.filter(pk__in=self.dropped).update(dropped_at=self.now)
+        hooks.note(EVALUATION, self.now)
         IncidentEvent.objects.bulk_create(self.events)
         Notice.objects.bulk_create(self.notices)
 
@@ -302,7 +331,7 @@ class _Evaluation:
 def _copy(found: Found, incident: Incident) -> None:
     problem, rule = found.problem, found.rule
     incident.rule, incident.level, incident.title = rule.name, rule.level, rule.title
-    incident.rank = problem.severity
+    incident.rank, incident.source = problem.severity, problem.source
     incident.text, incident.brief = problem.text, problem.brief or problem.text
     incident.link_kind, incident.link_key = problem.link.kind, problem.link.key
     incident.affected = [*problem.affected]

@@ -49,11 +49,13 @@ class Incident(models.Model):
     opened_at: null while its rule still waits whether it lasts. gone_since: the problem is no
     longer seen, and the incident not yet resolved. reported: the loudest level that channels were
     given; null if none was. cause: an incident that explains this one, and is reported instead.
-    flaps: how often it came back shortly after its end.
+    flaps: how often it came back shortly after its end. source: of the problem; who may see what is
+    from there may see the incident.
     """
 
     key = models.CharField(max_length=200)
     rule = models.CharField(max_length=64)
+    source = models.CharField(max_length=32, default="", db_default="")
     level = models.PositiveSmallIntegerField(choices=Level.choices)
     rank = models.PositiveSmallIntegerField(help_text="of the problem; 0 is the most severe")
     title = models.CharField(max_length=100)
@@ -219,7 +221,8 @@ class Delivery(models.Model):
     """The outbox: one message to one channel, sent at least once.
 
     id: the same however often it is sent, so that receivers can leave out a repetition. content:
-    as `alerts.messages` made it. claimed_until: a process sends it now. attempts: begun ones.
+    as `alerts.messages` made it. claimed_until: a process sends it now. tried_at: when the last
+    attempt began. attempts: begun ones.
     maybe_arrived: one of them ended without a result, as its process died.
     """
 
@@ -230,6 +233,7 @@ class Delivery(models.Model):
     created_at = models.DateTimeField()
     not_before = models.DateTimeField()
     claimed_until = models.DateTimeField(null=True)
+    tried_at = models.DateTimeField(null=True)
     attempts = models.PositiveSmallIntegerField(default=0)
     maybe_arrived = models.BooleanField(default=False)
     sent_at = models.DateTimeField(null=True)
@@ -292,5 +296,6 @@ class Notice(models.Model):
 WAITING = Q(delivery=None, dropped_at=None)
 UNSENT = Q(sent_at=None, given_up_at=None)
 OPEN = Q(resolved_at=None, opened_at__isnull=False)
+EVALUATION = "alerts.evaluation"  # the name under which the end of an evaluation is noted
 NEWEST_FIRST = (F("since").desc(), "-pk")
 Content = dict[str, Any]

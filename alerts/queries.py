@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,9 @@ from django.db.models.functions import Now
 from alerts import advice
 from alerts.models import OPEN, Incident, Level, Mute
 from common.clock import iso
+from common.redaction import hide_emails
 from syncs.models import SyncRun
+from syncs.status import problems
 
 FIGURES = """
 SELECT 'rule', rule, level::text, count(*), false, NULL::timestamptz, NULL::timestamptz
@@ -34,7 +36,20 @@ def open_incidents() -> list[Incident]:
     return sorted(rows, key=lambda row: (row.cause_id is not None, row.level, row.rank, row.pk))
 
 
-def open_about(*, target: str = "", sync: str = "", run: SyncRun | None = None) -> list[Incident]:
+def visible(may: Callable[[str], bool]) -> Q:
+    """The incidents that a person with these permissions may see: of sources whose problems the
+    first page shows them. Of an incident that is older than its source, all are needed."""
+    seen = problems.visible_sources(may)
+    return Q() if seen == problems.visible_sources(lambda _: True) else Q(source__in=seen)
+
+
+def open_about(
+    *,
+    target: str = "",
+    sync: str = "",
+    run: SyncRun | None = None,
+    may: Callable[[str], bool] = lambda _: True,
+) -> list[Incident]:
     """Open incidents that have to do with a target (by its key), a sync (by its name), or a run:
     those that name it, and those of its sync that began before its end. The loudest first."""
     about = Q()
@@ -48,7 +63,7 @@ def open_about(*, target: str = "", sync: str = "", run: SyncRun | None = None) 
         about |= Q(link_kind="run", link_key=str(run.pk)) | (of_sync & ended)
     if not about:
         return []
-    rows = Incident.objects.filter(OPEN).filter(about)
+    rows = Incident.objects.filter(OPEN).filter(about).filter(visible(may))
     return list(rows.order_by(F("cause").desc(nulls_first=True), "level", "rank", "pk"))
 
 
@@ -63,10 +78,10 @@ def mutes(now: datetime) -> Mapping[str, Mute]:
     return {mute.key: mute for mute in Mute.objects.filter(until__gt=now)}
 
 
-def count_open() -> int:
+def count_open(may: Callable[[str], bool]) -> int:
     """How many are open and neither muted nor explained by another: what the badge shows."""
     muted = Mute.objects.filter(until__gt=Now()).values("key")
-    return Incident.objects.filter(OPEN, cause=None).exclude(key__in=muted).count()
+    return Incident.objects.filter(OPEN, visible(may), cause=None).exclude(key__in=muted).count()
 
 
 @dataclass(frozen=True)
@@ -104,8 +119,10 @@ def figures() -> Figures:
     return Figures(opened, tuple(channels))
 
 
-def document(incident: Incident, now: datetime, muted: Mapping[str, Mute]) -> dict[str, Any]:
-    """An incident for programs: times in ISO 8601."""
+def document(
+    incident: Incident, now: datetime, muted: Mapping[str, Mute], *, personal_data: bool = True
+) -> dict[str, Any]:
+    """An incident for programs: times in ISO 8601. personal_data: with names of people."""
     mute = muted.get(incident.key)
     return {
         "incident": incident.pk,
@@ -113,7 +130,7 @@ def document(incident: Incident, now: datetime, muted: Mapping[str, Mute]) -> di
         "rule": incident.rule,
         "level": Level(incident.level).label,
         "title": incident.title,
-        "text": incident.text,
+        "text": incident.text if personal_data else hide_emails(incident.brief),
         "affected": [*incident.affected],
         "since": iso(incident.since),
         "opened_at": iso(incident.opened_at),
@@ -129,6 +146,8 @@ def document(incident: Incident, now: datetime, muted: Mapping[str, Mute]) -> di
     }
 
 
-def documents(incidents: Sequence[Incident], now: datetime) -> list[dict[str, Any]]:
+def documents(
+    incidents: Sequence[Incident], now: datetime, *, personal_data: bool = True
+) -> list[dict[str, Any]]:
     muted = mutes(now)
-    return [document(incident, now, muted) for incident in incidents]
+    return [document(one, now, muted, personal_data=personal_data) for one in incidents]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import Error, connection, transaction
@@ -87,6 +87,20 @@ def run_periodic() -> None:
 def call_again(function: Callable[[], object]) -> None:
     """Have a function that had more to do called at the next turn, whatever its interval."""
     Periodic.objects.filter(name=_name(function)).delete()
+
+
+def note(name: str, at: datetime) -> None:
+    """Remember when something was done last."""
+    Periodic.objects.bulk_create(
+        [Periodic(name=name, claimed_at=at)],
+        update_conflicts=True,
+        unique_fields=["name"],
+        update_fields=["claimed_at"],
+    )
+
+
+def last_noted(name: str) -> datetime | None:
+    return Periodic.objects.filter(name=name).values_list("claimed_at", flat=True).first()
 
 
 _down: list[Callable[[], Iterable[str]]] = []

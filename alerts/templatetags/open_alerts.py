@@ -25,7 +25,8 @@ def open_alerts(context: Any, target: object = None, sync: str = "", run: Any = 
 
     if not context["perms"]["alerts"]["view_incident"]:
         return {"alerts": (), "more": 0}
-    found = queries.open_about(target=str(target or ""), sync=sync, run=run)
+    may = context["request"].user.has_perm
+    found = queries.open_about(target=str(target or ""), sync=sync, run=run, may=may)
     now = timezone.now()
     shown = [(row, level_badge(row.level), markup.moment(row.since, now)) for row in found[:SHOWN]]
     return {"alerts": shown, "more": len(found) - len(shown)}

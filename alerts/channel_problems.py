@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db.models import OuterRef, Subquery
 
-from alerts.models import EVALUATION, UNSENT, Channel, Delivery
+from alerts.models import UNSENT, Channel, Delivery
+from alerts.queries import STUCK_AFTER, evaluated_at
 from common import text
-from syncs import hooks
 from syncs.status.problems import Link, Problem, Severity, Source
-
-STUCK_AFTER = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -52,14 +50,14 @@ def read(now: datetime) -> ChannelFacts:
     for pk, name, since, error, gone_at, due_since in rows.values_list(
         "pk", "name", "failing_since", "last_error", "gone_at", "due"
     ):
-        if since or gone_at:
-            failing.append(FailingChannel(str(pk), name, since or gone_at, error, bool(gone_at)))
+        if begin := since or gone_at:
+            failing.append(FailingChannel(str(pk), name, begin, error, bool(gone_at)))
         else:
             working += 1
         if due_since and due_since <= now and gone_at is None:
             waiting.append(due_since)
-    evaluated_at = hooks.last_noted(EVALUATION)
-    return ChannelFacts(now, tuple(failing), working, min(waiting, default=None), evaluated_at)
+    due = min(waiting, default=None)
+    return ChannelFacts(now, tuple(failing), working, due, evaluated_at())
 
 
 def judge(facts: ChannelFacts, _: Sequence[Problem] = ()) -> Iterator[Problem]:

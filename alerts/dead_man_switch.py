@@ -12,6 +12,7 @@ import logging
 from django.conf import settings
 
 from alerts import channel_problems
+from alerts.queries import STUCK_AFTER
 from common import clock, http, text
 from common.errors import RainboError
 from common.http import Limits
@@ -35,7 +36,7 @@ def problem() -> str:
     facts = channel_problems.read(clock.database_now())
     found = [p.text for p in channel_problems.judge(facts) if p.key in ("outbox", "evaluation")]
     since = facts.all_failing_since
-    if since and facts.now - since > channel_problems.STUCK_AFTER:
+    if since and facts.now - since > STUCK_AFTER:
         found.append(f"no channel has taken messages{text.since(since, facts.now)}")
     return "; ".join(found)
 

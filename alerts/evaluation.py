@@ -37,6 +37,7 @@ from syncs.status.problems import Link, Problem, Severity
 
 LOCK = 0x616C6572  # "aler": of evaluations among themselves
 LONGEST_WAIT, LONGEST_STATEMENT, STOPPED = 2, 20, 60  # seconds
+LET_GO = "the problem is still there, but its rule no longer takes it"
 FLAP = timedelta(minutes=15)  # a problem that comes back sooner is the same incident
 CHANGING = (
     *(
@@ -56,6 +57,7 @@ CHANGING = (
         "opened_at",
         "gone_since",
         "resolved_at",
+        "let_go",
         "reported",
         "reported_at",
         "cause",
@@ -92,7 +94,9 @@ def evaluate(*, wait: bool = False) -> Outcome | None:
             return None
         _limit_waiting(LONGEST_WAIT)
         now = clock.database_now()
-        return apply(find(now), now)
+        outcome = apply(find(now), now)
+        hooks.note(EVALUATION, now)
+        return outcome
 
 
 def find(now: datetime) -> Facts:
@@ -138,6 +142,7 @@ class _Evaluation:
     muted: frozenset[str]
     channels: Sequence[Channel]
     groups: Mapping[str, TargetGroup]
+    wrong: frozenset[str]  # by any rule, also by one that is off
     holds: Mapping[str, timedelta]
     waiting: dict[int, list[Notice]] = field(default_factory=dict)
     passed: list[Incident] = field(default_factory=list)
@@ -162,6 +167,7 @@ class _Evaluation:
             muted=frozenset(Mute.objects.filter(until__gt=now).values_list("key", flat=True)),
             channels=channels,
             groups=hooks.target_groups() if any(map(routing.needs_groups, channels)) else {},
+            wrong=frozenset(problem.key for problem in facts.problems),
             holds={found.key: found.rule.hold for found in facts.found},
             before={row.pk: _state(row) for row in known},
         )
@@ -182,7 +188,7 @@ class _Evaluation:
         """Open an incident, open one again that ended lately, or keep the one that is open."""
         incident = self.open.get(found.key)
         if incident is None and (incident := self.lately.pop(found.key, None)):
-            incident.resolved_at, incident.seen_since = None, self.now
+            incident.resolved_at, incident.seen_since, incident.let_go = None, self.now, False
             incident.flaps += 1
             incident.reported = None
             self._note(incident, "reopened", "it came back shortly after its end")
@@ -210,7 +216,8 @@ class _Evaluation:
         if incident.flaps and self.now - incident.gone_since < FLAP:
             return
         incident.resolved_at, incident.cause = self.now, None
-        self._note(incident, "resolved")
+        incident.let_go = incident.key in self.wrong
+        self._note(incident, "resolved", LET_GO if incident.let_go else "")
         self.resolved.append(self.open.pop(incident.key))
         self._report_end(incident)
 
@@ -319,7 +326,6 @@ class _Evaluation:
             Incident.objects.filter(pk__in=[row.pk for row in self.passed]).delete()
         if self.dropped:
             Notice.objects.filter(pk__in=self.dropped).update(dropped_at=self.now)
-        hooks.note(EVALUATION, self.now)
         IncidentEvent.objects.bulk_create(self.events)
         Notice.objects.bulk_create(self.notices)
 

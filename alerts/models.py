@@ -49,8 +49,9 @@ class Incident(models.Model):
     opened_at: null while its rule still waits whether it lasts. gone_since: the problem is no
     longer seen, and the incident not yet resolved. reported: the loudest level that channels were
     given; null if none was. cause: an incident that explains this one, and is reported instead.
-    flaps: how often it came back shortly after its end. source: of the problem; who may see what is
-    from there may see the incident.
+    let_go: it was resolved because its rule was switched off or changed, not its problem.
+    flaps: how often it came back shortly after its end. source: of the problem; a person
+    who is shown its problems is shown the incident.
     """
 
     key = models.CharField(max_length=200)
@@ -70,6 +71,7 @@ class Incident(models.Model):
     last_seen_at = models.DateTimeField()
     gone_since = models.DateTimeField(null=True)
     resolved_at = models.DateTimeField(null=True)
+    let_go = models.BooleanField(default=False, db_default=False)
     acknowledged_at = models.DateTimeField(null=True)
     acknowledged_by = models.CharField(max_length=150, blank=True)
     acknowledged_until = models.DateTimeField(null=True)

@@ -82,7 +82,7 @@ def gather(now: datetime) -> None:
                     _gather_for(channel, now)
             except DatabaseError:
                 raise
-            except Exception as error:  # such as a time zone that the system no longer knows
+            except Exception as error:  # noqa: BLE001 (such as a zone that is no longer known)
                 _fail(channel, f"its messages can't be made: {type(error).__name__}", now)
 
 
@@ -125,7 +125,7 @@ def _gather_for(channel: Channel, now: datetime) -> None:
 
 
 def _hurry(unsent: Delivery, notices: Sequence[Notice], now: datetime) -> None:
-    """Try at once what was put off, if an urgent notice has come since the last attempt: the
+    """Try at once what was postponed, if an urgent notice has come since the last attempt: the
     channel may be back long before the next one."""
     last = unsent.tried_at or unsent.created_at
     is_new = any(is_urgent(notice) and notice.created_at > last for notice in notices)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
@@ -12,12 +12,15 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from alerts import advice
-from alerts.models import OPEN, Incident, Level, Mute
+from alerts.models import EVALUATION, OPEN, Incident, Level, Mute
 from common.clock import iso
 from common.redaction import hide_emails
+from common.text import since
+from syncs import hooks
 from syncs.models import SyncRun
 from syncs.status import problems
 
+STUCK_AFTER = timedelta(minutes=10)  # an evaluation comes each minute
 FIGURES = """
 SELECT 'rule', rule, level::text, count(*), false, NULL::timestamptz, NULL::timestamptz
 FROM alert_incidents WHERE resolved_at IS NULL AND opened_at IS NOT NULL GROUP BY rule, level
@@ -30,6 +33,21 @@ WHERE c.enabled GROUP BY c.id ORDER BY 1, 2, 3
 """
 
 
+def evaluated_at() -> datetime | None:
+    """When an evaluation ended last; None before the first."""
+    return hooks.last_noted(EVALUATION)
+
+
+def evaluation_warning(now: datetime) -> str:
+    """A sentence if what is stored of incidents is old; empty if not."""
+    at = evaluated_at()
+    if at is None:
+        return "Alerts have not been evaluated yet: start the workers, or run evaluate_alerts."
+    if now - at <= STUCK_AFTER:
+        return ""
+    return f"Alerts have not been evaluated{since(at, now)}: what is shown is as old."
+
+
 def open_incidents() -> list[Incident]:
     """All that are open, the loudest first, symptoms after all others."""
     rows = Incident.objects.filter(OPEN).select_related("cause")
@@ -38,9 +56,8 @@ def open_incidents() -> list[Incident]:
 
 def visible(may: Callable[[str], bool]) -> Q:
     """The incidents that a person with these permissions may see: of sources whose problems the
-    first page shows them. Of an incident that is older than its source, all are needed."""
-    seen = problems.visible_sources(may)
-    return Q() if seen == problems.visible_sources(lambda _: True) else Q(source__in=seen)
+    first page shows them, and those of before sources were stored."""
+    return Q(source__in=[*problems.visible_sources(may), ""])
 
 
 def open_about(
@@ -76,6 +93,12 @@ def last_incidents(count: int) -> list[Incident]:
 def mutes(now: datetime) -> Mapping[str, Mute]:
     """The mutes in force, by their keys."""
     return {mute.key: mute for mute in Mute.objects.filter(until__gt=now)}
+
+
+def count_muted(may: Callable[[str], bool]) -> int:
+    """How many of the open ones are muted, so that the list of open ones leaves them out."""
+    muted = Mute.objects.filter(until__gt=Now()).values("key")
+    return Incident.objects.filter(OPEN, visible(may), key__in=muted).count()
 
 
 def count_open(may: Callable[[str], bool]) -> int:

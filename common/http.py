@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import requests

@@ -74,7 +74,8 @@ class IncidentAdmin(ReadOnlyAdmin):
     list_filter = (StateFilter,)
     sortable_by = ()
     change_form_outer_before_template = "alerts/incident_page.html"
-    empty_text = "Nothing is wrong."
+    list_before_template = "alerts/incident_list_top.html"
+    empty_text = "No incident is open."
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """An incident's page is our own: nothing of it is a form's field."""

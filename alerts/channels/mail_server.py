@@ -51,7 +51,7 @@ def _connection(backend: Backend, kind: type[smtplib.SMTP]) -> type[smtplib.SMTP
     class Connection(kind):  # type: ignore[valid-type, misc]  # one of the two
         def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
             backend.watch(self)
-            plain = smtplib.SMTP._get_socket(self, host, port, timeout)  # type: ignore[attr-defined]
+            plain = smtplib.SMTP._get_socket(self, host, port, timeout)  # type: ignore[attr-defined]  # noqa: SLF001
             self.sock = plain
             if issubclass(kind, smtplib.SMTP_SSL):
                 self.sock = self.context.wrap_socket(

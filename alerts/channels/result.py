@@ -22,8 +22,8 @@ GONE = (404, 410)
 @dataclass(frozen=True)
 class Result:
     """accepted: the other side has it. detail: its answer, or why there is none, without secrets.
-    is_gone: the address no longer exists, so that another attempt is of no use. warning: of what was
-    accepted, which part was not."""
+    is_gone: the address no longer exists, so that another attempt is of no use. warning: which part
+    of what was accepted was not."""
 
     accepted: bool
     detail: str

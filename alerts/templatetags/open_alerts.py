@@ -9,9 +9,21 @@ from django.utils import timezone
 
 from alerts import queries
 from common import markup
+from common.text import counted
 
 register = template.Library()
 SHOWN = 5
+
+
+@register.inclusion_tag("alerts/incident_list_notes.html", takes_context=True)
+def incident_list_notes(context: Any) -> Any:
+    """What the list of incidents doesn't show by itself: its age, and what is muted."""
+    may = context["request"].user.has_perm
+    muted = 0 if context["request"].GET.get("state") else queries.count_muted(may)
+    return {
+        "warning": queries.evaluation_warning(timezone.now()),
+        "muted": counted(muted, "open incident") if muted else "",
+    }
 
 
 @register.inclusion_tag("alerts/open_alerts.html", takes_context=True)

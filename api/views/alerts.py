@@ -20,6 +20,7 @@ from api.auth import Scoped, caller_of
 from api.documents import AcknowledgeRequest, MuteRequest
 from api.problems import Problem
 from common import clock
+from common.clock import iso
 from common.terminal import is_one_line
 
 router = Router(tags=["alerts"])
@@ -32,7 +33,8 @@ WITHOUT_END = AcknowledgeRequest()
 @router.get("/alerts", auth=READ, response=documents.IncidentList, summary="List open incidents")
 def list_alerts(request: HttpRequest) -> HttpResponse:
     """The loudest first, those that another explains last."""
-    return JsonResponse({"incidents": _documents(request, queries.open_incidents())})
+    found = _documents(request, queries.open_incidents())
+    return JsonResponse({"evaluated_at": iso(queries.evaluated_at()), "incidents": found})
 
 
 @router.get(

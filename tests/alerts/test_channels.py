@@ -73,8 +73,23 @@ def test_slack_gets_plain_text_that_mentions_nobody(server: Receiver) -> None:
     row = channel(url=server.url(HOOK))
     assert registry.send(row, "1", content(), NOW).accepted
     body = json.loads(server.received[0].body)
-    assert "&lt;!channel&gt; &lt;@U1&gt; @everyone &amp; &lt;script&gt;" in body["text"]
+    assert "&lt;!channel&gt; &lt;@\u200dU1&gt; @\u200deveryone &amp; &lt;script&gt;" in body["text"]
     assert body["mrkdwn"] is False
+
+
+def test_a_name_calls_nobody_and_leads_nowhere_and_forges_no_line(server: Receiver) -> None:
+    """Mattermost takes mentions and links from the text, Discord links; both take what is sent."""
+    name = "@here ann@x.example [login](https://evil.example) \x1b[2J\u202e `x`\nURGENT: forged"
+    text = content(problem(text=f"{name} is down"))
+    slack_text = str(slack.payload(text)["text"])
+    discord_text = str(discord.payload(text)["content"])
+    assert "@\u200dhere" in slack_text
+    assert "](" not in slack_text
+    assert "\\[login\\](https" in discord_text
+    assert "\\`x\\`" in discord_text
+    for sent in (slack_text, discord_text, messages.as_text(text)):
+        assert not {"\x1b", "\u202e"} & {*sent}
+        assert "\nURGENT: forged" not in sent
 
 
 def test_discord_gets_text_that_mentions_nobody_and_is_short_enough(server: Receiver) -> None:
@@ -383,7 +398,7 @@ def test_a_message_says_what_since_when_whom_and_what_to_do() -> None:
 def test_payloads_are_as_long_as_they_may_be() -> None:
     text = content(problem(text="y" * 4_000)) | {"title": "z" * 5_000}
     assert len(str(slack.payload(text)["text"])) <= slack.LONGEST
-    assert len(str(discord.payload(text)["content"])) <= discord.LONGEST
+    assert len(str(discord.payload(text)["content"])) <= discord.LIMIT
 
 
 def test_no_secret_of_a_channel_shows(

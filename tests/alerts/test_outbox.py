@@ -255,7 +255,7 @@ def test_a_message_that_can_not_be_made_stops_no_other() -> None:
     assert send(NOW + MINUTE) == ["RAINBO: An instance is down"]
 
 
-@pytest.mark.parametrize("state", ["claimed", "put off", "sent lately"])
+@pytest.mark.parametrize("state", ["claimed", "postponed", "sent lately"])
 def test_a_clock_that_is_set_back_keeps_no_message_back(state: str) -> None:
     channel()
     later = NOW + 24 * HOUR
@@ -264,7 +264,7 @@ def test_a_clock_that_is_set_back_keeps_no_message_back(state: str) -> None:
     if state == "claimed":
         assert outbox.claim(later + MINUTE)
     else:
-        send(later + MINUTE, REFUSED if state == "put off" else ACCEPTED)
+        send(later + MINUTE, REFUSED if state == "postponed" else ACCEPTED)
     if state == "sent lately":
         other = problem("instance/3/degraded", Severity.DEGRADED, ("3",))
         see(QUIET, other, at=NOW)

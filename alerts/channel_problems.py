@@ -8,10 +8,17 @@ from datetime import datetime
 
 from django.db.models import OuterRef, Subquery
 
-from alerts.models import UNSENT, Channel, Delivery
-from alerts.queries import STUCK_AFTER, evaluated_at
+from alerts.models import EVALUATION, STUCK_AFTER, UNSENT, Channel, Delivery
 from common import text
+from common.clock import from_iso
+from common.joint_query import Answers, Questions, as_model
+from syncs import hooks
 from syncs.status.problems import Link, Problem, Severity, Source
+
+READ = (
+    *("id", "name", "kind", "enabled", "level", "syncs", "instances", "groups"),
+    *("labels", "failing_since", "last_error", "gone_at"),
+)
 
 
 @dataclass(frozen=True)
@@ -25,10 +32,12 @@ class FailingChannel:
 
 @dataclass(frozen=True)
 class ChannelFacts:
-    """working: how many enabled channels are not failing. due_since: since when a message should be
-    sent that nobody sends. evaluated_at: when an evaluation ended last; None before the first."""
+    """channels: all of them, without what is secret of them. working: how many of those that are
+    enabled are not failing. due_since: since when a message should be sent that nobody sends.
+    evaluated_at: when an evaluation ended last; None before the first."""
 
     now: datetime
+    channels: tuple[Channel, ...] = ()
     failing: tuple[FailingChannel, ...] = ()
     working: int = 0
     due_since: datetime | None = None
@@ -40,24 +49,35 @@ class ChannelFacts:
         return None if self.working else max((one.since for one in self.failing), default=None)
 
 
-def read(now: datetime) -> ChannelFacts:
-    """In two queries. The first unsent message of a channel counts: the others wait for it."""
+def ask(_: datetime) -> Questions:
+    """The first unsent message of a channel counts: the others wait for it."""
     of_channel = Delivery.objects.filter(UNSENT, channel=OuterRef("pk")).order_by("created_at")
-    rows = Channel.objects.filter(enabled=True).annotate(
-        due=Subquery(of_channel.values("not_before")[:1])
-    )
-    failing, waiting, working = [], [], 0
-    for pk, name, since, error, gone_at, due_since in rows.values_list(
-        "pk", "name", "failing_since", "last_error", "gone_at", "due"
-    ):
-        if begin := since or gone_at:
-            failing.append(FailingChannel(str(pk), name, begin, error, bool(gone_at)))
-        else:
-            working += 1
-        if due_since and due_since <= now and gone_at is None:
-            waiting.append(due_since)
-    due = min(waiting, default=None)
-    return ChannelFacts(now, tuple(failing), working, due, evaluated_at())
+    due = Subquery(of_channel.values("not_before")[:1])
+    return {
+        "channels": Channel.objects.order_by("name").values(*READ, due=due),
+        "evaluated": hooks.noted(EVALUATION).values("claimed_at"),
+    }
+
+
+def read(answers: Answers, now: datetime) -> ChannelFacts:
+    channels, failing, waiting, working = [], [], [], 0
+    for row in answers["channels"]:
+        channel, due = as_model(Channel, row), from_iso(row["due"])
+        channels.append(channel)
+        since = channel.failing_since or channel.gone_at
+        if channel.enabled and since:
+            failing.append(_failing(channel, since))
+        working += channel.enabled and not since
+        if channel.is_usable and due and due <= now:
+            waiting.append(due)
+    due, evaluated = min(waiting, default=None), answers["evaluated"]
+    evaluated_at = from_iso(evaluated[0]["claimed_at"]) if evaluated else None
+    return ChannelFacts(now, tuple(channels), tuple(failing), working, due, evaluated_at)
+
+
+def _failing(channel: Channel, since: datetime) -> FailingChannel:
+    is_gone = channel.gone_at is not None
+    return FailingChannel(str(channel.pk), channel.name, since, channel.last_error, is_gone)
 
 
 def judge(facts: ChannelFacts, _: Sequence[Problem] = ()) -> Iterator[Problem]:
@@ -93,6 +113,7 @@ def judge(facts: ChannelFacts, _: Sequence[Problem] = ()) -> Iterator[Problem]:
 
 CHANNELS = Source(
     name="channels",
+    ask=ask,
     read=read,
     judge=judge,
     permissions=("alerts.view_channel", "alerts.change_channel"),

@@ -12,7 +12,8 @@ import logging
 from django.conf import settings
 
 from alerts import channel_problems
-from alerts.queries import STUCK_AFTER
+from alerts.channel_problems import CHANNELS
+from alerts.models import STUCK_AFTER
 from common import clock, http, text
 from common.errors import RainboError
 from common.http import Limits
@@ -33,7 +34,7 @@ def problem() -> str:
     workers = queries.worker_state()
     if workers.problem and not workers.by_crontab:
         return workers.problem
-    facts = channel_problems.read(clock.database_now())
+    facts = CHANNELS.read_alone(clock.database_now())
     found = [p.text for p in channel_problems.judge(facts) if p.key in ("outbox", "evaluation")]
     since = facts.all_failing_since
     if since and facts.now - since > STUCK_AFTER:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -16,6 +18,7 @@ from django.db import connection, transaction
 from django.db.models import Q
 
 from alerts import routing, rules, run_facts
+from alerts.channel_problems import CHANNELS
 from alerts.models import (
     EVALUATION,
     Channel,
@@ -27,17 +30,26 @@ from alerts.models import (
     NoticeKind,
 )
 from alerts.models import Rule as StoredRule
-from alerts.rules import Found
-from common import clock
+from alerts.rules import Found, Rule, RunFacts
+from common.joint_query import Answers, Questions, as_model
 from common.text import truncate
 from syncs import hooks
 from syncs.hooks import TargetGroup
 from syncs.status import problems
-from syncs.status.problems import Link, Problem, Severity
+from syncs.status.problems import Link, Problem, Severity, Source
 
 LOCK = 0x616C6572  # "aler": of evaluations among themselves
 LONGEST_WAIT, LONGEST_STATEMENT, STOPPED = 2, 20, 60  # seconds
 LET_GO = "the problem is still there, but its rule no longer takes it"
+# Neither the end of a run nor the next evaluation waits for a table that others hold, and nobody
+# waits for a process that was stopped in one. The time is that after the lock was granted.
+_BEGIN = """
+    WITH lock AS MATERIALIZED (SELECT {function}(%(lock)s) AS granted)
+    SELECT granted IS NOT NULL AND granted::text <> 'false', clock_timestamp(),
+           set_config('lock_timeout', %(wait)s, true),
+           set_config('statement_timeout', %(longest)s, true),
+           set_config('idle_in_transaction_session_timeout', %(stopped)s, true)
+      FROM lock"""
 FLAP = timedelta(minutes=15)  # a problem that comes back sooner is the same incident
 CHANGING = (
     *(
@@ -68,10 +80,15 @@ CHANGING = (
 
 @dataclass(frozen=True)
 class Facts:
-    """found: by rules that are switched on. problems: all, which may explain others."""
+    """found: by rules that are switched on. problems: all, which may explain others.
+
+    muted: the keys that no message is sent about now. channels: all of them.
+    """
 
     found: Sequence[Found]
     problems: Sequence[Problem]
+    muted: frozenset[str] = frozenset()
+    channels: Sequence[Channel] = ()
 
 
 @dataclass(frozen=True)
@@ -89,11 +106,9 @@ def evaluate(*, wait: bool = False) -> Outcome | None:
     wait: for that process instead.
     """
     with transaction.atomic():
-        _limit_waiting(LONGEST_STATEMENT)
-        if not _lock(wait):
+        now = _begin(wait)
+        if now is None:
             return None
-        _limit_waiting(LONGEST_WAIT)
-        now = clock.database_now()
         outcome = apply(find(now), now)
         hooks.note(EVALUATION, now)
         return outcome
@@ -101,12 +116,13 @@ def evaluate(*, wait: bool = False) -> Outcome | None:
 
 def find(now: datetime) -> Facts:
     """What is wrong now by the rules in force."""
-    in_force = rules.in_force(StoredRule.objects.all())
-    facts = problems.read(now)
+    facts = problems.read(now, also=[KNOWN])
+    known = facts.get(KNOWN)
     judged = problems.judge(facts)
-    found = rules.apply(in_force, [*judged, *problems.watch(facts)], run_facts.read(now))
+    found = rules.apply(known.rules, [*judged, *problems.watch(facts)], known.runs)
     whole = [part for problem in judged for part in problem.parts or (problem,)]
-    return Facts(found, [*whole, *(one.problem for one in found)])
+    everything = [*whole, *(one.problem for one in found)]
+    return Facts(found, everything, known.muted, facts.get(CHANNELS).channels)
 
 
 def apply(facts: Facts, now: datetime) -> Outcome:
@@ -117,20 +133,50 @@ def apply(facts: Facts, now: datetime) -> Outcome:
     return evaluation.outcome()
 
 
-def _limit_waiting(lock: int) -> None:
-    """Neither the end of a run nor the next evaluation waits for a table that others hold, and
-    nobody waits for a process that was stopped in an evaluation. lock: seconds."""
-    waits = {"lock": lock, "statement": LONGEST_STATEMENT, "idle_in_transaction_session": STOPPED}
-    with connection.cursor() as cursor:
-        for name, seconds in waits.items():
-            cursor.execute(f"SET LOCAL {name}_timeout = '{seconds}s'")
-
-
-def _lock(wait: bool) -> bool:
+def _begin(wait: bool) -> datetime | None:
+    """Lock other evaluations out and return the time; None if one runs and is not waited for."""
     function = "pg_advisory_xact_lock" if wait else "pg_try_advisory_xact_lock"
+    given: dict[str, Any] = {
+        "lock": LOCK,
+        "wait": f"{LONGEST_WAIT}s",
+        "longest": f"{LONGEST_STATEMENT}s",
+        "stopped": f"{STOPPED}s",
+    }
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {function}(%s)", [LOCK])
-        return cursor.fetchone()[0] is not False
+        if wait:
+            cursor.execute(f"SET LOCAL lock_timeout = '{LONGEST_STATEMENT}s'")
+        cursor.execute(_BEGIN.format(function=function), given)
+        is_granted, now, *_ = cursor.fetchone()
+        return now if is_granted else None
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What rules are applied to, apart from the problems."""
+
+    rules: Mapping[str, Rule]
+    runs: Sequence[RunFacts]
+    muted: frozenset[str]
+
+    @classmethod
+    def of(cls, answers: Answers, _: datetime) -> _Known:
+        return cls(
+            rules=rules.in_force(as_model(StoredRule, row) for row in answers["rules"]),
+            runs=run_facts.facts_in(answers["runs"]),
+            muted=frozenset(row["key"] for row in answers["mutes"]),
+        )
+
+
+def _ask(now: datetime) -> Questions:
+    fields = ("id", "name", "enabled", "level", "threshold", "hold_seconds")
+    return {
+        "rules": StoredRule.objects.values(*fields),
+        "runs": run_facts.ask(now),
+        "mutes": Mute.objects.filter(until__gt=now).values("key"),
+    }
+
+
+KNOWN = Source("rules", ask=_ask, read=_Known.of, judge=lambda *_: (), permissions=())
 
 
 @dataclass
@@ -139,9 +185,6 @@ class _Evaluation:
     now: datetime
     open: dict[str, Incident]
     lately: dict[str, Incident]  # resolved within FLAP
-    muted: frozenset[str]
-    channels: Sequence[Channel]
-    groups: Mapping[str, TargetGroup]
     wrong: frozenset[str]  # by any rule, also by one that is off
     holds: Mapping[str, timedelta]
     waiting: dict[int, list[Notice]] = field(default_factory=dict)
@@ -158,19 +201,21 @@ class _Evaluation:
     def read(cls, facts: Facts, now: datetime) -> _Evaluation:
         rows = Incident.objects.filter(Q(resolved_at=None) | Q(resolved_at__gt=now - FLAP))
         known = list(rows.order_by("resolved_at", "pk"))
-        channels = list(Channel.objects.defer("address", "signing"))
         return cls(
             facts=facts,
             now=now,
             open={row.key: row for row in known if row.resolved_at is None},
             lately={row.key: row for row in known if row.resolved_at is not None},
-            muted=frozenset(Mute.objects.filter(until__gt=now).values_list("key", flat=True)),
-            channels=channels,
-            groups=hooks.target_groups() if any(map(routing.needs_groups, channels)) else {},
             wrong=frozenset(problem.key for problem in facts.problems),
             holds={found.key: found.rule.hold for found in facts.found},
             before={row.pk: _state(row) for row in known},
         )
+
+    @cached_property
+    def groups(self) -> Mapping[str, TargetGroup]:
+        """Read once something is reported, if a channel takes some groups only."""
+        is_needed = any(map(routing.needs_groups, self.facts.channels))
+        return hooks.target_groups() if is_needed else {}
 
     def run(self) -> None:
         for found in self.facts.found:
@@ -235,7 +280,7 @@ class _Evaluation:
 
     def _report(self, incident: Incident) -> None:
         """Notify the channels, if they were not notified yet, or not lately."""
-        silent = self.explained | self.muted
+        silent = self.explained | self.facts.muted
         if incident.key in silent or not self._lasts(incident):
             return
         kind = None
@@ -253,14 +298,14 @@ class _Evaluation:
             self.now,
         )
         takes_back = self._drop_waiting(incident, {NoticeKind.RESOLVED})
-        for channel in self.channels:
+        for channel in self.facts.channels:
             if routing.is_for(channel, incident, self.groups) and channel.pk not in takes_back:
                 self._notify(incident, channel.pk, kind)
 
     def _report_end(self, incident: Incident) -> None:
         """Notify the channels that got it; for the others nothing happened."""
         self._drop_waiting(incident, set(NoticeKind))
-        if incident.key in self.muted:
+        if incident.key in self.facts.muted:
             return
         for channel in {notice.channel_id for notice in self._of(incident) if notice.delivery_id}:
             last = [n for n in self._of(incident) if n.delivery_id and n.channel_id == channel][-1]

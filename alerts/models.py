@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from common.encryption import Binding, EncryptedField, decrypt, encrypt
@@ -298,6 +298,6 @@ class Notice(models.Model):
 WAITING = Q(delivery=None, dropped_at=None)
 UNSENT = Q(sent_at=None, given_up_at=None)
 OPEN = Q(resolved_at=None, opened_at__isnull=False)
+STUCK_AFTER = timedelta(minutes=10)  # an evaluation comes each minute, and messages are sent in it
 EVALUATION = "alerts.evaluation"  # the name under which the end of an evaluation is noted
-NEWEST_FIRST = (F("since").desc(), "-pk")
 Content = dict[str, Any]

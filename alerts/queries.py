@@ -4,33 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from django.db import connection
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from alerts import advice
-from alerts.models import EVALUATION, OPEN, Incident, Level, Mute
-from common.clock import iso
+from alerts.models import EVALUATION, OPEN, STUCK_AFTER, Incident, Level, Mute
+from common.clock import from_iso, iso
+from common.joint_query import Answers, Questions, Statement
 from common.redaction import hide_emails
 from common.text import since
 from syncs import hooks
 from syncs.models import SyncRun
 from syncs.status import problems
 
-STUCK_AFTER = timedelta(minutes=10)  # an evaluation comes each minute
-FIGURES = """
-SELECT 'rule', rule, level::text, count(*), false, NULL::timestamptz, NULL::timestamptz
-FROM alert_incidents WHERE resolved_at IS NULL AND opened_at IS NOT NULL GROUP BY rule, level
-UNION ALL
-SELECT 'channel', c.name, c.kind, count(d.id),
-       c.failing_since IS NOT NULL OR c.gone_at IS NOT NULL, c.last_sent_at, min(d.created_at)
-FROM alert_channels c LEFT JOIN alert_deliveries d
-  ON d.channel_id = c.id AND d.sent_at IS NULL AND d.given_up_at IS NULL
-WHERE c.enabled GROUP BY c.id ORDER BY 1, 2, 3
-"""
+_OPENED = """
+    SELECT rule, level, count(*) AS incidents
+      FROM alert_incidents
+     WHERE resolved_at IS NULL AND opened_at IS NOT NULL GROUP BY rule, level"""
+_CHANNELS = """
+    SELECT channel.name, channel.kind, channel.last_sent_at,
+           channel.failing_since IS NOT NULL OR channel.gone_at IS NOT NULL AS is_failing,
+           count(message.id) AS waiting, min(message.created_at) AS waiting_since
+      FROM alert_channels AS channel
+      LEFT JOIN alert_deliveries AS message ON message.channel_id = channel.id
+       AND message.sent_at IS NULL AND message.given_up_at IS NULL
+     WHERE channel.enabled GROUP BY channel.id ORDER BY channel.name"""
 
 
 def evaluated_at() -> datetime | None:
@@ -128,17 +129,18 @@ class Figures:
     channels: tuple[ChannelFigures, ...]
 
 
-def figures() -> Figures:
-    """What `/metrics` shows of alerts, in one query."""
-    with connection.cursor() as cursor:
-        cursor.execute(FIGURES)
-        rows = cursor.fetchall()
-    opened = {(rule, int(level)): count for what, rule, level, count, *_ in rows if what == "rule"}
-    channels = [
-        ChannelFigures(name, kind, is_failing, sent_at, count, since)
-        for what, name, kind, count, is_failing, sent_at, since in rows
-        if what == "channel"
-    ]
+def ask_figures() -> Questions:
+    """The questions about what `/metrics` shows of alerts, whose answers `figures_in` takes."""
+    return {"open incidents": Statement(_OPENED), "channels": Statement(_CHANNELS)}
+
+
+def figures_in(answers: Answers) -> Figures:
+    opened = {(row["rule"], row["level"]): row["incidents"] for row in answers["open incidents"]}
+    times = ("last_sent_at", "waiting_since")
+    channels = (
+        ChannelFigures(**row | {name: from_iso(row[name]) for name in times})
+        for row in answers["channels"]
+    )
     return Figures(opened, tuple(channels))
 
 

@@ -94,6 +94,13 @@ RULES: Mapping[str, Rule] = {
     for rule in (
         Rule("leaver", "A person who left can still enter", "an open door", URGENT),
         Rule("support_reused", "A support session was used twice", "a stolen link", URGENT),
+        Rule(
+            "support_not_ended",
+            "A support session has not ended",
+            "an open door that should be shut",
+            URGENT,
+            cause="support not ended",
+        ),
         Rule("workers_dead", "No heartbeat of a worker", "nothing is synced any longer", URGENT),
         Rule(
             "queue_stalled",
@@ -129,6 +136,13 @@ RULES: Mapping[str, Rule] = {
         Rule("held", "A run waits for a decision", "nothing is published until then", URGENT),
         Rule(
             "stale", "Data is stale", "two scheduled times passed without a confirmation", WARNING
+        ),
+        Rule(
+            "support_many_tenants",
+            "One person enters many tenants as support",
+            "more in an hour than RAINBO_SUPPORT_TENANTS_PER_HOUR",
+            WARNING,
+            cause="support in many tenants",
         ),
         Rule("failing", "A sync is failing", "the next attempt may succeed", WARNING, 5 * MINUTE),
         Rule("reconnect", "A connection must be renewed", "only a person can do it", WARNING),
@@ -215,6 +229,13 @@ RULES: Mapping[str, Rule] = {
             "it answers, but slowly or with errors",
             NOTICE,
             10 * MINUTE,
+        ),
+        Rule(
+            "support_outside_hours",
+            "Support entered a tenant outside its hours",
+            "a person at night is unusual, and may be somebody else",
+            NOTICE,
+            cause="support outside hours",
         ),
         Rule(
             "unknown",

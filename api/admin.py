@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any, cast
 
@@ -50,6 +50,7 @@ class TokenAdmin(StrictUrls, HistoryInActivity, ModelAdmin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     list_max_show_all = 0
+    list_before_template = "api/environment_token.html"
     change_form_outer_before_template = "api/token.html"
     add_fieldsets = ((None, {"fields": ("name", "role", "chosen", "valid_for")}),)
 
@@ -61,6 +62,12 @@ class TokenAdmin(StrictUrls, HistoryInActivity, ModelAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[DecoratedChangeList]:
         return DecoratedChangeList
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        """The token from the environment is named above the list: it has no row."""
+        environment = tokens.from_environment()
+        known = environment and {"name": environment.name, "scopes": _scopes(environment.scopes)}
+        return super().changelist_view(request, {**(extra_context or {}), "environment": known})
 
     def complete(self, rows: Any) -> None:
         """Whether who made them is still there: a token outlives its maker."""
@@ -138,7 +145,7 @@ class TokenAdmin(StrictUrls, HistoryInActivity, ModelAdmin):
 
     @admin.display(description="may")
     def may(self, token: ApiToken) -> SafeString:
-        return _scopes(token)
+        return _scopes(token.scopes)
 
     @admin.display(description="last used")
     def used(self, token: ApiToken) -> SafeString:
@@ -227,7 +234,7 @@ def _facts(token: ApiToken, now: datetime) -> list[tuple[str, SafeString | str]]
     nowhere = markup.quiet("unknown" if token.last_used_at else "never")
     facts: list[tuple[str, SafeString | str]] = [
         ("id", f"rbo_{token.public_id}"),
-        ("scopes", _scopes(token)),
+        ("scopes", _scopes(token.scopes)),
         ("made", markup.moment(token.created_at, now)),
         ("made by", f"{token.created_by} (no longer active)" if gone else token.created_by),
         ("last used", markup.moment(token.last_used_at, now)),
@@ -243,5 +250,5 @@ def _facts(token: ApiToken, now: datetime) -> list[tuple[str, SafeString | str]]
     return facts
 
 
-def _scopes(token: ApiToken) -> SafeString:
-    return format_html_join(" ", "<code>{}</code>", ((scope,) for scope in token.scopes))
+def _scopes(names: Iterable[str]) -> SafeString:
+    return format_html_join(" ", "<code>{}</code>", ((name,) for name in names))

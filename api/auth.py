@@ -10,7 +10,7 @@ from ninja.security.base import AuthBase
 from activity.address import address_of
 from api import refusals, tokens
 from api.problems import Problem
-from api.tokens import Caller
+from api.tokens import Also, Caller
 
 REALM = 'Bearer realm="rainbo"'
 
@@ -27,15 +27,21 @@ class Scoped(AuthBase):
 
     def __call__(self, request: HttpRequest) -> Caller:
         """Return the caller. Raises Problem 401, 403 or 429."""
-        return authorize(request, self.scope)
+        return authorize(request, self.scope, also=self.also(request))
+
+    def also(self, _: HttpRequest) -> Also | None:
+        """Return what is read in the statement that reads the token; its row comes with it."""
+        return None
 
 
-def authorize(request: HttpRequest, scope: str, *, is_cron: bool = False) -> Caller:
+def authorize(
+    request: HttpRequest, scope: str, *, is_cron: bool = False, also: Also | None = None
+) -> Caller:
     """Return who makes the request, if they may. Raises Problem 401, 403 or 429.
 
     is_cron: whether the token of RAINBO_CRON_SECRET is admitted, too.
     """
-    caller = authenticate(request)
+    caller = authenticate(request, also)
     if caller.pk is None and not is_cron:
         raise Problem(
             403,
@@ -48,12 +54,12 @@ def authorize(request: HttpRequest, scope: str, *, is_cron: bool = False) -> Cal
     return caller
 
 
-def authenticate(request: HttpRequest) -> Caller:
+def authenticate(request: HttpRequest, also: Also | None = None) -> Caller:
     """Return who makes the request. Raises Problem 401, or 429 after too many of these."""
     kind, _, bearer = request.headers.get("Authorization", "").partition(" ")
     address = address_of(request)
     is_given = kind.lower() == "bearer" and bool(bearer.strip())
-    caller = tokens.caller_of(bearer.strip(), address) if is_given else None
+    caller = tokens.caller_of(bearer.strip(), address, also) if is_given else None
     if caller is not None:
         return caller
     wait = refusals.count(address) if is_given else None

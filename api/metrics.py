@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
+from typing import NamedTuple
 
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
@@ -22,27 +23,48 @@ from alerts.rules import RULES
 from api import problems
 from api.auth import authorize
 from api.problems import Problem
+from common.clock import from_iso
+from common.joint_query import Question, Row, answer, compiled
 from syncs.engine import registry
 from syncs.status import queries, statistics, sync_problems
 from syncs.status.freshness import Failure
 from syncs.status.queries import SyncStatus
 from syncs.status.statistics import Statistics, Window
 from syncs.status.sync_problems import SyncFacts
-from tenants.fleet import targets
 from tenants.ghosts import problems as ghosts
 from tenants.models import RdsInstance
+from tenants.models.instance import Health
 
 SCOPE = "metrics:read"
 HOURS = 24  # of the statistics
 OPENMETRICS = re.compile(r"application/openmetrics-text\s*(?:;.*)?", re.IGNORECASE)
 OF_TARGET = ("sync", "rds", "name")
 OF_INSTANCE = ("rds", "name")
+READ = ("id", "name", "health", "last_check_at", "latency_ms", "replica_lag_s")
 
 PLAIN_TYPE = "text/plain; version=1.0.0; charset=utf-8"
 OPEN_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 Samples = Iterable[tuple[tuple[str, ...], float | None]]
 Lines = Iterator[str]
+
+
+class Instance(NamedTuple):
+    """An active instance."""
+
+    pk: str
+    name: str
+    health: str
+    last_check_at: datetime | None
+    latency_ms: float | None
+    replica_lag_s: float | None
+
+    @classmethod
+    def of(cls, row: Row) -> Instance:
+        """Row: what READ names. One that is down has no latency, whatever it had before."""
+        pk, name, health, at, *measured = (row[field] for field in READ)
+        seen = (None, None) if health == Health.DOWN else measured
+        return cls(str(pk), name, health, from_iso(at), *seen)
 
 
 @dataclass(frozen=True)
@@ -56,7 +78,7 @@ class Facts:
     now: datetime
     syncs: SyncFacts
     statistics: tuple[Statistics, ...]
-    instances: tuple[RdsInstance, ...]
+    instances: tuple[Instance, ...]
     leavers: int
     missing: int
     alerts: Figures
@@ -80,14 +102,27 @@ def view(request: HttpRequest) -> HttpResponse:
 def read() -> Facts:
     """Read everything in a fixed number of queries; freshness as of a second ago at most."""
     names = [sync.name for sync in registry.all_syncs()]
-    with targets.read_once() as instances:
-        status = queries.shared_status()
+    status = queries.shared_status()
     now = status.now
     syncs = sync_problems.facts_of(status)
-    found = statistics.statistics(names, Window.of(HOURS, now))
-    leavers, missing = ghosts.count(now)
-    alerts = incidents.figures()
-    return Facts(now, syncs, tuple(found.values()), tuple(instances), leavers, missing, alerts)
+    answers = answer(
+        {
+            "statistics": statistics.ask(names, Window.of(HOURS, now)),
+            "instances": _ask_instances(),
+            "ghosts": ghosts.ask_counts(now),
+            **incidents.ask_figures(),
+        }
+    )
+    found = statistics.statistics_in(answers["statistics"])
+    instances = tuple(Instance.of(row) for row in answers["instances"])
+    leavers, missing = ghosts.counts_in(answers["ghosts"])
+    alerts = incidents.figures_in(answers)
+    return Facts(now, syncs, tuple(found.values()), instances, leavers, missing, alerts)
+
+
+@cache
+def _ask_instances() -> Question:
+    return compiled(RdsInstance.objects.filter(is_active=True).order_by("pk").values(*READ))
 
 
 def lines(facts: Facts) -> Lines:
@@ -126,7 +161,8 @@ def _escaped(text: str) -> str:
 
 def _freshness(facts: Facts) -> Lines:
     syncs = facts.syncs.status.syncs
-    names = {str(instance.pk): instance.name for instance in facts.instances}
+    held = [(sync.name, _held(sync)) for sync in syncs]
+    names = {instance.pk: instance.name for instance in facts.instances}
     every = [
         (target, (sync.name, target.key, names.get(target.key, "")))
         for sync in syncs
@@ -160,13 +196,13 @@ def _freshness(facts: Facts) -> Lines:
         "held_instances",
         "Instances whose changes are held for review.",
         ("sync",),
-        (((sync.name,), len(_held(sync))) for sync in syncs),
+        (((sync,), len(failures)) for sync, failures in held),
     )
     yield from gauge(
         "held_changes",
         "Removals and moves that are held for review.",
         ("sync",),
-        (((sync.name,), sum(failure.weight for failure in _held(sync))) for sync in syncs),
+        (((sync,), sum(failure.weight for failure in failures)) for sync, failures in held),
     )
 
 
@@ -267,7 +303,7 @@ def _work(facts: Facts) -> Lines:
 
 
 def _fleet(facts: Facts) -> Lines:
-    every = [(instance, (str(instance.pk), instance.name)) for instance in facts.instances]
+    every = [(instance, (instance.pk, instance.name)) for instance in facts.instances]
     yield from gauge(
         "instance_health",
         "1 with the health of an active instance as a label: healthy, degraded, down or unknown.",
@@ -287,14 +323,13 @@ def _fleet(facts: Facts) -> Lines:
         (
             (labels, None if instance.latency_ms is None else instance.latency_ms / 1000)
             for instance, labels in every
-            if not instance.is_down
         ),
     )
     yield from gauge(
         "instance_replica_lag_seconds",
         "How old a replica's data was at its last check.",
         OF_INSTANCE,
-        ((labels, i.replica_lag_s) for i, labels in every if not i.is_down),
+        ((labels, instance.replica_lag_s) for instance, labels in every),
     )
     yield from gauge(
         "ghost_users_not_retired",

@@ -18,7 +18,7 @@ from api.problems import Problem
 
 Handler = Callable[[HttpRequest], HttpResponseBase]
 
-PREFIXES = ("/api/", "/metrics", "/admin/model-sync/", "/admin/pricing/")
+PREFIXES = ("/api/", "/metrics", "/.well-known/", "/admin/model-sync/", "/admin/pricing/")
 # A page and what it shows, for people: without secrets, and with the console's headers.
 PUBLIC = re.compile(r"/api/v1/(?:docs|openapi\.json)")
 MOST_BYTES = 64 * 1024

@@ -58,6 +58,7 @@ WITH_BODY = {
     413: "The body is too long",
     415: "The body is not JSON in UTF-8",
 }
+NAMES_A_SYNC = (("path", "name"), ("query", "sync"))  # parameters
 
 
 class DocumentedApi(NinjaAPI):
@@ -72,7 +73,7 @@ class DocumentedApi(NinjaAPI):
             names = scheduled if "/schedules/" in path else every
             for method, operation in operations.items():
                 for parameter in operation["parameters"]:
-                    if parameter["in"] == "path" and parameter["name"] == "name":
+                    if (parameter["in"], parameter["name"]) in NAMES_A_SYNC:
                         parameter["schema"] |= {"enum": names}
                 # Of the web server, before any code of ours sees the request.
                 operation["responses"].setdefault(414, {"description": "The address is too long"})

@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 
 from api.models import ApiToken
 from common import text
+from common.clock import from_iso
+from common.joint_query import Answers, Questions
 from syncs.status.problems import Link, Past, Problem, Severity, Sight, Source
 
 CAUSE = "token ends"
@@ -31,15 +33,24 @@ class TokenFacts:
     ending: tuple[EndingToken, ...] = ()
 
 
-def read(now: datetime) -> TokenFacts:
-    """In one query."""
+def ask(now: datetime) -> Questions:
     rows = ApiToken.objects.filter(
         revoked_at=None, expires_at__gt=now - KEPT, expires_at__lte=now + WATCHED * DAY
     )
-    values = rows.order_by("expires_at", "pk").values_list(
-        "pk", "name", "expires_at", "last_used_at"
+    fields = ("pk", "name", "expires_at", "last_used_at")
+    return {"ending": rows.order_by("expires_at", "pk").values(*fields)}
+
+
+def read(answers: Answers, now: datetime) -> TokenFacts:
+    ending = (
+        EndingToken(
+            pk=row["pk"],
+            name=row["name"],
+            ends_at=datetime.fromisoformat(row["expires_at"]),
+            last_used_at=from_iso(row["last_used_at"]),
+        )
+        for row in answers["ending"]
     )
-    ending = (EndingToken(pk, name, ends_at, used) for pk, name, ends_at, used in values if ends_at)
     return TokenFacts(now, tuple(ending))
 
 
@@ -70,7 +81,7 @@ def watch(facts: TokenFacts) -> Iterator[Problem]:
 def past(since: datetime, until: datetime) -> Past:
     """From the dates of the tokens of now, to the day."""
     times = [until - n * DAY for n in range((until - since).days, -1, -1)]
-    tokens = read(until).ending
+    tokens = TOKENS.read_alone(until).ending
     sights = [
         Sight(at, problem.key, problem) for at in times for problem in watch(TokenFacts(at, tokens))
     ]
@@ -79,6 +90,7 @@ def past(since: datetime, until: datetime) -> Past:
 
 TOKENS = Source(
     name="tokens",
+    ask=ask,
     read=read,
     judge=judge,
     permissions=("api.view_apitoken", "api.change_apitoken"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path, re_path
 
 from api import metrics
-from api.doors import bakalari, cron, models
+from api.doors import activity, bakalari, cron, jwks, models
 from api.doors.door import nothing
 from api.openapi import DocumentedApi
 from api.parsing import ObjectParser
@@ -49,4 +49,10 @@ doors = [
     re_path(r"^admin/(?:model-sync|pricing)/", nothing),  # the console has no such page either
 ]
 
-urlpatterns = [path("api/v1/", v1.urls), path("metrics", metrics.view), *doors]
+urlpatterns = [
+    path("api/v1/activity", activity.receive),  # signed, without a token
+    path("api/v1/", v1.urls),
+    path("metrics", metrics.view),
+    path(".well-known/jwks.json", jwks.show_keys),
+    *doors,
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from django.db import connection
 
@@ -22,19 +22,8 @@ def iso(at: datetime | None) -> str | None:
     return at.isoformat() if at else None
 
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def microseconds(column: str) -> str:
-    """Return the SQL of a time as a whole number of microseconds, for `from_microseconds`.
-
-    Of a time itself Django's reader costs ten times as much, which counts with hundreds of rows.
-    """
-    return f"(extract(epoch FROM {column}) * 1000000)::bigint"
-
-
-def from_microseconds(count: int | None) -> datetime | None:
-    return None if count is None else _EPOCH + timedelta(microseconds=count)
+def from_iso(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 @dataclass(frozen=True)

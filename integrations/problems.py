@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
+from common.joint_query import Answers, Question, Questions, compiled
 from common.text import counted, since, truncate
 from integrations.models import Connection
 from integrations.models.connection import KEY
@@ -28,11 +30,28 @@ class ConnectionFacts:
     broken: tuple[Broken, ...]
 
 
-def read(now: datetime) -> ConnectionFacts:
+def ask(_: datetime) -> Questions:
+    return {"broken": _ask_broken()}
+
+
+@cache
+def _ask_broken() -> Question:
     rows = Connection.objects.filter(enabled=True).exclude(reconnect_since=None)
     fields = ("pk", "service", "reconnect_since", "last_error")
-    found = rows.order_by("reconnect_since", "pk").values_list(*fields)
-    return ConnectionFacts(now, tuple(Broken(*row) for row in found))
+    return compiled(rows.order_by("reconnect_since", "pk").values(*fields))
+
+
+def read(answers: Answers, now: datetime) -> ConnectionFacts:
+    found = (
+        Broken(
+            pk=row["pk"],
+            service=row["service"],
+            since=datetime.fromisoformat(row["reconnect_since"]),
+            error=row["last_error"],
+        )
+        for row in answers["broken"]
+    )
+    return ConnectionFacts(now, tuple(found))
 
 
 def judge(facts: ConnectionFacts, _: Sequence[Problem] = ()) -> Iterator[Problem]:
@@ -57,6 +76,7 @@ def judge(facts: ConnectionFacts, _: Sequence[Problem] = ()) -> Iterator[Problem
 
 CONNECTIONS = Source(
     name="connections",
+    ask=ask,
     read=read,
     judge=judge,
     permissions=("integrations.view_connection", "integrations.change_connection"),

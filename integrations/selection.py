@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
+from functools import cache
 
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.urls import reverse
 
 from common.errors import UsageError
+from common.joint_query import Question, Row, compiled
 from common.text import format_clock
 from integrations.models import Connection
 from integrations.models.connection import KEY, parse_key
 from syncs.engine.options import Options
 from syncs.engine.run import Run
-from syncs.engine.targets import Pages, Target
+from syncs.engine.targets import Pages, Target, Targets
 from syncs.models import RunTarget, TargetState
 
 Skipped = tuple[Connection, str]
@@ -40,21 +42,28 @@ def select(run: Run) -> tuple[list[Connection], list[Skipped]]:
     return _split(usable, lambda row: _why_not(row, now))
 
 
-def targets_of(service: str) -> Callable[[], list[Target]]:
-    """Return a function that lists the connections that should be confirmed."""
+def targets_of(service: str) -> Targets:
+    """Return the connections of a service that should be confirmed, each by its own frequency."""
 
-    def targets() -> list[Target]:
-        rows = Connection.usable().filter(_not_paused(), service=service)
-        return [Target(row.key, row.label) for row in rows.only("id", "service")]
+    def pick(rows: list[Row]) -> list[Target]:
+        return [
+            Target(
+                key=f"{KEY}{row['id']}",
+                label=Connection.label_of(row["id"], service),
+                period=timedelta(minutes=row["update_frequency_minutes"]),
+            )
+            for row in rows
+            if row["service"] == service
+        ]
 
-    return targets
+    return Targets(_connections, pick)
 
 
-def periods(keys: Collection[str]) -> dict[str, timedelta]:
-    """Return the frequency of connections, by their keys as targets."""
-    ids = [pk for key in keys if (pk := parse_key(key)) is not None]
-    rows = Connection.objects.filter(pk__in=ids).values_list("pk", "update_frequency_minutes")
-    return {f"{KEY}{pk}": timedelta(minutes=minutes) for pk, minutes in rows}
+@cache
+def _connections() -> Question:
+    """Those of all services: asked once for all syncs."""
+    rows = Connection.usable().filter(_not_paused())
+    return compiled(rows.order_by("pk").values("id", "service", "update_frequency_minutes"))
 
 
 def count_owners(keys: Collection[str]) -> int:

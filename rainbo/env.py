@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
+from datetime import time
 from pathlib import Path
 from typing import TypeVar
 
@@ -124,6 +125,21 @@ class Environment:
                 raise ImproperlyConfigured(f"{known} and {secret} belong together: set both")
             found[service.lower()] = pair[0], pair[1]
         return found
+
+    def week_hours(self, name: str) -> tuple[frozenset[int], time, time] | None:
+        """`mon-fri 08:00-18:00`: days from 0 (Monday), begin and end; None if it is not set."""
+        value = self.optional(name)
+        if value is None:
+            return None
+        days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+        clock = "([01][0-9]|2[0-3]):([0-5][0-9])"
+        found = re.fullmatch(rf"(\w{{3}})(?:-(\w{{3}}))? {clock}-{clock}", value.lower())
+        if found and {found[1], found[2] or found[1]} <= {*days}:
+            first, last = days.index(found[1]), days.index(found[2] or found[1])
+            begin, end = time(int(found[3]), int(found[4])), time(int(found[5]), int(found[6]))
+            if first <= last and begin < end:
+                return frozenset(range(first, last + 1)), begin, end
+        raise _wrong(name, "days and hours, such as mon-fri 08:00-18:00")
 
     def folder(self, name: str) -> Path | None:
         return self._path(name, "a folder that exists", Path.is_dir)

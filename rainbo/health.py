@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import Error, connection
@@ -18,6 +19,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 
 from common.read_only import READ_ONLY
+from rainbo import startup
 from rainbo.deadline import Answer, Question
 from syncs.status import queries
 
@@ -53,8 +55,10 @@ def ready() -> JsonResponse:
         return found
     if found is None:
         return _unavailable(READ_ONLY)
-    if missing := known_migrations() - found:
+    if missing := known_migrations() - found.migrations:
         return _unavailable(f"{len(missing)} migrations are not applied: run manage.py migrate")
+    if wrong := [*startup.failed_checks(), *startup.missing_files(), *found.wrong]:
+        return _unavailable(wrong[0])
     return _ok()
 
 
@@ -77,16 +81,25 @@ def known_migrations() -> frozenset[tuple[str, str]]:
     return frozenset(MigrationLoader(None).graph.nodes)
 
 
-def _applied_migrations() -> set[tuple[str, str]] | None:
-    """Return the migrations that are applied; None if the database accepts no writes."""
+@dataclass(frozen=True)
+class Applied:
+    """What the database says. wrong: system checks of it that fail."""
+
+    migrations: set[tuple[str, str]]
+    wrong: tuple[str, ...]
+
+
+def _applied() -> Applied | None:
+    """Return what is applied; None if the database accepts no writes."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_setting('transaction_read_only')::boolean")
         if cursor.fetchone() == (True,):
             return None
-    return set(MigrationRecorder(connection).applied_migrations())
+    migrations = set(MigrationRecorder(connection).applied_migrations())
+    return Applied(migrations, startup.failed_database_checks())
 
 
-applied = Question(_applied_migrations)
+applied = Question(_applied)
 workers = Question(lambda: queries.worker_state())
 
 

@@ -18,6 +18,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("Tenants", "tenants.tenant", "apartment"),
         ("Routes", "tenants.userroute", "alternate_email"),
         ("Ghost users", "tenants.ghostuser", "badge"),
+        ("Support access", "tenants.supportsession", "support_agent"),
     ),
     "Integrations": (
         ("Connections", "integrations.connection", "cable"),

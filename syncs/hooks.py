@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import Error, connection, transaction
+from django.db.models import QuerySet
 
 from syncs.models import Periodic, SyncRun
 
@@ -99,20 +100,13 @@ def note(name: str, at: datetime) -> None:
     )
 
 
+def noted(name: str) -> QuerySet[Periodic]:
+    """The row, if there is one, of when it was done last."""
+    return Periodic.objects.filter(name=name)
+
+
 def last_noted(name: str) -> datetime | None:
-    return Periodic.objects.filter(name=name).values_list("claimed_at", flat=True).first()
-
-
-_down: list[Callable[[], Iterable[str]]] = []
-
-
-def knows_down(function: Callable[[], Iterable[str]]) -> None:
-    """Have a function name the keys of the targets that are down at present."""
-    _down.append(function)
-
-
-def down_targets() -> frozenset[str]:
-    return frozenset(key for function in _down for key in function())
+    return noted(name).values_list("claimed_at", flat=True).first()
 
 
 @dataclass(frozen=True)

@@ -27,15 +27,6 @@ class RunState(models.TextChoices):
 
 
 OPEN_STATES = (RunState.QUEUED, RunState.RUNNING)
-# An execution: a run that began and came to an end of its own. Neither one that was skipped nor
-# one that a person cancelled says anything about how a sync does.
-EXECUTED_STATES = (
-    RunState.SUCCEEDED,
-    RunState.PARTIAL,
-    RunState.HELD,
-    RunState.FAILED,
-    RunState.LOST,
-)
 
 
 class TargetState(models.TextChoices):

@@ -10,23 +10,31 @@ class TenantsConfig(AppConfig):
     def ready(self) -> None:
         from common import key_rotation
         from syncs import hooks
+        from syncs.engine import pruning as run_pruning
         from syncs.status import problems
         from tenants import jobs, pruning, signals  # noqa: F401 (they register themselves)
         from tenants.fleet import targets
         from tenants.ghosts import owed
         from tenants.ghosts.problems import GHOSTS
-        from tenants.health import overview
         from tenants.health.problems import INSTANCES
-        from tenants.models import RdsInstance
+        from tenants.models import ApplicationSecret, RdsInstance, SupportKey
         from tenants.routes import search_keys
+        from tenants.support_access import pruning as support_pruning
+        from tenants.support_access import sessions
+        from tenants.support_access.problems import SUPPORT
 
         key_rotation.register(RdsInstance, "password")
-        hooks.knows_down(overview.down_keys)
+        key_rotation.register(SupportKey, "secret")
+        key_rotation.register(ApplicationSecret, "secret")
         hooks.knows_groups(targets.target_groups)
         hooks.periodic(owed.INTERVAL, owed.retire_leavers)
+        hooks.periodic(sessions.INTERVAL, sessions.follow)
         problems.register(GHOSTS)
         problems.register(INSTANCES)
         problems.register(search_keys.KEYS)
+        problems.register(SUPPORT)
+        run_pruning.register("support sessions", support_pruning.old_sessions)
+        run_pruning.register("application events", support_pruning.old_events)
         post_migrate.connect(
             search_keys.remember_first, sender=self, dispatch_uid="version of the search keys"
         )

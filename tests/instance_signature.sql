@@ -12,6 +12,9 @@ SELECT md5(jsonb_build_array(
         jsonb_build_array(attrelid, attnum, attname, atttypid, atttypmod, attnotnull, attacl)
         ORDER BY attrelid, attnum)
      FROM pg_attribute WHERE attrelid >= 16384),
+    (SELECT jsonb_agg(
+        jsonb_build_array(adrelid, adnum, pg_get_expr(adbin, adrelid)) ORDER BY adrelid, adnum)
+     FROM pg_attrdef WHERE adrelid >= 16384),
     (SELECT jsonb_agg(jsonb_build_array(conname, pg_get_constraintdef(oid)) ORDER BY oid)
      FROM pg_constraint WHERE oid >= 16384),
     (SELECT jsonb_agg(jsonb_build_array(tgname, tgenabled, tgfoid) ORDER BY oid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +18,7 @@ from syncs.models import (
     TargetState,
     Trigger,
 )
-from tenants.models import RdsInstance
+from tenants.models import RdsInstance, SupportSession
 
 
 def instance_row(number: int = 1, **fields: Any) -> RdsInstance:
@@ -31,6 +32,28 @@ def instance_row(number: int = 1, **fields: Any) -> RdsInstance:
 
 def staff(name: str = "ann", **fields: Any) -> User:
     return get_user_model().objects.create_user(name, is_staff=True, **fields)
+
+
+def support_session(**fields: Any) -> SupportSession:
+    """A session that was issued a moment ago, by somebody who is nobody here."""
+    now = fields.get("issued_at", timezone.now())
+    known: dict[str, Any] = {
+        "jti": uuid.uuid4(),
+        "instance_id": 1,
+        "instance_name": "rds1",
+        "tenant_id": "42",
+        "tenant_name": "Acme",
+        "person_id": 10**6,
+        "person": "zoe",
+        "ghost_id": "17",
+        "reason": "Invoice 118 shows no VAT",
+        "read_only": True,
+        "session_seconds": 1800,
+        "issued_at": now,
+        "expires_at": now + timedelta(seconds=60),
+        "kid": "k1",
+    }
+    return SupportSession.objects.create(**known | fields)
 
 
 def ended_run(

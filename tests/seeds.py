@@ -20,7 +20,7 @@ from syncs.status.problems import Severity
 from tenants.models import RdsInstance
 from tests.alerts import rows as alert_rows
 from tests.integrations import rows as connection_rows
-from tests.rows import instance_row
+from tests.rows import instance_row, support_session
 from tests.syncs.plans import default_schedules
 
 SMALL = Size(instances=9, tenants=270, routes=4_000, runs=600, minutes=24 * 60, entries=120)
@@ -43,6 +43,7 @@ def fill(size: Size, now: datetime | None = None) -> None:
     fill_alerts(size, now)
     fill_connections(now)
     fill_models(size, now)
+    fill_support(now)
     tokens.create("ci", ["syncs:read", "syncs:run"], "ann")
 
 
@@ -89,6 +90,16 @@ def fill_models(size: Size, now: datetime) -> None:
         PriceChange.objects.create(model=rows[0], field="input", old=old, new=new, at=at)
     CatalogueModel.objects.filter(pk=rows[3].pk).update(state="missing", missing=2)
     CatalogueModel.objects.filter(pk=rows[4].pk).update(state="delisted", missing=3)
+
+
+def fill_support(now: datetime) -> None:
+    """A session that is open, one that ended, and one that was sent again."""
+    used = {"redeemed_at": now - timedelta(minutes=9), "requests": 31, "blocked": 0}
+    begun = now - timedelta(minutes=10)
+    until = now + timedelta(minutes=20)
+    support_session(issued_at=begun, ends_at=until, tenant_id="7", **used)
+    over = {"closed_at": now, "ended_at": now, "ended_by": "zoe"}
+    support_session(issued_at=begun, tenant_id="8", refused=2, refused_at=now, **used, **over)
 
 
 def fill_alerts(size: Size, now: datetime) -> None:

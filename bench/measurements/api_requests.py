@@ -20,6 +20,7 @@ ASKED = {
     "poll of a run that answers 304": 0.2,
     "freshness of the whole fleet": 2.0,
     "metrics": 4.0,
+    FIRST_METRICS: 4.0,  # a lone scraper is always the first
 }
 
 

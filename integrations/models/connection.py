@@ -98,7 +98,11 @@ class Connection(models.Model):
     @property
     def label(self) -> str:
         """What runs, which more people see, call it: without the name that its owner gave it."""
-        return f"connection {self.pk} ({self.service})"
+        return self.label_of(self.pk, self.service)
+
+    @staticmethod
+    def label_of(pk: int, service: str) -> str:
+        return f"connection {pk} ({service})"
 
     @property
     def frequency(self) -> timedelta:

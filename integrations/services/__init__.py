@@ -35,7 +35,6 @@ def register(service: Plugin) -> None:
             cron="",
             order=ORDER,
             command=f"integrations_fetch --service {service.name}",
-            period_of=selection.periods,
             noun="connection",
             part_flag="--connection",
             flags={"force": "--force"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.conf import settings
@@ -29,9 +31,14 @@ class PeopleBackend(ModelBackend):
 
 
 def needs_second_factor() -> Any:
-    """Whether RAINBO_REQUIRE_MFA names a group of the user; superusers count as of every group."""
+    """Whether RAINBO_REQUIRE_MFA names a group of the user; superusers count as of every group.
+
+    Where it names a group that doesn't exist, nobody knows who was meant: then everybody needs one.
+    """
     names = settings.RAINBO_REQUIRE_MFA
     if not names or EVERYBODY in names:
         return Value(bool(names), output_field=BooleanField())
     named = Group.objects.filter(user=OuterRef("pk"), name__in=names)
-    return ExpressionWrapper(Q(is_superuser=True) | Exists(named), output_field=BooleanField())
+    missing = [Q(~Exists(Group.objects.filter(name=name))) for name in names]
+    needed = reduce(or_, missing, Q(is_superuser=True) | Q(Exists(named)))
+    return ExpressionWrapper(needed, output_field=BooleanField())

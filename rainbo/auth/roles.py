@@ -27,6 +27,7 @@ LOOK = (
     "syncs.view_syncschedule",
     "tenants.view_ghostuser",
     "tenants.view_rdsinstance",
+    "tenants.view_supportsession",
     "tenants.view_tenant",
     "tenants.view_userroute",
 )
@@ -35,6 +36,7 @@ SUPPORT = (
     "alerts.change_incident",
     *(f"integrations.{what}_connection" for what in ("add", "change", "delete")),  # their own
     *("syncs.run_sync", "tenants.check_instance", "tenants.impersonate"),
+    *("tenants.open_supportsession", "tenants.end_supportsession", "tenants.add_supportoptout"),
 )
 ROLES: dict[str, tuple[str, ...]] = {
     "system_admin": (
@@ -47,6 +49,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         *(f"api.{what}_apitoken" for what in ("view", "add", "change")),
         *(f"syncs.{what}_syncschedule" for what in ("add", "change", "delete")),
         *(f"tenants.{what}_rdsinstance" for what in ("add", "change", "delete")),
+        "tenants.delete_supportoptout",
         *(f"auth.{what}_user" for what in ("view", "add", "change", "delete")),
         *(f"auth.{what}_group" for what in ("view", "add", "change", "delete")),
     ),

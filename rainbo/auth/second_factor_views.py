@@ -20,6 +20,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from activity.log import record
+from common import two_factor
 from common.encryption import CredentialError
 from rainbo.auth import second_factor
 from rainbo.auth.second_factor import Offer
@@ -46,14 +47,18 @@ class CodeForm(forms.Form):
 @require_http_methods(["GET", "HEAD", "POST"])
 @sensitive_post_parameters("code")
 def code_view(request: HttpRequest) -> HttpResponse:
-    """After the password: the code. Nothing else is shown until it is right."""
+    """After the password: the code. Nothing else is shown until it is right.
+
+    It is asked again by pages that need a proof of the last ten minutes.
+    """
     user: Any = request.user
-    if user.is_verified() or not user.has_second_factor:
+    if two_factor.is_recent(request) or not user.has_second_factor:
         return HttpResponseRedirect(_next(request))
     form = CodeForm(request.POST or None)
     if form.is_valid() and (proved := _prove(request, form)):
         request.session.cycle_key()
         django_otp.login(request, proved)
+        two_factor.note(request)
         left = _say_what_is_left(request, proved)
         after = {"by": second_factor.NAMES[type(proved)], **left}
         record(request, "person.second_factor_passed", user, after=after)
@@ -186,6 +191,7 @@ def _proved_again(request: HttpRequest) -> bool:
 def _enrolled(request: HttpRequest, codes: list[str]) -> HttpResponse:
     request.session.cycle_key()
     django_otp.login(request, Authenticator.of(request.user))
+    two_factor.note(request)
     record(request, "person.second_factor_enrolled", request.user)
     return _page(request, "codes", "Your recovery codes", codes=codes, next=_next(request))
 

@@ -68,7 +68,7 @@ def _claim(pk: int) -> SyncRun | None:
         now = database_now()
         rows = Schedule.objects.select_for_update(skip_locked=True)
         row = rows.filter(pk=pk, next_run__lte=now).exclude(repeats=store.OFF).first()
-        sync = store.sync_of(row) if row is not None else None
+        sync = store.sync_of(row.args) if row is not None else None
         if row is None:
             return None
         if sync is None or not crontab.is_valid(row.cron or ""):

@@ -97,7 +97,7 @@ def _sync_of(row: Schedule) -> Sync | None:
         return known[kept.sync]
     if row.func != FUNCTION:
         return None
-    named = store.sync_of(row)
+    named = store.sync_of(row.args)
     return known.get(named if named is not None else row.name or "")
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from common.errors import UsageError
@@ -18,13 +17,11 @@ if TYPE_CHECKING:
 class Sync:
     """A named job.
 
-    targets: returns what should be confirmed.
+    targets: returns what should be confirmed; `Targets` are read with the other facts of a status.
     cron: the default cron line in UTC, five fields; empty: it has no schedule, and what is due of
         it is requested by the app that registers it.
     order: its place among all syncs.
     command: default: `sync_` and its name.
-    period_of: returns how often targets, given by their keys, should be confirmed; for a sync
-        without a schedule. Others go by their schedule.
     noun: what a target of it is called.
     in_parts: its command can take some targets alone (part_flag, --failed-from).
     part_flag: the option of its command that names targets.
@@ -43,7 +40,6 @@ class Sync:
     cron: str
     order: int
     command: str = ""
-    period_of: Callable[[Collection[str]], Mapping[str, timedelta]] | None = None
     noun: str = "instance"
     in_parts: bool = True
     part_flag: str = "--rds"

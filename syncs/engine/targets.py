@@ -4,15 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from common.joint_query import Question, Row, answer
 
 
-@dataclass(frozen=True)
-class Target:
-    """One instance as the engine sees it: a key and a name for people."""
+class Target(NamedTuple):
+    """One instance as the engine sees it.
+
+    label: its name for people. is_down: whether it is down at present. period: how often it should
+    be confirmed, if its sync has no schedule.
+    """
 
     key: str
     label: str
+    is_down: bool = False
+    period: timedelta | None = None
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What a sync should confirm, as a function that lists it.
+
+    ask: the question that is asked for it; syncs with the same one share its answer. pick: makes
+    targets of the rows.
+    """
+
+    ask: Callable[[], Question]
+    pick: Callable[[list[Row]], list[Target]]
+
+    def __call__(self) -> list[Target]:
+        return self.pick(answer({"targets": self.ask()})["targets"])
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,13 @@ _PAGES: Mapping[str, str] = {
     "channel": "alerts_channel",
     "connection": "integrations_connection",
     "token": "api_apitoken",
+    "support session": "tenants_supportsession",
 }
-_LISTS: Mapping[str, str] = {"ghosts": "tenants_ghostuser", "channels": "alerts_channel"}
+_LISTS: Mapping[str, str] = {
+    "ghosts": "tenants_ghostuser",
+    "channels": "alerts_channel",
+    "support": "tenants_supportsession",
+}
 
 
 def path(kind: str, key: str) -> str:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import F
 from django.db.models.functions import Now
 from django_q.models import Schedule
 
-from common.clock import database_now
+from common.clock import database_now, from_iso
 from common.errors import RainboError, UsageError
+from common.joint_query import Question, Row, answer, compiled
 from syncs.models import RunState, SyncRun, SyncSchedule, Trigger
 from syncs.schedules import crontab
 from syncs.schedules.pause import Pause
@@ -23,6 +27,7 @@ ARGS = r"^\('[a-z_]{1,64}',\)$"  # what a schedule passes to the function: the n
 UNLIMITED, OFF = -1, 0  # django-q's count of repeats
 LOCK_TIMEOUT_MS = 10_000  # for creating and removing schedules
 LONGEST_PAUSE = timedelta(days=366)
+KEPT = ("planned_since", "grace_seconds", "paused_until", "pause_reason")
 
 _SETUP = 5_272_416_201  # the advisory lock for creating schedules
 
@@ -92,19 +97,31 @@ def lock_setup() -> None:
 
 def planned() -> dict[str, list[Planned]]:
     """Return all schedules by sync; rows with an invalid cron line are skipped."""
-    found: dict[str, list[Planned]] = {}
+    return planned_in(answer({"schedules": ask()})["schedules"])
+
+
+@cache
+def ask() -> Question:
+    """The question whose answer `planned_in` takes."""
     rows = Schedule.objects.filter(func=FUNCTION, schedule_type=Schedule.CRON, args__regex=ARGS)
-    rows = rows.exclude(cron=None).exclude(next_run=None).select_related("sync_schedule")
-    for row in rows.order_by("pk"):
-        if crontab.is_valid(row.cron):
+    rows = rows.exclude(cron=None).exclude(next_run=None).order_by("pk")
+    kept = {name: F(f"sync_schedule__{name}") for name in KEPT}
+    return compiled(rows.values("args", "cron", "repeats", "next_run", **kept))
+
+
+def planned_in(rows: Iterable[Row]) -> dict[str, list[Planned]]:
+    """Like `planned`, of rows that were read."""
+    found: dict[str, list[Planned]] = {}
+    for row in rows:
+        if crontab.is_valid(row["cron"]):
             plan = _planned(row)
             found.setdefault(plan.sync, []).append(plan)
     return found
 
 
-def sync_of(row: Schedule) -> str | None:
+def sync_of(args: str | None) -> str | None:
     """Return the sync that a row of django-q names, if its arguments have our form."""
-    match = re.match(r"^\('([a-z_]{1,64})',\)$", row.args or "")
+    match = re.match(r"^\('([a-z_]{1,64})',\)$", args or "")
     return match[1] if match else None
 
 
@@ -197,18 +214,16 @@ def advance(row: Schedule, to: datetime) -> None:
             Schedule.objects.filter(pk=row.pk).update(next_run=to)
 
 
-def _planned(row: Schedule) -> Planned:
-    kept = getattr(row, "sync_schedule", None)
-    seconds = kept.grace_seconds if kept else None
-    until = kept.paused_until if kept else None
+def _planned(row: Row) -> Planned:
+    seconds, until = row["grace_seconds"], from_iso(row["paused_until"])
     return Planned(
-        sync=sync_of(row) or "",
-        cron=row.cron,
-        off=row.repeats == OFF,
-        next_run=row.next_run,
-        since=kept.planned_since if kept else None,
+        sync=sync_of(row["args"]) or "",
+        cron=row["cron"],
+        off=row["repeats"] == OFF,
+        next_run=datetime.fromisoformat(row["next_run"]),
+        since=from_iso(row["planned_since"]),
         grace=None if seconds is None else timedelta(seconds=seconds),
-        pause=Pause(until, kept.pause_reason) if kept and until else None,
+        pause=Pause(until, row["pause_reason"]) if until else None,
     )
 
 

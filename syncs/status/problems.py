@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import Any, Generic, TypeVar, cast
 
 from common import text
+from common.joint_query import Answers, Questions, answer
 
 F = TypeVar("F")
 
@@ -115,20 +116,26 @@ class Past:
 class Source(Generic[F]):
     """Where problems come from.
 
-    read: reads the facts. judge: pure; is handed the facts and what was found before, and names
-    the more important of equally severe problems first. permissions: any of them lets a person
-    see it. explained: others may name the cause of what it sees, so it is judged after them. watch:
-    pure; what becomes a problem only at the threshold of an alert's rule, with its measure. past:
-    for each cause of which a history is kept, reads what was seen after one time up to another.
+    ask: the questions that all sources are asked in one statement. read: makes facts of the
+    answers; what follows from these it asks itself. judge: pure; is handed the facts and what was
+    found before, and names the more important of equally severe problems first. permissions: any
+    of them lets a person see it. explained: others may name the cause of what it sees, so it is
+    judged after them. watch: pure; what becomes a problem only at the threshold of an alert's rule,
+    with its measure. past: for each cause of which a history is kept, reads what was seen after one
+    time up to another.
     """
 
     name: str
-    read: Callable[[datetime], F]
+    ask: Callable[[datetime], Questions]
+    read: Callable[[Answers, datetime], F]
     judge: Callable[[F, Sequence[Problem]], Iterable[Problem]]
     permissions: tuple[str, ...]
     explained: bool = False
     watch: Callable[[F], Iterable[Problem]] | None = None
     past: Mapping[str, Callable[[datetime, datetime], Past]] = field(default_factory=dict)
+
+    def read_alone(self, now: datetime) -> F:
+        return self.read(answer(self.ask(now)), now)
 
 
 @dataclass(frozen=True)
@@ -153,13 +160,26 @@ def register(source: Source[Any]) -> None:
     _sources[source.name] = source
 
 
-def read(now: datetime, may: Callable[[str], bool] = lambda _: True) -> Facts:
-    """The facts of all sources that a person with these permissions may see."""
+def read(
+    now: datetime,
+    may: Callable[[str], bool] = lambda _: True,
+    also: Iterable[Source[Any]] = (),
+) -> Facts:
+    """The facts of all sources that a person with these permissions may see.
+
+    also: sources of which only the facts are wanted, not what is wrong by them.
+    """
+    asked = [*(source for source in _in_order() if any(map(may, source.permissions))), *also]
+    questions = {source.name: source.ask(now) for source in asked}
+    answers = answer(
+        {(name, key): one for name, of_one in questions.items() for key, one in of_one.items()}
+    )
     return Facts(
         {
-            source.name: source.read(now)
-            for source in _in_order()
-            if any(map(may, source.permissions))
+            source.name: source.read(
+                {key: answers[source.name, key] for key in questions[source.name]}, now
+            )
+            for source in asked
         }
     )
 

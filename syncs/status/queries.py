@@ -12,26 +12,17 @@ from typing import NamedTuple
 from django.conf import settings
 from django.db import connection
 
-from syncs import hooks
+from common.joint_query import Answers, Question, Questions, answer
 from syncs.engine import registry
 from syncs.engine.registry import Sync
-from syncs.engine.targets import Target
+from syncs.engine.targets import Target, Targets
 from syncs.models import RunState, WorkerEvent
 from syncs.schedules import crontab, store
 from syncs.schedules.pause import Pause
 from syncs.schedules.store import Planned
-from syncs.status import freshness
+from syncs.status import freshness, recent, workers
 from syncs.status.freshness import Cause, Facts, Failure, Freshness, Reason, State
-from syncs.status.recent import (
-    LastRun,
-    Running,
-    TargetOutcome,
-    confirmations,
-    last_parts,
-    recent_runs,
-    running_runs,
-    usual_seconds,
-)
+from syncs.status.recent import LastRun, Running, TargetOutcome, usual_seconds
 from syncs.status.workers import WorkerState
 from syncs.status.workers import read as read_worker_state
 
@@ -131,7 +122,17 @@ def status(now: datetime) -> Status:
     A sync without a schedule and without targets, such as a service that nobody connected, is left
     out: nothing of it can be late.
     """
-    known = _Known.read(now, registry.all_syncs())
+    return status_in(answer(ask(now)), now)
+
+
+def ask(_: datetime) -> Questions:
+    """The questions whose answers `status_in` takes."""
+    return _ask(registry.all_syncs())
+
+
+def status_in(answers: Answers, now: datetime) -> Status:
+    """Like `status`, of facts that were read."""
+    known = _Known.of(answers, now, registry.all_syncs())
     wanted = [sync for sync in registry.all_syncs() if sync.cron or known.targets[sync.targets]]
     return Status(now, known.worker, tuple(known.status_of(sync) for sync in wanted))
 
@@ -172,7 +173,28 @@ def _version() -> tuple[tuple[object, ...], datetime]:
 def sync_status(name: str, now: datetime) -> SyncStatus:
     """Like `status`, for one sync."""
     sync = registry.get(name)
-    return _Known.read(now, [sync]).status_of(sync)
+    return _Known.of(answer(_ask([sync])), now, [sync]).status_of(sync)
+
+
+def _ask(syncs: Sequence[Sync]) -> Questions:
+    known = {sync.targets for sync in syncs if isinstance(sync.targets, Targets)}
+    asked = {function.ask for function in known}
+    return {
+        **{_key(ask): ask() for ask in asked},
+        **recent.ask([sync.name for sync in syncs]),
+        "schedules": store.ask(),
+        "workers": workers.ask(),
+    }
+
+
+def _key(ask: Callable[[], Question]) -> str:
+    return f"targets of {ask.__module__}.{ask.__qualname__}"
+
+
+def _targets(function: Callable[[], list[Target]], answers: Answers) -> list[Target]:
+    if isinstance(function, Targets):
+        return function.pick(answers[_key(function.ask)])
+    return function()
 
 
 @dataclass(frozen=True)
@@ -191,7 +213,7 @@ class Expectation:
 def expectations(now: datetime) -> dict[str, Expectation]:
     """Return what is expected of each sync that has a schedule."""
     syncs = [sync for sync in registry.all_syncs() if sync.cron]
-    known = _Known.read(now, syncs)
+    known = _Known.of(answer(_ask(syncs)), now, syncs)
     return {sync.name: known.expectation_of(sync) for sync in syncs}
 
 
@@ -206,25 +228,23 @@ class _Known:
     runs: dict[str, list[LastRun]]
     parts: dict[tuple[str, str], TargetOutcome]
     running: dict[str, Running]
-    down: frozenset[str]
     targets: Mapping[Callable[[], list[Target]], Sequence[Target]]  # several syncs have the same
 
     @classmethod
-    def read(cls, now: datetime, syncs: Sequence[Sync]) -> _Known:
-        """Read what these syncs' status needs."""
-        planned = store.planned()
-        runs = recent_runs([sync.name for sync in syncs])
-        targets = {function: function() for function in {sync.targets for sync in syncs}}
+    def of(cls, answers: Answers, now: datetime, syncs: Sequence[Sync]) -> _Known:
+        """What these syncs' status needs."""
+        runs = recent.runs_in(answers)
+        functions = {sync.targets for sync in syncs}
+        targets = {function: _targets(function, answers) for function in functions}
         wanted = [(sync.name, target.key) for sync in syncs for target in targets[sync.targets]]
         return cls(
             now=now,
-            planned=planned,
-            worker=read_worker_state(now),
-            confirmed=confirmations(),
+            planned=store.planned_in(answers["schedules"]),
+            worker=workers.judge(answers["workers"], now),
+            confirmed=recent.confirmations_in(answers),
             runs=runs,
-            parts=last_parts(runs, wanted),
-            running=running_runs(),
-            down=hooks.down_targets(),
+            parts=recent.last_parts(answers, runs, wanted),
+            running=recent.running_in(answers),
             targets=targets,
         )
 
@@ -263,14 +283,16 @@ class _Known:
         """Yield the status of each target; what they have in common is found once."""
         usual_grace, plans = self._grace(sync), self._in_force(sync)
         facts = self._facts(sync, None)
-        periods = self._periods(sync)
+        stuck, last = self._unresponsive_run(sync), self._failed_run(sync)
         for target in self.targets[sync.targets]:
             at, rows = self.confirmed.get((sync.name, target.key), (None, None))
-            period = periods.get(target.key)
-            grace = usual_grace if period is None else _usual_grace(period)
-            slots = self._slots(sync, plans, at, period) if at else None
+            grace = usual_grace if target.period is None else _usual_grace(target.period)
+            slots = self._slots(sync, plans, at, target.period) if at else None
             judged = freshness.judge(at, slots, usual, grace, self.now)
-            failures = self._failures(sync, target)
+            part = self.parts.get((sync.name, target.key))
+            of_run = stuck or (last if part is None else _later(last, part.run))
+            of_part = part.failure(is_down=target.is_down) if part else None
+            failures = tuple(filter(None, (of_run, of_part)))
             known = replace(facts, failure=failures[0]) if failures else facts
             reason = freshness.explain(judged, known, usual, grace, self.now)
             yield TargetStatus(target.key, target.label, at, judged, reason, rows, failures)
@@ -283,7 +305,7 @@ class _Known:
         if targets:
             worst = [target for target in targets if target.freshness.state is state]
             return next((target.reason for target in worst if target.reason), None)
-        facts = self._facts(sync, self._run_failure(sync, after=0))
+        facts = self._facts(sync, self._unresponsive_run(sync) or self._failed_run(sync))
         unknown = Freshness(State.UNKNOWN)
         reason = freshness.explain(unknown, facts, usual, self._grace(sync), self.now)
         if reason is not None and reason.cause is Cause.NEVER_CONFIRMED:
@@ -304,23 +326,20 @@ class _Known:
             running=self.now - running.started_at if running and is_running else None,
         )
 
-    def _failures(self, sync: Sync, target: Target) -> tuple[Failure, ...]:
-        part = self.parts.get((sync.name, target.key))
-        of_run = self._run_failure(sync, after=part.run if part else 0)
-        of_part = part.failure(is_down=target.key in self.down) if part else None
-        return tuple(filter(None, (of_run, of_part)))
+    def _unresponsive_run(self, sync: Sync) -> Failure | None:
+        running = self.running.get(sync.name)
+        if running is None or running.is_live:
+            return None
+        words = f"run {running.pk} is unresponsive: its process died or lost RAINBO's database"
+        return Failure(Cause.FAILING, words, running.pk)
 
-    def _run_failure(self, sync: Sync, after: int) -> Failure | None:
-        """Return a failure of a whole run, later than a target's last outcome.
+    def _failed_run(self, sync: Sync) -> Failure | None:
+        """Return the failure of the last run, if it failed as a whole.
 
         A run that failed without an error of its own failed on targets, which report it themselves.
         """
-        running = self.running.get(sync.name)
-        if running and not running.is_live:
-            words = f"run {running.pk} is unresponsive: its process died or lost RAINBO's database"
-            return Failure(Cause.FAILING, words, running.pk)
         last = next(iter(self.runs.get(sync.name, [])), None)
-        if last is None or last.pk <= after or last.state not in (RunState.FAILED, RunState.LOST):
+        if last is None or last.state not in (RunState.FAILED, RunState.LOST):
             return None
         if last.state == RunState.FAILED and not last.error:
             return None
@@ -351,12 +370,6 @@ class _Known:
         periods = [crontab.period(plan.cron, self.now) for plan in self._in_force(sync)]
         return _usual_grace(min(periods, default=_expected_period(sync, self.now)))
 
-    def _periods(self, sync: Sync) -> Mapping[str, timedelta]:
-        """Return the periods of targets that have their own."""
-        if sync.period_of is None:
-            return {}
-        return sync.period_of([target.key for target in self.targets[sync.targets]])
-
     def _pause(self, sync: Sync) -> Pause | None:
         pauses = [plan.paused(self.now) for plan in self.planned.get(sync.name, [])]
         return next(filter(None, pauses), None)
@@ -365,6 +378,11 @@ class _Known:
         """Return the schedules in force; the disabled ones if all are disabled."""
         planned = self.planned.get(sync.name, [])
         return [plan for plan in planned if not plan.off] or planned
+
+
+def _later(failed: Failure | None, run: int) -> Failure | None:
+    """Return a run's failure if the run came after that one, in which a target had its outcome."""
+    return failed if failed is not None and (failed.run or 0) > run else None
 
 
 def _expected_period(sync: Sync, at: datetime) -> timedelta:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from django.db import connection
 
-from common.clock import from_microseconds, microseconds
+from common.clock import from_iso
+from common.joint_query import Answers, Questions, Row, Statement, answer
 from syncs.engine import lease
 from syncs.models import RunState, RunTarget, TargetState
 from syncs.status.freshness import Cause, Failure
@@ -23,9 +24,9 @@ PARTS_FROM = 10  # runs of a sync to search for each target's last part
 # BETWEEN, for the index runs_of_a_sync: an equality would let the planner walk back through all
 # runs of the sync of each minute to find those of the nightly one. NOT ?, which it takes to be
 # common; IS NULL it takes to be rare, and sorts all runs.
-_RECENT = f"""
-    SELECT recent.id, recent.sync, recent.state, {microseconds("recent.started_at")},
-           {microseconds("recent.finished_at")}, recent.seconds, recent.error
+_RECENT = """
+    SELECT recent.id AS pk, recent.sync, recent.state, recent.started_at, recent.finished_at,
+           recent.seconds, recent.error
       FROM unnest(%(syncs)s::text[]) AS wanted (sync)
      CROSS JOIN LATERAL (
            SELECT * FROM syncs_syncrun AS run
@@ -34,23 +35,27 @@ _RECENT = f"""
               AND NOT run.options ? 'dry_run'
             ORDER BY run.sync, run.id DESC LIMIT %(limit)s
            ) AS recent
-     ORDER BY recent.id DESC"""  # noqa: S608 (constants)
-_CONFIRMED = f"SELECT sync, target, {microseconds('at')}, rows FROM syncs_confirmation"  # noqa: S608
+     ORDER BY recent.id DESC"""
+_CONFIRMED = "SELECT sync, target, at, rows FROM syncs_confirmation"
 _PARTS = """
     SELECT DISTINCT ON (run.sync, part.target)
-           run.sync, part.target, run.id, run.error, part.state, part.note, part.error,
-           part.error_kind, CASE WHEN run.discarded_at IS NULL THEN ''
-                            ELSE run.discarded_by || ' discarded it: ' || run.discard_reason END,
+           run.sync, part.target, run.id AS run, run.error AS run_error, part.state, part.note,
+           part.error, part.error_kind,
+           CASE WHEN run.discarded_at IS NULL THEN ''
+                ELSE run.discarded_by || ' discarded it: ' || run.discard_reason END AS discarded,
            coalesce((part.held_counts ->> 'removed')::bigint, 0)
-             + coalesce((part.held_counts ->> 'moved')::bigint, 0)
+             + coalesce((part.held_counts ->> 'moved')::bigint, 0) AS held
       FROM syncs_runtarget AS part JOIN syncs_syncrun AS run ON run.id = part.run_id
-     WHERE part.run_id = ANY (%(runs)s) {of_targets}
+     WHERE part.run_id = ANY ({runs}) {of_targets}
      ORDER BY run.sync, part.target, part.run_id DESC"""
-_PARTS_OF_ALL = _PARTS.format(of_targets="")
+_PARTS_OF_LAST = _PARTS.format(
+    runs=f"ARRAY(SELECT last.pk FROM ({_RECENT}) AS last)",  # noqa: S608 (constants)
+    of_targets="",
+)
 # By the index runs_of_a_target.
-_PARTS_OF_SOME = _PARTS.format(of_targets="AND part.target = ANY (%(targets)s)")
+_PARTS_OF_SOME = _PARTS.format(runs="%(runs)s", of_targets="AND part.target = ANY (%(targets)s)")
 _RUNNING = f"""
-    SELECT run.id, run.sync, run.started_at,
+    SELECT run.id AS pk, run.sync, run.started_at,
            coalesce({lease.LIVE}, false) AS is_live
       FROM syncs_syncrun AS run
       LEFT JOIN syncs_lease AS lease ON lease.sync = run.sync AND lease.run_id = run.id
@@ -149,43 +154,69 @@ def usual_seconds(runs: Iterable[LastRun]) -> float:
     return median(seconds[:DURATIONS]) if seconds else 0.0
 
 
-def recent_runs(syncs: list[str]) -> dict[str, list[LastRun]]:
+def ask(syncs: Sequence[str]) -> Questions:
+    """The questions about these syncs, whose answers the functions below take."""
+    of_syncs = {"syncs": [*syncs]}
+    return {
+        "runs": Statement(_RECENT, of_syncs | {"limit": LOOK_BACK}),
+        "confirmations": Statement(_CONFIRMED),
+        "last parts": Statement(_PARTS_OF_LAST, of_syncs | {"limit": 1}),
+        "running": Statement(_RUNNING),
+    }
+
+
+def recent_runs(syncs: Sequence[str]) -> dict[str, list[LastRun]]:
     """Return the last ended runs of each sync, newest first."""
+    return runs_in(answer({"runs": ask(syncs)["runs"]}))
+
+
+def runs_in(answers: Answers) -> dict[str, list[LastRun]]:
+    """Like `recent_runs`, of rows that were read."""
     found: dict[str, list[LastRun]] = {}
-    rows = _rows(_RECENT, {"syncs": syncs, "limit": LOOK_BACK})
-    for pk, sync, state, started, finished, *rest in rows:
-        times = from_microseconds(started), from_microseconds(finished)
-        found.setdefault(sync, []).append(LastRun(pk, sync, RunState(state), *times, *rest))
+    for row in answers["runs"]:
+        row["state"] = RunState(row["state"])
+        for name in ("started_at", "finished_at"):
+            row[name] = from_iso(row[name])
+        found.setdefault(row["sync"], []).append(LastRun(**row))
     return found
 
 
-def confirmations() -> dict[tuple[str, str], tuple[datetime, int]]:
+def confirmations_in(answers: Answers) -> dict[tuple[str, str], tuple[datetime, int]]:
     """Return by sync and target when each was last confirmed, and of how many rows."""
+    read_time = datetime.fromisoformat
     return {
-        (sync, target): (cast("datetime", from_microseconds(at)), rows)
-        for sync, target, at, rows in _rows(_CONFIRMED, {})
+        (row["sync"], row["target"]): (read_time(row["at"]), row["rows"])
+        for row in answers["confirmations"]
     }
 
 
 def last_parts(
-    runs: dict[str, list[LastRun]], wanted: Collection[tuple[str, str]]
+    answers: Answers,
+    runs: Mapping[str, Sequence[LastRun]],
+    wanted: Collection[tuple[str, str]],
 ) -> dict[tuple[str, str], TargetOutcome]:
     """Return each target's outcome in the latest of its sync's recent runs.
 
-    wanted: sync and target. The last run of each sync has most of them.
+    wanted: sync and target. The last run of each sync has most of them; the others are read.
     """
-    last = [run.pk for of_sync in runs.values() for run in of_sync[:1]]
-    found = _parts(_PARTS_OF_ALL, {"runs": last})
+    found = _parts_in(answers["last parts"])
     missing = {target for sync, target in wanted if (sync, target) not in found}
     older = [run.pk for of_sync in runs.values() for run in of_sync[1:PARTS_FROM]]
     if missing and older:
-        found = _parts(_PARTS_OF_SOME, {"runs": older, "targets": [*missing]}) | found
+        given = {"runs": older, "targets": [*missing]}
+        found = _parts_in(answer({"": Statement(_PARTS_OF_SOME, given)})[""]) | found
     return found
 
 
-def _parts(statement: str, parameters: dict[str, Any]) -> dict[tuple[str, str], TargetOutcome]:
-    rows = _rows(statement, parameters)
-    return {(row[0], row[1]): TargetOutcome(*row[2:]) for row in rows}
+def _parts_in(rows: Iterable[Row]) -> dict[tuple[str, str], TargetOutcome]:
+    return {(row.pop("sync"), row.pop("target")): TargetOutcome(**row) for row in rows}
+
+
+def running_in(answers: Answers) -> dict[str, Running]:
+    return {
+        row["sync"]: Running(**row | {"started_at": datetime.fromisoformat(row["started_at"])})
+        for row in answers["running"]
+    }
 
 
 def last_parts_of(target: str, syncs: Sequence[str]) -> dict[str, RunTarget]:
@@ -196,13 +227,3 @@ def last_parts_of(target: str, syncs: Sequence[str]) -> dict[str, RunTarget]:
         ids = [pk for (pk,) in cursor.fetchall()]
     parts = RunTarget.objects.filter(pk__in=ids).select_related("run")
     return {part.run.sync: part for part in parts}
-
-
-def running_runs() -> dict[str, Running]:
-    return {row[1]: Running(*row) for row in _rows(_RUNNING, {})}
-
-
-def _rows(statement: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        return list(cursor.fetchall())

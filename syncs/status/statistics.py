@@ -8,14 +8,16 @@ source.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db import connection
 
+from common.clock import from_iso
 from common.errors import UsageError
+from common.joint_query import Row, Statement, answer
 from syncs.models import RunState
 
 SHORTEST, LONGEST = 1, 168  # hours of a window
@@ -28,18 +30,19 @@ PARTS = 48  # of a window, for charts
 _EXECUTION = """run.state IN ('succeeded', 'partial', 'held', 'failed', 'lost')
               AND NOT run.options ? 'dry_run'"""
 _STATISTICS = f"""
-    SELECT wanted.sync, counted.*, last.id, last.state, last.finished_at, streak.failures
+    SELECT wanted.sync, counted.*, last.id AS last_run, last.state AS last_state,
+           last.finished_at AS last_at, streak.failures AS failures_in_a_row
       FROM unnest(%(syncs)s::text[]) WITH ORDINALITY AS wanted (sync, place)
      CROSS JOIN LATERAL (
-           SELECT count(*),
-                  count(*) FILTER (WHERE run.state = 'succeeded'),
-                  count(*) FILTER (WHERE run.state = 'partial'),
-                  count(*) FILTER (WHERE run.state = 'held'),
-                  count(*) FILTER (WHERE run.state IN ('failed', 'lost')),
+           SELECT count(*) AS executions,
+                  count(*) FILTER (WHERE run.state = 'succeeded') AS successes,
+                  count(*) FILTER (WHERE run.state = 'partial') AS partial,
+                  count(*) FILTER (WHERE run.state = 'held') AS held,
+                  count(*) FILTER (WHERE run.state IN ('failed', 'lost')) AS failures,
                   count(*) FILTER (WHERE run.state IN ('failed', 'lost')
-                                     AND run.finished_at > %(hour_ago)s),
-                  count(run.seconds), sum(run.seconds),
-                  percentile_disc(0.95) WITHIN GROUP (ORDER BY run.seconds)
+                                     AND run.finished_at > %(hour_ago)s) AS recent_failures,
+                  count(run.seconds) AS timed, sum(run.seconds) AS total_seconds,
+                  percentile_disc(0.95) WITHIN GROUP (ORDER BY run.seconds) AS p95_seconds
              FROM syncs_syncrun AS run
             WHERE run.sync = wanted.sync
               AND run.finished_at > %(since)s AND run.finished_at <= %(until)s
@@ -201,14 +204,23 @@ class Part:
 
 def statistics(syncs: Sequence[str], window: Window) -> dict[str, Statistics]:
     """Return the statistics of each sync, in the given order, by one query."""
-    rows = _rows(
-        _STATISTICS,
-        syncs,
-        window,
-        hour_ago=window.until - timedelta(hours=1),
-        streak=STREAK,
-    )
-    return {sync: _statistics(sync, *rest) for sync, *rest in rows}
+    return statistics_in(answer({"statistics": ask(syncs, window)})["statistics"])
+
+
+def ask(
+    syncs: Sequence[str],
+    window: Window,
+    more: str = "SELECT * FROM known",
+    parameters: Mapping[str, object] | None = None,
+) -> Statement:
+    """The question whose answer `statistics_in` takes. more: a SELECT from these, as `known`."""
+    given = _given(syncs, window, hour_ago=window.until - timedelta(hours=1), streak=STREAK)
+    return Statement(f"WITH known AS ({_STATISTICS}) {more}", given | dict(parameters or {}))
+
+
+def statistics_in(rows: Iterable[Row]) -> dict[str, Statistics]:
+    """Like `statistics`, of rows that were read."""
+    return {row["sync"]: statistics_of(row) for row in rows}
 
 
 def recent_executions(
@@ -242,21 +254,20 @@ def course(syncs: Sequence[str], window: Window, parts: int = PARTS) -> dict[str
     return {sync: tuple(of_sync) for sync, of_sync in found.items()}
 
 
-def _statistics(sync: str, *values: Any) -> Statistics:
-    names = [field.name for field in fields(Statistics)][1:]
-    known = dict(zip(names, values, strict=True))
-    state = known["last_state"]
-    return Statistics(sync, **known | {"last_state": None if state is None else RunState(state)})
+def statistics_of(row: Row) -> Statistics:
+    state = row["last_state"]
+    last = {"last_state": state and RunState(state), "last_at": from_iso(row["last_at"])}
+    return Statistics(**row | last)
 
 
 def _rows(
     statement: str, syncs: Sequence[str], window: Window, **parameters: Any
 ) -> list[tuple[Any, ...]]:
-    given: dict[str, Any] = {
-        "syncs": [*syncs],
-        "since": window.since,
-        "until": window.until,
-    } | parameters
     with connection.cursor() as cursor:
-        cursor.execute(statement, given)
+        cursor.execute(statement, _given(syncs, window, **parameters))
         return list(cursor.fetchall())
+
+
+def _given(syncs: Sequence[str], window: Window, **parameters: Any) -> dict[str, Any]:
+    known = {"syncs": [*syncs], "since": window.since, "until": window.until}
+    return known | parameters

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 
 from common import text
+from common.joint_query import Answers
 from common.text import format_duration
 from syncs.errors import Unequal
 from syncs.status import queries
@@ -51,8 +52,8 @@ class SyncFacts:
     timeout: timedelta = timedelta(minutes=3)
 
 
-def read(now: datetime) -> SyncFacts:
-    return facts_of(queries.status(now))
+def read(answers: Answers, now: datetime) -> SyncFacts:
+    return facts_of(queries.status_in(answers, now))
 
 
 def facts_of(status: Status) -> SyncFacts:
@@ -87,6 +88,7 @@ def judge(facts: SyncFacts, found: Sequence[Problem]) -> Iterator[Problem]:
 
 SYNCS = Source(
     name="syncs",
+    ask=queries.ask,
     read=read,
     judge=judge,
     permissions=("syncs.view_syncrun", "syncs.change_syncrun"),

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import connection
 
+from common.clock import from_iso
+from common.joint_query import Question, Row, Statement, answer
 from common.text import format_duration
 from syncs.engine import lease
 from syncs.schedules import store
 
 _FACTS = f"""
-    SELECT clock_timestamp(),
+    SELECT clock_timestamp() AS read_at,
            (SELECT max(at) FROM syncs_heartbeat
-             WHERE worker ~ ':[0-9]+$' AND at <= clock_timestamp()),
+             WHERE worker ~ ':[0-9]+$' AND at <= clock_timestamp()) AS heartbeat,
            (SELECT max(at) FROM syncs_heartbeat
-             WHERE worker ~ ':schedule_run$' AND at <= clock_timestamp()),
+             WHERE worker ~ ':schedule_run$' AND at <= clock_timestamp()) AS schedule_run,
            (SELECT min(since) FROM (
                 SELECT greatest(lock, rainbo_since) FROM django_q_ormq
                  WHERE lock <= clock_timestamp()
@@ -27,19 +27,21 @@ _FACTS = f"""
                 SELECT greatest(created_at, not_before) FROM syncs_syncrun
                  WHERE state = 'queued' AND trigger <> 'command'
                    AND greatest(created_at, not_before) <= clock_timestamp()
-            ) AS waiting (since)),
+            ) AS waiting (since)) AS waiting_since,
            (SELECT min(next_run) FROM django_q_schedule
-             WHERE func = %s AND repeats <> 0 AND next_run <= clock_timestamp()),
+             WHERE func = %(function)s AND repeats <> 0 AND next_run <= clock_timestamp())
+             AS due_since,
            (SELECT run.id
               FROM syncs_lease AS lease JOIN syncs_syncrun AS run ON run.id = lease.run_id
              WHERE {lease.LIVE}
                AND run.state = 'running' AND run.trigger <> 'command'
                AND EXISTS (SELECT 1 FROM syncs_heartbeat
                             WHERE worker = run.host || ':' || run.pid)
-             ORDER BY run.started_at LIMIT 1),
-           (SELECT coalesce(json_object_agg(sync, runs), '{{}}')::text
+             ORDER BY run.started_at LIMIT 1) AS busy_with,
+           (SELECT coalesce(json_object_agg(sync, runs), '{{}}')
               FROM (SELECT sync, count(*) AS runs FROM syncs_syncrun
-                     WHERE state = 'queued' GROUP BY sync) AS queued)"""  # noqa: S608 (a constant)
+                     WHERE state = 'queued' GROUP BY sync) AS waiting)
+             AS queued"""  # noqa: S608 (a constant)
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,21 @@ class WorkerState:
 
 def read(now: datetime | None = None) -> WorkerState:
     """Read the state of the workers and judge it as of `now`; default: the database's time."""
-    with connection.cursor() as cursor:
-        cursor.execute(_FACTS, [store.FUNCTION])
-        facts = cursor.fetchone()
-    read_at, heartbeat, schedule_run, waiting_since, due_since, busy_with, queued = facts
-    now = now or read_at
+    return judge(answer({"workers": ask()})["workers"], now)
+
+
+def ask() -> Question:
+    """The question whose answer `judge` takes."""
+    return Statement(_FACTS, {"function": store.FUNCTION})
+
+
+def judge(rows: Sequence[Row], now: datetime | None = None) -> WorkerState:
+    """Like `read`, of the facts that were read."""
+    (facts,) = rows
+    heartbeat, schedule_run = from_iso(facts["heartbeat"]), from_iso(facts["schedule_run"])
+    waiting_since, due_since = from_iso(facts["waiting_since"]), from_iso(facts["due_since"])
+    busy_with = facts["busy_with"]
+    now = now or datetime.fromisoformat(facts["read_at"])
     problem = "" if busy_with else _heartbeat_problem(heartbeat, now)
     if not busy_with:
         problem = problem or _queue_problem(waiting_since, now)
@@ -86,7 +98,7 @@ def read(now: datetime | None = None) -> WorkerState:
     )
     unresponsive = not busy_with and _is_past(heartbeat, now) and _is_past(schedule_run, now)
     return WorkerState(
-        *(heartbeat, waiting_since, busy_with, problem, by_crontab, json.loads(queued)),
+        *(heartbeat, waiting_since, busy_with, problem, by_crontab, facts["queued"]),
         *(schedule_run, unresponsive),
     )
 

@@ -30,8 +30,8 @@ from tenants.models.instance import Health
 
 RECORDED = (
     *("name", "host", "port", "writer_host", "writer_port", "database", "user"),
-    *("ssl_mode", "ssl_ca", "require_auth", "app_url", "is_active", "is_master", "notes"),
-    *("schema_group", "has_tenants", "has_ghosts", "group", "labels"),
+    *("ssl_mode", "ssl_ca", "require_auth", "app_url", "tenant_url", "is_active", "is_master"),
+    *("notes", "schema_group", "has_tenants", "has_ghosts", "group", "labels"),
 )
 ADDRESS = (("host", "port"), ("database", "user"), ("writer_host", "writer_port"))
 WORST_FIRST = (Health.DOWN, Health.DEGRADED, Health.UNKNOWN, Health.HEALTHY)
@@ -66,7 +66,7 @@ class InstanceAdmin(StrictUrls, Recorded, ModelAdmin):
         ("Connection", {"fields": (*ADDRESS, "new_password")}),
         ("Schema", {"fields": (("schema_group",), ("has_tenants", "has_ghosts"))}),
         ("Security", {"fields": (("ssl_mode", "require_auth"), "ssl_ca")}),
-        ("About", {"fields": ("app_url", "notes")}),
+        ("About", {"fields": ("app_url", "tenant_url", "notes")}),
     )
     complete = staticmethod(syncs.complete)
 

@@ -24,6 +24,7 @@ from tenants.models import RdsInstance, Tenant, UserRoute
 from tenants.models.instance import parse_id
 from tenants.routes import withheld
 from tenants.routes.queries import instance_called
+from tenants.support_access import admission
 
 BY_EMAIL = ("email_key", "source_id")
 BY_TENANT = ("remote_instance_id", "remote_tenant_id", *BY_EMAIL)  # begins like its index
@@ -138,6 +139,14 @@ class RouteAdmin(ReadOnlyAdmin):
             row.tenant = tenants.get((row.remote_instance_id, row.remote_tenant_id))
             row.instance_name = instances.get(row.remote_instance_id)
             row.confirmed_at = at
+            row.may_enter = False
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
+        """An account's own page leads into its tenant."""
+        found = super().get_object(request, object_id, from_field)
+        if found is not None:
+            found.may_enter = request.user.has_perm(admission.OPEN)
+        return found
 
     @admin.display(description="e-mail")
     def mail(self, route: UserRoute) -> str:
@@ -151,7 +160,12 @@ class RouteAdmin(ReadOnlyAdmin):
             )
             return markup.quiet(f"{place}, not yet read")
         url = reverse("admin:tenants_tenant_change", args=[route.tenant.pk])
-        return format_html('<a class="link" href="{}">{}</a>', url, route.tenant.name)
+        link = format_html('<a class="link" href="{}">{}</a>', url, route.tenant.name)
+        if not route.may_enter:
+            return link
+        enter = reverse("admin:tenants_tenant_enter", args=[route.tenant.pk])
+        words = '{} · <a class="link" href="{}">Enter as support</a>'
+        return format_html(words, link, enter)
 
     @admin.display(description="instance")
     def at(self, route: Any) -> SafeString | str:

@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 
 from common import markup
 from common.model_admin import BoundedPaginator, DecoratedChangeList, EmptyResult, ReadOnlyAdmin
-from tenants.admin.tenant import actions, badges, ordered_paginator, page
+from tenants.admin.tenant import actions, badges, ordered_paginator, page, support_access
 from tenants.admin.tenant.filters import (
     FreshnessFilter,
     StatusFilter,
@@ -84,6 +84,9 @@ class TenantAdmin(ReadOnlyAdmin):
         return (
             ("<int:pk>/live/", "tenants_tenant_live", actions.live_view),
             ("<int:pk>/sync/", "tenants_tenant_sync", actions.sync_view),
+            ("<int:pk>/enter/", "tenants_tenant_enter", support_access.enter_view),
+            ("<int:pk>/opt-out/", "tenants_tenant_opt_out", support_access.opt_out_view),
+            ("<int:pk>/opt-in/", "tenants_tenant_opt_in", support_access.opt_in_view),
         )
 
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:

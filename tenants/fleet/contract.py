@@ -106,10 +106,27 @@ COLUMNS = {
         _text("status"),
         _moment("last_login_at"),
     ),
+    "support_sessions": (
+        _id("id"),
+        _id("ghost_id"),
+        _id("tenant_id"),
+        _moment("redeemed_at"),
+        _moment("ends_at"),
+        _moment("active_at"),
+        _count("requests"),
+        _count("blocked"),
+        _moment("ended_at"),
+        _text("ended_by"),
+        _count("refused"),
+        _moment("refused_at"),
+    ),
 }
 
 
-NAMES = (*COLUMNS, "sync_instance_health", "sync_ghost_users")
+# Of support access, which an instance may be without: what reads its sessions, and what ends one.
+SUPPORT = ("support_sessions", "end_support_session")
+WITH_PARAMETERS = ("sync_ghost_users", "end_support_session")
+NAMES = (*COLUMNS, "sync_instance_health", "sync_ghost_users", "end_support_session")
 
 
 def kinds(name: str) -> list[str]:
@@ -186,6 +203,11 @@ def label(name: str, group: str = "") -> str:
     if folder is None or path.parent == SHIPPED:
         return f"{name}.sql (shipped)"
     return str(path.relative_to(folder))
+
+
+def is_shipped(name: str, group: str = "") -> bool:
+    """Whether RAINBO's own file is used. Raises ContractBroken for a group without a folder."""
+    return _path(name, group).parent == SHIPPED
 
 
 def unknown_files(group: str = "") -> list[str]:

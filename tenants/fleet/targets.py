@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Collection, Iterable, Sequence
+from functools import cache
 
 from django.urls import reverse
 
 from common.errors import UsageError
+from common.joint_query import Question, compiled
 from syncs.engine.run import Run
-from syncs.engine.targets import Pages, Target
+from syncs.engine.targets import Pages, Target, Targets
 from syncs.hooks import TargetGroup
 from syncs.models import RunTarget, TargetState
 from tenants.models import RdsInstance
+from tenants.models.instance import Health
 
 
 def master() -> RdsInstance:
@@ -64,46 +65,34 @@ def as_target(instance: RdsInstance) -> Target:
     return Target(str(instance.pk), str(instance))
 
 
-def active_targets() -> list[Target]:
-    return _targets()
+@cache
+def _instances() -> Question:
+    """The active instances: asked once for all syncs."""
+    rows = RdsInstance.objects.filter(is_active=True).order_by("pk")
+    fields = ("id", "name", "health", "is_master", "has_tenants", "has_ghosts")
+    return compiled(rows.values(*fields))
 
 
-def ghost_targets() -> list[Target]:
-    return _targets(has_ghosts=True)
+def _having(*switches: str) -> Targets:
+    """The active instances with these switches on."""
+    return Targets(
+        _instances,
+        lambda rows: [
+            Target(
+                key=str(row["id"]),
+                label=RdsInstance.label_of(row["id"], row["name"]),
+                is_down=row["health"] == Health.DOWN,
+            )
+            for row in rows
+            if all(row[switch] for switch in switches)
+        ],
+    )
 
 
-def tenant_targets() -> list[Target]:
-    return _targets(has_tenants=True)
-
-
-def master_target() -> list[Target]:
-    return _targets(is_master=True)
-
-
-_READ = (
-    *("name", "is_active", "is_master", "has_tenants", "has_ghosts"),
-    *("health", "last_check_at", "latency_ms", "replica_lag_s"),
-)
-_read_once: ContextVar[list[RdsInstance] | None] = ContextVar("active instances", default=None)
-
-
-@contextmanager
-def read_once() -> Iterator[list[RdsInstance]]:
-    """Have all that names instances come from one reading of the active ones, which it gives.
-
-    For a reader of all syncs; a run reads the instances that are active when it needs them.
-    """
-    found = [*RdsInstance.objects.filter(is_active=True).only(*_READ).order_by("pk")]
-    token = _read_once.set(found)
-    try:
-        yield found
-    finally:
-        _read_once.reset(token)
-
-
-def already_read() -> list[RdsInstance] | None:
-    """Return the active instances that `read_once` read; None outside of it."""
-    return _read_once.get()
+active_targets = _having()
+ghost_targets = _having("has_ghosts")
+tenant_targets = _having("has_tenants")
+master_target = _having("is_master")
 
 
 def target_groups() -> dict[str, TargetGroup]:
@@ -113,18 +102,6 @@ def target_groups() -> dict[str, TargetGroup]:
         str(pk): TargetGroup(group, frozenset(labels))
         for pk, group, labels in rows.values_list("pk", "group", "labels")
     }
-
-
-def _targets(**having: bool) -> list[Target]:
-    """The active instances with these switches on. Each page asks: only what is shown is read."""
-    if (known := already_read()) is not None:
-        wanted = having.items()
-        return [as_target(i) for i in known if all(getattr(i, name) is on for name, on in wanted)]
-    rows = RdsInstance.objects.filter(is_active=True, **having)
-    return [
-        Target(str(pk), RdsInstance.label_of(pk, name))
-        for pk, name in rows.order_by("pk").values_list("pk", "name")
-    ]
 
 
 def _named(run: Run) -> set[int]:

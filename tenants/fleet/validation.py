@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 from cryptography import x509
+from django.core.exceptions import ValidationError
+from django.core.validators import URLValidator
 
 from tenants.fleet import contract
 from tenants.models import RdsInstance
@@ -31,6 +33,10 @@ def broken_rules(instance: RdsInstance) -> dict[str, str]:
         broken["schema_group"] = (
             f"schema group {instance.schema_group} has no folder in RAINBO_SOURCE_SQL: make one"
         )
+    if instance.tenant_url and not _is_address(instance.tenant_url.replace("{tenant}", "1")):
+        broken["tenant_url"] = (
+            "the tenant URL must be an http or https address, with {tenant} for the tenant's id"
+        )
     if not instance.is_master and RdsInstance.objects.filter(pk=instance.pk, is_master=True):
         broken["is_master"] = (
             f"{instance} is the master: to change that, mark another instance as the master"
@@ -44,6 +50,14 @@ def broken_rules(instance: RdsInstance) -> dict[str, str]:
     if instance.ssl_ca and (problem := _ca_problem(instance.ssl_ca)):
         broken["ssl_ca"] = problem
     return broken
+
+
+def _is_address(text: str) -> bool:
+    try:
+        URLValidator(schemes=["http", "https"])(text)
+    except ValidationError:
+        return False
+    return True
 
 
 def _ca_problem(pem: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -12,16 +13,19 @@ from django.db.models import (
     BooleanField,
     Count,
     ExpressionWrapper,
+    F,
     OuterRef,
     Q,
     QuerySet,
     Subquery,
 )
+from django.db.models.expressions import RawSQL
 
+from common.joint_query import Answers, Question, Questions, Row, Statement, compiled
 from common.text import counted
 from syncs.errors import Unequal
 from syncs.status.problems import Link, Problem, Severity, Source
-from tenants.ghosts import coverage, policy
+from tenants.ghosts import policy
 from tenants.models import GhostUser
 from tenants.models.ghost import GONE, GhostState
 
@@ -44,13 +48,13 @@ class Ghosts:
     certain: bool = True
 
     @classmethod
-    def of(cls, rows: Sequence[GhostUser]) -> Ghosts:
+    def of(cls, rows: Sequence[Row]) -> Ghosts:
         rows = rows[: COUNTED + 1]
         return cls(
             len(rows),
-            frozenset(row.instance_id for row in rows),
+            frozenset(row["instance_id"] for row in rows),
             tuple(_name(row) for row in rows[: NAMED + 1]),
-            all(row.confirmed == GhostState.ACTIVE for row in rows),
+            all(row["confirmed"] == GhostState.ACTIVE for row in rows),
         )
 
     @property
@@ -76,21 +80,19 @@ class GhostFacts:
     missing: Ghosts = Ghosts()
 
 
-def count(now: datetime) -> tuple[int, int]:
-    """Return how many ghost users the two problems are about: leavers', and those of admins."""
-    # The query names the admins three times, and to plan a subquery takes longer than to read them.
-    wrong = _wrong(now, coverage.wanted_ids())
-    counts = wrong.order_by().values_list("may_enter").annotate(Count("pk"))
-    found: dict[bool, int] = dict(counts)
+def ask_counts(now: datetime) -> Question:
+    """How many ghost users each problem is about; `counts_in` returns leavers' and admins'."""
+    return _statement(_wrong(now).order_by().values("may_enter").annotate(ghosts=Count("pk")))
+
+
+def counts_in(rows: Sequence[Row]) -> tuple[int, int]:
+    found = {row["may_enter"]: row["ghosts"] for row in rows}
     return found.get(False, 0), found.get(True, 0)
 
 
-def _wrong(now: datetime, admins: Any) -> QuerySet[Any]:
-    """What one of the problems is about, with may_enter: whether it is an admin's.
-
-    admins: their ids, or a query of them.
-    """
-    may_enter = Q(admin_id__in=admins)
+def _wrong(now: datetime) -> QuerySet[Any]:
+    """What one of the problems is about, with may_enter: whether it is an admin's."""
+    may_enter = Q(admin_id__in=RawSQL("SELECT id FROM admins", ()))
     # In the future: the database's clock was set back.
     long = Q(owed_since=None) | ~Q(owed_since__range=(now - TOLD_AFTER, now))
     left = ~may_enter & long & ~Q(confirmed__in=GONE)
@@ -100,20 +102,32 @@ def _wrong(now: datetime, admins: Any) -> QuerySet[Any]:
     )
 
 
-def read(now: datetime) -> GhostFacts:
-    """In one query, whose answer is bounded."""
+def ask(now: datetime) -> Questions:
+    """One question, whose answer is bounded."""
     users = User.objects.filter(pk=OuterRef("admin_id")).values("username")
-    rows = (
-        _wrong(now, policy.admins().values("pk"))
-        .annotate(username=Subquery(users[:1]))
-        .select_related("instance")
-        .only("admin_id", "confirmed", "instance__name")
-        .order_by("may_enter", "admin_id", "instance_id")
-    )
-    found: Any = list(rows[: 2 * (COUNTED + 1)])
+    rows = _wrong(now).order_by("may_enter", "admin_id", "instance_id")
+    fields = ("may_enter", "admin_id", "instance_id", "confirmed")
+    names = {"username": Subquery(users[:1]), "instance_name": F("instance__name")}
+    return {"ghosts": _statement(rows.values(*fields, **names)[: 2 * (COUNTED + 1)])}
+
+
+def _statement(rows: QuerySet[Any, Row]) -> Statement:
+    """The rows name the admins three times: that subquery is planned and executed once."""
+    admins, given = _ask_admins()
+    sql, parameters = compiled(rows)
+    return Statement(f"WITH admins (id) AS MATERIALIZED ({admins}) {sql}", (*given, *parameters))
+
+
+@cache
+def _ask_admins() -> Statement:
+    return compiled(policy.admins().values("pk"))
+
+
+def read(answers: Answers, _: datetime) -> GhostFacts:
+    found = answers["ghosts"]
     return GhostFacts(
-        leavers=Ghosts.of([row for row in found if not row.may_enter]),
-        missing=Ghosts.of([row for row in found if row.may_enter]),
+        leavers=Ghosts.of([row for row in found if not row["may_enter"]]),
+        missing=Ghosts.of([row for row in found if row["may_enter"]]),
     )
 
 
@@ -164,12 +178,13 @@ def _judge_missing(facts: Ghosts, found: Sequence[Problem]) -> Iterator[Problem]
     )
 
 
-def _name(row: Any) -> str:
-    return f"{row.username or 'deleted user'} ({row.admin_id}) on {row.instance.name}"
+def _name(row: Row) -> str:
+    return f"{row['username'] or 'deleted user'} ({row['admin_id']}) on {row['instance_name']}"
 
 
 GHOSTS = Source(
     name="ghosts",
+    ask=ask,
     read=read,
     judge=judge,
     permissions=("tenants.view_ghostuser",),

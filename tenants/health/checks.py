@@ -13,7 +13,14 @@ from syncs.transfer import snapshot_check
 from tenants.fleet import connections, contract
 from tenants.fleet.server_errors import translating_query_errors
 from tenants.fleet.transactions import POOLED
-from tenants.health import catalog, ghost_check, needs, privileges, query_check
+from tenants.health import (
+    catalog,
+    ghost_check,
+    needs,
+    privileges,
+    query_check,
+    support_check,
+)
 from tenants.health.findings import Finding, Level
 from tenants.health.needs import Needs
 from tenants.health.probe import describe_replica
@@ -27,14 +34,16 @@ LIMIT = 60.0  # seconds for one instance
 READING, WRITING = 0.75, 0.25  # shares of the limit
 TRYING = 0.1  # share of the limit for each statement that is tried
 NAMED = 5  # tables in one message
+# What writes: each is tried, and undone.
+_TRIES = {ghost_check.NAME: ghost_check.run, support_check.END: support_check.run}
 
 
 @dataclass(frozen=True)
 class _Read:
-    """What was found by reading. may_write: nothing speaks against trying the ghost statement."""
+    """What was found by reading. writes: the statements that nothing speaks against trying."""
 
     findings: list[Finding]
-    may_write: bool
+    writes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -63,16 +72,20 @@ def check_fleet(instances: Sequence[RdsInstance], limit: float = LIMIT) -> list[
     read = connections.each_instance(
         instances, examine, "check_fleet", remember=False, limit=limit * READING
     )
-    ready = [one.instance for one in read if one.value and one.value.may_write]
+    ready = {one.instance: one.value.writes for one in read if one.value and one.value.writes}
+
+    def write(instance: RdsInstance, source: connections.Connection) -> list[Finding]:
+        return [_try(instance, source, name) for name in ready[instance]]
+
     written = connections.each_instance(
-        ready, _write, "check_fleet", writes=True, remember=False, limit=limit * WRITING
+        [*ready], write, "check_fleet", writes=True, remember=False, limit=limit * WRITING
     )
-    ghosts = {
+    tried = {
         one.instance.pk: one.value
-        or query_check.failed(_label(one.instance, ghost_check.NAME), one.error)
+        or [query_check.failed(_label(one.instance, ready[one.instance][0]), one.error)]
         for one in written
     }
-    return [_checked(one, ghosts.get(one.instance.pk)) for one in read]
+    return [_checked(one, tried.get(one.instance.pk, [])) for one in read]
 
 
 def check_master() -> list[Finding]:
@@ -85,10 +98,9 @@ def check_master() -> list[Finding]:
     return [Finding(Level.OK, f"{found} is the master")]
 
 
-def _checked(read: connections.Outcome[_Read], ghosts: Finding | None) -> Checked:
+def _checked(read: connections.Outcome[_Read], tried: Sequence[Finding]) -> Checked:
     found = read.value.findings if read.value else [Finding(Level.ERROR, str(read.error))]
-    more = [ghosts] if ghosts else []
-    return Checked(read.instance, (*found, *more, *configured(read.instance)))
+    return Checked(read.instance, (*found, *tried, *configured(read.instance)))
 
 
 def configured(instance: RdsInstance) -> list[Finding]:
@@ -123,6 +135,8 @@ def configured(instance: RdsInstance) -> list[Finding]:
 def _examine(check: QueryCheck, names: list[str], now: Callable[[], datetime]) -> _Read:
     instance, source = check.instance, check.source
     found = [_reached(instance, source), _version(source), *_replica(instance, source)]
+    names, support = _with_support(instance, source, names)
+    found += support
     texts: dict[str, str] = {}
     for name in names:
         try:
@@ -145,9 +159,22 @@ def _examine(check: QueryCheck, names: list[str], now: Callable[[], datetime]) -
                 f"{listed(foreign, NAMED)}",
             )
         )
-    ghosts = needed.get(ghost_check.NAME)
     has_writer = source.replica is None or bool(instance.writer_host)
-    return _Read(found, may_write=has_writer and ghosts is not None and not ghosts.missing)
+    ready = [name for name in _TRIES if name in needed and not needed[name].missing]
+    return _Read(found, writes=tuple(ready) if has_writer else ())
+
+
+def _with_support(
+    instance: RdsInstance, source: connections.Connection, names: list[str]
+) -> tuple[list[str], list[Finding]]:
+    """Return the queries without those of support access where that is not set up."""
+    group = instance.schema_group
+    try:
+        if support_check.READ not in names or support_check.is_set_up(source, group):
+            return names, []
+    except RainboError:  # the group has no folder, which each query reports
+        return names, []
+    return [name for name in names if name not in contract.SUPPORT], [support_check.not_set_up()]
 
 
 def _with_ghosts(instances: Sequence[RdsInstance]) -> set[int]:
@@ -162,7 +189,7 @@ def _names(instance: RdsInstance, *, has_ghosts: bool) -> list[str]:
         "sync_user_routing": not instance.is_master,
         "sync_tenant_summaries": not instance.has_tenants,
         "find_user": not instance.has_tenants,
-        ghost_check.NAME: not has_ghosts,
+        **dict.fromkeys((ghost_check.NAME, *contract.SUPPORT), not has_ghosts),
     }
     return [name for name in contract.NAMES if not unused.get(name)]
 
@@ -177,7 +204,7 @@ def _needs(check: QueryCheck, texts: dict[str, str]) -> tuple[dict[str, Needs], 
     by_name = {}
     with catalog.reading(check.source) as found:
         for name, text in texts.items():
-            has_parameters = name == ghost_check.NAME
+            has_parameters = name in contract.WITH_PARAMETERS
             plain = needs.without_parameters(text) if has_parameters else text
             by_name[name] = needs.of_query(_label(check.instance, name), plain, found)
             together.include(by_name[name])
@@ -216,11 +243,11 @@ def _version(source: connections.Connection) -> Finding:
     return Finding(Level.OK, f"PostgreSQL {major}")
 
 
-def _write(instance: RdsInstance, source: connections.Connection) -> Finding:
-    label = _label(instance, ghost_check.NAME)
+def _try(instance: RdsInstance, source: connections.Connection, name: str) -> Finding:
+    label = _label(instance, name)
     try:
         with translating_query_errors(instance, source), source.transaction():
-            ghost_check.run(source, instance.schema_group)
+            _TRIES[name](source, instance.schema_group)
     except RainboError as error:
         return query_check.failed(label, error)
     return query_check.fits(label)

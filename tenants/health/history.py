@@ -9,6 +9,8 @@ from typing import Any
 
 from django.db import connection
 
+from common.clock import from_iso
+from common.joint_query import Question, Row, Statement, answer
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
 
@@ -46,13 +48,13 @@ _OUTAGES = f"""
 # it is no longer kept, the last answer itself is the nearest that is known. Counted are the last
 # ones only.
 _STREAK = """
-    SELECT wanted.id, coalesce(failed.minute, answer.at),
+    SELECT wanted.id, coalesce(failed.minute, answer.at) AS since,
            (SELECT count(*) FROM (
                    SELECT health FROM instance_checks
                     WHERE instance_id = wanted.id
                       AND minute >= date_trunc('minute', coalesce(answer.at, '-infinity'))
                     ORDER BY minute DESC LIMIT %(most)s) AS last
-             WHERE health = 'down')
+             WHERE health = 'down') AS checks
       FROM unnest(%(instances)s::bigint[]) AS wanted (id)
       LEFT JOIN syncs_confirmation AS answer
         ON answer.sync = 'instance_health' AND answer.target = wanted.id::text
@@ -153,21 +155,27 @@ def last_day(instance: RdsInstance, now: datetime) -> History:
     )
 
 
-def streaks(instances: Iterable[int]) -> dict[int, Streak]:
-    """Of instances that are down, for how long; in one query."""
+def ask_streaks(instances: Iterable[int]) -> Question:
+    """The question about instances that are down, whose answer `streaks_in` takes."""
     wanted = {"instances": list(instances), "recent": RECENT, "most": MOST_FAILED}
-    return {pk: Streak(since, checks or None) for pk, since, checks in _rows(_STREAK, wanted)}
+    return Statement(_STREAK, wanted)
 
 
-def down_since(instances: Iterable[int]) -> dict[int, datetime]:
-    """Of instances that are down, since when; without those that have never answered."""
-    return {pk: streak.since for pk, streak in streaks(instances).items() if streak.since}
+def streaks_in(rows: Iterable[Row]) -> dict[int, Streak]:
+    """For how long each of these instances has been down."""
+    return {row["id"]: Streak(from_iso(row["since"]), row["checks"] or None) for row in rows}
+
+
+def down_since(instance: int) -> datetime | None:
+    """Since when an instance is down that is down; None if it has never answered."""
+    rows = answer({"streak": ask_streaks([instance])})["streak"]
+    return streaks_in(rows)[instance].since
 
 
 def _outage(instance: RdsInstance, begin: datetime, until: datetime | None) -> Outage:
     """One that lasts may have begun before the window, and began when every page says."""
-    since = down_since([instance.pk]) if until is None else {}
-    return Outage(since.get(instance.pk, begin), until)
+    since = down_since(instance.pk) if until is None else None
+    return Outage(since or begin, until)
 
 
 def _bar(begin: datetime, found: dict[datetime, tuple[Any, ...]]) -> HealthBucket:

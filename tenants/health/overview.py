@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from django.db import connection
 from django.db.models import Q
 
+from common.joint_query import Answers, Question, Questions, Statement, answer, as_model, compiled
 from common.text import counted
 from syncs.errors import LoginRejected
 from syncs.models import Confirmation
-from tenants.fleet import targets
 from tenants.health import history
-from tenants.health.history import Streak
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
 
@@ -25,6 +25,11 @@ COUNTED_INSTANCES = 6  # of those that are down
 WORST_FIRST = (Health.DOWN, Health.DEGRADED, Health.UNKNOWN, Health.HEALTHY)
 CHECK_RUNS = 5  # the last of the health sync, in which what an instance refused is looked for
 HEALTH, SUMMARIES, ROUTES = "instance_health", "tenant_summaries", "user_routing"
+READ = (
+    *("id", "name", "is_active", "is_master", "has_tenants", "has_ghosts"),
+    *("health", "last_check_at", "latency_ms", "last_error", "is_replica", "replica_lag_s"),
+    *("certificate_ends_at", "ca_ends_at"),
+)
 
 # Straight from the unique index on (instance, minute): only what is drawn is read.
 _TRENDS = """
@@ -42,7 +47,7 @@ _ROUTES_OF = """
                   SELECT 1 FROM user_routes
                    WHERE remote_instance_id = wanted.id
                    ORDER BY remote_instance_id, remote_tenant_id LIMIT %(most)s
-                  ) AS counted)
+                  ) AS counted) AS routes
       FROM unnest(%(instances)s::text[]) AS wanted (id)"""
 # Among several runs: one that a person started may have left out some instances.
 _REFUSING = """
@@ -81,7 +86,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Down:
-    """An instance that is down. since: by history.streaks; None when it never answered.
+    """An instance that is down. since: by history.streaks_in; None when it never answered.
 
     refuses: its server answers, and did not accept RAINBO's credentials. checks: that it did not
     answer in a row, counted to 100; None if it is not known.
@@ -127,35 +132,61 @@ class Fleet:
         )
 
 
-def read() -> Fleet:
-    """The whole fleet in five queries, whatever its size."""
-    instances = sorted(RdsInstance.objects.defer("password", "ssl_ca", "notes"), key=_badness)
-    down = [i for i in instances if i.is_down]
-    streaks = history.streaks(i.pk for i in down) if down else {}
-    rows = Confirmation.objects.filter(sync__in=(SUMMARIES, ROUTES))
-    kept = list(rows.values_list("sync", "target", "rows"))
-    routes = routes_of(instance.pk for instance in down[:COUNTED_INSTANCES])
-    refusing = refuse_credentials([i.pk for i in down]) if down else frozenset()
+def ask(_: datetime) -> Questions:
+    """The questions about the whole fleet, whose answers `fleet_in` takes."""
+    return _ask_fleet()
+
+
+@cache
+def _ask_fleet() -> Questions:
+    confirmed = Confirmation.objects.filter(sync__in=(SUMMARIES, ROUTES))
+    return {
+        "instances": compiled(RdsInstance.objects.values(*READ)),
+        "confirmed": compiled(confirmed.values("sync", "target", "rows")),
+    }
+
+
+def fleet_in(answers: Answers) -> Fleet:
+    """Return the whole fleet. What waits for instances that are down is read by one more query."""
+    instances = sorted((as_model(RdsInstance, row) for row in answers["instances"]), key=_badness)
+    kept = [(row["sync"], row["target"], row["rows"]) for row in answers["confirmed"]]
     tenants = {int(target): n for sync, target, n in kept if sync == SUMMARIES}
     found = [n for sync, _, n in kept if sync == ROUTES]
     return Fleet(
         instances=tuple(instances),
-        down=tuple(
-            replace(_down(instance, streaks, tenants, routes), refuses=instance.pk in refusing)
-            for instance in down
-        ),
+        down=_read_down([instance for instance in instances if instance.is_down], tenants),
         tenants=tenants,
         all_routes=max(found, default=None),
         has_no_master=not any(instance.is_master for instance in instances),
     )
 
 
-def down_keys() -> list[str]:
-    """Return the keys of the active instances that did not answer their last check."""
-    if (known := targets.already_read()) is not None:
-        return [str(instance.pk) for instance in known if instance.is_down]
-    down = RdsInstance.objects.filter(is_active=True, health=Health.DOWN)
-    return [str(pk) for pk in down.values_list("pk", flat=True)]
+def _read_down(down: Sequence[RdsInstance], tenants: dict[int, int]) -> tuple[Down, ...]:
+    """Read since when they are down, what waits for the first of them, who refuses RAINBO."""
+    if not down:
+        return ()
+    ids = [instance.pk for instance in down]
+    answers = answer(
+        {
+            "streaks": history.ask_streaks(ids),
+            "routes": _ask_routes(ids[:COUNTED_INSTANCES]),
+            "refusing": _ask_refusing(ids),
+        }
+    )
+    streaks, routes = history.streaks_in(answers["streaks"]), _routes_in(answers)
+    refusing = {int(row["target"]) for row in answers["refusing"]}
+    return tuple(
+        Down(
+            pk=instance.pk,
+            label=str(instance),
+            since=streaks[instance.pk].since,
+            is_master=instance.is_master,
+            waiting=_waiting(instance.pk, tenants, routes),
+            refuses=instance.pk in refusing,
+            checks=streaks[instance.pk].checks,
+        )
+        for instance in down
+    )
 
 
 def waits_for(instance: RdsInstance) -> str:
@@ -185,12 +216,19 @@ def trends(instances: Sequence[RdsInstance]) -> dict[int, list[float | None]]:
 
 def routes_of(instances: Iterable[int]) -> dict[int, int]:
     """How many routes lead to each instance, counted up to a bound."""
+    return _routes_in(answer({"routes": _ask_routes(instances)}))
+
+
+def _ask_routes(instances: Iterable[int]) -> Question:
     wanted = [str(pk) for pk in instances]
-    rows = _rows(_ROUTES_OF, {"instances": wanted, "most": COUNTED + 1})
-    return {int(pk): count for pk, count in rows}
+    return Statement(_ROUTES_OF, {"instances": wanted, "most": COUNTED + 1})
 
 
-def refuse_credentials(instances: Iterable[int]) -> frozenset[int]:
+def _routes_in(answers: Answers) -> dict[int, int]:
+    return {int(row["id"]): row["routes"] for row in answers["routes"]}
+
+
+def _ask_refusing(instances: Iterable[int]) -> Question:
     """Those of these down instances whose server did not accept RAINBO's credentials."""
     parameters = {
         "sync": HEALTH,
@@ -198,24 +236,7 @@ def refuse_credentials(instances: Iterable[int]) -> frozenset[int]:
         "targets": [str(pk) for pk in instances],
         "refused": LoginRejected.kind,
     }
-    return frozenset(int(target) for (target,) in _rows(_REFUSING, parameters))
-
-
-def _down(
-    instance: RdsInstance,
-    streaks: dict[int, Streak],
-    tenants: dict[int, int],
-    routes: dict[int, int],
-) -> Down:
-    streak = streaks.get(instance.pk, Streak(None, None))
-    return Down(
-        pk=instance.pk,
-        label=str(instance),
-        since=streak.since,
-        is_master=instance.is_master,
-        waiting=_waiting(instance.pk, tenants, routes),
-        checks=streak.checks,
-    )
+    return Statement(_REFUSING, parameters)
 
 
 def _waiting(pk: int, tenants: dict[int, int], routes: dict[int, int]) -> Waiting:

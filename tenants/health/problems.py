@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from common import text
+from common.joint_query import Answers
 from common.text import format_duration, listed
 from syncs.status.problems import Link, Problem, Severity, Source
 from syncs.status.sync_problems import NOTHING_TO_READ
@@ -21,8 +22,8 @@ class FleetFacts:
     fleet: Fleet
 
 
-def read(now: datetime) -> FleetFacts:
-    return FleetFacts(now, overview.read())
+def read(answers: Answers, now: datetime) -> FleetFacts:
+    return FleetFacts(now, overview.fleet_in(answers))
 
 
 def judge(facts: FleetFacts, _: Sequence[Problem] = ()) -> Iterator[Problem]:
@@ -43,6 +44,7 @@ def watch(facts: FleetFacts) -> Iterator[Problem]:
 
 INSTANCES = Source(
     name="instances",
+    ask=overview.ask,
     read=read,
     judge=judge,
     permissions=("tenants.view_rdsinstance", "tenants.change_rdsinstance"),

@@ -1,11 +1,15 @@
+from tenants.models.application_event import ApplicationEvent, ApplicationSecret
 from tenants.models.ghost import GhostUser
 from tenants.models.installation import Installation
 from tenants.models.instance import InstanceCheck, InstanceExamination, RdsInstance
 from tenants.models.route import RouteRemoval, UserRoute
 from tenants.models.search_keys import SearchKeys
+from tenants.models.support_session import SupportKey, SupportOptOut, SupportSession
 from tenants.models.tenant import Tenant, TenantChange, TenantDailyCount
 
 __all__ = [
+    "ApplicationEvent",
+    "ApplicationSecret",
     "GhostUser",
     "Installation",
     "InstanceCheck",
@@ -13,6 +17,9 @@ __all__ = [
     "RdsInstance",
     "RouteRemoval",
     "SearchKeys",
+    "SupportKey",
+    "SupportOptOut",
+    "SupportSession",
     "Tenant",
     "TenantChange",
     "TenantDailyCount",

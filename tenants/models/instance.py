@@ -131,6 +131,14 @@ class RdsInstance(models.Model):
         help_text="words such as production or tier=gold; each works like a group",
     )
     app_url = models.URLField(blank=True, help_text="where the tenants of this instance sign in")
+    tenant_url = models.CharField(
+        "tenant URL",
+        max_length=200,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="the address of one tenant, with {tenant} for its id; empty: none of its own",
+    )
     is_active = models.BooleanField(default=True)
     is_master = models.BooleanField(default=False, help_text="holds the directory of e-mails")
     notes = models.TextField(blank=True)

@@ -15,6 +15,7 @@ from django.db import connection
 
 from common import manage_command
 from common.clock import database_now
+from common.joint_query import Answers, Questions, Statement
 from syncs.status.problems import Link, Problem, Severity, Source
 from syncs.transfer.session import Session, open_session
 from tenants.models import SearchKeys
@@ -22,7 +23,9 @@ from tenants.models import SearchKeys
 PER_MAJOR = 10_000  # in PostgreSQL's numeric server version
 HAS_COLLATION_VERSIONS = 15
 
-_MADE_BY = "SELECT (SELECT server_major FROM search_keys), {}"
+_VERSION = """
+    SELECT (SELECT server_major FROM search_keys) AS made_by, %(server)s AS server,
+           {} AS other_collation"""
 _COLLATION = """(
     SELECT datcollversion IS DISTINCT FROM pg_catalog.pg_database_collation_actual_version(oid)
       FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"""
@@ -55,13 +58,20 @@ class Version:
         return "sorted by another version of the operating system's collation"
 
 
-def read(_: datetime | None = None) -> Version:
-    with connection.cursor() as cursor:
+def read() -> Version:
+    return KEYS.read_alone(database_now())
+
+
+def _ask(_: datetime) -> Questions:
+    with connection.cursor():  # an ended session is replaced here
         server = connection.connection.info.server_version // PER_MAJOR
-        known = server >= HAS_COLLATION_VERSIONS
-        cursor.execute(_MADE_BY.format(_COLLATION if known else "false"))
-        made_by, differs = cursor.fetchone()
-    return Version(made_by, server, differs)
+    differs = _COLLATION if server >= HAS_COLLATION_VERSIONS else "false"
+    return {"version": Statement(_VERSION.format(differs), {"server": server})}
+
+
+def _version(answers: Answers, _: datetime) -> Version:
+    (row,) = answers["version"]
+    return Version(**row)
 
 
 def judge(version: Version, _: Sequence[Problem] = ()) -> Iterator[Problem]:
@@ -76,7 +86,13 @@ def judge(version: Version, _: Sequence[Problem] = ()) -> Iterator[Problem]:
         )
 
 
-KEYS = Source(name="search keys", read=read, judge=judge, permissions=("tenants.view_userroute",))
+KEYS = Source(
+    name="search keys",
+    ask=_ask,
+    read=_version,
+    judge=judge,
+    permissions=("tenants.view_userroute",),
+)
 
 
 def remember_first(**_: object) -> None:

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from alerts import evaluation, rules
+from alerts.channel_problems import CHANNELS
 from alerts.evaluation import Facts, Outcome
-from alerts.models import Channel, ChannelKind, Incident
+from alerts.models import Channel, ChannelKind, Incident, Mute
 from syncs.status.problems import Link, Problem, Severity
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -36,17 +37,19 @@ def channel(name: str = "ops", **fields: Any) -> Channel:
     return row
 
 
-def facts(*found: Problem, hold: timedelta | None = timedelta()) -> Facts:
+def facts(*found: Problem, at: datetime = NOW, hold: timedelta | None = timedelta()) -> Facts:
     """hold: instead of that of the rules; None: theirs."""
     in_force = rules.in_force([])
     if hold is not None:
         in_force = {name: replace(rule, hold=hold) for name, rule in in_force.items()}
-    return Facts(rules.apply(in_force, found, []), found)
+    muted = frozenset(Mute.objects.filter(until__gt=at).values_list("key", flat=True))
+    channels = CHANNELS.read_alone(at).channels
+    return Facts(rules.apply(in_force, found, []), found, muted, channels)
 
 
 def see(*found: Problem, at: datetime = NOW, hold: timedelta | None = timedelta()) -> Outcome:
     """Evaluate these problems at that time."""
-    return evaluation.apply(facts(*found, hold=hold), at)
+    return evaluation.apply(facts(*found, at=at, hold=hold), at)
 
 
 def incident(at: datetime = NOW, **fields: Any) -> Incident:

@@ -10,13 +10,14 @@ from unittest.mock import Mock
 
 import pytest
 from django.db import connection, transaction
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from alerts import channel_problems, dead_man_switch, evaluation, run_facts, tick
+from alerts.channel_problems import CHANNELS
 from alerts.models import Channel, Delivery, Incident
 from alerts.rules import RunFacts
 from common.http import Limits
+from common.joint_query import answer
 from syncs import hooks
 from syncs.engine import closing
 from syncs.engine.closing import Ending
@@ -44,7 +45,8 @@ def server(settings: Any) -> Iterator[Receiver]:
 
 def facts(sync: str = "user_routing") -> RunFacts:
     now = timezone.now()
-    (found,) = [one for one in run_facts.read(now) if one.of.sync == sync]
+    known = run_facts.facts_in(answer({"runs": run_facts.ask(now)})["runs"])
+    (found,) = [one for one in known if one.of.sync == sync]
     return found
 
 
@@ -82,12 +84,6 @@ def test_missed_times_of_the_last_hour(ago: timedelta, missed: int) -> None:
     ended_run("ghost_users", RunState.SKIPPED, error="paused until 14:00", **known)
     assert facts().missed == missed
     assert facts("ghost_users").missed == 0
-
-
-def test_the_facts_of_runs_are_two_queries() -> None:
-    with CaptureQueriesContext(connection) as captured:
-        run_facts.read(timezone.now())
-    assert len(captured) == 2
 
 
 def test_each_instance_that_is_down_has_an_incident_of_its_own() -> None:
@@ -130,7 +126,7 @@ def test_a_failing_channel_and_a_stuck_outbox_are_problems() -> None:
         made = Delivery.objects.create(
             channel=row, content={}, created_at=now, not_before=now - minutes * MINUTE
         )
-        found = {p.key: p.text for p in channel_problems.judge(channel_problems.read(now))}
+        found = {p.key: p.text for p in channel_problems.judge(CHANNELS.read_alone(now))}
         assert ("outbox" in found) is (minutes == 11)
         made.delete()
     assert set(found) == {f"channel/{row.pk}", "outbox"}
@@ -182,9 +178,9 @@ def test_a_message_that_is_put_off_is_not_one_that_nobody_sends() -> None:
         )
         for n in range(2)
     )
-    assert channel_problems.read(now).due_since is None
+    assert CHANNELS.read_alone(now).due_since is None
     Delivery.objects.filter(pk=first.pk).update(not_before=now - 20 * MINUTE, attempts=7)
-    assert channel_problems.read(now).due_since == now - 20 * MINUTE
+    assert CHANNELS.read_alone(now).due_since == now - 20 * MINUTE
     assert second.attempts == 0
 
 

@@ -44,6 +44,17 @@ def test_a_token_is_made_and_its_secret_shown_by_this_answer_alone(console: Clie
     assert secret.rsplit("_", 1)[1] not in str((entry.subject, entry.before, entry.after))
 
 
+def test_the_token_from_the_environment_is_named_above_the_others(
+    console: Client, settings: Any
+) -> None:
+    assert tokens.ENVIRONMENT not in console.get(LIST).content.decode()
+    settings.RAINBO_CRON_SECRET = "s" * 43
+    page = console.get(LIST).content.decode()
+    assert tokens.ENVIRONMENT in page
+    assert "<code>runs:prune</code>" in page
+    assert settings.RAINBO_CRON_SECRET not in page
+
+
 def test_scopes_are_chosen_one_by_one(console: Client) -> None:
     form = {"name": "ci", "role": "chosen", "chosen": ["metrics:read"], "valid_for": ""}
     console.post(f"{LIST}add/", form)

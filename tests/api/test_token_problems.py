@@ -34,7 +34,7 @@ def test_the_first_page_names_those_of_the_next_two_weeks() -> None:
     ):
         token(name, left)
     token("revoked", 3, revoked_at=now)
-    facts = token_problems.read(now)
+    facts = token_problems.TOKENS.read_alone(now)
     assert [one.name for one in facts.ending] == ["over", "soon", "later"]
     found = list(token_problems.judge(facts))
     assert ["expired" in p.text for p in found] == [True, False]
@@ -55,5 +55,5 @@ def test_a_rule_makes_an_incident_of_it_with_a_link_to_its_page() -> None:
 
 def test_they_are_one_query() -> None:
     with CaptureQueriesContext(connection) as captured:
-        token_problems.read(timezone.now())
+        token_problems.TOKENS.read_alone(timezone.now())
     assert len(captured) == 1

@@ -15,6 +15,7 @@ from api import tokens
 from api.models import ApiToken
 from common.errors import UsageError
 from common.redaction import redact
+from syncs.transfer.session import open_session
 from tests.rows import staff
 
 pytestmark = pytest.mark.django_db
@@ -228,3 +229,15 @@ def test_an_operator_may_only_run_and_read() -> None:
 def test_the_command_refuses_what_is_not_there() -> None:
     with pytest.raises(UsageError, match="api_token list"):
         command("revoke", "nobody")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_session_that_ended_meanwhile_is_replaced() -> None:
+    """No health check precedes the statement that reads a token: it is one itself."""
+    secret = tokens.create("ci", ["syncs:read"], "ann").secret
+    connection.ensure_connection()
+    pid = connection.connection.info.backend_pid
+    with open_session("test") as other:
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+    assert tokens.caller_of(secret, None)
+    assert connection.connection.info.backend_pid != pid

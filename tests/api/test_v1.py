@@ -200,6 +200,20 @@ def test_runs_are_found_by_filters_page_by_page(api: Client) -> None:
     assert api.get("/api/v1/runs?state=broken").status_code == 422
 
 
+def test_runs_of_a_sync_that_never_was_are_refused_by_the_names_of_those_that_are(
+    api: Client,
+) -> None:
+    answer = api.get("/api/v1/runs?sync=user_routes")
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert error["field"] == "sync"
+    assert "no sync is named 'user_routes'" in error["detail"]
+    assert "user_routing" in error["detail"]
+    ended_run("withdrawn")  # of a service that is no longer installed
+    assert len(api.get("/api/v1/runs?sync=withdrawn").json()["runs"]) == 1
+    assert api.get("/api/v1/runs?sync=user_routing").json()["runs"] == []
+
+
 def test_the_log_and_what_is_held_are_read_page_by_page(api: Client) -> None:
     run = ended_run("user_routing", RunState.HELD)
     for number in range(3):

@@ -23,7 +23,7 @@ from common.encryption import Encrypted
 from integrations.models import CatalogueModel, Connection, ExternalRecord
 from rainbo.models import Authenticator
 from syncs.models import RunState, SyncRun, SyncSchedule
-from tenants.models import GhostUser, RdsInstance, Tenant, UserRoute
+from tenants.models import GhostUser, RdsInstance, SupportSession, Tenant, UserRoute
 
 Find = Callable[[], "QuerySet[Model]"]
 
@@ -116,7 +116,7 @@ RUN_FILTERS: Mapping[str, str] = {
     "all at once": "sync=user_routing&state=failed&trigger=schedule&instance=1&dry=no",
 }
 PAGES: tuple[Page, ...] = (
-    Page("now", "Now", "", pictured=True, queries=37, reads=32_000),
+    Page("now", "Now", "", pictured=True, queries=15, reads=32_000),
     Page("now", "Sign in", "login/", who=Who.STRANGER, pictured=True),
     Page("now", "No such page", "nowhere/", gives=404),
     Page("now", "Now, without permissions", "", who=Who.GUEST),
@@ -166,6 +166,9 @@ PAGES: tuple[Page, ...] = (
     Page("tenants", "Routes, none found", "tenants/userroute/", query="?q=nobody%40nowhere"),
     Page("tenants", "Routes, withheld", "tenants/userroute/", query="?readers=withheld"),
     Page("tenants", "Route", f"tenants/userroute/{CHANGE}", _all(UserRoute)),
+    Page("tenants", "Entering a tenant", "tenants/tenant/<int:pk>/enter/", _all(Tenant), gives=302),
+    Page("tenants", "Support access", "tenants/supportsession/"),
+    Page("tenants", "Support session", f"tenants/supportsession/{CHANGE}", _all(SupportSession)),
     Page("tenants", "Ghosts", "tenants/ghostuser/", pictured=True),
     Page("tenants", "Ghosts one by one", "tenants/ghostuser/all/"),
     Page("tenants", "Ghost", f"tenants/ghostuser/{CHANGE}", _all(GhostUser)),

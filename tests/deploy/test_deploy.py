@@ -71,8 +71,9 @@ def command(text: str) -> None:
 
 
 def test_logs_of_the_crontab_are_rotated() -> None:
-    logs = {Path(log).parent for line in LINES for log in re.findall(r">>(\S+)", line)}
+    logs = {Path(log).parent for line in LINES for log in re.findall(r"tee -a (\S+)$", line)}
     assert logs == {Path("/var/log/rainbo")}
+    assert not any("2>>" in line for line in LINES), "cron would mail nothing"
     assert (DEPLOY / "logrotate").read_text().splitlines()[1] == "/var/log/rainbo/*.log {"
     assert "install -d -o rainbo -g rainbo -m 0750 /var/log/rainbo" in read("docs/production.md")
 

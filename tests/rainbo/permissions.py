@@ -107,6 +107,7 @@ CHANNEL = {
     "per_hour": "5",
     "zone": "UTC",
 }
+ENTER = {"reason": "An intruder wants to see", "ticket": "", "minutes": "30", "read_only": "on"}
 SCHEDULE = {"enabled": "on", "kind": "15", "at": "02:00", "note": "intruder", "seen": "{seen}"}
 
 CHANGE_INSTANCE = "tenants.change_rdsinstance"
@@ -172,6 +173,15 @@ PAGES: dict[str, Page] = {
     **model("tenants.tenant"),
     "tenants/tenant/<int:pk>/live/": press("tenants.check_instance", acts=False),
     "tenants/tenant/<int:pk>/sync/": press("syncs.run_sync"),
+    # To enter needs two-factor authentication, too: tests/tenants/support_access
+    "tenants/tenant/<int:pk>/enter/": Page(
+        "tenants.open_supportsession", "tenants.open_supportsession", ENTER, acts=False
+    ),
+    "tenants/tenant/<int:pk>/opt-out/": press("tenants.add_supportoptout", reason="to see"),
+    "tenants/tenant/<int:pk>/opt-in/": press("tenants.delete_supportoptout", row="closed tenant"),
+    **model("tenants.supportsession"),
+    "tenants/supportsession/export/": press("tenants.view_supportsession", acts=False),
+    "tenants/supportsession/<uuid:pk>/end/": press("tenants.end_supportsession"),
     **model("tenants.userroute"),
     **model("tenants.ghostuser"),
     "tenants/ghostuser/all/": Page("tenants.view_ghostuser", "tenants.view_ghostuser", acts=False),

@@ -40,10 +40,10 @@ FLOORS: Mapping[str, tuple[set[str], ...]] = {
     "alerts": (
         {"models"},
         {"rules", "routing", "quiet_hours", "advice"},
-        {"run_facts", "messages", "actions", "queries"},
+        {"run_facts", "channel_problems", "messages", "actions", "queries"},
         {"past_runs"},
         {"channels"},
-        {"channel_problems", "evaluation", "outbox"},
+        {"evaluation", "outbox"},
         {"preview"},
         {"dead_man_switch"},
         {"tick"},
@@ -54,7 +54,7 @@ FLOORS: Mapping[str, tuple[set[str], ...]] = {
         {"models"},
         {"fleet", "pruning"},
         {"health", "routes", "summaries", "ghosts"},
-        {"find", "jobs", "signals"},
+        {"find", "support_access", "jobs", "signals"},
         {"admin", "management", "apps"},
     ),
 }

@@ -26,11 +26,11 @@ from rainbo.models import Authenticator, RecoveryCodes
 from syncs.dispatch import reconcile
 from syncs.models import RunState, SyncRun, SyncSchedule, TargetState, Trigger
 from syncs.schedules import store
-from tenants.models import GhostUser, Tenant, UserRoute
+from tenants.models import GhostUser, RdsInstance, SupportOptOut, Tenant, UserRoute
 from tests.alerts.rows import channel, problem, see
 from tests.integrations import rows as connections
 from tests.rainbo.permissions import ACTIONS, NEVER, OPEN, PAGES, STAFF, Needs, Page
-from tests.rows import ended_run, instance_row, run_part, staff
+from tests.rows import ended_run, instance_row, run_part, staff, support_session
 
 pytestmark = pytest.mark.django_db
 PEOPLE = ("nobody", "staff", *ROLES, "superuser")
@@ -75,6 +75,8 @@ def subjects() -> Subjects:
         "tenants/tenant": Tenant.objects.create(
             instance=home, cache_refreshed_at=timezone.now(), **known
         ),
+        "tenants/supportsession": support_session(instance_id=home.pk),
+        "closed tenant": closed_tenant(home),
         "tenants/userroute": UserRoute.objects.create(source_id="1", **key, **there),
         "tenants/ghostuser": GhostUser.objects.create(admin_id=1, instance=home, wanted="active"),
         "api/apitoken": tokens.create("program", ["syncs:read"], "ann").token,
@@ -118,6 +120,13 @@ def integrated(owner: User) -> Subjects:
         "integrations/externalrecord": one,
         "integrations/cataloguemodel": model,
     }
+
+
+def closed_tenant(home: RdsInstance) -> Tenant:
+    """One that is marked do not enter."""
+    known = {"remote_id": "2", "name": "Closed", "status": "active"}
+    SupportOptOut.objects.create(instance_id=home.pk, tenant_id="2", reason="their wish", by="ann")
+    return Tenant.objects.create(instance=home, cache_refreshed_at=timezone.now(), **known)
 
 
 def who(name: str) -> User | None:

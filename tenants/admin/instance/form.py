@@ -61,6 +61,14 @@ class InstanceForm(forms.ModelForm[RdsInstance]):
         "group",
         widget=UnfoldAdminTextInputWidget,
     )
+    tenant_url = forms.CharField(
+        label="Tenant URL",
+        required=False,
+        max_length=200,
+        help_text="the address of one tenant, with {tenant} for its id, such as "
+        "https://{tenant}.app.example.com; empty: the App URL",
+        widget=UnfoldAdminTextInputWidget,
+    )
     ssl_ca = PemField(
         label="CA certificates (PEM)",
         required=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 from django.contrib import admin
 from django.http import HttpRequest
@@ -22,7 +23,7 @@ from syncs.status import queries, recent
 from syncs.status.queries import SyncStatus
 from tenants.admin.ghost.badges import coverage_badge
 from tenants.admin.instance.page import sync_line
-from tenants.admin.tenant import badges, comparison, count_chart, users
+from tenants.admin.tenant import badges, comparison, count_chart, support_access, users
 from tenants.ghosts import coverage, policy
 from tenants.models import GhostUser, Tenant
 from tenants.models.tenant import TenantChange
@@ -75,6 +76,7 @@ def response(
         **users.part(request, tenant, status[ROUTING], now),
         **_changes(request, tenant, now),
         **_door(request, tenant, now),
+        **support_access.part(request, tenant),
     }
     return TemplateResponse(request, "tenants/tenant_page.html", context)
 
@@ -137,6 +139,12 @@ def _moved(change: TenantChange) -> str:
     return f"{change.before or 'empty'} → {change.after or 'empty'}"
 
 
+def _address_of(tenant: Tenant) -> str:
+    """The tenant's own address, by its instance's template; else that of the instance."""
+    template = tenant.instance.tenant_url
+    return template.replace("{tenant}", quote(tenant.remote_id, safe="")) or tenant.instance.app_url
+
+
 def _door(request: HttpRequest, tenant: Tenant, now: datetime) -> dict[str, Any]:
     """Whether the person's own ghost user can enter the tenant's instance."""
     if not request.user.has_perm(policy.PERMISSION):
@@ -152,6 +160,6 @@ def _door(request: HttpRequest, tenant: Tenant, now: datetime) -> dict[str, Any]
             "meaning": coverage.MEANINGS[judged],
             "seen": markup.age(ghost.confirmed_at if ghost else None, now, missing="never seen"),
             "account": person.email,
-            "url": at.app_url,
+            "url": _address_of(tenant),
         }
     }

@@ -25,6 +25,7 @@ PLAIN = (
     ("schema_group", "folder of RAINBO_SOURCE_SQL with the SQL files of its schema"),
     ("group", "for example a region or a team, to limit lists and alert channels to it"),
     ("app_url", "URL where its tenants sign in"),
+    ("tenant_url", "URL of one tenant, with {tenant} for its id; '' for none of its own"),
     ("notes", "notes for operators"),
 )
 

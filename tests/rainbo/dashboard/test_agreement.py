@@ -186,7 +186,7 @@ def test_leavers_are_counted_in_one_query_up_to_a_bound(monkeypatch: pytest.Monk
     for admin in range(990, 995):
         ghost(admin)
     with CaptureQueriesContext(connection) as asked:
-        facts = ghost_problems.read(clock.database_now())
+        facts = ghost_problems.GHOSTS.read_alone(clock.database_now())
     assert len(asked) == 1
     assert facts.leavers.ghosts == 3
     (found,) = ghost_problems.judge(facts)

@@ -28,7 +28,7 @@ from tests.syncs.plans import default_schedules
 PAGE, PART = "/admin/", "/admin/now/"
 REFRESH = {"X-Rainbo-Refresh": "1"}
 MINUTE = timedelta(minutes=1)
-QUERIES = 34
+QUERIES = 14
 
 pytestmark = pytest.mark.django_db
 

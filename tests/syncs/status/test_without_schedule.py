@@ -38,8 +38,7 @@ def unscheduled(make_sync: Make, *keys: str) -> Sync:
             command="integrations_fetch --service probe",
             part_flag="--connection",
             noun="connection",
-            targets=lambda: [Target(key, key) for key in keys],
-            period_of=lambda wanted: {key: periods[key] for key in wanted},
+            targets=lambda: [Target(key, key, period=periods[key]) for key in keys],
         )
     )
 

@@ -124,6 +124,7 @@ def test_nothing_is_stored_of_one_that_is_down(rds: Instance) -> None:
         ({"port": 70000}, "port: "),
         ({"id": 0}, "id: "),
         ({"app_url": "javascript:alert(1)"}, "app url: "),
+        ({"tenant_url": "javascript:{tenant}"}, "the tenant URL must be an http or https address"),
         ({"ssl_mode": "verify-ca"}, "verify-ca needs a CA"),
         ({"ssl_ca": "/nowhere"}, "--ssl-ca names /nowhere"),
         ({"ssl_ca": __file__}, "the CA contains no certificates"),

@@ -264,7 +264,7 @@ class History:
                 assert str(pair[1]) in told, self.story(f"{pair} is not reported")
 
     def told(self) -> tuple[str, ...]:
-        found = GHOSTS.judge(GHOSTS.read(self.world.now), ())
+        found = GHOSTS.judge(GHOSTS.read_alone(self.world.now), ())
         leaver = [p for p in found if p.severity is Severity.LEAVER_CAN_ENTER]
         return leaver[0].affected if leaver else ()
 

@@ -237,6 +237,14 @@ GHOSTS_SAY = "sync_ghost_users.sql (shipped): "
             'null value in column "phone" of relation "users" violates not-null constraint',
         ),
         (
+            "ALTER TABLE users ALTER tenant_id SET NOT NULL",
+            'null value in column "tenant_id" of relation "users" violates not-null constraint',
+        ),
+        (
+            "ALTER TABLE users ALTER created_at DROP DEFAULT",
+            'null value in column "created_at" of relation "users" violates not-null constraint',
+        ),
+        (
             "ALTER TABLE users ADD CONSTRAINT corporate CHECK (email LIKE '%@corp.example')",
             'violates check constraint "corporate"',
         ),

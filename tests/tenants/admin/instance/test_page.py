@@ -17,9 +17,10 @@ from activity.models import Activity
 from syncs.models import RunState, SyncRun, TargetState
 from tenants.admin.instance import activation, health_chart
 from tenants.admin.instance.page import skew_in_words
-from tenants.health import history, last_checks, overview
+from tenants.health import history, last_checks
 from tenants.health.checks import Checked
 from tenants.health.history import Outage
+from tenants.health.problems import INSTANCES
 from tenants.models import GhostUser, InstanceCheck, InstanceExamination, RdsInstance, Tenant
 from tenants.models.ghost import GhostState
 from tenants.models.instance import Health
@@ -96,14 +97,14 @@ def test_the_first_page_and_this_one_agree_since_when_it_is_down(instance: RdsIn
     check(instance, begin - timedelta(minutes=1))
     for minute in range(0, 26 * 60, 60):
         check(instance, begin + timedelta(minutes=minute), Health.DOWN)
-    assert [down.since for down in overview.read().down] == [begin]
+    assert [down.since for down in INSTANCES.read_alone(now).fleet.down] == [begin]
     assert history.last_day(instance, now).outages[0] == Outage(begin, None)
 
 
 def test_one_that_is_down_for_long_is_so_since_its_last_answer(instance: RdsInstance) -> None:
     at = confirmation("instance_health", str(instance.pk), ago=timedelta(days=9)).at
     check(instance, timezone.now() - timedelta(days=6, hours=23), Health.DOWN)
-    assert history.down_since([instance.pk, 99]) == {instance.pk: at}
+    assert (history.down_since(instance.pk), history.down_since(99)) == (at, None)
 
 
 def test_many_outages_are_counted(instance: RdsInstance) -> None:

@@ -265,6 +265,10 @@ def test_the_door_says_whether_ones_ghost_is_there(client: Client, tenant: Tenan
     answer = client.get(page(tenant))
     assert "confirmed may enter, and the instance confirmed it" in text_of(answer)
     assert 'href="https://app.example.com/" rel="noopener noreferrer"' in answer.content.decode()
+    RdsInstance.objects.update(tenant_url="https://{tenant}.example.com/")
+    Tenant.objects.update(remote_id="a/b")
+    html = client.get(page(tenant)).content.decode()
+    assert 'href="https://a%2Fb.example.com/" rel="noopener noreferrer"' in html
 
 
 def test_it_leads_to_its_instance_routes_and_contact(admin_client: Client, tenant: Tenant) -> None:
@@ -282,7 +286,7 @@ def test_a_page_takes_a_bounded_number_of_queries(
         route(number)
         change(tenant, KINDS.NAME, number)
         day(tenant, number, number)
-    with django_assert_max_num_queries(29):
+    with django_assert_max_num_queries(31):
         admin_client.get(page(tenant), {"after": "5"})
 
 

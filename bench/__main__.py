@@ -4,6 +4,7 @@ python -m bench run [--rows N] [--out FOLDER] [--no-peers] [--no-fleet]
 python -m bench bloat [--rows N] [--syncs N] [--settings "fillfactor = 90"] [--out FOLDER]
 python -m bench api [--turns N] [--out FOLDER]
 python -m bench models [--rows N] [--turns N] [--out FOLDER]
+python -m bench hostile [--rows N] [--out FOLDER]
 python -m bench compare BASE [--rows N] [--turns N] [--fleet]
 python -m bench page
 """
@@ -21,11 +22,12 @@ from rich.console import Console
 from bench.comparison import table as comparison_table
 from bench.comparison import turns
 from bench.errors import BenchError
-from bench.measurements import api_requests, bloat, model_catalogue, routes
+from bench.measurements import api_requests, bloat, hostile, model_catalogue, routes
 from bench.measurements.fleet_reads import Fleet
 from bench.peers.measurement import PeerMeasurement
 from bench.report import page, results, table
 from bench.report.results import Part
+from bench.testbed.directory import Directory
 from bench.testbed.instances import Size
 from bench.testbed.servers import Testbed, prepared
 from localfleet.errors import FleetError
@@ -58,6 +60,7 @@ def _run(given: argparse.Namespace) -> None:
         if given.fleet:
             size = Size(given.instances, given.tenants, given.users)
             parts.append(Fleet(testbed, size).measure(given.fleet_repeats))
+            parts.append(hostile.measure(testbed, directory))
         parts = [_described(testbed, part) for part in parts]
     _finish(parts, given.out)
 
@@ -79,6 +82,14 @@ def _models(given: argparse.Namespace) -> None:
     with prepared() as testbed:
         part = model_catalogue.measure(testbed, given.rows, given.turns)
         part = _described(testbed, part)
+    _finish([part], given.out)
+
+
+def _hostile(given: argparse.Namespace) -> None:
+    with prepared() as testbed:
+        directory = Directory(testbed)
+        directory.fill(given.rows)
+        part = _described(testbed, hostile.measure(testbed, directory))
     _finish([part], given.out)
 
 
@@ -136,9 +147,12 @@ def _parser() -> argparse.ArgumentParser:
     models.add_argument("--rows", type=_at_least_one, default=20_000, help="models")
     models.add_argument("--turns", type=_at_least_one, default=9)
     models.set_defaults(work=_models)
+    attacked = words.add_parser("hostile", help="memory, whatever an instance sends")
+    attacked.add_argument("--rows", type=_at_least_one, default=100_000)
+    attacked.set_defaults(work=_hostile)
     page_only = words.add_parser("page", help="write the page again from what was kept")
     page_only.set_defaults(work=_page)
-    for word in (run, size, api, models, page_only):
+    for word in (run, size, api, attacked, models, page_only):
         word.add_argument("--out", type=Path, default=results.KEPT.parent)
     _add_compare(words.add_parser("compare", help="another commit's benchmark and ours in turns"))
     return parser

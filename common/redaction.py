@@ -25,6 +25,8 @@ _ABOUT = re.compile(
 # A number under one of these counts something or is an id: RAINBO's fencing token, "tokens: 5".
 _COUNTED = re.compile(r"(?:(?:fencing|lease)[_-])?token|(?:[a-z]+[_-])*tokens|session[_-]id")
 _SECRET_NAME = re.compile(_NAMES, re.IGNORECASE)
+# Addresses whose path is the secret: anyone who has one may use it.
+_SECRET_ADDRESS = re.compile(r"(?:ping|webhook)_?url", re.IGNORECASE)
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 _PRIVATE_KEY = re.compile(
@@ -102,6 +104,8 @@ _LINE = {quote: re.compile(rf"[^\r\n{quote}]*+") for quote in ("", "'", '"')}
 
 def is_secret(name: str, value: object = "") -> bool:
     """Whether a value of this name is to be masked."""
+    if value and _SECRET_ADDRESS.search(name):
+        return True
     if not _SECRET_NAME.search(name):
         return False
     plain = _HUMP.sub("_", name).lower()

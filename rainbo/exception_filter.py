@@ -11,12 +11,17 @@ from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
 
 from common.redaction import is_secret, redact, redact_value
 
+LONGEST = 4096  # characters of a value; Django's report cuts it there too
+
 
 class WithoutValues(SafeExceptionReporterFilter):
-    """Names the variables of a frame and masks their values, unless RAINBO_DEBUG is on."""
+    """Names the variables of a frame and masks their values.
+
+    With RAINBO_DEBUG on, only what looks like a secret is masked in them.
+    """
 
     def cleanse_setting(self, key: Any, value: Any) -> Any:
-        if is_secret(str(key)):
+        if is_secret(str(key), value):
             return self.cleansed_substitute
         cleansed = super().cleanse_setting(key, value)
         # Lazy values of django-axes pass for str and are none.
@@ -24,16 +29,32 @@ class WithoutValues(SafeExceptionReporterFilter):
 
     def get_post_parameters(self, request: HttpRequest | None) -> dict[str, Any]:
         given = super().get_post_parameters(request)
-        if request is None or not self.is_active(request):
-            return given
-        return redacted_query(given)
+        return given if request is None else redacted_query(given)
 
     def get_traceback_frame_variables(
         self, request: HttpRequest | None, tb_frame: FrameType
     ) -> ItemsView[str, Any]:
-        if not self.is_active(request):
-            return super().get_traceback_frame_variables(request, tb_frame)
-        return dict.fromkeys(tb_frame.f_locals, self.cleansed_substitute).items()
+        if self.is_active(request):
+            return dict.fromkeys(tb_frame.f_locals, self.cleansed_substitute).items()
+        found = super().get_traceback_frame_variables(request, tb_frame)
+        return {name: self._shown(name, value) for name, value in found}.items()
+
+    def _shown(self, name: str, value: Any) -> Any:
+        if is_secret(name, value):
+            return self.cleansed_substitute
+        try:
+            return _AsIs(redact(repr(value)[:LONGEST]))
+        except Exception as error:  # noqa: BLE001 (any object may be in a frame)
+            return _AsIs(f"not shown: {type(error).__name__}")
+
+
+class _AsIs(str):
+    """A text that a report quotes without quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 class WithoutSecrets(ExceptionReporter):
@@ -41,8 +62,6 @@ class WithoutSecrets(ExceptionReporter):
 
     def get_traceback_data(self) -> dict[str, Any]:
         data = super().get_traceback_data()
-        if not self.filter.is_active(self.request):
-            return data
         for name in ("exception_value", "exception_notes", "request_insecure_uri", "unicode_hint"):
             if name in data:
                 data[name] = redact(data[name])
@@ -53,10 +72,9 @@ class WithoutSecrets(ExceptionReporter):
 
     def get_traceback_frames(self) -> list[Any]:
         frames = super().get_traceback_frames()
-        if self.filter.is_active(self.request):
-            for frame in frames:
-                if frame.get("exc_cause") is not None:
-                    frame["exc_cause"] = redact(str(frame["exc_cause"]))
+        for frame in frames:
+            if frame.get("exc_cause") is not None:
+                frame["exc_cause"] = redact(str(frame["exc_cause"]))
         return frames
 
 

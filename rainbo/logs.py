@@ -7,6 +7,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from django.utils.log import AdminEmailHandler
 from pythonjsonlogger.json import JsonFormatter
 
 from common.read_only import READ_ONLY, is_read_only
@@ -64,6 +65,15 @@ class Json(JsonFormatter):
         return _utc(record)
 
 
+class AdminEmails(AdminEmailHandler):
+    """Django's error mails to ADMINS, where an installation has set them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        clean = redacted(record)
+        clean.exc_info, clean.exc_text = record.exc_info, None  # the report masks them itself
+        super().emit(clean)
+
+
 def _utc(record: logging.LogRecord) -> str:
     return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
 
@@ -87,10 +97,13 @@ def config(style: str, level: str) -> dict[str, object]:
                 "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
             },
         },
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": style}},
+        "handlers": {
+            "stderr": {"class": "logging.StreamHandler", "formatter": style},
+            "mail_admins": {"class": "rainbo.logs.AdminEmails", "level": "ERROR"},
+        },
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
-            "django": {"handlers": [], "level": level, "propagate": True},
+            "django": {"handlers": ["mail_admins"], "level": level, "propagate": True},
             "django.server": {"handlers": [], "level": level, "propagate": True},
             "axes": {"level": "WARNING"},  # says at length what the activity records
             "urllib3": {"level": "ERROR"},  # its other lines quote addresses that are secrets

@@ -236,6 +236,7 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}
 
 # The queue only triggers: every run is recorded, fenced and repeated by RAINBO itself.
 RAINBO_WORKERS = env.integer("RAINBO_WORKERS", 4, 1, 64)
+RAINBO_PROCESS_MAX_MB = env.integer("RAINBO_PROCESS_MAX_MB", 1024, 0, 1_000_000)
 RAINBO_RUN_LIMIT = env.integer("RAINBO_RUN_LIMIT", 900, 5, 7 * DAY)
 RAINBO_RUN_LIMITS = env.limits("RAINBO_RUN_LIMITS", "ghost_users=1800", 5, 7 * DAY)
 RAINBO_RETRY_SECONDS = env.integers("RAINBO_RETRY_SECONDS", "60,300,600", 1, DAY)
@@ -277,6 +278,12 @@ RAINBO_PASSWORD_COMMANDS = env.pairs(
 RAINBO_PASSWORD_SECONDS = env.integer("RAINBO_PASSWORD_SECONDS", 60, 0, DAY)
 RAINBO_STATEMENT_TIMEOUT = env.integer("RAINBO_STATEMENT_TIMEOUT", 120, 1, DAY)
 RAINBO_INSTANCE_LIMIT = env.integer("RAINBO_INSTANCE_LIMIT", 300, 1, DAY)
+
+# What an instance may send; beyond it, the instance fails and nothing of it is used
+RAINBO_READ_MAX_ROWS = env.integer("RAINBO_READ_MAX_ROWS", 20_000_000, 1, 2_000_000_000)
+RAINBO_READ_MAX_MB = env.integer("RAINBO_READ_MAX_MB", 4096, 1, 1_000_000)
+RAINBO_READ_GROWTH = env.integer("RAINBO_READ_GROWTH", 10, 2, 1_000_000)
+RAINBO_ANSWER_MAX_KB = env.integer("RAINBO_ANSWER_MAX_KB", 4096, 64, 1_000_000)
 
 # What commands and pages print for a person to run
 RAINBO_MANAGE_COMMAND = env.text("RAINBO_MANAGE_COMMAND", "python manage.py")

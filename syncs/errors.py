@@ -64,6 +64,12 @@ class ContractBroken(SourceError):
     kind = "contract"
 
 
+class ProtocolBroken(SourceError):
+    """The server answered in a way that PostgreSQL's protocol does not allow."""
+
+    kind = "protocol"
+
+
 class Conflict(SourceError):
     """The server aborted the transaction because of another one; a retry can succeed."""
 

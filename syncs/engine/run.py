@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 from django.db import transaction
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from common.clock import Clock
 from common.errors import RainboError
@@ -60,6 +61,7 @@ class Confirmed:
     at: datetime
     rows: int = 0
     basis: str = ""
+    tables: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,11 +79,11 @@ _SETTLED = [
 ]
 
 _CONFIRM = """
-    INSERT INTO syncs_confirmation (sync, run_id, target, at, rows, basis)
-    VALUES (%s, %s, %s, %s, %s, %s)
+    INSERT INTO syncs_confirmation (sync, run_id, target, at, rows, basis, tables)
+    VALUES (%s, %s, %s, %s, %s, %s, %s)
         ON CONFLICT (sync, target) DO UPDATE
        SET at = excluded.at, run_id = excluded.run_id, rows = excluded.rows,
-           basis = excluded.basis"""
+           basis = excluded.basis, tables = excluded.tables"""
 
 _SPEND = """
     UPDATE syncs_syncrun SET accepted_by_id = %(run)s
@@ -194,16 +196,27 @@ class Run:
             yield self.session
 
     def confirm(
-        self, session: Session, target: str, at: datetime, *, rows: int = 0, basis: str = ""
+        self,
+        session: Session,
+        target: str,
+        at: datetime,
+        *,
+        rows: int = 0,
+        basis: str = "",
+        tables: Mapping[str, Any] | None = None,
     ) -> None:
         """Record, inside the publishing transaction, that the target equals its source."""
-        self.confirm_all(session, [Confirmed(target, at, rows, basis)])
+        self.confirm_all(session, [Confirmed(target, at, rows, basis, tables)])
 
     def confirm_all(self, session: Session, confirmed: Sequence[Confirmed]) -> None:
         """Like `confirm`, for many targets at once."""
         sync, run = self.record.sync, self.record.pk
         session.cursor().executemany(
-            _CONFIRM, [(sync, run, c.target, c.at, c.rows, c.basis) for c in confirmed]
+            _CONFIRM,
+            [
+                (sync, run, c.target, c.at, c.rows, c.basis, Jsonb(c.tables) if c.tables else None)
+                for c in confirmed
+            ],
         )
 
     def log(self, message: str, target: str = "", level: str = "info") -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import psycopg
@@ -13,12 +14,19 @@ from psycopg import pq, sql
 from syncs.errors import ContractBroken
 from syncs.transfer import libpq_io, snapshot_check
 from syncs.transfer.digest import EVERY, NO_ID, Hashing, row_hash
+from syncs.transfer.peer import PeerConnection
 from syncs.transfer.session import on_own_database
 
 Connection = psycopg.Connection[Any]
 Write = Callable[[bytes], object]
 
 BATCH = 256 * 1024  # bytes collected before they are passed on
+# Of a text, more than any that is used: the longest that is not withheld has 1,000 characters. In
+# bytes where a source's text has no encoding: a character has four at most.
+LONGEST = 1001
+LONGEST_IN_BYTES = 4 * LONGEST
+LONGEST_ERROR = 4096  # bytes of a server's message that are read
+_BOUNDED = frozenset({"int2", "int4", "int8", "uuid", "name"})  # types of short texts
 
 
 @dataclass(frozen=True)
@@ -55,14 +63,23 @@ def server_encoding(source: Connection) -> str:
     return source.info.parameter_status("server_encoding") or ""
 
 
-def probe(source: Connection, query: Query) -> dict[str, str]:
+@dataclass(frozen=True)
+class Probed:
+    """What a query reads there. kinds: the source's type of each column. tables: as SQL writes
+    them, each with its kind."""
+
+    kinds: dict[str, str]
+    tables: tuple[str, ...]
+
+
+def probe(source: Connection, query: Query) -> Probed:
     """Check the query's columns and types, and lock its tables, without reading rows.
 
-    Call it inside the transaction that reads. Returns the source's type of each column. Raises
-    ContractBroken, and TablesReplaced if the transaction's snapshot is older than a table.
+    Call it inside the transaction that reads. Raises ContractBroken, and TablesReplaced if the
+    transaction's snapshot is older than a table.
     """
     nothing = sql.SQL("SELECT * FROM ({}) AS source LIMIT 0").format(verbatim(query.sql))
-    columns = snapshot_check.columns_checked(source, nothing)
+    columns, tables = snapshot_check.columns_checked(source, nothing)
     found = {column.name: column.type_code for column in columns}
     names = _names(source, {*found.values()})
     kinds = {name: names.get(code, "unknown") for name, code in found.items()}
@@ -75,7 +92,7 @@ def probe(source: Connection, query: Query) -> dict[str, str]:
             wrong.append(f"column {column.name} is {kind}, not {_or(column.accepts)}{advice}")
     if wrong:
         raise ContractBroken(f"{query.name}.sql: {'; '.join(wrong)}")
-    return kinds
+    return Probed(kinds, tables)
 
 
 def _names(source: Connection, types: set[int]) -> dict[int, str]:
@@ -89,23 +106,70 @@ def _names(source: Connection, types: set[int]) -> dict[int, str]:
     return known
 
 
-def rows(query: Query, hashing: Hashing, where: sql.Composable = EVERY) -> sql.Composed:
-    """Return the SQL that asks a source for the query's rows, each with its hash."""
+def rows(
+    query: Query,
+    hashing: Hashing,
+    where: sql.Composable = EVERY,
+    kinds: Mapping[str, str] = MappingProxyType({}),
+) -> sql.Composed:
+    """Return the SQL that asks a source for the query's rows, each with its hash.
+
+    Of a text that is too long to be used comes the beginning: enough to withhold it. The hash is of
+    the whole. kinds: the source's types, as `probe` returns them.
+    """
     values = [_cast(column) for column in query.columns]
+    short = [
+        shortened(value, hashing) if _is_long(column, kinds) else value
+        for column, value in zip(query.columns, values, strict=True)
+    ]
     return sql.SQL("SELECT {}, {} FROM ({}) AS source WHERE {}").format(
-        sql.SQL(", ").join(values),
+        sql.SQL(", ").join(short),
         row_hash(values, query.kinds, hashing),
         verbatim(query.sql),
         where,
     )
 
 
-def hashed(query: Query, hashing: Hashing) -> sql.Composed:
-    """Return the SQL that asks a source for id and hash of the query's rows."""
+def hashed(
+    query: Query, hashing: Hashing, kinds: Mapping[str, str] = MappingProxyType({})
+) -> sql.Composed:
+    """Return the SQL that asks a source for id and hash of the query's rows: see `rows`."""
     values = [_cast(column) for column in query.columns]
+    key = shortened(values[0], hashing) if _is_long(query.columns[0], kinds) else values[0]
     return sql.SQL("SELECT coalesce({}, {}), {} FROM ({}) AS source").format(
-        values[0], NO_ID, row_hash(values, query.kinds, hashing), verbatim(query.sql)
+        key, NO_ID, row_hash(values, query.kinds, hashing), verbatim(query.sql)
     )
+
+
+def _is_long(column: Column, kinds: Mapping[str, str]) -> bool:
+    return column.kind == "text" and kinds.get(column.name) not in _BOUNDED
+
+
+def shortened(value: sql.Composable, hashing: Hashing) -> sql.Composed:
+    """The beginning of a long text; its length alone is read to see that one is short.
+
+    Of bytes in no encoding, up to the end of a character in UTF-8: to be decoded as far as it goes.
+    """
+    if hashing is not Hashing.MD5_BYTES:
+        return sql.SQL("CASE WHEN octet_length({0}) > {1} THEN left({0}, {1}) ELSE {0} END").format(
+            value, sql.Literal(LONGEST)
+        )
+    ends = sql.SQL(", ").join(map(sql.Literal, range(LONGEST_IN_BYTES - 3, LONGEST_IN_BYTES + 1)))
+    return sql.SQL(
+        "CASE WHEN octet_length({0}) > {1} THEN left({0}, coalesce((SELECT max(place) "
+        "FROM unnest(ARRAY[{2}]) AS place WHERE ascii(substr({0}, place + 1, 1)) & 192 <> 128), "
+        "{1})) ELSE {0} END"
+    ).format(value, sql.Literal(LONGEST_IN_BYTES), ends)
+
+
+def live_values(query: Query, source: Connection) -> sql.Composed:
+    """Return the query's columns for a SELECT that a person waits for, long texts shortened."""
+    hashing = Hashing.of(server_encoding(source))
+    values = [
+        shortened(_cast(column), hashing) if column.kind == "text" else _cast(column)
+        for column in query.columns
+    ]
+    return sql.SQL(", ").join(values)
 
 
 def copy_out(source: Connection, selected: sql.Composable, write: Write) -> int:
@@ -120,6 +184,8 @@ def copy_out(source: Connection, selected: sql.Composable, write: Write) -> int:
 def ask(source: Connection, selected: sql.Composable) -> None:
     """Send a query to the source without waiting; `take` receives its rows."""
     statement = sql.SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(selected)
+    if isinstance(source, PeerConnection):
+        source.budget.start(source.pgconn.socket)
     source.pgconn.send_query(statement.as_string(source).encode())
 
 
@@ -127,7 +193,7 @@ def take(source: Connection, write: Write) -> int:
     """Pass the rows of the query sent by `ask` to `write`: see `copy_out`."""
     result = libpq_io.get_result(source)
     if result is None or result.status != pq.ExecStatus.COPY_OUT:
-        raise _failed(result)
+        raise error_of(result)
     gathered, size = [], 0
     while (data := libpq_io.get_data(source)) is not None:
         gathered.append(bytes(data))
@@ -168,7 +234,7 @@ def copying_in(
     with on_own_database():
         result = session.pgconn.exec_(statement.as_string(session).encode())
         if result.status != pq.ExecStatus.COPY_IN:
-            raise _failed(result)
+            raise error_of(result)
     session.pgconn.nonblocking = 1
 
     def write(block: bytes) -> None:
@@ -206,17 +272,24 @@ def _finish(connection: Connection) -> int:
         elif failed is None:
             failed = result
     if failed is not None:
-        raise _failed(failed)
+        raise error_of(failed)
     return rows
 
 
-def _failed(result: pq.abc.PGresult | None) -> psycopg.Error:
+def error_of(result: pq.abc.PGresult | None) -> psycopg.Error:
+    """Return the error of a statement that did not return what it should."""
+    if result is None:
+        return psycopg.OperationalError("the connection was lost")
     state, message = (
-        (result.error_field(field) if result else None)
+        result.error_field(field)
         for field in (pq.DiagnosticField.SQLSTATE, pq.DiagnosticField.MESSAGE_PRIMARY)
     )
-    text = message.decode(errors="replace") if message else "the connection was lost"
-    return psycopg.errors.lookup((state or b"08006").decode())(text)
+    text = (message or result.error_message)[:LONGEST_ERROR].decode(errors="replace").strip()
+    with suppress(KeyError):
+        return psycopg.errors.lookup((state or b"").decode(errors="replace"))(text)
+    if result.status == pq.ExecStatus.FATAL_ERROR:
+        return psycopg.OperationalError(text or "the connection was lost")
+    return psycopg.InterfaceError(f"answered a COPY with {pq.ExecStatus(result.status).name}")
 
 
 def _or(names: frozenset[str]) -> str:

@@ -7,7 +7,7 @@ from that of the stored row, the row itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import log
 
@@ -54,10 +54,11 @@ def compare(
     query: Query,
     cached: Cached,
     meanwhile: Callable[[], object],
+    kinds: Mapping[str, str],
 ) -> Compared:
     """Query the source's digests in its snapshot; call `meanwhile` while it computes them."""
     columns = {"bucket": "int", "rows": "bigint", "xor": "bigint", "sum": "bigint"}
-    ask_digests(source, query, cached)
+    ask_digests(source, query, cached, kinds)
     meanwhile()
     _take(session, "source_digests", columns, source)
     rows, filled, unlike = session.execute(
@@ -71,22 +72,30 @@ def compare(
     return Compared(rows, filled, unlike)
 
 
-def ask_digests(source: Connection, query: Query, cached: Cached) -> None:
-    """Let the source start to compute (bucket, rows, xor, sum) of all its rows."""
+def ask_digests(source: Connection, query: Query, cached: Cached, kinds: Mapping[str, str]) -> None:
+    """Let the source start to compute (bucket, rows, xor, sum) of all its rows.
+
+    kinds: its types of the columns.
+    """
     source.execute(_LIMIT_LOAD)
-    hashed = copy_stream.hashed(query, cached.hashing)
+    hashed = copy_stream.hashed(query, cached.hashing, kinds)
     copy_stream.ask(source, digest.by_bucket(digest.placed(hashed, cached.buckets, cached.hashing)))
 
 
 def refine(
-    session: Session, source: Connection, query: Query, cached: Cached, unlike: list[int]
+    session: Session,
+    source: Connection,
+    query: Query,
+    cached: Cached,
+    unlike: list[int],
+    kinds: Mapping[str, str],
 ) -> None:
     """Find the rows that differ in these buckets; fills table differing."""
     marks = bytearray(b"0" * cached.buckets)
     for bucket in unlike:
         marks[bucket] = ord("1")
     where = sql.SQL("get_bit({}::varbit, bucket) = 1").format(sql.Literal(marks.decode()))
-    hashed = copy_stream.hashed(query, cached.hashing)
+    hashed = copy_stream.hashed(query, cached.hashing, kinds)
     theirs = digest.placed(hashed, cached.buckets, cached.hashing, where)
     asked = sql.SQL("SELECT id, hash FROM ({}) AS hashes").format(theirs)
     columns = {"id": 'text COLLATE "C"', "hash": "bigint"}
@@ -122,26 +131,31 @@ def withheld_before(session: Session, cached: Cached) -> int:
 
 
 def has_no_id(session: Session) -> bool:
-    """Whether rows without an id differ: they can't be requested by id."""
+    """Whether rows differ that can't be requested by id: without one, or with one that was cut."""
     return (
         session.execute(
-            sql.SQL("SELECT FROM differing WHERE source_id = {}").format(digest.NO_ID)
+            sql.SQL(
+                "SELECT FROM differing WHERE source_id = {} OR octet_length(source_id) >= {}"
+            ).format(digest.NO_ID, sql.Literal(copy_stream.LONGEST))
         ).rowcount
         > 0
     )
 
 
-def pull(stage: Stage, query: Query, source: Connection, cached: Cached, id_type: str) -> int:
+def pull(
+    stage: Stage, query: Query, source: Connection, cached: Cached, kinds: Mapping[str, str]
+) -> int:
     """Stage the source's rows that differ; return how many there are.
 
-    id_type: the source's own type of the id, so that it can use its index.
+    kinds: the source's own types, that of the id so that it can use its index.
     """
+    id_type = kinds[query.columns[0].name]
     pulled, first = 0, 1
     while ids := _ids(stage.session, first):
         where = sql.SQL("source.{} = ANY ({}::{}[])").format(
             sql.Identifier(query.columns[0].name), sql.Literal(ids), sql.Identifier(id_type)
         )
-        rows = copy_stream.rows(query, cached.hashing, where)
+        rows = copy_stream.rows(query, cached.hashing, where, kinds)
         with stage.receiving(cached.target, "UTF8") as write:
             pulled += copy_stream.copy_out(source, rows, write)
         first += BATCH

@@ -11,6 +11,7 @@ from psycopg import sql
 
 from syncs.errors import NotEqual
 from syncs.transfer import digest, proof
+from syncs.transfer.copy_stream import LONGEST
 from syncs.transfer.digest import Hashing, row_hash
 from syncs.transfer.session import Session
 from syncs.transfer.staging import Stage
@@ -26,17 +27,31 @@ _UNLIKE = """
 
 
 def prove_staged(stage: Stage, sent: Mapping[str, tuple[int, Hashing]]) -> dict[str, NotEqual]:
-    """Compare each target's staged rows with those sent; return the targets that differ."""
+    """Compare each target's staged rows with those sent; return the targets that differ.
+
+    Of a row with a long text only the beginning may have been asked for: it is withheld, or the
+    publish proves it.
+    """
     found: dict[str, tuple[int, int]] = {}
     for hashing, targets in _by_hashing({t: hashing for t, (_, hashing) in sent.items()}).items():
-        values = [sql.Identifier(column.name) for column in stage.query.columns]
+        columns = stage.query.columns
+        values = [sql.Identifier(column.name) for column in columns]
+        texts = [sql.Identifier(column.name) for column in columns if column.kind == "text"]
+        longest = sql.SQL("greatest({})").format(
+            sql.SQL(", ").join(sql.SQL("octet_length({})").format(text) for text in texts)
+        )
         statement = sql.SQL(
             "SELECT target, count(*), count(*) FILTER (WHERE unlike) FROM ("
-            "SELECT target, row_hash IS DISTINCT FROM {hash} AS unlike FROM {table} "
+            "SELECT target, row_hash IS DISTINCT FROM {hash} AND {longest} < {short} AS unlike "
+            "FROM {table} "
             "UNION ALL SELECT target, false FROM {bad}) AS staged "
             "WHERE target = ANY(%s) GROUP BY target"
         ).format(
-            hash=row_hash(values, stage.query.kinds, hashing), table=stage.table, bad=stage.bad
+            hash=row_hash(values, stage.query.kinds, hashing),
+            longest=longest,
+            short=sql.Literal(LONGEST),
+            table=stage.table,
+            bad=stage.bad,
         )
         rows = stage.session.execute(statement, [targets])
         found |= {target: (count, unlike) for target, count, unlike in rows}

@@ -13,6 +13,8 @@ from typing import Any
 import psycopg
 from psycopg import pq
 
+from syncs.transfer.peer import PeerConnection
+
 POLL_TIMEOUT_MS = 1000  # then ask libpq again: TLS may hold bytes that the socket doesn't show
 
 
@@ -21,6 +23,8 @@ def get_data(connection: psycopg.Connection[Any]) -> memoryview | None:
     while True:
         length, data = connection.pgconn.get_copy_data(1)
         if length:
+            if length > 0 and isinstance(connection, PeerConnection):
+                connection.budget.pass_on(length)
             return data if length > 0 else None
         if connection.pgconn.status == pq.ConnStatus.BAD:
             raise psycopg.OperationalError("the connection was lost")
@@ -54,6 +58,8 @@ def _flush(connection: psycopg.Connection[Any]) -> None:
 
 def _await_input(connection: psycopg.Connection[Any]) -> None:
     """Wait for input; a lost connection may still have a last message to read."""
+    if isinstance(connection, PeerConnection):
+        connection.check_budget()
     _poll(connection, select.POLLIN)
     with suppress(psycopg.OperationalError):
         connection.pgconn.consume_input()

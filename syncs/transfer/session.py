@@ -32,6 +32,11 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
         with on_own_database():
             return super().execute(query, params, prepare=prepare, binary=binary)
 
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Whatever waits for the server: cursors, transactions, pipelines."""
+        with on_own_database():
+            return super().wait(gen, interval, timeout)
+
 
 @contextmanager
 def on_own_database() -> Iterator[None]:
@@ -39,7 +44,8 @@ def on_own_database() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        error.add_note(OWN)
+        if not is_own(error):
+            error.add_note(OWN)
         raise
 
 

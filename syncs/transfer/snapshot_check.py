@@ -19,6 +19,12 @@ from psycopg import sql
 from common.text import listed
 from syncs.errors import SourceError
 
+KINDS = {
+    **dict.fromkeys(("r", "p"), "table"),
+    "v": "view",
+    "m": "materialized view",
+    "f": "foreign table",
+}
 NAMED = 5  # replaced tables in one message
 
 # pg_class is read by the snapshot; the functions read what is true now.
@@ -33,16 +39,22 @@ _LOCKED = """
         SELECT locked.oid, now.identity, now.type, seen.relkind,
                seen.oid IS NULL AND now.type NOT IN ('index', 'sequence', 'toast table')
                OR seen.relkind IN ('r', 'm')
-                  AND seen.relfilenode <> pg_catalog.pg_relation_filenode(seen.oid) AS is_replaced
+                  AND seen.relfilenode <> pg_catalog.pg_relation_filenode(seen.oid) AS is_replaced,
+               EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhrelid = locked.oid) AS is_part
           FROM locked
          CROSS JOIN LATERAL pg_catalog.pg_identify_object(
                 'pg_catalog.pg_class'::pg_catalog.regclass, locked.oid, 0) AS now
           LEFT JOIN pg_catalog.pg_class AS seen ON seen.oid = locked.oid
     )
-    SELECT identity FROM judged WHERE {} ORDER BY 1"""
-_REPLACED = _LOCKED.format("is_replaced")
-_LOCKABLE = _LOCKED.format("type = 'table' AND pg_catalog.has_table_privilege(oid, 'SELECT')")
-_UNCHECKED = _LOCKED.format("relkind = 'f'")
+    SELECT identity{} FROM judged WHERE {} ORDER BY 1"""
+_REPLACED = _LOCKED.format("", "is_replaced")
+# Partitions come and go; what they belong to has the name.
+_READ = _LOCKED.format(
+    ", coalesce(is_replaced, false), relkind::pg_catalog.text",
+    "is_replaced OR relkind = ANY ('{r,p,v,m,f}') AND NOT is_part",
+)
+_LOCKABLE = _LOCKED.format("", "type = 'table' AND pg_catalog.has_table_privilege(oid, 'SELECT')")
+_UNCHECKED = _LOCKED.format("", "relkind = 'f'")
 
 
 class TablesReplaced(SourceError):
@@ -62,18 +74,23 @@ class TablesReplaced(SourceError):
         self.lockable = lockable
 
 
-def columns_checked(source: psycopg.Connection[Any], query: sql.Composable) -> list[psycopg.Column]:
-    """Return the columns of a query that reads no rows, and check its tables, in one round trip.
+def columns_checked(
+    source: psycopg.Connection[Any], query: sql.Composable
+) -> tuple[list[psycopg.Column], tuple[str, ...]]:
+    """Return the columns of a query that reads no rows, and its tables, in one round trip.
+
+    The tables are those that its names mean now, also by way of views: `public.users (table)`.
 
     Raises TablesReplaced if the transaction's snapshot shows a table that it holds as empty. Tables
     that are read after this call must be checked by another one.
     """
-    cursor = source.execute(sql.SQL("{}; {}").format(query, sql.SQL(_REPLACED)))
+    cursor = source.execute(sql.SQL("{}; {}").format(query, sql.SQL(_READ)))
     columns = list(cursor.description or ())
     cursor.nextset()
-    if replaced := [name for (name,) in cursor.fetchall()]:
+    found = cursor.fetchall()
+    if replaced := [name for name, is_replaced, _ in found if is_replaced]:
         raise TablesReplaced(replaced, _names(source, _LOCKABLE))
-    return columns
+    return columns, tuple(f"{name} ({KINDS[kind]})" for name, _, kind in found)
 
 
 def check_and_end(source: psycopg.Connection[Any]) -> None:

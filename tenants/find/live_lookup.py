@@ -191,7 +191,7 @@ def _read(connection: Connection, query: Query, key: str, ids: Sequence[str]) ->
     statement = sql.SQL(
         "SELECT {} FROM ({}) AS source WHERE ({}) = %s OR source.id::text = ANY(%s)"
     ).format(
-        sql.SQL(", ").join(_column(column) for column in query.columns),
+        copy_stream.live_values(query, connection),
         copy_stream.verbatim(query.sql.replace("%", "%%")),
         _key(in_utf8=in_utf8, is_ascii=key.isascii()),
     )
@@ -214,12 +214,6 @@ def _key(*, in_utf8: bool, is_ascii: bool) -> sql.Composable:
     return sql.SQL(
         "CASE WHEN octet_length(source.email::text) > char_length(source.email::text) THEN {} END"
     ).format(UTF8_KEY)
-
-
-def _column(column: copy_stream.Column) -> sql.Composed:
-    return sql.SQL("source.{}::{}").format(
-        sql.Identifier(column.name), copy_stream.verbatim(column.kind)
-    )
 
 
 def _with_key(rows: Sequence[Row], key: str, ids: Collection[str]) -> list[Row]:

@@ -8,17 +8,20 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import IO
 
+from django.conf import settings
+
 from common.errors import RainboError
 from syncs.engine import baseline
 from syncs.engine.run import Run
 from syncs.errors import ROWS_REJECTED, rows_error
-from syncs.models import TargetState
+from syncs.models import Confirmation, TargetState
 from syncs.transfer import copy_stream, digest, joint_proof
 from syncs.transfer.copy_stream import Query
 from syncs.transfer.digest import Hashing
+from syncs.transfer.peer import ReadLimit
 from syncs.transfer.session import Session
 from syncs.transfer.staging import Stage
-from tenants.fleet import connections, contract
+from tenants.fleet import connections, contract, resolution
 from tenants.models import RdsInstance
 
 SPOOL = 4 * 1024 * 1024  # bytes of one instance's answer kept in memory
@@ -34,12 +37,16 @@ class Taken:
 
 @dataclass(frozen=True)
 class Reading:
-    """One instance's rows, staged. `at`: just before their snapshot opened."""
+    """One instance's rows, staged. `at`: just before their snapshot opened.
+
+    tables: what the query's names meant there.
+    """
 
     at: datetime
     taken: Taken
     encoding: str
     hashing: Hashing
+    tables: resolution.Tables
     seconds: float = 0.0
 
     @property
@@ -67,10 +74,14 @@ def read_instances(
     spools: dict[str, IO[bytes]] = {}
     hashings = _Hashings(run.session)
     published = baseline.confirmed(run.record.sync)
+    had = dict(Confirmation.objects.filter(sync=run.record.sync).values_list("target", "rows"))
+    limit = ReadLimit.of_settings(min(len(instances), settings.RAINBO_FLEET_THREADS) or 1)
 
     def read(instance: RdsInstance, source: connections.Connection) -> Reading:
         query = contract.query(stage.query.name, instance.schema_group)
-        kinds = copy_stream.probe(source, query)
+        source.budget.limit = limit.after(had.get(str(instance.pk)))
+        probed = copy_stream.probe(source, query)
+        kinds = probed.kinds
         at = run.at(connections.known_as_of(instance, source))
         latest = run.at(source.as_of_latest)
         connections.refuse_older(instance, source, latest, published.get(str(instance.pk)))
@@ -79,12 +90,14 @@ def read_instances(
         if take is not None:
             taken = take(source, hashing, kinds)
         elif len(instances) == 1:
-            taken = take_all(stage, query, str(instance.pk), source, hashing)
+            taken = take_all(stage, query, str(instance.pk), source, hashing, kinds)
         else:
             spool = spools[str(instance.pk)] = _spool()
-            rows = copy_stream.copy_out(source, copy_stream.rows(query, hashing), spool.write)
+            asked = copy_stream.rows(query, hashing, kinds=kinds)
+            rows = copy_stream.copy_out(source, asked, spool.write)
             taken = Taken(rows, rows)
-        return Reading(at, taken, encoding, hashing)
+        tables = resolution.Tables.of(query.sql, probed.tables)
+        return Reading(at, taken, encoding, hashing, tables)
 
     def staged(outcome: connections.Outcome[Reading]) -> None:
         run.cancellation_point()
@@ -153,8 +166,10 @@ def take_all(
     target: str,
     source: copy_stream.Connection,
     hashing: Hashing,
+    kinds: dict[str, str],
 ) -> Taken:
     """Pipe all rows of a source straight into the stage."""
     with stage.receiving(target, copy_stream.server_encoding(source)) as write:
-        rows = copy_stream.copy_out(source, copy_stream.rows(query, hashing), write)
+        asked = copy_stream.rows(query, hashing, kinds=kinds)
+        rows = copy_stream.copy_out(source, asked, write)
     return Taken(rows, rows)

@@ -23,9 +23,11 @@ from syncs.errors import (
     ForeignServerFailed,
     LoginRejected,
     OwnDatabaseFailed,
+    ProtocolBroken,
     SourceError,
     SourceTimeout,
 )
+from syncs.transfer.peer import TooMuchSent
 from syncs.transfer.session import is_own
 from tenants.fleet.grants import quoted
 from tenants.fleet.server_messages import FAILURES, QUERY_ERRORS, REFUSALS
@@ -33,6 +35,7 @@ from tenants.models import RdsInstance
 
 logger = logging.getLogger("rainbo.fleet")
 
+READ = 4096  # characters of a server's own message that are read
 LONGEST = 300  # characters of a server's own message that are passed on
 
 _DENIED = re.compile(r"permission denied for (?P<kind>[a-z ]+) (?P<name>\S+)")
@@ -55,6 +58,8 @@ def translating_connection_errors(
         yield
     except psycopg.Error as error:
         raise _connection_error(error, instance, secret, place) from error
+    except TooMuchSent as error:
+        raise TooMuchSent(f"{instance} {error}") from None
 
 
 @contextmanager
@@ -65,11 +70,12 @@ def translating_query_errors(
     try:
         yield
     except psycopg.Error as error:
-        is_open = source.pgconn.status == psycopg.pq.ConnStatus.OK
-        # A loss without SQLSTATE is of another connection; with one, the source reported it.
-        if is_own(error) or (is_open and _is_loss(error) and not error.sqlstate):
+        if is_own(error):  # every other one is of this connection, whatever it says
             raise _own_database_error(error, instance) from error
+        is_open = source.pgconn.status == psycopg.pq.ConnStatus.OK
         raise _query_error(error, instance, is_open=is_open) from error
+    except TooMuchSent as error:
+        raise TooMuchSent(f"{instance} {error}") from None
 
 
 def translate(error: Exception, instance: RdsInstance) -> RainboError:
@@ -85,14 +91,20 @@ def translate(error: Exception, instance: RdsInstance) -> RainboError:
 
 def quotable(error: psycopg.Error, secret: str = "") -> str:
     """Return the first line of the server's own message, shortened, without the secret."""
-    message = (error.diag.message_primary or str(error)).strip()
+    message = _beginning(error.diag.message_primary or str(error))
     return _quoted(message or type(error).__name__, secret)
+
+
+def _beginning(message: str) -> str:
+    """What is looked at of a message, which its sender may have made as long as it likes."""
+    return message[:READ].strip()
 
 
 def _quoted(message: str, secret: str) -> str:
     if secret:
         message = message.replace(secret, "***")
-    return printable_line(redact(message.splitlines()[0])[:LONGEST])
+    lines = message.splitlines()
+    return printable_line(redact(lines[0] if lines else "")[:LONGEST])
 
 
 def _connection_error(
@@ -106,8 +118,9 @@ def _connection_error(
             f"{settings.RAINBO_CONNECT_TIMEOUT} s: check host and port, the network and its "
             "firewall"
         )
-    answer = _ANSWERED.search(str(error))
-    message = answer["message"] if answer else str(error)
+    said = str(error)[:READ]
+    answer = _ANSWERED.search(said)
+    message = answer["message"] if answer else said
     for pattern, kind, text in REFUSALS if answer else FAILURES:
         if re.search(pattern, message, re.IGNORECASE):
             facts = _facts(instance) | {"host": host, "port": port}
@@ -166,6 +179,11 @@ def _query_error(error: psycopg.Error, instance: RdsInstance, *, is_open: bool) 
         return ContractBroken(f"the query does not fit {instance}: {quotable(error)}")
     if isinstance(error, psycopg.DataError):
         return ContractBroken(f"{instance} has a value that can't be read: {quotable(error)}")
+    if is_open and not error.sqlstate:
+        return ProtocolBroken(
+            f"{instance} did not answer as PostgreSQL does ({quotable(error)}): is there a proxy "
+            "or another program at its address?"
+        )
     if _is_loss(error):
         why = f": {quotable(error)}" if error.sqlstate else ""
         return ConnectionFailed(f"{instance} broke the connection{why}")
@@ -186,7 +204,7 @@ def _known_origin(
             f"{instance} is a standby and stopped the query, which was in the way of replay: set "
             "hot_standby_feedback = on there, or raise max_standby_streaming_delay"
         )
-    if _STATEMENT_POOLING in str(error):
+    if _STATEMENT_POOLING in str(error)[:READ]:
         return ContractBroken(
             f"{instance} is behind a pooler in statement pooling mode, which can't run "
             "transactions: use transaction or session mode"

@@ -10,9 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import psycopg
 from django.conf import settings
 from psycopg import pq, sql
 from psycopg.abc import Buffer
@@ -20,6 +19,7 @@ from psycopg.types.string import TextLoader
 
 from common import libpq
 from syncs.transfer import snapshot_check
+from syncs.transfer.peer import PeerConnection
 from syncs.transfer.session import HAS_TRANSACTION_TIMEOUT
 from syncs.transfer.snapshot_check import TablesReplaced
 from tenants.fleet import identity
@@ -50,7 +50,7 @@ _LIFT = {
 _OPEN = (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR)
 
 
-class Connection(psycopg.Connection[tuple[Any, ...]]):
+class Connection(PeerConnection):
     """A connection to an instance, which is used inside `transaction` only.
 
     as_of: the moment of what that transaction sees, by the monotonic clock: just before its
@@ -142,6 +142,7 @@ def _settings(source: Connection, writes: bool, limit: float | None) -> Iterator
         "statement_timeout": f"{statement:g}s",
         "lock_timeout": f"{min(LOCK_TIMEOUT, statement):g}s",
         "idle_in_transaction_session_timeout": f"{idle:g}s",
+        "client_min_messages": "error",  # notices are for people at a terminal
         "row_security": "off",  # a policy that would hide rows is an error
         "client_encoding": SQL_ASCII if source.is_ascii else "UTF8",
     }

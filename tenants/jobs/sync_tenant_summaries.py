@@ -18,7 +18,7 @@ from syncs.transfer import digest, joint_proof, proof
 from syncs.transfer.fleet_staging import FleetStage
 from syncs.transfer.session import Session
 from syncs.transfer.staging import Stage
-from tenants.fleet import change_check, contract
+from tenants.fleet import change_check, contract, resolution
 from tenants.fleet.reader import Reading, read_instances
 from tenants.fleet.targets import as_target, selected_instances
 from tenants.models import RdsInstance
@@ -30,12 +30,16 @@ NAME = "sync_tenant_summaries"
 
 @dataclass(frozen=True)
 class InstancePlan:
-    """One instance that was read, what it would change, and whether it may."""
+    """One instance that was read, what it would change, and whether it may.
+
+    moved: what its query reads instead of what it read before; empty if that is the same.
+    """
 
     instance: RdsInstance
     reading: Reading
     changes: TenantChanges
     decision: Decision
+    moved: str
 
     @property
     def counts(self) -> Counts:
@@ -71,7 +75,11 @@ def sync_tenant_summaries(run: Run) -> None:
     sources = {target: by_target[target].identity for target in usable}
     lately = windows(run.record.sync, sources, run.now())
     changes = merge.changes(run.session, stage, lately)
-    parts = {t: _judged(run, by_target[t], r, changes[t]) for t, r in usable.items()}
+    known = resolution.remembered(run.record.sync)
+    parts = {
+        t: _judged(run, by_target[t], r, changes[t], r.tables.change_since(known.get(t)))
+        for t, r in usable.items()
+    }
     _publish(run, stage, _hold_if_whole(parts, len(usable)))
 
 
@@ -97,11 +105,13 @@ def _usable(run: Run, stage: Stage, target: str, reading: Reading) -> bool:
 
 
 def _judged(
-    run: Run, instance: RdsInstance, reading: Reading, changes: TenantChanges
+    run: Run, instance: RdsInstance, reading: Reading, changes: TenantChanges, moved: str
 ) -> InstancePlan:
     target = str(instance.pk)
-    decision = guard.decide(run, target, changes.guarded, _limits(), merge.planned(target))
-    return InstancePlan(instance, reading, changes, decision)
+    planned = resolution.planned(moved, merge.planned(target))
+    also = resolution.reasons(moved)
+    decision = guard.decide(run, target, changes.guarded, _limits(), planned, also)
+    return InstancePlan(instance, reading, changes, decision, moved)
 
 
 def _limits() -> Limits:
@@ -197,12 +207,14 @@ def _merged_at_once(
 
 
 def _confirmed(target: str, part: InstancePlan) -> Confirmed:
-    return Confirmed(target, part.reading.at, part.reading.rows, _basis(part))
+    tables = part.reading.tables.as_json()
+    return Confirmed(target, part.reading.at, part.reading.rows, _basis(part), tables)
 
 
 def _hold(run: Run, target: str, part: InstancePlan) -> None:
     lowered = bool(guard.judge_counts(part.changes.guarded, _limits()))
-    run.hold(target, part.decision.reasons, merge.planned(target, lowered=lowered))
+    planned = resolution.planned(part.moved, merge.planned(target, lowered=lowered))
+    run.hold(target, part.decision.reasons, planned)
     run.record_outcome(
         target,
         TargetState.HELD,

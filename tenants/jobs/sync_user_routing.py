@@ -16,7 +16,7 @@ from syncs.models import TargetState
 from syncs.transfer import difference
 from syncs.transfer.session import Session
 from syncs.transfer.staging import Stage
-from tenants.fleet import change_check, contract
+from tenants.fleet import change_check, contract, resolution
 from tenants.fleet.reader import Reading, read_instances
 from tenants.fleet.targets import as_target, master
 from tenants.models import RdsInstance
@@ -90,9 +90,12 @@ def _publish(
         "guarded_counts": changes.guarded.counts,
         "source": source.identity,
     }
-    decision = guard.decide(run, target, changes.guarded, _limits(), merge.PLANNED)
+    moved = reading.tables.change_since(resolution.remembered(run.record.sync).get(target))
+    planned = resolution.planned(moved, merge.PLANNED)
+    also = resolution.reasons(moved)
+    decision = guard.decide(run, target, changes.guarded, _limits(), planned, also)
     if decision.reasons:
-        run.hold(target, decision.reasons, merge.PLANNED)
+        run.hold(target, decision.reasons, planned)
         note = "; ".join(decision.reasons)
         run.record_outcome(target, TargetState.HELD, note=note, seconds=reading.seconds, **counts)
         return
@@ -103,7 +106,8 @@ def _publish(
             merge.merge(session, run.record.pk, changes)
             _forget_other_masters(session, run.record.sync, target)
         basis = directory.basis(changes.withheld)
-        run.confirm(session, target, reading.at, rows=reading.rows, basis=basis)
+        tables = reading.tables.as_json()
+        run.confirm(session, target, reading.at, rows=reading.rows, basis=basis, tables=tables)
         if decision.accepted:
             run.use_acceptance(session)
     merge.refresh_statistics(session, changes)

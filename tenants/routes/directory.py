@@ -74,13 +74,13 @@ class Directory:
         self.facts = self._facts(source, hashing)
         self.why = self.why or self._changed_fact(hashing)
         if not self.why:
-            rows, self.why = self._find_differences(source)
+            rows, self.why = self._find_differences(source, kinds)
         if not self.why:
             self.is_whole = False
-            pulled = difference.pull(self.stage, self.query, source, self.cached, kinds["id"])
+            pulled = difference.pull(self.stage, self.query, source, self.cached, kinds)
             self.stage.prove(self.target, pulled)
             return Taken(rows, pulled)
-        taken = take_all(self.stage, self.query, self.target, source, hashing)
+        taken = take_all(self.stage, self.query, self.target, source, hashing, kinds)
         self.stage.prove(self.target, taken.staged)
         self.last = {"buckets": str(buckets_for(taken.rows)), "hash": hashing.value}
         return taken
@@ -172,10 +172,13 @@ class Directory:
         changed = (what for name, what in FACTS.items() if self.last[name] != self.facts[name])
         return next(changed, "")
 
-    def _find_differences(self, source: copy_stream.Connection) -> tuple[int, str]:
+    def _find_differences(
+        self, source: copy_stream.Connection, kinds: dict[str, str]
+    ) -> tuple[int, str]:
         """Return the source's row count, and why a full read is needed; else fills `differing`."""
         session, query, cached = self.session, self.query, self.cached
-        found = difference.compare(session, source, query, cached, self._check_stored_rows)
+        check = self._check_stored_rows
+        found = difference.compare(session, source, query, cached, check, kinds)
         if self.alarming:
             return found.rows, NOT_PUBLISHED
         if not _in_bounds(found.rows, cached.buckets):
@@ -186,9 +189,9 @@ class Directory:
         if not self.differs:
             difference.mark_none(session)
             return found.rows, ""
-        difference.refine(session, source, query, cached, found.unlike)
+        difference.refine(session, source, query, cached, found.unlike, kinds)
         if difference.has_no_id(session):
-            return found.rows, "rows without an id changed"
+            return found.rows, "rows without an id, or with a very long one, changed"
         return found.rows, ""
 
 

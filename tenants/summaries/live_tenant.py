@@ -69,12 +69,7 @@ def _row(source: connections.Connection, query: Query, remote_id: str) -> dict[s
         "SELECT {values} FROM ({query}) AS source "
         'WHERE source.{key} = %s AND source.{key}::text COLLATE "C" = %s LIMIT 2'
     ).format(
-        values=sql.SQL(", ").join(
-            sql.SQL("source.{}::{}").format(
-                sql.Identifier(column.name), copy_stream.verbatim(column.kind)
-            )
-            for column in query.columns
-        ),
+        values=copy_stream.live_values(query, source),
         query=copy_stream.verbatim(query.sql.replace("%", "%%")),
         key=key,
     )

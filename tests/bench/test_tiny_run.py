@@ -33,7 +33,8 @@ def bench(out: Path, *words: str) -> dict[str, Any]:
 @pytest.mark.timeout(300)
 def test_routes_and_fleet(tmp_path: Path) -> None:
     parts = bench(tmp_path, "run", "--rows=2000", "--fleet", *SMALL)
-    assert set(parts) == {"routes-000002000", "fleet"}
+    assert set(parts) == {"routes-000002000", "fleet", "hostile"}
+    assert all(bar["held"] for bar in parts["hostile"]["bars"])
     lines = {line["what"]: line for line in parts["routes-000002000"]["lines"]}
     assert lines["nothing changed"]["written"] == 0
     assert lines["0.1 % changed"]["written"] == 4

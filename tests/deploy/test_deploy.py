@@ -45,6 +45,7 @@ def test_a_unit_restarts_and_leaves_nothing_behind(unit: Path) -> None:
     lines = unit.read_text().splitlines()
     assert {"Restart=always", "KillMode=control-group", "NoNewPrivileges=yes"} <= set(lines)
     assert "ProtectSystem=strict" in lines
+    assert any(re.fullmatch(r"MemoryMax=\d+G", line) for line in lines)
 
 
 @pytest.mark.parametrize("line", LINES)

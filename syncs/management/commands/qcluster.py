@@ -9,6 +9,7 @@ from django_q.management.commands.qcluster import Command as Cluster
 
 from syncs.dispatch import reconcile
 from syncs.workers import heartbeat
+from syncs.workers.memory import limit_memory
 
 logger = logging.getLogger("rainbo.schedules")
 
@@ -17,6 +18,7 @@ class Command(Cluster):
     help = "Run the workers, after making the stored schedules match the syncs."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        limit_memory()
         _limit_lock_waits()
         try:
             for finding in reconcile.reconcile():

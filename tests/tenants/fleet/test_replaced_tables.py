@@ -104,7 +104,7 @@ def test_nobody_can_replace_a_table_between_its_probe_and_its_read(
     tried: list[type[psycopg.Error] | None] = []
     rows = copy_stream.rows
 
-    def with_a_truncate_before(*args: object) -> object:
+    def with_a_truncate_before(*args: object, **kinds: object) -> object:
         with filled[2].connect() as other:
             other.execute("SET lock_timeout = '200ms'")
             try:
@@ -112,7 +112,7 @@ def test_nobody_can_replace_a_table_between_its_probe_and_its_read(
                 tried.append(None)
             except psycopg.errors.LockNotAvailable as error:
                 tried.append(type(error))
-        return rows(*args)  # type: ignore[arg-type]
+        return rows(*args, **kinds)  # type: ignore[arg-type]
 
     monkeypatch.setattr(copy_stream, "rows", with_a_truncate_before)
     run = run_sync("tenant_summaries", targets=("2",))

@@ -25,6 +25,7 @@ from syncs.errors import (
     OwnDatabaseFailed,
     SourceError,
 )
+from syncs.transfer.session import Session, open_session
 from tenants.fleet import connections, transactions
 from tenants.fleet.server_errors import translating_query_errors
 from tenants.models import RdsInstance
@@ -101,14 +102,27 @@ def test_a_source_that_reports_a_lost_connection_is_not_our_database(
     assert isinstance(error, ForeignServerFailed)
 
 
-def test_a_lost_connection_of_our_own_database_still_is(registered: InstanceFleet) -> None:
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda session: session.execute("SELECT 1"),
+        lambda session: session.cursor().execute("SELECT 1"),
+        lambda session: session.transaction().__enter__(),
+    ],
+)
+def test_a_lost_connection_of_our_own_database_is_its_own(
+    registered: InstanceFleet, use: Callable[[Session], object]
+) -> None:
     instance = RdsInstance.objects.get(pk=2)
-    with (
-        connections.connect(instance, "test") as source,
-        pytest.raises(OwnDatabaseFailed),
-        translating_query_errors(instance, source),
-    ):
-        raise psycopg.OperationalError("server closed the connection unexpectedly")
+    with open_session("test") as session:
+        with own_database.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [session.info.backend_pid])
+        with (
+            connections.connect(instance, "test") as source,
+            pytest.raises(OwnDatabaseFailed),
+            translating_query_errors(instance, source),
+        ):
+            use(session)
 
 
 def test_an_ended_session_is_the_instances(registered: InstanceFleet) -> None:

@@ -178,7 +178,6 @@ class TestBounds:
                 )
             ),
         ],
-        ids=lambda body: json.dumps(body)[:70],
     )
     def test_what_breaks_the_schema_stores_nothing(self, secret: str, body: Any) -> None:
         if isinstance(body.get("events"), list) and len(body["events"]) == 1:

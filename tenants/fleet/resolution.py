@@ -1,0 +1,66 @@
+"""What the names of tables in a query mean on an instance: remembered, and compared.
+
+A name without a schema means the first table of that name on the search path. Anyone who can create
+tables there, or set the path of RAINBO's role, decides what RAINBO reads. So a change is held.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from psycopg import sql
+
+from common.text import listed
+from syncs.models import Confirmation, HeldChange
+
+NAMED = 5  # tables in one message
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables that a query reads, each with its schema and kind. sql: which query it was."""
+
+    sql: str
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, query: str, names: tuple[str, ...]) -> Self:
+        return cls(hashlib.sha256(query.encode()).hexdigest()[:16], names)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"sql": self.sql, "names": [*self.names]}
+
+    def change_since(self, before: Mapping[str, Any] | None) -> str:
+        """Return what the names mean instead of what they meant; empty if that is the same.
+
+        before: as `as_json` returned it; None if nothing is known. Another query reads what it
+        says: nothing can be compared.
+        """
+        if not before or before["sql"] != self.sql or before["names"] == [*self.names]:
+            return ""
+        old, new = {*before["names"]}, {*self.names}
+        gone, come = sorted(old - new) or ["nothing"], sorted(new - old) or ["nothing"]
+        return f"{listed(gone, NAMED)} → {listed(come, NAMED)}"
+
+
+def remembered(sync: str) -> dict[str, Mapping[str, Any]]:
+    """Return what the names of a sync's query meant at each target when it was last confirmed."""
+    known = Confirmation.objects.filter(sync=sync, tables__isnull=False)
+    return {target: tables or {} for target, tables in known.values_list("target", "tables")}
+
+
+def reasons(change: str) -> list[str]:
+    """Return why a change is held; empty if there is none."""
+    return [f"its query reads other tables than before: {change}"] if change else []
+
+
+def planned(change: str, rest: sql.Composable) -> sql.Composable:
+    """Add a change of tables to a plan for review, which accepts that very change."""
+    if not change:
+        return rest
+    return sql.SQL("SELECT {} AS kind, 'tables' AS source_id, {} AS detail UNION ALL {}").format(
+        sql.Literal(HeldChange.Kind.MOVED.value), sql.Literal(change), rest
+    )

@@ -1,0 +1,122 @@
+"""What a table's name means on an instance is remembered; a change waits for a person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pytest_django import Settings
+
+from syncs.models import Confirmation, HeldChange, RunState, TargetState
+from tenants.models import RdsInstance, Tenant
+from tests.caches import part, run_sync, shown_emails
+from tests.instances import Instance, InstanceFleet
+
+SHADOW = """
+    CREATE SCHEMA shadow;
+    GRANT USAGE ON SCHEMA shadow TO rainbo;
+    CREATE {kind} shadow.{table} AS SELECT * FROM public.{table};
+    GRANT SELECT ON shadow.{table} TO rainbo;
+    ALTER ROLE rainbo SET search_path = shadow, public"""
+SAID = "its query reads other tables than before: "
+
+
+@pytest.fixture
+def synced(registered: InstanceFleet) -> InstanceFleet:
+    for instance in registered.instances:
+        instance.add_tenant(1, f"Tenant on {instance.id}")
+    registered.master.add_route(1, "ann@example.com")
+    assert run_sync("user_routing").state == RunState.SUCCEEDED
+    assert run_sync("tenant_summaries").state == RunState.SUCCEEDED
+    return registered
+
+
+@pytest.mark.parametrize(("kind", "said"), [("TABLE", "table"), ("VIEW", "view")])
+def test_another_schema_is_held_and_accepted_once(
+    synced: InstanceFleet, kind: str, said: str
+) -> None:
+    synced.master.execute(SHADOW.format(kind=kind, table="user_email_routing"))
+    synced.master.execute("UPDATE shadow.user_email_routing SET email = 'eve@example.com'")
+    run = run_sync("user_routing")
+    assert run.state == RunState.HELD
+    assert f"{SAID}" in part(run).note
+    assert f"shadow.user_email_routing ({said})" in part(run).note
+    assert shown_emails() == ["ann@example.com"]
+    assert run_sync("user_routing").state == RunState.HELD
+    newest = HeldChange.objects.filter(source_id="tables").latest("pk").run_id
+    accepting = run_sync("user_routing", accept_held=newest, reason="a rebuild")
+    assert accepting.state == RunState.SUCCEEDED, part(accepting).note
+    assert run_sync("user_routing").state == RunState.SUCCEEDED
+    assert shown_emails() == ["eve@example.com"]
+
+
+def test_an_acceptance_is_of_these_tables(synced: InstanceFleet) -> None:
+    synced.master.execute(SHADOW.format(kind="TABLE", table="user_email_routing"))
+    held = run_sync("user_routing")
+    synced.master.execute(
+        "DROP TABLE shadow.user_email_routing; CREATE VIEW shadow.user_email_routing AS "
+        "TABLE public.user_email_routing; GRANT SELECT ON shadow.user_email_routing TO rainbo"
+    )
+    run = run_sync("user_routing", accept_held=held.pk, reason="a rebuild")
+    assert run.state == RunState.HELD
+    assert "1 of the changes were not accepted" in part(run).note
+
+
+def test_one_instance_is_held_alone(synced: InstanceFleet) -> None:
+    synced[2].execute(
+        "ALTER TABLE users RENAME TO people; CREATE VIEW users AS TABLE people; "
+        "GRANT SELECT ON users, people TO rainbo"
+    )
+    synced[3].execute("UPDATE tenants SET name = 'renamed'")
+    run = run_sync("tenant_summaries")
+    assert run.state == RunState.PARTIAL
+    assert part(run, 2).state == TargetState.HELD
+    assert (
+        f"{SAID}public.users (table) → public.people (table), public.users (view)"
+        in part(run, 2).note
+    )
+    assert Tenant.objects.get(instance=3).name == "renamed"
+
+
+def swapped(instance: Instance) -> None:
+    """A table of the same name, as a nightly rebuild makes it."""
+    instance.execute(
+        "CREATE TABLE fresh (LIKE user_email_routing INCLUDING ALL); "
+        "INSERT INTO fresh TABLE user_email_routing; DROP TABLE user_email_routing; "
+        "ALTER TABLE fresh RENAME TO user_email_routing; "
+        "GRANT SELECT ON user_email_routing TO rainbo"
+    )
+
+
+def partitioned(instance: Instance) -> None:
+    instance.execute(
+        "CREATE TABLE part (LIKE user_email_routing INCLUDING ALL); "
+        "ALTER TABLE part INHERIT user_email_routing; GRANT SELECT ON part TO rainbo"
+    )
+
+
+@pytest.mark.parametrize("change", [swapped, partitioned])
+def test_what_changes_no_name_is_published(synced: InstanceFleet, change: object) -> None:
+    change(synced.master)  # type: ignore[operator]
+    assert run_sync("user_routing").state == RunState.SUCCEEDED
+
+
+def test_another_query_reads_what_it_says(
+    synced: InstanceFleet, settings: Settings, tmp_path: Path
+) -> None:
+    synced.master.execute(
+        "CREATE VIEW mine AS TABLE user_email_routing; GRANT SELECT ON mine TO rainbo"
+    )
+    (tmp_path / "sync_user_routing.sql").write_text("SELECT * FROM mine")
+    settings.RAINBO_SOURCE_SQL = tmp_path
+    assert run_sync("user_routing").state == RunState.SUCCEEDED
+
+
+def test_a_confirmation_of_before_has_nothing_to_compare(synced: InstanceFleet) -> None:
+    Confirmation.objects.update(tables=None)
+    synced.master.execute(SHADOW.format(kind="TABLE", table="user_email_routing"))
+    assert run_sync("user_routing").state == RunState.SUCCEEDED
+    kept = Confirmation.objects.get(sync="user_routing").tables
+    assert kept is not None
+    assert kept["names"] == ["shadow.user_email_routing (table)"]
+    assert RdsInstance.objects.count() == 3

@@ -9,6 +9,7 @@ from django.db import transaction
 from alerts.models import WAITING, Incident, IncidentEvent, Mute, Notice
 from common import clock
 from common.errors import UsageError
+from common.terminal import is_one_line
 
 LONGEST_MUTE = timedelta(days=366)
 
@@ -53,6 +54,8 @@ def mute(pk: int, actor: str, until: datetime, reason: str) -> Incident:
     reason = " ".join(reason.split())[:255]
     if not reason:
         raise UsageError("a mute needs a reason: it is shown to others")
+    if not is_one_line(reason):
+        raise UsageError("the reason must be one line without control characters")
     if until <= now:
         raise UsageError("the end of the mute must be in the future")
     if until - now > LONGEST_MUTE:

@@ -8,14 +8,14 @@ from datetime import datetime, timedelta
 
 from django.db.models import OuterRef, Q, Subquery
 
-from alerts.models import UNSENT, Channel, Delivery, RequestedMail
+from alerts.models import EVALUATION, STUCK_AFTER, UNSENT, Channel, Delivery, RequestedMail
 from common import text
 from common.clock import from_iso
 from common.joint_query import Answers, Questions, as_model
+from syncs import hooks
 from syncs.status.problems import Link, Problem, Severity, Source
 
 MOST_MAILS = 1_000  # that are counted
-STUCK_AFTER = timedelta(minutes=10)
 READ = (
     *("id", "name", "kind", "enabled", "level", "syncs", "instances", "groups"),
     *("labels", "failing_since", "last_error", "gone_at"),
@@ -33,50 +33,63 @@ class FailingChannel:
 
 @dataclass(frozen=True)
 class ChannelFacts:
-    """channels: all of them, without what is secret of them.
-
-    due_since: since when the oldest delivery that nobody has tried yet should be sent.
-    mails: how many mails that apps asked for are failing, or were given up in a day. mail_error: of
-    the last.
+    """channels: all of them, without what is secret of them. working: how many of those that are
+    enabled are not failing. due_since: since when a message should be sent that nobody sends.
+    evaluated_at: when an evaluation ended last; None before the first. mails: how many mails that
+    apps asked for are failing, or were given up in a day. mail_error: of the last.
     """
 
     now: datetime
     channels: tuple[Channel, ...] = ()
     failing: tuple[FailingChannel, ...] = ()
+    working: int = 0
     due_since: datetime | None = None
+    evaluated_at: datetime | None = None
     mails: int = 0
     mail_error: str = ""
 
+    @property
+    def all_failing_since(self) -> datetime | None:
+        """Since when no channel has taken messages; None if one does or there is none."""
+        return None if self.working else max((one.since for one in self.failing), default=None)
+
 
 def ask(now: datetime) -> Questions:
-    of_channel = Delivery.objects.filter(UNSENT, channel=OuterRef("pk"), attempts=0)
-    due = of_channel.filter(not_before__lte=now).order_by("not_before").values("not_before")[:1]
+    """The first unsent message of a channel counts: the others wait for it."""
+    of_channel = Delivery.objects.filter(UNSENT, channel=OuterRef("pk")).order_by("created_at")
+    due = Subquery(of_channel.values("not_before")[:1])
     mails = RequestedMail.objects.filter(
         Q(UNSENT) | Q(given_up_at__gt=now - timedelta(days=1)), ~Q(error=""), attempts__gt=0
     )
     return {
-        "channels": Channel.objects.order_by("name").values(*READ, due=Subquery(due)),
+        "channels": Channel.objects.order_by("name").values(*READ, due=due),
+        "evaluated": hooks.noted(EVALUATION).values("claimed_at"),
         "requested_mails": mails.order_by("-not_before").values("error")[:MOST_MAILS],
     }
 
 
 def read(answers: Answers, now: datetime) -> ChannelFacts:
-    channels, failing, waiting = [], [], []
+    channels, failing, waiting, working = [], [], [], 0
     for row in answers["channels"]:
         channel, due = as_model(Channel, row), from_iso(row["due"])
         channels.append(channel)
-        if channel.enabled and channel.failing_since:
-            failing.append(_failing(channel, channel.failing_since))
-        if channel.is_usable and due:
+        since = channel.failing_since or channel.gone_at
+        if channel.enabled and since:
+            failing.append(_failing(channel, since))
+        working += channel.enabled and not since
+        if channel.is_usable and due and due <= now:
             waiting.append(due)
+    evaluated = answers["evaluated"]
     mails = [row["error"] for row in answers["requested_mails"]]
     return ChannelFacts(
-        now,
-        tuple(channels),
-        tuple(failing),
-        min(waiting, default=None),
-        len(mails),
-        next(iter(mails), ""),
+        now=now,
+        channels=tuple(channels),
+        failing=tuple(failing),
+        working=working,
+        due_since=min(waiting, default=None),
+        evaluated_at=from_iso(evaluated[0]["claimed_at"]) if evaluated else None,
+        mails=len(mails),
+        mail_error=next(iter(mails), ""),
     )
 
 
@@ -112,6 +125,15 @@ def judge(facts: ChannelFacts, _: Sequence[Problem] = ()) -> Iterator[Problem]:
             cause="messages not sent",
             text=f"messages have waited to be sent{text.since(facts.due_since, facts.now)}: "
             "neither workers nor schedule_run send them",
+            link=Link("channels"),
+        )
+    if facts.evaluated_at and facts.now - facts.evaluated_at > STUCK_AFTER:
+        yield Problem(
+            key="evaluation",
+            severity=Severity.CHANNEL_FAILING,
+            cause="alerts not evaluated",
+            text=f"alerts have not been evaluated{text.since(facts.evaluated_at, facts.now)}: "
+            "incidents are as old",
             link=Link("channels"),
         )
 

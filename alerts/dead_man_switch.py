@@ -13,7 +13,8 @@ from django.conf import settings
 
 from alerts import channel_problems
 from alerts.channel_problems import CHANNELS
-from common import clock, http
+from alerts.models import STUCK_AFTER
+from common import clock, http, text
 from common.errors import RainboError
 from common.http import Limits
 from syncs.status import queries
@@ -27,13 +28,18 @@ SHORT = Limits(connect=2, read=2, total=3, size=2_000)  # alerts wait for the en
 def problem() -> str:
     """Why alerts can't be relied on at present; empty if they can.
 
-    With dead workers, or a message that nobody sends, the switch must not vouch for them.
+    With dead workers, a message that nobody sends, channels that all fail, or an evaluation that
+    another process began and never ends, the switch must not vouch for them.
     """
     workers = queries.worker_state()
     if workers.problem and not workers.by_crontab:
         return workers.problem
     facts = CHANNELS.read_alone(clock.database_now())
-    return "; ".join(found.text for found in channel_problems.judge(facts) if found.key == "outbox")
+    found = [p.text for p in channel_problems.judge(facts) if p.key in ("outbox", "evaluation")]
+    since = facts.all_failing_since
+    if since and facts.now - since > STUCK_AFTER:
+        found.append(f"no channel has taken messages{text.since(since, facts.now)}")
+    return "; ".join(found)
 
 
 def start() -> bool | None:

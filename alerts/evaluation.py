@@ -19,7 +19,16 @@ from django.db.models import Q
 
 from alerts import routing, rules, run_facts
 from alerts.channel_problems import CHANNELS
-from alerts.models import Channel, Incident, IncidentEvent, Level, Mute, Notice, NoticeKind
+from alerts.models import (
+    EVALUATION,
+    Channel,
+    Incident,
+    IncidentEvent,
+    Level,
+    Mute,
+    Notice,
+    NoticeKind,
+)
 from alerts.models import Rule as StoredRule
 from alerts.rules import Found, Rule, RunFacts
 from common.joint_query import Answers, Questions, as_model
@@ -30,23 +39,37 @@ from syncs.status import problems
 from syncs.status.problems import Link, Problem, Severity, Source
 
 LOCK = 0x616C6572  # "aler": of evaluations among themselves
-LONGEST_WAIT, LONGEST_STATEMENT = 2, 20  # seconds
-# Neither the end of a run nor the next evaluation waits for a table that others hold. The time is
-# that after the lock was granted.
+LONGEST_WAIT, LONGEST_STATEMENT, STOPPED = 2, 20, 60  # seconds
+LET_GO = "the problem is still there, but its rule no longer takes it"
+# Neither the end of a run nor the next evaluation waits for a table that others hold, and nobody
+# waits for a process that was stopped in one. The time is that after the lock was granted.
 _BEGIN = """
     WITH lock AS MATERIALIZED (SELECT {function}(%(lock)s) AS granted)
     SELECT granted IS NOT NULL AND granted::text <> 'false', clock_timestamp(),
            set_config('lock_timeout', %(wait)s, true),
-           set_config('statement_timeout', %(longest)s, true)
+           set_config('statement_timeout', %(longest)s, true),
+           set_config('idle_in_transaction_session_timeout', %(stopped)s, true)
       FROM lock"""
 FLAP = timedelta(minutes=15)  # a problem that comes back sooner is the same incident
 CHANGING = (
-    *("rule", "level", "rank", "title", "text", "brief", "link_kind", "link_key", "affected"),
+    *(
+        "rule",
+        "source",
+        "level",
+        "rank",
+        "title",
+        "text",
+        "brief",
+        "link_kind",
+        "link_key",
+        "affected",
+    ),
     *(
         "seen_since",
         "opened_at",
         "gone_since",
         "resolved_at",
+        "let_go",
         "reported",
         "reported_at",
         "cause",
@@ -84,7 +107,11 @@ def evaluate(*, wait: bool = False) -> Outcome | None:
     """
     with transaction.atomic():
         now = _begin(wait)
-        return None if now is None else apply(find(now), now)
+        if now is None:
+            return None
+        outcome = apply(find(now), now)
+        hooks.note(EVALUATION, now)
+        return outcome
 
 
 def find(now: datetime) -> Facts:
@@ -113,8 +140,11 @@ def _begin(wait: bool) -> datetime | None:
         "lock": LOCK,
         "wait": f"{LONGEST_WAIT}s",
         "longest": f"{LONGEST_STATEMENT}s",
+        "stopped": f"{STOPPED}s",
     }
     with connection.cursor() as cursor:
+        if wait:
+            cursor.execute(f"SET LOCAL lock_timeout = '{LONGEST_STATEMENT}s'")
         cursor.execute(_BEGIN.format(function=function), given)
         is_granted, now, *_ = cursor.fetchone()
         return now if is_granted else None
@@ -155,6 +185,7 @@ class _Evaluation:
     now: datetime
     open: dict[str, Incident]
     lately: dict[str, Incident]  # resolved within FLAP
+    wrong: frozenset[str]  # by any rule, also by one that is off
     holds: Mapping[str, timedelta]
     waiting: dict[int, list[Notice]] = field(default_factory=dict)
     passed: list[Incident] = field(default_factory=list)
@@ -175,6 +206,7 @@ class _Evaluation:
             now=now,
             open={row.key: row for row in known if row.resolved_at is None},
             lately={row.key: row for row in known if row.resolved_at is not None},
+            wrong=frozenset(problem.key for problem in facts.problems),
             holds={found.key: found.rule.hold for found in facts.found},
             before={row.pk: _state(row) for row in known},
         )
@@ -201,7 +233,7 @@ class _Evaluation:
         """Open an incident, open one again that ended lately, or keep the one that is open."""
         incident = self.open.get(found.key)
         if incident is None and (incident := self.lately.pop(found.key, None)):
-            incident.resolved_at, incident.seen_since = None, self.now
+            incident.resolved_at, incident.seen_since, incident.let_go = None, self.now, False
             incident.flaps += 1
             incident.reported = None
             self._note(incident, "reopened", "it came back shortly after its end")
@@ -225,11 +257,12 @@ class _Evaluation:
             return
         if rules.cause_of(_problem(incident), self.facts.problems):
             return
-        incident.gone_since = incident.gone_since or self.now
+        incident.gone_since = min(incident.gone_since or self.now, self.now)
         if incident.flaps and self.now - incident.gone_since < FLAP:
             return
         incident.resolved_at, incident.cause = self.now, None
-        self._note(incident, "resolved")
+        incident.let_go = incident.key in self.wrong
+        self._note(incident, "resolved", LET_GO if incident.let_go else "")
         self.resolved.append(self.open.pop(incident.key))
         self._report_end(incident)
 
@@ -298,13 +331,18 @@ class _Evaluation:
                 self.waiting.setdefault(notice.incident_id, []).append(notice)
 
     def _lasts(self, incident: Incident) -> bool:
+        if incident.seen_since > self.now:  # the clock was set back
+            incident.seen_since = self.now
         return self.now - incident.seen_since >= self.holds[incident.key]
 
     def _is_reminder_due(self, incident: Incident) -> bool:
         interval = timedelta(hours=settings.RAINBO_ALERTS_REMINDER_HOURS)
         if not interval or incident.is_acknowledged(self.now):
             return False
-        return incident.reported_at is None or self.now - incident.reported_at >= interval
+        if incident.reported_at is None:
+            return True
+        ago = self.now - incident.reported_at
+        return ago >= interval or ago <= -interval  # the clock was set back
 
     def _note(self, incident: Incident, kind: str, text: str = "") -> None:
         self.events.append(IncidentEvent(incident=incident, at=self.now, kind=kind, text=text))
@@ -344,7 +382,7 @@ class _Evaluation:
 def _copy(found: Found, incident: Incident) -> None:
     problem, rule = found.problem, found.rule
     incident.rule, incident.level, incident.title = rule.name, rule.level, rule.title
-    incident.rank = problem.severity
+    incident.rank, incident.source = problem.severity, problem.source
     incident.text, incident.brief = problem.text, problem.brief or problem.text
     incident.link_kind, incident.link_key = problem.link.kind, problem.link.key
     incident.affected = [*problem.affected]

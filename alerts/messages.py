@@ -5,6 +5,7 @@ The document is what the outbox stores, so that a message is the same however of
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -15,12 +16,14 @@ from django.urls import reverse
 from alerts import advice
 from alerts.models import Content, Incident, Level, Notice, NoticeKind
 from common.redaction import hide_emails
+from common.terminal import printable_line
 from common.text import counted, format_duration, sentence, truncate
 from syncs.reports import problem_links
 
 SHOWN = 8  # incidents that a message describes; of more, how many
 ORDER = tuple(NoticeKind)
 VERSION = 1
+MENTION = re.compile(r"(?<![\w.+-])@(?=\w)")
 
 
 def compose(notices: Sequence[Notice], now: datetime, *, personal_data: bool) -> Content:
@@ -82,6 +85,14 @@ def as_text(content: Content, longest: int | None = None) -> str:
         count -= 1
 
 
+def calls_nobody(text: str) -> str:
+    """The text with names such as @here made harmless, where a service takes them from a text.
+
+    An e-mail address stays as it is.
+    """
+    return MENTION.sub("@\u200d", text)
+
+
 def _text(content: Content, count: int) -> str:
     items = content["incidents"]
     parts = [content["title"]]
@@ -107,7 +118,7 @@ def _word(item: dict[str, Any]) -> str:
         NoticeKind.WORSE: f"now {item['level']}",
         NoticeKind.REOPENED: f"{item['level']}, again",
         NoticeKind.REMINDER: f"still {item['level']}",
-        NoticeKind.RESOLVED: "resolved",
+        NoticeKind.RESOLVED: "no longer reported" if item.get("let_go") else "resolved",
     }
     return str(words[NoticeKind(item["kind"])]).upper()
 
@@ -124,10 +135,11 @@ def _item(notice: Notice, now: datetime, personal_data: bool) -> dict[str, Any]:
         "level": Level(incident.level).label,
         "rank": [incident.level, incident.rank],
         "title": incident.title,
-        "text": sentence(truncate(text, 400)),
+        "text": sentence(printable_line(truncate(text, 400))),
         "course": _course(incident, now),
         "since": incident.since.isoformat(),
         "resolved_at": incident.resolved_at and incident.resolved_at.isoformat(),
+        "let_go": incident.let_go,
         "affected": [*incident.affected],
         "command": advice.command(incident),
         "url": console_url(page),
@@ -141,6 +153,8 @@ def _course(incident: Incident, now: datetime) -> str:
     length = format_duration(end - incident.since)
     if incident.resolved_at:
         course = f"It lasted {length}, until {_clock(incident.resolved_at, now)}."
+        if incident.let_go:
+            course = "It is still there, but its rule was switched off or changed."
     else:
         course = f"Since {_clock(incident.since, now)} ({length})."
     if count := len(incident.affected):
@@ -165,10 +179,14 @@ def _title(items: Iterable[dict[str, Any]]) -> str:
     parts = []
     if wrong:
         parts.append(counted(len(wrong), "problem") + (f", {urgent:,} urgent" if urgent else ""))
-    if ended := len(items) - len(wrong):
+    let_go = sum(bool(item.get("let_go")) for item in items)
+    if ended := len(items) - len(wrong) - let_go:
         parts.append(f"{ended:,} resolved")
+    parts += [f"{let_go:,} no longer reported"] if let_go else []
     return f"RAINBO: {'; '.join(parts)}"
 
 
 def _suffix(item: dict[str, Any]) -> str:
-    return " (resolved)" if item["kind"] == NoticeKind.RESOLVED else ""
+    if item["kind"] != NoticeKind.RESOLVED:
+        return ""
+    return " (no longer reported)" if item.get("let_go") else " (resolved)"

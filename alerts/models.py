@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from django.db import models
@@ -49,11 +49,14 @@ class Incident(models.Model):
     opened_at: null while its rule still waits whether it lasts. gone_since: the problem is no
     longer seen, and the incident not yet resolved. reported: the loudest level that channels were
     given; null if none was. cause: an incident that explains this one, and is reported instead.
-    flaps: how often it came back shortly after its end.
+    let_go: it was resolved because its rule was switched off or changed, not its problem.
+    flaps: how often it came back shortly after its end. source: of the problem; a person
+    who is shown its problems is shown the incident.
     """
 
     key = models.CharField(max_length=200)
     rule = models.CharField(max_length=64)
+    source = models.CharField(max_length=32, default="", db_default="")
     level = models.PositiveSmallIntegerField(choices=Level.choices)
     rank = models.PositiveSmallIntegerField(help_text="of the problem; 0 is the most severe")
     title = models.CharField(max_length=100)
@@ -68,6 +71,7 @@ class Incident(models.Model):
     last_seen_at = models.DateTimeField()
     gone_since = models.DateTimeField(null=True)
     resolved_at = models.DateTimeField(null=True)
+    let_go = models.BooleanField(default=False, db_default=False)
     acknowledged_at = models.DateTimeField(null=True)
     acknowledged_by = models.CharField(max_length=150, blank=True)
     acknowledged_until = models.DateTimeField(null=True)
@@ -219,7 +223,8 @@ class Delivery(models.Model):
     """The outbox: one message to one channel, sent at least once.
 
     id: the same however often it is sent, so that receivers can leave out a repetition. content:
-    as `alerts.messages` made it. claimed_until: a process sends it now. attempts: begun ones.
+    as `alerts.messages` made it. claimed_until: a process sends it now. tried_at: when the last
+    attempt began. attempts: begun ones.
     maybe_arrived: one of them ended without a result, as its process died.
     """
 
@@ -230,6 +235,7 @@ class Delivery(models.Model):
     created_at = models.DateTimeField()
     not_before = models.DateTimeField()
     claimed_until = models.DateTimeField(null=True)
+    tried_at = models.DateTimeField(null=True)
     attempts = models.PositiveSmallIntegerField(default=0)
     maybe_arrived = models.BooleanField(default=False)
     sent_at = models.DateTimeField(null=True)
@@ -328,4 +334,6 @@ class Notice(models.Model):
 WAITING = Q(delivery=None, dropped_at=None)
 UNSENT = Q(sent_at=None, given_up_at=None)
 OPEN = Q(resolved_at=None, opened_at__isnull=False)
+STUCK_AFTER = timedelta(minutes=10)  # an evaluation comes each minute, and messages are sent in it
+EVALUATION = "alerts.evaluation"  # the name under which the end of an evaluation is noted
 Content = dict[str, Any]

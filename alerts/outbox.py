@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import uuid4
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Coalesce
 
@@ -42,7 +42,7 @@ GROUP_WAIT = timedelta(seconds=30)
 GROUP_INTERVAL = timedelta(minutes=5)
 CLAIM = timedelta(seconds=90)  # longer than any channel takes to answer
 BUDGET = 20.0  # seconds that sending may take, before others get their turn
-CLAIMED = ("content", "attempts", "claimed_until", "maybe_arrived")
+CLAIMED = ("content", "attempts", "claimed_until", "tried_at", "maybe_arrived")
 KEPT = timedelta(days=30)  # deliveries, and what they were about
 
 
@@ -65,6 +65,8 @@ def flush() -> Flush:
             break
         result = registry.send(delivery.channel, str(delivery.pk), delivery.content, now)
         settle(delivery, result, clock.database_now())
+        if result.accepted:
+            gather(clock.database_now())  # what waited behind it
         sent, failed = sent + result.accepted, failed + (not result.accepted)
     return Flush(sent, failed)
 
@@ -75,10 +77,24 @@ def gather(now: datetime) -> None:
     with transaction.atomic():
         channels = Channel.objects.filter(pk__in=with_waiting).order_by("pk")
         for channel in channels.select_for_update(skip_locked=True, of=("self",), no_key=True):
-            _gather_for(channel, now)
+            try:
+                with transaction.atomic():
+                    _gather_for(channel, now)
+            except DatabaseError:
+                raise
+            except Exception as error:  # noqa: BLE001 (such as a zone that is no longer known)
+                _fail(channel, f"its messages can't be made: {type(error).__name__}", now)
+
+
+def _fail(channel: Channel, words: str, now: datetime) -> None:
+    logger.error("channel %s: %s", channel.name, words, extra={"channel": str(channel.pk)})
+    failing = Coalesce("failing_since", now)
+    Channel.objects.filter(pk=channel.pk).update(failing_since=failing, last_error=words)
 
 
 def _gather_for(channel: Channel, now: datetime) -> None:
+    """While a message of the channel is unsent, all others wait, and what passes meanwhile is left
+    out: an outage ends with two messages, not with all that happened in it."""
     waiting = Notice.objects.filter(WAITING, channel=channel)
     if not channel.is_usable:
         waiting.update(dropped_at=now)
@@ -86,8 +102,13 @@ def _gather_for(channel: Channel, now: datetime) -> None:
     muted = Mute.objects.filter(until__gt=now).values("key")
     waiting.filter(incident__key__in=muted).update(dropped_at=now)
     notices = list(waiting.select_related("incident").order_by("pk"))
+    if unsent := Delivery.objects.filter(UNSENT, channel=channel).order_by("created_at").first():
+        _hurry(unsent, notices, now)
+        return
     lately = list(
-        Delivery.objects.filter(channel=channel, created_at__gt=now - timedelta(hours=1))
+        Delivery.objects.filter(
+            channel=channel, created_at__gt=now - timedelta(hours=1), created_at__lte=now
+        )
         .order_by("created_at")
         .values_list("created_at", flat=True)
     )
@@ -101,9 +122,15 @@ def _gather_for(channel: Channel, now: datetime) -> None:
         not_before=now,
     )
     Notice.objects.filter(pk__in=[notice.pk for notice in chosen]).update(delivery=delivery)
-    if delivery.urgent:  # the channel may be back long before the next attempt
-        backed_off = Delivery.objects.filter(UNSENT, channel=channel, not_before__gt=now)
-        backed_off.update(not_before=now)
+
+
+def _hurry(unsent: Delivery, notices: Sequence[Notice], now: datetime) -> None:
+    """Try at once what was postponed, if an urgent notice has come since the last attempt: the
+    channel may be back long before the next one."""
+    last = unsent.tried_at or unsent.created_at
+    is_new = any(is_urgent(notice) and notice.created_at > last for notice in notices)
+    if is_new and unsent.not_before > now:
+        Delivery.objects.filter(pk=unsent.pk).update(not_before=now)
 
 
 def choose(
@@ -121,7 +148,9 @@ def choose(
     if any(map(is_urgent, notices)):
         return list(notices)
     first = min((notice.created_at for notice in notices), default=now)
-    is_early = now - first < GROUP_WAIT or (bool(lately) and now - lately[-1] < GROUP_INTERVAL)
+    is_early = timedelta() <= now - first < GROUP_WAIT or (
+        bool(lately) and now - lately[-1] < GROUP_INTERVAL
+    )
     return [] if is_early else list(notices)
 
 
@@ -138,11 +167,13 @@ def claim(now: datetime) -> Delivery | None:
     earlier = Delivery.objects.filter(
         UNSENT, channel=OuterRef("channel"), created_at__lt=OuterRef("created_at")
     )
+    back = Q(claimed_until__gt=now + CLAIM)  # the clock was set back: nobody claims so long,
+    far = Q(not_before__gt=now + registry.WAITS[-1])  # and nothing waits so long
     due = Delivery.objects.filter(
         UNSENT,
         ~Exists(earlier),
-        Q(claimed_until=None) | Q(claimed_until__lte=now),
-        not_before__lte=now,
+        Q(claimed_until=None) | Q(claimed_until__lte=now) | back,
+        Q(not_before__lte=now) | far,
         channel__enabled=True,
         channel__gone_at=None,
     )
@@ -155,7 +186,7 @@ def claim(now: datetime) -> Delivery | None:
             if content := _without_muted(delivery, now):
                 delivery.content = content
                 delivery.attempts += 1
-                delivery.claimed_until = now + CLAIM
+                delivery.claimed_until, delivery.tried_at = now + CLAIM, now
                 delivery.save(update_fields=CLAIMED)
                 return delivery
             delivery.given_up_at, delivery.error = now, "what it was about was muted"
@@ -188,7 +219,7 @@ def settle(delivery: Delivery, result: Result, now: datetime) -> None:
     with transaction.atomic():
         if result.accepted:
             if ours.update(sent_at=now, claimed_until=None, error=""):
-                channel.update(last_sent_at=now, failing_since=None, last_error="")
+                channel.update(last_sent_at=now, failing_since=None, last_error=result.warning)
                 _note_sent(delivery, now)
             return
         retry_at = now + registry.wait(delivery.attempts, result)
@@ -221,7 +252,7 @@ def send_test(channel: Channel) -> Result:
     result = registry.send(channel, str(uuid4()), messages.of_test(channel.name, now), now)
     if result.accepted:
         Channel.objects.filter(pk=channel.pk).update(
-            last_sent_at=now, failing_since=None, gone_at=None, last_error=""
+            last_sent_at=now, failing_since=None, gone_at=None, last_error=result.warning
         )
     return result
 

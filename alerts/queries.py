@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,10 +11,14 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from alerts import advice
-from alerts.models import OPEN, Incident, Level, Mute
+from alerts.models import EVALUATION, OPEN, STUCK_AFTER, Incident, Level, Mute
 from common.clock import from_iso, iso
 from common.joint_query import Answers, Questions, Statement
+from common.redaction import hide_emails
+from common.text import since
+from syncs import hooks
 from syncs.models import SyncRun
+from syncs.status import problems
 
 _OPENED = """
     SELECT rule, level, count(*) AS incidents
@@ -30,13 +34,40 @@ _CHANNELS = """
      WHERE channel.enabled GROUP BY channel.id ORDER BY channel.name"""
 
 
+def evaluated_at() -> datetime | None:
+    """When an evaluation ended last; None before the first."""
+    return hooks.last_noted(EVALUATION)
+
+
+def evaluation_warning(now: datetime) -> str:
+    """A sentence if what is stored of incidents is old; empty if not."""
+    at = evaluated_at()
+    if at is None:
+        return "Alerts have not been evaluated yet: start the workers, or run evaluate_alerts."
+    if now - at <= STUCK_AFTER:
+        return ""
+    return f"Alerts have not been evaluated{since(at, now)}: what is shown is as old."
+
+
 def open_incidents() -> list[Incident]:
     """All that are open, the loudest first, symptoms after all others."""
     rows = Incident.objects.filter(OPEN).select_related("cause")
     return sorted(rows, key=lambda row: (row.cause_id is not None, row.level, row.rank, row.pk))
 
 
-def open_about(*, target: str = "", sync: str = "", run: SyncRun | None = None) -> list[Incident]:
+def visible(may: Callable[[str], bool]) -> Q:
+    """The incidents that a person with these permissions may see: of sources whose problems the
+    first page shows them, and those of before sources were stored."""
+    return Q(source__in=[*problems.visible_sources(may), ""])
+
+
+def open_about(
+    *,
+    target: str = "",
+    sync: str = "",
+    run: SyncRun | None = None,
+    may: Callable[[str], bool] = lambda _: True,
+) -> list[Incident]:
     """Open incidents that have to do with a target (by its key), a sync (by its name), or a run:
     those that name it, and those of its sync that began before its end. The loudest first."""
     about = Q()
@@ -50,7 +81,7 @@ def open_about(*, target: str = "", sync: str = "", run: SyncRun | None = None) 
         about |= Q(link_kind="run", link_key=str(run.pk)) | (of_sync & ended)
     if not about:
         return []
-    rows = Incident.objects.filter(OPEN).filter(about)
+    rows = Incident.objects.filter(OPEN).filter(about).filter(visible(may))
     return list(rows.order_by(F("cause").desc(nulls_first=True), "level", "rank", "pk"))
 
 
@@ -65,10 +96,16 @@ def mutes(now: datetime) -> Mapping[str, Mute]:
     return {mute.key: mute for mute in Mute.objects.filter(until__gt=now)}
 
 
-def count_open() -> int:
+def count_muted(may: Callable[[str], bool]) -> int:
+    """How many of the open ones are muted, so that the list of open ones leaves them out."""
+    muted = Mute.objects.filter(until__gt=Now()).values("key")
+    return Incident.objects.filter(OPEN, visible(may), key__in=muted).count()
+
+
+def count_open(may: Callable[[str], bool]) -> int:
     """How many are open and neither muted nor explained by another: what the badge shows."""
     muted = Mute.objects.filter(until__gt=Now()).values("key")
-    return Incident.objects.filter(OPEN, cause=None).exclude(key__in=muted).count()
+    return Incident.objects.filter(OPEN, visible(may), cause=None).exclude(key__in=muted).count()
 
 
 @dataclass(frozen=True)
@@ -107,8 +144,10 @@ def figures_in(answers: Answers) -> Figures:
     return Figures(opened, tuple(channels))
 
 
-def document(incident: Incident, now: datetime, muted: Mapping[str, Mute]) -> dict[str, Any]:
-    """An incident for programs: times in ISO 8601."""
+def document(
+    incident: Incident, now: datetime, muted: Mapping[str, Mute], *, personal_data: bool = True
+) -> dict[str, Any]:
+    """An incident for programs: times in ISO 8601. personal_data: with names of people."""
     mute = muted.get(incident.key)
     return {
         "incident": incident.pk,
@@ -116,7 +155,7 @@ def document(incident: Incident, now: datetime, muted: Mapping[str, Mute]) -> di
         "rule": incident.rule,
         "level": Level(incident.level).label,
         "title": incident.title,
-        "text": incident.text,
+        "text": incident.text if personal_data else hide_emails(incident.brief),
         "affected": [*incident.affected],
         "since": iso(incident.since),
         "opened_at": iso(incident.opened_at),
@@ -132,6 +171,8 @@ def document(incident: Incident, now: datetime, muted: Mapping[str, Mute]) -> di
     }
 
 
-def documents(incidents: Sequence[Incident], now: datetime) -> list[dict[str, Any]]:
+def documents(
+    incidents: Sequence[Incident], now: datetime, *, personal_data: bool = True
+) -> list[dict[str, Any]]:
     muted = mutes(now)
-    return [document(incident, now, muted) for incident in incidents]
+    return [document(one, now, muted, personal_data=personal_data) for one in incidents]

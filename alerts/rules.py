@@ -386,6 +386,7 @@ def _problem(facts: RunFacts, kind: str, severity: Severity, words: str) -> Prob
         text=words,
         link=Link("run", str(run)) if run else Link("sync", sync),
         affected=facts.failed_on,
+        source="syncs",
     )
 
 

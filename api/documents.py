@@ -316,6 +316,9 @@ class Incident(Schema):
 
 
 class IncidentList(Schema):
+    evaluated_at: datetime | None = Field(
+        description="when incidents were evaluated last; what is listed is as old"
+    )
     incidents: list[Incident]
 
 

@@ -13,14 +13,14 @@ import logging
 import re
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any, Self
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import requests
@@ -32,6 +32,7 @@ from urllib3.exceptions import HTTPError, LocationParseError, ReadTimeoutError
 
 from common.errors import RainboError
 from common.redaction import MASK, redact
+from common.socket_deadline import SocketDeadline
 
 logger = logging.getLogger("rainbo.http")
 
@@ -198,25 +199,10 @@ def _read(response: requests.Response, most: int) -> tuple[bytes, bool]:
     return b"".join(parts)[:most], size > most
 
 
-class _Deadline:
-    """Ends the connections of one request when its time is over, whatever they wait for."""
+class _Deadline(SocketDeadline):
+    """Knows the connections of one request."""
 
-    def __init__(self, seconds: float) -> None:
-        self.is_over = False
-        self._seconds = seconds
-        self._done = threading.Event()
-        self._sockets: list[Any] = []
-        self._thread = threading.Thread(target=self._guard, name="http deadline", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def watch(self, pool: Any) -> None:
+    def watch_pool(self, pool: Any) -> None:
         """Know the sockets of the connections that this pool opens."""
         make = type(pool).ConnectionCls
 
@@ -226,24 +212,13 @@ class _Deadline:
 
             def connect() -> None:
                 usual()
-                self._sockets.append(connection.sock)
+                # The socket itself: the connection forgets it while the answer is still read.
+                self.watch(SimpleNamespace(sock=connection.sock))
 
             connection.connect = connect
             return connection
 
         pool.ConnectionCls = watched
-
-    def _guard(self) -> None:
-        if self._done.wait(self._seconds):
-            return
-        self.is_over = True
-        while True:  # again and again: a connection may come up only now
-            for connected in self._sockets:
-                with suppress(OSError):  # closed already
-                    # Not close(): that would not wake the thread that reads from it.
-                    socket.socket.shutdown(connected, socket.SHUT_RDWR)
-            if self._done.wait(0.1):
-                return
 
 
 class _Watched(HTTPAdapter):
@@ -255,7 +230,7 @@ class _Watched(HTTPAdapter):
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         pool = super().get_connection_with_tls_context(*args, **kwargs)
-        self.deadline.watch(pool)
+        self.deadline.watch_pool(pool)
         return pool
 
 

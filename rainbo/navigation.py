@@ -46,7 +46,10 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     groups = [
-        {"title": title, "items": [_item(*item) for item in items if _may_see(request, item[1])]}
+        {
+            "title": title,
+            "items": [_item(request, *item) for item in items if _may_see(request, item[1])],
+        }
         for title, items in ROOMS.items()
     ]
     return [group for group in groups if group["items"]]
@@ -94,10 +97,12 @@ def favicon(_: HttpRequest) -> str:
     return static("rainbo/favicon.svg")
 
 
-def _item(title: str, model: str, icon: str, page: str = "") -> dict[str, Any]:
+def _item(
+    request: HttpRequest, title: str, model: str, icon: str, page: str = ""
+) -> dict[str, Any]:
     link = reverse(page or f"admin:{model.replace('.', '_')}_changelist")
     item: dict[str, Any] = {"title": title, "icon": icon, "link": link}
-    if model == "alerts.incident" and (count := queries.count_open()):
+    if model == "alerts.incident" and (count := queries.count_open(request.user.has_perm)):
         item["badge"] = count
     return item
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import Error, connection, transaction
+from django.db.models import QuerySet
 
 from syncs.models import Periodic, SyncRun
 
@@ -135,6 +136,25 @@ def run_periodic() -> None:
 def call_again(function: Callable[[], object]) -> None:
     """Have a function that had more to do called at the next turn, whatever its interval."""
     Periodic.objects.filter(name=_name(function)).delete()
+
+
+def note(name: str, at: datetime) -> None:
+    """Remember when something was done last."""
+    Periodic.objects.bulk_create(
+        [Periodic(name=name, claimed_at=at)],
+        update_conflicts=True,
+        unique_fields=["name"],
+        update_fields=["claimed_at"],
+    )
+
+
+def noted(name: str) -> QuerySet[Periodic]:
+    """The row, if there is one, of when it was done last."""
+    return Periodic.objects.filter(name=name)
+
+
+def last_noted(name: str) -> datetime | None:
+    return noted(name).values_list("claimed_at", flat=True).first()
 
 
 @dataclass(frozen=True)

@@ -113,10 +113,13 @@ def receiver(certified: tuple[Authority, Path] | None = None, host: str = "") ->
 
 
 @contextmanager
-def raw_server(behave: Callable[[socket.socket, threading.Event], None]) -> Iterator[str]:
+def raw_server(
+    behave: Callable[[socket.socket, threading.Event], None], *, reads: bool = True
+) -> Iterator[str]:
     """A server that does to each connection what no HTTP library would. Yields its address.
 
     behave: is handed the connection after the request was read, and an event that ends the test.
+    reads: false for a server that speaks first.
     """
     over = threading.Event()
     listener = socket.create_server(("127.0.0.1", 0))
@@ -130,7 +133,8 @@ def raw_server(behave: Callable[[socket.socket, threading.Event], None]) -> Iter
                 continue
             with connection:
                 connection.settimeout(5)
-                connection.recv(65_536)
+                if reads:
+                    connection.recv(65_536)
                 try:
                     behave(connection, over)
                 except OSError:

@@ -26,6 +26,8 @@ def level_badge(level: int) -> SafeString:
 
 def state_badges(incident: Incident, mute: Mute | None, now: datetime) -> SafeString:
     """Whether it is open, and who has done what about it."""
+    if incident.let_go:
+        return badge("no longer reported", Tone.QUIET, "its rule was switched off or changed")
     if incident.resolved_at:
         return badge("resolved", Tone.GOOD)
     shown = [badge("open", Tone.BUSY)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from zoneinfo import available_timezones
@@ -20,7 +21,8 @@ from unfold.widgets import (
 from alerts.channels import registry, webhook
 from alerts.models import Channel, ChannelKind
 from common.errors import RainboError
-from common.text import listed
+from common.terminal import is_one_line
+from common.text import clip, listed
 from syncs import hooks
 from syncs.engine import registry as syncs
 
@@ -63,7 +65,7 @@ class ChannelForm(forms.ModelForm[Channel]):
     to = forms.CharField(
         label="Recipients",
         required=False,
-        help_text="e-mail addresses, one a line",
+        help_text="e-mail addresses, one a line or separated by commas",
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
     )
     only_syncs = forms.MultipleChoiceField(
@@ -149,21 +151,35 @@ class ChannelForm(forms.ModelForm[Channel]):
         own |= {"new_signing": kind.has_signing}
         return [name for name, is_own in own.items() if not is_own]
 
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        if not is_one_line(name):
+            raise ValidationError("Enter one line without control characters.")
+        return name
+
     def clean_to(self) -> list[str]:
-        found = list(dict.fromkeys(self.cleaned_data["to"].split()))
+        found = list(dict.fromkeys(re.split(r"[\s,;]+", self.cleaned_data["to"].strip(" ,;\r\n"))))
+        found = [*filter(None, found)]
         if not found:
             raise ValidationError("This field is required.")
         if len(found) > MOST_RECIPIENTS:
             raise ValidationError(f"Enter at most {MOST_RECIPIENTS} addresses, or a list's.")
         for address in found:
-            validate_email(address)
+            try:
+                validate_email(address)
+            except ValidationError:
+                raise ValidationError(f"{clip(address, 100)} is no e-mail address.") from None
         return found
 
     def clean_only_instances(self) -> list[int]:
         try:
-            return [int(part) for part in self._listed("only_instances")]
+            given = [int(part) for part in self._listed("only_instances")]
         except ValueError:
             raise ValidationError("Enter ids of instances, separated by commas.") from None
+        known = {*hooks.target_groups(), *map(str, self.instance.instances)}
+        if unknown := [str(one) for one in given if str(one) not in known]:
+            raise ValidationError(f"There is no instance {clip(listed(unknown), 100)}.")
+        return given
 
     def clean_only_groups(self) -> list[str]:
         known = {group.group for group in hooks.target_groups().values()}
@@ -191,8 +207,15 @@ class ChannelForm(forms.ModelForm[Channel]):
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or {}
-        if bool(data.get("quiet_from")) != bool(data.get("quiet_to")):
+        begin, end = data.get("quiet_from"), data.get("quiet_to")
+        if (begin is None) != (end is None) and not self.errors.keys() & {"quiet_from", "quiet_to"}:
             self.add_error("quiet_to", "Quiet hours need both a beginning and an end.")
+        elif begin is not None and begin == end:
+            self.add_error(
+                "quiet_to",
+                "Enter another time than the beginning; for no messages at "
+                "all but urgent ones, choose the level urgent.",
+            )
         return data
 
     def _post_clean(self) -> None:

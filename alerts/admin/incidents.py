@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -74,7 +74,8 @@ class IncidentAdmin(ReadOnlyAdmin):
     list_filter = (StateFilter,)
     sortable_by = ()
     change_form_outer_before_template = "alerts/incident_page.html"
-    empty_text = "Nothing is wrong."
+    list_before_template = "alerts/incident_list_top.html"
+    empty_text = "No incident is open."
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """An incident's page is our own: nothing of it is a form's field."""
@@ -82,7 +83,7 @@ class IncidentAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Incident]:
         found: QuerySet[Incident] = super().get_queryset(request).select_related("cause")
-        return found
+        return found.filter(queries.visible(request.user.has_perm))
 
     def get_ordering(self, request: HttpRequest) -> Sequence[str]:
         return () if request.GET.get("state") in ("all", "history") else ("level", "rank", "-since")
@@ -103,7 +104,7 @@ class IncidentAdmin(ReadOnlyAdmin):
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        context |= page(context["original"])
+        context |= page(context["original"], request.user.has_perm)
         response: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
         return response
 
@@ -132,7 +133,7 @@ class IncidentAdmin(ReadOnlyAdmin):
         return markup.brief(row.text, 120)
 
 
-def page(row: Any) -> dict[str, Any]:
+def page(row: Any, may: Callable[[str], bool]) -> dict[str, Any]:
     """What an incident's page shows, in a fixed number of queries."""
     now = timezone.now()
     facts: list[tuple[str, Any]] = [
@@ -160,7 +161,7 @@ def page(row: Any) -> dict[str, Any]:
         "mute": row.mute,
         "is_acknowledged": row.is_acknowledged(now),
         "mutes": MUTES.items(),
-        "symptoms": row.symptoms.filter(resolved_at=None)[:50],
+        "symptoms": row.symptoms.filter(queries.visible(may), resolved_at=None)[:50],
         "timeline": [(markup.moment(e.at, now), e) for e in row.events.all()[:500]],
         "acknowledge_command": manage_command.line(f"alert_ack {row.pk}"),
     }
@@ -210,7 +211,7 @@ def unmute_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
 def _found(request: HttpRequest, pk: int) -> Incident:
     if not request.user.has_perm(CHANGE):
         raise PermissionDenied
-    return get_object_or_404(Incident, pk=pk)
+    return get_object_or_404(Incident.objects.filter(queries.visible(request.user.has_perm)), pk=pk)
 
 
 def _back(request: HttpRequest, pk: int, error: UsageError) -> HttpResponse:

@@ -23,6 +23,7 @@ from common.model_admin import StrictUrls
 from common.text import format_duration
 
 IN_ORDER = Case(*(When(name=name, then=Value(n)) for n, name in enumerate(rules.RULES)))
+LONGEST_HOLD = 7 * 24 * 3_600  # seconds: a rule that waits longer is better switched off
 CHANGEABLE = ("enabled", "level", "threshold", "hold_seconds")
 
 
@@ -52,6 +53,12 @@ class RuleForm(forms.ModelForm[Rule]):
         most = rules.RULES[self.instance.name].most
         if value is not None and not 0 < value <= most:
             raise forms.ValidationError(f"Enter a number above 0, {most:,g} at most.")
+        return value
+
+    def clean_hold_seconds(self) -> int | None:
+        value: int | None = self.cleaned_data["hold_seconds"]
+        if value is not None and value > LONGEST_HOLD:
+            raise forms.ValidationError(f"Enter {LONGEST_HOLD:,} (7 days) at most.")
         return value
 
     @property

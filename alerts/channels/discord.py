@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 
 from alerts import messages
 from alerts.channels.result import Result, post
 from alerts.models import Channel, Content
 
-LONGEST = 1_900  # Discord rejects more than 2,000 characters
+LIMIT = 2_000  # characters: Discord rejects more
+LENGTHS = (1_900, 1_400, 900)  # the first that fits after what formats is escaped
+FORMATS = re.compile(r"[\\*`~|<\[\]]")  # else a name could be a link that leads elsewhere
 
 
 def send(channel: Channel, _: str, content: Content, __: datetime) -> Result:
@@ -18,8 +21,9 @@ def send(channel: Channel, _: str, content: Content, __: datetime) -> Result:
 
 def payload(content: Content) -> dict[str, object]:
     """Without mentions: a text that happens to have @everyone in it must call nobody."""
+    texts = (FORMATS.sub(r"\\\g<0>", messages.as_text(content, n)) for n in LENGTHS)
     return {
-        "content": messages.as_text(content, LONGEST),
+        "content": next(text for text in texts if len(text) <= LIMIT),
         "allowed_mentions": {"parse": []},
         "flags": 4,  # no previews of links
     }

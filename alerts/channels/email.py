@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from django.conf import settings
-from django.core.mail import EmailMessage
+from django.core.mail import EmailMessage, get_connection
 
 from alerts import messages
+from alerts.channels.mail_server import SECONDS, TooSlow
 from alerts.channels.result import Result
 from alerts.models import Channel, Content
 from common.redaction import redact
-from common.text import counted, truncate
+from common.text import counted, listed, truncate
 
 
 def send(channel: Channel, pk: str, content: Content, _: datetime) -> Result:
@@ -36,15 +37,24 @@ def send_mail(pk: str, recipients: Sequence[str], subject: str, body: str) -> Re
             "Auto-Submitted": "auto-generated",
         },
     )
+    server = get_connection()
+    message.connection = server
     try:
         message.send()
     except (smtplib.SMTPException, OSError) as error:
         return Result(False, truncate(redact(_explain(error))))
-    return Result(True, f"accepted for {counted(len(recipients), 'recipient')}")
+    refused = getattr(server, "refused", {})
+    taken = f"accepted for {counted(len(recipients) - len(refused), 'recipient')}"
+    if not refused:
+        return Result(True, taken)
+    rejected = listed([f"{to} ({code})" for to, (code, _) in sorted(refused.items())])
+    return Result(True, f"{taken}, rejected for {rejected}", warning=f"rejected for {rejected}")
 
 
 def _explain(error: Exception) -> str:
     place = f"{settings.EMAIL_HOST}:{settings.EMAIL_PORT}"
+    if isinstance(error, TooSlow):
+        return f"{place} did not take the message within {SECONDS:g} s"
     if isinstance(error, smtplib.SMTPAuthenticationError):
         return f"{place} rejected the user or the password"
     if isinstance(error, smtplib.SMTPRecipientsRefused):

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
+
+from django.db import DatabaseError
 
 from alerts.channels import apprise, discord, email, slack, webhook
 from alerts.channels.result import Result
 from alerts.models import Channel, ChannelKind, Content
 from common import http
+
+logger = logging.getLogger("rainbo.alerts")
 
 
 def _host(url: str) -> str:
@@ -44,8 +51,18 @@ GIVES_UP_AFTER = timedelta(days=2)
 
 
 def send(channel: Channel, pk: str, content: Content, now: datetime) -> Result:
-    """Send a message and return the result."""
-    return KINDS[channel.kind].send(channel, pk, content, now)
+    """Send a message and return the result. A fault of ours in sending one is a result as well:
+    it must not keep the messages of other channels back."""
+    try:
+        return KINDS[channel.kind].send(channel, pk, content, now)
+    except DatabaseError:
+        raise
+    except Exception as error:  # noqa: BLE001 (the boundary: the channel has the error)
+        # The kind and the place alone: the words of an error may have the address.
+        kind, frame = type(error).__name__, traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(frame.filename).name}:{frame.lineno}"
+        logger.error("channel %s: %s in %s", channel.name, kind, place)
+        return Result(False, f"sending it failed in RAINBO itself: {kind}; the log says where")
 
 
 def wait(attempts: int, result: Result) -> timedelta:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from urllib.parse import unquote
 
 from common import http
 from common.errors import RainboError
 from common.http import Answer, HttpError, Limits
+from common.redaction import MASK, redact
+from common.terminal import printable
 from common.text import truncate
 
 LIMITS = Limits(connect=5, read=10, total=15, size=2_000)
@@ -18,12 +22,14 @@ GONE = (404, 410)
 @dataclass(frozen=True)
 class Result:
     """accepted: the other side has it. detail: its answer, or why there is none, without secrets.
-    is_gone: the address no longer exists, so that another attempt is of no use."""
+    is_gone: the address no longer exists, so that another attempt is of no use. warning: which part
+    of what was accepted was not."""
 
     accepted: bool
     detail: str
     is_gone: bool = False
     retry_after: timedelta | None = None
+    warning: str = ""
 
 
 def post(read_address: Callable[[], str], body: bytes, headers: dict[str, str]) -> Result:
@@ -51,8 +57,10 @@ def judge(answer: Answer, address: str) -> Result:
     """The answer's status and the beginning of its text; the address, if it quotes it, masked."""
     said = answer.text
     path = address.partition("://")[2].partition("/")[2]
-    for secret in (address, path, *(part for part in path.split("/") if len(part) >= 8)):
-        said = said.replace(secret, "***") if secret else said
+    parts = [part for part in re.split(r"[/?&=#;,]", path) if len(part) >= 8]
+    for secret in (address, path, *parts, *map(unquote, parts)):
+        said = said.replace(secret, MASK) if secret else said
+    said = redact(printable(said))
     detail = f"answered {answer.status}" + (f": {truncate(said)}" if said.strip() else "")
     if answer.is_success:
         return Result(True, detail)

@@ -21,5 +21,6 @@ def send(channel: Channel, _: str, content: Content, __: datetime) -> Result:
 
 
 def payload(content: Content) -> dict[str, object]:
-    text = messages.as_text(content, LONGEST).translate(ESCAPED)
+    text = messages.calls_nobody(messages.as_text(content, LONGEST)).translate(ESCAPED)
+    text = text.replace("](", "]\u200d(")  # Mattermost makes links of [name](address)
     return {"text": text, "mrkdwn": False, "unfurl_links": False}

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
+from django.db import transaction
 
 from alerts import queries
 from alerts.models import Incident
@@ -32,7 +33,8 @@ class IncidentCommand(BaseCommand):
     def handle(self, **given: Any) -> None:
         output = CommandOutput(as_json=given["json"], quiet=False)
         try:
-            incident, words = self.act(given)
+            with transaction.atomic():  # what is done and its record, or neither
+                incident, words = self.act(given)
         except UsageError as error:
             output.show_error(f"{error}.")
             sys.exit(run_report.USAGE)

@@ -9,9 +9,21 @@ from django.utils import timezone
 
 from alerts import queries
 from common import markup
+from common.text import counted
 
 register = template.Library()
 SHOWN = 5
+
+
+@register.inclusion_tag("alerts/incident_list_notes.html", takes_context=True)
+def incident_list_notes(context: Any) -> Any:
+    """What the list of incidents doesn't show by itself: its age, and what is muted."""
+    may = context["request"].user.has_perm
+    muted = 0 if context["request"].GET.get("state") else queries.count_muted(may)
+    return {
+        "warning": queries.evaluation_warning(timezone.now()),
+        "muted": counted(muted, "open incident") if muted else "",
+    }
 
 
 @register.inclusion_tag("alerts/open_alerts.html", takes_context=True)
@@ -25,7 +37,8 @@ def open_alerts(context: Any, target: object = None, sync: str = "", run: Any = 
 
     if not context["perms"]["alerts"]["view_incident"]:
         return {"alerts": (), "more": 0}
-    found = queries.open_about(target=str(target or ""), sync=sync, run=run)
+    may = context["request"].user.has_perm
+    found = queries.open_about(target=str(target or ""), sync=sync, run=run, may=may)
     now = timezone.now()
     shown = [(row, level_badge(row.level), markup.moment(row.since, now)) for row in found[:SHOWN]]
     return {"alerts": shown, "more": len(found) - len(shown)}

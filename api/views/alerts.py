@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -19,19 +20,21 @@ from api.auth import Scoped, caller_of
 from api.documents import AcknowledgeRequest, MuteRequest
 from api.problems import Problem
 from common import clock
+from common.clock import iso
 from common.terminal import is_one_line
 
 router = Router(tags=["alerts"])
 READ, WRITE = Scoped("alerts:read"), Scoped("alerts:write")
 IncidentId = Annotated[int, Path(ge=1, le=2**63 - 1)]
+NAMES = "tenants.view_ghostuser"
 WITHOUT_END = AcknowledgeRequest()
 
 
 @router.get("/alerts", auth=READ, response=documents.IncidentList, summary="List open incidents")
 def list_alerts(request: HttpRequest) -> HttpResponse:
     """The loudest first, those that another explains last."""
-    found = queries.documents(queries.open_incidents(), clock.database_now())
-    return JsonResponse({"incidents": found})
+    found = _documents(request, queries.open_incidents())
+    return JsonResponse({"evaluated_at": iso(queries.evaluated_at()), "incidents": found})
 
 
 @router.get(
@@ -47,7 +50,7 @@ def list_history(
     if before is not None:
         rows = rows.filter(pk__lt=before)
     found, following = paging.page(request, rows, limit, newest_first=True)
-    incidents = queries.documents(found, clock.database_now())
+    incidents = _documents(request, found)
     return JsonResponse({"incidents": incidents, "next": following})
 
 
@@ -55,7 +58,7 @@ def list_history(
     "/alerts/{incident_id}", auth=READ, response=documents.Incident, summary="Show an incident"
 )
 def show_alert(request: HttpRequest, incident_id: IncidentId) -> HttpResponse:
-    return _document(_found(incident_id))
+    return _document(request, _found(incident_id))
 
 
 @router.post(
@@ -75,7 +78,7 @@ def acknowledge_alert(
     with transaction.atomic():
         incident = actions.acknowledge(incident_id, caller_of(request).actor, until)
         _record(request, "incident.acknowledged", incident, {"until": until})
-    return _document(incident)
+    return _document(request, incident)
 
 
 @router.post(
@@ -94,7 +97,7 @@ def mute_alert(request: HttpRequest, incident_id: IncidentId, wanted: MuteReques
         actor, until = caller_of(request).actor, _with_zone(wanted.until)
         incident = actions.mute(incident_id, actor, until, reason)
         _record(request, "incident.muted", incident, {"until": until, "reason": reason})
-    return _document(incident)
+    return _document(request, incident)
 
 
 def _record(request: HttpRequest, action: str, incident: Incident, after: dict[str, Any]) -> None:
@@ -120,6 +123,12 @@ def _found(pk: int) -> Incident:
     return incident
 
 
-def _document(incident: Incident) -> HttpResponse:
-    (document,) = queries.documents([incident], clock.database_now())
+def _document(request: HttpRequest, incident: Incident) -> HttpResponse:
+    (document,) = _documents(request, [incident])
     return JsonResponse(document)
+
+
+def _documents(request: HttpRequest, incidents: Sequence[Incident]) -> list[dict[str, Any]]:
+    """With names of people only if the token reads these elsewhere, too."""
+    may = caller_of(request).may(NAMES)
+    return queries.documents(incidents, clock.database_now(), personal_data=may)

@@ -6,7 +6,7 @@ Each app registers sources: what a source reads are its facts; what it makes of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import IntEnum
 from typing import Any, Generic, TypeVar, cast
@@ -59,7 +59,7 @@ class Problem:
     it should be although it was confirmed lately, so that nothing may be called on time. parts:
     the problems of single targets that this one sums up. brief: the text without people's names.
     measure: what the threshold of an alert's rule is compared with, in the rule's unit; None if it
-    is not known or there is nothing to measure.
+    is not known or there is nothing to measure. source: the name of the one that found it.
     """
 
     key: str
@@ -72,6 +72,7 @@ class Problem:
     parts: tuple[Problem, ...] = ()
     brief: str = ""
     measure: float | None = None
+    source: str = ""
 
     @property
     def sentence(self) -> str:
@@ -188,7 +189,8 @@ def judge(facts: Facts) -> tuple[Problem, ...]:
     found: list[Problem] = []
     for source in _in_order():
         if (known := facts.of(source)) is not None:
-            found += source.judge(known, tuple(found))
+            judged = source.judge(known, tuple(found))
+            found += [_from(source, problem) for problem in judged]
     return tuple(sorted(found, key=lambda problem: problem.severity))
 
 
@@ -196,12 +198,22 @@ def watch(facts: Facts) -> Iterator[Problem]:
     """What becomes a problem only at the threshold of an alert's rule."""
     for source in _in_order():
         if source.watch is not None and (known := facts.of(source)) is not None:
-            yield from source.watch(known)
+            yield from (_from(source, problem) for problem in source.watch(known))
+
+
+def visible_sources(may: Callable[[str], bool]) -> frozenset[str]:
+    """The names of the sources that a person with these permissions may see."""
+    return frozenset(s.name for s in _sources.values() if any(map(may, s.permissions)))
 
 
 def source_of_past(cause: str) -> Source[Any] | None:
     """The source that keeps what was seen of problems of this cause; None if none does."""
     return next((source for source in _in_order() if cause in source.past), None)
+
+
+def _from(source: Source[Any], problem: Problem) -> Problem:
+    parts = tuple(replace(part, source=source.name) for part in problem.parts)
+    return replace(problem, source=source.name, parts=parts)
 
 
 def _in_order() -> list[Source[Any]]:

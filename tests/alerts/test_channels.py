@@ -8,6 +8,8 @@ import hmac
 import json
 import logging
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -20,7 +22,7 @@ from django.core import mail, serializers
 from django.core.management import call_command
 
 from alerts import messages, outbox
-from alerts.channels import discord, registry, slack, webhook
+from alerts.channels import discord, mail_server, registry, slack, webhook
 from alerts.channels.result import Result
 from alerts.models import Channel, ChannelKind, Content, Delivery, Notice
 from common.encryption import CredentialError
@@ -71,8 +73,23 @@ def test_slack_gets_plain_text_that_mentions_nobody(server: Receiver) -> None:
     row = channel(url=server.url(HOOK))
     assert registry.send(row, "1", content(), NOW).accepted
     body = json.loads(server.received[0].body)
-    assert "&lt;!channel&gt; &lt;@U1&gt; @everyone &amp; &lt;script&gt;" in body["text"]
+    assert "&lt;!channel&gt; &lt;@\u200dU1&gt; @\u200deveryone &amp; &lt;script&gt;" in body["text"]
     assert body["mrkdwn"] is False
+
+
+def test_a_name_calls_nobody_and_leads_nowhere_and_forges_no_line(server: Receiver) -> None:
+    """Mattermost takes mentions and links from the text, Discord links; both take what is sent."""
+    name = "@here ann@x.example [login](https://evil.example) \x1b[2J\u202e `x`\nURGENT: forged"
+    text = content(problem(text=f"{name} is down"))
+    slack_text = str(slack.payload(text)["text"])
+    discord_text = str(discord.payload(text)["content"])
+    assert "@\u200dhere" in slack_text
+    assert "](" not in slack_text
+    assert "\\[login\\](https" in discord_text
+    assert "\\`x\\`" in discord_text
+    for sent in (slack_text, discord_text, messages.as_text(text)):
+        assert not {"\x1b", "\u202e"} & {*sent}
+        assert "\nURGENT: forged" not in sent
 
 
 def test_discord_gets_text_that_mentions_nobody_and_is_short_enough(server: Receiver) -> None:
@@ -229,6 +246,14 @@ def test_an_address_inside_is_rejected(kind: ChannelKind, settings: Any) -> None
     assert "private network" in result.detail
 
 
+def test_an_answer_that_quotes_a_part_of_the_address_is_masked(server: Receiver) -> None:
+    """Also of its query, also decoded, and whatever it has for a terminal is shown, not obeyed."""
+    row = channel(url=server.url("/hook/x?sig=ab%2Fc1234SIG&id=7#fragment"))
+    server.reply(400, b"bad ab%2Fc1234SIG, ab/c1234SIG, token=abcdefgh12345 \x1b[2J")
+    sent = registry.send(row, "1", messages.of_test("ops", NOW), NOW)
+    assert sent.detail == "answered 400: bad ***, ***, token=*** \\u001b[2J"
+
+
 def test_an_answer_that_quotes_the_address_is_masked(server: Receiver) -> None:
     server.reply(404, f"Cannot POST {HOOK} ({server.url(HOOK)}), {SECRET}".encode())
     assert SECRET not in send(server, ChannelKind.SLACK).detail
@@ -278,7 +303,7 @@ def mailbox(settings: Any) -> Iterator[Mailbox]:
         port = free.getsockname()[1]
     controller = Controller(found, hostname="127.0.0.1", port=port)
     controller.start()
-    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_BACKEND = "alerts.channels.mail_server.Backend"
     settings.EMAIL_HOST, settings.EMAIL_PORT, settings.EMAIL_USE_TLS = "127.0.0.1", port, False
     yield found
     controller.stop()
@@ -299,6 +324,51 @@ def test_a_real_mail_server(mailbox: Mailbox, to: str, answer: str, result: Resu
     assert sent.accepted is result.accepted
     assert sent.detail.endswith(result.detail)
     assert bool(mailbox.taken) is (not to.startswith("nobody"))
+
+
+def test_a_recipient_whom_the_mail_server_rejects_is_named_on_the_channel(mailbox: Mailbox) -> None:
+    row = channel(kind=ChannelKind.EMAIL, recipients=["a@x.example", "nobody@x.example"])
+    sent = registry.send(row, "0000-1", messages.of_test("ops", NOW), NOW)
+    assert sent.detail == "accepted for 1 recipient, rejected for nobody@x.example (550)"
+    see(problem())
+    outbox.gather(NOW)
+    delivery = outbox.claim(NOW)
+    assert delivery is not None
+    outbox.settle(delivery, sent, NOW)
+    row.refresh_from_db()
+    assert (row.last_error, row.failing_since) == ("rejected for nobody@x.example (550)", None)
+
+
+def drip_greeting(connection: socket.socket, over: threading.Event) -> None:
+    """220-, 220-, 220- …: each line comes in time, and none is the last."""
+    while not over.wait(0.05):
+        connection.sendall(b"220-wait\r\n")
+
+
+def drip_handshake(connection: socket.socket, over: threading.Event) -> None:
+    """The beginning of a TLS record, byte by byte."""
+    connection.sendall(b"\x16\x03\x03\x3f\xff\x02\x00\x3f\xf0")
+    while not over.wait(0.05):
+        connection.sendall(b"\x00")
+
+
+@pytest.mark.parametrize(
+    ("drip", "tls"), [(drip_greeting, False), (drip_handshake, True)], ids=["greeting", "TLS"]
+)
+def test_a_mail_server_that_drips_holds_nobody(
+    drip: Any, tls: bool, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mail_server, "SECONDS", 0.5)
+    settings.EMAIL_BACKEND = "alerts.channels.mail_server.Backend"
+    settings.EMAIL_USE_SSL, settings.EMAIL_USE_TLS = tls, False
+    row = channel(kind=ChannelKind.EMAIL, recipients=["a@x.example"])
+    with raw_server(drip, reads=False) as url:
+        settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", int(url.rstrip("/").split(":")[2])
+        begun = time.monotonic()
+        sent = registry.send(row, "0000-1", messages.of_test("ops", NOW), NOW)
+    assert time.monotonic() - begun < 5
+    assert not sent.accepted
+    assert "did not take the message within" in sent.detail
 
 
 def test_names_of_people_leave_only_on_a_channel_that_is_marked_for_it() -> None:
@@ -328,7 +398,7 @@ def test_a_message_says_what_since_when_whom_and_what_to_do() -> None:
 def test_payloads_are_as_long_as_they_may_be() -> None:
     text = content(problem(text="y" * 4_000)) | {"title": "z" * 5_000}
     assert len(str(slack.payload(text)["text"])) <= slack.LONGEST
-    assert len(str(discord.payload(text)["content"])) <= discord.LONGEST
+    assert len(str(discord.payload(text)["content"])) <= discord.LIMIT
 
 
 def test_no_secret_of_a_channel_shows(

@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.utils import timezone
 
 from activity.models import Activity
 from alerts import outbox
 from alerts.management.base import parse_length
 from alerts.models import Delivery, Mute
 from common.errors import UsageError
+from syncs import hooks
+from syncs.models import Periodic
 from syncs.status.problems import Severity
 from tests.alerts.rows import HOUR, MINUTE, NOW, SECRET, channel, incident, problem, see
 from tests.http_servers import Receiver, receiver
@@ -29,6 +32,11 @@ def server(settings: Any) -> Iterator[Receiver]:
     settings.RAINBO_HTTP_PRIVATE_HOSTS = ["127.0.0.1"]
     with receiver() as found:
         yield found
+
+
+@pytest.fixture(autouse=True)
+def _evaluated() -> None:
+    hooks.note("alerts.evaluation", timezone.now())
 
 
 def run(*arguments: str) -> int:
@@ -48,6 +56,15 @@ def test_alert_list_names_each_incident(capsys: Capture) -> None:
     assert "urgent" in first
     assert "No heartbeat of a worker: workers is wrong" in first
     assert "explained by" in second
+
+
+def test_alert_list_of_incidents_that_nobody_evaluates_is_no_good_news(capsys: Capture) -> None:
+    hooks.note("alerts.evaluation", timezone.now() - 11 * MINUTE)
+    assert run("alert_list", "--check") == 1
+    assert "Alerts have not been evaluated since" in capsys.readouterr().err
+    Periodic.objects.all().delete()
+    assert run("alert_list", "--check") == 1
+    assert "not been evaluated yet" in capsys.readouterr().err
 
 
 def test_alert_list_as_a_document(capsys: Capture) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,10 +10,10 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from alerts import actions, evaluation
+from alerts import actions, evaluation, messages
 from alerts.models import Delivery, Incident, IncidentEvent, Level, Mute, Notice
 from syncs.status.problems import Link, Problem, Severity
-from tests.alerts.rows import HOUR, MINUTE, NOW, SECOND, channel, incident, problem, see
+from tests.alerts.rows import HOUR, MINUTE, NOW, SECOND, channel, facts, incident, problem, see
 from tests.rows import instance_row
 
 pytestmark = pytest.mark.django_db
@@ -81,6 +82,29 @@ def test_what_passes_before_that_never_was_an_incident() -> None:
     assert not Incident.objects.exists()
     see(DOWN, at=NOW + MINUTE, hold=MINUTE)
     assert not notices()
+
+
+def test_what_its_rule_no_longer_takes_is_not_called_resolved() -> None:
+    channel()
+    see(DOWN)
+    deliver()
+    off = facts(DOWN)
+    evaluation.apply(replace(off, found=[]), NOW + MINUTE)
+    row = Incident.objects.get()
+    assert (row.let_go, row.resolved_at) == (True, NOW + MINUTE)
+    notice = Notice.objects.get(kind="resolved")
+    found = messages.compose([notice], NOW + MINUTE, personal_data=False)
+    text = messages.as_text(found)
+    assert found["title"] == "RAINBO: An instance is down (no longer reported)"
+    assert "It is still there, but its rule was switched off or changed." in text
+    assert "RESOLVED" not in text
+    see(DOWN, at=NOW + 2 * MINUTE)
+    row.refresh_from_db()
+    assert (row.let_go, row.resolved_at) == (False, None)
+    see(at=NOW + 3 * MINUTE)
+    see(at=NOW + 20 * MINUTE)
+    row.refresh_from_db()
+    assert (row.let_go, row.resolved_at) == (False, NOW + 20 * MINUTE)
 
 
 def test_what_ends_before_it_was_sent_is_not_sent() -> None:

@@ -9,11 +9,12 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from django.db import connection, transaction
 from django.utils import timezone
 
 from alerts import channel_problems, dead_man_switch, evaluation, run_facts, tick
 from alerts.channel_problems import CHANNELS
-from alerts.models import Delivery, Incident
+from alerts.models import Channel, Delivery, Incident
 from alerts.rules import RunFacts
 from common.http import Limits
 from common.joint_query import answer
@@ -162,6 +163,53 @@ def test_the_switch_does_not_vouch_for_messages_that_nobody_sends(
     Delivery.objects.create(channel=channel(), content={}, created_at=at, not_before=at)
     dead_man_switch.ping()
     assert server.received[0].path.endswith("/fail")
+
+
+def test_a_message_that_is_put_off_is_not_one_that_nobody_sends() -> None:
+    """Nor are those that wait behind it; one whose senders all died is, though it was tried."""
+    now = timezone.now()
+    first, second = (
+        Delivery.objects.create(
+            channel=channel() if n == 0 else Channel.objects.get(),
+            content={},
+            created_at=now - (60 - n) * MINUTE,
+            not_before=now - 60 * MINUTE if n else now + HOUR,
+            attempts=1 - n,
+        )
+        for n in range(2)
+    )
+    assert CHANNELS.read_alone(now).due_since is None
+    Delivery.objects.filter(pk=first.pk).update(not_before=now - 20 * MINUTE, attempts=7)
+    assert CHANNELS.read_alone(now).due_since == now - 20 * MINUTE
+    assert second.attempts == 0
+
+
+@pytest.mark.parametrize("fault", ["all fail", "the only one is gone", "not evaluated", ""])
+def test_the_switch_does_not_vouch_for_alerts_that_reach_nobody(
+    fault: str, server: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("syncs.status.queries.read_worker_state", lambda: SOUND)
+    ago = timezone.now() - 20 * MINUTE
+    hooks.note("alerts.evaluation", ago if fault == "not evaluated" else timezone.now())
+    row = channel(failing_since=ago)
+    if fault != "all fail":
+        Channel.objects.update(failing_since=None, gone_at=ago if "gone" in fault else None)
+    elif fault:
+        channel("another", failing_since=ago)
+        channel("off", enabled=False)
+    dead_man_switch.ping()
+    (sent,) = server.received
+    assert sent.path == (f"/{SECRET}/fail" if fault else f"/{SECRET}")
+    words = "alerts have not been evaluated since" if "not ev" in fault else "no channel has taken"
+    assert (words in sent.body.decode()) is bool(fault)
+    assert row.pk
+
+
+def test_a_process_that_was_stopped_in_an_evaluation_is_not_waited_for_for_ever() -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        evaluation.evaluate()
+        cursor.execute("SHOW idle_in_transaction_session_timeout")
+        assert cursor.fetchone() == ("1min",)
 
 
 def test_the_address_of_the_switch_is_a_secret(

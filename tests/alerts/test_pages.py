@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import escape
 
 from activity.models import Activity
 from alerts.models import Channel, ChannelKind, Incident, Level, Mute, Rule
 from alerts.rules import RULES
+from syncs import hooks
 from syncs.status.problems import Severity
 from tests.alerts.rows import KEY, MINUTE, NOW, SECRET, channel, incident, problem, see
 from tests.http_servers import Receiver, receiver
@@ -47,7 +49,13 @@ def errors(client: Client, url: str, data: dict[str, str]) -> dict[str, list[str
 
 
 def test_the_list_shows_open_ones_and_others_when_they_are_asked_for(admin_client: Client) -> None:
-    assert "Nothing is wrong." in page(admin_client, INCIDENTS)
+    text = page(admin_client, INCIDENTS)
+    assert "No incident is open." in text
+    assert "Alerts have not been evaluated yet" in text
+    hooks.note("alerts.evaluation", timezone.now() - 11 * MINUTE)
+    assert "Alerts have not been evaluated since" in page(admin_client, INCIDENTS)
+    hooks.note("alerts.evaluation", timezone.now())
+    assert "been evaluated" not in page(admin_client, INCIDENTS)
     over, muted = problem("instance/3/down", text="three"), problem("instance/4/down", text="four")
     see(over, muted, problem(text="two"))
     Mute.objects.create(key=muted.key, until=NOW.replace(year=2099), reason="moving", by="ann")
@@ -57,6 +65,7 @@ def test_the_list_shows_open_ones_and_others_when_they_are_asked_for(admin_clien
         for state in ("", "muted", "history", "all")
         if (text := page(admin_client, f"{INCIDENTS}?state={state}"))
     }
+    assert "1 open incident</a> muted" in page(admin_client, INCIDENTS)
     assert shown == {
         "": {"two"},
         "muted": {"four"},
@@ -134,7 +143,7 @@ def test_the_sidebar_counts_what_is_open(admin_client: Client) -> None:
         (ChannelKind.SLACK, {"new_address": f"https://hooks.example/{SECRET}"}),
         (ChannelKind.DISCORD, {"new_address": f"https://hooks.example/{SECRET}"}),
         (ChannelKind.WEBHOOK, {"new_address": "https://hooks.example/x", "new_signing": KEY}),
-        (ChannelKind.EMAIL, {"to": "a@x.example\nb@x.example a@x.example"}),
+        (ChannelKind.EMAIL, {"to": "a@x.example\nb@x.example, a@x.example;"}),
     ],
 )
 def test_a_channel_of_each_kind_can_be_added_and_shows_no_secret(
@@ -175,6 +184,17 @@ def test_a_channel_of_each_kind_can_be_added_and_shows_no_secret(
         (ChannelKind.EMAIL, {"to": "nobody"}, "to"),
         (ChannelKind.EMAIL, {"to": "a@x.example", "quiet_from": "22:00"}, "quiet_to"),
         (ChannelKind.EMAIL, {"to": "a@x.example", "only_instances": "one"}, "only_instances"),
+        (ChannelKind.EMAIL, {"to": "a@x.example", "only_instances": "7"}, "only_instances"),
+        (ChannelKind.EMAIL, {"to": "a@x.example", "only_instances": "9" * 5_000}, "only_instances"),
+        (
+            ChannelKind.EMAIL,
+            {"to": "a@x.example", "quiet_from": "22:00", "quiet_to": "22:00"},
+            "quiet_to",
+        ),
+        (ChannelKind.EMAIL, {"to": "a@x.example\r\nBcc:evil@x.example"}, "to"),
+        (ChannelKind.EMAIL, {"to": "a@x.example", "name": "ops\r\nBcc: evil"}, "name"),
+        (ChannelKind.EMAIL, {"to": "a@x.example", "name": "ops \u202e spo"}, "name"),
+        (ChannelKind.EMAIL, {"to": "a@x.example", "name": "x" * 101}, "name"),
         (ChannelKind.EMAIL, {"to": "a@x.example", "per_hour": "0"}, "per_hour"),
         (ChannelKind.EMAIL, {"to": "a@x.example", "zone": "Mars/Base"}, "zone"),
     ],
@@ -252,13 +272,44 @@ def test_thresholds_that_make_no_rule(admin_client: Client, threshold: str) -> N
     assert list(found) == ["threshold"]
 
 
+@pytest.mark.parametrize("hold", ["-1", "604801", "99999999999"])
+def test_a_rule_does_not_wait_for_ever(admin_client: Client, hold: str) -> None:
+    row = Rule.objects.get(name="slow")
+    found = errors(admin_client, f"{RULE_PAGES}{row.pk}/change/", {"hold_seconds": hold})
+    assert list(found) == ["hold_seconds"]
+
+
+def test_incidents_show_to_those_alone_who_may_see_what_they_are_about(client: Client) -> None:
+    """As on the first page: of channels, say, only with the permission to view channels."""
+    about = {"channels": "A channel", "instances": "An instance", "syncs": "A sync"}
+    see(
+        problem("channel/1", Severity.CHANNEL_FAILING, (), text="A channel", source="channels"),
+        problem("instance/2/down", text="An instance", source="instances"),
+        problem("sync/x/failing", Severity.FAILING, (), text="A sync", source="syncs"),
+    )
+    user = User.objects.create_user("reader", is_staff=True)
+    names = ("view_incident", "change_incident", "view_rdsinstance")
+    user.user_permissions.set(Permission.objects.filter(codename__in=names))
+    client.force_login(user)
+    for state in ("", "all"):
+        text = page(client, f"{INCIDENTS}?state={state}")
+        assert {source for source, words in about.items() if words in text} >= {"instances"}
+        assert "A channel</" not in text
+        assert "A sync</" not in text
+    hidden = Incident.objects.get(key="channel/1")
+    for do in ("acknowledge", "mute", "unmute"):
+        data = {"hours": "1", "reason": "x"}
+        assert client.post(f"{INCIDENTS}{hidden.pk}/{do}/", data).status_code == 404
+    assert client.get(f"{INCIDENTS}{hidden.pk}/change/").status_code in (302, 404)
+    hidden.refresh_from_db()
+    assert hidden.acknowledged_at is None
+    assert ">1<" in page(client, INCIDENTS).replace(" ", "").replace("\n", "")
+
+
 def test_who_may_only_look_has_no_buttons(client: Client) -> None:
     user = User.objects.create_user("reader", is_staff=True)
-    from django.contrib.auth.models import Permission
-
-    user.user_permissions.set(
-        Permission.objects.filter(codename__in=("view_incident", "view_channel", "view_rule"))
-    )
+    names = ("view_incident", "view_rdsinstance", "view_channel", "view_rule")
+    user.user_permissions.set(Permission.objects.filter(codename__in=names))
     client.force_login(user)
     row, to = incident(), channel()
     for url in (
@@ -269,6 +320,7 @@ def test_who_may_only_look_has_no_buttons(client: Client) -> None:
         text = page(client, f"{url}change/")
         assert "Send a test" not in text
         assert "Mute" not in text
+        assert "Timeline" in text or url != f"{INCIDENTS}{row.pk}/"
     assert client.post(f"{INCIDENTS}{row.pk}/acknowledge/").status_code == 403
     assert client.post(f"{CHANNELS}{to.pk}/test/").status_code == 403
     assert Incident.objects.get().acknowledged_at is None

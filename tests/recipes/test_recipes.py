@@ -34,7 +34,6 @@ ON_THE_INSTANCE = "-- On the instance, "
 FILE = "-- RAINBO_SOURCE_SQL/"
 MANAGE = "python manage.py "
 
-SUPPORT_TABLE = PAGES.parents[1] / "deploy" / "support_access" / "support_sessions.sql"
 SUPPORTED = ("schema-per-tenant", "laravel-and-rails")  # those with ghost users
 
 Follow = Callable[..., None]
@@ -80,7 +79,7 @@ def follow(registered: InstanceFleet, settings: Settings, tmp_path: Path) -> Ite
 
 def assert_takes_support_access(owner: psycopg.Connection) -> None:
     """The table of support sessions fits into the schema, and its grants are enough."""
-    owner.execute(SUPPORT_TABLE.read_bytes())
+    owner.execute(SUPPORT_TABLE.encode())
     (checked,) = checks.check_fleet([RdsInstance.objects.get(pk=4)])
     found = [(finding.level, finding.text) for finding in checked.findings]
     assert [text for level, text in found if level == "error"] == []

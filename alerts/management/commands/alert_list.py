@@ -26,7 +26,9 @@ class Command(BaseCommand):
             help="the last N incidents, resolved ones too; default: all that are open",
         )
         parser.add_argument(
-            "--check", action="store_true", help="exit with 1 if one is open and not muted"
+            "--check",
+            action="store_true",
+            help="exit with 1 if one is open and not muted, or alerts are not evaluated",
         )
         parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
@@ -46,7 +48,9 @@ class Command(BaseCommand):
                 output.say(_line(incident, now, muted))
             if not incidents:
                 output.say("No incident is open.")
-        if given["check"] and is_wrong:
+        if warning := queries.evaluation_warning(now):
+            self.stderr.write(warning)
+        if given["check"] and (is_wrong or warning):
             sys.exit(1)
 
 

@@ -30,6 +30,7 @@ from integrations.plugin import (
     Reconnect,
     Record,
     Refused,
+    Whole,
 )
 from integrations.publishing import Held, Part, Publisher
 from integrations.records import Chunk
@@ -181,6 +182,8 @@ class Fetching:
         chunk.add(item)
         if isinstance(item, Record | Refused) and records.is_storable(item.id):
             part.seen.add((item.kind, item.id))
+        if isinstance(item, Whole):
+            part.seen |= {(item.kind, key) for key in item.before}
 
     def _items(self, part: Part) -> Iterator[Item]:
         connection = part.connection

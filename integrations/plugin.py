@@ -57,11 +57,13 @@ class Refused:
 class Whole:
     """All of this kind were yielded since `fetch_data` was called: the others are gone.
 
-    prefix: all of those whose id begins so, such as all events of one calendar.
+    prefix: all of those whose id begins so, such as all events of one calendar. before: ids that
+    were yielded in a run before, by a listing that goes on in this one.
     """
 
     kind: str
     prefix: str = ""
+    before: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

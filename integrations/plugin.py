@@ -23,7 +23,7 @@ LIMIT = 300.0  # seconds for one connection
 Position = Mapping[str, Any]  # what a plugin remembers between two runs, as JSON
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there are many
 class Record:
     """A thing at the service. data: of JSON's types. at: when it happened, with a time zone."""
 

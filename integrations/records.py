@@ -74,8 +74,7 @@ _GO_BY_PREFIX = """
             WHERE kept.kind = known.kind AND kept.id = known.external_id)"""
 
 
-@dataclass(frozen=True, slots=True)  # there are many
-class Prepared:
+class Prepared(NamedTuple):
     """A record as it is stored."""
 
     record: Record
@@ -106,15 +105,15 @@ class Chunk:
 
     def add(self, item: Item) -> None:
         """Take an item; of one thing, the last word counts."""
-        if isinstance(item, Whole):
+        if isinstance(item, Record):  # first: nearly all are
+            self._add_record(item)
+        elif isinstance(item, Whole):
             self.wholes.append((item.kind, item.prefix))
         elif isinstance(item, Unchanged):
             self.unchanged = True
             self.read += item.read
         elif isinstance(item, Gone):
             self._add_gone(item)
-        elif isinstance(item, Record):
-            self._add_record(item)
         elif isinstance(item, Refused):
             self._refuse(item)
         else:

@@ -28,9 +28,9 @@ def select(run: Run) -> tuple[list[Connection], list[Skipped]]:
     """Return the connections to fetch, and those that are skipped with the reason.
 
     Named ones are taken whatever their frequency. Without names those are skipped that were last
-    fetched less than half their period ago, unless the options force it. One that its service asked to leave alone
-    waits in any case; a disabled one, or one that needs to be connected again, is never taken.
-    Raises UsageError for a name of none.
+    fetched less than half their period ago, unless the options force it. One that its service asked
+    to leave alone waits in any case; a disabled one, or one that needs to be connected again, is
+    never taken. Raises UsageError for a name of none.
     """
     keys, now = _named(run.record.sync, run.options), run.now()
     of_service = Connection.objects.filter(service=run.record.sync)

@@ -35,8 +35,9 @@ class Sum:
     targets: instances or connections that they dealt with. owners: the people whose connections
     these are; of instances, as many as there are. Of both, those that were fresh don't count.
     fresh: parts that were skipped since they were read less than half a period ago. skipped: all
-    that were skipped, with these. succeeded, failed: their parts; a held part counts as failed, and so does a run that ended badly without any such part. read, added,
-    changed, removed: rows, as far as they are known. milliseconds: from the first request on.
+    that were skipped, with these. succeeded, failed: their parts; a held part counts as failed, and
+    so does a run that ended badly without any such part. read, added, changed, removed: rows, as
+    far as they are known. milliseconds: from the first request on.
     """
 
     runs: tuple[SyncRun, ...]

@@ -147,9 +147,9 @@ class GitHub(Plugin):
             if answer.status != 304:
                 is_whole = is_whole and _keys(_rows(source, answer))[: len(keys)] == keys
         if is_whole:
+            read = [key.split(" ") for _, _, keys in listing["pages"] for key in keys]
             for kind in ("issue", "pull_request"):
-                ids = [key.partition(" ") for _, _, keys in listing["pages"] for key in keys]
-                yield Whole(kind, before=frozenset(id for of, _, id in ids if of == kind))
+                yield Whole(kind, before=frozenset(key for of, key in read if of == kind))
             at["full_at"] = listing["began"]
         at["since"] = listing["since"]
         del at["listing"]

@@ -40,7 +40,7 @@ help:  ## List these targets
 demo: venv  ## Run a real PostgreSQL fleet with RAINBO on this machine (PORT=8000, SEED=big)
 	@exec $(PY) -m localfleet demo --port $(PORT) --seed=$(SEED)
 
-demo-break: venv  ## Break the running demo, or repair it (WHAT=instance, WHAT=repair)
+demo-break: venv  ## Break the running demo, or repair it (WHAT=instance, repair, github-token, github-token-repair)
 	@exec $(PY) -m localfleet break --seed=$(SEED) $(WHAT)
 
 test: venv  ## Run the tests on real PostgreSQL servers (ARGS="-k name")

@@ -308,7 +308,7 @@ class ConnectionDocument(Schema):
     service: str
     name: str
     owner: str
-    state: ConnectionState
+    state: str = Field(json_schema_extra={"enum": [*map(str, ConnectionState)]})
     due: bool
     why: str
     next_at: datetime | None = Field(description="null: that is up to a person, or a run has it")

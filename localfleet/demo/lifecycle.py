@@ -9,7 +9,7 @@ from pathlib import Path
 
 from localfleet import network
 from localfleet.data import instances, large_seed, seed
-from localfleet.demo import breaking, lock, manage_command, terminal
+from localfleet.demo import accounts, breaking, lock, manage_command, terminal
 from localfleet.demo.setup import Setup
 from localfleet.demo.state import BIG, OWN_DATABASE, State
 from localfleet.demo.watchdog import Watch
@@ -40,6 +40,11 @@ class Demo:
         ports = [str(self.state.ports[name]) for name in ("receiver", "mail")]
         receiver = [sys.executable, "-m", "localfleet.demo.receiver", *ports]
         self.receiver = Service(root, "receiver", receiver)
+        accounts.ensure_token(root)
+        self.state.keep_ports(accounts.SERVICES)
+        places = [f"{name}={self.state.ports[name]}" for name in accounts.SERVICES]
+        providers = [sys.executable, "-m", "localfleet.demo.providers", str(root), *places]
+        self.providers = Service(root, "providers", providers)
 
     @property
     def instances(self) -> dict[int, Server]:
@@ -47,7 +52,7 @@ class Demo:
 
     @property
     def services(self) -> list[Service]:
-        return [self.web, self.worker, self.receiver]
+        return [self.web, self.worker, self.receiver, self.providers]
 
     def run(self) -> None:
         """Start all; ends only by an exception: a failure, or the wish to stop."""

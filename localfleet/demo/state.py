@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
@@ -64,9 +64,7 @@ class State:
 
     def keep_receiver(self, port: int) -> None:
         """Let RAINBO reach the page that shows what it sent. port: of RAINBO's own pages."""
-        for name in ("receiver", "mail"):
-            if name not in self.ports or not is_free(self.ports[name]):
-                self.ports[name] = free_port()
+        self.keep_ports(("receiver", "mail"))
         self.settings |= {
             "RAINBO_CONSOLE_URL": f"http://{HOST}:{port}",
             "RAINBO_HTTP_PRIVATE_HOSTS": HOST,
@@ -74,6 +72,12 @@ class State:
             "RAINBO_EMAIL_PORT": str(self.ports["mail"]),
             "RAINBO_EMAIL_TLS": "off",
         }
+
+    def keep_ports(self, names: Iterable[str]) -> None:
+        """Have a free port for each of these, the same as before where that is still free."""
+        for name in names:
+            if name not in self.ports or not is_free(self.ports[name]):
+                self.ports[name] = free_port()
 
     def role_password(self, name: str) -> str:
         """The password of RAINBO's role on this instance."""

@@ -31,7 +31,7 @@ LINT_ENV := env RAINBO_SECRET_KEY=$(shell printf 'lint-%.0s0123456789' 1 2 3 4 5
 	RAINBO_ALLOWED_HOSTS=rainbo.example RAINBO_HTTPS=on RAINBO_DEBUG=off \
 	RAINBO_DB_HOST=127.0.0.1 RAINBO_DB_PORT=1 RAINBO_DB_PASSWORD=lint
 
-.PHONY: help venv demo demo-break test soak bench bench-api bench-bloat bench-models matrix screenshots lint format lock manage clean
+.PHONY: help venv demo demo-break test soak bench bench-api bench-bloat bench-models bench-connections matrix screenshots lint format lock manage clean
 
 help:  ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' \
@@ -59,6 +59,9 @@ bench-api: venv  ## Compare the API at full size with the admin's own JSON view
 
 bench-models: venv  ## Measure a model catalogue in which nothing changed
 	@exec $(PY) -m bench models $(ARGS)
+
+bench-connections: venv  ## Measure 2,000 connections of a service that are due at once
+	@exec $(PY) -m bench connections $(ARGS)
 
 bench-bloat: venv  ## Measure how the table of routes grows over 1,000 syncs
 	@exec $(PY) -m bench bloat $(ARGS)

@@ -4,6 +4,7 @@ python -m bench run [--rows N] [--out FOLDER] [--no-peers] [--no-fleet]
 python -m bench bloat [--rows N] [--syncs N] [--settings "fillfactor = 90"] [--out FOLDER]
 python -m bench api [--turns N] [--out FOLDER]
 python -m bench models [--rows N] [--turns N] [--out FOLDER]
+python -m bench connections [--rows N] [--turns N] [--out FOLDER]
 python -m bench compare BASE [--rows N] [--turns N] [--fleet]
 python -m bench page
 """
@@ -21,7 +22,7 @@ from rich.console import Console
 from bench.comparison import table as comparison_table
 from bench.comparison import turns
 from bench.errors import BenchError
-from bench.measurements import api_requests, bloat, model_catalogue, routes
+from bench.measurements import api_requests, bloat, many_connections, model_catalogue, routes
 from bench.measurements.fleet_reads import Fleet
 from bench.peers.measurement import PeerMeasurement
 from bench.report import page, results, table
@@ -82,6 +83,13 @@ def _models(given: argparse.Namespace) -> None:
     _finish([part], given.out)
 
 
+def _connections(given: argparse.Namespace) -> None:
+    with prepared() as testbed:
+        part = many_connections.measure(testbed, given.rows, given.turns)
+        part = _described(testbed, part)
+    _finish([part], given.out)
+
+
 def _page(given: argparse.Namespace) -> None:
     _finish([], given.out)
 
@@ -136,9 +144,13 @@ def _parser() -> argparse.ArgumentParser:
     models.add_argument("--rows", type=_at_least_one, default=20_000, help="models")
     models.add_argument("--turns", type=_at_least_one, default=9)
     models.set_defaults(work=_models)
+    many = words.add_parser("connections", help="connections of a service, all due at once")
+    many.add_argument("--rows", type=_at_least_one, default=2_000, help="connections")
+    many.add_argument("--turns", type=_at_least_one, default=3)
+    many.set_defaults(work=_connections)
     page_only = words.add_parser("page", help="write the page again from what was kept")
     page_only.set_defaults(work=_page)
-    for word in (run, size, api, models, page_only):
+    for word in (run, size, api, models, many, page_only):
         word.add_argument("--out", type=Path, default=results.KEPT.parent)
     _add_compare(words.add_parser("compare", help="another commit's benchmark and ours in turns"))
     return parser

@@ -9,7 +9,7 @@ from bench.report.figures import Spread, ratio
 from bench.report.results import Bar, Line, Part
 from bench.testbed.servers import Testbed
 from localfleet.services.github import GitHub
-from localfleet.services.server import running
+from localfleet.services.server import Asked, Reply, running
 
 LATENCY = 0.05  # seconds of each answer
 PAGES = 3  # that each connection asks for
@@ -21,9 +21,19 @@ RECORDS = ("integrations_externalrecord", "integrations_recordchange")
 Found = dict[str, Any]  # what a task answered
 
 
+class Eager(GitHub):
+    """Doesn't mind to be asked for notifications at any time."""
+
+    def answer(self, asked: Asked) -> Reply:
+        reply = super().answer(asked)
+        if "X-Poll-Interval" in reply.headers:
+            reply.headers["X-Poll-Interval"] = "0"
+        return reply
+
+
 def measure(testbed: Testbed, count: int, turns: int) -> Part:
     """Together and one after another in turns, by one process; as workers do, from the look on."""
-    service = GitHub()
+    service = Eager()
     service.add_repository("home")
     service.add_issue("one")
     service.add_notification("you")

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
+import psycopg
 from django.contrib.auth.models import User
 from django.db import connection
 from django.utils import timezone
@@ -18,7 +19,6 @@ from integrations import fetching, look
 from integrations.models import Connection
 from syncs.engine import runs
 from syncs.models import RunState
-from syncs.transfer.session import Session
 
 _WRITTEN = """
     SELECT relname, (n_tup_ins + n_tup_upd + n_tup_del)::bigint FROM pg_stat_user_tables"""
@@ -68,19 +68,21 @@ def _fetch(count: int, at_once: int) -> dict[str, Any]:
 
 @contextmanager
 def _counted() -> Iterator[Callable[[], int]]:
-    """How many statements Django and the runs' sessions send meanwhile; a batch is one."""
+    """How many statements are sent meanwhile, by whatever session; a batch is one."""
     found: list[None] = []
-    usual = Session.execute
 
-    def execute(self: Session, *given: Any, **options: Any) -> Any:
-        found.append(None)
-        return usual(self, *given, **options)
+    def counting(usual: Callable[..., Any]) -> Callable[..., Any]:
+        def execute(*given: Any, **options: Any) -> Any:
+            found.append(None)
+            return usual(*given, **options)
 
-    def wrapper(do: Callable[..., Any], *given: Any) -> Any:
-        found.append(None)
-        return do(*given)
+        return execute
 
-    with patch.object(Session, "execute", execute), connection.execute_wrapper(wrapper):
+    cursor = psycopg.Cursor
+    with (
+        patch.object(cursor, "execute", counting(cursor.execute)),
+        patch.object(cursor, "executemany", counting(cursor.executemany)),
+    ):
         yield lambda: len(found)
 
 

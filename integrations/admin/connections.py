@@ -176,7 +176,8 @@ class ConnectionAdmin(StrictUrls, Recorded, ModelAdmin):
 
     @admin.display(description="connection")
     def called(self, row: Connection) -> str:
-        return f"{row.service}: {row.name}"
+        known = plugin.all_plugins().get(row.service)
+        return f"{known.title if known else row.service}: {row.name}"
 
     @admin.display(description="state")
     def state(self, row: Any) -> SafeString:

@@ -59,8 +59,8 @@ Alerts: add a channel in the console, such as Slack with the URL {arrived}/slack
 or e-mail to anybody; {arrived} shows what arrived. Then:
   make demo-break WHAT=instance     (and WHAT=repair)
 
-Connected services: *Integrations* in the console shows an account at each, fetched every two
-minutes from servers on this machine at which something happens now and then. Then:
+Connected services: Integrations, Connections in the console shows an account at each of six,
+fetched every two minutes from servers on this machine at which something happens. Then:
   make demo-break WHAT=github-token (and WHAT=github-token-repair)
 
 Logs: {root}/*.log

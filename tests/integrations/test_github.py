@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -160,7 +161,12 @@ def test_a_listing_that_is_stopped_begins_again_a_day_later(hub: GitHub) -> None
     asked = len(hub.asked)
     row.refresh_from_db()
     long_ago = (timezone.now() - timedelta(days=2)).isoformat()
-    stale = {"began": long_ago, "since": None, "pages": [], "next": "/issues?page=77"}
+    stale: dict[str, Any] = {
+        "began": long_ago,
+        "since": None,
+        "pages": [],
+        "next": "/issues?page=77",
+    }
     Connection.objects.filter(pk=row.pk).update(cursor=(row.cursor or {}) | {"listing": stale})
     del hub.issues[0]
     assert part(fetch(row), row).state == TargetState.SUCCEEDED

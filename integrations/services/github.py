@@ -131,6 +131,8 @@ class GitHub(Plugin):
         listing: Json | None = at.get("listing")
         if listing is None or _is_due(listing["began"], source.now()):
             at["listing"] = listing = self._begin_listing(source)
+        elif listing["pages"]:  # its last page may have more rows now, and others after it
+            listing["next"], *_ = listing["pages"].pop()
         while listing["next"]:
             answer = source.get(listing["next"], headers=HEADERS)
             rows = _rows(source, answer)
@@ -145,7 +147,9 @@ class GitHub(Plugin):
         for url, etag, keys in listing["pages"] if len(listing["pages"]) > 1 else []:
             answer = source.get(url, headers=HEADERS | ({"If-None-Match": etag} if etag else {}))
             if answer.status != 304:
-                is_whole = is_whole and _keys(_rows(source, answer))[: len(keys)] == keys
+                rows = _rows(source, answer)
+                yield from map(_issue, rows)
+                is_whole = is_whole and _keys(rows)[: len(keys)] == keys
         if is_whole:
             read = [key.split(" ") for _, _, keys in listing["pages"] for key in keys]
             for kind in ("issue", "pull_request"):

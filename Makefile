@@ -31,7 +31,7 @@ LINT_ENV := env RAINBO_SECRET_KEY=$(shell printf 'lint-%.0s0123456789' 1 2 3 4 5
 	RAINBO_ALLOWED_HOSTS=rainbo.example RAINBO_HTTPS=on RAINBO_DEBUG=off \
 	RAINBO_DB_HOST=127.0.0.1 RAINBO_DB_PORT=1 RAINBO_DB_PASSWORD=lint
 
-.PHONY: help venv demo demo-break demo-code test soak bench bench-api bench-bloat bench-models matrix screenshots lint format lock manage clean
+.PHONY: help venv demo demo-break demo-code test soak bench bench-api bench-bloat bench-models bench-connections matrix screenshots lint format lock manage clean
 
 help:  ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' \
@@ -40,7 +40,7 @@ help:  ## List these targets
 demo: venv  ## Run a real PostgreSQL fleet with RAINBO on this machine (PORT=8000, SEED=big)
 	@exec $(PY) -m localfleet demo --port $(PORT) --seed=$(SEED)
 
-demo-break: venv  ## Break the running demo, or repair it (WHAT=instance, WHAT=repair)
+demo-break: venv  ## Break the running demo, or repair it (WHAT=instance, repair, github-token, github-token-repair)
 	@exec $(PY) -m localfleet break --seed=$(SEED) $(WHAT)
 
 demo-code: venv  ## Print the present code of the demo's user support
@@ -62,6 +62,9 @@ bench-api: venv  ## Compare the API at full size with the admin's own JSON view
 
 bench-models: venv  ## Measure a model catalogue in which nothing changed
 	@exec $(PY) -m bench models $(ARGS)
+
+bench-connections: venv  ## Measure 2,000 connections of a service that are due at once
+	@exec $(PY) -m bench connections $(ARGS)
 
 bench-bloat: venv  ## Measure how the table of routes grows over 1,000 syncs
 	@exec $(PY) -m bench bloat $(ARGS)

@@ -11,12 +11,14 @@ from typing import Annotated, Any, Literal
 from ninja import Schema
 from pydantic import ConfigDict, Field
 
+from integrations.due import State as ConnectionState
 from syncs.models import HeldChange, RunState, TargetState, Trigger
 from syncs.status.freshness import State
 from tenants.models.instance import Health
 
 Key = Annotated[str, Field(pattern=r"^[0-9A-Za-z/_-]{1,64}$")]
 Name = Annotated[str, Field(max_length=64)]
+ConnectionKey = Annotated[int, Field(ge=1, le=2**53 - 1, strict=True)]
 
 
 class Request(Schema):
@@ -30,6 +32,20 @@ class RunRequest(Request):
         default=[], max_length=1000, description="ids of the instances to sync; none: all"
     )
     force: bool = Field(default=False, strict=True, description="don't skip what is fresh")
+    dry_run: bool = Field(
+        default=False, strict=True, description="show what would change; write nothing"
+    )
+
+
+class FetchRequest(Request):
+    """Which connections of a service should be fetched."""
+
+    connections: list[ConnectionKey] = Field(
+        default=[], max_length=1000, description="ids of connections; none: all of the service"
+    )
+    force: bool = Field(
+        default=False, strict=True, description="also what was fetched a moment ago, and in full"
+    )
     dry_run: bool = Field(
         default=False, strict=True, description="show what would change; write nothing"
     )
@@ -285,6 +301,46 @@ class ScheduleDocument(Schema):
 class ScheduleList(Schema):
     now: datetime
     schedules: list[ScheduleDocument]
+
+
+class ConnectionDocument(Schema):
+    connection: int
+    service: str
+    name: str
+    owner: str
+    state: str = Field(json_schema_extra={"enum": [*map(str, ConnectionState)]})
+    due: bool
+    why: str
+    next_at: datetime | None = Field(description="null: that is up to a person, or a run has it")
+    update_frequency_minutes: int
+    last_triggered_at: datetime | None
+    last_successful_update_at: datetime | None
+    attempt: int
+    last_error: str
+    records: int
+    withheld: int
+
+
+class ConnectionPage(Schema):
+    now: datetime
+    connections: list[ConnectionDocument]
+    next: str | None
+
+
+class ServiceDocument(Schema):
+    service: str
+    title: str
+    connections: int
+    due: int
+    states: dict[str, int] = Field(description="connections in each state")
+    next_at: datetime | None = Field(description="when the next of them is due")
+    records: int
+    withheld: int
+
+
+class ServiceList(Schema):
+    now: datetime
+    services: list[ServiceDocument]
 
 
 class Cancelled(Schema):

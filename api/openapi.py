@@ -18,6 +18,7 @@ from api import problems
 from api.problems import Problem
 from common.errors import RainboError, UsageError
 from common.terminal import printable_line
+from integrations import plugin
 from syncs.engine import registry
 
 MOST_ERRORS = 20  # fields that one answer names
@@ -73,6 +74,8 @@ class DocumentedApi(NinjaAPI):
             names = scheduled if "/schedules/" in path else every
             for method, operation in operations.items():
                 for parameter in operation["parameters"]:
+                    if parameter["in"] == "path" and parameter["name"] == "service":
+                        parameter["schema"] |= {"enum": sorted(plugin.all_plugins())}
                     if (parameter["in"], parameter["name"]) in NAMES_A_SYNC:
                         parameter["schema"] |= {"enum": names}
                 # Of the web server, before any code of ours sees the request.

@@ -51,20 +51,28 @@ def find_sync(name: str) -> Sync:
 
 
 def options_for(
-    sync: Sync, *, instances: list[str], force: bool = False, dry_run: bool = False
+    sync: Sync,
+    *,
+    instances: list[str],
+    force: bool = False,
+    dry_run: bool = False,
+    field: str = "instances",
 ) -> Options:
-    """Return the options of a run. Raises Problem 422 for what this sync can't do."""
+    """Return the options of a run. Raises Problem 422 for what this sync can't do.
+
+    field: what the request calls its targets.
+    """
     wrong: list[tuple[str, str]] = []
     known = {target.key for target in sync.targets()}
     if instances and not sync.in_parts:
-        wrong.append(("instances", f"{sync.name} can't be limited to some instances"))
+        wrong.append((field, f"{sync.name} can't be limited to some {field}"))
     elif missing := sorted(set(instances) - known):
-        wrong.append(("instances", f"not part of {sync.name}: {', '.join(missing[:20])}"))
+        wrong.append((field, f"not part of {sync.name}: {', '.join(missing[:20])}"))
     if force and "force" not in sync.flags:
         wrong.append(("force", f"{sync.name} has no such option: it skips nothing"))
     if wrong:
-        errors = [{"field": field, "detail": detail} for field, detail in wrong]
-        detail = "; ".join(f"{field}: {detail}" for field, detail in wrong)
+        errors = [{"field": name, "detail": detail} for name, detail in wrong]
+        detail = "; ".join(f"{name}: {detail}" for name, detail in wrong)
         raise Problem(422, f"{detail}.", errors=errors)
     targets = tuple(sorted(set(instances), key=lambda key: (len(key), key)))
     return Options(targets=targets, force=force, dry_run=dry_run)

@@ -28,7 +28,10 @@ SCOPES: dict[str, Scope] = {
     "people:find": Scope("look e-mails up; read contacts and held rows", PEOPLE),
     "alerts:read": Scope("read alerts", ("syncs.view_syncrun",)),
     "alerts:write": Scope("acknowledge and mute alerts", ("syncs.run_sync",)),
-    "integrations:read": Scope("read third-party connections", ("syncs.view_syncrun",)),
+    "integrations:read": Scope(
+        "read everybody's third-party connections, without their records",
+        ("syncs.view_syncrun", "integrations.manage_connections"),
+    ),
     "integrations:run": Scope("fetch from third-party services", ("syncs.run_sync",)),
     "models:run": Scope("fetch model catalogues and prices", ("syncs.run_sync",)),
     "metrics:read": Scope("read metrics", ("syncs.view_syncrun",)),

@@ -9,7 +9,7 @@ from api.doors import activity, bakalari, cron, jwks, models
 from api.doors.door import nothing
 from api.openapi import DocumentedApi
 from api.parsing import ObjectParser
-from api.views import alerts, fleet, runs, schedules, syncs
+from api.views import alerts, connections, fleet, runs, schedules, syncs
 
 VERSION = "1.0.0"
 
@@ -21,7 +21,7 @@ v1 = DocumentedApi(
     urls_namespace="api-v1",
     parser=ObjectParser(),
 )
-for part in (syncs, runs, fleet, schedules, alerts):
+for part in (syncs, runs, fleet, schedules, connections, alerts):
     v1.add_router("", part.router)
 
 RUN = r"(?P<keys>[0-9]{1,18})"

@@ -6,6 +6,7 @@ python -m bench api [--turns N] [--out FOLDER]
 python -m bench models [--rows N] [--turns N] [--out FOLDER]
 python -m bench hostile [--rows N] [--out FOLDER]
 python -m bench support [--turns N] [--out FOLDER]
+python -m bench connections [--rows N] [--turns N] [--out FOLDER]
 python -m bench compare BASE [--rows N] [--turns N] [--fleet]
 python -m bench page
 """
@@ -27,6 +28,7 @@ from bench.measurements import (
     api_requests,
     bloat,
     hostile,
+    many_connections,
     model_catalogue,
     routes,
     support_entry,
@@ -109,6 +111,13 @@ def _support(given: argparse.Namespace) -> None:
     _finish([part], given.out)
 
 
+def _connections(given: argparse.Namespace) -> None:
+    with prepared() as testbed:
+        part = many_connections.measure(testbed, given.rows, given.turns)
+        part = _described(testbed, part)
+    _finish([part], given.out)
+
+
 def _page(given: argparse.Namespace) -> None:
     _finish([], given.out)
 
@@ -175,9 +184,13 @@ def _parser() -> argparse.ArgumentParser:
     support = words.add_parser("support", help="entering a tenant, by a plain sign-in")
     support.add_argument("--turns", type=_at_least_one, default=20, help="of both ways")
     support.set_defaults(work=_support)
+    many = words.add_parser("connections", help="connections of a service, all due at once")
+    many.add_argument("--rows", type=_at_least_one, default=2_000, help="connections")
+    many.add_argument("--turns", type=_at_least_one, default=3)
+    many.set_defaults(work=_connections)
     page_only = words.add_parser("page", help="write the page again from what was kept")
     page_only.set_defaults(work=_page)
-    for word in (run, size, api, attacked, models, support, page_only):
+    for word in (run, size, api, attacked, models, support, many, page_only):
         word.add_argument("--out", type=Path, default=results.KEPT.parent)
     _add_compare(words.add_parser("compare", help="another commit's benchmark and ours in turns"))
     return parser

@@ -6,12 +6,13 @@ that it alone uses the database. One that is slow, or fails, delays and undoes n
 
 from __future__ import annotations
 
+import gc
 import logging
 import queue
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from common.encryption import CredentialError
@@ -30,6 +31,7 @@ from integrations.plugin import (
     Reconnect,
     Record,
     Refused,
+    Whole,
 )
 from integrations.publishing import Held, Part, Publisher
 from integrations.records import Chunk
@@ -53,6 +55,7 @@ Action = Callable[[], Any]
 def fetch(run: Run) -> None:
     """Fetch the connections that the run's options name; default: all that are not fresh."""
     service = plugin.find(run.record.sync)
+    _spare_collections()
     run.check_acceptance()
     chosen, skipped = selection.select(run)
     run.expect(Target(row.key, row.label) for row, _ in skipped)
@@ -61,6 +64,16 @@ def fetch(run: Run) -> None:
     if not run.dry_run:
         outcomes.mark(chosen, run.record.pk)
     Fetching(run, service, {row.pk for row, _ in skipped}).all(chosen)
+
+
+@cache
+def _spare_collections() -> None:
+    """Once in a process: what was loaded so far stays, and no collection need look through it.
+
+    A large reading makes so many objects that collections would take a third of its time.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 class Fetching:
@@ -179,8 +192,11 @@ class Fetching:
 
     def _add(self, part: Part, chunk: Chunk, item: Item) -> None:
         chunk.add(item)
-        if isinstance(item, Record | Refused) and records.is_storable(item.id):
-            part.seen.add((item.kind, item.id))
+        if isinstance(item, (Record, Refused)):
+            if records.is_storable(item.id):
+                part.seen.add((item.kind, item.id))
+        elif isinstance(item, Whole):
+            part.seen |= {(item.kind, key) for key in item.before}
 
     def _items(self, part: Part) -> Iterator[Item]:
         connection = part.connection

@@ -23,7 +23,7 @@ LIMIT = 300.0  # seconds for one connection
 Position = Mapping[str, Any]  # what a plugin remembers between two runs, as JSON
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there are many
 class Record:
     """A thing at the service. data: of JSON's types. at: when it happened, with a time zone."""
 
@@ -57,11 +57,13 @@ class Refused:
 class Whole:
     """All of this kind were yielded since `fetch_data` was called: the others are gone.
 
-    prefix: all of those whose id begins so, such as all events of one calendar.
+    prefix: all of those whose id begins so, such as all events of one calendar. before: ids that
+    were yielded in a run before, by a listing that goes on in this one.
     """
 
     kind: str
     prefix: str = ""
+    before: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ all. It runs in the run's thread, which alone uses its session.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -123,13 +123,17 @@ class Publisher:
         part.withheld |= chunk.withheld
         part.unchanged = part.unchanged or chunk.unchanged
         with self._run.publishing() as session:
-            absent, reasons = self._absent(session, part, chunk)
+            listed: dict[Key, bytes] = {}
+            if chunk.wholes:
+                listed = records.read_listed(session, connection.pk, chunk.wholes)
+            absent, reasons = self._absent(session, part, chunk, listed)
             done = records.merge(
                 session,
                 connection.pk,
                 self._run.record.pk,
                 chunk,
                 absent,
+                listed,
                 self._plugin.history,
                 at,
             )
@@ -217,29 +221,36 @@ class Publisher:
             with session.cursor() as cursor:
                 cursor.executemany(_WITHHOLD, rows)
 
-    def _absent(self, session: Session, part: Part, chunk: Chunk) -> tuple[list[Absent], list[str]]:
+    def _absent(
+        self, session: Session, part: Part, chunk: Chunk, listed: Collection[Key]
+    ) -> tuple[list[Absent], list[str]]:
         """Return what full listings no longer have, and why that is implausible, if it is."""
-        if not chunk.wholes:
+        keys = [key for key in listed if key not in part.seen]
+        if not keys:
             return [], []
-        absent = records.find_absent(session, part.connection.pk, chunk.wholes, part.seen)
-        return absent, self._reasons(session, part, chunk, absent) if absent else []
+        absent = records.read_absent(session, part.connection.pk, keys)
+        return absent, self._reasons(part, chunk, listed, keys)
 
     def _reasons(
-        self, session: Session, part: Part, chunk: Chunk, absent: Sequence[Absent]
+        self, part: Part, chunk: Chunk, listed: Collection[Key], absent: Sequence[Key]
     ) -> list[str]:
-        known = records.count_present(session, part.connection.pk, chunk.wholes)
         return [
             f"{kind}: {reason}"
-            for (kind, prefix), cached in known.items()
+            for kind, prefix in sorted(set(chunk.wholes))
+            if (cached := _count_meant(listed, kind, prefix))
             for reason in guard.judge(
                 PlannedChange(
                     cached=cached,
-                    read=sum(records.is_meant(key, kind, prefix) for key in part.seen),
-                    removed=sum(records.is_meant((r.kind, r.id), kind, prefix) for r in absent),
+                    read=_count_meant(part.seen, kind, prefix),
+                    removed=_count_meant(absent, kind, prefix),
                 ),
                 self._limits,
             )
         ]
+
+
+def _count_meant(keys: Collection[Key], kind: str, prefix: str) -> int:
+    return sum(records.is_meant(key, kind, prefix) for key in keys)
 
 
 def _storable(text: str) -> str:

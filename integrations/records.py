@@ -45,24 +45,20 @@ _WRITE = """
 _REMEMBER = """
     INSERT INTO integrations_recordchange (record_id, field, old, new, at)
     VALUES (%s, %s, %s, %s, %s)"""
-_ABSENT = """
-    SELECT known.kind, known.external_id, known.title
+_LISTED = """
+    SELECT known.kind, known.external_id, known.hash
       FROM integrations_externalrecord AS known
      WHERE known.connection_id = %(connection)s AND known.gone_at IS NULL
        AND EXISTS (
            SELECT FROM unnest(%(whole_kinds)s::text[], %(prefixes)s::text[])
                        AS listed (kind, prefix)
-            WHERE listed.kind = known.kind AND starts_with(known.external_id, listed.prefix))
-       AND NOT EXISTS (
-           SELECT FROM unnest(%(kinds)s::text[], %(ids)s::text[]) AS seen (kind, id)
-            WHERE seen.kind = known.kind AND seen.id = known.external_id)
-     ORDER BY known.kind, known.external_id"""
-_PRESENT = """
-    SELECT listed.kind, listed.prefix, count(*)
-      FROM unnest(%(whole_kinds)s::text[], %(prefixes)s::text[]) AS listed (kind, prefix)
+            WHERE listed.kind = known.kind AND starts_with(known.external_id, listed.prefix))"""
+_TITLES = """
+    SELECT known.kind, known.external_id, known.title
+      FROM unnest(%(kinds)s::text[], %(ids)s::text[]) AS given (kind, id)
       JOIN integrations_externalrecord AS known
-        ON known.kind = listed.kind AND starts_with(known.external_id, listed.prefix)
-     WHERE known.connection_id = %(connection)s AND known.gone_at IS NULL GROUP BY 1, 2"""
+        ON known.connection_id = %(connection)s AND known.kind = given.kind
+           AND known.external_id = given.id"""
 _GO = """
     UPDATE integrations_externalrecord AS known SET gone_at = %(at)s, run_id = %(run)s
       FROM unnest(%(kinds)s::text[], %(ids)s::text[]) AS given (kind, id)
@@ -78,8 +74,7 @@ _GO_BY_PREFIX = """
             WHERE kept.kind = known.kind AND kept.id = known.external_id)"""
 
 
-@dataclass(frozen=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A record as it is stored."""
 
     record: Record
@@ -110,15 +105,15 @@ class Chunk:
 
     def add(self, item: Item) -> None:
         """Take an item; of one thing, the last word counts."""
-        if isinstance(item, Whole):
+        if isinstance(item, Record):  # first: nearly all are
+            self._add_record(item)
+        elif isinstance(item, Whole):
             self.wholes.append((item.kind, item.prefix))
         elif isinstance(item, Unchanged):
             self.unchanged = True
             self.read += item.read
         elif isinstance(item, Gone):
             self._add_gone(item)
-        elif isinstance(item, Record):
-            self._add_record(item)
         elif isinstance(item, Refused):
             self._refuse(item)
         else:
@@ -227,13 +222,18 @@ def merge(
     run: int,
     chunk: Chunk,
     absent: Iterable[Absent],
+    listed: Mapping[Key, bytes],
     history: Mapping[str, Sequence[str]],
     at: datetime,
 ) -> Merged:
-    """Write what differs, in the caller's transaction. absent: goes too."""
+    """Write what differs, in the caller's transaction.
+
+    absent: goes too. listed: hashes of stored records, as far as they were read: by `read_listed`.
+    """
     added = changed = back = 0
-    if chunk.records:
-        found = _different(session, connection, chunk)
+    new = [key for key, given in chunk.records.items() if listed.get(key) != given.hash]
+    if new:
+        found = _different(session, connection, chunk, new)
         _remember(session, chunk, found, history, at)
         _write(session, connection, run, [chunk.records[key] for key in found], at)
         added = sum(row.pk is None for row in found.values())
@@ -246,25 +246,24 @@ def merge(
     return Merged(added, changed, removed, back)
 
 
-def find_absent(
-    session: Session, connection: int, wholes: Sequence[Key], seen: Iterable[Key]
-) -> list[Absent]:
-    """Return the stored records that these listings mean and that weren't seen."""
-    kinds = {kind for kind, _ in wholes}
-    keys = _columns([key for key in seen if key[0] in kinds])
-    given = {"connection": connection, **_prefixes(wholes), **keys}
-    return [Absent(*row) for row in session.execute(_ABSENT, given)]
+def read_listed(session: Session, connection: int, wholes: Sequence[Key]) -> dict[Key, bytes]:
+    """Return the hash of each stored record that these listings mean and that is there."""
+    given = {"connection": connection, **_prefixes(wholes)}
+    return {(kind, key): hashed for kind, key, hashed in session.execute(_LISTED, given)}
 
 
-def count_present(session: Session, connection: int, wholes: Sequence[Key]) -> dict[Key, int]:
-    """Return how many records each of these listings means."""
-    given = {"connection": connection, **_prefixes(sorted(set(wholes)))}
-    return {(kind, prefix): n for kind, prefix, n in session.execute(_PRESENT, given)}
+def read_absent(session: Session, connection: int, keys: Iterable[Key]) -> list[Absent]:
+    """Return these stored records in order."""
+    given = {"connection": connection, **_columns(keys)}
+    found = [Absent(*row) for row in session.execute(_TITLES, given)]
+    return sorted(found, key=lambda row: (row.kind, row.id))
 
 
-def _different(session: Session, connection: int, chunk: Chunk) -> dict[Key, Stored]:
-    hashes = [prepared.hash for prepared in chunk.records.values()]
-    given = {"connection": connection, "hashes": hashes, **_columns(chunk.records)}
+def _different(
+    session: Session, connection: int, chunk: Chunk, keys: Sequence[Key]
+) -> dict[Key, Stored]:
+    hashes = [chunk.records[key].hash for key in keys]
+    given = {"connection": connection, "hashes": hashes, **_columns(keys)}
     rows = session.execute(_DIFFERENT, given)
     return {(kind, key): Stored(*stored) for kind, key, *stored in rows}
 

@@ -72,6 +72,21 @@ def reconnect(row: Connection, token: str) -> None:
         row.reconnect(credentials_for(service, row.account, token))
 
 
+def move(row: Connection, address: str, token: str) -> None:
+    """Have it fetched from another address, with credentials that are entered for that one.
+
+    The former ones are never sent to another host. It is read in full again, and a guard holds what
+    would remove too much. Raises UsageError.
+    """
+    service = find_service(row.service)
+    address = check_address(address or service.base_url)
+    credentials = credentials_for(service, row.account, token)
+    with transaction.atomic():
+        row.base_url, row.account_id, row.cursor = address, "", None
+        row.save(update_fields=["base_url", "account_id", "cursor"])
+        row.reconnect(credentials)
+
+
 def credentials_for(service: Plugin, account: str, secret: str) -> dict[str, str]:
     """Return what is stored of a token, or a password. Raises UsageError for text that is none."""
     if plugin.entered(service) is None:

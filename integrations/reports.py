@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from common.terminal import printable_line
 from common.text import format_clock, truncate
 from integrations.due import Judgement
 from integrations.models import Connection
+from integrations.plugin import Plugin
 
 
 def line(row: Connection, judged: Judgement, now: datetime) -> str:
@@ -47,3 +49,33 @@ def document(row: Connection, judged: Judgement, now: datetime) -> dict[str, Any
         "records": row.record_count,
         "withheld": row.withheld_count,
     }
+
+
+def service_documents(
+    services: Iterable[Plugin],
+    rows: Sequence[Connection],
+    judged: Mapping[int, Judgement],
+    now: datetime,
+) -> list[dict[str, Any]]:
+    """Sum up the connections of each service; of services that nobody connected, too."""
+    titles = {service.name: service.title for service in services}
+    by_service: dict[str, list[Connection]] = {name: [] for name in titles}
+
+    def times(found: Iterable[Connection]) -> list[datetime]:
+        return [at for row in found if (at := judged[row.pk].next_at) is not None]
+
+    for row in rows:
+        by_service.setdefault(row.service, []).append(row)
+    return [
+        {
+            "service": name,
+            "title": titles.get(name, name),
+            "connections": len(found),
+            "due": sum(judged[row.pk].is_due(now) for row in found),
+            "states": Counter(str(judged[row.pk].state) for row in found),
+            "next_at": iso(min(times(found), default=None)),
+            "records": sum(row.record_count for row in found),
+            "withheld": sum(row.withheld_count for row in found),
+        }
+        for name, found in by_service.items()
+    ]

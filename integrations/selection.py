@@ -21,15 +21,16 @@ from syncs.engine.targets import Pages, Target, Targets
 from syncs.models import RunTarget, TargetState
 
 Skipped = tuple[Connection, str]
+FRESH = "less than half a period ago"
 
 
 def select(run: Run) -> tuple[list[Connection], list[Skipped]]:
     """Return the connections to fetch, and those that are skipped with the reason.
 
-    Named ones are taken whatever their frequency. Without names all are that were last fetched
-    longer ago than half their period; with `force` all. One that its service asked to leave alone
-    waits in any case; a disabled one, or one that needs to be connected again, is never taken.
-    Raises UsageError for a name of none.
+    Named ones are taken whatever their frequency. Without names those are skipped that were last
+    fetched less than half their period ago, unless the options force it. One that its service asked
+    to leave alone waits in any case; a disabled one, or one that needs to be connected again, is
+    never taken. Raises UsageError for a name of none.
     """
     keys, now = _named(run.record.sync, run.options), run.now()
     of_service = Connection.objects.filter(service=run.record.sync)
@@ -37,9 +38,13 @@ def select(run: Run) -> tuple[list[Connection], list[Skipped]]:
         found = list(of_service.filter(pk__in=keys).select_related("owner"))
         return _split(found, lambda row: _why_not(row, now, is_named=True))
     usable = list(Connection.usable().filter(_not_paused(now), service=run.record.sync))
-    if not run.options.force:
-        usable = [row for row in usable if not _is_fresh(row, now)]
-    return _split(usable, lambda row: _why_not(row, now))
+    force = run.options.force
+    return _split(usable, lambda row: _why_not(row, now) or _fresh(row, now, force=force))
+
+
+def is_fresh(part: RunTarget) -> bool:
+    """Whether a run skipped it because it was read shortly before."""
+    return part.state == TargetState.SKIPPED and FRESH in part.note
 
 
 def targets_of(service: str) -> Targets:
@@ -108,9 +113,11 @@ def _not_paused(now: datetime | None = None) -> Q:
     return Q(paused_until=None) | Q(paused_until__lte=now or Now())
 
 
-def _is_fresh(row: Connection, now: datetime) -> bool:
+def _fresh(row: Connection, now: datetime, *, force: bool) -> str:
     last = row.last_successful_update_at
-    return last is not None and last > now - row.frequency / 2
+    if force or last is None or last <= now - row.frequency / 2:
+        return ""
+    return f"fetched at {format_clock(last, now)}, {FRESH}: --force fetches it"
 
 
 def _why_not(row: Connection, now: datetime, *, is_named: bool = False) -> str:

@@ -1,7 +1,7 @@
 """The Makefile's commands of the demo:
 
 python -m localfleet demo [--port N] [--seed big] [--root FOLDER]
-python -m localfleet break [--seed big] [--root FOLDER] instance|repair
+python -m localfleet break [--seed big] [--root FOLDER] instance|repair|…
 python -m localfleet code [--seed big] [--root FOLDER]
 python -m localfleet manage [--seed big] [--root FOLDER] WORDS… (or --line-from VARIABLE)
 """

@@ -49,5 +49,6 @@ def _document(name: str, done: Sum) -> dict[str, Any]:
         "deleted": done.removed,
         "successCount": done.succeeded,
         "failureCount": done.failed,
+        **done.counts,
         "durationMs": done.milliseconds,
     }

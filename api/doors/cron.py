@@ -96,6 +96,7 @@ def _answer(done: Sum) -> HttpResponse:
         "providersSync": done.succeeded + done.failed,
         "successCount": done.succeeded,
         "failureCount": done.failed,
+        **done.counts,
         "durationMs": done.milliseconds,
         "runs": done.documents,
     }

@@ -122,6 +122,7 @@ def _answer(done: Sum) -> HttpResponse:
             "catalogues": done.targets,
             "failed": done.failed,
         },
+        **done.counts,
         "durationMs": done.milliseconds,
         "runs": done.documents,
     }
@@ -142,6 +143,7 @@ def _prices(done: Sum, key: str) -> HttpResponse:
             "prices_changed": _changed(run),
             "failed": done.failed,
         },
+        **done.counts,
         "runs": done.documents,
     }
     return triggers.respond(done, document, reverse("door_price_run", args=[key, run.pk]))

@@ -6,6 +6,8 @@ from typing import Any
 
 from django.http import HttpRequest
 
+from integrations.plugin import all_plugins
+
 BY_INTERVAL = {"15min": ("github",), "30min": ("notion", "slack", "google_calendar")}
 PROVIDERS = tuple(name for names in BY_INTERVAL.values() for name in names)
 BAKALARI = "bakalari"
@@ -17,7 +19,7 @@ def scope_of(name: str) -> str:
     """Return the scope that a token needs to run what has this name."""
     if name == MODELS:
         return "models:run"
-    is_service = not name or name in SERVICES or name in BY_INTERVAL
+    is_service = not name or name in SERVICES or name in BY_INTERVAL or name in all_plugins()
     return "integrations:run" if is_service else "syncs:run"
 
 

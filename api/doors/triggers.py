@@ -33,9 +33,11 @@ class Sum:
     ended: none of them is open. success: whether all succeeded; None while one is open, and if it
     is unknown: nothing ran, or one was skipped and none ended badly.
     targets: instances or connections that they dealt with. owners: the people whose connections
-    these are; of instances, as many as there are. succeeded, failed: their parts; a held
-    part counts as failed, and so does a run that ended badly without any such part. read, added,
-    changed, removed: rows, as far as they are known. milliseconds: from the first request on.
+    these are; of instances, as many as there are. Of both, those that were fresh don't count.
+    fresh: parts that were skipped since they were read less than half a period ago. skipped: all
+    that were skipped, with these. succeeded, failed: their parts; a held part counts as failed, and
+    so does a run that ended badly without any such part. read, added, changed, removed: rows, as
+    far as they are known. milliseconds: from the first request on.
     """
 
     runs: tuple[SyncRun, ...]
@@ -45,6 +47,8 @@ class Sum:
     owners: int
     succeeded: int
     failed: int
+    fresh: int
+    skipped: int
     read: int
     added: int
     changed: int
@@ -58,7 +62,20 @@ class Sum:
             return _progress(self.runs)
         if self.success is None:
             return "Sync was skipped: another run of it was in progress"
-        return "Sync completed" if self.success else "Sync completed with failures"
+        if self.success and self.fresh and not self.succeeded:
+            return f"Nothing was synced: {self._fresh}"
+        said = "Sync completed" if self.success else "Sync completed with failures"
+        return f"{said}; {self._fresh}" if self.fresh else said
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Keys that every door's document has, so that 0 synced is never taken for all synced."""
+        return {"freshCount": self.fresh, "skippedCount": self.skipped}
+
+    @property
+    def _fresh(self) -> str:
+        verb = "was" if self.fresh == 1 else "were"
+        return f"{counted(self.fresh, 'target')} {verb} skipped, synced {selection.FRESH}"
 
     @property
     def documents(self) -> list[dict[str, Any]]:
@@ -110,12 +127,14 @@ def sum_up(runs: Sequence[SyncRun]) -> Sum:
         runs=tuple(runs),
         ended=ended,
         success=_success({RunState(run.state) for run in runs}) if ended else None,
-        targets=len(targets := {part.target for part in parts}),
+        targets=len(targets := {part.target for part in parts if not selection.is_fresh(part)}),
         owners=selection.count_owners(targets),
         succeeded=succeeded,
         failed=sum(
             _failures(run, [part for part in parts if part.run_id == run.pk]) for run in runs
         ),
+        fresh=sum(map(selection.is_fresh, parts)),
+        skipped=sum(part.state == TargetState.SKIPPED for part in parts),
         read=_rows(parts, "read"),
         added=_rows(parts, "added"),
         changed=_rows(parts, "changed"),

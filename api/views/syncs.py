@@ -9,17 +9,31 @@ from ninja import Router
 from ninja.params.functions import Body, Header
 
 from api import documents, requests
-from api.auth import Scoped, caller_of
+from api.auth import Scoped, authorize, caller_of
 from api.documents import RequestedRun, RunRequest
+from api.doors.services import scope_of
+from api.tokens import Caller
 from api.views.runs import address
 from common import clock
 from common.clock import iso
+from syncs.engine.options import Options
+from syncs.engine.registry import Sync
 from syncs.reports import run_report, status_report
 from syncs.status import problems, queries
 
 router = Router(tags=["syncs"])
-READ = Scoped("syncs:read")
+READ, RUN = Scoped("syncs:read"), "syncs:run"
 EVERYTHING = RunRequest()
+LOCATION: dict[str, Any] = {
+    "responses": {
+        status: {
+            "headers": {
+                "Location": {"schema": {"type": "string"}, "description": "the run's address"}
+            }
+        }
+        for status in (200, 202)
+    }
+}
 
 
 @router.get(
@@ -40,19 +54,10 @@ def show_sync(request: HttpRequest, name: documents.Name) -> HttpResponse:
 
 @router.post(
     "/syncs/{name}/runs",
-    auth=Scoped("syncs:run"),
+    auth=Scoped(RUN),
     response={202: RequestedRun, 200: RequestedRun},
     summary="Request a run",
-    openapi_extra={
-        "responses": {
-            status: {
-                "headers": {
-                    "Location": {"schema": {"type": "string"}, "description": "the run's address"}
-                }
-            }
-            for status in (200, 202)
-        }
-    },
+    openapi_extra=LOCATION,
 )
 def request_run(
     request: HttpRequest,
@@ -65,11 +70,21 @@ def request_run(
 
     A run that waits and would do the same is joined. With `Prefer: wait=N` (at most 20 seconds)
     the answer is 200 if the run ends in that time. The same request repeated with the same
-    `Idempotency-Key` within 24 hours gets the same run.
+    `Idempotency-Key` within 24 hours gets the same run. A service also needs `integrations:run`,
+    and model catalogues `models:run`.
     """
     sync = requests.find_sync(name)
+    if (needed := scope_of(sync.name)) != RUN:
+        authorize(request, needed)
     options = requests.options_for(sync, **wanted.dict())
-    requested = requests.request_run(sync, options, caller_of(request), key)
+    return answer_request(sync, options, caller_of(request), key, prefer)
+
+
+def answer_request(
+    sync: Sync, options: Options, caller: Caller, key: str | None, prefer: str | None
+) -> HttpResponse:
+    """Request a run, wait for its end as long as the client wants, and answer with its document."""
+    requested = requests.request_run(sync, options, caller, key)
     run, seconds = requested.run, requests.wanted_wait(prefer)
     ended = requests.wait_for(run, seconds)
     document = run_report.document(run, sync) | {"joined": requested.joined}

@@ -87,6 +87,7 @@ def _part(
     ]
     bars = [
         Bar(f"a catalogue in which nothing changed, by {DJANGO}", MOST, by_bytes.median),
+        Bar(f"one in which no model changed, by {DJANGO}", MOST, by_models.median),
         Bar("rows of records, models and prices written then", 0, written, "rows"),
     ]
     facts = {"models": f"{models:,} in one catalogue of OpenRouter's shape", "turns": f"{turns}"}

@@ -28,7 +28,7 @@ from api import tokens  # noqa: E402
 from api.scopes import SCOPES  # noqa: E402
 from bench.errors import BenchError  # noqa: E402
 from bench.measurements.api_requests import AUTOCOMPLETE, FIRST, FIRST_METRICS  # noqa: E402
-from bench.testbed import catalogue_tasks  # noqa: E402
+from bench.testbed import catalogue_tasks, connection_tasks  # noqa: E402
 from syncs.engine import runs  # noqa: E402
 from syncs.engine.options import Options  # noqa: E402
 from syncs.models import RunLog, RunTarget, SyncRun, TargetState, Trigger  # noqa: E402
@@ -180,6 +180,10 @@ def errors(record: SyncRun) -> list[str]:
     return [record.error] * bool(record.error) + [error or note for error, note in found]
 
 
+def connections_at_once(task: Task) -> dict[str, Any]:
+    return connection_tasks.connections(task) | {"peak_mb": peak_mb()}
+
+
 TASKS: dict[str, Callable[[Task], dict[str, Any]]] = {
     "sync": sync,
     "register": register,
@@ -188,6 +192,7 @@ TASKS: dict[str, Callable[[Task], dict[str, Any]]] = {
     "digests": digests,
     "requests": requests,
     "catalogue": catalogue_tasks.catalogue,
+    "connections": connections_at_once,
 }
 
 

@@ -46,6 +46,55 @@ class OAuthForm(forms.Form):
     )
 
 
+class ChangeForm(forms.ModelForm[Connection]):
+    """What can be changed of a connection. With another address, its credentials are entered."""
+
+    token = forms.CharField(
+        label="Token or password",
+        required=False,
+        strip=False,
+        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "off"}),
+        help_text="needed with another address: credentials are sent to no other host than the one "
+        "that they were entered for",
+    )
+
+    class Meta:
+        model = Connection
+        fields = (
+            *("name", "account", "update_frequency_minutes", "enabled", "is_shared"),
+            "base_url",
+        )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Fields of forms that may only be read are left out of them.
+        if "base_url" in self.fields and not self._takes_token():
+            self.fields["base_url"].disabled = self.fields["token"].disabled = True
+            self.fields["base_url"].help_text = "this service has one address for everybody"
+
+    def clean(self) -> dict[str, Any]:
+        values: dict[str, Any] = super().clean() or {}
+        if self.errors or not self.has_credentials:
+            return values
+        try:
+            service = registration.find_service(self.instance.service)
+            address = values["base_url"] or service.base_url
+            values["base_url"] = registration.check_address(address)
+            registration.credentials_for(service, values["account"], values["token"])
+        except UsageError as error:
+            text = f"{str(error)[:1].upper()}{str(error)[1:]}."
+            raise forms.ValidationError(f"With another address: {text}") from None
+        return values
+
+    @property
+    def has_credentials(self) -> bool:
+        return "base_url" in self.changed_data or bool(self.cleaned_data.get("token"))
+
+    def _takes_token(self) -> bool:
+        known = plugin.all_plugins().get(self.instance.service)
+        return known is not None and plugin.entered(known) is not None
+
+
 class ConnectForm(forms.ModelForm[Connection]):
     """person: who connects an account, set by a subclass."""
 

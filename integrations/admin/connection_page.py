@@ -79,8 +79,9 @@ def ways() -> list[dict[str, str]]:
 def _oauth(row: Connection, user: Any) -> str:
     """Where its owner connects it again in the browser; empty for others, and other services."""
     known = plugin.all_plugins().get(row.service)
-    is_offered = known is not None and isinstance(known.auth, OAuth2)
-    if not is_offered or row.owner_id != user.pk:
+    if known is None or not isinstance(known.auth, OAuth2) or row.owner_id != user.pk:
+        return ""
+    if row.base_url != known.base_url:  # its own is another place, where this account isn't
         return ""
     return reverse("admin:integrations_connection_connect_again", args=[row.pk])
 

@@ -22,10 +22,10 @@ from common.admin_filters import Choices, PlainFilter
 from common.model_admin import BoundedPaginator, DecoratedChangeList, EmptyResult, StrictUrls
 from integrations import access, disconnecting, plugin, registration, states
 from integrations.admin import buttons, connecting, connection_page
-from integrations.admin.connection_form import ConnectForm
+from integrations.admin.connection_form import ChangeForm, ConnectForm
 from integrations.models import Connection
 
-RECORDED = ("name", "account", "update_frequency_minutes", "enabled", "is_shared")
+RECORDED = ("name", "base_url", "account", "update_frequency_minutes", "enabled", "is_shared")
 HANDS_FIRST = Case(
     When(~Q(reconnect_since=None), then=Value(0)),
     When(attempt__gt=3, then=Value(1)),
@@ -70,7 +70,9 @@ class ConnectionAdmin(StrictUrls, Recorded, ModelAdmin):
     fieldsets = (
         (None, {"fields": ("name", "account", "update_frequency_minutes")}),
         ("Use", {"fields": ("enabled", "is_shared")}),
+        ("Address", {"fields": ("base_url", "token")}),
     )
+    form = ChangeForm
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Connection]:
         return access.visible(request.user)
@@ -144,7 +146,13 @@ class ConnectionAdmin(StrictUrls, Recorded, ModelAdmin):
     def save_model(self, request: HttpRequest, obj: Connection, form: Any, change: bool) -> None:
         """Write only what the person changed: runs write to the same row meanwhile."""
         if change:
-            obj.save(update_fields=form.changed_data)
+            fields = [name for name in form.changed_data if name not in ("base_url", "token")]
+            if fields:
+                obj.save(update_fields=fields)
+            if "base_url" in form.changed_data:
+                registration.move(obj, obj.base_url, form.cleaned_data["token"])
+            elif token := form.cleaned_data.get("token"):
+                registration.reconnect(obj, token)
             return
         added = registration.add(form.cleaned_data["given"])
         obj.pk = added.pk
@@ -156,7 +164,7 @@ class ConnectionAdmin(StrictUrls, Recorded, ModelAdmin):
         messages.add_message(request, messages.WARNING if is_left else messages.INFO, said)
 
     def facts(self, row: Connection) -> Reading:
-        return reading(row, ("service", "base_url", "owner", *RECORDED))
+        return reading(row, ("service", "owner", *RECORDED))
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         """The activity has it."""
@@ -168,7 +176,8 @@ class ConnectionAdmin(StrictUrls, Recorded, ModelAdmin):
 
     @admin.display(description="connection")
     def called(self, row: Connection) -> str:
-        return f"{row.service}: {row.name}"
+        known = plugin.all_plugins().get(row.service)
+        return f"{known.title if known else row.service}: {row.name}"
 
     @admin.display(description="state")
     def state(self, row: Any) -> SafeString:

@@ -7,6 +7,7 @@ are listed in full, and what is no longer listed is gone.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -35,6 +36,7 @@ from integrations.source import Source
 HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
 PAGE = "100"
 FULL_EVERY = timedelta(days=1)
+EACH_PAGE, PAGES_TOGETHER = 50, 10  # up to so many pages each is a step, later ten together
 SECONDARY_WAIT = 60.0  # seconds, where GitHub names none
 
 Json = dict[str, Any]
@@ -122,20 +124,52 @@ class GitHub(Plugin):
             yield from self._changed_issues(source, at)
 
     def _all_issues(self, source: Source, at: Json) -> Iterator[Item]:
-        """In the order in which they were made: an edit moves none to another page."""
-        began, listing, latest = source.now(), Listing(), at.get("since")
+        """In the order in which they were made: an edit moves none to another page.
+
+        What was read stays read: a listing that was stopped goes on at its next page, for a day.
+        """
+        listing: Json | None = at.get("listing")
+        if listing is None or _is_due(listing["began"], source.now()):
+            at["listing"] = listing = self._begin_listing(source)
+        elif listing["pages"]:  # its last page may have more rows now, and others after it
+            listing["next"], *_ = listing["pages"].pop()
+        while listing["next"]:
+            answer = source.get(listing["next"], headers=HEADERS)
+            rows = _rows(source, answer)
+            yield from map(_issue, rows)
+            listing["pages"].append([listing["next"], answer.headers.get("ETag", ""), _keys(rows)])
+            listing["next"] = _next(answer)
+            count = len(listing["pages"])
+            # The position grows with each page: of a long one, not every page writes it.
+            if count <= EACH_PAGE or count % PAGES_TOGETHER == 0:
+                yield Cursor(_copy(at))
+        is_whole = True
+        for url, etag, keys in listing["pages"] if len(listing["pages"]) > 1 else []:
+            answer = source.get(url, headers=HEADERS | ({"If-None-Match": etag} if etag else {}))
+            if answer.status != 304:
+                rows = _rows(source, answer)
+                yield from map(_issue, rows)
+                is_whole = is_whole and _keys(rows)[: len(keys)] == keys
+        if is_whole:
+            read = [key.split(" ") for _, _, keys in listing["pages"] for key in keys]
+            for kind in ("issue", "pull_request"):
+                yield Whole(kind, before=frozenset(key for of, key in read if of == kind))
+            at["full_at"] = listing["began"]
+        at["since"] = listing["since"]
+        del at["listing"]
+        yield Cursor(_copy(at))
+
+    def _begin_listing(self, source: Source) -> Json:
+        """What changes while the pages are read, is changed after the latest change of now."""
+        latest = {**_ALL_ISSUES, "sort": "updated", "direction": "desc", "per_page": "1"}
+        rows = _rows(source, source.get("/issues", latest, HEADERS))
         order = {**_ALL_ISSUES, "sort": "created", "direction": "asc"}
-        for number, row in enumerate(_list(source, "/issues", order, listing), 1):
-            yield _issue(row)
-            latest = _later(latest, row["updated_at"])
-            if number % int(PAGE) == 0:
-                yield Cursor(dict(at))  # what came so far; it begins again if it is stopped
-        if _is_whole(source, listing):
-            yield Whole("issue")
-            yield Whole("pull_request")
-            at["full_at"] = began.isoformat()
-        at["since"] = latest
-        yield Cursor(dict(at))
+        return {
+            "began": source.now().isoformat(),
+            "since": rows[0]["updated_at"] if rows else None,
+            "pages": [],
+            "next": _address("/issues", order),
+        }
 
     def _changed_issues(self, source: Source, at: Json) -> Iterator[Item]:
         """In the order of their changes. Each page is asked for by the time of the last change on
@@ -229,6 +263,20 @@ def _ids(rows: list[Json]) -> list[str]:
     return [str(row["id"]) for row in rows]
 
 
+def _keys(rows: list[Json]) -> list[str]:
+    return [f"{_kind(row)} {row['id']}" for row in rows]
+
+
+def _copy(at: Json) -> Json:
+    """The position as it is now: it is stored later, and goes on changing."""
+    copied: Json = json.loads(json.dumps(at))
+    return copied
+
+
+def _kind(row: Json) -> str:
+    return "issue" if row.get("pull_request") is None else "pull_request"
+
+
 def _address(path: str, parameters: Mapping[str, str]) -> str:
     return f"{path}?{urlencode(parameters)}"
 
@@ -302,10 +350,9 @@ def _issue(row: Json) -> Record:
         "labels": [_name(label, "name") for label in row.get("labels") or []],
         "repository": _name(row.get("repository"), "full_name"),
     }
-    is_pull = row.get("pull_request") is not None
-    if is_pull:
+    kind = _kind(row)
+    if kind == "pull_request":
         data["draft"] = row.get("draft")
-    kind = "pull_request" if is_pull else "issue"
     title, at = row["title"], _time(row.get("created_at"))
     return Record(kind, str(row["id"]), data, title, row["html_url"], at)
 

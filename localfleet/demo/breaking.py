@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from localfleet.demo import lock
+from localfleet.demo import accounts, lock
 from localfleet.errors import FleetError
 from localfleet.processes import process_table
 from localfleet.servers.server import Server
@@ -48,7 +48,24 @@ def repair(root: Path) -> str:
     )
 
 
-WAYS: Mapping[str, Callable[[Path], str]] = {"instance": stop_instance, "repair": repair}
+def revoke_token(root: Path) -> str:
+    """Have the demo's GitHub no longer accept the token that is stored. Returns what to look at."""
+    _check_serving(root)
+    return accounts.break_token(root)
+
+
+def connect_again(root: Path) -> str:
+    """Connect the demo's GitHub account again."""
+    _check_serving(root)
+    return accounts.repair_token(root)
+
+
+WAYS: Mapping[str, Callable[[Path], str]] = {
+    "instance": stop_instance,
+    "repair": repair,
+    "github-token": revoke_token,
+    "github-token-repair": connect_again,
+}
 
 
 def _check_serving(root: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from localfleet import network
 from localfleet.data import instances, large_seed, schema, seed
-from localfleet.demo import breaking, lock, manage_command, terminal
+from localfleet.demo import accounts, breaking, lock, manage_command, terminal
 from localfleet.demo.setup import Setup
 from localfleet.demo.state import BIG, OWN_DATABASE, State
 from localfleet.demo.watchdog import Watch
@@ -44,6 +44,11 @@ class Demo:
         bound = f"--bind={HOST}:{self.state.ports['application']}"
         saas = [sys.executable, "-m", "gunicorn", "--threads=4", "--no-control-socket", bound]
         self.application = Service(root, "application", [*saas, "localfleet.application.wsgi"])
+        accounts.ensure_token(root)
+        self.state.keep_ports(accounts.SERVICES)
+        places = [f"{name}={self.state.ports[name]}" for name in accounts.SERVICES]
+        providers = [sys.executable, "-m", "localfleet.demo.providers", str(root), *places]
+        self.providers = Service(root, "providers", providers)
 
     @property
     def instances(self) -> dict[int, Server]:
@@ -51,7 +56,7 @@ class Demo:
 
     @property
     def services(self) -> list[Service]:
-        return [self.application, self.web, self.worker, self.receiver]
+        return [self.application, self.web, self.worker, self.receiver, self.providers]
 
     def run(self) -> None:
         """Start all; ends only by an exception: a failure, or the wish to stop."""

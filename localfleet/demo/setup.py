@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from localfleet.data import schema, seed
-from localfleet.demo import manage_command, terminal
+from localfleet.demo import accounts, manage_command, terminal
 from localfleet.demo.state import State
 from localfleet.servers.server import HOST, Server
 
@@ -20,6 +20,7 @@ SYNC_ENDS = (0, 1, 3, 75)
 
 class Setup:
     def __init__(self, root: Path, state: State, instances: Mapping[int, Server]) -> None:
+        self.root = root
         self.state = state
         self.instances = instances
         self.log = root / "setup.log"
@@ -44,6 +45,8 @@ class Setup:
         if code:
             terminal.note("Not everything could be synced: `rainbo_status` (below) says why.")
         self._let_an_admin_leave()
+        with terminal.step("Connecting accounts at six services"):
+            accounts.connect(self.root, self.state, self.log)
 
     def _register(self, number: int) -> None:
         """Register an instance the first time, and again when its port has changed."""

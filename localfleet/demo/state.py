@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
@@ -70,9 +70,7 @@ class State:
 
         The application of the instances gets a port, too.
         """
-        for name in ("receiver", "mail", "application"):
-            if name not in self.ports or not is_free(self.ports[name]):
-                self.ports[name] = free_port()
+        self.keep_ports(("receiver", "mail", "application"))
         self.settings |= {
             "RAINBO_CONSOLE_URL": f"http://{HOST}:{port}",
             "RAINBO_HTTP_PRIVATE_HOSTS": HOST,
@@ -90,6 +88,12 @@ class State:
         """The code that is right now; empty if there is none yet."""
         key = bytes.fromhex(self.second_factor)
         return f"{totp(key):06}" if key else ""
+
+    def keep_ports(self, names: Iterable[str]) -> None:
+        """Have a free port for each of these, the same as before where that is still free."""
+        for name in names:
+            if name not in self.ports or not is_free(self.ports[name]):
+                self.ports[name] = free_port()
 
     def role_password(self, name: str) -> str:
         """The password of RAINBO's role on this instance."""

@@ -60,6 +60,10 @@ Alerts: add a channel in the console, such as Slack with the URL {arrived}/slack
 or e-mail to anybody; {arrived} shows what arrived. Then:
   make demo-break WHAT=instance     (and WHAT=repair)
 
+Connected services: Integrations, Connections in the console shows an account at each of six,
+fetched every two minutes from servers on this machine at which something happens. Then:
+  make demo-break WHAT=github-token (and WHAT=github-token-repair)
+
 Logs: {root}/*.log
 Ctrl-C stops everything; the next `make demo` goes on where this one was.
 """)

@@ -130,6 +130,7 @@ class GitHub(Service):
         return sorted(
             (row for row in self.issues if row["updated_at"] >= since),
             key=lambda row: (row[by], row["id"]),
+            reverse=asked.parameters.get("direction") == "desc",
         )
 
     def _notifications_asked_for(self, asked: Asked) -> Reply:

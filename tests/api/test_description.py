@@ -15,6 +15,7 @@ from syncs.models import RunState
 from tests.api.clients import token
 from tests.caches import run_sync
 from tests.instances import InstanceFleet
+from tests.integrations.rows import connection
 from tests.rows import ended_run, run_part
 from tests.web_server import web_server
 
@@ -31,6 +32,7 @@ def test_schemathesis_finds_nothing(registered: InstanceFleet, tmp_path: Path) -
     held = ended_run("user_routing", RunState.HELD)
     run_part(held, "1", state="held")
     held.held_changes.create(target="1", kind="removed", source_id="1")
+    connection(name="fetched by nobody")
     secret = token()
     with web_server(tmp_path / "web.log") as url:
         command = [

@@ -230,3 +230,46 @@ def test_who_may_not_read_records_is_led_to_none() -> None:
     records = f"{RECORDS}?connection={row.pk}"
     assert records not in text(signed_in(manager).get(page(row)))
     assert records in text(signed_in(row.owner).get(page(row)))
+
+
+def test_another_address_needs_its_credentials_again(hub: GitHub) -> None:
+    """Nothing that was entered for one host is ever sent to another."""
+    owner = person("bob", *OWNER)
+    row = connection("https://github.example/api", owner=owner, cursor={"since": "x"})
+    client, stored = signed_in(owner), Connection.objects.filter(pk=row.pk)
+    data = {"name": "mine", "account": "", "update_frequency_minutes": "15", "enabled": "on"}
+    for address, token, said in (
+        (hub.url, "", "a token has 1 to"),
+        ("http://github.example", TOKEN, "https"),
+        (f"{hub.url}/?a=1", TOKEN, "the address ends with its path"),
+    ):
+        answer = client.post(page(row), data | {"base_url": address, "token": token})
+        assert said.lower() in text(answer).lower()
+        assert TOKEN not in text(answer)
+        assert stored.get().base_url == row.base_url
+    same = data | {"base_url": row.base_url, "token": "", "name": "renamed"}
+    assert client.post(page(row), same).status_code == 302
+    kept = stored.get()
+    assert (kept.name, kept.generation, kept.cursor) == ("renamed", row.generation, row.cursor)
+    assert kept.reveal_credentials() == {"token": TOKEN}
+    moved = same | {"base_url": hub.url, "token": "other"}
+    assert client.post(page(row), moved).status_code == 302
+    kept = stored.get()
+    assert (kept.base_url, kept.generation, kept.cursor) == (hub.url, row.generation + 1, None)
+    assert kept.reveal_credentials() == {"token": "other"}
+    entry = Activity.objects.filter(action="connection.changed").latest("pk")
+    assert (entry.before, entry.after) == (
+        {"base_url": "https://github.example/api"},
+        {"base_url": hub.url},
+    )
+
+
+def test_a_service_with_one_address_has_no_other() -> None:
+    owner = person("bob", *OWNER)
+    row = connection("https://www.googleapis.com", owner=owner, service="google_calendar")
+    data = {"name": "mine", "account": "", "update_frequency_minutes": "15", "enabled": "on"}
+    other = data | {"base_url": "https://elsewhere.example", "token": TOKEN}
+    assert signed_in(owner).post(page(row), other).status_code == 302
+    row.refresh_from_db()
+    assert row.base_url == "https://www.googleapis.com"
+    assert row.reveal_credentials() == {"token": TOKEN}

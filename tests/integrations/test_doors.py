@@ -71,9 +71,17 @@ def test_what_was_fetched_a_moment_ago_is_left_alone(
     post(cron)
     hub.add_repository("home")
     hub.faults = [Reply(500)]
-    assert post(cron)["providersSync"] == 0
+    done = post(cron)
+    assert (done["success"], done["providersSync"], done["successCount"]) == (True, 0, 0)
+    assert (done["freshCount"], done["skippedCount"], done["usersProcessed"]) == (1, 1, 0)
+    assert done["message"].startswith("Nothing was synced: 1 target was skipped")
     assert hub.faults
     assert not titles(row, "repository")
+    hub.faults = []
+    connection(hub.url, name="new")
+    done = post(cron)
+    assert (done["successCount"], done["freshCount"], done["usersProcessed"]) == (1, 1, 1)
+    assert done["message"].startswith("Sync completed; 1 target was skipped")
 
 
 def test_services_of_another_interval_are_not_run(cron: Client, hub: GitHub) -> None:

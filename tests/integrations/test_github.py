@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -112,7 +113,7 @@ def test_a_deletion_while_pages_are_read_takes_nothing_from_readers(hub: GitHub)
 
     def answer(asked: Asked) -> Reply:
         found = usual(asked)
-        if asked.path == "/issues" and not done:
+        if asked.parameters.get("direction") == "asc" and not done:
             done.append(hub.issues.pop(0))  # after its page: i2 moves to the page that was read
         return found
 
@@ -121,6 +122,56 @@ def test_a_deletion_while_pages_are_read_takes_nothing_from_readers(hub: GitHub)
     assert "i2" in titles(row, "issue")
     fetch(row)
     assert titles(row, "issue") == ["i1", "i2", "i3", "i4", "i5"], "the next one is whole"
+
+
+def test_a_listing_that_is_stopped_goes_on_at_its_next_page(hub: GitHub) -> None:
+    hub.page = 1
+    rows = [hub.add_issue(f"i{number}", pull=number == 1) for number in range(5)]
+    row, other = connection(hub.url), connection(hub.url, name="undisturbed")
+    usual, pages = hub.answer, list[str]()
+
+    def answer(asked: Asked) -> Reply:
+        if asked.path == "/issues" and "if-none-match" not in asked.headers:
+            pages.append(asked.parameters.get("page", "1"))
+            if pages == ["1", "1", "2", "3", "4"]:
+                hub.edit(rows[0], title="edited")  # its page was read
+                return Reply(500)
+        return usual(asked)
+
+    hub.answer = answer  # type: ignore[method-assign]
+    assert part(fetch(row), row).state == TargetState.FAILED
+    assert titles(row, "issue") == ["i0", "i2"], "what was read is there"
+    assert part(fetch(row), row).state == TargetState.SUCCEEDED
+    assert pages == ["1", "1", "2", "3", "4", "3", "4", "5"], "from the last one"
+    row.refresh_from_db()
+    assert row.cursor is not None
+    assert "listing" not in row.cursor
+    fetch(row)
+    fetch(other)
+    assert stored(row) == stored(other), "none is gone, and the edit is there"
+
+
+def test_a_listing_that_is_stopped_begins_again_a_day_later(hub: GitHub) -> None:
+    hub.page = 1
+    for number in range(3):
+        hub.add_issue(f"i{number}")
+    row = connection(hub.url)
+    fetch(row)
+    a_day_later(row)
+    asked = len(hub.asked)
+    row.refresh_from_db()
+    long_ago = (timezone.now() - timedelta(days=2)).isoformat()
+    stale: dict[str, Any] = {
+        "began": long_ago,
+        "since": None,
+        "pages": [],
+        "next": "/issues?page=77",
+    }
+    Connection.objects.filter(pk=row.pk).update(cursor=(row.cursor or {}) | {"listing": stale})
+    del hub.issues[0]
+    assert part(fetch(row), row).state == TargetState.SUCCEEDED
+    assert titles(row, "issue") == ["i1", "i2"]
+    assert all(one.parameters.get("page") != "77" for one in hub.asked[asked:])
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,9 @@ from integrations.models import ExternalRecord
 from localfleet.services.github import GitHub
 from syncs.models import Lease, RunState, SyncRun
 from tests.children import child, until
-from tests.integrations.rows import connection, fetch, titles
+from tests.integrations.rows import connection, fetch, stored, titles
+from tests.integrations.test_contract import fetch_to_the_end
+from tests.integrations.worlds import WORLDS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -45,6 +47,36 @@ def test_killed_while_it_fetches_it_goes_on_and_ends_as_the_service_has_it(hub: 
     assert SyncRun.objects.order_by("pk")[0].state == RunState.LOST
     row.refresh_from_db()
     assert row.record_count == 12
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize("requests", [1, 3])
+def test_killed_after_any_request_the_next_run_ends_as_an_undisturbed_one(
+    name: str, requests: int, loopback: None
+) -> None:
+    """Of every service; after one request a school has the password, and nothing is stored."""
+    with WORLDS[name]() as world:
+        world.fill()
+        row = world.connect()
+        fetch_to_the_end(world, row)
+        wanted, row = stored(row), world.connect()
+        world.server.latency, before = 0.3, len(world.server.asked)
+        private = {"RAINBO_HTTP_PRIVATE_HOSTS": "127.0.0.1"}
+        chosen = f"--connection={row.pk}"
+        with child("integrations_fetch", chosen, **SHORT, **private) as process:
+            until(
+                lambda: (
+                    len(world.server.asked) >= before + requests
+                    or process.process.poll() is not None
+                )
+            )
+            process.signal(signal.SIGKILL)
+            process.end()
+        world.server.latency = 0.0
+        until(lambda: not Lease.objects.filter(expires_at__gt=timezone.now()).exists())
+        fetch_to_the_end(world, row)
+        assert stored(row) == wanted
 
 
 def test_of_processes_that_look_at_the_same_time_one_takes_a_connection() -> None:

@@ -41,9 +41,10 @@ def ask(now: datetime) -> Statement:
 
 def facts_in(rows: Iterable[Row]) -> list[RunFacts]:
     """Return the facts of every sync, in their order."""
+    titles = {sync.name: sync.title for sync in registry.all_syncs()}
     return [
         RunFacts(
-            title=registry.get(row["sync"]).title,
+            title=titles[row["sync"]],
             missed=row.pop("missed"),
             failed_on=tuple(row.pop("failed_on")),
             of=statistics.statistics_of(row),

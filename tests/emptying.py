@@ -87,14 +87,16 @@ def empty(tables: set[str]) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(LARGE, [sorted(tables)])
         large = {name for (name,) in cursor.fetchall()}
-        statements: list[sql.Composable] = [
+        statements: list[sql.Composable] = []
+        if large:  # first: a table with deleted rows waits for the checks of its keys
+            names = sql.SQL(", ").join(map(sql.Identifier, sorted(large)))
+            statements.append(sql.SQL("TRUNCATE {} CASCADE").format(names))
+        statements += [
             sql.SQL("DELETE FROM {}").format(sql.Identifier(name))
             for name in sorted(tables - large)
         ]
-        if large:
-            names = sql.SQL(", ").join(map(sql.Identifier, sorted(large)))
-            statements.append(sql.SQL("TRUNCATE {} CASCADE").format(names))
         if "activity" in tables:
-            statements = [sql.SQL(LIFT), *statements, sql.SQL(RESTORE)]
+            at_once = sql.SQL("SET CONSTRAINTS ALL IMMEDIATE")
+            statements = [sql.SQL(LIFT), *statements, at_once, sql.SQL(RESTORE)]
         for statement in statements:
             cursor.execute(statement)

@@ -68,18 +68,22 @@ class ChangeForm(forms.ModelForm[Connection]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # Fields of forms that may only be read are left out of them.
+        if "base_url" in self.fields:
+            self.fields["base_url"].required = False  # empty: the service's own
         if "base_url" in self.fields and not self._takes_token():
             self.fields["base_url"].disabled = self.fields["token"].disabled = True
             self.fields["base_url"].help_text = "this service has one address for everybody"
 
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = super().clean() or {}
+        if "base_url" in values and not values["base_url"]:
+            known = plugin.all_plugins().get(self.instance.service)
+            values["base_url"] = known.base_url if known else self.initial["base_url"]
         if self.errors or not self.has_credentials:
             return values
         try:
             service = registration.find_service(self.instance.service)
-            address = values["base_url"] or service.base_url
-            values["base_url"] = registration.check_address(address)
+            values["base_url"] = registration.check_address(values["base_url"])
             registration.credentials_for(service, values["account"], values["token"])
         except UsageError as error:
             text = f"{str(error)[:1].upper()}{str(error)[1:]}."
@@ -88,7 +92,9 @@ class ChangeForm(forms.ModelForm[Connection]):
 
     @property
     def has_credentials(self) -> bool:
-        return "base_url" in self.changed_data or bool(self.cleaned_data.get("token"))
+        """Whether its credentials are entered again: it has another address, or a new token."""
+        address = self.cleaned_data.get("base_url", self.initial["base_url"])
+        return address != self.initial["base_url"] or bool(self.cleaned_data.get("token"))
 
     def _takes_token(self) -> bool:
         known = plugin.all_plugins().get(self.instance.service)

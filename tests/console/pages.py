@@ -184,7 +184,7 @@ PAGES: tuple[Page, ...] = (
         f"syncs/syncrun/{CHANGE}",
         _runs(RunState.HELD),
         pictured=True,
-        reads=1_000,
+        reads=1_200,
     ),
     Page("syncs", "Partial run", f"syncs/syncrun/{CHANGE}", _runs(RunState.PARTIAL), pictured=True),
     Page("syncs", "Failed run", f"syncs/syncrun/{CHANGE}", _runs(RunState.FAILED)),

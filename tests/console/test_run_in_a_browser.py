@@ -9,6 +9,7 @@ from django.contrib.auth.models import Group, User
 from django.utils import timezone
 
 from activity.models import Activity
+from syncs.engine import lease
 from syncs.models import HeldChange, RunState, RunTarget, SyncRun, TargetState, Trigger, WithheldRow
 from tests.console import accessibility
 from tests.console.browser import DARK, NARROW, Window
@@ -35,6 +36,7 @@ def running(instances: int = 3) -> SyncRun:
     )
     for number in range(1, instances + 1):
         run_part(run, str(number), state=TargetState.WAITING)
+    lease.claim(run)
     return run
 
 
@@ -264,7 +266,7 @@ def test_a_long_value_hides_not_what_follows_it(window: Window) -> None:
     assert not window.script(HIDES)
     detail = "() => [...document.querySelectorAll('[data-label=detail]')].at(-1).innerText"
     shown = window.script(detail)
-    assert shown.endswith("…: name '\u202e" + "y" * 72 + "… → 'Bob'"), shown
+    assert shown.endswith("…: name '\\u202e" + "y" * 72 + "… → 'Bob'"), shown
 
 
 def test_a_run_in_progress_is_for_everyone(window: Window) -> None:

@@ -39,7 +39,7 @@ from tests.syncs.plans import default_schedules
 
 Ask = Callable[[], object]
 # With the session's, the user's or the token's own statements.
-MOST = {"status": 2, "problems": 3, "evaluation": 6, "metrics": 6, "run": 4, "poll": 1, "Now": 14}
+MOST = {"status": 2, "problems": 3, "evaluation": 7, "metrics": 6, "run": 4, "poll": 1, "Now": 14}
 EVALUATIONS = int(os.environ.get("EVALUATIONS", "300"))  # of the soak; 1,000 were run once
 FLAT = 4_000  # kB that a process may grow over all of them
 

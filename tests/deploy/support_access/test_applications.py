@@ -265,6 +265,20 @@ def test_a_database_that_is_down_is_said_and_nothing_is_half_done(place: Place) 
     assert place.first.enter(place.keyset.sign()).status == 503
 
 
+def test_no_secret_gets_into_the_log(place: Place) -> None:
+    """Of all that the tests before this one did with the same two processes."""
+    place.first.enter(place.keyset.sign(seconds_ago=600))
+    secret = re.split("[.:]", place.enter(), maxsplit=1)[1]
+    place.first.get("/tenants/42/", f"rainbo_support={secret}")
+    files = (place.first.log, place.second.log)
+    logged = "".join(file.read_text(errors="replace") for file in files)
+    assert "clock" in logged, "the log says why somebody was refused"
+    assert len(secret) > 40
+    assert secret not in logged
+    assert place.there.server.password not in logged
+    assert not re.search(r"eyJ[\w-]{20,}", logged), "a signed token, or a part of one"
+
+
 def test_keys_rotate_while_it_runs_and_nobody_makes_it_ask_often(place: Place) -> None:
     asked = place.keyset.receiver.received
     with running(place.language, replace(place.given, folder=_empty(place, "fresh"))) as (fresh,):
@@ -299,20 +313,6 @@ def test_keys_rotate_while_it_runs_and_nobody_makes_it_ask_often(place: Place) -
             assert (answer.status, answer.cookie) == (503, "")
         assert len(asked) == before + 3
         place.keyset.rotate()
-
-
-def test_no_secret_gets_into_the_log(place: Place) -> None:
-    """Of all that the tests before this one did with the same two processes."""
-    place.first.enter(place.keyset.sign(seconds_ago=600))
-    secret = re.split("[.:]", place.enter(), maxsplit=1)[1]
-    place.first.get("/tenants/42/", f"rainbo_support={secret}")
-    files = (place.first.log, place.second.log)
-    logged = "".join(file.read_text(errors="replace") for file in files)
-    assert "clock" in logged, "the log says why somebody was refused"
-    assert len(secret) > 40
-    assert secret not in logged
-    assert place.there.server.password not in logged
-    assert not re.search(r"eyJ[\w-]{20,}", logged), "a signed token, or a part of one"
 
 
 def _empty(place: Place, name: str) -> Path:

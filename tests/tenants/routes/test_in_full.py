@@ -123,7 +123,7 @@ def test_rows_without_an_id(synced: Instance) -> None:
     synced.execute("ALTER TABLE user_email_routing ALTER id DROP NOT NULL")
     synced.execute("INSERT INTO user_email_routing (email) VALUES ('a@x.org'), ('b@x.org')")
     run = run_sync(SYNC)
-    assert in_full(run) == "rows without an id changed"
+    assert in_full(run) == "rows without an id, or with a very long one, changed"
     assert counts(run) == (202, 0, 0, 0, 2)
     synced.execute("UPDATE user_email_routing SET status = 'x' WHERE id = 7")
     run = run_sync(SYNC)

@@ -145,7 +145,8 @@ def test_a_sync_that_finds_nothing_new_touches_no_index(registered: InstanceFlee
     query("SELECT pg_stat_force_next_flush()")
     query("SELECT pg_stat_clear_snapshot()")
     after = query(written, "tenant_master")[0]
-    assert [a - b for a, b in zip(after, before, strict=True)] == [500, 500]
+    updated, in_place = (a - b for a, b in zip(after, before, strict=True))
+    assert updated == in_place >= 500  # an earlier run's may be counted only now
 
 
 def test_a_dead_instance_leaves_the_others_published(filled: InstanceFleet) -> None:

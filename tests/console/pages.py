@@ -142,8 +142,15 @@ PAGES: tuple[Page, ...] = (
         "tenants/rdsinstance/<path:object_id>/delete/",
         _instances("unknown"),
     ),
-    Page("integrations", "Models", "integrations/cataloguemodel/"),
-    Page("integrations", "Models, searched", "integrations/cataloguemodel/", query="?q=gpt-4o"),
+    # The catalogue's models are counted, and those that are shown are sorted.
+    Page("integrations", "Models", "integrations/cataloguemodel/", reads=45_000),
+    Page(
+        "integrations",
+        "Models, searched",
+        "integrations/cataloguemodel/",
+        query="?q=gpt-4o",
+        reads=45_000,
+    ),
     Page("integrations", "Model", f"integrations/cataloguemodel/{CHANGE}", _models()),
     Page("tenants", "Tenants", "tenants/tenant/", pictured=True),
     Page("tenants", "Tenants, searched", "tenants/tenant/", query="?q=kestrel"),

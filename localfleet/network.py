@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +62,25 @@ def wait_ready(port: int, seconds: float, alive: Callable[[], bool], log: Path) 
         if time.monotonic() > deadline:
             raise FleetError(f"The web server does not get ready: {answer.reason}. See {log}.")
         time.sleep(0.1)
+
+
+def wait_listening(
+    ports: Collection[int], seconds: float, alive: Callable[[], bool], log: Path
+) -> None:
+    """Return once a program listens on each of these ports."""
+    deadline = time.monotonic() + seconds
+    while not all(map(_is_listening, ports)):
+        if not alive() or time.monotonic() > deadline:
+            raise FleetError(f"The services of the accounts did not start; their log is {log}.")
+        time.sleep(0.1)
+
+
+def _is_listening(port: int) -> bool:
+    try:
+        socket.create_connection((HOST, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

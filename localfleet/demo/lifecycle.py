@@ -66,7 +66,10 @@ class Demo:
             stack.callback(self._stop)
             with terminal.step("Starting four PostgreSQL servers"):
                 self._start_servers()
-            Setup(self.root, self.state, self.instances).run(password)
+            setup = Setup(self.root, self.state, self.instances)
+            setup.run(password)
+            self._start_providers()
+            setup.connect_accounts()
             if self.state.seed == BIG:
                 large_seed.add(self.fleet[OWN_DATABASE], self.state, first=len(INSTANCES) + 1)
             with terminal.step("Starting the web server and the workers"):
@@ -101,10 +104,19 @@ class Demo:
             instances.prepare(server, password, master=number == seed.MASTER)
             instances.serve_application(server, self._application_password(server))
 
+    def _start_providers(self) -> None:
+        """Before the workers: what they would fetch meanwhile would be in progress."""
+        self.providers.start(self.state.environment())
+        ports = [self.state.ports[name] for name in accounts.SERVICES]
+        network.wait_listening(
+            ports, READY_SECONDS, lambda: self.providers.running, self.providers.log
+        )
+
     def _start_services(self) -> None:
         env = self.state.environment()
-        for service in self.services:
-            service.start(self._application_environment() if service is self.application else env)
+        self.application.start(self._application_environment())
+        for service in (self.web, self.worker, self.receiver):
+            service.start(env)
         network.wait_ready(self.port, READY_SECONDS, lambda: self.web.running, self.web.log)
 
     def _application_environment(self) -> dict[str, str]:

@@ -45,8 +45,12 @@ class Setup:
         if code:
             terminal.note("Not everything could be synced: `rainbo_status` (below) says why.")
         self._let_an_admin_leave()
+
+    def connect_accounts(self) -> None:
+        """Connect an account at each service, all of which have to answer, and fetch them."""
         with terminal.step("Connecting accounts at six services"):
             accounts.connect(self.root, self.state, self.log)
+            self._manage("integrations_fetch", accepted=SYNC_ENDS)
 
     def _register(self, number: int) -> None:
         """Register an instance the first time, and again when its port has changed."""

@@ -45,6 +45,8 @@ def fill(size: Size, now: datetime | None = None) -> None:
     fill_models(size, now)
     fill_support(now)
     tokens.create("ci", ["syncs:read", "syncs:run"], "ann")
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")  # autovacuum has seen a fleet of this size
 
 
 def fill_connections(now: datetime) -> None:

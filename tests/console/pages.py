@@ -142,14 +142,13 @@ PAGES: tuple[Page, ...] = (
         "tenants/rdsinstance/<path:object_id>/delete/",
         _instances("unknown"),
     ),
-    # The catalogue's models are counted, and those that are shown are sorted.
-    Page("integrations", "Models", "integrations/cataloguemodel/", reads=45_000),
+    Page("integrations", "Models", "integrations/cataloguemodel/"),
     Page(
         "integrations",
         "Models, searched",
         "integrations/cataloguemodel/",
         query="?q=gpt-4o",
-        reads=45_000,
+        reads=45_000,  # a part of a name is in no index: all are read, to count and to show
     ),
     Page("integrations", "Model", f"integrations/cataloguemodel/{CHANGE}", _models()),
     Page("tenants", "Tenants", "tenants/tenant/", pictured=True),
@@ -191,7 +190,7 @@ PAGES: tuple[Page, ...] = (
         f"syncs/syncrun/{CHANGE}",
         _runs(RunState.HELD),
         pictured=True,
-        reads=1_200,
+        reads=1_000,
     ),
     Page("syncs", "Partial run", f"syncs/syncrun/{CHANGE}", _runs(RunState.PARTIAL), pictured=True),
     Page("syncs", "Failed run", f"syncs/syncrun/{CHANGE}", _runs(RunState.FAILED)),

@@ -1,4 +1,6 @@
-"""The API at the big seed, as ratios to the admin's own JSON view for autocompletion."""
+"""The API at the big seed, as ratios to the admin's own JSON view for autocompletion; and an
+evaluation of alerts, to the first page.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +16,8 @@ from localfleet.data.large_seed import Size
 AUTOCOMPLETE = "the admin's autocompletion"
 FIRST = "freshness, the first request within a second"
 FIRST_METRICS = "metrics, the first request within a second"
+NOW = "the first page, in the database"
+EVALUATION = "evaluation of alerts, in the database"
 # What is asked for, and the most that it may take, in times of the baseline's time.
 ASKED = {
     "status of a run": 1.0,
@@ -34,13 +38,17 @@ def measure(testbed: Testbed, turns: int, size: Size | None = None) -> Part:
         session.autocommit = True
         session.execute("VACUUM (ANALYZE)")
     note(f"{turns} requests of each kind")
-    taken: dict[str, list[float]] = testbed.do("requests", {"turns": turns})["seconds"]
+    found: dict[str, dict[str, list[float]]] = testbed.do("requests", {"turns": turns})
+    taken, database = found["seconds"], found["database"]
     base = taken[AUTOCOMPLETE]
-    lines = [Line(who, "", Spread.of(times), ratio(times, base)) for who, times in taken.items()]
+    lines = [
+        Line(who, "", Spread.of(times), ratio(times, of))
+        for every, of in ((taken, base), (database, database[NOW]))
+        for who, times in every.items()
+    ]
     bars = [
-        Bar(what, most, ratio(taken[what], base).median)
-        for what, most in ASKED.items()
-        if what in taken
+        *(Bar(what, most, ratio(taken[what], base).median) for what, most in ASKED.items()),
+        Bar(EVALUATION, 1.0, ratio(database[EVALUATION], database[NOW]).median),
     ]
     facts = {
         "fleet": f"{size.instances} instances, {size.tenants:,} tenants, {size.runs:,} runs",

@@ -24,10 +24,17 @@ from django.core.wsgi import get_wsgi_application  # noqa: E402
 from django.db import connection  # noqa: E402
 from django.test import Client  # noqa: E402
 
+from alerts import evaluation  # noqa: E402
 from api import tokens  # noqa: E402
 from api.scopes import SCOPES  # noqa: E402
 from bench.errors import BenchError  # noqa: E402
-from bench.measurements.api_requests import AUTOCOMPLETE, FIRST, FIRST_METRICS  # noqa: E402
+from bench.measurements.api_requests import (  # noqa: E402
+    AUTOCOMPLETE,
+    EVALUATION,
+    FIRST,
+    FIRST_METRICS,
+    NOW,
+)
 from bench.testbed import catalogue_tasks, connection_tasks  # noqa: E402
 from syncs.engine import runs  # noqa: E402
 from syncs.engine.options import Options  # noqa: E402
@@ -106,7 +113,10 @@ def digests(_: Task) -> dict[str, Any]:
 
 
 def requests(task: Task) -> dict[str, Any]:
-    """Let Django answer each request so many times, in turns; the seconds that each took."""
+    """Let Django answer each request so many times, in turns; the seconds that each took.
+
+    database: the seconds that the database took, of an evaluation of alerts and of the first page.
+    """
     person = User.objects.create_superuser("bench")
     browser = Client(SERVER_NAME="localhost")
     browser.force_login(person)
@@ -148,7 +158,37 @@ def requests(task: Task) -> dict[str, Any]:
                 raise BenchError(f"{what} answered {answer.status_code}")
             if turn:  # the first time, everything is loaded
                 seconds[what].append(took)
-    return {"seconds": seconds}
+    return {"seconds": seconds, "database": _in_database(browser, task["turns"])}
+
+
+def _in_database(browser: Client, turns: int) -> dict[str, list[float]]:
+    """The seconds that the database took for each of what workers do and the first page, in turns.
+
+    Both begin with nothing that was read before.
+    """
+    asked: dict[str, Callable[[], object]] = {
+        NOW: lambda: browser.get("/admin/"),
+        EVALUATION: evaluation.evaluate,
+    }
+    seconds: dict[str, list[float]] = {what: [] for what in asked}
+    for turn in range(turns + 1):
+        for what, ask in asked.items():
+            queries.forget_shared_status()
+            took = 0.0
+
+            def execute(inner: Callable[..., object], *given: object) -> object:
+                nonlocal took
+                started = time.perf_counter()
+                try:
+                    return inner(*given)
+                finally:
+                    took += time.perf_counter() - started
+
+            with connection.execute_wrapper(execute):
+                ask()
+            if turn:  # the first time, incidents are opened
+                seconds[what].append(took)
+    return seconds
 
 
 def _begin(_: str, __: list[tuple[str, str]], ___: Any = None, /) -> Callable[[bytes], object]:

@@ -156,7 +156,7 @@ def _sentence(record: Any, parts: list[RunTarget], now: datetime) -> str:
         so_far = (
             format_duration(now - record.started_at) if record.started_at else "an unknown time"
         )
-        usual = _usual(record.sync)
+        usual = recent.usual_seconds(record.sync)
         usually = f", usually {seconds_in_words(usual)}" if usual else ""
         done = run_targets.progress(parts).text
         return f"{record.sync} has been running for {so_far}{usually}: {done}."
@@ -202,15 +202,11 @@ def _repeat(record: SyncRun) -> SafeString:
 
 def _took(record: SyncRun) -> SafeString:
     """`12.3 s, usually 11.0 s`."""
-    usual = _usual(record.sync)
+    usual = recent.usual_seconds(record.sync)
     usually = f"usually {seconds_in_words(usual)}" if usual else ""
     took = seconds_in_words(record.seconds) if record.seconds is not None else ""
     text = ", ".join(filter(None, [took, usually]))
     return format_html('<span class="number">{}</span>', text) if text else markup.quiet("–")
-
-
-def _usual(sync: str) -> float:
-    return recent.usual_seconds(recent.recent_runs([sync]).get(sync, []))
 
 
 def _around(record: SyncRun) -> list[tuple[str, SafeString]]:

@@ -38,7 +38,7 @@ class Known:
     def read(cls) -> Known:
         runs = recent.recent_runs([sync.name for sync in registry.scheduled_syncs()])
         return cls(
-            usual={name: timedelta(seconds=recent.usual_seconds(of)) for name, of in runs.items()},
+            usual={name: timedelta(seconds=of.usual_seconds) for name, of in runs.items()},
             crons={
                 name: plan.cron
                 for name, plans in store.planned().items()

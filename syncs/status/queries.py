@@ -22,7 +22,7 @@ from syncs.schedules.pause import Pause
 from syncs.schedules.store import Planned
 from syncs.status import freshness, recent, workers
 from syncs.status.freshness import Cause, Facts, Failure, Freshness, Reason, State
-from syncs.status.recent import LastRun, Running, TargetOutcome, usual_seconds
+from syncs.status.recent import LastRun, RecentRuns, Running, TargetOutcome
 from syncs.status.workers import WorkerState
 from syncs.status.workers import read as read_worker_state
 
@@ -225,7 +225,7 @@ class _Known:
     planned: dict[str, list[Planned]]
     worker: WorkerState
     confirmed: dict[tuple[str, str], tuple[datetime, int]]
-    runs: dict[str, list[LastRun]]
+    runs: dict[str, RecentRuns]
     parts: dict[tuple[str, str], TargetOutcome]
     running: dict[str, Running]
     targets: Mapping[Callable[[], list[Target]], Sequence[Target]]  # several syncs have the same
@@ -249,7 +249,7 @@ class _Known:
         )
 
     def status_of(self, sync: Sync) -> SyncStatus:
-        usual = usual_seconds(self.runs.get(sync.name, []))
+        usual = self._usual_seconds(sync)
         targets = tuple(self._judged(sync, usual))
         state = freshness.worst(target.freshness.state for target in targets)
         planned = tuple(self.planned.get(sync.name, ()))
@@ -264,7 +264,7 @@ class _Known:
             pause=self._pause(sync),
             next_slot=min(slots, default=None),
             usual_seconds=usual,
-            last_run=next(iter(self.runs.get(sync.name, [])), None),
+            last_run=self._last_run(sync),
             running=self.running.get(sync.name),
             noun=sync.noun,
             has_schedule=bool(sync.cron),
@@ -274,7 +274,7 @@ class _Known:
         plans = self._in_force(sync)
         return Expectation(
             title=sync.title,
-            usual_seconds=usual_seconds(self.runs.get(sync.name, [])),
+            usual_seconds=self._usual_seconds(sync),
             grace=self._grace(sync),
             slots=lambda at: self._slots(sync, plans, at, None),
         )
@@ -326,6 +326,14 @@ class _Known:
             running=self.now - running.started_at if running and is_running else None,
         )
 
+    def _usual_seconds(self, sync: Sync) -> float:
+        known = self.runs.get(sync.name)
+        return known.usual_seconds if known else 0.0
+
+    def _last_run(self, sync: Sync) -> LastRun | None:
+        known = self.runs.get(sync.name)
+        return known.last if known else None
+
     def _unresponsive_run(self, sync: Sync) -> Failure | None:
         running = self.running.get(sync.name)
         if running is None or running.is_live:
@@ -338,7 +346,7 @@ class _Known:
 
         A run that failed without an error of its own failed on targets, which report it themselves.
         """
-        last = next(iter(self.runs.get(sync.name, [])), None)
+        last = self._last_run(sync)
         if last is None or last.state not in (RunState.FAILED, RunState.LOST):
             return None
         if last.state == RunState.FAILED and not last.error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from statistics import median
 from typing import Any, NamedTuple
 
 from django.db import connection
@@ -24,19 +23,35 @@ PARTS_FROM = 10  # runs of a sync to search for each target's last part
 # BETWEEN, for the index runs_of_a_sync: an equality would let the planner walk back through all
 # runs of the sync of each minute to find those of the nightly one. NOT ?, which it takes to be
 # common; IS NULL it takes to be rare, and sorts all runs.
-_RECENT = """
-    SELECT recent.id AS pk, recent.sync, recent.state, recent.started_at, recent.finished_at,
-           recent.seconds, recent.error
+_ENDED = """
+    SELECT * FROM syncs_syncrun AS run
+     WHERE run.sync BETWEEN wanted.sync AND wanted.sync
+       AND run.state NOT IN ('queued', 'running', 'skipped', 'cancelled')
+       AND NOT run.options ? 'dry_run'
+     ORDER BY run.sync, run.id DESC LIMIT {limit}"""
+_RECENT = f"""
+    SELECT wanted.sync, coalesce(recent.usual, 0) AS usual_seconds,
+           recent.runs[2:{PARTS_FROM}] AS older,
+           last.id AS pk, last.state, last.started_at, last.finished_at, last.seconds, last.error
       FROM unnest(%(syncs)s::text[]) AS wanted (sync)
      CROSS JOIN LATERAL (
-           SELECT * FROM syncs_syncrun AS run
-            WHERE run.sync BETWEEN wanted.sync AND wanted.sync
-              AND run.state NOT IN ('queued', 'running', 'skipped', 'cancelled')
-              AND NOT run.options ? 'dry_run'
-            ORDER BY run.sync, run.id DESC LIMIT %(limit)s
+           SELECT array_agg(run.id ORDER BY run.id DESC) AS runs,
+                  percentile_cont(0.5) WITHIN GROUP (ORDER BY run.seconds)
+                      FILTER (WHERE run.is_complete AND run.place <= {DURATIONS}) AS usual
+             FROM (SELECT ended.id, ended.seconds, ended.is_complete,
+                          count(*) FILTER (WHERE ended.is_complete)
+                              OVER (ORDER BY ended.id DESC) AS place
+                     FROM (SELECT run.id, run.seconds,
+                                  run.state IN ('succeeded', 'partial')
+                                    AND run.seconds IS NOT NULL AS is_complete
+                             FROM ({_ENDED.format(limit=LOOK_BACK)}) AS run) AS ended) AS run
            ) AS recent
-     ORDER BY recent.id DESC"""
+      JOIN syncs_syncrun AS last ON last.id = recent.runs[1]"""  # noqa: S608 (constants)
 _CONFIRMED = "SELECT sync, target, at, rows FROM syncs_confirmation"
+_LAST_RUNS = f"""
+    SELECT last.id
+      FROM unnest(%(syncs)s::text[]) AS wanted (sync)
+     CROSS JOIN LATERAL ({_ENDED.format(limit=1)}) AS last"""  # noqa: S608 (a constant)
 _PARTS = """
     SELECT DISTINCT ON (run.sync, part.target)
            run.sync, part.target, run.id AS run, run.error AS run_error, part.state, part.note,
@@ -46,14 +61,18 @@ _PARTS = """
            coalesce((part.held_counts ->> 'removed')::bigint, 0)
              + coalesce((part.held_counts ->> 'moved')::bigint, 0) AS held
       FROM syncs_runtarget AS part JOIN syncs_syncrun AS run ON run.id = part.run_id
-     WHERE part.run_id = ANY ({runs}) {of_targets}
+     WHERE part.run_id = ANY ({runs}) AND {which}
      ORDER BY run.sync, part.target, part.run_id DESC"""
-_PARTS_OF_LAST = _PARTS.format(
-    runs=f"ARRAY(SELECT last.pk FROM ({_RECENT}) AS last)",  # noqa: S608 (constants)
-    of_targets="",
-)
+_CAN_FAIL = "part.state IN ('held', 'waiting', 'failed')"
+_PARTS_OF_LAST = _PARTS.format(runs=f"ARRAY({_LAST_RUNS})", which=_CAN_FAIL)
+# Nearly all: of these nothing else is wanted.
+_OTHERS_OF_LAST = f"""
+    SELECT run.sync, run.id AS run, array_agg(part.target) AS targets
+      FROM syncs_runtarget AS part JOIN syncs_syncrun AS run ON run.id = part.run_id
+     WHERE part.run_id = ANY (ARRAY({_LAST_RUNS})) AND NOT {_CAN_FAIL}
+     GROUP BY run.id"""  # noqa: S608 (constants)
 # By the index runs_of_a_target.
-_PARTS_OF_SOME = _PARTS.format(runs="%(runs)s", of_targets="AND part.target = ANY (%(targets)s)")
+_PARTS_OF_SOME = _PARTS.format(runs="%(runs)s", which="part.target = ANY (%(targets)s)")
 _RUNNING = f"""
     SELECT run.id AS pk, run.sync, run.started_at,
            coalesce({lease.LIVE}, false) AS is_live
@@ -97,6 +116,18 @@ class LastRun(NamedTuple):
         }
 
 
+class RecentRuns(NamedTuple):
+    """The last ended runs of a sync.
+
+    usual_seconds: the median duration of the last DURATIONS complete ones; 0 without any. older:
+    the ids of those before the last one, newest first.
+    """
+
+    last: LastRun
+    usual_seconds: float
+    older: tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class Running:
     """A running run. is_live: it holds its lease; otherwise its process no longer responds."""
@@ -119,12 +150,12 @@ class TargetOutcome(NamedTuple):
     """The outcome of a target's last run. held: removals and moves that it holds."""
 
     run: int
-    run_error: str
-    state: str
-    note: str
-    error: str
-    error_kind: str
-    discarded: str
+    run_error: str = ""
+    state: str = ""  # of those that are no failure
+    note: str = ""
+    error: str = ""
+    error_kind: str = ""
+    discarded: str = ""
     held: int = 0
 
     def failure(self, *, is_down: bool) -> Failure | None:
@@ -147,37 +178,38 @@ class TargetOutcome(NamedTuple):
         return Failure(cause, words, self.run, error_kind=self.error_kind)
 
 
-def usual_seconds(runs: Iterable[LastRun]) -> float:
-    """Return the median duration of the last completed runs; 0 without any."""
-    ended = (RunState.SUCCEEDED, RunState.PARTIAL)
-    seconds = [run.seconds for run in runs if run.state in ended and run.seconds is not None]
-    return median(seconds[:DURATIONS]) if seconds else 0.0
-
-
 def ask(syncs: Sequence[str]) -> Questions:
     """The questions about these syncs, whose answers the functions below take."""
     of_syncs = {"syncs": [*syncs]}
     return {
-        "runs": Statement(_RECENT, of_syncs | {"limit": LOOK_BACK}),
+        "runs": Statement(_RECENT, of_syncs),
         "confirmations": Statement(_CONFIRMED),
-        "last parts": Statement(_PARTS_OF_LAST, of_syncs | {"limit": 1}),
+        "last parts": Statement(_PARTS_OF_LAST, of_syncs),
+        "other last parts": Statement(_OTHERS_OF_LAST, of_syncs),
         "running": Statement(_RUNNING),
     }
 
 
-def recent_runs(syncs: Sequence[str]) -> dict[str, list[LastRun]]:
-    """Return the last ended runs of each sync, newest first."""
+def recent_runs(syncs: Sequence[str]) -> dict[str, RecentRuns]:
+    """Return what is known of the last ended runs of each sync that has any."""
     return runs_in(answer({"runs": ask(syncs)["runs"]}))
 
 
-def runs_in(answers: Answers) -> dict[str, list[LastRun]]:
+def usual_seconds(sync: str) -> float:
+    """Return the usual duration of a sync's runs; 0 if it is not known."""
+    known = recent_runs([sync]).get(sync)
+    return known.usual_seconds if known else 0.0
+
+
+def runs_in(answers: Answers) -> dict[str, RecentRuns]:
     """Like `recent_runs`, of rows that were read."""
-    found: dict[str, list[LastRun]] = {}
+    found: dict[str, RecentRuns] = {}
     for row in answers["runs"]:
+        usual, older = float(row.pop("usual_seconds")), tuple(row.pop("older"))
         row["state"] = RunState(row["state"])
         for name in ("started_at", "finished_at"):
             row[name] = from_iso(row[name])
-        found.setdefault(row["sync"], []).append(LastRun(**row))
+        found[row["sync"]] = RecentRuns(LastRun(**row), usual, older)
     return found
 
 
@@ -192,7 +224,7 @@ def confirmations_in(answers: Answers) -> dict[tuple[str, str], tuple[datetime, 
 
 def last_parts(
     answers: Answers,
-    runs: Mapping[str, Sequence[LastRun]],
+    runs: Mapping[str, RecentRuns],
     wanted: Collection[tuple[str, str]],
 ) -> dict[tuple[str, str], TargetOutcome]:
     """Return each target's outcome in the latest of its sync's recent runs.
@@ -200,8 +232,11 @@ def last_parts(
     wanted: sync and target. The last run of each sync has most of them; the others are read.
     """
     found = _parts_in(answers["last parts"])
+    for row in answers["other last parts"]:
+        outcome = TargetOutcome(row["run"])
+        found.update(((row["sync"], target), outcome) for target in row["targets"])
     missing = {target for sync, target in wanted if (sync, target) not in found}
-    older = [run.pk for of_sync in runs.values() for run in of_sync[1:PARTS_FROM]]
+    older = [run for of_sync in runs.values() for run in of_sync.older]
     if missing and older:
         given = {"runs": older, "targets": [*missing]}
         found = _parts_in(answer({"": Statement(_PARTS_OF_SOME, given)})[""]) | found

@@ -226,6 +226,11 @@ def test_an_operator_may_only_run_and_read() -> None:
     assert verbs == {"read", "run"}
 
 
+def test_the_command_takes_scopes_one_by_one_too() -> None:
+    command("create", "ci", "--scopes", "syncs:read", "fleet:read", "--scopes", "alerts:read")
+    assert sorted(ApiToken.objects.get().scopes) == ["alerts:read", "fleet:read", "syncs:read"]
+
+
 def test_the_command_refuses_what_is_not_there() -> None:
     with pytest.raises(UsageError, match="api_token list"):
         command("revoke", "nobody")

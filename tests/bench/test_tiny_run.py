@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SMALL = ("--instances=2", "--tenants=3", "--users=4", "--fleet-repeats=1", "--repeats=1")
+SMALL = (
+    *("--instances=2", "--tenants=3", "--users=4", "--fleet-repeats=1", "--repeats=1"),
+    "--support-turns=1",
+)
 
 
 def bench(out: Path, *words: str) -> dict[str, Any]:
@@ -33,7 +36,7 @@ def bench(out: Path, *words: str) -> dict[str, Any]:
 @pytest.mark.timeout(300)
 def test_routes_and_fleet(tmp_path: Path) -> None:
     parts = bench(tmp_path, "run", "--rows=2000", "--fleet", *SMALL)
-    assert set(parts) == {"routes-000002000", "fleet", "hostile"}
+    assert set(parts) == {"routes-000002000", "fleet", "hostile", "support"}
     assert all(bar["held"] for bar in parts["hostile"]["bars"])
     lines = {line["what"]: line for line in parts["routes-000002000"]["lines"]}
     assert lines["nothing changed"]["written"] == 0

@@ -1,5 +1,5 @@
 """What the pages, the API, metrics and alerts ask of RAINBO's own database: how many statements,
-whatever the number of instances and services; and at length, how long and with how much memory.
+whatever the number of instances and services; and at length, with how much memory.
 """
 
 from __future__ import annotations
@@ -7,11 +7,8 @@ from __future__ import annotations
 import gc
 import os
 import re
-import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +23,7 @@ from alerts.models import Incident, IncidentEvent, Mute
 from integrations import plugin, services
 from integrations.services.github import GitHub
 from syncs.engine import registry
-from syncs.models import Confirmation, RunState
+from syncs.models import RunState
 from syncs.status import problems, queries
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
@@ -116,52 +113,6 @@ def test_the_statements_do_not_grow_with_instances_and_services(admin_client: Cl
     assert Incident.objects.filter(resolved_at=None, rule="instance_down").count() == 4
     assert many == few
     assert {what: (found, MOST[what]) for what, found in many.items() if found > MOST[what]} == {}
-
-
-@pytest.mark.soak
-@pytest.mark.django_db
-def test_an_evaluation_takes_no_more_of_the_database_than_the_first_page(
-    admin_client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """At 200 instances and five syncs of each, in turns; prints what both took."""
-    monkeypatch.setattr(fleets, "SYNCS", (*fleets.SYNCS, "probe"))
-    registry.register(replace(registry.get("tenant_summaries"), name="probe"))
-    default_schedules()
-    fleets.write(200, 20_000, minutes=24 * 60)
-    RdsInstance.objects.filter(pk__in=[7, 8]).update(health=Health.DOWN)
-    Confirmation.objects.filter(sync="probe", target="9").delete()
-    parts: dict[str, Ask] = {
-        "evaluation": lambda: evaluation.evaluate(),
-        "Now": lambda: expect(admin_client.get("/admin/"), 200),
-    }
-    for ask in parts.values():
-        ask()
-    took: dict[str, list[float]] = {what: [] for what in parts}
-    for _ in range(20):
-        for what, ask in parts.items():
-            with measured(took[what]):
-                ask()
-    medians = {what: statistics.median(times) * 1000 for what, times in took.items()}
-    print({what: f"{taken:.1f} ms in the database" for what, taken in medians.items()})
-    assert medians["evaluation"] <= medians["Now"]
-
-
-@contextmanager
-def measured(times: list[float]) -> Iterator[None]:
-    """Add the seconds that the database took meanwhile."""
-    total = 0.0
-
-    def execute(inner: Any, *arguments: Any) -> Any:
-        nonlocal total
-        started = time.perf_counter()
-        try:
-            return inner(*arguments)
-        finally:
-            total += time.perf_counter() - started
-
-    with connection.execute_wrapper(execute):
-        yield
-    times.append(total)
 
 
 @pytest.mark.soak

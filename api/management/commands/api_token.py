@@ -32,7 +32,13 @@ class Command(BaseCommand):
         create.add_argument("name", help="the program that will use it")
         what = create.add_mutually_exclusive_group(required=True)
         what.add_argument("--role", choices=[*scopes.ROLES], help="a set of scopes")
-        what.add_argument("--scopes", nargs="+", metavar="SCOPE", help=", ".join(scopes.SCOPES))
+        what.add_argument(
+            "--scopes",
+            nargs="+",
+            action="extend",
+            metavar="SCOPE",
+            help=", ".join(scopes.SCOPES),
+        )
         create.add_argument(
             "--expires-in",
             type=_lifetime,

@@ -189,7 +189,7 @@ def claim(now: datetime) -> Delivery | None:
                 delivery.claimed_until, delivery.tried_at = now + CLAIM, now
                 delivery.save(update_fields=CLAIMED)
                 return delivery
-            delivery.given_up_at, delivery.error = now, "what it was about was muted"
+            delivery.given_up_at, delivery.error = now, ""  # nothing of it is missed
             delivery.save(update_fields=["given_up_at", "error"])
     return None
 
@@ -213,17 +213,20 @@ def _without_muted(delivery: Delivery, now: datetime) -> Content | None:
 
 
 def settle(delivery: Delivery, result: Result, now: datetime) -> None:
-    """Store the result of an attempt. Another's claim, made after ours ran out, is left alone."""
+    """Store the result of an attempt. Another's claim, made after ours ran out, is left alone.
+
+    What is given up stays, with the reason, and keeps nothing back that waits behind it.
+    """
     ours = Delivery.objects.filter(pk=delivery.pk, claimed_until=delivery.claimed_until)
     channel = Channel.objects.filter(pk=delivery.channel_id)
     with transaction.atomic():
         if result.accepted:
             if ours.update(sent_at=now, claimed_until=None, error=""):
                 channel.update(last_sent_at=now, failing_since=None, last_error=result.warning)
-                _note_sent(delivery, now)
+                _note(delivery, "sent", "sent to", now)
             return
         retry_at = now + registry.wait(delivery.attempts, result)
-        is_over = result.is_gone or retry_at > delivery.created_at + registry.GIVES_UP_AFTER
+        is_over = registry.is_over(delivery.attempts, result, retry_at - delivery.created_at)
         given_up = now if is_over else None
         failed = {"claimed_until": None, "error": result.detail, "given_up_at": given_up}
         if not ours.update(not_before=retry_at, **failed):
@@ -233,6 +236,9 @@ def settle(delivery: Delivery, result: Result, now: datetime) -> None:
             last_error=result.detail,
             gone_at=now if result.is_gone else None,
         )
+        if is_over:
+            _note(delivery, "not sent", "not taken by", now)
+            _forget_what_never_arrived(delivery, now)
         if result.is_gone:
             others = Delivery.objects.filter(UNSENT, channel=delivery.channel_id)
             others.update(given_up_at=now, error=result.detail)
@@ -257,14 +263,20 @@ def send_test(channel: Channel) -> Result:
     return result
 
 
-def _note_sent(delivery: Delivery, now: datetime) -> None:
+def _forget_what_never_arrived(delivery: Delivery, now: datetime) -> None:
+    """Its end has nothing to end; unless the message may have arrived when a process died."""
+    if not delivery.maybe_arrived:
+        Notice.objects.filter(delivery=delivery).update(delivery=None, dropped_at=now)
+
+
+def _note(delivery: Delivery, kind: str, words: str, now: datetime) -> None:
     """In the timeline of each incident that the message was about."""
     rows = Notice.objects.filter(delivery=delivery).values_list("incident", "kind")
     IncidentEvent.objects.bulk_create(
         IncidentEvent(
-            incident_id=incident, at=now, kind="sent", text=f"{kind}: sent to {delivery.channel}"
+            incident_id=incident, at=now, kind=kind, text=f"{notice}: {words} {delivery.channel}"
         )
-        for incident, kind in dict(rows).items()
+        for incident, notice in dict(rows).items()
     )
 
 

@@ -70,7 +70,8 @@ def settle(mail: RequestedMail, result: Result, now: datetime) -> None:
         ours.update(sent_at=now, claimed_until=None, error="")
         return
     retry_at = now + registry.wait(mail.attempts, result)
-    given_up = now if retry_at > mail.created_at + registry.GIVES_UP_AFTER else None
+    is_over = registry.is_over(mail.attempts, result, retry_at - mail.created_at)
+    given_up = now if is_over else None
     failed = {"claimed_until": None, "error": result.detail, "given_up_at": given_up}
     ours.update(not_before=retry_at, **failed)
     logger.warning(

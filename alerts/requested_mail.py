@@ -16,7 +16,8 @@ from django.db.models import Q
 from alerts.channels import email, registry
 from alerts.channels.result import Result
 from alerts.models import UNSENT, RequestedMail
-from alerts.outbox import CLAIM, KEPT
+from alerts.outbox import CLAIM
+from alerts.pruning import KEPT
 from common import clock
 from syncs.hooks import MessageRequest
 

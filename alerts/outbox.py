@@ -42,8 +42,11 @@ GROUP_WAIT = timedelta(seconds=30)
 GROUP_INTERVAL = timedelta(minutes=5)
 CLAIM = timedelta(seconds=90)  # longer than any channel takes to answer
 BUDGET = 20.0  # seconds that sending may take, before others get their turn
+SHORT_BUDGET = 5.0  # of a process that has something else to do
 CLAIMED = ("content", "attempts", "claimed_until", "tried_at", "maybe_arrived")
-KEPT = timedelta(days=30)  # deliveries, and what they were about
+
+
+URGENT = Q(incident__level=Level.URGENT) & ~Q(kind=NoticeKind.RESOLVED)
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,23 @@ class Flush:
 
 def flush() -> Flush:
     """Gather what waits and send what is due, until all is sent or the time is used up."""
+    return _flush(BUDGET)
+
+
+def flush_if_urgent() -> Flush:
+    """The same at once if an urgent notice waits, for less time: not to channels that are failing,
+    which may keep this process waiting until they fail again."""
+    is_urgent = Notice.objects.filter(WAITING, URGENT, channel__failing_since=None).exists()
+    return _flush(SHORT_BUDGET, failing=False) if is_urgent else Flush()
+
+
+def _flush(budget: float, *, failing: bool = True) -> Flush:
     gather(clock.database_now())
     sent = failed = 0
-    until = time.monotonic() + BUDGET
+    until = time.monotonic() + budget
     while time.monotonic() < until:
         now = clock.database_now()
-        if (delivery := claim(now)) is None:
+        if (delivery := claim(now, failing=failing)) is None:
             break
         result = registry.send(delivery.channel, str(delivery.pk), delivery.content, now)
         settle(delivery, result, clock.database_now())
@@ -158,8 +172,10 @@ def is_urgent(notice: Notice) -> bool:
     return bool(notice.incident.level == Level.URGENT and notice.kind != NoticeKind.RESOLVED)
 
 
-def claim(now: datetime) -> Delivery | None:
+def claim(now: datetime, *, failing: bool = True) -> Delivery | None:
     """Take the next delivery that is due, for as long as sending it may take.
+
+    failing: also to a channel whose last attempt failed.
 
     Each channel gets its messages in their order: an end must not overtake its beginning. What was
     muted since it was made is left out; what then says nothing is given up.
@@ -177,6 +193,8 @@ def claim(now: datetime) -> Delivery | None:
         channel__enabled=True,
         channel__gone_at=None,
     )
+    if not failing:
+        due = due.filter(channel__failing_since=None)
     order = (F("channel__failing_since").asc(nulls_first=True), "-urgent", "created_at", "pk")
     with transaction.atomic():
         rows = due.select_related("channel").order_by(*order)
@@ -278,9 +296,3 @@ def _note(delivery: Delivery, kind: str, words: str, now: datetime) -> None:
         )
         for incident, notice in dict(rows).items()
     )
-
-
-def prune(now: datetime) -> None:
-    """Delete deliveries and mutes of long ago. Incidents stay: they are the history."""
-    Delivery.objects.filter(~UNSENT, created_at__lt=now - KEPT).delete()
-    Mute.objects.filter(until__lt=now - KEPT).delete()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime, time, timedelta
+from datetime import datetime, time
 from typing import Any
 
 import pytest
@@ -442,17 +442,6 @@ def test_of_several_processes_each_message_is_sent_by_one(monkeypatch: pytest.Mo
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(process, range(4))) + outbox.flush().sent == len(rows)
     assert sorted(sent) == sorted(row.pk for row in rows)
-
-
-def test_old_deliveries_are_deleted_and_incidents_stay() -> None:
-    channel()
-    see(URGENT)
-    send(NOW)
-    outbox.prune(NOW + timedelta(days=30))
-    assert Delivery.objects.count() == 1
-    outbox.prune(NOW + timedelta(days=30, seconds=1))
-    assert Delivery.objects.count() == 0
-    assert Incident.objects.count() == 1
 
 
 def _later() -> datetime:

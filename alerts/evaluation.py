@@ -82,13 +82,15 @@ CHANGING = (
 class Facts:
     """found: by rules that are switched on. problems: all, which may explain others.
 
-    muted: the keys that no message is sent about now. channels: all of them.
+    muted: the keys that no message is sent about now. channels: all of them. unreported: the keys
+    of problems whose rule is off, so that what they explain must be reported itself.
     """
 
     found: Sequence[Found]
     problems: Sequence[Problem]
     muted: frozenset[str] = frozenset()
     channels: Sequence[Channel] = ()
+    unreported: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,8 @@ def find(now: datetime) -> Facts:
     found = rules.apply(known.rules, [*judged, *problems.watch(facts)], known.runs)
     whole = [part for problem in judged for part in problem.parts or (problem,)]
     everything = [*whole, *(one.problem for one in found)]
-    return Facts(found, everything, known.muted, facts.get(CHANNELS).channels)
+    unreported = frozenset(p.key for p in everything if not rules.may_explain(known.rules, p))
+    return Facts(found, everything, known.muted, facts.get(CHANNELS).channels, unreported)
 
 
 def apply(facts: Facts, now: datetime) -> Outcome:
@@ -267,7 +270,11 @@ class _Evaluation:
         self._report_end(incident)
 
     def _find_cause(self, incident: Incident) -> None:
-        others = [p for p in self.facts.problems if p.key != incident.key]
+        others = [
+            problem
+            for problem in self.facts.problems
+            if problem.key != incident.key and problem.key not in self.facts.unreported
+        ]
         explained_by = rules.cause_of(_problem(incident), others)
         cause = self.open.get(explained_by.key) if explained_by else None
         if cause and incident.cause_id is None:

@@ -352,3 +352,21 @@ def test_an_evaluation_that_fails_does_not_undo_the_end_of_a_run(
     record.refresh_from_db()
     assert record.state == RunState.FAILED
     assert "it broke" in caplog.text
+
+
+@pytest.mark.parametrize(("rule", "explains"), [("", True), ("instance_down", False)])
+def test_a_cause_whose_rule_is_off_explains_nothing(rule: str, explains: bool) -> None:
+    """Else neither it nor its symptoms would reach anybody."""
+    instance_row(1, is_master=True, health=Health.DOWN)
+    Heartbeat.objects.create(worker="host:1", at=timezone.now())
+    Rule.objects.filter(name=rule).update(enabled=False)
+    Rule.objects.filter(name="failing").update(hold_seconds=0)
+    failed = ended_run(state=RunState.FAILED)
+    run_part(failed, "1", state=TargetState.FAILED)
+    row = channel()
+    evaluation.evaluate()
+    keys = set(Incident.objects.values_list("key", flat=True))
+    assert ("instance/1/down" in keys) is explains
+    symptoms = Incident.objects.filter(key__startswith="sync/user_routing/", affected=["1"])
+    assert symptoms.exists()
+    assert row.notices.filter(incident__in=symptoms).exists() is not explains

@@ -282,9 +282,18 @@ def send_test(channel: Channel) -> Result:
 
 
 def _forget_what_never_arrived(delivery: Delivery, now: datetime) -> None:
-    """Its end has nothing to end; unless the message may have arrived when a process died."""
-    if not delivery.maybe_arrived:
-        Notice.objects.filter(delivery=delivery).update(delivery=None, dropped_at=now)
+    """Its end has nothing to end, also if that waits already; unless an earlier message arrived, or
+    this one may have when a process died."""
+    if delivery.maybe_arrived:
+        return
+    lost = Notice.objects.filter(delivery=delivery)
+    incidents = set(lost.values_list("incident", flat=True))
+    lost.update(delivery=None, dropped_at=now)
+    rows = Notice.objects.filter(incident__in=incidents, channel=delivery.channel_id)
+    last = dict(rows.filter(delivery__isnull=False).order_by("pk").values_list("incident", "kind"))
+    begun = [incident for incident, kind in last.items() if kind != NoticeKind.RESOLVED]
+    ends = rows.filter(WAITING, kind=NoticeKind.RESOLVED)
+    ends.exclude(incident__in=begun).update(dropped_at=now)
 
 
 def _note(delivery: Delivery, kind: str, words: str, now: datetime) -> None:

@@ -27,7 +27,7 @@ from tests.alerts.rows import HOUR, MINUTE, NOW, SECOND, channel, facts, problem
 pytestmark = pytest.mark.django_db
 QUICK = 20
 COUNT = int(os.environ.get("HISTORIES", "60"))  # of the soak; with QUICK, 1,020 were run once
-SHARES = 20
+SHARE = 10
 STEPS = 25
 PROBLEMS = (
     problem("workers", Severity.WORKERS_DEAD, ()),
@@ -115,10 +115,11 @@ class History:
                 self.die_with(delivery)
 
     def die_with(self, delivery: Delivery) -> None:
-        """Nobody knows then whether it arrived."""
+        """Of what is then refused nobody knows whether it arrived: its end is sent."""
         self.crashes[delivery.pk] += 1
-        keys = [item["key"] for item in delivery.content["incidents"]]
-        self.uncertain |= {(str(delivery.channel_id), key) for key in keys}
+        if self.is_bad(delivery):
+            keys = [item["key"] for item in delivery.content["incidents"]]
+            self.uncertain |= {(str(delivery.channel_id), key) for key in keys}
 
     def is_bad(self, delivery: Delivery) -> bool:
         """Whether the channel refuses this message whenever it gets it."""
@@ -203,7 +204,8 @@ class History:
         for (to, key), kinds in of_key.items():
             assert kinds[0] in BEGIN | {"worse", "reminder"} or (to, key) in self.uncertain
             for before, after in itertools.pairwise(kinds):
-                assert not (before == after == "resolved"), f"{key} ended twice: {kinds}"
+                ended_twice = before == after == "resolved"
+                assert not ended_twice or (to, key) in self.uncertain, f"{key}: {kinds}"
 
     def check_episodes(self) -> None:
         """Each incident begins and ends in turns, each once."""
@@ -247,10 +249,10 @@ def test_histories_have_all_that_they_are_about() -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(2 * 60 * 60)
-@pytest.mark.parametrize("share", range(SHARES))
-def test_alert_histories_at_length(share: int) -> None:
+@pytest.mark.parametrize("first", range(QUICK, QUICK + COUNT, SHARE))
+def test_alert_histories_at_length(first: int) -> None:
     """In shares, so that several processes can take them."""
-    for seed in range(QUICK + share, QUICK + COUNT, SHARES):
+    for seed in range(first, min(first + SHARE, QUICK + COUNT)):
         with transaction.atomic():
             play(seed)
             transaction.set_rollback(True)

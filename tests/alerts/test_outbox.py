@@ -193,6 +193,23 @@ def test_a_channel_that_refuses_every_message_is_failing_and_loses_each_alone() 
     assert words.startswith("channel ops has been failing since ")
 
 
+@pytest.mark.parametrize("arrived", [False, True])
+def test_an_end_that_waits_behind_its_refused_beginning_is_not_sent(arrived: bool) -> None:
+    """Found by history 24. arrived: the beginning did, and a reminder is refused."""
+    channel()
+    see(URGENT)
+    at = NOW
+    if arrived:
+        send(at)
+        at += 5 * HOUR
+        see(URGENT, at=at)
+    assert send(at, BAD)
+    see(at=at + SECOND)
+    assert send(at + MINUTE, BAD)
+    ends = ["RAINBO: An instance is down (resolved)"]
+    assert send(at + 10 * MINUTE) == (ends if arrived else [])
+
+
 def test_what_may_have_arrived_before_it_was_refused_gets_its_end() -> None:
     channel()
     see(URGENT)

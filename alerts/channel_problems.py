@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import OuterRef, Q, Subquery
+from django.db.models import Count, OuterRef, Q, Subquery
 
+from alerts.channels.registry import GIVES_UP_AFTER
 from alerts.models import EVALUATION, STUCK_AFTER, UNSENT, Channel, Delivery, RequestedMail
 from common import text
 from common.clock import from_iso
@@ -16,6 +17,7 @@ from syncs import hooks
 from syncs.status.problems import Link, Problem, Severity, Source
 
 MOST_MAILS = 1_000  # that are counted
+DAY = timedelta(days=1)  # for which what was given up is a problem
 READ = (
     *("id", "name", "kind", "enabled", "level", "syncs", "instances", "groups"),
     *("labels", "failing_since", "last_error", "gone_at"),
@@ -32,6 +34,16 @@ class FailingChannel:
 
 
 @dataclass(frozen=True)
+class MissedMessages:
+    """How many a channel did not take in the last day, although it may take others by now."""
+
+    pk: str
+    name: str
+    count: int
+    error: str
+
+
+@dataclass(frozen=True)
 class ChannelFacts:
     """channels: all of them, without what is secret of them. working: how many of those that are
     enabled are not failing. due_since: since when a message should be sent that nobody sends.
@@ -42,6 +54,7 @@ class ChannelFacts:
     now: datetime
     channels: tuple[Channel, ...] = ()
     failing: tuple[FailingChannel, ...] = ()
+    missed: tuple[MissedMessages, ...] = ()
     working: int = 0
     due_since: datetime | None = None
     evaluated_at: datetime | None = None
@@ -58,24 +71,37 @@ def ask(now: datetime) -> Questions:
     """The first unsent message of a channel counts: the others wait for it."""
     of_channel = Delivery.objects.filter(UNSENT, channel=OuterRef("pk")).order_by("created_at")
     due = Subquery(of_channel.values("not_before")[:1])
+    given_up = Delivery.objects.filter(
+        ~Q(error=""),
+        channel=OuterRef("pk"),
+        created_at__gt=now - DAY - GIVES_UP_AFTER,
+        given_up_at__gt=now - DAY,
+    )
+    missed = given_up.order_by().values("channel").annotate(count=Count("pk"))
+    why = given_up.order_by("-given_up_at").values("error")[:1]
     mails = RequestedMail.objects.filter(
-        Q(UNSENT) | Q(given_up_at__gt=now - timedelta(days=1)), ~Q(error=""), attempts__gt=0
+        Q(UNSENT) | Q(given_up_at__gt=now - DAY), ~Q(error=""), attempts__gt=0
     )
     return {
-        "channels": Channel.objects.order_by("name").values(*READ, due=due),
+        "channels": Channel.objects.order_by("name").values(
+            *READ, due=due, missed=Subquery(missed.values("count")), missed_error=Subquery(why)
+        ),
         "evaluated": hooks.noted(EVALUATION).values("claimed_at"),
         "requested_mails": mails.order_by("-not_before").values("error")[:MOST_MAILS],
     }
 
 
 def read(answers: Answers, now: datetime) -> ChannelFacts:
-    channels, failing, waiting, working = [], [], [], 0
+    channels, failing, missed, waiting, working = [], [], [], [], 0
     for row in answers["channels"]:
         channel, due = as_model(Channel, row), from_iso(row["due"])
         channels.append(channel)
         since = channel.failing_since or channel.gone_at
         if channel.enabled and since:
             failing.append(_failing(channel, since))
+        elif channel.enabled and row["missed"]:
+            known = (str(channel.pk), channel.name, row["missed"], row["missed_error"])
+            missed.append(MissedMessages(*known))
         working += channel.enabled and not since
         if channel.is_usable and due and due <= now:
             waiting.append(due)
@@ -85,6 +111,7 @@ def read(answers: Answers, now: datetime) -> ChannelFacts:
         now=now,
         channels=tuple(channels),
         failing=tuple(failing),
+        missed=tuple(missed),
         working=working,
         due_since=min(waiting, default=None),
         evaluated_at=from_iso(evaluated[0]["claimed_at"]) if evaluated else None,
@@ -108,6 +135,16 @@ def judge(facts: ChannelFacts, _: Sequence[Problem] = ()) -> Iterator[Problem]:
             cause="channel failing",
             text=f"channel {channel.name} {what}{since}: {text.truncate(channel.error)}",
             link=Link("channel", channel.pk),
+        )
+    for one in facts.missed:
+        messages = text.counted(one.count, "message")
+        yield Problem(
+            key=f"channel/{one.pk}",
+            severity=Severity.CHANNEL_FAILING,
+            cause="messages not taken",
+            text=f"channel {one.name} did not take {messages} in the last day: "
+            f"{text.truncate(one.error)}",
+            link=Link("channel", one.pk),
         )
     if facts.mails:
         mails = text.counted(facts.mails, "mail")

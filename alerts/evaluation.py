@@ -82,13 +82,15 @@ CHANGING = (
 class Facts:
     """found: by rules that are switched on. problems: all, which may explain others.
 
-    muted: the keys that no message is sent about now. channels: all of them.
+    muted: the keys that no message is sent about now. channels: all of them. unreported: the keys
+    of problems whose rule is off, so that what they explain must be reported itself.
     """
 
     found: Sequence[Found]
     problems: Sequence[Problem]
     muted: frozenset[str] = frozenset()
     channels: Sequence[Channel] = ()
+    unreported: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -100,13 +102,13 @@ class Outcome:
     open: int
 
 
-def evaluate(*, wait: bool = False) -> Outcome | None:
+def evaluate(*, wait: bool = False, patience: float = LONGEST_STATEMENT) -> Outcome | None:
     """Judge what is wrong now and store what changed. None: another process does so right now.
 
-    wait: for that process instead.
+    wait: for that process instead, so many seconds; raises OperationalError after these.
     """
     with transaction.atomic():
-        now = _begin(wait)
+        now = _begin(wait, patience)
         if now is None:
             return None
         outcome = apply(find(now), now)
@@ -122,7 +124,8 @@ def find(now: datetime) -> Facts:
     found = rules.apply(known.rules, [*judged, *problems.watch(facts)], known.runs)
     whole = [part for problem in judged for part in problem.parts or (problem,)]
     everything = [*whole, *(one.problem for one in found)]
-    return Facts(found, everything, known.muted, facts.get(CHANNELS).channels)
+    unreported = frozenset(p.key for p in everything if not rules.may_explain(known.rules, p))
+    return Facts(found, everything, known.muted, facts.get(CHANNELS).channels, unreported)
 
 
 def apply(facts: Facts, now: datetime) -> Outcome:
@@ -133,7 +136,7 @@ def apply(facts: Facts, now: datetime) -> Outcome:
     return evaluation.outcome()
 
 
-def _begin(wait: bool) -> datetime | None:
+def _begin(wait: bool, patience: float) -> datetime | None:
     """Lock other evaluations out and return the time; None if one runs and is not waited for."""
     function = "pg_advisory_xact_lock" if wait else "pg_try_advisory_xact_lock"
     given: dict[str, Any] = {
@@ -144,7 +147,7 @@ def _begin(wait: bool) -> datetime | None:
     }
     with connection.cursor() as cursor:
         if wait:
-            cursor.execute(f"SET LOCAL lock_timeout = '{LONGEST_STATEMENT}s'")
+            cursor.execute(f"SET LOCAL lock_timeout = '{patience:g}s'")
         cursor.execute(_BEGIN.format(function=function), given)
         is_granted, now, *_ = cursor.fetchone()
         return now if is_granted else None
@@ -267,7 +270,11 @@ class _Evaluation:
         self._report_end(incident)
 
     def _find_cause(self, incident: Incident) -> None:
-        others = [p for p in self.facts.problems if p.key != incident.key]
+        others = [
+            problem
+            for problem in self.facts.problems
+            if problem.key != incident.key and problem.key not in self.facts.unreported
+        ]
         explained_by = rules.cause_of(_problem(incident), others)
         cause = self.open.get(explained_by.key) if explained_by else None
         if cause and incident.cause_id is None:

@@ -42,8 +42,11 @@ GROUP_WAIT = timedelta(seconds=30)
 GROUP_INTERVAL = timedelta(minutes=5)
 CLAIM = timedelta(seconds=90)  # longer than any channel takes to answer
 BUDGET = 20.0  # seconds that sending may take, before others get their turn
+SHORT_BUDGET = 5.0  # of a process that has something else to do
 CLAIMED = ("content", "attempts", "claimed_until", "tried_at", "maybe_arrived")
-KEPT = timedelta(days=30)  # deliveries, and what they were about
+
+
+URGENT = Q(incident__level=Level.URGENT) & ~Q(kind=NoticeKind.RESOLVED)
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,23 @@ class Flush:
 
 def flush() -> Flush:
     """Gather what waits and send what is due, until all is sent or the time is used up."""
+    return _flush(BUDGET)
+
+
+def flush_if_urgent() -> Flush:
+    """The same at once if an urgent notice waits, for less time: not to channels that are failing,
+    which may keep this process waiting until they fail again."""
+    is_urgent = Notice.objects.filter(WAITING, URGENT, channel__failing_since=None).exists()
+    return _flush(SHORT_BUDGET, failing=False) if is_urgent else Flush()
+
+
+def _flush(budget: float, *, failing: bool = True) -> Flush:
     gather(clock.database_now())
     sent = failed = 0
-    until = time.monotonic() + BUDGET
+    until = time.monotonic() + budget
     while time.monotonic() < until:
         now = clock.database_now()
-        if (delivery := claim(now)) is None:
+        if (delivery := claim(now, failing=failing)) is None:
             break
         result = registry.send(delivery.channel, str(delivery.pk), delivery.content, now)
         settle(delivery, result, clock.database_now())
@@ -158,8 +172,10 @@ def is_urgent(notice: Notice) -> bool:
     return bool(notice.incident.level == Level.URGENT and notice.kind != NoticeKind.RESOLVED)
 
 
-def claim(now: datetime) -> Delivery | None:
+def claim(now: datetime, *, failing: bool = True) -> Delivery | None:
     """Take the next delivery that is due, for as long as sending it may take.
+
+    failing: also to a channel whose last attempt failed.
 
     Each channel gets its messages in their order: an end must not overtake its beginning. What was
     muted since it was made is left out; what then says nothing is given up.
@@ -177,6 +193,8 @@ def claim(now: datetime) -> Delivery | None:
         channel__enabled=True,
         channel__gone_at=None,
     )
+    if not failing:
+        due = due.filter(channel__failing_since=None)
     order = (F("channel__failing_since").asc(nulls_first=True), "-urgent", "created_at", "pk")
     with transaction.atomic():
         rows = due.select_related("channel").order_by(*order)
@@ -189,7 +207,7 @@ def claim(now: datetime) -> Delivery | None:
                 delivery.claimed_until, delivery.tried_at = now + CLAIM, now
                 delivery.save(update_fields=CLAIMED)
                 return delivery
-            delivery.given_up_at, delivery.error = now, "what it was about was muted"
+            delivery.given_up_at, delivery.error = now, ""  # nothing of it is missed
             delivery.save(update_fields=["given_up_at", "error"])
     return None
 
@@ -213,17 +231,20 @@ def _without_muted(delivery: Delivery, now: datetime) -> Content | None:
 
 
 def settle(delivery: Delivery, result: Result, now: datetime) -> None:
-    """Store the result of an attempt. Another's claim, made after ours ran out, is left alone."""
+    """Store the result of an attempt. Another's claim, made after ours ran out, is left alone.
+
+    What is given up stays, with the reason, and keeps nothing back that waits behind it.
+    """
     ours = Delivery.objects.filter(pk=delivery.pk, claimed_until=delivery.claimed_until)
     channel = Channel.objects.filter(pk=delivery.channel_id)
     with transaction.atomic():
         if result.accepted:
             if ours.update(sent_at=now, claimed_until=None, error=""):
                 channel.update(last_sent_at=now, failing_since=None, last_error=result.warning)
-                _note_sent(delivery, now)
+                _note(delivery, "sent", "sent to", now)
             return
         retry_at = now + registry.wait(delivery.attempts, result)
-        is_over = result.is_gone or retry_at > delivery.created_at + registry.GIVES_UP_AFTER
+        is_over = registry.is_over(delivery.attempts, result, retry_at - delivery.created_at)
         given_up = now if is_over else None
         failed = {"claimed_until": None, "error": result.detail, "given_up_at": given_up}
         if not ours.update(not_before=retry_at, **failed):
@@ -233,6 +254,9 @@ def settle(delivery: Delivery, result: Result, now: datetime) -> None:
             last_error=result.detail,
             gone_at=now if result.is_gone else None,
         )
+        if is_over:
+            _note(delivery, "not sent", "not taken by", now)
+            _forget_what_never_arrived(delivery, now)
         if result.is_gone:
             others = Delivery.objects.filter(UNSENT, channel=delivery.channel_id)
             others.update(given_up_at=now, error=result.detail)
@@ -257,18 +281,27 @@ def send_test(channel: Channel) -> Result:
     return result
 
 
-def _note_sent(delivery: Delivery, now: datetime) -> None:
+def _forget_what_never_arrived(delivery: Delivery, now: datetime) -> None:
+    """Its end has nothing to end, also if that waits already; unless an earlier message arrived, or
+    this one may have when a process died."""
+    if delivery.maybe_arrived:
+        return
+    lost = Notice.objects.filter(delivery=delivery)
+    incidents = set(lost.values_list("incident", flat=True))
+    lost.update(delivery=None, dropped_at=now)
+    rows = Notice.objects.filter(incident__in=incidents, channel=delivery.channel_id)
+    last = dict(rows.filter(delivery__isnull=False).order_by("pk").values_list("incident", "kind"))
+    begun = [incident for incident, kind in last.items() if kind != NoticeKind.RESOLVED]
+    ends = rows.filter(WAITING, kind=NoticeKind.RESOLVED)
+    ends.exclude(incident__in=begun).update(dropped_at=now)
+
+
+def _note(delivery: Delivery, kind: str, words: str, now: datetime) -> None:
     """In the timeline of each incident that the message was about."""
     rows = Notice.objects.filter(delivery=delivery).values_list("incident", "kind")
     IncidentEvent.objects.bulk_create(
         IncidentEvent(
-            incident_id=incident, at=now, kind="sent", text=f"{kind}: sent to {delivery.channel}"
+            incident_id=incident, at=now, kind=kind, text=f"{notice}: {words} {delivery.channel}"
         )
-        for incident, kind in dict(rows).items()
+        for incident, notice in dict(rows).items()
     )
-
-
-def prune(now: datetime) -> None:
-    """Delete deliveries and mutes of long ago. Incidents stay: they are the history."""
-    Delivery.objects.filter(~UNSENT, created_at__lt=now - KEPT).delete()
-    Mute.objects.filter(until__lt=now - KEPT).delete()

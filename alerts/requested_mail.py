@@ -16,7 +16,8 @@ from django.db.models import Q
 from alerts.channels import email, registry
 from alerts.channels.result import Result
 from alerts.models import UNSENT, RequestedMail
-from alerts.outbox import CLAIM, KEPT
+from alerts.outbox import CLAIM
+from alerts.pruning import KEPT
 from common import clock
 from syncs.hooks import MessageRequest
 
@@ -70,7 +71,8 @@ def settle(mail: RequestedMail, result: Result, now: datetime) -> None:
         ours.update(sent_at=now, claimed_until=None, error="")
         return
     retry_at = now + registry.wait(mail.attempts, result)
-    given_up = now if retry_at > mail.created_at + registry.GIVES_UP_AFTER else None
+    is_over = registry.is_over(mail.attempts, result, retry_at - mail.created_at)
+    given_up = now if is_over else None
     failed = {"claimed_until": None, "error": result.detail, "given_up_at": given_up}
     ours.update(not_before=retry_at, **failed)
     logger.warning(

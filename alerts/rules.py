@@ -299,6 +299,14 @@ def apply(
     return sorted(found, key=lambda one: (one.rule.level, one.problem.severity))
 
 
+def may_explain(rules: Mapping[str, Rule], problem: Problem) -> bool:
+    """Whether what it explains needs no message: it has its own, or somebody wanted it so.
+
+    Of one whose rule is switched off, nothing at all would be sent.
+    """
+    return rules[rule_of(problem)].enabled or problem.severity is Severity.PAUSED
+
+
 def cause_of(found: Problem, others: Iterable[Problem]) -> Problem | None:
     """The problem that explains this one, so that it needs no message of its own.
 

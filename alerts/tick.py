@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from django.db import OperationalError, transaction
 
-from alerts import dead_man_switch, evaluation, outbox, requested_mail
+from alerts import dead_man_switch, evaluation, outbox, pruning, requested_mail
 from alerts.evaluation import Outcome
 from alerts.outbox import Flush
 from common import clock
@@ -41,7 +41,7 @@ def tick(*, wait: bool = False) -> Done:
         finally:
             flush = outbox.flush()
             requested_mail.flush()
-            outbox.prune(clock.database_now())
+            pruning.prune_messages(clock.database_now())
             requested_mail.prune(clock.database_now())
     except Exception as error:
         # The kind alone: the words of an error may have what must not leave RAINBO.
@@ -51,14 +51,18 @@ def tick(*, wait: bool = False) -> Done:
 
 
 def after_run(record: SyncRun) -> None:
-    """Evaluate as soon as the end of a run that did not succeed is stored; `tick` sends."""
+    """Evaluate as soon as the end of a run that did not succeed is stored, and send what is urgent;
+    `tick` sends the rest."""
     if record.state in BAD_ENDS:
         transaction.on_commit(lambda: _evaluate_once(record), robust=True)
 
 
 def _evaluate_once(record: SyncRun) -> None:
     try:
-        outcome = evaluation.evaluate()
+        # One that runs right now may have read what it judges before this end was stored.
+        outcome = evaluation.evaluate(wait=True, patience=evaluation.LONGEST_WAIT)
+        if record.state != RunState.LOST:  # who found it lost has a lease to renew
+            outbox.flush_if_urgent()
     except OperationalError as error:  # the next `tick` tries again
         first, _, _ = str(error).partition("\n")
         logger.warning("run %s: not evaluated: %s", record.pk, first)

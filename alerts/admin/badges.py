@@ -9,7 +9,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from alerts.channels import registry
-from alerts.models import Channel, Incident, Level, Mute
+from alerts.models import Channel, Delivery, Incident, Level, Mute
 from common.markup import Tone, badge
 from common.text import format_clock
 
@@ -53,3 +53,16 @@ def channel_badge(channel: Channel, now: datetime) -> SafeString:
         since = format_clock(channel.failing_since, now)
         return badge("failing", Tone.BAD, f"since {since}: {channel.last_error}")
     return badge("working", Tone.GOOD) if channel.last_sent_at else badge("not used", Tone.QUIET)
+
+
+def delivery_state(row: Delivery, now: datetime) -> SafeString:
+    """What became of a message, and why."""
+    if row.sent_at:
+        return badge("sent", Tone.GOOD, format_clock(row.sent_at, now))
+    if row.given_up_at:
+        if not row.error:
+            return badge("muted", Tone.QUIET, "all that it was about was muted before it was sent")
+        return format_html("{} {}", badge("not taken", Tone.BAD), row.error)
+    if row.error:
+        return format_html("{} {}", badge("waiting", Tone.WARNING), row.error)
+    return badge("waiting", Tone.BUSY)

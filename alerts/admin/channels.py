@@ -20,7 +20,7 @@ from activity.log import record
 from activity.recorded_admin import Recorded
 from alerts import outbox
 from alerts import routing as routes
-from alerts.admin.badges import channel_badge, level_badge
+from alerts.admin.badges import channel_badge, delivery_state, level_badge
 from alerts.admin.channel_form import ChannelForm
 from alerts.channels import registry
 from alerts.models import Channel, ChannelKind, Level
@@ -34,6 +34,7 @@ RECORDED = (
     *("groups", "labels"),
     *("personal_data", "quiet_from", "quiet_to", "zone", "per_hour"),
 )
+SHOWN = 20  # messages
 SECRETS = ("new_address", "new_signing")
 
 
@@ -51,6 +52,7 @@ class ChannelAdmin(StrictUrls, Recorded, ModelAdmin):
     show_facets = admin.ShowFacets.NEVER
     empty_text = "No channel yet: incidents reach nobody who doesn't look here."
     change_form_outer_before_template = "alerts/channel_tools.html"
+    change_form_outer_after_template = "alerts/channel_messages.html"
     readonly_fields = ("kind_shown", "place", "state", "last_error_shown", "last_sent")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -92,6 +94,7 @@ class ChannelAdmin(StrictUrls, Recorded, ModelAdmin):
             "kinds": [kind for kind in ChannelKind.choices if kind[0] in _offered()],
             "kind": _kind(request, context["original"]),
             "show_save_and_add_another": False,
+            "sent": _last_messages(context["original"]),
         }
         response: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
         return response
@@ -171,6 +174,16 @@ def test_view(request: HttpRequest, pk: str, **_: Any) -> HttpResponse:
     else:
         messages.error(request, f"The test was not accepted: {result.detail}.")
     return HttpResponseRedirect(reverse("admin:alerts_channel_change", args=[pk]))
+
+
+def _last_messages(row: Channel | None) -> list[tuple[SafeString, str, SafeString]]:
+    """When each was made, its title, and what became of it; the last one first."""
+    now = timezone.now()
+    rows = row.deliveries.order_by("-created_at")[:SHOWN] if row else ()
+    return [
+        (markup.moment(one.created_at, now), one.content["title"], delivery_state(one, now))
+        for one in rows
+    ]
 
 
 def _kind(request: HttpRequest, row: Channel | None) -> str:

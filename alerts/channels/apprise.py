@@ -20,7 +20,7 @@ from django.conf import settings
 
 from alerts import messages
 from alerts.channels.apprise_services import Service, check_url
-from alerts.channels.result import Result
+from alerts.channels.result import REFUSED, Result
 from alerts.models import Channel, Content, Level, NoticeKind
 from common import http
 from common.errors import RainboError, UsageError
@@ -120,4 +120,9 @@ def _judge(service: Service, answer: dict[str, Any], now: datetime) -> Result:
         return Result(True, f"{service.title} accepted it")
     status = f" (it answered {answer['http']})" if answer.get("http") else " (no answer came)"
     wait = http.read_retry_after(answer.get("retry_after"), now)
-    return Result(False, f"{service.title} did not accept it{status}", retry_after=wait)
+    return Result(
+        False,
+        f"{service.title} did not accept it{status}",
+        is_refused=answer.get("http") in REFUSED,
+        retry_after=wait,
+    )

@@ -16,6 +16,8 @@ from alerts.models import Channel, Content
 from common.redaction import redact
 from common.text import counted, listed, truncate
 
+TOO_LARGE = 552
+
 
 def send(channel: Channel, pk: str, content: Content, _: datetime) -> Result:
     """One message to all recipients of a channel."""
@@ -42,13 +44,22 @@ def send_mail(pk: str, recipients: Sequence[str], subject: str, body: str) -> Re
     try:
         message.send()
     except (smtplib.SMTPException, OSError) as error:
-        return Result(False, truncate(redact(_explain(error))))
+        words = truncate(redact(_explain(error)))
+        return Result(False, words, is_refused=_is_about_the_message(error))
     refused = getattr(server, "refused", {})
     taken = f"accepted for {counted(len(recipients) - len(refused), 'recipient')}"
     if not refused:
         return Result(True, taken)
     rejected = listed([f"{to} ({code})" for to, (code, _) in sorted(refused.items())])
     return Result(True, f"{taken}, rejected for {rejected}", warning=f"rejected for {rejected}")
+
+
+def _is_about_the_message(error: Exception) -> bool:
+    """Whether the server rejected for good what it was sent: its content or its size."""
+    if not isinstance(error, smtplib.SMTPResponseException):
+        return False
+    is_content = isinstance(error, smtplib.SMTPDataError)
+    return error.smtp_code == TOO_LARGE or (is_content and 500 <= error.smtp_code < 600)
 
 
 def _explain(error: Exception) -> str:

@@ -65,6 +65,14 @@ def send(channel: Channel, pk: str, content: Content, now: datetime) -> Result:
         return Result(False, f"sending it failed in RAINBO itself: {kind}; the log says where")
 
 
+def is_over(attempts: int, result: Result, age: timedelta) -> bool:
+    """Whether no further attempt is made after so many. age: of the message at the next one.
+
+    What is refused for itself is tried twice: a server in between may have answered the first.
+    """
+    return result.is_gone or age > GIVES_UP_AFTER or (result.is_refused and attempts > 1)
+
+
 def wait(attempts: int, result: Result) -> timedelta:
     """How long to wait after so many attempts: ever longer, and not less than asked for."""
     usual = WAITS[min(attempts, len(WAITS)) - 1]

@@ -17,17 +17,20 @@ from common.text import truncate
 
 LIMITS = Limits(connect=5, read=10, total=15, size=2_000)
 GONE = (404, 410)
+REFUSED = (400, 413, 415, 422)  # this message, whatever becomes of others
 
 
 @dataclass(frozen=True)
 class Result:
     """accepted: the other side has it. detail: its answer, or why there is none, without secrets.
-    is_gone: the address no longer exists, so that another attempt is of no use. warning: which part
-    of what was accepted was not."""
+    is_gone: the address no longer exists, so that another attempt is of no use. is_refused: the
+    other side took offence at this message, and may well take others. warning: which part of what
+    was accepted was not."""
 
     accepted: bool
     detail: str
     is_gone: bool = False
+    is_refused: bool = False
     retry_after: timedelta | None = None
     warning: str = ""
 
@@ -66,4 +69,10 @@ def judge(answer: Answer, address: str) -> Result:
         return Result(True, detail)
     if 300 <= answer.status < 400:
         detail += " (a redirect, which is not followed: enter the address that it leads to)"
-    return Result(False, detail, answer.status in GONE, answer.retry_after)
+    return Result(
+        False,
+        detail,
+        is_gone=answer.status in GONE,
+        is_refused=answer.status in REFUSED,
+        retry_after=answer.retry_after,
+    )

@@ -21,7 +21,9 @@ from api.documents import AcknowledgeRequest, MuteRequest
 from api.problems import Problem
 from common import clock
 from common.clock import iso
+from common.errors import UsageError
 from common.terminal import is_one_line
+from common.text import sentence
 
 router = Router(tags=["alerts"])
 READ, WRITE = Scoped("alerts:read"), Scoped("alerts:write")
@@ -97,6 +99,24 @@ def mute_alert(request: HttpRequest, incident_id: IncidentId, wanted: MuteReques
         actor, until = caller_of(request).actor, _with_zone(wanted.until)
         incident = actions.mute(incident_id, actor, until, reason)
         _record(request, "incident.muted", incident, {"until": until, "reason": reason})
+    return _document(request, incident)
+
+
+@router.post(
+    "/alerts/{incident_id}/unmute",
+    auth=WRITE,
+    response=documents.Incident,
+    summary="End the mute of an incident",
+)
+def unmute_alert(request: HttpRequest, incident_id: IncidentId) -> HttpResponse:
+    """If its problem is still there, it is reported again. 409: it is not muted, or is resolved."""
+    _found(incident_id)
+    try:
+        with transaction.atomic():
+            incident = actions.unmute(incident_id, caller_of(request).actor)
+            _record(request, "incident.unmuted", incident, {})
+    except UsageError as error:
+        raise Problem(409, sentence(str(error))) from None
     return _document(request, incident)
 
 

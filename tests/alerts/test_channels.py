@@ -139,7 +139,10 @@ def test_signing_keys_that_are_too_weak_or_no_keys(text: str) -> None:
     [
         (200, "ok", Result(True, "answered 200: ok")),
         (204, "", Result(True, "answered 204")),
-        (400, "invalid_payload", Result(False, "answered 400: invalid_payload")),
+        (400, "no_text", Result(False, "answered 400: no_text", is_refused=True)),
+        (413, "", Result(False, "answered 413", is_refused=True)),
+        (422, "", Result(False, "answered 422", is_refused=True)),
+        (401, "", Result(False, "answered 401")),
         (403, "action_prohibited", Result(False, "answered 403: action_prohibited")),
         (404, "no_service", Result(False, "answered 404: no_service", is_gone=True)),
         (410, "", Result(False, "answered 410", is_gone=True)),
@@ -315,6 +318,8 @@ def mailbox(settings: Any) -> Iterator[Mailbox]:
         ("a@x.example", "250 OK", Result(True, "accepted for 1 recipient")),
         ("nobody@x.example", "250 OK", Result(False, "rejected every recipient (550)")),
         ("a@x.example", "452 mailbox full", Result(False, "answered 452: mailbox full")),
+        ("a@x.example", "552 too big", Result(False, "answered 552: too big", is_refused=True)),
+        ("a@x.example", "554 spam", Result(False, "answered 554: spam", is_refused=True)),
     ],
 )
 def test_a_real_mail_server(mailbox: Mailbox, to: str, answer: str, result: Result) -> None:
@@ -323,6 +328,7 @@ def test_a_real_mail_server(mailbox: Mailbox, to: str, answer: str, result: Resu
     sent = registry.send(row, "0000-1", messages.of_test("ops", NOW), NOW)
     assert sent.accepted is result.accepted
     assert sent.detail.endswith(result.detail)
+    assert sent.is_refused is result.is_refused
     assert bool(mailbox.taken) is (not to.startswith("nobody"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from datetime import timedelta
+from threading import Timer
 from typing import Any
 from unittest.mock import Mock
 
@@ -14,14 +15,14 @@ from django.utils import timezone
 
 from alerts import channel_problems, dead_man_switch, evaluation, run_facts, tick
 from alerts.channel_problems import CHANNELS
-from alerts.models import Channel, Delivery, Incident
+from alerts.models import Channel, Delivery, Incident, Level, Notice, Rule
 from alerts.rules import RunFacts
 from common.http import Limits
 from common.joint_query import answer
 from syncs import hooks
 from syncs.engine import closing
 from syncs.engine.closing import Ending
-from syncs.models import RunState, SyncRun, TargetState, Trigger
+from syncs.models import Heartbeat, RunState, SyncRun, TargetState, Trigger
 from syncs.status import problems
 from syncs.status.workers import WorkerState
 from tenants.models import InstanceCheck
@@ -300,6 +301,47 @@ def test_the_end_of_a_run_that_failed_is_judged_at_once(state: RunState, evaluat
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("reason", ["urgent", "a warning", "failing", "lost"])
+def test_what_is_urgent_is_sent_as_soon_as_the_run_has_ended(server: Receiver, reason: str) -> None:
+    """Not to a channel that is failing, and not by a process that is about to begin a run."""
+    instance_row(health=Health.DOWN)
+    level = Level.WARNING if reason == "a warning" else Level.URGENT
+    Rule.objects.update_or_create(name="instance_down", defaults={"level": level})
+    Heartbeat.objects.create(worker="host:1", at=timezone.now())
+    ago = timezone.now() - HOUR
+    channel(url=server.url("/hook"), failing_since=ago if reason == "failing" else None)
+    running = {"state": RunState.RUNNING, "trigger": Trigger.COMMAND}
+    record = SyncRun.objects.create(sync="user_routing", **running)
+    state = RunState.LOST if reason == "lost" else RunState.FAILED
+    assert closing.close(record, Ending(state, "it broke"), 1.0)
+    assert Notice.objects.filter(incident__key="instance/1/down").exists()
+    is_sent = bool(server.received)
+    assert is_sent is (reason == "urgent")
+    assert Delivery.objects.filter(sent_at__isnull=False).exists() is is_sent
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_end_of_a_run_waits_for_an_evaluation_that_may_not_have_seen_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For a short time: then the next tick finds it."""
+    record = ended_run(state=RunState.FAILED)
+    monkeypatch.setattr(evaluation, "LONGEST_WAIT", 0.5)
+    with connection.copy().cursor() as other:
+        other.execute("SELECT pg_advisory_lock(%s)", [evaluation.LOCK])
+        tick.after_run(record)
+        assert "not evaluated" in caplog.text
+        assert evaluation.evaluate() is None
+        free = Timer(0.2, other.execute, ["SELECT pg_advisory_unlock(%s)", [evaluation.LOCK]])
+        free.start()
+        monkeypatch.setattr(evaluation, "LONGEST_WAIT", 30)
+        tick.after_run(record)
+        free.join()
+        other.connection.close()
+    assert hooks.last_noted("alerts.evaluation")
+
+
+@pytest.mark.django_db(transaction=True)
 def test_an_evaluation_that_fails_does_not_undo_the_end_of_a_run(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -310,3 +352,21 @@ def test_an_evaluation_that_fails_does_not_undo_the_end_of_a_run(
     record.refresh_from_db()
     assert record.state == RunState.FAILED
     assert "it broke" in caplog.text
+
+
+@pytest.mark.parametrize(("rule", "explains"), [("", True), ("instance_down", False)])
+def test_a_cause_whose_rule_is_off_explains_nothing(rule: str, explains: bool) -> None:
+    """Else neither it nor its symptoms would reach anybody."""
+    instance_row(1, is_master=True, health=Health.DOWN)
+    Heartbeat.objects.create(worker="host:1", at=timezone.now())
+    Rule.objects.filter(name=rule).update(enabled=False)
+    Rule.objects.filter(name="failing").update(hold_seconds=0)
+    failed = ended_run(state=RunState.FAILED)
+    run_part(failed, "1", state=TargetState.FAILED)
+    row = channel()
+    evaluation.evaluate()
+    keys = set(Incident.objects.values_list("key", flat=True))
+    assert ("instance/1/down" in keys) is explains
+    symptoms = Incident.objects.filter(key__startswith="sync/user_routing/", affected=["1"])
+    assert symptoms.exists()
+    assert row.notices.filter(incident__in=symptoms).exists() is not explains

@@ -1,6 +1,6 @@
 """Random histories of problems, mutes, refusals and crashes, against what must always be true.
 
-Each seed is one history; `HISTORIES=1000 make soak ARGS="-k alert_histories"` tries a thousand.
+Each seed is one history; `HISTORIES=1000 make soak ARGS="-k alert_histories -n 2"` tries 1,000.
 """
 
 from __future__ import annotations
@@ -9,9 +9,14 @@ import itertools
 import os
 import random
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
+from unittest.mock import patch
+from uuid import UUID
 
 import pytest
 from django.db import connection, transaction
@@ -24,6 +29,8 @@ from tests.alerts.rows import HOUR, MINUTE, NOW, SECOND, channel, facts, problem
 
 pytestmark = pytest.mark.django_db
 QUICK = 20
+COUNT = int(os.environ.get("HISTORIES", "60"))  # of the soak; with QUICK, 1,020 were run once
+SHARE = 10
 STEPS = 25
 PROBLEMS = (
     problem("workers", Severity.WORKERS_DEAD, ()),
@@ -37,8 +44,8 @@ PROBLEMS = (
 BEGIN = {"opened", "reopened"}
 
 
-class Crash(Exception):
-    """The process dies here."""
+class Crash(BaseException):
+    """The process dies here; nothing handles it."""
 
 
 @dataclass
@@ -51,9 +58,12 @@ class History:
     arrived: list[tuple[str, str, str]] = field(default_factory=list)
     sends: Counter[Any] = field(default_factory=Counter)
     crashes: Counter[Any] = field(default_factory=Counter)
+    bad: dict[Any, bool] = field(default_factory=dict)
+    uncertain: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
+        self.more = random.Random(f"more of {self.seed}")  # the course of a seed stays the same
         for name in ("one", "two"):
             channel(name, per_hour=1_000)
 
@@ -80,8 +90,49 @@ class History:
             )
 
     def evaluate(self, *, crash: bool = False) -> None:
-        """crash: at one of its statements; what it wrote before is undone."""
-        dies_at = self.random.randrange(1, 12) if crash else None
+        """crash: at one of its statements; another process then does the same."""
+        found = [one for one in PROBLEMS if one.key in self.present]
+        with transaction.atomic():
+            if self.dies(lambda: see(*found, at=self.now), self.random if crash else None):
+                see(*found, at=self.now)
+
+    def send(self, *, refuse: bool = False, crash: bool = False) -> None:
+        """crash: at any statement, or between sending a message and storing the result."""
+        place = self.more.choice(("gather", "claim", "settle", "between")) if crash else ""
+        chance = {place: self.more}
+        self.dies(lambda: outbox.gather(self.now), chance.get("gather"))
+        claimed: list[Delivery | None] = []
+        while not self.dies(lambda: claimed.append(outbox.claim(self.now)), chance.get("claim")):
+            if (delivery := claimed.pop()) is None:
+                break
+            is_bad = self.is_bad(delivery)
+            accepts = not (refuse and self.random.random() < 0.5) and not is_bad
+            if accepts:
+                self.arrive(delivery)
+            if place == "between" and self.more.random() < 0.7:
+                self.die_with(delivery)
+                continue
+            result = Result(accepts, "answered", is_refused=is_bad)
+            settle = partial(outbox.settle, delivery, result, self.now)
+            if self.dies(settle, chance.get("settle")):
+                self.die_with(delivery)
+
+    def die_with(self, delivery: Delivery) -> None:
+        """Of what is then refused nobody knows whether it arrived: its end is sent."""
+        self.crashes[delivery.pk] += 1
+        if self.is_bad(delivery):
+            keys = [item["key"] for item in delivery.content["incidents"]]
+            self.uncertain |= {(str(delivery.channel_id), key) for key in keys}
+
+    def is_bad(self, delivery: Delivery) -> bool:
+        """Whether the channel refuses this message whenever it gets it."""
+        if delivery.pk not in self.bad:
+            self.bad[delivery.pk] = self.more.random() < 0.1
+        return self.bad[delivery.pk]
+
+    def dies(self, act: Callable[[], object], chance: random.Random | None) -> bool:
+        """Whether the process that does this dies at one of its statements: it is undone then."""
+        dies_at = chance.randrange(1, 12) if chance else None
         count = 0
 
         def dying(execute: Any, *rest: Any) -> Any:
@@ -91,24 +142,12 @@ class History:
                 raise Crash
             return execute(*rest)
 
-        found = [one for one in PROBLEMS if one.key in self.present]
         try:
             with transaction.atomic(), connection.execute_wrapper(dying):
-                see(*found, at=self.now)
+                act()
         except Crash:
-            see(*found, at=self.now)  # by another process
-
-    def send(self, *, refuse: bool = False, crash: bool = False) -> None:
-        """crash: between sending a message and storing that it was sent."""
-        outbox.gather(self.now)
-        while delivery := outbox.claim(self.now):
-            accepts = not (refuse and self.random.random() < 0.5)
-            if accepts:
-                self.arrive(delivery)
-            if crash and self.random.random() < 0.5:
-                self.crashes[delivery.pk] += 1
-                continue
-            outbox.settle(delivery, Result(accepts, "answered"), self.now)
+            return True
+        return False
 
     def arrive(self, delivery: Delivery) -> None:
         is_new = not self.sends[delivery.pk]
@@ -134,8 +173,8 @@ class History:
         """All are still there, then none; nobody refuses, crashes or mutes any longer."""
         Mute.objects.all().delete()
         self.now += 16 * MINUTE
-        for _ in range(16):
-            self.now += 30 * MINUTE
+        for _ in range(6):  # longer than the longest wait for another attempt, and a reminder
+            self.now += 2 * HOUR
             self.evaluate()
             self.send()
         self.check_all_are_known()
@@ -165,10 +204,11 @@ class History:
         of_key: dict[tuple[str, str], list[str]] = defaultdict(list)
         for to, key, kind in self.arrived:
             of_key[to, key].append(kind)
-        for (_, key), kinds in of_key.items():
-            assert kinds[0] in BEGIN | {"worse", "reminder"}
+        for (to, key), kinds in of_key.items():
+            assert kinds[0] in BEGIN | {"worse", "reminder"} or (to, key) in self.uncertain
             for before, after in itertools.pairwise(kinds):
-                assert not (before == after == "resolved"), f"{key} ended twice: {kinds}"
+                ended_twice = before == after == "resolved"
+                assert not ended_twice or (to, key) in self.uncertain, f"{key}: {kinds}"
 
     def check_episodes(self) -> None:
         """Each incident begins and ends in turns, each once."""
@@ -185,11 +225,27 @@ class History:
 
 
 def play(seed: int) -> History:
-    history = History(seed)
-    history.play()
-    history.end()
-    history.check_the_end()
+    with pinned_ids(seed):
+        history = History(seed)
+        history.play()
+        history.end()
+        history.check_the_end()
     return history
+
+
+@contextmanager
+def pinned_ids(seed: int) -> Iterator[None]:
+    """Messages of the same moment are sent in the order of their ids: of a seed always the same."""
+    source = random.Random(f"ids of {seed}")
+
+    def new() -> UUID:
+        return UUID(int=source.getrandbits(128), version=4)
+
+    with ExitStack() as patches:
+        for model in (Channel, Delivery):
+            field = model._meta.get_field("id")
+            patches.enter_context(patch.object(field, "_get_default", new))
+        yield
 
 
 @pytest.mark.parametrize("seed", range(QUICK))
@@ -207,13 +263,15 @@ def test_histories_have_all_that_they_are_about() -> None:
     assert Incident.objects.filter(flaps__gt=0).exists()
     assert IncidentEvent.objects.filter(kind="folded").exists()
     assert Notice.objects.filter(dropped_at__isnull=False).exists()
+    assert IncidentEvent.objects.filter(kind="not sent").exists()
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(6 * 60 * 60)
-def test_alert_histories_at_length() -> None:
-    count = int(os.environ.get("HISTORIES", "60"))
-    for seed in range(QUICK, QUICK + count):
+@pytest.mark.timeout(2 * 60 * 60)
+@pytest.mark.parametrize("first", range(QUICK, QUICK + COUNT, SHARE))
+def test_alert_histories_at_length(first: int) -> None:
+    """In shares, so that several processes can take them."""
+    for seed in range(first, min(first + SHARE, QUICK + COUNT)):
         with transaction.atomic():
             play(seed)
             transaction.set_rollback(True)

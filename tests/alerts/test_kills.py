@@ -15,9 +15,11 @@ from django.db.models import F
 from django.utils import timezone
 
 from alerts import outbox
-from alerts.models import ChannelKind, Delivery, Incident
+from alerts.models import ChannelKind, Delivery, Incident, Rule
 from localfleet.processes import process_table
-from syncs.models import Heartbeat
+from syncs import hooks, tasks
+from syncs.engine.options import Options
+from syncs.models import Heartbeat, Trigger
 from tests.alerts.rows import SECOND, channel
 from tests.children import Child, child, until
 from tests.http_servers import Receiver, receiver
@@ -68,6 +70,35 @@ def test_a_kill_between_sending_and_storing_repeats_the_message_with_its_id(
     with child("evaluate_alerts", "--quiet", **ENV) as process:
         assert process.end()[0] == 0
     assert len(server.received) == kills + 1
+
+
+def test_an_urgent_message_is_sent_by_the_process_that_found_it(server: Receiver) -> None:
+    """Neither workers nor a crontab entry of alerts are there."""
+    instance_row(host="127.0.0.1", port=1)
+    Rule.objects.update_or_create(name="instance_down", defaults={"threshold": 1})
+    channel(kind=ChannelKind.WEBHOOK, url=server.url("/x"))
+    with child("sync_instance_health", **ENV) as process:
+        process.end()
+    assert any("instance/1/down" in found for _, found in keys(server))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(300)
+def test_an_urgent_message_of_a_worker_arrives_in_seconds(server: Receiver) -> None:
+    """Not at its main process's next minute."""
+    instance_row(host="127.0.0.1", port=1)
+    Rule.objects.update_or_create(name="instance_down", defaults={"threshold": 1})
+    channel(kind=ChannelKind.WEBHOOK, url=server.url("/x"))
+    with child("schedule_work", **ENV):
+        until(lambda: Heartbeat.objects.exists(), seconds=60)
+        until(lambda: hooks.last_noted("alerts.evaluation"), seconds=60)
+        run = tasks.request("instance_health", Options(), Trigger.API, "ann").run
+        until(lambda: arrived(server, "instance/1/down"), seconds=60)
+        run.refresh_from_db()
+        assert run.finished_at is not None
+        took = (timezone.now() - run.finished_at).total_seconds()
+    print(f"a message {took:.1f} s after the run")
+    assert took < 10
 
 
 def test_without_its_database_nothing_vouches_for_rainbo(server: Receiver) -> None:

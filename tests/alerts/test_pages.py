@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -115,6 +116,32 @@ def test_what_can_not_be_done_says_why(
     assert words in answer.content.decode()
     assert not Mute.objects.exists()
     assert not Activity.objects.exists()
+
+
+def test_a_channel_shows_its_last_messages_and_what_became_of_each(admin_client: Client) -> None:
+    row = channel()
+    url = f"{CHANNELS}{row.pk}/change/"
+    assert "Last messages" not in page(admin_client, url)
+    states: tuple[dict[str, Any], ...] = (
+        {"sent_at": NOW},
+        {"given_up_at": NOW, "error": "answered 400: <no_text>"},
+        {"given_up_at": NOW},
+        {"error": "answered 500"},
+        {},
+    )
+    for n, fields in enumerate(states):
+        at, content = NOW + n * MINUTE, {"title": f"message {n}", "incidents": []}
+        row.deliveries.create(content=content, created_at=at, not_before=at, **fields)
+    _, _, text = page(admin_client, url).partition("Last messages")
+    shown = [re.sub(r"<[^>]+>", " ", one) for one in re.findall(r"(?s)<li>(.*?)</li>", text)]
+    found = [" ".join(one.partition("message ")[2].split()) for one in shown]
+    assert found == [
+        "4 waiting",
+        "3 waiting answered 500",
+        "2 muted",
+        "1 not taken answered 400: &lt;no_text&gt;",
+        "0 sent",
+    ]
 
 
 def test_a_resolved_incident_has_no_buttons_and_takes_nothing(admin_client: Client) -> None:

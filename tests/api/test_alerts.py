@@ -75,6 +75,25 @@ def test_an_incident_is_acknowledged_and_muted(api: Client, incident: Incident) 
     assert api.generic("POST", f"{path}/acknowledge").status_code == 409
 
 
+def test_a_mute_is_ended(api: Client, incident: Incident) -> None:
+    path = f"/api/v1/alerts/{incident.pk}"
+    refused = api.generic("POST", f"{path}/unmute")
+    assert (refused.status_code, refused.json()["detail"]) == (
+        409,
+        f"Incident {incident.pk} is not muted.",
+    )
+    until = database_now() + timedelta(hours=1)
+    Mute.objects.create(key=incident.key, until=until, reason="upgrade", by="ann")
+    ended = api.generic("POST", f"{path}/unmute").json()
+    assert (ended["muted_until"], ended["mute_reason"]) == (None, "")
+    assert Activity.objects.get().action == "incident.unmuted"
+    assert incident.events.get().actor == "token test"
+    Mute.objects.update(until=until)
+    Incident.objects.update(resolved_at=timezone.now())
+    assert api.generic("POST", f"{path}/unmute").status_code == 409
+    assert api.generic("POST", "/api/v1/alerts/999/unmute").status_code == 404
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -95,7 +114,8 @@ def test_a_mute_that_cannot_be_is_refused(
 
 def test_only_who_may_write_acts(incident: Incident) -> None:
     reader = client("alerts:read")
-    assert reader.generic("POST", f"/api/v1/alerts/{incident.pk}/acknowledge").status_code == 403
+    for act in ("acknowledge", "unmute"):
+        assert reader.generic("POST", f"/api/v1/alerts/{incident.pk}/{act}").status_code == 403
     assert reader.get("/api/v1/alerts").status_code == 200
 
 

@@ -39,6 +39,7 @@ class Setup:
         with terminal.step("Registering instances and schedules"):
             for number in self.instances:
                 self._register(number)
+                self._keep_event_secret(str(number))
             self._manage("setup_schedules")
         with terminal.step("Syncing"):
             code = self._manage("sync_all", accepted=SYNC_ENDS)
@@ -69,6 +70,14 @@ class Setup:
             self._manage(*self._moved(number, server), password=password)
         self.state.ports[server.name], self.state.ports[shown] = here
         self.state.save()
+
+    def _keep_event_secret(self, number: str) -> None:
+        """Have the secret that the instance's application signs its events with."""
+        if number not in self.state.event_secrets:
+            words = ["application_secret", f"--rds={number}"]
+            found = manage_command.answer(words, self.state.environment())
+            self.state.event_secrets[number] = found
+            self.state.save()
 
     def _new(self, number: int, server: Server) -> list[str]:
         words = ["add_instance", f"--id={number}", f"--name={server.name}", "--ssl-mode=disable"]

@@ -3,7 +3,7 @@
 
 const http = require('node:http');
 const { Pool } = require('pg');
-const { supportAccess } = require(`${process.env.SUPPORT_ACCESS}/rainbo_support.js`);
+const { supportAccess } = require(`${process.env.SUPPORT_ACCESS}/rainbo_support.cjs`);
 
 const { name, ...known } = JSON.parse(process.env.APPLICATION_DATABASE);
 const pool = new Pool({ ...known, database: name, connectionTimeoutMillis: 5000 });

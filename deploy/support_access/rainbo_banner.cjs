@@ -1,4 +1,4 @@
-// The banner on the pages of a support session: copy it next to rainbo_support.js.
+// The banner on the pages of a support session: copy it next to rainbo_support.cjs.
 'use strict';
 
 // Put the banner on a page; the browser stores nothing of a support session.

@@ -1,4 +1,4 @@
-// RAINBO's support access in an Express application (or one like it): copy rainbo_*.js into the
+// RAINBO's support access in an Express application (or one like it): copy rainbo_*.cjs into the
 // project, and use it before all routes, after compression:
 //
 //   app.use(supportAccess({
@@ -13,9 +13,9 @@
 'use strict';
 
 const crypto = require('node:crypto');
-const { Keys, Refused, readAssertion, verify } = require('./rainbo_assertion.js');
-const { placeBanner } = require('./rainbo_banner.js');
-const { Reporter } = require('./rainbo_events.js');
+const { Keys, Refused, readAssertion, verify } = require('./rainbo_assertion.cjs');
+const { placeBanner } = require('./rainbo_banner.cjs');
+const { Reporter } = require('./rainbo_events.cjs');
 
 const DEFAULTS = {
   ghost: "SELECT 1 FROM users WHERE id = $1 AND rainbo_admin_id = $2 AND is_ghost_admin"

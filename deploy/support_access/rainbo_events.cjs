@@ -1,4 +1,4 @@
-// Reports what is done in support sessions to RAINBO: copy it next to rainbo_support.js.
+// Reports what is done in support sessions to RAINBO: copy it next to rainbo_support.cjs.
 //
 // No request waits for RAINBO: events wait in memory until they are sent. A process that is killed
 // loses those of the last seconds.

@@ -34,7 +34,8 @@ function placeBanner(res, session, base) {
     const at = tag ? tag.index + tag[0].length : text.length;
     const made = isWhole ? text.slice(0, at) + banner(session, base) + text.slice(at) : text;
     if (!res.headersSent) res.setHeader('Content-Length', made.length);
-    return end.call(res, Buffer.from(made, 'latin1'), given.find((one) => typeof one === 'function'));
+    const done = given.find((one) => typeof one === 'function');
+    return end.call(res, Buffer.from(made, 'latin1'), done);
   };
 }
 
@@ -44,7 +45,8 @@ function inPairs(list) {
 }
 
 function banner(session, base) {
-  const safe = (text) => text.replace(/[&<>"']|[^\x20-\x7e]/gu, (one) => `&#${one.codePointAt(0)};`);
+  const named = (sign) => `&#${sign.codePointAt(0)};`;
+  const safe = (text) => text.replace(/[&<>"']|[^\x20-\x7e]/gu, named);
   return '<aside id="rainbo-support" role="status" style="position:sticky;top:0;z-index:9999;'
     + 'padding:.5rem 1rem;background:#7a1f1f;color:#fff;font:1rem/1.5 sans-serif">Support session'
     + ` of ${safe(session.person)} in tenant ${safe(session.tenant_id)}, `

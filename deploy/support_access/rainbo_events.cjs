@@ -28,14 +28,16 @@ class Reporter {
       console.error(`an event of a support session is lost: ${MOST} wait already`);
       return;
     }
+    const named = String(action).toLowerCase().replace(/[^a-z0-9._:-]/g, '_');
+    const shown = [...String(text).replace(/[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu, ' ')];
     this.events.push({
       id: crypto.randomUUID(),
       at: new Date().toISOString(),
-      action: String(action).toLowerCase().replace(/[^a-z0-9._:-]/g, '_').slice(0, 100) || 'unnamed',
+      action: named.slice(0, 100) || 'unnamed',
       session: session.jti,
       tenant: session.tenant_id,
       user: session.ghost_id,
-      text: [...String(text).replace(/[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu, ' ')].slice(0, 500).join(''),
+      text: shown.slice(0, 500).join(''),
     });
     if (!this.timer) this.timer = setTimeout(() => this.send(), 100);
   }

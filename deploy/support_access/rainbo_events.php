@@ -31,9 +31,10 @@ final class RainboReporter
     {
         $shown = preg_replace('/[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/u', ' ', $text);
         preg_match('/^.{0,500}/u', $shown ?? 'no UTF-8', $start);
+        $now = new DateTimeImmutable('now', new DateTimeZone('UTC'));
         $event = [
             'id' => bin2hex(random_bytes(16)),
-            'at' => gmdate('Y-m-d\TH:i:s\Z'),
+            'at' => $now->format('Y-m-d\TH:i:s.vP'),
             'action' => substr(preg_replace('/[^a-z0-9._:-]/', '_', strtolower($action)), 0, 100),
             'session' => $session['jti'],
             'tenant' => $session['tenant_id'],

@@ -30,12 +30,13 @@ final class RainboReporter
     public function add(array $session, string $action, string $text = ''): void
     {
         $shown = preg_replace('/[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/u', ' ', $text);
+        $named = preg_replace('/[^a-z0-9._:-]/', '_', strtolower($action));
         preg_match('/^.{0,500}/u', $shown ?? 'no UTF-8', $start);
         $now = new DateTimeImmutable('now', new DateTimeZone('UTC'));
         $event = [
             'id' => bin2hex(random_bytes(16)),
             'at' => $now->format('Y-m-d\TH:i:s.vP'),
-            'action' => substr(preg_replace('/[^a-z0-9._:-]/', '_', strtolower($action)), 0, 100),
+            'action' => substr($named, 0, 100) ?: 'unnamed',
             'session' => $session['jti'],
             'tenant' => $session['tenant_id'],
             'user' => $session['ghost_id'],

@@ -1,20 +1,19 @@
 <?php
-// RAINBO's support access in a PHP application: copy it and rainbo_assertion.php into the project,
-// and begin each request with it, before any output:
+// RAINBO's support access in a PHP application: copy rainbo_*.php into the project, and begin each
+// request with it, before any output:
 //
-//   $support = (new RainboSupport([
-//       'issuer' => 'https://rainbo.example.com', // RAINBO's address
-//       'instance' => 3, // what RAINBO calls this instance
-//       'keys' => 'https://rainbo.example.com/.well-known/jwks.json', // or a file of support_keys
-//       'cache' => '/var/lib/app/rainbo-keys.json', // where only the application can write
+//   $rainbo = new RainboSupport([
+//       'issuer' => …, 'instance' => 3, // RAINBO's address, and what it calls this instance
+//       'keys' => …, 'cache' => …, // their address, and a file to keep them; or their file alone
 //       'cookie_key' => getenv('COOKIE_KEY'), // 32 characters or more that nobody knows
 //       'pdo' => fn () => new PDO(…), // of the writer
-//   ]))->begin();
-//
-// DEFAULTS has what else can be set. It returns the session, or null; then sign in its ghost_id.
+//   ]);
+//   $support = $rainbo->begin(); // the session, or null; then sign in its ghost_id
 declare(strict_types=1);
 
 require_once __DIR__ . '/rainbo_assertion.php';
+require_once __DIR__ . '/rainbo_banner.php';
+require_once __DIR__ . '/rainbo_events.php';
 
 final class RainboSupport
 {
@@ -28,6 +27,8 @@ final class RainboSupport
         'home' => '/', // where one arrives, below it
         'secure' => true, // whether browsers reach the application by https alone
         'cache' => null,
+        'secret' => '', // of application_secret: with it, RAINBO's trail has what a session did
+        'events' => '', // the file where they wait, in a folder that only the application can write
     ];
     private const REDEEM = '
         INSERT INTO rainbo_support_sessions AS known (jti, ghost_id, tenant_id, person, reason,
@@ -48,6 +49,8 @@ final class RainboSupport
     private array $options;
     private ?PDO $pdo = null;
     private string $method;
+    private ?array $session = null;
+    private ?RainboReporter $reporter = null;
 
     public function __construct(array $given)
     {
@@ -55,6 +58,11 @@ final class RainboSupport
         $this->method = $_SERVER['REQUEST_METHOD'];
         if (strlen((string) ($given['cookie_key'] ?? '')) < 32) {
             throw new LogicException('RainboSupport: cookie_key needs 32 characters or more');
+        }
+        ['issuer' => $issuer, 'secret' => $secret, 'events' => $file] = $this->options;
+        if ($secret) {
+            $instance = $this->options['instance'];
+            $this->reporter = new RainboReporter(rtrim($issuer, '/'), $instance, $secret, $file);
         }
     }
 
@@ -74,6 +82,12 @@ final class RainboSupport
             error_log('support access is unavailable: ' . get_class($error));
             $this->answer(503, 'Support access is unavailable now. Try again in a minute.');
         }
+    }
+
+    /** Have RAINBO's trail name an action of this session, such as invoice.viewed. */
+    public function report(string $action, string $text = ''): void
+    {
+        $this->session && $this->reporter?->add($this->session, $action, $text);
     }
 
     private function enter(): never
@@ -119,22 +133,17 @@ final class RainboSupport
             $this->setCookie('', 1);
             $this->answer($session ? 200 : 403, 'The support session is over.');
         }
-        $placed = false; // what the application prints can't remove the banner from its page
-        header('Cache-Control: no-store');
-        ob_start(function (string $text) use ($session, &$placed): string {
-            headers_sent() || header('Cache-Control: no-store');
-            $type = preg_grep('~^content-type:(?! *text/html)~i', headers_list());
-            if ($placed || $type || !preg_match('~<(!doctype|html|body)~i', $text)) {
-                return $text;
-            }
-            $placed = true;
-            headers_sent() || header_remove('Content-Length');
-            $shown = $this->banner($session);
-            $found = preg_match('~<body[^>]*>~i', $text, $tag, PREG_OFFSET_CAPTURE);
-            $at = $found ? $tag[0][1] + strlen($tag[0][0]) : strlen($text);
-            return substr($text, 0, $at) . $shown . substr($text, $at);
-        }, 0, PHP_OUTPUT_HANDLER_CLEANABLE);
+        // The browser may have a page from before the session: it has no banner.
+        unset($_SERVER['HTTP_IF_NONE_MATCH'], $_SERVER['HTTP_IF_MODIFIED_SINCE']);
+        rainbo_place_banner($session, $this->options['base']);
+        $this->session = $session;
         $why = $this->whyBlocked($path, $session);
+        $kind = $why === '' ? 'request' : 'blocked';
+        register_shutdown_function(function () use ($kind, $path): void {
+            $this->report("$kind.$this->method", http_response_code() . " $path");
+            function_exists('fastcgi_finish_request') && fastcgi_finish_request();
+            $this->reporter?->send();
+        });
         if ($why !== '') {
             $this->execute(self::BLOCK, $jti);
             $this->answer(403, $why);
@@ -153,18 +162,6 @@ final class RainboSupport
         }
         $isSafe = !$session['read_only'] || in_array($this->method, ['GET', 'HEAD', 'OPTIONS']);
         return $isSafe ? '' : 'The support session is read-only: nothing was changed.';
-    }
-
-    private function banner(array $session): string
-    {
-        $safe = array_map(fn ($value) => htmlspecialchars((string) $value), $session);
-        $read = $session['read_only'] ? 'read-only, ' : '';
-        return '<aside id="rainbo-support" role="status" style="position:sticky;top:0;z-index:9999;'
-            . 'padding:.5rem 1rem;background:#7a1f1f;color:#fff;font:1rem/1.5 sans-serif">Support'
-            . " session of {$safe['person']} in tenant {$safe['tenant_id']}, {$read}ends in "
-            . "{$safe['minutes']} min: {$safe['reason']} <form method=\"post\" style=\"display:"
-            . "inline\" action=\"{$this->options['base']}/rainbo/end\"><button>end now</button>"
-            . '</form></aside>';
     }
 
     private function execute(string $statement, mixed ...$values): array

@@ -1,5 +1,5 @@
-"""RAINBO's support access in a Django application: copy it and rainbo_assertion.py next
-to manage.py. In the settings:
+"""RAINBO's support access in a Django application: copy it, rainbo_assertion.py and
+rainbo_events.py next to manage.py. In the settings:
 
     MIDDLEWARE = [..., "rainbo_support.SupportAccess"]  # the last one
     RAINBO_SUPPORT = {
@@ -17,6 +17,7 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from functools import partial
 from html import escape
 from types import SimpleNamespace
 from typing import Any
@@ -28,10 +29,12 @@ from django.db import DatabaseError, connections
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import get_script_prefix
 from rainbo_assertion import Keys, Refused, Unavailable, verify
+from rainbo_events import Reporter
 
 log = logging.getLogger("rainbo_support")
 DEFAULTS: dict[str, Any] = {
-    "database": "default",  # the alias of the writer; it and the instance may be functions
+    "database": "default",  # the alias of the writer; it, the instance and secret may be functions
+    "secret": "",  # of application_secret: with it, RAINBO's trail has what a session did
     "ghost": "SELECT 1 FROM users WHERE id = %s AND rainbo_admin_id = %s AND is_ghost_admin"
     " AND status = 'Active'",
     "tenant": "SELECT 1 FROM tenants WHERE id = %s",
@@ -64,6 +67,7 @@ class SupportAccess:
         self.get_response = get_response
         self.options = {**DEFAULTS, **settings.RAINBO_SUPPORT}
         self.keys, self.issuer = Keys(self.options["keys"]), self.options["issuer"].rstrip("/")
+        self.reporters: dict[int, Reporter] = {}
 
     def __call__(self, request: Any) -> HttpResponse:
         request.support = None
@@ -97,7 +101,8 @@ class SupportAccess:
             raise Refused(f"{jti}: it was used or ended before")
         answer = HttpResponseRedirect(get_script_prefix() + self.options["home"])
         answer.status_code, answer["Cache-Control"] = 303, "no-store"
-        cookie = {"path": get_script_prefix(), "secure": request.is_secure(), "httponly": True}
+        secure = settings.SESSION_COOKIE_SECURE or request.is_secure()
+        cookie = {"path": get_script_prefix(), "secure": secure, "httponly": True}
         answer.set_cookie(COOKIE, self.signer(request).sign(jti), samesite="Lax", **cookie)
         return answer
 
@@ -113,12 +118,26 @@ class SupportAccess:
             over = page(200 if found else 403, "The support session is over.")
             over.delete_cookie(COOKIE, path=get_script_prefix(), samesite="Lax")
             return over
-        request.support = SimpleNamespace(**dict(zip(FIELDS, found[0], strict=True)))
+        session = SimpleNamespace(**dict(zip(FIELDS, found[0], strict=True)))
+        session.report = partial(self.report, request, session)
+        request.support, path = session, request.path_info
+        for name in ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE"):
+            request.META.pop(name, None)  # the browser may have a page without the banner
         if why := self.why_blocked(request):
             self.execute(request, BLOCK, jti)
-            return banner(page(403, why), request.support)
+            session.report(f"blocked.{request.method}", f"403 {path}")
+            return banner(page(403, why), session)
         self.options["sign_in"](request, lambda: self.ghost(request))
-        return banner(self.get_response(request), request.support)
+        answer = banner(self.get_response(request), session)
+        session.report(f"request.{request.method}", f"{answer.status_code} {path}")
+        return answer
+
+    def report(self, request: Any, session: Any, action: str, text: str = "") -> None:
+        instance, secret = self.of("instance", request), self.of("secret", request)
+        if secret and instance not in self.reporters:
+            self.reporters.setdefault(instance, Reporter(self.issuer, instance, secret))
+        if secret:
+            self.reporters[instance].add(session, action, text)
 
     def why_blocked(self, request: Any) -> str:
         if self.options["tenant_of"](request) not in (None, request.support.tenant_id):

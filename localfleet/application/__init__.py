@@ -2,5 +2,6 @@
 
 python -m gunicorn localfleet.application.wsgi
 
-Instance 2 is served below /rds2. APPLICATION_DATABASES has its connections as JSON, by instance id.
+Instance 2 is served below /rds2. APPLICATION_DATABASES has its connections as JSON, by instance id,
+and APPLICATION_EVENT_SECRETS what RAINBO's events are signed with; {} for none.
 """

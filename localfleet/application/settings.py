@@ -29,6 +29,10 @@ def alias_of(request: Any) -> str:
     return f"rds{instance_of(request)}"
 
 
+def event_secret_of(request: Any) -> str:
+    return EVENT_SECRETS.get(str(instance_of(request)), "")
+
+
 def tenant_of(request: Any) -> str | None:
     """The tenant that an address names."""
     found = re.match("/tenants/([^/]+)", request.path_info)
@@ -37,6 +41,7 @@ def tenant_of(request: Any) -> str | None:
 
 SECRET_KEY = os.environ["APPLICATION_SECRET_KEY"]
 INSTANCES: dict[str, Any] = json.loads(os.environ["APPLICATION_DATABASES"])
+EVENT_SECRETS: dict[str, str] = json.loads(os.environ["APPLICATION_EVENT_SECRETS"])
 DATABASES = {f"rds{number}": _database(known) for number, known in INSTANCES.items()} | {
     "default": {"ENGINE": "django.db.backends.dummy"}
 }
@@ -68,6 +73,7 @@ RAINBO_SUPPORT = {
     "keys": os.environ["APPLICATION_KEYS"],
     "instance": instance_of,
     "database": alias_of,
+    "secret": event_secret_of,
     "tenant_of": tenant_of,
     "sign_in": lambda *_: None,  # views ask request.support
 }

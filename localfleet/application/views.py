@@ -72,6 +72,8 @@ def add_location(request: HttpRequest, tenant: str) -> HttpResponse:
     name = " ".join(request.POST.get("name", "").split())
     if 0 < len(name) <= 100:
         _rows(request, ADD_LOCATION, tenant, name)
+        if support := request.support:  # type: ignore[attr-defined]
+            support.report("location.added", name)
     return redirect("tenant", tenant)
 
 

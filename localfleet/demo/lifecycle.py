@@ -137,6 +137,7 @@ class Demo:
         return kept | {
             "APPLICATION_SECRET_KEY": self.state.role_password(instances.APPLICATION),
             "APPLICATION_DATABASES": json.dumps(known),
+            "APPLICATION_EVENT_SECRETS": json.dumps(self.state.event_secrets),
             "APPLICATION_ISSUER": address,
             "APPLICATION_KEYS": f"{address}/.well-known/jwks.json",
             "no_proxy": HOST,

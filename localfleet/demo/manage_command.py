@@ -53,6 +53,17 @@ def run(
     return code
 
 
+def answer(words: Sequence[str], env: Mapping[str, str]) -> str:
+    """Run a command and return what it prints, which is for no log."""
+    done = subprocess.run(
+        [*MANAGE, *words], cwd=CHECKOUT, env=dict(env), capture_output=True, text=True
+    )
+    if done.returncode:
+        said = "\n".join(done.stderr.strip().splitlines()[-3:])
+        raise FleetError(f"`manage.py {words[0]}` ended with {done.returncode}:\n{said}")
+    return done.stdout.strip()
+
+
 def become(words: Sequence[str], env: Mapping[str, str]) -> NoReturn:
     """Turn this process into the command."""
     os.execve(sys.executable, [*MANAGE, *words], dict(env))  # noqa: S606 - no shell is wanted

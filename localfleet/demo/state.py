@@ -33,6 +33,7 @@ class State:
     ports: dict[str, int] = field(default_factory=dict)
     done: list[str] = field(default_factory=list)
     seed: str = ""
+    event_secrets: dict[str, str] = field(default_factory=dict, repr=False)  # by instance
     second_factor: str = field(default="", repr=False)  # of the user support, as hexadecimal digits
 
     @classmethod

@@ -2,6 +2,7 @@
 
 Whoever has a stolen key of RAINBO can sign assertions, and the applications believe them. But each
 session that is redeemed leaves a row in its instance's database, and RAINBO knows which it issued.
+They may name a session that it did issue: for another instance, or long ago.
 """
 
 from __future__ import annotations
@@ -50,11 +51,14 @@ def look() -> None:
         list(asked), read, "support_access", writes=True, remember=False, limit=LIMIT
     )
     found = {one.instance: one.value for one in outcomes if one.value}
-    issued = _known(jti for there in found.values() for jti in there)
+    known = _known(jti for there in found.values() for jti in there)
     for instance, there in found.items():
         for jti, state in there.items():
-            if jti not in issued:
+            row = known.get(jti)
+            if row is None:
                 _record(instance, jti, state, now)
+            elif not _is_of(row, instance, state):
+                _record_again(row, instance, state, now)
 
 
 def _window() -> timedelta:
@@ -63,13 +67,47 @@ def _window() -> timedelta:
     return min(WINDOW, timedelta(days=days) - MARGIN) if days else WINDOW
 
 
-def _known(keys: Iterable[UUID]) -> set[UUID]:
-    found = SupportSession.objects.filter(jti__in=[*keys])
-    return set(found.values_list("jti", flat=True))
+def _known(keys: Iterable[UUID]) -> dict[UUID, SupportSession]:
+    found: dict[UUID, SupportSession] = SupportSession.objects.in_bulk([*keys])
+    return found
+
+
+def _is_of(row: SupportSession, instance: RdsInstance, state: RemoteState) -> bool:
+    """Whether the session there can be the one that is known by its id."""
+    is_late = state.redeemed_at is not None and state.redeemed_at > row.expires_at + MARGIN
+    return row.instance_id == instance.pk and (row.is_forged or not is_late)
+
+
+def _record_again(
+    row: SupportSession, instance: RdsInstance, state: RemoteState, now: datetime
+) -> None:
+    """Record at a known session that another one has its id, and end that if it is of ours."""
+    began = "an unknown time" if state.redeemed_at is None else f"{state.redeemed_at:%F %H:%M} UTC"
+    differs = f"{instance} has another session of the same id, since {began}"
+    if differs not in row.differs:
+        with transaction.atomic():
+            told = ", ".join(filter(None, (row.differs, differs)))
+            SupportSession.objects.filter(jti=row.jti).update(differs=told, answered_at=now)
+            after = {"ghost user": state.ghost_id, "tenant": state.tenant_id, "on": instance.pk}
+            record_by("RAINBO", None, None, "support_session.found", row, after=after)
+    if state.ended_at is None and _ghost(instance, state) is not None:
+        there = SupportSession(
+            jti=row.jti,
+            instance_id=instance.pk,
+            ghost_id=state.ghost_id,
+            tenant_id=state.tenant_id,
+            read_only=True,
+            end_requested_by=ENDED_BY,
+        )
+        remote.ask([there], end={row.jti})
+
+
+def _ghost(instance: RdsInstance, state: RemoteState) -> GhostUser | None:
+    return GhostUser.objects.filter(instance=instance, remote_id=state.ghost_id).first()
 
 
 def _record(instance: RdsInstance, jti: UUID, state: RemoteState, now: datetime) -> None:
-    ghost = GhostUser.objects.filter(instance=instance, remote_id=state.ghost_id).first()
+    ghost = _ghost(instance, state)
     named = Tenant.objects.filter(instance=instance, remote_id=state.tenant_id)
     began = state.redeemed_at or now
     values: dict[str, Any] = {

@@ -23,7 +23,7 @@ MOST = 50  # sessions of one kind
 READ = (
     *("jti", "instance_id", "instance_name", "tenant_id", "tenant_name", "person_id", "person"),
     *("reason", "issued_at", "expires_at", "redeemed_at", "ends_at", "refused", "refused_at"),
-    *("differs", "end_requested_at", "error", "closed_at", "is_forged"),
+    *("differs", "end_requested_at", "error", "answered_at", "closed_at", "is_forged"),
 )
 FORGED = "support never issued"
 NOT_ENDED, OUTSIDE, MANY = "support not ended", "support outside hours", "support in many tenants"
@@ -45,7 +45,7 @@ class Hours:
 
 @dataclass(frozen=True)
 class SupportFacts:
-    """rows: sessions that are open, or were issued or tried again in a day."""
+    """rows: sessions that are open, or of which something happened or was learned in a day."""
 
     now: datetime
     rows: tuple[SupportSession, ...]
@@ -62,7 +62,8 @@ def expected_hours() -> Hours | None:
 def ask(now: datetime) -> Questions:
     """One question, whose answer is bounded."""
     since = now - SHOWN
-    recent = Q(issued_at__gt=since) | Q(closed_at=None) | Q(refused_at__gt=since)
+    recent = Q(issued_at__gt=since) | Q(refused_at__gt=since) | Q(answered_at__gt=since)
+    recent |= Q(closed_at=None)
     rows = SupportSession.objects.filter(recent).order_by("-issued_at")
     return {"sessions": rows.values(*READ)[:5_000]}
 
@@ -80,7 +81,7 @@ def judge(facts: SupportFacts, _: Sequence[Problem] = ()) -> Iterator[Problem]:
 
 def _forged(facts: SupportFacts) -> Iterator[Problem]:
     for row in facts.rows:
-        if row.is_forged and (row.closed_at is None or _is_recent(row.issued_at, facts)):
+        if row.is_forged and _is_news(row, row.issued_at, facts):
             advice = (
                 "RAINBO ends it; somebody may have one of its keys: run support_keys rotate "
                 "--at-once"
@@ -100,25 +101,25 @@ def _forged(facts: SupportFacts) -> Iterator[Problem]:
 
 def _reused(facts: SupportFacts) -> Iterator[Problem]:
     for row in facts.rows:
-        if row.refused and row.redeemed_at and row.refused_at and _is_recent(row.refused_at, facts):
+        if row.refused and row.redeemed_at and _is_news(row, row.refused_at, facts):
             times = counted(row.refused, "further attempt")
             yield _problem(
                 row,
                 "reused",
                 Severity.SUPPORT_SESSION_REUSED,
                 f"the assertion of {_name(row)} was sent again and refused: {times}, the last at "
-                f"{format_clock(row.refused_at, facts.now)}; somebody else may have a copy of it",
+                f"{_clock(row.refused_at, facts)}; somebody else may have a copy of it",
             )
 
 
 def _different(facts: SupportFacts) -> Iterator[Problem]:
     for row in facts.rows:
-        if row.differs:
+        if row.differs and _is_news(row, row.issued_at, facts):
             yield _problem(
                 row,
                 "differs",
                 Severity.SUPPORT_SESSION_REUSED,
-                f"the application opened {_name(row)} otherwise than it was issued: {row.differs}",
+                f"{_name(row)} is not as it was issued: {row.differs}",
             )
 
 
@@ -171,6 +172,16 @@ def _many(facts: SupportFacts) -> Iterator[Problem]:
                 "the last hour",
                 link=Link("support"),
             )
+
+
+def _is_news(row: SupportSession, at: datetime | None, facts: SupportFacts) -> bool:
+    """Whether it happened in the last day, or was learned then: RAINBO may have been down."""
+    times = (at, row.answered_at)
+    return row.closed_at is None or any(_is_recent(one, facts) for one in times if one)
+
+
+def _clock(at: datetime | None, facts: SupportFacts) -> str:
+    return "an unknown time" if at is None else format_clock(at, facts.now)
 
 
 def _is_recent(at: datetime, facts: SupportFacts) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -68,6 +68,7 @@ def learned(row: SupportSession, state: RemoteState | None, now: datetime) -> di
     if state is None:
         if row.redeemed_at is not None and row.closed_at is None:
             fields |= {"closed_at": now, "ended_at": now, "ended_by": REMOVED}
+            fields["differs"] = _joined(row.differs, [REMOVED])
         return fields
     fields |= {
         "redeemed_at": state.redeemed_at or row.redeemed_at,
@@ -99,4 +100,9 @@ def _differences(row: SupportSession, state: RemoteState) -> str:
             state.ended_at and state.active_at and state.active_at > state.ended_at + OVER_AFTER
         ),
     }
-    return ", ".join(text for text, is_so in found.items() if is_so)
+    return _joined(row.differs, [text for text, is_so in found.items() if is_so])
+
+
+def _joined(known: str, found: Iterable[str]) -> str:
+    """What was seen once stays, whatever the instance says later."""
+    return ", ".join([*filter(None, [known]), *(text for text in found if text not in known)])

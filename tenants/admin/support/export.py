@@ -48,12 +48,23 @@ def _cells(rows: Iterator[SupportSession]) -> Iterator[tuple[Any, ...]]:
         yield (
             *(str(row.jti), row.state.value, row.person, row.person_id, row.address),
             *(row.instance_id, row.instance_name, row.tenant_id, row.tenant_name, row.ghost_id),
-            *(row.reason, row.ticket, "yes" if row.read_only else "no", row.session_seconds // 60),
-            *(_utc(row.issued_at), _utc(row.redeemed_at), _utc(row.active_at)),
+            *(row.reason, row.ticket, *_allowed(row)),
+            *(
+                _utc(None if row.is_forged else row.issued_at),
+                _utc(row.redeemed_at),
+                _utc(row.active_at),
+            ),
             *(row.requests, row.blocked, _utc(row.ends_at), _utc(row.ended_at), row.ended_by),
             *(row.refused, _utc(row.refused_at), row.differs),
             *("yes" if row.is_forged else "no", row.mail),
         )
+
+
+def _allowed(row: SupportSession) -> tuple[str, int | str]:
+    """Whether it is read-only, and its minutes; nobody knows what a forged assertion says."""
+    if row.is_forged:
+        return "unknown", "unknown"
+    return "yes" if row.read_only else "no", row.session_seconds // 60
 
 
 def _utc(at: datetime | None) -> str:

@@ -74,9 +74,10 @@ def _facts(request: HttpRequest, row: SupportSession) -> Iterator[tuple[str, Any
     yield "tenant", _tenant(request, row)
     yield "ghost user there", row.ghost_id
     yield "reason", row.reason
-    yield "ticket", row.ticket or markup.quiet("none")
-    yield "may", "read only" if row.read_only else "read and change"
-    yield "for at most", f"{row.session_seconds // 60} min"
+    if not row.is_forged:  # what its assertion said is not known
+        yield "ticket", row.ticket or markup.quiet("none")
+        yield "may", "read only" if row.read_only else "read and change"
+        yield "for at most", f"{row.session_seconds // 60} min"
     if row.mail and row.mail != contact_mail.OFF:
         yield "mail to the tenant's contact", row.mail
     yield "requests", markup.number(row.requests)

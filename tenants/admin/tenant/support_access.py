@@ -179,12 +179,13 @@ def _deliver(request: HttpRequest, tenant: Tenant, issued: Issued) -> HttpRespon
         "title": f"Enter {tenant.name or tenant.remote_id} as support",
         "tenant": tenant,
         "issued": issued,
+        "origin": admission.origin(issued.address),
         "seconds": int(assertion.VALID.total_seconds()),
     }
     page = TemplateResponse(request, "tenants/support_delivery.html", context)
     page["Cache-Control"] = "no-store"
     page["Referrer-Policy"] = "no-referrer"
-    widened: Any = csp_update({"form-action": [admission.origin(issued.address)]})
+    widened: Any = csp_update({"form-action": [context["origin"]]})
     return cast("HttpResponse", widened(lambda _: page)(request))
 
 

@@ -3,7 +3,7 @@
 
 const http = require('node:http');
 const { Pool } = require('pg');
-const { supportAccess } = require(`${process.env.SUPPORT_ACCESS}/rainbo_support.js`);
+const { supportAccess } = require(`${process.env.SUPPORT_ACCESS}/rainbo_support.cjs`);
 
 const { name, ...known } = JSON.parse(process.env.APPLICATION_DATABASE);
 const pool = new Pool({ ...known, database: name, connectionTimeoutMillis: 5000 });
@@ -17,6 +17,7 @@ const support = supportAccess({
   query: (sql, values) => pool.query(sql, values),
   tenantOf: (req) => (/^\/tenants\/([^/]+)/.exec(req.url) || [])[1],
   secure: false,
+  secret: process.env.APPLICATION_EVENT_SECRET,
 });
 
 async function formOf(req) {
@@ -35,18 +36,22 @@ async function answer(req, res) {
   }
   const { tenant_id: tenant } = req.support;
   if (path === '/') {
-    res.writeHead(302, { Location: `/tenants/${tenant}/` }).end();
+    res.writeHead(302, ['Location', `/tenants/${tenant}/`]).end();
   } else if (path === '/tenants.json') {
     res.setHeader('Content-Type', 'application/json');
     res.end('{"tenant": "<body>"}');
   } else if (path === `/tenants/${tenant}/locations` && req.method === 'POST') {
     const form = await formOf(req);
     const values = [tenant, form.get('name')];
+    req.support.report('location.added', form.get('name'));
     await pool.query('INSERT INTO locations (tenant_id, name) VALUES ($1, $2)', values);
     res.writeHead(302, { Location: `/tenants/${tenant}/` }).end();
+  } else if (req.headers['if-none-match']) {
+    res.writeHead(304).end();
   } else {
     const { rows } = await pool.query('SELECT name FROM tenants WHERE id = $1', [tenant]);
-    res.write(`<!DOCTYPE html><html lang="en"><title>${rows[0].name}</title><body class="wide">`);
+    const head = `<!DOCTYPE html><html lang="en"><title>${rows[0].name}</title><body class="wide">`;
+    await new Promise((written) => { res.write(head, written); });
     res.end(`<h1>${rows[0].name}</h1><p>user ${req.user.id}</p></body></html>`);
   }
 }

@@ -13,7 +13,7 @@ function pdo(): PDO
 
 $path = explode('?', $_SERVER['REQUEST_URI'])[0];
 preg_match('~^/tenants/([^/]+)~', $path, $named);
-$support = (new RainboSupport([
+$rainbo = new RainboSupport([
     'issuer' => getenv('APPLICATION_ISSUER'),
     'instance' => (int) getenv('APPLICATION_INSTANCE'),
     'keys' => getenv('APPLICATION_KEYS'),
@@ -22,7 +22,10 @@ $support = (new RainboSupport([
     'pdo' => pdo(...),
     'tenant_of' => fn () => $named[1] ?? null,
     'secure' => false,
-]))->begin();
+    'secret' => getenv('APPLICATION_EVENT_SECRET'),
+    'events' => getenv('APPLICATION_CACHE') . '.events',
+]);
+$support = $rainbo->begin();
 
 if ($support === null) {
     http_response_code(401);
@@ -38,7 +41,10 @@ if ($path === '/') {
 } elseif ($path === "/tenants/$tenant/locations" && $_SERVER['REQUEST_METHOD'] === 'POST') {
     $statement = pdo()->prepare('INSERT INTO locations (tenant_id, name) VALUES (?, ?)');
     $statement->execute([$tenant, $_POST['name']]);
+    $rainbo->report('location.added', $_POST['name']);
     header("Location: /tenants/$tenant/", true, 302);
+} elseif (isset($_SERVER['HTTP_IF_NONE_MATCH'])) {
+    http_response_code(304);
 } else {
     $statement = pdo()->prepare('SELECT name FROM tenants WHERE id = ?');
     $statement->execute([$tenant]);

@@ -88,6 +88,8 @@ class Given:
     folder: Path
     instance: int = 2
     database: str = "app"
+    issuer: str = ISSUER
+    event_secret: str = ""
 
     @property
     def connection(self) -> dict[str, object]:
@@ -99,7 +101,10 @@ def django(given: Given, port: int) -> tuple[Sequence[str], dict[str, str], str]
     """The demo's own application, which serves instances below their names."""
     gunicorn = [sys.executable, "-m", "gunicorn", "localfleet.application.wsgi"]
     sized = ["--threads=8", f"--bind=127.0.0.1:{port}", "--no-control-socket"]
-    env = {"APPLICATION_DATABASES": json.dumps({given.instance: given.connection})}
+    env = {
+        "APPLICATION_DATABASES": json.dumps({given.instance: given.connection}),
+        "APPLICATION_EVENT_SECRETS": json.dumps({given.instance: given.event_secret}),
+    }
     return [*gunicorn, *sized], env, f"/rds{given.instance}"
 
 
@@ -135,7 +140,8 @@ def running(language: str, given: Given, count: int = 1) -> Iterator[list[Applic
     """Run so many processes of it, which share what application servers share."""
     shared = {
         "APPLICATION_SECRET_KEY": secrets.token_urlsafe(32),
-        "APPLICATION_ISSUER": ISSUER,
+        "APPLICATION_ISSUER": given.issuer,
+        "APPLICATION_EVENT_SECRET": given.event_secret,
         "APPLICATION_INSTANCE": str(given.instance),
         "APPLICATION_KEYS": given.keys,
         "SUPPORT_ACCESS": str(SHIPPED),

@@ -190,6 +190,13 @@ def test_a_read_only_session_writes_nothing_and_no_session_leaves_its_tenant(pla
     assert sorted(rows(place.there, "read_only, blocked")) == [(False, 2), (True, 5)]
 
 
+def test_a_page_that_the_browser_has_from_before_is_sent_with_its_banner(place: Place) -> None:
+    cookie = place.enter()
+    for known in ({"If-None-Match": "*"}, {"If-Modified-Since": "Mon, 01 Nov 2027 00:00:00 GMT"}):
+        answer = place.first.send("GET", "/tenants/42/", cookie, **known)
+        assert (answer.status, 'id="rainbo-support"' in answer.text) == (200, True)
+
+
 def test_protected_actions_are_refused_whatever_the_session_may_do(place: Place) -> None:
     cookie = place.enter(read_only=False)
     paths = (

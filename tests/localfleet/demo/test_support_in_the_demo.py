@@ -88,8 +88,9 @@ def walk(chromium: Chromium, url: str, password: str, email: str, code: Callable
     assert "The support session is over." in window.text()
     window.do(lambda page: page.goto(tenant_page.partition("tenants/")[0]))
     assert window.path.endswith("/sign-in")
-    said = trail(window, "the person")
-    for step in (REASON, "redeemed", "read only"):
+    said = trail(window, r"the person[\s\S]*blocked\.get")
+    steps = ("blocked.post", "403 /account/password", "request.get")
+    for step in (REASON, "redeemed", "read only", *steps):
         assert step.lower() in said.lower(), said
     # Again, from the account, with changes allowed; RAINBO's own button ends it.
     window.open(f"/admin/tenants/userroute/?q={email}")
@@ -105,7 +106,7 @@ def walk(chromium: Chromium, url: str, password: str, email: str, code: Callable
     window.click("button:has-text('End this session')")
     window.do(lambda page: page.goto(tenant_page))
     assert "The support session is over." in window.text()
-    said = trail(window, "ended")
+    said = trail(window, r"ended[\s\S]*location\.added")
     assert "support" in said
     for one in window.complaints:  # the application is another host on purpose, and alone is it
         assert re.match(r"asked another host: http://127\.0\.0\.1:\d+/rds\d/", one), one
@@ -124,4 +125,6 @@ def test_one_enters_from_find_and_leaves_again(demo: RunningDemo, chromium: Chro
     state = State.load(demo.root)
     text = "".join(log.read_text(errors="replace") for log in Path(demo.root).glob("*.log"))
     assert state.second_factor not in text
+    assert len(state.event_secrets) == 3
+    assert not [secret for secret in state.event_secrets.values() if secret in text]
     assert not re.search(r"eyJ[\w-]{20,}", text), "an assertion, or a part of one"

@@ -83,6 +83,7 @@ def test_the_way_from_the_tenants_page_into_the_application(place: Place, client
     forms = re.findall(r"<form[^>]*>.*?</form>", html, re.DOTALL)
     (leaving,) = [form for form in forms if "app.example" in form]
     assert 'action="https://app.example/base/rainbo/enter"' in leaving
+    assert "application https://app.example " in text_of(page), "a person sees where it goes"
     assert "csrfmiddlewaretoken" not in leaving, "RAINBO's own secret stays here"
     assert "?" not in re.findall('action="([^"]+)"', leaving)[0]
     assert not re.search(r"<script(?![^>]*\bsrc=)", html), "no script of the page presses it"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import uuid
 from datetime import timedelta
 
@@ -13,13 +15,14 @@ from pytest_django import Settings
 from activity.models import Activity
 from alerts import rules
 from syncs.status.problems import Problem, Severity
-from tenants.models import RdsInstance, SupportSession
+from tenants.models import GhostUser, RdsInstance, SupportSession
 from tenants.models.support_session import SupportState
 from tenants.support_access import forgeries, sessions
 from tenants.support_access.problems import SUPPORT, judge
 from tests.instances import InstanceFleet
 from tests.pages import text_of
 from tests.rows import staff
+from tests.tenants.support_access.conftest import TABLE
 from tests.tenants.support_access.test_sessions import ISSUER, Place
 from tests.tenants.support_access.test_table import REDEEM, REQUEST, values
 
@@ -72,6 +75,11 @@ def test_it_is_recorded_ended_and_the_most_severe_alert(place: Place, client: Cl
     shown = text_of(client.get(f"/admin/tenants/supportsession/{row.pk}/change/"))
     assert "never issued" in shown
     assert "issued to" not in shown
+    for unknown in ("read and change", "60 min", "ticket"):
+        assert unknown not in shown, "nobody knows what its assertion said"
+    listed = client.post("/admin/tenants/supportsession/export/")
+    (row_,) = csv.DictReader(io.StringIO(b"".join(listed).decode("utf-8-sig")))
+    assert (row_["read only"], row_["minutes"], row_["issued (UTC)"]) == ("unknown", "unknown", "")
 
 
 def test_one_that_was_short_is_found_after_its_end(place: Place) -> None:
@@ -87,6 +95,53 @@ def test_one_that_was_short_is_found_after_its_end(place: Place) -> None:
     sessions.follow()
     row.refresh_from_db()
     assert row.closed_at is not None
+    assert len(problems()) == 1, "a day from when it was found, not from when it began"
+
+
+def test_one_that_its_thief_ended_while_rainbo_was_down_is_an_alert(place: Place) -> None:
+    forge(place)
+    place.there.execute(
+        "UPDATE rainbo_support_sessions SET redeemed_at = now() - interval '3 d', "
+        "active_at = now() - interval '3 d', ends_at = now() - interval '3 d', "
+        "ended_at = now() - interval '3 d', ended_by = 'thief'"
+    )
+    forgeries.look()
+    assert len(problems()) == 1
+    SupportSession.objects.update(answered_at=timezone.now() - timedelta(days=1, minutes=1))
+    assert problems() == []
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_the_id_of_a_session_that_rainbo_issued_hides_none(place: Place, number: int) -> None:
+    """For another instance; and for the same, after the application deleted the row."""
+    issued = place.issue()
+    assert place.enter(issued)
+    sessions.end(issued.session, "ann")
+    forgeries.look()
+    assert problems() == []
+    there, ghost = place.fleet[number], "17"
+    if number == 3:
+        there.execute(TABLE.read_text())
+        GhostUser.objects.create(admin_id=place.user.pk, instance_id=3, remote_id=ghost)
+    old = timezone.now() - timedelta(days=2)
+    SupportSession.objects.update(
+        issued_at=old, expires_at=old, redeemed_at=old, closed_at=old, answered_at=old
+    )
+    place.there.execute("DELETE FROM rainbo_support_sessions")
+    forged = values(jti=issued.session.jti)
+    there.execute(REDEEM, forged)
+    for _ in range(2):
+        forgeries.look()
+    assert there.execute(REQUEST, forged) == [], "it is ended"
+    ((by,),) = there.execute("SELECT ended_by FROM rainbo_support_sessions")
+    assert by == f"rainbo: {forgeries.ENDED_BY}"
+    (problem,) = problems()
+    assert problem.severity is Severity.SUPPORT_SESSION_REUSED
+    assert f"instance {number}" in problem.text
+    assert problem.text.count("another session of the same id") == 1
+    assert Activity.objects.filter(action="support_session.found").count() == 1
+    if number == 3:
+        there.execute("DROP TABLE rainbo_support_sessions")
 
 
 def test_what_rainbo_issued_is_not_forged(place: Place, settings: Settings) -> None:

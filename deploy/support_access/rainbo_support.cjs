@@ -1,5 +1,5 @@
-// RAINBO's support access in an Express application (or one like it): copy it and
-// rainbo_assertion.js into the project, and use it before all routes, after compression:
+// RAINBO's support access in an Express application (or one like it): copy rainbo_*.cjs into the
+// project, and use it before all routes, after compression:
 //
 //   app.use(supportAccess({
 //     issuer: 'https://rainbo.example.com', // RAINBO's address
@@ -13,7 +13,9 @@
 'use strict';
 
 const crypto = require('node:crypto');
-const { Keys, Refused, readAssertion, verify } = require('./rainbo_assertion.js');
+const { Keys, Refused, readAssertion, verify } = require('./rainbo_assertion.cjs');
+const { placeBanner } = require('./rainbo_banner.cjs');
+const { Reporter } = require('./rainbo_events.cjs');
 
 const DEFAULTS = {
   ghost: "SELECT 1 FROM users WHERE id = $1 AND rainbo_admin_id = $2 AND is_ghost_admin"
@@ -25,6 +27,7 @@ const DEFAULTS = {
   base: '', // the path of the application's root, without a slash at its end
   home: '/', // where one arrives, below it
   secure: true, // whether browsers reach the application by https alone
+  secret: '', // of application_secret: with it, RAINBO's trail has what a session did
 };
 const REDEEM = `
   INSERT INTO rainbo_support_sessions AS known
@@ -50,10 +53,12 @@ function supportAccess(given) {
   const keys = new Keys(options.keys);
   const issuer = options.issuer.replace(/\/+$/, '');
   const rows = async (sql, ...values) => (await options.query(sql, values)).rows;
+  const { instance, secret } = options;
+  const reporter = secret ? new Reporter(issuer, instance, secret) : { add() {} };
 
   function signed(jti) {
     const mac = crypto.createHmac('sha256', options.cookieKey);
-    return `${jti}.${mac.update(`rainbo_support:${options.instance}:${jti}`).digest('base64url')}`;
+    return `${jti}.${mac.update(`rainbo_support:${instance}:${jti}`).digest('base64url')}`;
   }
 
   function jtiOf(cookie) {
@@ -70,7 +75,7 @@ function supportAccess(given) {
   async function enter(req, res) {
     if (req.method !== 'POST') return page(res, 405, 'A form is sent here by RAINBO.');
     const assertion = await readAssertion(req);
-    const claims = await verify(assertion, keys, issuer, options.instance, Date.now() / 1000);
+    const claims = await verify(assertion, keys, issuer, instance, Date.now() / 1000);
     const { jti, sub, act, tenant } = claims;
     if (!(await rows(options.ghost, sub, act.sub)).length) {
       throw new Refused(`${jti}: no such active ghost user here`);
@@ -98,8 +103,13 @@ function supportAccess(given) {
       return false;
     }
     req.support = session;
+    // The browser may have a page from before the session: it has no banner.
+    for (const name of ['if-none-match', 'if-modified-since']) delete req.headers[name];
+    session.report = (action, text) => reporter.add(session, action, text);
     placeBanner(res, session, options.base);
     const why = whyBlocked(req, path);
+    const kind = why ? 'blocked' : 'request';
+    res.on('close', () => session.report(`${kind}.${req.method}`, `${res.statusCode} ${path}`));
     if (why) {
       await rows(BLOCK, jti);
       page(res, 403, why);
@@ -114,7 +124,7 @@ function supportAccess(given) {
     if (tenant != null && tenant !== req.support.tenant_id) {
       return 'The support session is for another tenant.';
     }
-    if (options.protected.test(path)) {
+    if (path.search(options.protected) >= 0) { // whatever its flags are
       return 'Support sessions have no access to passwords, e-mail, factors and tokens.';
     }
     const isSafe = !req.support.read_only || ['GET', 'HEAD', 'OPTIONS'].includes(req.method);
@@ -144,49 +154,6 @@ function decoded(path) {
   } catch {
     throw new Refused('an address that can not be decoded');
   }
-}
-
-// Put the banner on a page; the browser stores nothing of a support session.
-function placeBanner(res, session, base) {
-  const { write, end, writeHead } = res;
-  const parts = [];
-  const isPage = () => /^text\/html/i.test(res.getHeader('content-type') || '');
-  const keep = (chunk, encoding) => {
-    if (chunk && typeof chunk !== 'function') parts.push(Buffer.from(chunk, encoding));
-  };
-  res.writeHead = (status, ...rest) => {
-    res.statusCode = status;
-    const headers = rest.find((one) => one && typeof one === 'object') || {};
-    for (const [name, value] of Object.entries(headers)) res.setHeader(name, value);
-    return res;
-  };
-  res.write = (chunk, encoding, ...rest) => {
-    if (isPage()) return keep(chunk, encoding) === undefined;
-    return write.call(res, chunk, encoding, ...rest);
-  };
-  res.end = (chunk, encoding, ...rest) => {
-    Object.assign(res, { write, end, writeHead });
-    if (!res.headersSent) res.setHeader('Cache-Control', 'no-store');
-    if (!isPage()) return end.call(res, chunk, encoding, ...rest);
-    keep(chunk, encoding);
-    const text = Buffer.concat(parts).toString('utf8');
-    const tag = /<body[^>]*>/i.exec(text);
-    const isWhole = tag || /<(!doctype|html)/i.test(text);
-    const at = tag ? tag.index + tag[0].length : text.length;
-    const made = isWhole ? text.slice(0, at) + banner(session, base) + text.slice(at) : text;
-    if (!res.headersSent) res.setHeader('Content-Length', Buffer.byteLength(made));
-    return end.call(res, made);
-  };
-}
-
-function banner(session, base) {
-  const safe = (text) => text.replace(/[&<>"']/g, (one) => `&#${one.charCodeAt(0)};`);
-  return '<aside id="rainbo-support" role="status" style="position:sticky;top:0;z-index:9999;'
-    + 'padding:.5rem 1rem;background:#7a1f1f;color:#fff;font:1rem/1.5 sans-serif">Support session'
-    + ` of ${safe(session.person)} in tenant ${safe(session.tenant_id)}, `
-    + `${session.read_only ? 'read-only, ' : ''}ends in ${session.minutes} min: `
-    + `${safe(session.reason)} <form method="post" action="${base}/rainbo/end" `
-    + 'style="display:inline"><button>end now</button></form></aside>';
 }
 
 function page(res, status, text) {

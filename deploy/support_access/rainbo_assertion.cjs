@@ -1,4 +1,4 @@
-// Verifies the assertions by which RAINBO lets support in: copy it next to rainbo_support.js.
+// Verifies the assertions by which RAINBO lets support in: copy it next to rainbo_support.cjs.
 // It needs Node 18 or newer and no package. Redeeming comes after it.
 'use strict';
 

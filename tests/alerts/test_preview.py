@@ -21,7 +21,7 @@ from alerts.rules import OF_RUNS, RULES
 from api import tokens
 from common.joint_query import answer
 from syncs.models import RunState, SyncRun, TargetState
-from syncs.status import statistics
+from syncs.status import past, statistics
 from syncs.status.problems import Sight
 from tenants.models import InstanceCheck
 from tenants.models.instance import Health
@@ -181,6 +181,26 @@ def test_late_and_stale_by_the_runs_that_are_kept() -> None:
     assert long.end == stale_one.begin
     assert stale_one.end == now - 3 * period
     assert long.begin > now - 13 * period
+
+
+def test_it_reaches_back_only_as_far_as_what_failed_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An instance that fails in each of many runs was not well in those that nobody looks into."""
+    monkeypatch.setattr(past, "MOST_PARTIAL", 3)
+    now = timezone.now()
+    default_schedules()
+    ended_run(now=now, ago=10 * HOUR)
+    for ago in range(9, 0, -1):
+        run = ended_run(state=RunState.PARTIAL, now=now, ago=ago * HOUR)
+        run_part(run, "2", state=TargetState.FAILED, error_kind="query")
+    found = preview.preview(RULES["failing"], now)
+    assert found.since == now - 4 * HOUR
+    (one,) = found.episodes
+    assert (one.begin, one.end) == (now - 3 * HOUR, None)
+    monkeypatch.setattr(past, "MOST_PARTIAL", 9)
+    found = preview.preview(RULES["failing"], now)
+    assert (found.since, found.episodes[0].begin) == (now - preview.SPAN, now - 9 * HOUR)
 
 
 def _period(now: datetime) -> timedelta:

@@ -23,6 +23,7 @@ from common.joint_query import answer
 from syncs.models import RunState, SyncRun, TargetState
 from syncs.status import past, statistics
 from syncs.status.problems import Sight
+from tenants.health import past as health_past
 from tenants.models import InstanceCheck
 from tenants.models.instance import Health
 from tests.alerts.rows import HOUR, MINUTE, NOW, problem, see
@@ -97,6 +98,23 @@ def test_checks_of_instances() -> None:
     with CaptureQueriesContext(connection) as captured:
         preview.preview(RULES["instance_down"], now)
     assert len(captured) == 1
+
+
+def test_checks_are_known_as_far_back_as_they_are_looked_through(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those of an instance that is not active take no other's place."""
+    monkeypatch.setattr(health_past, "MOST", 4)
+    now = timezone.now().replace(second=0, microsecond=0)
+    instance_row(1), instance_row(2, is_active=False)
+    for minutes in range(1, 7):
+        for number in (1, 2):
+            at = now - minutes * MINUTE
+            InstanceCheck.objects.create(instance_id=number, minute=at, health=Health.DOWN)
+    found = preview.preview(RULES["instance_down"], now)
+    assert found.since == now - 4 * MINUTE
+    monkeypatch.setattr(health_past, "MOST", 7)
+    assert preview.preview(RULES["instance_down"], now).since == now - preview.SPAN
 
 
 def _ago(at: datetime, now: datetime) -> int:

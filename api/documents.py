@@ -345,7 +345,9 @@ class ServiceList(Schema):
 
 class Cancelled(Schema):
     run: int
-    result: Literal["cancelled", "asked"]
+    result: Literal["cancelled", "asked", "abandoned"] = Field(
+        description="abandoned: its process no longer answered, and it is cancelled"
+    )
     state: RunState
     detail: str
 

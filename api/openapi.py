@@ -74,7 +74,7 @@ class DocumentedApi(NinjaAPI):
             names = scheduled if "/schedules/" in path else every
             for method, operation in operations.items():
                 for parameter in operation["parameters"]:
-                    if parameter["in"] == "path" and parameter["name"] == "service":
+                    if parameter["name"] == "service":
                         parameter["schema"] |= {"enum": sorted(plugin.all_plugins())}
                     if (parameter["in"], parameter["name"]) in NAMES_A_SYNC:
                         parameter["schema"] |= {"enum": names}

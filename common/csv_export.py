@@ -15,7 +15,8 @@ from django.utils.http import content_disposition_header
 LIMIT = 100_000
 BOM = "\ufeff"  # without it, spreadsheets read UTF-8 as something else
 # Spreadsheets let people choose where lines are split, and quotes hold only for that separator.
-WITHIN = re.compile(r"([;,|\t\r\n][\s\"']*)(?=[=+\-@＝＋－＠])")
+# Whatever follows a separator is passed over at once, so that a long row of blanks costs no more.
+WITHIN = re.compile(r"([;,|\t\r\n][\s\"']*+)([=+\-@＝＋－＠]?)")
 FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 BREAKS = ("\t", "\r", "\n")
 
@@ -39,9 +40,14 @@ def guarded(cell: Any) -> Any:
     """
     if cell is None or isinstance(cell, int | float | date):
         return cell
-    text = WITHIN.sub(r"\1'", str(cell))
+    text = WITHIN.sub(_parted, str(cell))
     risky = text.lstrip().startswith(FORMULA) or text.startswith(BREAKS)
     return f"'{text}" if risky else text
+
+
+def _parted(found: re.Match[str]) -> str:
+    blanks, sign = found.groups()
+    return f"{blanks}'{sign}" if sign else blanks
 
 
 def _lines(

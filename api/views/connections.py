@@ -12,6 +12,7 @@ from api import documents, paging, requests
 from api.auth import Scoped, caller_of
 from api.documents import FetchRequest, RequestedRun
 from api.doors.services import scope_of
+from api.problems import Problem
 from api.tokens import Caller
 from api.views.syncs import LOCATION, answer_request
 from common import clock
@@ -59,6 +60,7 @@ def list_connections(
 ) -> HttpResponse:
     rows = Connection.objects.select_related("owner")
     if service is not None:
+        _check_service(service)
         rows = rows.filter(service=service)
     if after is not None:
         rows = rows.filter(pk__gt=after)
@@ -102,10 +104,20 @@ def request_fetch(
     Otherwise like a run of a sync. Model catalogues (`llm_models`) need the scope `models:run`.
     """
     if service not in plugin.all_plugins():
-        known = ", ".join(sorted(plugin.all_plugins()))
-        raise Http404(f"There is no such service. There are {known}.")
+        raise Http404(_no_such_service())
     sync = requests.find_sync(service)
     given = wanted.dict()
     targets = [f"{KEY}{pk}" for pk in given.pop("connections")]
     options = requests.options_for(sync, instances=targets, field="connections", **given)
     return answer_request(sync, options, caller_of(request), key, prefer)
+
+
+def _check_service(name: str) -> None:
+    """Raise Problem 422 for a service that there neither is nor was."""
+    if name not in plugin.all_plugins() and not Connection.objects.filter(service=name).exists():
+        errors = [{"field": "service", "detail": _no_such_service()}]
+        raise Problem(422, "Wrong: service. See errors.", errors=errors)
+
+
+def _no_such_service() -> str:
+    return f"There is no such service. There are {', '.join(sorted(plugin.all_plugins()))}."

@@ -157,7 +157,8 @@ def show_held(
     summary="Cancel a run",
 )
 def cancel_run(request: HttpRequest, run_id: RunId) -> HttpResponse:
-    """200: it was queued and is cancelled. 202: it runs and stops at its next safe point.
+    """200: it is cancelled, as it was queued or its process no longer answers. 202: it runs and
+    stops at its next safe point.
 
     409: it had ended before.
     """
@@ -165,7 +166,8 @@ def cancel_run(request: HttpRequest, run_id: RunId) -> HttpResponse:
     before, is_asked = {"state": run.state}, run.cancel_requested_at is not None
     with transaction.atomic():
         outcome = cancellation.cancel(run, caller.actor)
-        if outcome is not CancelOutcome.ENDED and not is_asked:
+        is_repeated = is_asked and outcome is CancelOutcome.ASKED
+        if outcome is not CancelOutcome.ENDED and not is_repeated:
             origin, after = address_of(request), {"state": run.state}
             record_by(caller.actor, None, origin, "run.cancelled", run, before=before, after=after)
     detail = cancellation.describe(run, outcome)

@@ -108,19 +108,26 @@ PAST: Mapping[str, Callable[[datetime, datetime], Past]] = {
 def _past(since: datetime, until: datetime, severity: Severity, spans_of: Spans) -> Past:
     expected = queries.expectations(until)
     runs = _read_runs([*expected], since, until)
-    partial = [
-        run.pk
-        for of_sync in runs.values()
-        for run in [run for run in of_sync if run.state == RunState.PARTIAL][-MOST_PARTIAL:]
-    ]
-    failed = _failed_parts(partial)
+    looked_into = (run for of_sync in runs.values() for run in _partial(of_sync)[-MOST_PARTIAL:])
+    failed = _failed_parts([run.pk for run in looked_into])
+    since = max([since, *(at for of_sync in runs.values() for at in _unknown_until(of_sync))])
     sights: list[Sight] = []
     for sync, of_sync in runs.items():
-        if len(of_sync) >= MOST:
-            since = max(since, of_sync[-MOST].at)
         known = Known(of_sync, failed, expected[sync], since, until)
         sights += _sights(sync, expected[sync], severity, _union(spans_of(known)))
     return Past(sorted(sights, key=lambda sight: sight.at), since, REMARK)
+
+
+def _partial(runs: Sequence[Ended]) -> list[Ended]:
+    return [run for run in runs if run.state == RunState.PARTIAL]
+
+
+def _unknown_until(runs: Sequence[Ended]) -> Iterator[datetime]:
+    """Times of a sync before which not every run was read, or not what failed in it."""
+    if len(runs) >= MOST:
+        yield runs[-MOST].at
+    if len(partial := _partial(runs)) > MOST_PARTIAL:
+        yield partial[-MOST_PARTIAL - 1].at
 
 
 def _overdue(state: State, known: Known) -> Iterator[Span]:

@@ -39,9 +39,11 @@ class Tables:
         before: as `as_json` returned it; None if nothing is known. Another query reads what it
         says: nothing can be compared.
         """
-        if not before or before["sql"] != self.sql or before["names"] == [*self.names]:
+        if not before or before["sql"] != self.sql:
             return ""
-        old, new = {*before["names"]}, {*self.names}
+        old, new = {*before["names"]}, {*self.names}  # each server sorts them by its own rules
+        if old == new:
+            return ""
         gone, come = sorted(old - new) or ["nothing"], sorted(new - old) or ["nothing"]
         return f"{listed(gone, NAMED)} → {listed(come, NAMED)}"
 

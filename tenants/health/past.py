@@ -22,12 +22,14 @@ from tenants.models.instance import Health
 
 MOST = 20_000  # checks that are looked through, the latest
 _CHECKS = """
-    SELECT seen.instance_id, instance.name, seen.minute, seen.health, seen.replica_lag_s,
+    SELECT seen.instance_id, seen.name, seen.minute, seen.health, seen.replica_lag_s,
            seen.error, next.minute, next.health
-      FROM (SELECT * FROM instance_checks
-             WHERE health IN ('down', 'degraded') AND minute > %(since)s AND minute <= %(until)s
-             ORDER BY minute DESC LIMIT %(most)s) AS seen
-      JOIN rds_instances AS instance ON instance.id = seen.instance_id AND instance.is_active
+      FROM (SELECT checks.*, instance.name
+              FROM instance_checks AS checks
+              JOIN rds_instances AS instance ON instance.id = checks.instance_id
+             WHERE checks.health IN ('down', 'degraded') AND instance.is_active
+               AND checks.minute > %(since)s AND checks.minute <= %(until)s
+             ORDER BY checks.minute DESC LIMIT %(most)s) AS seen
       LEFT JOIN LATERAL (
            SELECT minute, health FROM instance_checks
             WHERE instance_id = seen.instance_id AND minute > seen.minute

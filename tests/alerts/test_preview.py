@@ -21,8 +21,9 @@ from alerts.rules import OF_RUNS, RULES
 from api import tokens
 from common.joint_query import answer
 from syncs.models import RunState, SyncRun, TargetState
-from syncs.status import statistics
+from syncs.status import past, statistics
 from syncs.status.problems import Sight
+from tenants.health import past as health_past
 from tenants.models import InstanceCheck
 from tenants.models.instance import Health
 from tests.alerts.rows import HOUR, MINUTE, NOW, problem, see
@@ -97,6 +98,23 @@ def test_checks_of_instances() -> None:
     with CaptureQueriesContext(connection) as captured:
         preview.preview(RULES["instance_down"], now)
     assert len(captured) == 1
+
+
+def test_checks_are_known_as_far_back_as_they_are_looked_through(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those of an instance that is not active take no other's place."""
+    monkeypatch.setattr(health_past, "MOST", 4)
+    now = timezone.now().replace(second=0, microsecond=0)
+    instance_row(1), instance_row(2, is_active=False)
+    for minutes in range(1, 7):
+        for number in (1, 2):
+            at = now - minutes * MINUTE
+            InstanceCheck.objects.create(instance_id=number, minute=at, health=Health.DOWN)
+    found = preview.preview(RULES["instance_down"], now)
+    assert found.since == now - 4 * MINUTE
+    monkeypatch.setattr(health_past, "MOST", 7)
+    assert preview.preview(RULES["instance_down"], now).since == now - preview.SPAN
 
 
 def _ago(at: datetime, now: datetime) -> int:
@@ -181,6 +199,26 @@ def test_late_and_stale_by_the_runs_that_are_kept() -> None:
     assert long.end == stale_one.begin
     assert stale_one.end == now - 3 * period
     assert long.begin > now - 13 * period
+
+
+def test_it_reaches_back_only_as_far_as_what_failed_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An instance that fails in each of many runs was not well in those that nobody looks into."""
+    monkeypatch.setattr(past, "MOST_PARTIAL", 3)
+    now = timezone.now()
+    default_schedules()
+    ended_run(now=now, ago=10 * HOUR)
+    for ago in range(9, 0, -1):
+        run = ended_run(state=RunState.PARTIAL, now=now, ago=ago * HOUR)
+        run_part(run, "2", state=TargetState.FAILED, error_kind="query")
+    found = preview.preview(RULES["failing"], now)
+    assert found.since == now - 4 * HOUR
+    (one,) = found.episodes
+    assert (one.begin, one.end) == (now - 3 * HOUR, None)
+    monkeypatch.setattr(past, "MOST_PARTIAL", 9)
+    found = preview.preview(RULES["failing"], now)
+    assert (found.since, found.episodes[0].begin) == (now - preview.SPAN, now - 9 * HOUR)
 
 
 def _period(now: datetime) -> timedelta:

@@ -61,6 +61,17 @@ def test_pages_and_a_service_are_chosen() -> None:
     assert second["next"] is None
 
 
+def test_a_service_that_there_is_not_is_refused_and_not_one_without_connections() -> None:
+    api = client("integrations:read")
+    answer = api.get("/api/v1/connections?service=githb")
+    (error,) = answer.json()["errors"]
+    assert (answer.status_code, error["field"]) == (422, "service")
+    assert "github" in error["detail"]
+    assert api.get("/api/v1/connections?service=notion").json()["connections"] == []
+    connection(service="withdrawn")  # whose plugin is no longer installed
+    assert len(api.get("/api/v1/connections?service=withdrawn").json()["connections"]) == 1
+
+
 def test_services_are_counted_by_state() -> None:
     connection(name="never", record_count=2)
     connection(name="lapsed", reconnect_since=timezone.now(), record_count=3)

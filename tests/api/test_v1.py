@@ -7,6 +7,7 @@ import pytest
 from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 
 from activity.models import Activity
 from api import tokens
@@ -15,7 +16,7 @@ from api.scopes import SCOPES
 from syncs.dispatch import reconcile
 from syncs.engine import lease, runs
 from syncs.engine.options import Options
-from syncs.models import RunLog, RunState, SyncRun, SyncSchedule, Trigger
+from syncs.models import Lease, RunLog, RunState, SyncRun, SyncSchedule, Trigger
 from syncs.reports import run_report
 from tenants.models import RdsInstance, Tenant
 from tests.api.clients import client, token
@@ -237,6 +238,24 @@ def test_a_queued_run_is_cancelled_and_an_ended_one_not(api: Client) -> None:
     assert (entry.actor, entry.address) == ("token test", "127.0.0.1")
     run.refresh_from_db()
     assert "token test" in run.error
+
+
+def test_a_run_whose_process_is_gone_is_cancelled_as_the_description_says(
+    api: Client, settings: Settings
+) -> None:
+    """When it is asked again, too, and both requests are recorded."""
+    settings.RAINBO_LEASE_TTL, settings.RAINBO_LEASE_RENEWAL = 3600, 600
+    run = ended_run("user_routing", RunState.RUNNING)
+    lease.claim(run)
+    assert post(api, f"runs/{run.pk}/cancel").json()["result"] == "asked"
+    assert post(api, f"runs/{run.pk}/cancel").status_code == 202
+    Lease.objects.update(renewed_at=timezone.now() - timedelta(hours=1))
+    answer = post(api, f"runs/{run.pk}/cancel")
+    assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")
+    schema = Client().get("/api/v1/openapi.json").json()["components"]["schemas"]["Cancelled"]
+    assert answer.json()["result"] in schema["properties"]["result"]["enum"]
+    states = Activity.objects.filter(action="run.cancelled").order_by("pk")
+    assert [entry.after["state"] for entry in states] == ["running", "cancelled"]
 
 
 def test_a_schedule_is_paused_and_resumed(api: Client) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group, User
 from django.utils import timezone
+from pytest_django import Settings
 
 from activity.models import Activity
 from syncs.engine import lease
@@ -23,6 +24,12 @@ WIDER = "part => part.scrollWidth > part.clientWidth"
 HIDES = f"() => [...document.querySelectorAll('.wide')].some({WIDER})"
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _unhurried(settings: Settings) -> None:
+    """Nobody renews the lease of `running`: it lives for as long as a browser may take."""
+    settings.RAINBO_LEASE_TTL, settings.RAINBO_LEASE_RENEWAL = 3600, 600
 
 
 def page_of(run: SyncRun) -> str:

@@ -20,8 +20,10 @@ from django.utils import timezone
 
 from alerts import evaluation
 from alerts.models import Incident, IncidentEvent, Mute
+from api import tokens
 from integrations import plugin, services
 from integrations.services.github import GitHub
+from rainbo.auth import sessions
 from syncs.engine import registry
 from syncs.models import RunState
 from syncs.status import problems, queries
@@ -43,9 +45,12 @@ FLAT = 4_000  # kB that a process may grow over all of them
 
 @pytest.fixture(autouse=True)
 def _own_registries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what is written now and then is written once: a slow test counts no such statement."""
     monkeypatch.setattr(registry, "_registry", dict(registry._registry))
     monkeypatch.setattr(plugin, "_plugins", dict(plugin._plugins))
     monkeypatch.setattr(queries, "SHARED_FOR", -1.0)
+    monkeypatch.setattr(tokens, "NOTED_EVERY", HOUR)
+    monkeypatch.setattr(sessions, "NOTE_EVERY", HOUR.total_seconds())
 
 
 def connect(number: int) -> None:

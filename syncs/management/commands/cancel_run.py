@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from common.errors import UsageError
 from common.terminal import json_text, printable_line
-from syncs.engine import cancellation
+from syncs.engine import cancellation, lost_runs
 from syncs.engine.cancellation import CancelOutcome
 from syncs.management.base import actor
 from syncs.models import SyncRun
@@ -26,6 +26,7 @@ class Command(BaseCommand):
         if record is None:
             raise UsageError(f"there is no run {given['run']}")
         outcome = cancellation.cancel(record, actor())
+        lost_runs.wait_for_sessions()
         text = cancellation.describe(record, outcome)
         if given["json"]:
             document = run_report.document(record) | {"answer": outcome, "words": text}

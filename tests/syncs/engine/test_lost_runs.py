@@ -133,7 +133,8 @@ def test_the_sessions_of_what_was_under_way_are_ended() -> None:
     assert called == [(f"probe/{record.pk}", ["2"])]
 
 
-def test_a_process_that_ends_waits_until_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("command", ["schedule_run", "cancel_run"])
+def test_a_process_that_ends_waits_until_they_are(command: str) -> None:
     ended = list[str]()
 
     def slowly(purpose: str, _: list[str]) -> None:
@@ -141,7 +142,7 @@ def test_a_process_that_ends_waits_until_they_are(monkeypatch: pytest.MonkeyPatc
         ended.append(purpose)
 
     record = left_open(slowly)
-    call_command("schedule_run", "--quiet")
+    call_command(command, *(["--quiet"] if command == "schedule_run" else [str(record.pk)]))
     assert ended == [f"probe/{record.pk}"]
 
 

@@ -16,7 +16,7 @@ resource.setrlimit(resource.RLIMIT_DATA, ({before}, resource.RLIM_INFINITY))
 memory.settings = SimpleNamespace(RAINBO_PROCESS_MAX_MB={limit})
 memory.limit_memory()
 try:
-    bytearray(600 * 1024 * 1024)
+    bytes(600 * 1024 * 1024)
 except MemoryError:
     print("refused")
 else:

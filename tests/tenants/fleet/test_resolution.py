@@ -8,6 +8,7 @@ import pytest
 from pytest_django import Settings
 
 from syncs.models import Confirmation, HeldChange, RunState, TargetState
+from tenants.fleet.resolution import Tables
 from tenants.models import RdsInstance, Tenant
 from tests.caches import part, run_sync, shown_emails
 from tests.instances import Instance, InstanceFleet
@@ -120,3 +121,13 @@ def test_a_confirmation_of_before_has_nothing_to_compare(synced: InstanceFleet) 
     assert kept is not None
     assert kept["names"] == ["shadow.user_email_routing (table)"]
     assert RdsInstance.objects.count() == 3
+
+
+def test_another_order_of_the_same_tables_is_no_change() -> None:
+    """A server that was upgraded, or another collation, sorts names otherwise."""
+    before = Tables.of("SELECT", ("public.User_roles (table)", "public.users (table)"))
+    after = Tables.of("SELECT", (*reversed(before.names),))
+    assert after.change_since(before.as_json()) == ""
+    assert Tables.of("SELECT", before.names[:1]).change_since(before.as_json()) == (
+        "public.users (table) → nothing"
+    )

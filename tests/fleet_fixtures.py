@@ -141,6 +141,23 @@ def _quick_passwords() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _nothing_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test changes rows and looks at once: it sees what is so, not what was a second ago."""
+    from common import shared
+
+    shared.forget_all()
+    monkeypatch.setattr(shared, "SECONDS", 0.0)
+
+
+@pytest.fixture
+def shared_for_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is shared for a second lasts for as long as the test does."""
+    from common import shared
+
+    monkeypatch.setattr(shared, "SECONDS", 60.0)
+
+
 @pytest.fixture(scope="session")
 def debian_bin() -> Path:
     return needs(binaries.debian(), "Debian's PostgreSQL is not installed: apt install postgresql")

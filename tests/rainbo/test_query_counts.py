@@ -48,7 +48,6 @@ FLAT = 4_000  # kB that a process may grow over all of them
 def _own_registries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_registry", dict(registry._registry))
     monkeypatch.setattr(plugin, "_plugins", dict(plugin._plugins))
-    monkeypatch.setattr(queries, "SHARED_FOR", -1.0)
 
 
 def connect(number: int) -> None:

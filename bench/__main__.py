@@ -42,12 +42,11 @@ from bench.report.results import Part
 from bench.testbed.directory import Directory
 from bench.testbed.instances import Size
 from bench.testbed.servers import Testbed, prepared
-from localfleet.data import large_seed
+from localfleet.data.large_seed import Size as Seed
 from localfleet.errors import FleetError
 from localfleet.processes import stop_signals
 
 MILLION = 1_000_000
-SMALL = {"instances": 20, "tenants": 600, "routes": 8_000, "runs": 2_000, "entries": 500}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -123,7 +122,7 @@ def _connections(given: argparse.Namespace) -> None:
 
 
 def _pages(given: argparse.Namespace) -> None:
-    size = large_seed.Size(**SMALL) if given.small else None
+    size = Seed(tenants=given.rows // 20, routes=given.rows, runs=given.rows // 10)
     with prepared() as testbed:
         part = page_load.measure(
             testbed, given.base, given.people, given.seconds, given.turns, size
@@ -207,7 +206,7 @@ def _parser() -> argparse.ArgumentParser:
     pages.add_argument("--people", type=_at_least_one, default=50)
     pages.add_argument("--seconds", type=_at_least_one, default=20, help="of a turn of either side")
     pages.add_argument("--turns", type=_at_least_one, default=3, help="of both sides")
-    pages.add_argument("--small", action="store_true", help="a tenth of the fleet, to try it")
+    pages.add_argument("--rows", type=_at_least_one, default=MILLION, help="routes; the rest too")
     pages.set_defaults(work=_pages)
     page_only = words.add_parser("page", help="write the page again from what was kept")
     page_only.set_defaults(work=_page)

@@ -24,10 +24,9 @@ TIMES = 3.0  # as many pages, in a third of the time
 
 
 def measure(
-    testbed: Testbed, base: str, people: int, seconds: float, turns: int, size: Size | None = None
+    testbed: Testbed, base: str, people: int, seconds: float, turns: int, size: Size
 ) -> Part:
     """base: the commit to compare with; empty for none. seconds: of a turn of either side."""
-    size = size or Size()
     with ExitStack() as stack:
         sides = {"RAINBO": Checkout(CHECKOUT, Path())}
         if base:

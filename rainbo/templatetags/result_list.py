@@ -103,11 +103,15 @@ def _shower(cl: Any, name: Any) -> Callable[[Any], Any]:
             _, _, value = lookup_field(name, row, admin)
         except ObjectDoesNotExist:
             return empty
-        return value if isinstance(value, SafeString) else display_for_value(value, empty, is_boolean)
+        return (
+            value if isinstance(value, SafeString) else display_for_value(value, empty, is_boolean)
+        )
 
     def call(row: Any) -> Any:
         value = attribute(row)
-        return value if isinstance(value, SafeString) else display_for_value(value, empty, is_boolean)
+        return (
+            value if isinstance(value, SafeString) else display_for_value(value, empty, is_boolean)
+        )
 
     return call if attribute == getattr(admin, str(name), None) else show
 

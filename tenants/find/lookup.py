@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from common import clock, terminal
+from common import terminal
 from common.errors import UsageError
 from common.text import format_duration
 from syncs.status import queries as engine

@@ -41,8 +41,13 @@ def measure(
         taken: dict[str, list[list[Read]]] = {who: [] for who in sides}
         for turn in range(turns):
             for who, console in consoles[:: -1 if turn % 2 else 1]:
-                note(f"turn {turn + 1} of {turns}: {who}")
-                taken[who].append(read_for(seconds, console.address, console.people, turn))
+                read = read_for(seconds, console.address, console.people, turn)
+                taken[who].append(read)
+                late = percentile([one.seconds for one in read], 95)
+                rate = len(read) / seconds
+                note(
+                    f"turn {turn + 1} of {turns}: {who}: {rate:.1f} pages/s, 95 of 100 in {late:.2f} s"
+                )
         lines, bars = [*_lines(taken, seconds)], _load_bars([*taken.values()], seconds)
         for who, console in consoles:
             sizes, memory = console.list_sizes(), console.worker_memory()

@@ -45,9 +45,8 @@ def measure(
                 taken[who].append(read)
                 late = percentile([one.seconds for one in read], 95)
                 rate = len(read) / seconds
-                note(
-                    f"turn {turn + 1} of {turns}: {who}: {rate:.1f} pages/s, 95 of 100 in {late:.2f} s"
-                )
+                found = f"{rate:.1f} pages/s, 95 of 100 in {late:.2f} s"
+                note(f"turn {turn + 1} of {turns}: {who}: {found}")
         lines, bars = [*_lines(taken, seconds)], _load_bars([*taken.values()], seconds)
         for who, console in consoles:
             sizes, memory = console.list_sizes(), console.worker_memory()

@@ -38,7 +38,7 @@ def result_list(context: Context, cl: ChangeList) -> dict[str, Any]:
         "opts": cl.opts,
         "result_headers": headers,
         "num_sorted_fields": sum(bool(h["sortable"] and h["sorted"]) for h in headers),
-        "rows": list(_rows(cl, headers)),
+        "results": list(_rows(cl, headers)),
         "has_add_permission": cl.model_admin.has_add_permission(context["request"]),
     }
 

@@ -7,6 +7,7 @@ python -m bench models [--rows N] [--turns N] [--out FOLDER]
 python -m bench hostile [--rows N] [--out FOLDER]
 python -m bench support [--turns N] [--out FOLDER]
 python -m bench connections [--rows N] [--turns N] [--out FOLDER]
+python -m bench pages [--base COMMIT] [--people N] [--seconds N] [--turns N] [--out FOLDER]
 python -m bench compare BASE [--rows N] [--turns N] [--fleet]
 python -m bench page
 """
@@ -30,6 +31,7 @@ from bench.measurements import (
     hostile,
     many_connections,
     model_catalogue,
+    page_load,
     routes,
     support_entry,
 )
@@ -40,6 +42,7 @@ from bench.report.results import Part
 from bench.testbed.directory import Directory
 from bench.testbed.instances import Size
 from bench.testbed.servers import Testbed, prepared
+from localfleet.data.large_seed import Size as Seed
 from localfleet.errors import FleetError
 from localfleet.processes import stop_signals
 
@@ -118,6 +121,16 @@ def _connections(given: argparse.Namespace) -> None:
     _finish([part], given.out)
 
 
+def _pages(given: argparse.Namespace) -> None:
+    size = Seed(tenants=given.rows // 20, routes=given.rows, runs=given.rows // 10)
+    with prepared() as testbed:
+        part = page_load.measure(
+            testbed, given.base, given.people, given.seconds, given.turns, size
+        )
+        part = _described(testbed, part)
+    _finish([part], given.out)
+
+
 def _page(given: argparse.Namespace) -> None:
     _finish([], given.out)
 
@@ -188,9 +201,16 @@ def _parser() -> argparse.ArgumentParser:
     many.add_argument("--rows", type=_at_least_one, default=2_000, help="connections")
     many.add_argument("--turns", type=_at_least_one, default=3)
     many.set_defaults(work=_connections)
+    pages = words.add_parser("pages", help="people who read pages, by another commit in turns")
+    pages.add_argument("--base", default="", help="the commit to compare with")
+    pages.add_argument("--people", type=_at_least_one, default=50)
+    pages.add_argument("--seconds", type=_at_least_one, default=20, help="of a turn of either side")
+    pages.add_argument("--turns", type=_at_least_one, default=3, help="of both sides")
+    pages.add_argument("--rows", type=_at_least_one, default=MILLION, help="routes; the rest too")
+    pages.set_defaults(work=_pages)
     page_only = words.add_parser("page", help="write the page again from what was kept")
     page_only.set_defaults(work=_page)
-    for word in (run, size, api, attacked, models, support, many, page_only):
+    for word in (run, size, api, attacked, models, support, many, pages, page_only):
         word.add_argument("--out", type=Path, default=results.KEPT.parent)
     _add_compare(words.add_parser("compare", help="another commit's benchmark and ours in turns"))
     return parser

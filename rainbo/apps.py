@@ -3,6 +3,21 @@ from __future__ import annotations
 from django.apps import AppConfig
 from django.db.backends.signals import connection_created
 from django.db.models.signals import post_migrate
+from unfold.apps import BasicAppConfig
+
+
+class ThemeConfig(BasicAppConfig):
+    """The theme, with our site as the one that pages are registered at."""
+
+    default = False
+
+    def ready(self) -> None:
+        from django.contrib import admin
+        from django.contrib.admin import sites
+
+        from rainbo.theme import ConsoleSite
+
+        sites.site = admin.site = ConsoleSite()
 
 
 class RainboConfig(AppConfig):

@@ -45,6 +45,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
 
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
+    """The groups of the menu, with the item that leads to this page or to what is above it."""
     groups = [
         {
             "title": title,
@@ -102,6 +103,7 @@ def _item(
 ) -> dict[str, Any]:
     link = reverse(page or f"admin:{model.replace('.', '_')}_changelist")
     item: dict[str, Any] = {"title": title, "icon": icon, "link": link}
+    item["active"] = link in request.path
     if model == "alerts.incident" and (count := queries.count_open(request.user.has_perm)):
         item["badge"] = count
     return item

@@ -76,7 +76,7 @@ WSGI_APPLICATION = "rainbo.wsgi.application"
 
 # Django
 INSTALLED_APPS = [
-    "unfold",
+    "rainbo.apps.ThemeConfig",
     "unfold.contrib.filters",
     "rainbo.apps.RainboConfig",
     "api.apps.ApiConfig",
@@ -378,6 +378,5 @@ UNFOLD = {
         "rainbo.navigation.find_script",
         "rainbo.navigation.zone_script",
     ],
-    "SIDEBAR": {"navigation": "rainbo.navigation.sidebar"},
     "ACCOUNT": {"navigation": "rainbo.navigation.account"},
 }

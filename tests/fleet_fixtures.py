@@ -141,6 +141,30 @@ def _quick_passwords() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _nothing_shared() -> Iterator[None]:
+    """A test changes rows and looks at once: it sees what is so, not what was a second ago.
+
+    With a patch of its own: the fixture `monkeypatch` would be undone after the database's.
+    """
+    from common import shared
+
+    shared.forget_all()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shared, "SECONDS", 0.0)
+        yield
+
+
+@pytest.fixture
+def shared_for_a_minute(_nothing_shared: None) -> Iterator[None]:
+    """What is shared for a second lasts for as long as the test does."""
+    from common import shared
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shared, "SECONDS", 60.0)
+        yield
+
+
 @pytest.fixture(scope="session")
 def debian_bin() -> Path:
     return needs(binaries.debian(), "Debian's PostgreSQL is not installed: apt install postgresql")

@@ -36,10 +36,10 @@ from bench.measurements.api_requests import (  # noqa: E402
     NOW,
 )
 from bench.testbed import catalogue_tasks, connection_tasks  # noqa: E402
+from common import shared  # noqa: E402
 from syncs.engine import runs  # noqa: E402
 from syncs.engine.options import Options  # noqa: E402
 from syncs.models import RunLog, RunTarget, SyncRun, TargetState, Trigger  # noqa: E402
-from syncs.status import queries  # noqa: E402
 from syncs.transfer import copy_stream, difference  # noqa: E402
 from syncs.transfer.digest import Hashing  # noqa: E402
 from tenants.fleet import connections, contract, identity, targets  # noqa: E402
@@ -149,7 +149,7 @@ def requests(task: Task) -> dict[str, Any]:
             } | headers
             setup_testing_defaults(environ)
             if what in (FIRST, FIRST_METRICS):
-                queries.forget_shared_status()
+                shared.forget_all()
             started = time.perf_counter()
             answer: Any = application(environ, _begin)
             took = time.perf_counter() - started
@@ -173,7 +173,7 @@ def _in_database(browser: Client, turns: int) -> dict[str, list[float]]:
     seconds: dict[str, list[float]] = {what: [] for what in asked}
     for turn in range(turns + 1):
         for what, ask in asked.items():
-            queries.forget_shared_status()
+            shared.forget_all()
             took = 0.0
 
             def execute(inner: Callable[..., object], *given: object) -> object:
@@ -189,6 +189,28 @@ def _in_database(browser: Client, turns: int) -> dict[str, list[float]]:
             if turn:  # the first time, incidents are opened
                 seconds[what].append(took)
     return seconds
+
+
+def polls(task: Task) -> dict[str, Any]:
+    """Let one viewer alone poll the first page so many times; the processor's time for each.
+
+    Nobody shares what was read: it is read, judged and drawn again for each poll.
+    """
+    person = User.objects.get(username="reader0")
+    browser = Client(SERVER_NAME="localhost", headers={"X-Rainbo-Refresh": "1"})
+    browser.force_login(person)
+    seconds, tag = [], ""
+    for turn in range(task["polls"] + 3):
+        shared.forget_all()
+        started = time.process_time()
+        answer = browser.get("/admin/now/", headers={"If-None-Match": tag})
+        took = time.process_time() - started
+        if answer.status_code not in (200, 304):
+            raise BenchError(f"a poll was answered {answer.status_code}")
+        tag = answer["ETag"]
+        if turn >= 3:
+            seconds.append(took)
+    return {"seconds": seconds}
 
 
 def _begin(_: str, __: list[tuple[str, str]], ___: Any = None, /) -> Callable[[bytes], object]:
@@ -231,6 +253,7 @@ TASKS: dict[str, Callable[[Task], dict[str, Any]]] = {
     "forget": forget,
     "digests": digests,
     "requests": requests,
+    "polls": polls,
     "catalogue": catalogue_tasks.catalogue,
     "connections": connections_at_once,
 }

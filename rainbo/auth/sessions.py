@@ -36,7 +36,7 @@ def limit(get_response: Handler) -> Handler:
         if request.user.is_authenticated:
             _judge(request, by_itself=by_itself)
         response = get_response(request)
-        if by_itself and 300 <= response.status_code < 400:
+        if by_itself and "Location" in response.headers:
             return HttpResponse("signed out", status=401, content_type="text/plain")
         return response
 

@@ -35,6 +35,11 @@ class Trend:
     gaps: tuple[float, ...]
     text: str
 
+    @property
+    def marks(self) -> str:
+        """The gaps as small bars: one path for all of them."""
+        return "".join(f"M{x} 17h2v7h-2z" for x in self.gaps)
+
 
 @dataclass(frozen=True)
 class SyncAge:
@@ -81,7 +86,7 @@ def drawn(fleet: Fleet, status: Status | None, term: str, now: datetime) -> Card
     found = overview.chosen(fleet.instances, term) if term else list(fleet.instances)
     shown = found[: LISTED if total > MOST_CARDS else MOST_CARDS]
     trends = overview.trends(shown)
-    ages = _ages(status, now)
+    ages = _ages(status, {str(instance.pk) for instance in shown}, now)
     down = {one.pk: one for one in fleet.down}
     tenants = fleet.tenants or {}
     made = tuple(
@@ -104,11 +109,11 @@ def drawn(fleet: Fleet, status: Status | None, term: str, now: datetime) -> Card
     return Cards(made, total, len(found), term, _which(len(made), len(found), fleet, term))
 
 
-def _ages(status: Status | None, now: datetime) -> dict[str, list[SyncAge]]:
-    """Of each instance, how fresh each sync is there."""
+def _ages(status: Status | None, keys: set[str], now: datetime) -> dict[str, list[SyncAge]]:
+    """Of each of these instances, how fresh each sync is there."""
     found: dict[str, list[SyncAge]] = {}
     for sync in status.syncs if status else ():
-        for target in sync.targets:
+        for target in (target for target in sync.targets if target.key in keys):
             state = target.freshness.state
             why = str(target.reason) if target.reason else ""
             badge = markup.badge(state.label, FRESHNESS_TONES[state], why)

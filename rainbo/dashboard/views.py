@@ -6,18 +6,23 @@ users with the permission to see its data.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString
 
-from common import clock, manage_command, markup
+from common import manage_command, markup
 from common.markup import Tone
 from common.model_admin import REFRESH
+from common.shared import Shared
 from rainbo.dashboard import instance_cards, sync_rows, verdict
 from syncs.admin import badges
 from syncs.reports import problem_links
@@ -29,6 +34,7 @@ from tenants.health.problems import INSTANCES
 
 NAMED = 4  # other problems that are listed below the status
 EVENTS = 3
+REFRESHED = "X-Rainbo-Refreshed"  # when what is the same was seen to be so
 
 admin.site.index_title = "Now"
 
@@ -41,9 +47,22 @@ class ProblemLink:
     url: str
 
 
+@dataclass(frozen=True)
+class Part:
+    """What is refreshed, as HTML. etag: another one if it shows anything else."""
+
+    html: SafeString
+    etag: str
+    refreshed: str
+
+
+_shared: Shared[Part] = Shared()
+_INSTANCES = "(SELECT concat_ws('/', count(*), sum(xmin::text::bigint)) FROM rds_instances)"
+
+
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Unfold's hook: what the admin's index shows in its frame."""
-    return context | parts(request)
+    return context | {"part": part(request)}
 
 
 def fragment(request: HttpRequest) -> HttpResponse:
@@ -51,21 +70,44 @@ def fragment(request: HttpRequest) -> HttpResponse:
     if REFRESH not in request.headers:
         query = request.META.get("QUERY_STRING", "")
         return HttpResponseRedirect(reverse("admin:index") + (f"?{query}" if query else ""))
-    return render(request, "rainbo/now.html", parts(request))
+    shown = part(request)
+    is_same = request.headers.get("If-None-Match") == shown.etag
+    answer = HttpResponse(status=304) if is_same else HttpResponse(shown.html)
+    answer["ETag"], answer[REFRESHED] = shown.etag, shown.refreshed
+    return answer
 
 
-def parts(request: HttpRequest) -> dict[str, Any]:
-    """Return what the page shows this user, in a fixed number of queries."""
-    may = request.user.has_perm
-    now = clock.database_now()
+def part(request: HttpRequest) -> Part:
+    """Return what the page shows this user, made at most a second ago.
+
+    It is made once for all viewers in this process who see the same: those with the same
+    permissions, the same time zone and the same search. Nothing else of the request goes into it.
+    It is made again as soon as anything was confirmed or asked for, a schedule or an instance
+    changed.
+    """
+    user, term = request.user, request.GET.get("instance", "").strip()
+    version, now = queries.version(_INSTANCES)
+    permissions = None if user.is_superuser else frozenset(user.get_all_permissions())
+    key = (version, permissions, timezone.get_current_timezone_name(), term)
+    return _shared.get(key, lambda: _made(user.has_perm, term, now))
+
+
+def _made(may: Callable[[str], bool], term: str, now: datetime) -> Part:
+    html = render_to_string("rainbo/now_parts.html", parts(may, term, now))
+    etag = f'"{hashlib.sha256(html.encode()).hexdigest()[:32]}"'
+    refreshed = markup.exact(now).partition(" ")[2]
+    shell = {"parts": html, "refreshed": refreshed, "etag": etag}
+    return Part(render_to_string("rainbo/now.html", shell), etag, refreshed)
+
+
+def parts(may: Callable[[str], bool], term: str, now: datetime) -> dict[str, Any]:
+    """Return what the page shows people with these permissions, in a fixed number of queries."""
     facts = problems.read(now, may)
     judged = verdict.render(facts)
     syncs, instances = facts.of(SYNCS), facts.of(INSTANCES)
     status, worker = (syncs.status, syncs.status.worker) if syncs else (None, None)
     fleet = instances.fleet if instances else None
     context: dict[str, Any] = {
-        "now": now,
-        "refreshed": markup.exact(now).partition(" ")[2],
         "verdict": judged if facts.known else None,
         "verdict_badge": markup.badge(judged.word, judged.tone),
         "verdict_url": url_of(judged.link) if judged.link else "",
@@ -73,12 +115,13 @@ def parts(request: HttpRequest) -> dict[str, Any]:
         "more_others": max(0, len(judged.others) - NAMED),
         "fleet": fleet,
         "add_instance": manage_command.line("add_instance"),
+        "may_add_instance": may("tenants.add_rdsinstance"),
     }
     if status and worker:
         context["syncs"] = sync_rows.rows(status, may_run=may("syncs.run_sync"))
         context["worker"] = _worker(worker, now)
     if fleet and fleet.instances:
-        context["cards"] = instance_cards.drawn(fleet, status, request.GET.get("instance", ""), now)
+        context["cards"] = instance_cards.drawn(fleet, status, term, now)
     return context
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import LiteralString, NamedTuple
 
 from django.conf import settings
 from django.db import connection
 
 from common.joint_query import Answers, Question, Questions, answer
+from common.shared import Shared
 from syncs.engine import registry
 from syncs.engine.registry import Sync
 from syncs.engine.targets import Target, Targets
@@ -26,15 +25,14 @@ from syncs.status.recent import LastRun, RecentRuns, Running, TargetOutcome
 from syncs.status.workers import WorkerState
 from syncs.status.workers import read as read_worker_state
 
-SHARED_FOR = 1.0  # seconds
-
 # A row that is changed gets another xmin: the transaction that wrote it, later than the one before.
-_VERSION = """
-    SELECT (SELECT concat_ws('/', count(*), sum(xmin::text::bigint)) FROM syncs_confirmation),
-           (SELECT concat_ws('/', count(*), sum(xmin::text::bigint)) FROM syncs_syncschedule),
-           (SELECT max(id) FROM syncs_syncrun), current_database(), clock_timestamp()"""
-_sharing = threading.Lock()
-_shared: dict[tuple[object, ...], tuple[float, Status]] = {}  # of one version
+_VERSION = (
+    "(SELECT concat_ws('/', count(*), sum(xmin::text::bigint)) FROM syncs_confirmation)",
+    "(SELECT concat_ws('/', count(*), sum(xmin::text::bigint)) FROM syncs_syncschedule)",
+    "(SELECT max(id) FROM syncs_syncrun)",
+    "current_database()",
+)
+_shared: Shared[Status] = Shared()
 
 
 class TargetStatus(NamedTuple):
@@ -138,36 +136,25 @@ def status_in(answers: Answers, now: datetime) -> Status:
 
 
 def shared_status() -> Status:
-    """Return the status, read at most SHARED_FOR seconds ago by this process, once for all threads.
+    """Return the status, read at most a second ago by this process, once for all threads.
 
     It is read again as soon as anything was confirmed, or a schedule changed, so that whoever saw a
     run end sees what it confirmed. `now` is the time of the reading.
     """
-    version, now = _version()
-    # Nobody waits for long for a reader whose database hangs.
-    is_first = _sharing.acquire(timeout=SHARED_FOR)
-    try:
-        known = _shared.get(version)
-        if known is None or time.monotonic() > known[0] + SHARED_FOR:
-            known = time.monotonic(), status(now)
-            _shared.clear()
-            _shared[version] = known
-        return known[1]
-    finally:
-        if is_first:
-            _sharing.release()
+    known, now = version()
+    return _shared.get(known, lambda: status(now))
 
 
-def forget_shared_status() -> None:
-    _shared.clear()
+def version(*also: LiteralString) -> tuple[tuple[object, ...], datetime]:
+    """Return what changes with what is shared, and the database's time.
 
-
-def _version() -> tuple[tuple[object, ...], datetime]:
-    """Return what changes with what is shared, and the database's time."""
+    also: expressions in SQL that are versions of what else is shared.
+    """
+    columns: LiteralString = ", ".join((*_VERSION, *also))
     with connection.cursor() as cursor:
-        cursor.execute(_VERSION)
-        *version, now = cursor.fetchone()
-        return tuple(version), now
+        cursor.execute(f"SELECT {columns}, clock_timestamp()")
+        *known, now = cursor.fetchone()
+        return tuple(known), now
 
 
 def sync_status(name: str, now: datetime) -> SyncStatus:

@@ -30,6 +30,13 @@ BY_EMAIL = ("email_key", "source_id")
 BY_TENANT = ("remote_instance_id", "remote_tenant_id", *BY_EMAIL)  # begins like its index
 LONGEST_KEY = 2_000  # characters of a search: no e-mail that is stored is longer
 
+# By pairs: both halves on their own would find every tenant of any instance with one of the ids.
+_NAMED = """
+    SELECT tenant.*
+      FROM unnest(%s::bigint[], %s::text[]) AS named (instance, tenant)
+      JOIN tenant_master AS tenant
+        ON tenant.instance_id = named.instance AND tenant.remote_id = named.tenant"""
+
 
 class RouteInstanceFilter(admin.SimpleListFilter):
     """By the instance as the directory names it; the index by tenant serves it."""
@@ -218,11 +225,10 @@ def _sentence(text: str) -> str:
 
 def _tenants_of(rows: Sequence[UserRoute]) -> dict[tuple[str, str], Tenant]:
     """The tenants that the rows name by value, by instance id and tenant id."""
-    instances = {row.remote_instance_id for row in rows}
-    numbers = [number for key in instances if (number := parse_id(key)) is not None]
-    found = Tenant.objects.filter(
-        instance_id__in=numbers, remote_id__in={row.remote_tenant_id for row in rows}
-    )
+    named = {(row.remote_instance_id, row.remote_tenant_id) for row in rows}
+    known = [(number, tenant) for key, tenant in named if (number := parse_id(key)) is not None]
+    instances, tenants = zip(*known, strict=True) if known else ((), ())
+    found = Tenant.objects.raw(_NAMED, [[*instances], [*tenants]])
     return {(str(tenant.instance_id), tenant.remote_id): tenant for tenant in found}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from common import clock, terminal
+from common import terminal
 from common.errors import UsageError
 from common.text import format_duration
 from syncs.status import queries as engine
@@ -65,7 +65,7 @@ def find(email: str) -> Lookup:
 
 def cache_state() -> Cache:
     """How old the routes are, by the same judgement as everywhere."""
-    sync = engine.sync_status(ROUTING, clock.database_now())
+    sync = next(sync for sync in engine.shared_status().syncs if sync.name == ROUTING)
     target = next(iter(sync.targets), None)
     if target is None:
         return Cache(State.UNKNOWN, None, None, sync.reason)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 from syncs.status import queries
 from syncs.status.freshness import State
@@ -31,9 +30,9 @@ class TenantFreshness:
         return found.freshness.state if found else UNUSED
 
 
-def read(now: datetime) -> TenantFreshness:
-    """In one query more than the judgement itself takes."""
-    sync = next(sync for sync in queries.status(now).syncs if sync.name == SUMMARIES)
+def read() -> TenantFreshness:
+    """In one query more than the judgement itself takes, which others share."""
+    sync = next(sync for sync in queries.shared_status().syncs if sync.name == SUMMARIES)
     instances = {int(target.key): target for target in sync.targets}
     keys = list(RdsInstance.objects.values_list("pk", flat=True))
     order = sorted(keys, key=lambda pk: (_badness(instances.get(pk)), pk))

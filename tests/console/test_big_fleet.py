@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -20,6 +21,8 @@ from tests.console.measure import Cost, measured
 from tests.console.pages import PAGES, Page, Who
 
 Visitors = dict[Who, Client]
+LISTS = [page for page in PAGES if re.fullmatch(r"(\w+/){2,3}", page.address) and page.gives == 200]
+MOST_BYTES = 120_000
 PREVIEW_QUERIES, PREVIEW_READS = 30, 60_000  # of a rule
 
 
@@ -87,6 +90,12 @@ def excess(page: Page, found: Cost) -> Iterator[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_page_holds_its_bounds(page: Page, big: Visitors) -> None:
     assert list(excess(page, cost(page, big))) == []
+
+
+@pytest.mark.parametrize("page", LISTS, ids=lambda page: page.name)
+def test_the_html_of_a_list_is_bounded(page: Page, big: Visitors) -> None:
+    answer = big[page.who].get(page.url() or "")
+    assert len(answer.content) <= MOST_BYTES
 
 
 @pytest.mark.soak

@@ -17,7 +17,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from alerts.models import Delivery
 from syncs.models import Lease, RunState, SyncRun, Trigger
-from syncs.status import queries
 from tests.alerts.rows import channel
 from tests.api.clients import client
 from tests.fleet_fixtures import needs
@@ -132,7 +131,6 @@ def test_panels_have_titles_places_and_ids_of_their_own() -> None:
 @pytest.mark.django_db
 def test_rules_and_panels_name_what_there_is() -> None:
     """A wrong metric, label or value is no error: Prometheus finds nothing and is content."""
-    queries.forget_shared_status()
     fleets.write(2, 8)
     ended_run()
     running = SyncRun.objects.create(

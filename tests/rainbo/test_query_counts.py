@@ -48,7 +48,6 @@ def _own_registries(monkeypatch: pytest.MonkeyPatch) -> None:
     """And what is written now and then is written once: a slow test counts no such statement."""
     monkeypatch.setattr(registry, "_registry", dict(registry._registry))
     monkeypatch.setattr(plugin, "_plugins", dict(plugin._plugins))
-    monkeypatch.setattr(queries, "SHARED_FOR", -1.0)
     monkeypatch.setattr(tokens, "NOTED_EVERY", HOUR)
     monkeypatch.setattr(sessions, "NOTE_EVERY", HOUR.total_seconds())
 

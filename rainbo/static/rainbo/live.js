@@ -1,7 +1,8 @@
 /* Refreshes the part of a page that is marked data-live, in place. Without this file the page is
    whole, as of its loading.
 
-   data-url: where the part comes from; data-every: milliseconds; data-over: the text that ends it.
+   data-url: where the part comes from; data-every: milliseconds; data-over: the text that ends it;
+   data-tag: its ETag, so that a part that did not change is answered by 304.
    Inside it: data-live-news, whose text is read out when the attribute's value changes;
    data-live-search, a form that is answered as it is typed. */
 (() => {
@@ -67,12 +68,17 @@
     morph(root, next);
     if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
     rove();
-    refreshed.textContent = root.dataset.refreshed;
+    if (turn() !== before) news.textContent = sentence();
+    same(root.dataset.refreshed);
+    if (root.dataset.over) finish(root.dataset.over);
+  }
+
+  /* What is shown was seen to be so at this time. */
+  function same(at) {
+    refreshed.textContent = root.dataset.refreshed = at;
     if (lost) say(AGAIN);
     else if (status.textContent === AGAIN) say("");
-    if (turn() !== before) news.textContent = sentence();
     lost = false;
-    if (root.dataset.over) finish(root.dataset.over);
   }
 
   async function refresh() {
@@ -81,10 +87,15 @@
     const mine = ++asked;
     try {
       const answer = await fetch(root.dataset.url + location.search, {
-        headers: { "X-Rainbo-Refresh": "1" }, redirect: "manual", cache: "no-store",
+        headers: { "X-Rainbo-Refresh": "1", "If-None-Match": root.dataset.tag ?? "" }, redirect: "manual", cache: "no-store",
         signal: AbortSignal.timeout(TIMEOUT),
       });
       if (mine !== asked) return;
+      if (answer.status === 304) {
+        if (!paused) same(answer.headers.get("X-Rainbo-Refreshed"));
+        timer = setTimeout(refresh, every);
+        return;
+      }
       if (answer.type === "opaqueredirect" || answer.status === 401 || answer.status === 403) return end();
       if (!answer.ok) throw new Error(String(answer.status));
       const html = await answer.text();

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import logging
 from typing import Any
 
@@ -26,6 +27,7 @@ class Command(Cluster):
         except DatabaseError as error:  # the workers wait for it; the next start reconciles
             logger.error("could not check the schedules: %s", str(error).partition("\n")[0])
         connection.close()  # the workers are forks: each opens its own
+        gc.freeze()  # what is loaded stays shared: collections in forks don't write to it
         super().handle(*args, **options)
         heartbeat.request_maintenance_each_interval()
 

@@ -141,7 +141,7 @@ def _replication(instance: RdsInstance) -> Any:
 def _sync_lines(instance: RdsInstance, now: datetime) -> list[SyncLine]:
     """Of the syncs that take this instance, and of those that once took it."""
     key = str(instance.pk)
-    status = queries.status(now)
+    status = queries.shared_status()
     parts = recent.last_parts_of(key, [sync.name for sync in registry.scheduled_syncs()])
     lines = []
     for sync in status.syncs:

@@ -29,7 +29,7 @@ def complete(rows: Sequence[Any]) -> None:
     """Give each instance the statuses of its syncs, and the tenants that were last read there."""
     found: dict[str, dict[str, TargetStatus]] = {}
     if rows:
-        for sync in queries.status(timezone.now()).syncs:
+        for sync in queries.shared_status().syncs:
             for target in sync.targets:
                 found.setdefault(target.key, {})[sync.name] = target
     keys = [str(row.pk) for row in rows]

@@ -24,7 +24,7 @@ def freshness_of(request: HttpRequest) -> TenantFreshness:
     """Judged once for a page: its filter, its order and its rows agree."""
     found: TenantFreshness | None = getattr(request, "tenant_freshness", None)
     if found is None:
-        found = freshness.read(timezone.now())
+        found = freshness.read()
         request.tenant_freshness = found  # type: ignore[attr-defined]
     return found
 

@@ -56,7 +56,7 @@ def response(
 ) -> TemplateResponse:
     """live: the instance's answer, if it was just read live."""
     now = timezone.now()
-    status = {sync.name: sync for sync in queries.status(now).syncs}
+    status = {sync.name: sync for sync in queries.shared_status().syncs}
     context = {
         **admin.site.each_context(request),
         "title": tenant.name or f"tenant {tenant.remote_id}",

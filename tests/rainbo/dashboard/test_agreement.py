@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from common import clock, text
 from syncs.models import Confirmation, Heartbeat, RunState, SyncSchedule, TargetState
-from syncs.status import problems
+from syncs.status import problems, queries
 from tenants.ghosts import problems as ghost_problems
 from tenants.models import GhostUser, RdsInstance
 from tenants.models.ghost import GhostState
@@ -38,6 +38,7 @@ def well(monkeypatch: pytest.MonkeyPatch) -> None:
     Heartbeat.objects.create(worker="host:1", at=timezone.now())
     now = clock.database_now()
     monkeypatch.setattr(clock, "database_now", lambda: now)
+    monkeypatch.setattr(queries, "version", lambda *_: ((), now))
 
 
 def dead_workers() -> None:

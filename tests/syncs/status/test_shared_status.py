@@ -6,18 +6,17 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from common import shared
 from syncs.dispatch import reconcile
 from syncs.models import Confirmation
 from syncs.schedules import store
 from syncs.status import queries
 from tests.rows import instance_row
 
-pytestmark = pytest.mark.django_db(transaction=True)  # each change in a transaction of its own
-
-
-@pytest.fixture(autouse=True)
-def _forgotten() -> None:
-    queries.forget_shared_status()
+pytestmark = [
+    pytest.mark.django_db(transaction=True),  # each change in a transaction of its own
+    pytest.mark.usefixtures("shared_for_a_minute"),
+]
 
 
 def test_it_is_read_once_for_all_who_ask_within_a_second(
@@ -26,7 +25,7 @@ def test_it_is_read_once_for_all_who_ask_within_a_second(
     first = queries.shared_status()
     with django_assert_num_queries(1):
         assert queries.shared_status() is first
-    monkeypatch.setattr(queries, "SHARED_FOR", -1.0)
+    monkeypatch.setattr(shared, "SECONDS", 0.0)
     assert queries.shared_status() is not first
 
 

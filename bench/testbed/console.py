@@ -1,0 +1,179 @@
+"""The console of a checkout: a database with the big seed, people who are signed in, a server."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from datetime import datetime
+from http.client import HTTPConnection
+from pathlib import Path
+
+from bench.comparison.checkout import Checkout
+from bench.errors import BenchError
+from bench.testbed.readers import Person, of_json, size_of
+from bench.testbed.servers import Testbed
+from localfleet.data.large_seed import Size
+from localfleet.demo.state import OWN_DATABASE
+from localfleet.servers import databases
+from localfleet.servers.server import HOST, free_port
+
+READY_SECONDS = 60
+# Run inside the checkout, whose code alone knows its tables.
+_FILL = """
+import json, sys
+from datetime import datetime
+import psycopg
+from localfleet.data import large_seed
+told = json.load(sys.stdin)
+with psycopg.connect(**told["to"]) as connection:
+    now, size = datetime.fromisoformat(told["now"]), large_seed.Size(**told["size"])
+    large_seed.fill(connection, now, size)
+with psycopg.connect(**told["to"], autocommit=True) as connection:
+    connection.execute("VACUUM (ANALYZE)")
+"""
+_SIGN_IN = """
+import json, sys
+from urllib.parse import quote
+import django
+django.setup()
+from django.contrib.auth.models import User
+from django.test import Client
+from tenants.models import RdsInstance, UserRoute
+emails = UserRoute.objects.filter(withheld_reason=None).values_list("email", flat=True)[:200]
+instances = RdsInstance.objects.order_by("pk").values_list("pk", flat=True)[:100]
+addresses = {
+    "Now": ["/admin/"],
+    "Find": [f"/admin/find/?q={quote(email)}" for email in emails],
+    "Tenants": ["/admin/tenants/tenant/"],
+    "Instance": [f"/admin/tenants/rdsinstance/{pk}/change/" for pk in instances],
+}
+people = []
+for number in range(int(sys.argv[1])):
+    browser = Client(SERVER_NAME="localhost")
+    browser.force_login(User.objects.create_superuser(f"reader{number}"))
+    key = browser.cookies["sessionid"].value
+    people.append({"cookie": f"sessionid={key}", "addresses": addresses})
+print(json.dumps(people))
+"""
+LISTS = {
+    "tenants": "tenants/tenant",
+    "instances": "tenants/rdsinstance",
+    "routes": "tenants/userroute",
+    "ghost users": "tenants/ghostuser/all",
+    "runs": "syncs/syncrun",
+    "incidents": "alerts/incident",
+    "activity": "activity/activity",
+    "users": "auth/user",
+}
+
+
+class Console:
+    def __init__(self, testbed: Testbed, side: Checkout, database: str) -> None:
+        self.database = database
+        self.people: list[Person] = []
+        self.address = (HOST, free_port())
+        self._testbed, self._folder = testbed, side.folder
+        self._python = sys.executable if side.python == Path() else str(side.python)
+        self._env = testbed.environment(RAINBO_DB_NAME=database)
+
+    def prepare(self, size: Size, people: int, now: datetime) -> None:
+        own = self._testbed.own
+        databases.create(own, self.database, owner=OWN_DATABASE)
+        self._run(["manage.py", "migrate", "--no-input"])
+        to = {"host": own.host, "port": own.port, "dbname": self.database}
+        to |= {"user": "postgres", "password": own.password}
+        told = {"to": to, "now": now.isoformat(), "size": asdict(size)}
+        self._run(["-c", _FILL], json.dumps(told))
+        self._run(["manage.py", "setup_schedules"])
+        self.people = of_json(json.loads(self._run(["-c", _SIGN_IN, str(people)])))
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """With the processes and threads of deploy/systemd."""
+        sized = ["--workers=2", "--threads=4", "--no-control-socket", "--worker-tmp-dir=/dev/shm"]
+        bound = "--bind={}:{}".format(*self.address)
+        with self._started(["-m", "gunicorn", "rainbo.wsgi", *sized, bound]) as server:
+            self._wait(server)
+            for person in self.people[:8]:  # everything is loaded once in both processes
+                for found in person.addresses.values():
+                    size_of(self.address, found[0], person.cookie)
+            yield
+
+    def list_sizes(self) -> dict[str, int]:
+        """The bytes of each list of the console."""
+        cookie = self.people[0].cookie
+        return {n: size_of(self.address, f"/admin/{path}/", cookie) for n, path in LISTS.items()}
+
+    def worker_memory(self, seconds: float = 20) -> dict[str, float]:
+        """Of each process of the workers after this time: its share of memory in MB."""
+        with self._started(["manage.py", "schedule_work"], RAINBO_WORKERS="4") as main:
+            time.sleep(seconds)
+            return {f"{n}": mb for n, mb in enumerate(_pss(_below(main.pid)), 1)}
+
+    def _run(self, words: list[str], told: str = "") -> str:
+        done = subprocess.run(
+            [self._python, *words],
+            cwd=self._folder,
+            env=self._env,
+            input=told,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise BenchError(f"{self.database}: {done.stderr.strip()[-2000:]}")
+        return done.stdout
+
+    @contextmanager
+    def _started(self, words: list[str], **env: str) -> Iterator[subprocess.Popen[bytes]]:
+        with (self._testbed.root / f"{self.database}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [self._python, *words],
+                cwd=self._folder,
+                env=self._env | env,
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(30)
+            process.kill()
+            process.wait()
+
+    def _wait(self, server: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline and server.poll() is None:
+            with suppress(OSError):
+                connection = HTTPConnection(*self.address, timeout=5)
+                connection.request("GET", "/health")
+                if connection.getresponse().status == 200:
+                    return
+            time.sleep(0.1)
+        raise BenchError(f"{self.database}: the web server did not start")
+
+
+def _below(pid: int) -> list[int]:
+    """The process and all its descendants."""
+    found = [pid]
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            for child in task.read_text(encoding="ascii").split():
+                found += _below(int(child))
+    return found
+
+
+def _pss(pids: list[int]) -> Iterator[float]:
+    for pid in pids:
+        with suppress(OSError):
+            told = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+            if found := re.search(r"^Pss:\s+(\d+) kB", told, re.MULTILINE):
+                yield int(found[1]) / 1024

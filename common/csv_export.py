@@ -15,7 +15,7 @@ from django.utils.http import content_disposition_header
 LIMIT = 100_000
 BOM = "\ufeff"  # without it, spreadsheets read UTF-8 as something else
 # Spreadsheets let people choose where lines are split, and quotes hold only for that separator.
-# Whatever follows a separator is passed over at once, so that a long row of blanks costs no more.
+# Whatever follows a separator is passed over at once, so that many blanks are read once.
 WITHIN = re.compile(r"([;,|\t\r\n][\s\"']*+)([=+\-@＝＋－＠]?)")
 FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 BREAKS = ("\t", "\r", "\n")

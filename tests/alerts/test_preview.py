@@ -204,7 +204,7 @@ def test_late_and_stale_by_the_runs_that_are_kept() -> None:
 def test_it_reaches_back_only_as_far_as_what_failed_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An instance that fails in each of many runs was not well in those that nobody looks into."""
+    """An instance that fails in each of many runs failed in those that nobody looks into, too."""
     monkeypatch.setattr(past, "MOST_PARTIAL", 3)
     now = timezone.now()
     default_schedules()

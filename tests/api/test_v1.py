@@ -254,8 +254,9 @@ def test_a_run_whose_process_is_gone_is_cancelled_as_the_description_says(
     assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")
     schema = Client().get("/api/v1/openapi.json").json()["components"]["schemas"]["Cancelled"]
     assert answer.json()["result"] in schema["properties"]["result"]["enum"]
-    states = Activity.objects.filter(action="run.cancelled").order_by("pk")
-    assert [entry.after["state"] for entry in states] == ["running", "cancelled"]
+    recorded = Activity.objects.filter(action="run.cancelled").order_by("pk")
+    states = recorded.values_list("after__state", flat=True)
+    assert [*states] == ["running", "cancelled"]
 
 
 def test_a_schedule_is_paused_and_resumed(api: Client) -> None:

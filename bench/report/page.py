@@ -32,10 +32,11 @@ one machine, so that they share its processor.
 - **From the source** are the bytes that the source sent, counted by a proxy in a run of its own.
   **WAL** is what the destination's whole server logged, **written** are rows of the destination's
   table.
-- **Support access** is measured in a demo of its own, with sessions of HTTP and no browser, in turns: a
-  sign-in to its application (form, password, first page), then an entry as support (RAINBO's form, the
-  assertion, its redemption, the first page). Most of a sign-in is the hash of the password, so that
-  the same is measured with a hash of one round. `python -m bench support` repeats this part alone.
+- **Support access** is measured in a demo of its own, with sessions of HTTP and no browser, in
+  turns: a sign-in to its application (form, password, first page), then an entry as support
+  (RAINBO's form, the assertion, its redemption, the first page). Most of a sign-in is the hash of
+  the password, so that the same is measured with a hash of one round. `python -m bench support`
+  repeats this part alone.
 - **Bars** are what RAINBO wants to hold. One that is not held is shown as such.
 
 To repeat it: `make bench` (15 to 30 minutes; `ROWS=10000000` for ten million routes, compared

@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -156,10 +157,15 @@ def running(language: str, given: Given, count: int = 1) -> Iterator[list[Applic
             env |= {"APPLICATION_CACHE": str(given.folder / f"{port}.json")}
             output = stack.enter_context(log.open("wb"))
             process = subprocess.Popen(
-                words, cwd=ROOT, env=os.environ | shared | env, stdout=output, stderr=output
+                words,
+                cwd=ROOT,
+                env=os.environ | shared | env,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
             )
             stack.callback(process.wait, 20)
-            stack.callback(process.terminate)
+            stack.callback(os.killpg, process.pid, signal.SIGTERM)  # the workers of php -S, too
             found.append(Application(port, root, log))
             _wait(process, found[-1])
         yield found

@@ -6,9 +6,11 @@ all. It runs in the run's thread, which alone uses its session.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 from psycopg import sql
@@ -24,7 +26,7 @@ from syncs.engine import guard
 from syncs.engine.guard import NO_LIMIT, Limit, Limits, PlannedChange
 from syncs.engine.run import Counts as Columns
 from syncs.engine.run import Run
-from syncs.models import HeldChange
+from syncs.models import HeldChange, TargetState
 from syncs.transfer.session import Session
 
 # A connection that was deleted, or connected again, meanwhile has no row that fits.
@@ -81,6 +83,11 @@ class Part:
             "removed": self.merged.removed,
             "withheld": self.withheld_count,
         }
+
+    def outcome(self) -> dict[str, Any]:
+        """What is recorded of its success."""
+        note, seconds = "; ".join(self.warnings), time.monotonic() - self.started
+        return {"note": note, "seconds": seconds, **self.columns()}
 
     @property
     def withheld_count(self) -> int:
@@ -146,8 +153,15 @@ class Publisher:
             if self._plugin.has_prices:
                 self._publish_models(session, part, chunk, done, absent, changes, at)
             self._store(session, part, done, cursor, last=last)
-        part.merged += done
+            part.merged += done
+            outcome = part.outcome()
+            if last and not self._run.dry_run:
+                self._run.succeed(session, connection.key, **outcome)
         part.published = True
+        if last and self._run.dry_run:  # which has undone all of it
+            self._run.record_outcome(connection.key, TargetState.SUCCEEDED, **outcome)
+        elif last:
+            self._run.announce(connection.key, **outcome)
 
     def _decide(
         self,

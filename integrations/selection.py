@@ -64,6 +64,12 @@ def targets_of(service: str) -> Targets:
     return Targets(_connections, pick)
 
 
+def label_of(key: str, service: str) -> str:
+    """What runs call the connection of this key."""
+    pk = parse_key(key)
+    return key if pk is None else Connection.label_of(pk, service)
+
+
 @cache
 def _connections() -> Question:
     """Those of all services: asked once for all syncs."""

@@ -23,6 +23,7 @@ from syncs.admin import badges, held_changes, run_actions, run_targets, withheld
 from syncs.engine import registry
 from syncs.engine.host import machine
 from syncs.engine.options import Options
+from syncs.engine.parts import waiting
 from syncs.models import RunState, RunTarget, SyncRun
 from syncs.reports import run_report
 from syncs.status import recent
@@ -46,6 +47,7 @@ def context(request: HttpRequest, record: Any) -> dict[str, Any]:
     """All that the page and its refreshed part show. The record has its summary."""
     now = clock.database_now()
     parts = list(record.targets.all())
+    parts += waiting(record, {part.target for part in parts})
     pages = run_targets.pages_of(record, parts, request.user.has_perm)
     lines = list(record.log.order_by("-id")[: SHOWN_LINES + 1])
     return {

@@ -18,6 +18,7 @@ from django.db.models.functions import Now
 
 from common.errors import RainboError
 from syncs import hooks
+from syncs.engine import parts
 from syncs.errors import LeaseHeld, LeaseLost
 from syncs.models import OPEN_STATES, Lease, RunState, SyncRun, Trigger
 
@@ -239,6 +240,7 @@ def _close_abandoned(run: SyncRun) -> None:
     why = f"its lease ran out; run {run.pk} took over"
     for lost in others.filter(state=RunState.RUNNING):
         if lost.move(RunState.LOST, expect=(RunState.RUNNING,), error=why, finished_at=Now()):
+            parts.store_waiting(lost)
             hooks.run_closed.send(lost)
     others.filter(
         state=RunState.QUEUED,

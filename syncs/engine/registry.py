@@ -30,6 +30,8 @@ class Sync:
     describe_only: describes what the option `only` lists.
     hidden: the rows that it stores and hides from readers.
     pages: the console's pages of its targets.
+    late_label: what a target is called, by its key; given, the parts of the targets that a run's
+        options name are stored with their outcome, and not before.
     end_sessions: ends sessions that a run, named by its purpose, left open at these targets.
     """
 
@@ -48,6 +50,7 @@ class Sync:
     describe_only: Callable[[Sequence[str]], str] | None = None
     hidden: Hidden | None = None
     pages: Pages | None = None
+    late_label: Callable[[str], str] | None = None
     end_sessions: Callable[[str, list[str]], object] | None = None
 
     def __post_init__(self) -> None:

@@ -47,6 +47,7 @@ def test_nothing_changed_costs_few_statements_and_no_record(
 ) -> None:
     """Of each connection: what a run costs by itself is the difference of two sizes."""
     hub.add_repository("home")
+    hub.add_issue("one")  # it is read again each time, since GitHub's `since` includes its moment
     rows = many(hub, 15)
     fetch(*rows)
     wait_for_statistics(rows, fetches=1)
@@ -62,8 +63,8 @@ def test_nothing_changed_costs_few_statements_and_no_record(
     after = query("SELECT xmin::text, xmax::text FROM integrations_externalrecord ORDER BY id")
     assert after == before
     assert (costs[1] - costs[0]) / 10 <= 6
-    # Taken, succeeded; confirmed; in the run's list as waiting, and as done.
-    each = {"integrations_connection": 2, "syncs_confirmation": 1, "syncs_runtarget": 2}
+    # Taken, succeeded; confirmed; in the run's list as done.
+    each = {"integrations_connection": 2, "syncs_confirmation": 1, "syncs_runtarget": 1}
     wanted = {name: 20 * rows for name, rows in each.items()}
     until(lambda: {name: (rows_written() - known)[name] for name in each} == wanted)
 

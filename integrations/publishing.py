@@ -152,11 +152,9 @@ class Publisher:
                 self._decide(session, part, reasons, absent, changes)
             if self._plugin.has_prices:
                 self._publish_models(session, part, chunk, done, absent, changes, at)
-            self._store(session, part, done, cursor, last=last)
             part.merged += done
             outcome = part.outcome()
-            if last and not self._run.dry_run:
-                self._run.succeed(session, connection.key, **outcome)
+            self._store(session, part, done, cursor, outcome if last else None)
         part.published = True
         if last and self._run.dry_run:  # which has undone all of it
             self._run.record_outcome(connection.key, TargetState.SUCCEEDED, **outcome)
@@ -202,8 +200,14 @@ class Publisher:
             prices.note_missing(session, connection, [row.id for row in absent], at)
 
     def _store(
-        self, session: Session, part: Part, done: Merged, cursor: Cursor, *, last: bool
+        self,
+        session: Session,
+        part: Part,
+        done: Merged,
+        cursor: Cursor,
+        outcome: dict[str, Any] | None,
     ) -> None:
+        """Store how far it was read and, with the outcome of the last cursor, its success."""
         connection = part.connection
         given = {
             "id": connection.pk,
@@ -212,15 +216,24 @@ class Publisher:
             "more": done.added + done.back - done.removed,
             "withheld": part.withheld_count,
         }
-        if not session.execute(_SUCCEED if last else _ADVANCE, given).rowcount:
+        with session.pipeline():
+            stored = session.execute(_SUCCEED if outcome else _ADVANCE, given)
+            if outcome:
+                self._confirm(session, part, cursor, outcome)
+        if not stored.rowcount:
             raise Broken("it was deleted, or connected again, while it was fetched")
-        if last:
-            if not part.unchanged:
-                self._withhold(session, part)
-            started = self._run.at(part.started)
-            at = min(started, cursor.as_of or started)
-            basis = f"{self._plugin.name}, through its cursor"
-            self._run.confirm(session, connection.key, at, rows=part.read, basis=basis)
+        if outcome and not part.unchanged:
+            self._withhold(session, part)
+
+    def _confirm(
+        self, session: Session, part: Part, cursor: Cursor, outcome: dict[str, Any]
+    ) -> None:
+        started = self._run.at(part.started)
+        at = min(started, cursor.as_of or started)
+        key, basis = part.connection.key, f"{self._plugin.name}, through its cursor"
+        self._run.confirm(session, key, at, rows=part.read, basis=basis)
+        if not self._run.dry_run:
+            self._run.succeed(session, key, **outcome)
 
     def _withhold(self, session: Session, part: Part) -> None:
         """Replace the list of withheld records, unless there was and is none."""

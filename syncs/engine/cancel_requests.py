@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import psycopg
+
 from syncs.errors import Cancelled
 from syncs.models import SyncRun
 from syncs.transfer.session import Session
@@ -18,10 +22,15 @@ def request_of(pk: int) -> Cancelled | None:
     return None if actor is None else _cancelled(actor)
 
 
-def request_in(session: Session, pk: int) -> Cancelled | None:
-    """Like `request_of`, by the engine's own session, which publishes."""
-    row = session.execute(_REQUESTED, [pk]).fetchone()
-    return None if row is None else _cancelled(row[0])
+def requested(session: Session, pk: int) -> psycopg.Cursor[tuple[Any, ...]]:
+    """Ask for the same by the engine's own session, together with other statements perhaps."""
+    return session.execute(_REQUESTED, [pk])
+
+
+def raise_requested(found: psycopg.Cursor[tuple[Any, ...]]) -> None:
+    """Raise the request that `requested` has found, if there is one."""
+    if (row := found.fetchone()) is not None:
+        raise _cancelled(row[0])
 
 
 def by(actor: str) -> str:

@@ -24,6 +24,8 @@ from syncs.models import OPEN_STATES, Lease, RunState, SyncRun, Trigger
 
 log = logging.getLogger(__name__)
 
+Fenced = psycopg.Cursor[Any]  # the token of the lease, whose row is locked
+
 TAKEOVER_TIMEOUT = "5s"  # how long a takeover waits for a publish of the previous holder
 
 NEVER_BEGUN = timedelta(minutes=10)  # a command begins its run at once, or never
@@ -144,9 +146,17 @@ def fence(session: psycopg.Connection[Any], sync: str, token: int) -> None:
 
     FOR KEY SHARE lets renewals of the same holder pass and makes a takeover wait.
     """
-    row = session.execute(
-        "SELECT token FROM syncs_lease WHERE sync = %s FOR KEY SHARE", [sync]
-    ).fetchone()
+    check_fenced(fencing(session, sync), token)
+
+
+def fencing(session: psycopg.Connection[Any], sync: str) -> Fenced:
+    """The first half of `fence`, which may be sent together with other statements."""
+    return session.execute("SELECT token FROM syncs_lease WHERE sync = %s FOR KEY SHARE", [sync])
+
+
+def check_fenced(found: Fenced, token: int) -> None:
+    """The second half of `fence`."""
+    row = found.fetchone()
     if row is None or row[0] != token:
         raise LeaseLost
 

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -202,11 +202,15 @@ class Run:
         cancelled this one.
         """
         self.cancellation_point()
-        with self.session.transaction(force_rollback=self.dry_run):
-            lease.fence(self.session, self.record.sync, self.renewal.token)
-            if (request := cancel_requests.request_in(self.session, self.record.pk)) is not None:
-                raise request
-            yield self.session
+        session = self.session
+        with ExitStack() as stack:
+            with session.pipeline():  # begun, fenced and asked without waiting in between
+                stack.enter_context(session.transaction(force_rollback=self.dry_run))
+                fenced = lease.fencing(session, self.record.sync)
+                request = cancel_requests.requested(session, self.record.pk)
+            lease.check_fenced(fenced, self.renewal.token)
+            cancel_requests.raise_requested(request)
+            yield session
 
     def confirm(
         self,

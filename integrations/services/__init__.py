@@ -40,6 +40,7 @@ def register(service: Plugin) -> None:
             part_flag="--connection",
             flags={"force": "--force"},
             pages=selection.CONNECTIONS,
+            obstacles=partial(selection.obstacles, service.name),
             late_label=partial(selection.label_of, service=service.name),
         )
     )

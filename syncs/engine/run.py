@@ -6,7 +6,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -203,9 +203,8 @@ class Run:
         """
         self.cancellation_point()
         session = self.session
-        with ExitStack() as stack:
-            with session.pipeline():  # begun, fenced and asked without waiting in between
-                stack.enter_context(session.transaction(force_rollback=self.dry_run))
+        with session.transaction(force_rollback=self.dry_run):
+            with session.pipeline():  # both are asked at once
                 fenced = lease.fencing(session, self.record.sync)
                 request = cancel_requests.requested(session, self.record.pk)
             lease.check_fenced(fenced, self.renewal.token)

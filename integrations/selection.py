@@ -140,8 +140,8 @@ def _fresh(row: Connection, now: datetime, *, force: bool) -> str:
 def _why_not(row: Connection, now: datetime, *, is_named: bool = False) -> str:
     if is_named and (why := _never(row)):
         return why
-    has_failed = row.attempt or row.last_error  # then it is its retry that waits, not the service
-    if not has_failed and row.not_before is not None and row.not_before > now:
+    is_told_to = not row.last_error  # else it is its retry that waits, not the service
+    if is_told_to and row.not_before is not None and row.not_before > now:
         return f"the service asked to wait until {format_clock(row.not_before, now)}"
     return ""
 

@@ -49,7 +49,7 @@ logger = logging.getLogger("rainbo.integrations")
 AT_ONCE = 8  # connections of a service
 TAKES_MORE = 240.0  # seconds that a run takes more; what it took then ends before its own limit
 ROOM = 3 * AT_ONCE  # connections that are read, or wait to be published
-GATHERS = 0.5  # seconds for which what a cursor ends waits for what the next one ends
+GATHERS = 1.0  # seconds for which what a cursor ends waits for what the next one ends
 MANY = 1_000  # records that are published without waiting for more
 POLL = 0.5  # seconds between two looks whether the run must end
 ENDS_ALL = (Cancelled, LeaseLost, OverLimit)
@@ -67,16 +67,18 @@ class Ready:
 
     def add(self, part: Part, items: list[Item]) -> None:
         """Take what comes up to the next cursor, which is the last of these."""
+        chunk, seen = self.chunk, part.seen
         for item in items:
             if isinstance(item, Cursor):
                 self.cursor = item
                 continue
-            self.chunk.add(item)
+            chunk.add(item)
             if isinstance(item, (Record, Refused)):
-                if records.is_storable(item.id):
-                    part.seen.add((item.kind, item.id))
+                key = item.kind, item.id
+                if key in chunk.records or records.is_storable(item.id):
+                    seen.add(key)
             elif isinstance(item, Whole):
-                part.seen |= {(item.kind, key) for key in item.before}
+                seen |= {(item.kind, key) for key in item.before}
 
     @property
     def is_enough(self) -> bool:

@@ -27,11 +27,18 @@ WAITING = (
 class Child:
     """A Python program, default: `manage.py`, on the test's own database."""
 
-    def __init__(self, *words: str, program: Sequence[str] = ("manage.py",), **env: str) -> None:
+    def __init__(
+        self,
+        *words: str,
+        program: Sequence[str] = ("manage.py",),
+        stdin: int | None = None,
+        **env: str,
+    ) -> None:
         self.process = subprocess.Popen(
             [sys.executable, *program, *words],
             cwd=ROOT,
             env=os.environ | {"RAINBO_DB_NAME": str(connection.settings_dict["NAME"])} | env,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -40,6 +47,13 @@ class Child:
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
+    def ask(self, line: str) -> str:
+        """Give it a line, where it was started with a pipe; the line that it answers."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(line, file=self.process.stdin, flush=True)
+        return self.process.stdout.readline().strip()
+
     def end(self, timeout: float = 60) -> tuple[int, str]:
         """Wait for it; its exit code and all that it said."""
         out, err = self.process.communicate(timeout=timeout)
@@ -47,8 +61,10 @@ class Child:
 
 
 @contextmanager
-def child(*words: str, program: Sequence[str] = ("manage.py",), **env: str) -> Iterator[Child]:
-    started = Child(*words, program=program, **env)
+def child(
+    *words: str, program: Sequence[str] = ("manage.py",), stdin: int | None = None, **env: str
+) -> Iterator[Child]:
+    started = Child(*words, program=program, stdin=stdin, **env)
     try:
         yield started
     finally:

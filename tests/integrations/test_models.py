@@ -275,7 +275,7 @@ def test_what_is_read_as_before_is_not_compared_model_by_model(
     spaces[0] = " "
     assert part(read(row, force=True), row).changed == 1, "--force compares it all the same"
     for change in (
-        lambda: server.change("tiny/embed", input="0.5"),
+        lambda: server.add("new/one", input="0.5"),
         lambda: server.remove("tiny/embed"),
         lambda: server.add("bad", raw={"pricing": {"prompt": "y"}}),
     ):

@@ -24,8 +24,8 @@ from integrations.plugin import Broken, Cursor, Plugin
 from integrations.records import Absent, Chunk, Key, Merged
 from syncs.engine import guard
 from syncs.engine.guard import NO_LIMIT, Limit, Limits, PlannedChange
+from syncs.engine.run import Confirmed, Run
 from syncs.engine.run import Counts as Columns
-from syncs.engine.run import Run
 from syncs.models import HeldChange, TargetState
 from syncs.transfer.session import Session
 
@@ -219,21 +219,17 @@ class Publisher:
         with session.pipeline():
             stored = session.execute(_SUCCEED if outcome else _ADVANCE, given)
             if outcome:
-                self._confirm(session, part, cursor, outcome)
+                self._run.succeed(session, self._confirmed(part, cursor), **outcome)
         if not stored.rowcount:
             raise Broken("it was deleted, or connected again, while it was fetched")
         if outcome and not part.unchanged:
             self._withhold(session, part)
 
-    def _confirm(
-        self, session: Session, part: Part, cursor: Cursor, outcome: dict[str, Any]
-    ) -> None:
+    def _confirmed(self, part: Part, cursor: Cursor) -> Confirmed:
         started = self._run.at(part.started)
         at = min(started, cursor.as_of or started)
-        key, basis = part.connection.key, f"{self._plugin.name}, through its cursor"
-        self._run.confirm(session, key, at, rows=part.read, basis=basis)
-        if not self._run.dry_run:
-            self._run.succeed(session, key, **outcome)
+        basis = f"{self._plugin.name}, through its cursor"
+        return Confirmed(part.connection.key, at, part.read, basis)
 
     def _withhold(self, session: Session, part: Part) -> None:
         """Replace the list of withheld records, unless there was and is none."""

@@ -80,6 +80,12 @@ _SETTLED = [
 ]
 
 _SUCCEED = """
+      WITH confirmed AS (
+           INSERT INTO syncs_confirmation (sync, run_id, target, at, rows, basis)
+           VALUES (%(sync)s, %(run)s, %(target)s, %(at)s, %(rows)s, %(basis)s)
+               ON CONFLICT (sync, target) DO UPDATE
+              SET at = excluded.at, run_id = excluded.run_id, rows = excluded.rows,
+                  basis = excluded.basis, tables = NULL)
     INSERT INTO syncs_runtarget (
            run_id, target, label, state, note, seconds, read, added, changed, removed, withheld,
            total, error, error_kind, passing)
@@ -222,15 +228,18 @@ class Run:
         tables: Mapping[str, Any] | None = None,
     ) -> None:
         """Record, inside the publishing transaction, that the target equals its source."""
-        session.execute(_CONFIRM, self._row(Confirmed(target, at, rows, basis, tables)))
+        self.confirm_all(session, [Confirmed(target, at, rows, basis, tables)])
 
     def confirm_all(self, session: Session, confirmed: Sequence[Confirmed]) -> None:
         """Like `confirm`, for many targets at once."""
-        session.cursor().executemany(_CONFIRM, [*map(self._row, confirmed)])
-
-    def _row(self, one: Confirmed) -> tuple[Any, ...]:
-        tables = Jsonb(one.tables) if one.tables else None
-        return (self.record.sync, self.record.pk, one.target, one.at, one.rows, one.basis, tables)
+        sync, run = self.record.sync, self.record.pk
+        session.cursor().executemany(
+            _CONFIRM,
+            [
+                (sync, run, c.target, c.at, c.rows, c.basis, Jsonb(c.tables) if c.tables else None)
+                for c in confirmed
+            ],
+        )
 
     def log(self, message: str, target: str = "", level: str = "info") -> None:
         entry = RunLog(run=self.record, message=message, target=target, level=level)
@@ -288,18 +297,22 @@ class Run:
     def succeed(
         self,
         session: Session,
-        target: str,
+        confirmed: Confirmed,
         *,
         note: str = "",
         seconds: float | None = None,
         **counts: Unpack[Counts],
     ) -> None:
-        """Record a target's success inside the publishing transaction; `announce` it after that."""
-        part = self._parts[target]
-        known = {name: counts.get(name) for name in ("read", "added", "changed", "removed")}
-        more = {name: counts.get(name) for name in ("withheld", "total")}
-        facts = {"run": self.record.pk, "target": target, "label": part.label, "seconds": seconds}
-        session.execute(_SUCCEED, {**facts, **known, **more, "note": redact(note)})
+        """Confirm a target and record its success, inside the publishing transaction.
+
+        `announce` it after that.
+        """
+        names = ("read", "added", "changed", "removed", "withheld", "total")
+        facts: dict[str, Any] = {name: counts.get(name) for name in names}
+        facts |= {"sync": self.record.sync, "run": self.record.pk, "target": confirmed.target}
+        facts |= {"at": confirmed.at, "rows": confirmed.rows, "basis": confirmed.basis}
+        facts |= {"label": self._parts[confirmed.target].label, "seconds": seconds}
+        session.execute(_SUCCEED, facts | {"note": redact(note)})
 
     def announce(
         self, target: str, *, note: str = "", seconds: float | None, **counts: Unpack[Counts]

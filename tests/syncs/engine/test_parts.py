@@ -9,9 +9,9 @@ import pytest
 from common.errors import RainboError
 from syncs.engine import lost_runs, parts, registry, runs
 from syncs.engine.options import Options
-from syncs.engine.run import Run
+from syncs.engine.run import Confirmed, Run
 from syncs.engine.targets import Target
-from syncs.models import RunState, RunTarget, SyncRun, TargetState, Trigger
+from syncs.models import Confirmation, RunState, RunTarget, SyncRun, TargetState, Trigger
 from syncs.reports import run_report
 from tests.caches import query
 from tests.syncs.conftest import Make
@@ -128,7 +128,8 @@ def test_a_success_is_committed_with_what_it_publishes_or_not_at_all(make_late: 
         for key in ("1", "2"):
             try:
                 with run.publishing() as session:
-                    run.succeed(session, key, note="password=hunter2", read=7, seconds=1.5)
+                    confirmed = Confirmed(key, run.now(), 7, "by hand")
+                    run.succeed(session, confirmed, note="password=hunter2", read=7, seconds=1.5)
                     if key == "2":
                         raise RainboError("no")
             except RainboError as error:
@@ -145,6 +146,7 @@ def test_a_success_is_committed_with_what_it_publishes_or_not_at_all(make_late: 
     first = record.targets.get(target="1")
     assert (first.state, first.read, first.seconds) == ("succeeded", 7, 1.5)
     assert "hunter2" not in first.note
+    assert Confirmation.objects.get().target == "1"
     assert record.targets.get(target="2").state == TargetState.FAILED
     assert record.state == RunState.PARTIAL
     assert announced[0] == ("1", "succeeded", 7)

@@ -92,7 +92,7 @@ def _part(count: int, few: int, together: list[Found], alone: list[Found], peak:
     facts = {
         "connections": f"{count:,} due at once, {PAGES} requests each",
         "service": f"a server on this machine that answers after {LATENCY * 1000:g} ms",
-        "processor": f"{processor * 1000:.1f} ms of RAINBO's process for each connection",
+        "processor time": f"{processor * 1000:.1f} ms of RAINBO's process for each connection",
         "tables": ", ".join(f"{name} {rows:,}" for name, rows in together[-1]["written"].items()),
     }
     return Part("connections", "Many connections", lines, bars, facts)

@@ -29,6 +29,7 @@ from syncs.reports import run_report
 from syncs.status import recent
 
 SHOWN_LINES = 300
+LISTED = 20  # targets that the options name: a look at what is due names thousands
 NAMED = 3  # instances that are named on a button
 
 
@@ -116,7 +117,7 @@ def options_in_words(record: SyncRun) -> str:
     except (UsageError, TypeError) as error:
         return str(error)
     wishes = [
-        f"instances {', '.join(options.targets)}" if options.targets else "all instances",
+        f"instances {listed(options.targets, LISTED)}" if options.targets else "all instances",
         f"only {_only(record.sync, options.only)}" if options.only else "",
         "forced" if options.force else "",
         "dry run: nothing is written" if options.dry_run else "",

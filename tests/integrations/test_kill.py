@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -16,7 +15,7 @@ from integrations.models import ExternalRecord
 from localfleet.services.github import GitHub
 from syncs.models import Lease, RunState, SyncRun
 from tests.caches import query
-from tests.children import child, until
+from tests.children import AskedChild, child, ending, until
 from tests.integrations.rows import connection, fetch, part, stored, titles
 from tests.integrations.test_contract import fetch_to_the_end
 from tests.integrations.worlds import WORLDS
@@ -93,7 +92,7 @@ def test_killed_between_any_two_items_one_run_ends_as_an_undisturbed_one(
         fetch_to_the_end(world, row)
         wanted, killed = stored(row), 0
         program = ("-c", KILLER, world.service, str(gathers))
-        with child(program=program, stdin=subprocess.PIPE, **private, **settings) as process:
+        with ending(AskedChild(program=program, **private, **settings)) as process:
             for items in range(100):
                 row = world.connect()
                 ended = process.ask(f"{row.key} {items}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,7 @@ def stored(record: SyncRun) -> list[tuple[str, str, str]]:
 
 
 def test_what_is_named_waits_without_a_row_and_is_shown_all_the_same(make_late: Make) -> None:
-    seen = []
+    seen: list[Any] = []
 
     def function(run: Run) -> None:
         expect(run, *KEYS)
@@ -71,7 +72,7 @@ def test_what_is_named_waits_without_a_row_and_is_shown_all_the_same(make_late: 
 
 def test_what_is_not_named_is_stored_when_it_is_expected(make_late: Make) -> None:
     """Nobody else knows of it, should the process die."""
-    seen = []
+    seen: list[Any] = []
 
     def function(run: Run) -> None:
         expect(run, *KEYS, "5")
@@ -121,7 +122,7 @@ def test_one_that_another_run_takes_over_from_leaves_them_too(make_late: Make) -
 
 
 def test_a_success_is_committed_with_what_it_publishes_or_not_at_all(make_late: Make) -> None:
-    announced = []
+    announced: list[Any] = []
 
     def function(run: Run) -> None:
         expect(run, *KEYS)
@@ -153,7 +154,7 @@ def test_a_success_is_committed_with_what_it_publishes_or_not_at_all(make_late: 
 
 
 def test_the_other_syncs_store_all_when_they_expect_it(make_sync: Make) -> None:
-    seen = []
+    seen: list[Any] = []
 
     def function(run: Run) -> None:
         expect(run, *KEYS)

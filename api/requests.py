@@ -63,11 +63,10 @@ def options_for(
     field: what the request calls its targets.
     """
     wrong: list[tuple[str, str]] = []
-    known = {target.key for target in sync.targets()}
     if instances and not sync.in_parts:
         wrong.append((field, f"{sync.name} can't be limited to some {field}"))
-    elif missing := sorted(set(instances) - known):
-        wrong.append((field, f"not part of {sync.name}: {', '.join(missing[:20])}"))
+    elif why := _obstacles(sync, set(instances)):
+        wrong.append((field, why))
     if force and "force" not in sync.flags:
         wrong.append(("force", f"{sync.name} has no such option: it skips nothing"))
     if wrong:
@@ -76,6 +75,15 @@ def options_for(
         raise Problem(422, f"{detail}.", errors=errors)
     targets = tuple(sorted(set(instances), key=lambda key: (len(key), key)))
     return Options(targets=targets, force=force, dry_run=dry_run)
+
+
+def _obstacles(sync: Sync, keys: set[str]) -> str:
+    """Why some of these targets can't be taken; empty if all can."""
+    if sync.obstacles is None:
+        missing = sorted(keys - {target.key for target in sync.targets()})
+        return f"not part of {sync.name}: {', '.join(missing[:20])}" if missing else ""
+    found = sorted(sync.obstacles(keys).items())
+    return ", ".join(f"{key}: {why}" for key, why in found[:20])
 
 
 def request_run(sync: Sync, options: Options, caller: Caller, key: str | None = None) -> Requested:

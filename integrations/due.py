@@ -36,8 +36,8 @@ class Facts:
     """What is stored of a connection, and what is known of the run that took it last.
 
     owner_active: the person may sign in. is_run_live: that run is queued, or it runs and holds its
-    lease. is_held: what the last one would have removed waits for a person. is_automatic: it is
-    fetched without being asked to.
+    lease. is_held: what the last one would have removed waits for a person. is_told_to_wait: it is
+    its service that `not_before` is from. is_automatic: it is fetched without being asked to.
     """
 
     frequency: timedelta
@@ -50,6 +50,7 @@ class Facts:
     last_successful_update_at: datetime | None = None
     is_run_live: bool = False
     is_held: bool = False
+    is_told_to_wait: bool = False
     attempt: int = 0
     is_automatic: bool = True
     not_before: datetime | None = None
@@ -89,13 +90,14 @@ def judge(facts: Facts, now: datetime) -> Judgement:
         return Judgement(
             State.CONNECTED, None, "it is fetched on request: PRICING_SYNC_ENABLED is off"
         )
-    if facts.attempt:
+    is_to_come = facts.not_before is not None and facts.not_before > now
+    if facts.attempt and not (facts.is_told_to_wait and is_to_come):
         return _after_failure(facts, now)
-    end = _period_end(facts, now)
-    if facts.is_held and facts.not_before is not None and facts.not_before > now:
+    end = now if facts.attempt else _period_end(facts, now)
+    if facts.is_held and is_to_come:
         why = "its last run waits for a person, and it is fetched again in its next period"
         return Judgement(State.HELD, facts.not_before, why)
-    if facts.not_before is not None and facts.not_before > now and facts.not_before >= end:
+    if facts.not_before is not None and is_to_come and facts.not_before >= end:
         until = format_clock(facts.not_before, now)
         why = f"the service asked to wait until {until}"
         return Judgement(State.WAITING, facts.not_before, why)

@@ -12,7 +12,9 @@ import queue
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import cache, partial
+from threading import BoundedSemaphore
 from typing import Any
 
 from common.encryption import CredentialError
@@ -46,10 +48,43 @@ logger = logging.getLogger("rainbo.integrations")
 
 AT_ONCE = 8  # connections of a service
 TAKES_MORE = 240.0  # seconds that a run takes more; what it took then ends before its own limit
+ROOM = 3 * AT_ONCE  # connections that are read, or wait to be published
+GATHERS = 1.0  # seconds for which what a cursor ends waits for what the next one ends
+MANY = 1_000  # records that are published without waiting for more
 POLL = 0.5  # seconds between two looks whether the run must end
 ENDS_ALL = (Cancelled, LeaseLost, OverLimit)
 
 Action = Callable[[], Any]
+
+
+@dataclass
+class Ready:
+    """What can be published: all that came up to a cursor, since when it waits for more."""
+
+    chunk: Chunk = field(default_factory=Chunk)
+    cursor: Cursor = field(default_factory=lambda: Cursor({}))
+    since: float = field(default_factory=time.monotonic)
+
+    def add(self, part: Part, items: list[Item]) -> None:
+        """Take what comes up to the next cursor, which is the last of these."""
+        chunk, seen = self.chunk, part.seen
+        for item in items:
+            if isinstance(item, Cursor):
+                self.cursor = item
+                continue
+            chunk.add(item)
+            if isinstance(item, (Record, Refused)):
+                key = item.kind, item.id
+                if key in chunk.records or records.is_storable(item.id):
+                    seen.add(key)
+            elif isinstance(item, Whole):
+                seen |= {(item.kind, key) for key in item.before}
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether to publish it now; without a record, a later cursor says it all."""
+        waits = time.monotonic() - self.since > GATHERS
+        return not self.chunk.is_empty and (waits or self.chunk.read >= MANY)
 
 
 def fetch(run: Run) -> None:
@@ -59,8 +94,9 @@ def fetch(run: Run) -> None:
     run.check_acceptance()
     chosen, skipped = selection.select(run)
     run.expect(Target(row.key, row.label) for row, _ in skipped)
-    for row, why in skipped:
-        run.record_outcome(row.key, TargetState.SKIPPED, note=why)
+    with run.batched():
+        for row, why in skipped:
+            run.record_outcome(row.key, TargetState.SKIPPED, note=why)
     if not run.dry_run:
         outcomes.mark(chosen, run.record.pk)
     Fetching(run, service, {row.pk for row, _ in skipped}).all(chosen)
@@ -87,6 +123,7 @@ class Fetching:
         self._asked: queue.Queue[tuple[Action, Future[Any] | None]] = queue.Queue()
         self._ended: BaseException | None = None
         self._open = 0
+        self._room = BoundedSemaphore(ROOM)
         self._known = known
         self._began = self._looked = time.monotonic()
 
@@ -122,10 +159,10 @@ class Fetching:
         self._looked = now
         return True
 
-    def _hand_over(self, part: Part, ended: Future[None]) -> None:
-        """Have the run's thread record how a part ended."""
-        if not ended.cancelled():
-            self._asked.put((partial(self._close, part, ended.exception()), None))
+    def _hand_over(self, part: Part, read: Future[Ready]) -> None:
+        """Have the run's thread publish what is left of a part, and record how it ended."""
+        if not read.cancelled():
+            self._asked.put((partial(self._close, part, read), None))
 
     def _serve(self) -> None:
         """Do one thing that a thread asks for, or look whether the run must end."""
@@ -159,44 +196,44 @@ class Fetching:
         if self._ended is not None:
             raise LeaseLost from self._ended
 
-    def _one(self, part: Part) -> None:
-        """In a thread: read one connection, and hand over what it yields, cursor by cursor.
+    def _one(self, part: Part) -> Ready:
+        """In a thread: read one connection, and have published what it yields, cursor by cursor.
 
-        What a cursor ends waits for the next item: only then is it known whether it was the last.
+        Cursors that follow each other quickly are published together. What the last one ends is
+        returned: this thread needn't wait until it is published.
         """
+        while not self._room.acquire(timeout=POLL):
+            self._end_if_ended()
         part.started = time.monotonic()
-        publish = partial(self._publisher.publish, part)
-        whole: tuple[Chunk, Cursor] | None = None
-        chunk = Chunk()
+        ready: Ready | None = None
+        following: list[Item] = []
         items = self._items(part)
         while True:
             try:
                 item = next(items, None)
             except RainboError:
-                if whole is not None:
-                    self._ask(partial(publish, *whole, last=False))
+                if ready is not None:
+                    self._ask(partial(self._publish, part, ready, last=False))
                 raise
             self._end_if_ended()
             if item is None:
                 break
-            if whole is not None and not whole[0].is_empty:  # else a later cursor says it all
-                self._ask(partial(publish, *whole, last=False))
-            whole = None
+            if ready is not None and ready.is_enough:
+                self._ask(partial(self._publish, part, ready, last=False))
+                ready = None
+            following.append(item)
             if isinstance(item, Cursor):
-                whole, chunk = (chunk, item), Chunk()
-            else:
-                self._add(part, chunk, item)
-        if whole is None:
-            raise Broken(f"{self._service.title} ended without a cursor: nothing is confirmed")
-        self._ask(partial(publish, *whole, last=True))
+                ready = ready or Ready()
+                ready.add(part, following)
+                following = []
+        if ready is not None and not following:
+            return ready
+        if ready is not None:
+            self._ask(partial(self._publish, part, ready, last=False))
+        raise Broken(f"{self._service.title} ended without a cursor: nothing is confirmed")
 
-    def _add(self, part: Part, chunk: Chunk, item: Item) -> None:
-        chunk.add(item)
-        if isinstance(item, (Record, Refused)):
-            if records.is_storable(item.id):
-                part.seen.add((item.kind, item.id))
-        elif isinstance(item, Whole):
-            part.seen |= {(item.kind, key) for key in item.before}
+    def _publish(self, part: Part, ready: Ready, *, last: bool) -> None:
+        self._publisher.publish(part, ready.chunk, ready.cursor, last=last)
 
     def _items(self, part: Part) -> Iterator[Item]:
         connection = part.connection
@@ -222,18 +259,18 @@ class Fetching:
             what = f"something that its plugin can't read ({type(error).__name__})"
             raise Broken(f"{self._service.title} answered {what}") from None
 
-    def _close(self, part: Part, error: BaseException | None) -> None:
-        """Record how a connection's part ended, in the run and on the connection."""
+    def _close(self, part: Part, read: Future[Ready]) -> None:
+        """Publish the rest of a connection; record how it ended, in the run and on itself."""
         self._open -= 1
-        seconds = time.monotonic() - part.started
-        record = partial(self._run.record_outcome, part.connection.key, seconds=seconds)
+        self._room.release()
+        error = read.exception() or self._publish_rest(part, read.result())
         if error is None:
             logger.info("%s", part)
-            note = "; ".join(part.warnings)
-            record(TargetState.SUCCEEDED, note=note, **part.columns())
             return
         if not isinstance(error, RainboError):
             raise error
+        seconds = time.monotonic() - part.started
+        record = partial(self._run.record_outcome, part.connection.key, seconds=seconds)
         if isinstance(error, OutOfTime) and part.published:
             error = Later(0, "it took as long as one connection may, and goes on at the next look")
         if isinstance(error, Later):
@@ -242,6 +279,15 @@ class Fetching:
             self._hold(part, error, record)
         else:
             self._fail(part, error, record)
+
+    def _publish_rest(self, part: Part, ready: Ready) -> RainboError | None:
+        try:
+            self._publish(part, ready, last=True)
+        except ENDS_ALL:
+            raise
+        except (RainboError, *ROWS_REJECTED) as error:
+            return rows_error(error)
+        return None
 
     def _wait(self, part: Part, error: Later, record: Callable[..., None]) -> None:
         now = self._run.now()

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models import (
+    DateTimeField,
+    DurationField,
+    ExpressionWrapper,
+    F,
+    Q,
+    QuerySet,
+    Value,
+)
 from django.db.models.functions import Now
 
 from common.clock import database_now
@@ -23,6 +31,7 @@ from syncs.models import SyncRun, Trigger
 logger = logging.getLogger("rainbo.integrations")
 
 INTERVAL = 30  # seconds
+MINUTE = Value(timedelta(minutes=1))
 LIMIT = "60s"
 AT_MOST = 5_000  # connections of one run; the others are due at the next look
 
@@ -70,7 +79,8 @@ def take(record: SyncRun, known: Collection[int]) -> list[Connection]:
         with connection.cursor() as cursor:
             cursor.execute(_ONE_AT_A_TIME)
         waiting = _due_by_service(database_now(), exclude=others).get(record.sync, [])
-        taken = [row for row in waiting if row.pk not in known]
+        keys = [row.pk for row in waiting if row.pk not in known]
+        taken = list(Connection.objects.select_related("owner").filter(pk__in=keys))
         _mark(taken, record)
     return taken
 
@@ -83,10 +93,11 @@ def busy_services() -> set[str]:
 
 
 def _due_by_service(now: datetime, exclude: Iterable[str]) -> dict[str, list[Connection]]:
+    """Lock what is due; its credentials and cursors are read where they are needed."""
     known = [name for name in plugin.all_plugins() if name not in set(exclude)]
-    rows = Connection.usable().filter(service__in=known).select_related("owner")
-    # The rest is for `due` to judge; a person who edits one now is waited for at the next look.
-    rows = rows.filter(Q(not_before=None) | Q(not_before__lte=now)).order_by("pk")
+    rows = _maybe_due(now).filter(service__in=known).select_related("owner").order_by("pk")
+    rows = rows.defer("credentials", "cursor")
+    # A person who edits one now is waited for at the next look.
     candidates = list(rows.select_for_update(of=("self",), skip_locked=True, no_key=True))
     judged = states.judge(candidates, now)
     found: dict[str, list[Connection]] = {}
@@ -94,6 +105,16 @@ def _due_by_service(now: datetime, exclude: Iterable[str]) -> dict[str, list[Con
         if judged[row.pk].is_due(now):
             found.setdefault(row.service, []).append(row)
     return {name: of_service[:AT_MOST] for name, of_service in found.items()}
+
+
+def _maybe_due(now: datetime) -> QuerySet[Connection]:
+    """All that can be due: the others aren't locked, which writes. The rest is for `due`."""
+    minutes = ExpressionWrapper(F("update_frequency_minutes") * MINUTE, DurationField())
+    end = ExpressionWrapper(F("last_successful_update_at") + minutes, DateTimeField())
+    is_over = Q(period_end=None) | Q(period_end__lte=now) | Q(attempt__gt=0)
+    waits = Q(not_before=None) | Q(not_before__lte=now)
+    paused = Q(paused_until=None) | Q(paused_until__lte=now)
+    return Connection.usable().alias(period_end=end).filter(is_over, waits, paused)
 
 
 def _waits_since(rows: list[Connection]) -> datetime:

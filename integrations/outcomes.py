@@ -23,8 +23,12 @@ def mark(connections: Iterable[Connection], run: int) -> None:
 
 
 def wait(connection: Connection, seconds: float, now: datetime) -> None:
-    """Have it left alone for as long as its service asked. That is no failure."""
-    _update(connection, last_triggered_at=None, not_before=end_of_wait(seconds, now))
+    """Have it left alone for as long as its service asked. That is no failure, and no success.
+
+    Without an error, `not_before` is what the service asked for.
+    """
+    until = end_of_wait(seconds, now)
+    _update(connection, last_triggered_at=None, not_before=until, last_error="")
 
 
 def end_of_wait(seconds: float, now: datetime) -> datetime:
@@ -32,25 +36,22 @@ def end_of_wait(seconds: float, now: datetime) -> datetime:
 
 
 def hold(connection: Connection, why: str, now: datetime) -> None:
-    """Leave what is held to a person; it is fetched again in its next period."""
+    """Leave what is held to a person; it is fetched again in its next period.
+
+    Its service has answered: failures before that count no longer.
+    """
     until = now + connection.frequency
-    _update(connection, last_triggered_at=None, not_before=until, last_error=why)
+    _update(connection, last_triggered_at=None, attempt=0, not_before=until, last_error=why)
 
 
 def fail(connection: Connection, error: RainboError, now: datetime) -> bool:
     """Record a failure; return whether no retry follows before its next period."""
+    why = str(error) or error.kind
     if isinstance(error, Reconnect):
-        _update(
-            connection,
-            last_triggered_at=None,
-            reconnect_since=now,
-            last_error=str(error),
-        )
+        _update(connection, last_triggered_at=None, reconnect_since=now, last_error=why)
         return False
     attempt, at = due.after_failure(connection.attempt, connection.frequency, now)
-    _update(
-        connection, last_triggered_at=None, attempt=attempt, not_before=at, last_error=str(error)
-    )
+    _update(connection, last_triggered_at=None, attempt=attempt, not_before=at, last_error=why)
     return attempt > len(due.RETRIES)
 
 

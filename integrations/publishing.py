@@ -6,9 +6,11 @@ all. It runs in the run's thread, which alone uses its session.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 from psycopg import sql
@@ -22,9 +24,9 @@ from integrations.plugin import Broken, Cursor, Plugin
 from integrations.records import Absent, Chunk, Key, Merged
 from syncs.engine import guard
 from syncs.engine.guard import NO_LIMIT, Limit, Limits, PlannedChange
+from syncs.engine.run import Confirmed, Run
 from syncs.engine.run import Counts as Columns
-from syncs.engine.run import Run
-from syncs.models import HeldChange
+from syncs.models import HeldChange, TargetState
 from syncs.transfer.session import Session
 
 # A connection that was deleted, or connected again, meanwhile has no row that fits.
@@ -81,6 +83,11 @@ class Part:
             "removed": self.merged.removed,
             "withheld": self.withheld_count,
         }
+
+    def outcome(self) -> dict[str, Any]:
+        """What is recorded of its success."""
+        note, seconds = "; ".join(self.warnings), time.monotonic() - self.started
+        return {"note": note, "seconds": seconds, **self.columns()}
 
     @property
     def withheld_count(self) -> int:
@@ -145,9 +152,14 @@ class Publisher:
                 self._decide(session, part, reasons, absent, changes)
             if self._plugin.has_prices:
                 self._publish_models(session, part, chunk, done, absent, changes, at)
-            self._store(session, part, done, cursor, last=last)
-        part.merged += done
+            part.merged += done
+            outcome = part.outcome()
+            self._store(session, part, done, cursor, outcome if last else None)
         part.published = True
+        if last and self._run.dry_run:  # which has undone all of it
+            self._run.record_outcome(connection.key, TargetState.SUCCEEDED, **outcome)
+        elif last:
+            self._run.announce(connection.key, **outcome)
 
     def _decide(
         self,
@@ -188,8 +200,14 @@ class Publisher:
             prices.note_missing(session, connection, [row.id for row in absent], at)
 
     def _store(
-        self, session: Session, part: Part, done: Merged, cursor: Cursor, *, last: bool
+        self,
+        session: Session,
+        part: Part,
+        done: Merged,
+        cursor: Cursor,
+        outcome: dict[str, Any] | None,
     ) -> None:
+        """Store how far it was read and, with the outcome of the last cursor, its success."""
         connection = part.connection
         given = {
             "id": connection.pk,
@@ -198,15 +216,20 @@ class Publisher:
             "more": done.added + done.back - done.removed,
             "withheld": part.withheld_count,
         }
-        if not session.execute(_SUCCEED if last else _ADVANCE, given).rowcount:
+        with session.pipeline():
+            stored = session.execute(_SUCCEED if outcome else _ADVANCE, given)
+            if outcome:
+                self._run.succeed(session, self._confirmed(part, cursor), **outcome)
+        if not stored.rowcount:
             raise Broken("it was deleted, or connected again, while it was fetched")
-        if last:
-            if not part.unchanged:
-                self._withhold(session, part)
-            started = self._run.at(part.started)
-            at = min(started, cursor.as_of or started)
-            basis = f"{self._plugin.name}, through its cursor"
-            self._run.confirm(session, connection.key, at, rows=part.read, basis=basis)
+        if outcome and not part.unchanged:
+            self._withhold(session, part)
+
+    def _confirmed(self, part: Part, cursor: Cursor) -> Confirmed:
+        started = self._run.at(part.started)
+        at = min(started, cursor.as_of or started)
+        basis = f"{self._plugin.name}, through its cursor"
+        return Confirmed(part.connection.key, at, part.read, basis)
 
     def _withhold(self, session: Session, part: Part) -> None:
         """Replace the list of withheld records, unless there was and is none."""

@@ -138,14 +138,16 @@ class Chunk:
     def _add_record(self, record: Record) -> None:
         self.read += 1
         key = record.kind, record.id
-        self.gone.discard(key)
-        self.withheld.pop(key, None)
-        self.records.pop(key, None)
         prepared = prepare(record)
         if isinstance(prepared, str):
+            self.records.pop(key, None)
             self.withheld[key] = prepared
         else:
             self.records[key] = prepared
+            if self.withheld:
+                self.withheld.pop(key, None)
+        if self.gone:
+            self.gone.discard(key)
 
 
 class Stored(NamedTuple):
@@ -191,7 +193,8 @@ def prepare(record: Record) -> Prepared | str:
     # The texts are kept apart by what none of them has: a NUL is rejected below.
     texts = f"{record.kind}\0{record.id}\0{record.title}\0{record.link}\0{at}"
     try:
-        body = _CANONICAL.encode(dict(record.data))
+        data = record.data
+        body = _CANONICAL.encode(data if isinstance(data, dict) else dict(data))
         hashed = hashlib.sha256(f"{texts}\0{body}".encode()).digest()[:16]
     except UnicodeEncodeError:
         return "it has a character that is no valid Unicode"
@@ -335,4 +338,7 @@ def _refuse(value: object) -> Any:
     raise TypeError(f"{type(value).__name__} is no type of JSON")
 
 
-_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False, default=_refuse)
+# What contains itself is found by how deep it is.
+_CANONICAL = json.JSONEncoder(
+    sort_keys=True, ensure_ascii=False, allow_nan=False, check_circular=False, default=_refuse
+)

@@ -64,6 +64,23 @@ def targets_of(service: str) -> Targets:
     return Targets(_connections, pick)
 
 
+def obstacles(service: str, keys: Collection[str]) -> dict[str, str]:
+    """Return why some of these can't be fetched, not even by name; nothing for the others."""
+    rows = Connection.objects.filter(service=service).select_related("owner")
+    known = {row.key: row for row in rows.filter(pk__in=map(parse_key, keys))}
+    return {
+        key: why
+        for key in keys
+        if (why := _never(known[key]) if key in known else f"{service} has no such connection")
+    }
+
+
+def label_of(key: str, service: str) -> str:
+    """What runs call the connection of this key."""
+    pk = parse_key(key)
+    return key if pk is None else Connection.label_of(pk, service)
+
+
 @cache
 def _connections() -> Question:
     """Those of all services: asked once for all syncs."""
@@ -121,15 +138,22 @@ def _fresh(row: Connection, now: datetime, *, force: bool) -> str:
 
 
 def _why_not(row: Connection, now: datetime, *, is_named: bool = False) -> str:
-    if is_named and not row.enabled:
-        return "it is disabled"
-    if is_named and not row.owner.is_active:
-        return "its owner is deactivated"
-    if is_named and row.reconnect_since is not None:
-        return "it needs to be connected again"
-    has_failed = row.attempt or row.last_error  # then it is its retry that waits, not the service
-    if not has_failed and row.not_before is not None and row.not_before > now:
+    if is_named and (why := _never(row)):
+        return why
+    is_told_to = not row.last_error  # else it is its retry that waits, not the service
+    if is_told_to and row.not_before is not None and row.not_before > now:
         return f"the service asked to wait until {format_clock(row.not_before, now)}"
+    return ""
+
+
+def _never(row: Connection) -> str:
+    """Why it isn't fetched until a person does something; empty if it may be."""
+    if not row.enabled:
+        return "it is disabled"
+    if not row.owner.is_active:
+        return "its owner is deactivated"
+    if row.reconnect_since is not None:
+        return "it needs to be connected again"
     return ""
 
 

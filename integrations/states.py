@@ -40,6 +40,7 @@ def facts_of(row: Connection, is_run_live: bool) -> Facts:
         last_successful_update_at=row.last_successful_update_at,
         is_run_live=is_run_live,
         is_held=bool(row.last_error) and not row.attempt,
+        is_told_to_wait=not row.last_error,
         attempt=row.attempt,
         is_automatic=service is None or service.is_automatic(),
         not_before=row.not_before,

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from django.db import connection
 
@@ -18,6 +19,7 @@ from tests.caches import query
 from tests.instances import Instance
 
 ROOT = Path(__file__).parents[1]
+Started = TypeVar("Started", bound="Child")
 WAITING = (
     "SELECT 1 FROM pg_stat_activity WHERE application_name ~ '^rainbo/{}(/[0-9]+)?$' "
     "AND wait_event_type = 'Lock'"
@@ -27,11 +29,14 @@ WAITING = (
 class Child:
     """A Python program, default: `manage.py`, on the test's own database."""
 
+    stdin: int | None = None
+
     def __init__(self, *words: str, program: Sequence[str] = ("manage.py",), **env: str) -> None:
         self.process = subprocess.Popen(
             [sys.executable, *program, *words],
             cwd=ROOT,
             env=os.environ | {"RAINBO_DB_NAME": str(connection.settings_dict["NAME"])} | env,
+            stdin=self.stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -46,9 +51,27 @@ class Child:
         return self.process.returncode, out + err
 
 
+class AskedChild(Child):
+    """One that answers each line that it is given by a line."""
+
+    stdin = subprocess.PIPE
+
+    def ask(self, line: str) -> str:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(line, file=self.process.stdin, flush=True)
+        return self.process.stdout.readline().strip()
+
+
 @contextmanager
 def child(*words: str, program: Sequence[str] = ("manage.py",), **env: str) -> Iterator[Child]:
-    started = Child(*words, program=program, **env)
+    with ending(Child(*words, program=program, **env)) as started:
+        yield started
+
+
+@contextmanager
+def ending(started: Started) -> Iterator[Started]:
+    """Kill it in the end, if it still runs."""
     try:
         yield started
     finally:

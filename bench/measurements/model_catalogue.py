@@ -73,7 +73,7 @@ def _part(
             Spread.of(_seconds(compared)),
             by_models,
             written=0,
-            note="each model is read and compared, as with `--force`",
+            note="each model is read; all that was read is compared by its digest",
         ),
         Line(
             "Django",

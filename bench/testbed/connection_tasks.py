@@ -51,16 +51,17 @@ def _fetch(count: int, at_once: int) -> dict[str, Any]:
     Connection.objects.filter(pk__in=ids).update(**due)
     before = _written()
     with _counted() as statements, patch.object(fetching, "AT_ONCE", at_once):
-        started = time.monotonic()
+        started, spent = time.monotonic(), time.process_time()
         (record,) = look.look()
         record = runs.execute(record)
-        seconds = time.monotonic() - started
+        seconds, spent = time.monotonic() - started, time.process_time() - spent
     if record.state != RunState.SUCCEEDED or record.targets.count() != count:
         raise BenchError(f"the run of {count} ended as {record.state}: {record.error}")
     after = _written()
     written = {name: after[name] - before.get(name, 0) for name in after}
     return {
         "seconds": seconds,
+        "processor": spent,
         "statements": statements(),
         "written": {name: rows for name, rows in written.items() if rows},
     }

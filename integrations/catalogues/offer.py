@@ -54,6 +54,12 @@ class Offer:
     varies: tuple[str, ...] = ()
     alias_of: str = ""
 
+    def facts(self) -> tuple[object, ...]:
+        """All that is known of it, to be compared with what was known before."""
+        prices = tuple(self.prices.items())
+        described = (self.name, self.title, self.provider, self.mode, self.context, self.ends_on)
+        return (*described, prices, self.varies, self.alias_of)
+
     def record(self) -> Record:
         data = {
             "provider": self.provider,

@@ -5,6 +5,7 @@ Others come by the entry point `rainbo.services`: a class of `integrations.plugi
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.metadata import entry_points
 
 from integrations import plugin, selection
@@ -39,6 +40,8 @@ def register(service: Plugin) -> None:
             part_flag="--connection",
             flags={"force": "--force"},
             pages=selection.CONNECTIONS,
+            obstacles=partial(selection.obstacles, service.name),
+            late_label=partial(selection.label_of, service=service.name),
         )
     )
 

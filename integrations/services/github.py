@@ -188,23 +188,43 @@ class GitHub(Plugin):
                 url = _address("/issues", _changed_since(at["since"]))
 
     def _notifications(self, source: Source, at: Json) -> Iterator[Item]:
-        """Not more often than GitHub says with each answer."""
+        """Not more often than GitHub says with each answer. The latest come first: a listing that
+        was stopped goes on below the last one that it read.
+        """
         now = source.now()
         if not _is_over(at.get("poll_after"), now):
             return
-        since = at.get("notified")
-        order = {"all": "true", "per_page": "50"} | ({"since": since} if since else {})
-        headers = {"If-Modified-Since": at["modified"]} if at.get("modified") else {}
+        listing: Json = at.get("notifying") or {"latest": at.get("notified")}
+        goes_on = "before" in listing
+        order = {"all": "true", "per_page": "50"}
+        order |= {"since": at["notified"]} if at.get("notified") else {}
+        order |= {"before": listing["before"]} if goes_on else {}
+        is_known = at.get("modified") and not goes_on
+        headers = {"If-Modified-Since": at["modified"]} if is_known else {}
         answer = source.get("/notifications", order, HEADERS | headers)
         poll = answer.headers.get("X-Poll-Interval", "60")
         wait = timedelta(seconds=int(poll) if poll.isdecimal() else 60)
         at["poll_after"] = (now + wait).isoformat()
         if answer.status != 304:
-            at["modified"] = answer.headers.get("Last-Modified", "")
-            for row in _pages(source, answer):
-                yield _notification(row)
-                at["notified"] = _later(at.get("notified"), row["updated_at"])
+            if not goes_on:
+                listing["modified"] = answer.headers.get("Last-Modified", "")
+            at["notifying"] = listing
+            yield from self._listed_notifications(source, at, answer)
+            at |= {"modified": listing["modified"], "notified": listing["latest"]}
+            del at["notifying"]
         yield Cursor(dict(at))
+
+    def _listed_notifications(self, source: Source, at: Json, answer: Answer) -> Iterator[Item]:
+        listing: Json = at["notifying"]
+        while True:
+            for row in _rows(source, answer):
+                yield _notification(row)
+                listing["latest"] = _later(listing["latest"], row["updated_at"])
+                listing["before"] = _second_after(row["updated_at"])  # others may be of that second
+            if not (url := _next(answer)):
+                return
+            yield Cursor(_copy(at))
+            answer = source.get(url, headers=HEADERS)
 
 
 _ALL_ISSUES = {"filter": "all", "state": "all", "per_page": PAGE}
@@ -286,13 +306,8 @@ def _later(one: str | None, other: str) -> str:
     return max(one or "", other)
 
 
-def _pages(source: Source, answer: Answer) -> Iterator[Json]:
-    while True:
-        yield from _rows(source, answer)
-        url = _next(answer)
-        if not url:
-            return
-        answer = source.get(url, headers=HEADERS)
+def _second_after(time: str) -> str:
+    return f"{datetime.fromisoformat(time) + timedelta(seconds=1):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _rows(source: Source, answer: Answer) -> list[Json]:

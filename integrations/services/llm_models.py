@@ -7,7 +7,7 @@ prices. A catalogue keeps its shape, so that none is ever read in the unit of an
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from types import ModuleType
 from typing import Any
@@ -17,7 +17,17 @@ from django.conf import settings
 from common.http import Answer
 from integrations.catalogues import litellm, model_list, models_dev
 from integrations.catalogues.offer import KIND, Offer
-from integrations.plugin import Broken, Cursor, Item, Plugin, Position, Token, Unchanged, Whole
+from integrations.plugin import (
+    Broken,
+    Cursor,
+    Item,
+    Plugin,
+    Position,
+    Refused,
+    Token,
+    Unchanged,
+    Whole,
+)
 from integrations.source import Source
 
 SHAPES = (model_list, models_dev, litellm)
@@ -43,41 +53,59 @@ class LlmModels(Plugin):
         return bool(settings.PRICING_SYNC_ENABLED)
 
     def fetch_data(self, source: Source, position: Position | None) -> Iterator[Item]:
-        """What is there byte for byte as before is not read again.
+        """What is there byte for byte as before is not read again; what is read as before is not
+        compared model by model.
 
-        That is sound because of three conditions: the digest was stored in the transaction that
-        published what was read of it, only this connection's runs change its records, and it is
-        of one page and of this version of the readers. `--force` reads it all the same.
+        That is sound because of three conditions: the digests were stored in the transaction that
+        published what was read, only this connection's runs change its records, and they are of
+        this version of the readers; that of the bytes, of one page. `--force` compares all anyway.
         """
         before = position or {}
-        usual = before.get("shape")
         first = source.get("")
-        digest = hashlib.sha256(first.body).hexdigest()
-        if not source.in_full and before.get("digest") == f"{READERS} {digest}":
+        digest = _of_readers(hashlib.sha256(first.body))
+        if not source.in_full and before.get("digest") == digest:
             yield Unchanged(int(before["read"]))
             yield Cursor(before)
             return
-        seen: set[str] = set()
-        repeated = pages = read = 0
-        for document in _pages(source, first):
-            pages += 1
-            shape = _shape(document)
-            if usual not in (None, shape.NAME):
-                raise Broken(f"it has the shape of {shape.NAME} now, and had that of {usual}")
-            usual = shape.NAME
-            for offer in shape.read(document):
-                read += 1
-                if not isinstance(offer, Offer):
-                    yield offer
-                    continue
-                repeated += offer.name in seen
-                seen.add(offer.name)
-                yield offer.record()
-        if repeated:
+        found, pages, shape = _read(source, first, before.get("shape"))
+        names = [one.name for one in found if isinstance(one, Offer)]
+        if repeated := len(names) - len(set(names)):
             source.warn(f"{repeated:,} names come more than once: the last counts")
-        yield Whole(KIND)
-        same = f"{READERS} {digest}" if pages == 1 else ""
-        yield Cursor({"shape": usual, "digest": same, "read": read})
+        content = _of_readers(_content(found))
+        if not source.in_full and before.get("content") == content:
+            yield Unchanged(len(found))
+        else:
+            for one in found:
+                yield one.record() if isinstance(one, Offer) else one
+            yield Whole(KIND)
+        same = digest if pages == 1 else ""
+        yield Cursor({"shape": shape, "digest": same, "content": content, "read": len(found)})
+
+
+def _read(
+    source: Source, first: Answer, usual: str | None
+) -> tuple[list[Offer | Refused], int, str | None]:
+    """Return what all pages have, how many they are, and their shape. usual: that of before."""
+    found: list[Offer | Refused] = []
+    pages = 0
+    for document in _pages(source, first):
+        pages += 1
+        shape = _shape(document)
+        if usual not in (None, shape.NAME):
+            raise Broken(f"it has the shape of {shape.NAME} now, and had that of {usual}")
+        usual = shape.NAME
+        found += shape.read(document)
+    return found, pages, usual
+
+
+def _content(found: Iterable[Offer | Refused]) -> Any:
+    """The hash of all that was read, in its order."""
+    texts = [repr(one.facts() if isinstance(one, Offer) else one) for one in found]
+    return hashlib.sha256("\n".join(texts).encode())
+
+
+def _of_readers(digest: Any) -> str:
+    return f"{READERS} {digest.hexdigest()}"
 
 
 def _pages(source: Source, answer: Answer) -> Iterator[Any]:

@@ -139,8 +139,9 @@ class GitHub(Service):
         headers = {"Last-Modified": stamp, "X-Poll-Interval": "60"}
         if asked.headers.get("if-modified-since") == stamp:
             return Reply(304, None, headers)
-        since = asked.parameters.get("since", "")
-        rows = [row for row in self.notifications if row["updated_at"] >= since]
+        since, before = asked.parameters.get("since", ""), asked.parameters.get("before", "Z")
+        rows = [row for row in self.notifications if since <= row["updated_at"] < before]
+        rows.sort(key=lambda row: (row["updated_at"], row["id"]), reverse=True)
         return self._list(asked, rows, headers)
 
     def _list(self, asked: Asked, rows: list[Row], headers: dict[str, str] | None = None) -> Reply:

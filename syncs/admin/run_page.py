@@ -23,11 +23,13 @@ from syncs.admin import badges, held_changes, run_actions, run_targets, withheld
 from syncs.engine import registry
 from syncs.engine.host import machine
 from syncs.engine.options import Options
+from syncs.engine.parts import waiting
 from syncs.models import RunState, RunTarget, SyncRun
 from syncs.reports import run_report
 from syncs.status import recent
 
 SHOWN_LINES = 300
+LISTED = 20  # targets that the options name: a look at what is due names thousands
 NAMED = 3  # instances that are named on a button
 
 
@@ -46,6 +48,7 @@ def context(request: HttpRequest, record: Any) -> dict[str, Any]:
     """All that the page and its refreshed part show. The record has its summary."""
     now = clock.database_now()
     parts = list(record.targets.all())
+    parts += waiting(record, {part.target for part in parts})
     pages = run_targets.pages_of(record, parts, request.user.has_perm)
     lines = list(record.log.order_by("-id")[: SHOWN_LINES + 1])
     return {
@@ -114,7 +117,7 @@ def options_in_words(record: SyncRun) -> str:
     except (UsageError, TypeError) as error:
         return str(error)
     wishes = [
-        f"instances {', '.join(options.targets)}" if options.targets else "all instances",
+        f"instances {listed(options.targets, LISTED)}" if options.targets else "all instances",
         f"only {_only(record.sync, options.only)}" if options.only else "",
         "forced" if options.force else "",
         "dry run: nothing is written" if options.dry_run else "",

@@ -12,13 +12,14 @@ from django.db.models.functions import Now
 from common.errors import RainboError
 from common.read_only import READ_ONLY, is_read_only
 from syncs import hooks
-from syncs.engine import events, held, retries
+from syncs.engine import events, held, parts, retries
 from syncs.engine.options import Options
 from syncs.errors import Cancelled
 from syncs.models import RunState, SyncRun
 
 logger = logging.getLogger("rainbo.run")
 
+COMPLETE = (RunState.SUCCEEDED, RunState.PARTIAL, RunState.HELD)  # each part has an outcome
 TRANSIENT = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
 
 
@@ -62,6 +63,8 @@ def close(record: SyncRun, ending: Ending, seconds: float, options: Options | No
             finished_at=Now(),
         )
         if closed:
+            if ending.state not in COMPLETE:
+                parts.store_waiting(record)
             retries.plan_next_attempt(record, transient=ending.transient, options=options)
             hooks.run_closed.send(record)
     if closed:

@@ -18,10 +18,13 @@ from django.db.models.functions import Now
 
 from common.errors import RainboError
 from syncs import hooks
+from syncs.engine import parts
 from syncs.errors import LeaseHeld, LeaseLost
 from syncs.models import OPEN_STATES, Lease, RunState, SyncRun, Trigger
 
 log = logging.getLogger(__name__)
+
+Fenced = psycopg.Cursor[Any]  # the token of the lease, whose row is locked
 
 TAKEOVER_TIMEOUT = "5s"  # how long a takeover waits for a publish of the previous holder
 
@@ -143,9 +146,17 @@ def fence(session: psycopg.Connection[Any], sync: str, token: int) -> None:
 
     FOR KEY SHARE lets renewals of the same holder pass and makes a takeover wait.
     """
-    row = session.execute(
-        "SELECT token FROM syncs_lease WHERE sync = %s FOR KEY SHARE", [sync]
-    ).fetchone()
+    check_fenced(fencing(session, sync), token)
+
+
+def fencing(session: psycopg.Connection[Any], sync: str) -> Fenced:
+    """The first half of `fence`, which may be sent together with other statements."""
+    return session.execute("SELECT token FROM syncs_lease WHERE sync = %s FOR KEY SHARE", [sync])
+
+
+def check_fenced(found: Fenced, token: int) -> None:
+    """The second half of `fence`."""
+    row = found.fetchone()
     if row is None or row[0] != token:
         raise LeaseLost
 
@@ -239,6 +250,7 @@ def _close_abandoned(run: SyncRun) -> None:
     why = f"its lease ran out; run {run.pk} took over"
     for lost in others.filter(state=RunState.RUNNING):
         if lost.move(RunState.LOST, expect=(RunState.RUNNING,), error=why, finished_at=Now()):
+            parts.store_waiting(lost)
             hooks.run_closed.send(lost)
     others.filter(
         state=RunState.QUEUED,

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from common.errors import UsageError
 from syncs import hooks
-from syncs.engine import events, lease, registry, retries
+from syncs.engine import events, lease, parts, registry, retries
 from syncs.engine.cancel_requests import request_of
 from syncs.models import RunState, RunTarget, SyncRun, TargetState
 
@@ -68,6 +68,7 @@ def _close_lost(pk: int, taker: SyncRun | None) -> SyncRun | None:
         state, why = _final_state(record, taker)
         is_closed = record.move(state, expect=(RunState.RUNNING,), error=why, finished_at=Now())
         if is_closed:
+            parts.store_waiting(record)
             retries.plan_next_attempt(record, transient=True)
             hooks.run_closed.send(record)
     return record if is_closed else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,10 @@ class Sync:
     describe_only: describes what the option `only` lists.
     hidden: the rows that it stores and hides from readers.
     pages: the console's pages of its targets.
+    obstacles: why some of these targets can't be taken, by their keys; default: those that
+        `targets` does not return are no part of it.
+    late_label: what a target is called, by its key; given, the parts of the targets that a run's
+        options name are stored with their outcome, and not before.
     end_sessions: ends sessions that a run, named by its purpose, left open at these targets.
     """
 
@@ -48,6 +52,8 @@ class Sync:
     describe_only: Callable[[Sequence[str]], str] | None = None
     hidden: Hidden | None = None
     pages: Pages | None = None
+    obstacles: Callable[[Collection[str]], Mapping[str, str]] | None = None
+    late_label: Callable[[str], str] | None = None
     end_sessions: Callable[[str, list[str]], object] | None = None
 
     def __post_init__(self) -> None:

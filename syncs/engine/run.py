@@ -18,7 +18,8 @@ from psycopg.types.json import Jsonb
 
 from common.clock import Clock
 from common.errors import RainboError
-from syncs.engine import cancel_requests, held, lease
+from common.redaction import redact
+from syncs.engine import cancel_requests, held, lease, parts
 from syncs.engine.options import Options
 from syncs.engine.targets import Target
 from syncs.errors import Cancelled, LeaseLost, OverLimit, Unequal
@@ -78,6 +79,22 @@ _SETTLED = [
     *("guarded_counts", "source", "accepted"),
 ]
 
+_SUCCEED = """
+      WITH confirmed AS (
+           INSERT INTO syncs_confirmation (sync, run_id, target, at, rows, basis)
+           VALUES (%(sync)s, %(run)s, %(target)s, %(at)s, %(rows)s, %(basis)s)
+               ON CONFLICT (sync, target) DO UPDATE
+              SET at = excluded.at, run_id = excluded.run_id, rows = excluded.rows,
+                  basis = excluded.basis, tables = NULL)
+    INSERT INTO syncs_runtarget (
+           run_id, target, label, state, note, seconds, read, added, changed, removed, withheld,
+           total, error, error_kind, passing)
+    VALUES (%(run)s, %(target)s, %(label)s, 'succeeded', %(note)s, %(seconds)s, %(read)s,
+            %(added)s, %(changed)s, %(removed)s, %(withheld)s, %(total)s, '', '', false)
+        ON CONFLICT (run_id, target) DO UPDATE
+       SET state = excluded.state, note = excluded.note, seconds = excluded.seconds,
+           read = excluded.read, added = excluded.added, changed = excluded.changed,
+           removed = excluded.removed, withheld = excluded.withheld, total = excluded.total"""
 _CONFIRM = """
     INSERT INTO syncs_confirmation (sync, run_id, target, at, rows, basis, tables)
     VALUES (%s, %s, %s, %s, %s, %s, %s)
@@ -118,6 +135,7 @@ class Run:
         self.cron = cron
         self.options = options
         self.renewal = renewal
+        self._late = parts.late(record)
         self._listener = listener or _ignore
         self._clock = Clock.read()
         self._parts: dict[str, RunTarget] = {}
@@ -190,10 +208,14 @@ class Run:
         cancelled this one.
         """
         self.cancellation_point()
-        with self.session.transaction(force_rollback=self.dry_run):
-            lease.fence(self.session, self.record.sync, self.renewal.token)
-            self._raise_if_cancelled()
-            yield self.session
+        session = self.session
+        with session.transaction(force_rollback=self.dry_run):
+            with session.pipeline():  # both are asked at once
+                fenced = lease.fencing(session, self.record.sync)
+                request = cancel_requests.requested(session, self.record.pk)
+            lease.check_fenced(fenced, self.renewal.token)
+            cancel_requests.raise_requested(request)
+            yield session
 
     def confirm(
         self,
@@ -232,11 +254,13 @@ class Run:
         )
 
     def expect(self, targets: Iterable[Target]) -> None:
-        """Declare targets that this run will record an outcome for."""
-        parts = RunTarget.objects.bulk_create(
-            RunTarget(run=self.record, target=target.key, label=target.label) for target in targets
-        )
-        self._parts |= {part.target: part for part in parts}
+        """Declare targets that this run will record an outcome for.
+
+        Those that `parts.late` names are stored with their outcome.
+        """
+        found = [RunTarget(run=self.record, target=one.key, label=one.label) for one in targets]
+        RunTarget.objects.bulk_create(part for part in found if part.target not in self._late)
+        self._parts |= {part.target: part for part in found}
 
     def record_outcome(
         self,
@@ -263,12 +287,42 @@ class Run:
             part.error, part.error_kind, part.passing = str(error), error.kind, error.transient
             self.log(str(error), target, "error")
         if self._gathered is None:
-            part.save()
+            _store([part])
             self._listener(part)
         else:
             self._gathered.parts.append(part)
         if state != TargetState.SUCCEEDED:
             self.cancellation_point()
+
+    def succeed(
+        self,
+        session: Session,
+        confirmed: Confirmed,
+        *,
+        note: str = "",
+        seconds: float | None = None,
+        **counts: Unpack[Counts],
+    ) -> None:
+        """Confirm a target and record its success, inside the publishing transaction.
+
+        `announce` it after that.
+        """
+        names = ("read", "added", "changed", "removed", "withheld", "total")
+        facts: dict[str, Any] = {name: counts.get(name) for name in names}
+        facts |= {"sync": self.record.sync, "run": self.record.pk, "target": confirmed.target}
+        facts |= {"at": confirmed.at, "rows": confirmed.rows, "basis": confirmed.basis}
+        facts |= {"label": self._parts[confirmed.target].label, "seconds": seconds}
+        session.execute(_SUCCEED, facts | {"note": redact(note)})
+
+    def announce(
+        self, target: str, *, note: str = "", seconds: float | None, **counts: Unpack[Counts]
+    ) -> None:
+        """What `succeed` recorded was committed."""
+        part = self._parts[target]
+        part.state, part.note, part.seconds = TargetState.SUCCEEDED, note, seconds
+        for name, count in counts.items():
+            setattr(part, name, count)
+        self._listener(part)
 
     @contextmanager
     def batched(self) -> Iterator[None]:
@@ -280,12 +334,7 @@ class Run:
             self._gathered = None
             with transaction.atomic():
                 RunLog.objects.bulk_create(gathered.log)
-                RunTarget.objects.bulk_create(
-                    gathered.parts,
-                    update_conflicts=True,
-                    unique_fields=["id"],
-                    update_fields=_SETTLED,
-                )
+                _store(gathered.parts)
             for part in gathered.parts:
                 self._listener(part)
 
@@ -361,3 +410,15 @@ class Run:
         if any(part.error_kind == Unequal.kind for part in self._parts.values()):
             return RunState.PARTIAL
         return RunState.HELD if TargetState.HELD in states else RunState.FAILED
+
+
+def _store(parts: Sequence[RunTarget]) -> None:
+    """Store outcomes, of parts that have a row and of those that get it only now."""
+    for key in (["id"], ["run", "target"]):
+        is_stored = key == ["id"]
+        RunTarget.objects.bulk_create(
+            [part for part in parts if (part.pk is not None) == is_stored],
+            update_conflicts=True,
+            unique_fields=key,
+            update_fields=_SETTLED,
+        )

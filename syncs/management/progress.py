@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from common.terminal import printable_line
+from syncs.engine.parts import late
 from syncs.models import RunTarget, TargetState
 from syncs.reports.run_report import describe
 
@@ -61,7 +62,10 @@ class ProgressDisplay:
         if not self.console.is_terminal:
             line = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}"
         self.console.print(line, markup=True)
+        if self._bar.disable:
+            return
         parts = part.run.targets
-        total, waiting = parts.count(), parts.filter(state=TargetState.WAITING).count()
-        done = f"{total - waiting} of {total} instances"
-        self._bar.update(self._task, completed=total - waiting, total=total, done=done)
+        stored, waiting = parts.count(), parts.filter(state=TargetState.WAITING).count()
+        completed, total = stored - waiting, max(stored, len(late(part.run)))
+        done = f"{completed} of {total} instances"
+        self._bar.update(self._task, completed=completed, total=total, done=done)

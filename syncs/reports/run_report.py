@@ -16,6 +16,7 @@ from common.errors import UsageError
 from common.text import without_subject
 from syncs.engine import held, registry
 from syncs.engine.options import Options
+from syncs.engine.parts import waiting
 from syncs.engine.registry import Sync
 from syncs.models import RunState, RunTarget, SyncRun, TargetState
 
@@ -204,6 +205,8 @@ def document(
     """
     sync = sync or registry.get(record.sync)
     parts = [*record.targets.values(*PART)]  # without models: some runs have a thousand
+    known = {part["target"] for part in parts}
+    parts += [{name: getattr(one, name) for name in PART} for one in waiting(record, known)]
     states = {part["state"] for part in parts}
     holds = TargetState.HELD in states
     return summary_document(record) | {

@@ -100,6 +100,22 @@ def test_one_or_all_of_a_service_are_requested() -> None:
     assert post("no_service").status_code == 404
 
 
+def test_what_cannot_be_fetched_is_said_with_its_reason() -> None:
+    off, lapsed = connection(name="off", enabled=False), connection(name="lapsed")
+    Connection.objects.filter(pk=lapsed.pk).update(reconnect_since=timezone.now())
+    paused = connection(name="paused", paused_until=timezone.now() + timedelta(hours=1))
+    answer = post("github", {"connections": [off.pk, lapsed.pk, paused.pk, 999_999]})
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert error["field"] == "connections"
+    assert set(error["detail"].split(", ")) == {
+        f"{off.key}: it is disabled",
+        f"{lapsed.key}: it needs to be connected again",
+        "connection/999999: github has no such connection",
+    }
+    assert post("github", {"connections": [paused.pk]}).status_code == 202, "as by the command"
+
+
 @pytest.mark.parametrize(
     ("service", "scope"), [("github", "integrations:run"), ("llm_models", "models:run")]
 )

@@ -71,6 +71,16 @@ CASES = {
         State.CONNECTED,
         False,
     ),
+    "asked to wait after a failure": (
+        facts(attempt=1, not_before=ago(-3), is_told_to_wait=True),
+        State.WAITING,
+        False,
+    ),
+    "asked to wait after a failure, and it has": (
+        facts(attempt=1, not_before=NOW, is_told_to_wait=True),
+        State.RETRYING,
+        True,
+    ),
     "held": (
         facts(last_successful_update_at=ago(20), not_before=ago(-3), is_held=True),
         State.HELD,

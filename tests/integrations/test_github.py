@@ -55,6 +55,40 @@ def test_a_second_run_writes_nothing_and_asks_conditionally(hub: GitHub) -> None
     assert conditional == ["1"], "of the repositories; the last page is read"
 
 
+def test_a_first_listing_of_notifications_goes_on_where_it_was_stopped(hub: GitHub) -> None:
+    hub.page = 2
+    for number in range(9):
+        hub.add_notification(f"n{number}")
+    row = connection(hub.url)
+    hub.remaining = 5  # repositories, issues twice, two pages of notifications
+    run = fetch(row)
+    assert part(run, row).state == TargetState.SKIPPED, "GitHub asked to wait"
+    assert titles(row, "notification") == ["n8", "n7", "n6", "n5"]
+    hub.remaining = None
+    hub.asked.clear()
+    hub.add_notification("made meanwhile")
+    allow(row)
+    assert fetch(row).state == RunState.SUCCEEDED
+    pages = [asked.parameters for asked in hub.asked if asked.path == "/notifications"]
+    assert [page["before"] for page in pages] == [pages[0]["before"]] * 3, "not from its beginning"
+    assert len(titles(row, "notification")) == 9
+    allow(row)
+    fetch(row)
+    assert titles(row, "notification")[-1] == "made meanwhile"
+    assert "before" not in hub.asked[-1].parameters
+    row.refresh_from_db()
+    assert row.cursor is not None
+    assert "notifying" not in row.cursor
+
+
+def allow(row: Connection) -> None:
+    """Its waits are over."""
+    row.refresh_from_db()
+    at = {key: value for key, value in (row.cursor or {}).items() if key != "poll_after"}
+    Connection.objects.filter(pk=row.pk).update(cursor=at, not_before=None)
+    row.refresh_from_db()
+
+
 def test_an_edit_and_a_new_issue_are_found_by_since(hub: GitHub) -> None:
     first, _ = hub.add_issue("one"), hub.add_issue("two")
     row = connection(hub.url)

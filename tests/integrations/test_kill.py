@@ -14,8 +14,9 @@ from integrations.due import State
 from integrations.models import ExternalRecord
 from localfleet.services.github import GitHub
 from syncs.models import Lease, RunState, SyncRun
-from tests.children import child, until
-from tests.integrations.rows import connection, fetch, stored, titles
+from tests.caches import query
+from tests.children import AskedChild, child, ending, until
+from tests.integrations.rows import connection, fetch, part, stored, titles
 from tests.integrations.test_contract import fetch_to_the_end
 from tests.integrations.worlds import WORLDS
 
@@ -47,6 +48,64 @@ def test_killed_while_it_fetches_it_goes_on_and_ends_as_the_service_has_it(hub: 
     assert SyncRun.objects.order_by("pk")[0].state == RunState.LOST
     row.refresh_from_db()
     assert row.record_count == 12
+
+
+# Reads a connection's key and a number: a copy of it fetches that one, and kills itself there.
+KILLER = """
+import os, signal, sys
+import django
+django.setup()
+from integrations import fetching, plugin
+from syncs.engine import runs
+from syncs.engine.options import Options
+from syncs.models import Trigger
+name, fetching.GATHERS = sys.argv[1], float(sys.argv[2])
+usual = plugin.find(name).fetch_data
+for line in sys.stdin:
+    key, items = line.split()
+    if not (pid := os.fork()):
+        def fetch_data(*given):
+            for number, item in enumerate(usual(*given)):
+                if number == int(items):
+                    os.kill(os.getpid(), signal.SIGKILL)
+                yield item
+        plugin.find(name).fetch_data = fetch_data
+        runs.execute(runs.request(name, Options(targets=(key,)), Trigger.SCHEDULE))
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize("gathers", [0.0, 1.0])
+def test_killed_between_any_two_items_one_run_ends_as_an_undisturbed_one(
+    name: str, gathers: float, loopback: None
+) -> None:
+    """gathers: seconds for which cursors are published together."""
+    private = {"RAINBO_HTTP_PRIVATE_HOSTS": "127.0.0.1"}
+    settings = {"DJANGO_SETTINGS_MODULE": "rainbo.settings"}
+    with WORLDS[name]() as world:
+        world.fill()
+        row = world.connect()
+        fetch_to_the_end(world, row)
+        wanted, killed = stored(row), 0
+        program = ("-c", KILLER, world.service, str(gathers))
+        with ending(AskedChild(program=program, **private, **settings)) as process:
+            for items in range(100):
+                row = world.connect()
+                ended = process.ask(f"{row.key} {items}")
+                if ended == "0":
+                    break
+                assert ended == "-9"
+                killed += 1
+                query("UPDATE syncs_lease SET expires_at = clock_timestamp() - interval '1 s'")
+                run = fetch(row)
+                assert run.state == RunState.SUCCEEDED, part(run, row).error
+                assert stored(row) == wanted, f"killed after {items} items"
+        assert killed > 3
+        assert SyncRun.objects.filter(state=RunState.LOST).count() == killed
 
 
 @pytest.mark.soak

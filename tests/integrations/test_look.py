@@ -20,8 +20,9 @@ from localfleet.services.github import GitHub
 from localfleet.services.server import Asked, Reply
 from syncs import hooks
 from syncs.engine import lease, runs
-from syncs.models import Lease, RunState, SyncRun, Trigger
-from tests.integrations.rows import connection, part
+from syncs.models import Lease, RunState, SyncRun, TargetState, Trigger
+from tests.caches import query
+from tests.integrations.rows import connection, fetch, part
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -47,6 +48,51 @@ def test_nothing_due_makes_no_run() -> None:
     connection(name="off", enabled=False)
     assert not look.look()
     assert not SyncRun.objects.exists()
+
+
+def test_what_is_not_due_is_not_even_locked() -> None:
+    """A lock writes the row: a look each half minute would write thousands for nothing."""
+    connection(name="fresh", last_successful_update_at=timezone.now())
+    connection(name="paused", paused_until=timezone.now() + timedelta(hours=1))
+    connection(name="waits", not_before=timezone.now() + timedelta(minutes=1))
+    due = connection(name="due", last_successful_update_at=timezone.now() - timedelta(minutes=16))
+    before = query("SELECT name, xmin::text, xmax::text FROM integrations_connection ORDER BY id")
+    look.look()
+    after = query("SELECT name, xmin::text, xmax::text FROM integrations_connection ORDER BY id")
+    assert {row[0] for row in after if row not in before} == {due.name}
+
+
+def test_a_failure_is_retried_though_its_period_is_not_over() -> None:
+    row = connection(attempt=1, last_successful_update_at=timezone.now(), last_error="broken")
+    assert [run.options["targets"] for run in look.look()] == [(row.key,)]
+
+
+def test_a_wait_that_a_service_asks_for_after_a_failure_is_kept(hub: GitHub) -> None:
+    row = connection(hub.url)
+    for reply in (Reply(500), Reply(429, {}, {"Retry-After": "300"})):
+        Connection.objects.update(not_before=None)
+        hub.faults = [reply]
+        fetch(row)
+    assert state_of(row) is State.WAITING
+    assert row.attempt == 1, "it neither failed nor succeeded"
+    assert part(fetch(row), row).state == TargetState.SKIPPED, "by its name, too"
+    call_command("queue_retry", "all")
+    assert state_of(row) is State.WAITING
+    call_command("queue_flush")
+    assert (state_of(row), row.attempt) == (State.WAITING, 0)
+
+
+def test_what_is_held_after_a_failure_is_shown_as_held(hub: GitHub) -> None:
+    hub.add_repository("home")
+    row = connection(hub.url)
+    fetch(row)
+    hub.faults = [Reply(500)]
+    fetch(row)
+    Connection.objects.update(not_before=None)
+    hub.repositories.clear()
+    fetch(row)
+    Connection.objects.update(last_successful_update_at=timezone.now() - timedelta(hours=1))
+    assert (state_of(row), row.attempt) == (State.HELD, 0)
 
 
 def test_a_service_that_has_an_open_run_is_left_alone() -> None:

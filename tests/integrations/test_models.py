@@ -13,8 +13,9 @@ from django.utils import timezone
 from integrations import model_queries
 from integrations.models import CatalogueModel, Connection, ExternalRecord, PriceChange
 from localfleet.services.llm_models import LlmModels, Model, many_models, odd_models
-from localfleet.services.server import Reply, running
+from localfleet.services.server import Asked, Reply, running
 from syncs.models import HeldChange, RunState, SyncRun
+from tests.caches import query
 from tests.integrations.rows import connection, fetch, part
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -251,6 +252,43 @@ def test_what_is_there_byte_for_byte_is_not_read_again(
     assert part(read(row), row).changed == 1, "other readers may read it otherwise"
     ExternalRecord.objects.filter(external_id="tiny/embed").update(hash=b"x" * 16)
     assert part(read(row, force=True), row).changed == 1, "--force reads it all the same"
+
+
+def test_what_is_read_as_before_is_not_compared_model_by_model(
+    server: LlmModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.add("bad", raw={"pricing": {"prompt": "x"}})
+    row = catalogue(server)
+    read(row)
+    usual, spaces = server.answer, [""]
+
+    def answer(asked: Asked) -> Reply:
+        reply = usual(asked)
+        return Reply(reply.status, f"{reply.body}{spaces[0]}")
+
+    monkeypatch.setattr(server, "answer", answer)
+    # Were it compared, this would be seen.
+    ExternalRecord.objects.filter(external_id="tiny/embed").update(hash=b"x" * 16)
+    spaces[0] = "  "
+    done = part(read(row), row)
+    assert (done.read, done.changed, done.withheld) == (10, 0, 1)
+    spaces[0] = " "
+    assert part(read(row, force=True), row).changed == 1, "--force compares it all the same"
+    for change in (
+        lambda: server.add("new/one", input="0.5"),
+        lambda: server.remove("tiny/embed"),
+        lambda: server.add("bad", raw={"pricing": {"prompt": "y"}}),
+    ):
+        change()
+        spaces[0] += " "
+        before = row.records.order_by("pk").values_list("hash", "gone_at")
+        known, reasons = list(before), withheld()
+        read(row)
+        assert (list(before.all()), withheld()) != (known, reasons)
+
+
+def withheld() -> list[Any]:
+    return query("SELECT source_id, reason FROM syncs_withheldrow ORDER BY 1")
 
 
 def test_pages_are_followed_and_never_round_and_round(server: LlmModels) -> None:

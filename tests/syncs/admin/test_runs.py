@@ -11,6 +11,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
+from syncs.admin import run_page
 from syncs.admin.held_changes import OF_A_KIND
 from syncs.models import HeldChange, RunLog, RunState, SyncRun, TargetState, Trigger
 from tests.pages import text_of
@@ -310,3 +311,10 @@ def test_the_page_says_what_became_of_what_was_held(admin_client: Client) -> Non
     shown = text_of(admin_client.get(page(run)))
     assert f"A user accepted them: no reason given. Run {newer.pk} published them." in shown
     assert "They wait" not in shown
+
+
+def test_options_name_the_first_of_thousands_of_targets() -> None:
+    keys = [f"connection/{number}" for number in range(2000)]
+    said = run_page.options_in_words(SyncRun(sync="github", options={"targets": keys}))
+    assert said.startswith("instances connection/0, connection/1, ")
+    assert said.endswith("connection/19 and 1,980 more")

@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from alerts import actions, evaluation, messages
 from alerts.models import Delivery, Incident, IncidentEvent, Level, Mute, Notice
+from alerts.rules import BY_SEVERITY, OF_RUNS, RULES, Edge
 from syncs.status.problems import Link, Problem, Severity
 from tests.alerts.rows import HOUR, MINUTE, NOW, SECOND, channel, facts, incident, problem, see
 from tests.rows import instance_row
@@ -73,6 +74,27 @@ def test_a_problem_must_last_as_long_as_its_rule_says(seconds: int, opens: bool)
     see(DOWN, at=NOW + seconds * SECOND, hold=MINUTE)
     assert (Incident.objects.get().opened_at is not None) is opens
     assert bool(notices()) is opens
+
+
+@pytest.mark.parametrize("after", [-SECOND, timedelta(), SECOND])
+@pytest.mark.parametrize("name", [name for name in RULES if name not in OF_RUNS])
+def test_each_rule_waits_as_long_as_its_default_says(name: str, after: timedelta) -> None:
+    """And what it opened is resolved, once. Rules of runs are in test_rules."""
+    rule = RULES[name]
+    severity = next((s for s, named in BY_SEVERITY.items() if named == name), Severity.DEGRADED)
+    measure = rule.threshold and rule.threshold + (rule.edge is Edge.ABOVE)
+    one = problem(f"x/{name}", severity, (), cause=rule.cause or "it broke", measure=measure)
+    opens = rule.enabled and after >= timedelta()
+    see(one, hold=None)
+    see(one, at=NOW + rule.hold + after, hold=None)
+    found = Incident.objects.filter(opened_at__isnull=False)
+    assert [row.rule for row in found] == (
+        [name] if opens or (rule.enabled and not rule.hold) else []
+    )
+    over = NOW + rule.hold + MINUTE
+    assert see(at=over, hold=None).resolved == len(found)
+    assert see(at=over + MINUTE, hold=None).resolved == 0
+    assert not Incident.objects.filter(resolved_at=None).exists()
 
 
 def test_what_passes_before_that_never_was_an_incident() -> None:

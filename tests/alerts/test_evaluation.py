@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from alerts import actions, evaluation, messages
 from alerts.models import Delivery, Incident, IncidentEvent, Level, Mute, Notice
@@ -93,6 +94,21 @@ def test_each_rule_waits_as_long_as_its_default_says(name: str, after: timedelta
     assert see(at=over, hold=None).resolved == len(found)
     assert see(at=over + MINUTE, hold=None).resolved == 0
     assert not Incident.objects.filter(resolved_at=None).exists()
+
+
+def test_what_was_muted_before_it_was_sent_is_reported_when_the_mute_has_ended() -> None:
+    channel()
+    row = incident()
+    actions.mute(row.pk, "ann", timezone.now() + HOUR, "moving")
+    assert notices() == []
+    Mute.objects.all().delete()
+    see(DOWN, at=NOW + MINUTE)
+    assert notices() == [(DOWN.key, "opened")]
+    deliver()
+    actions.mute(row.pk, "ann", timezone.now() + HOUR, "moving")
+    Mute.objects.all().delete()
+    see(DOWN, at=NOW + 2 * MINUTE)
+    assert notices() == [(DOWN.key, "opened")], "a reminder comes later"
 
 
 def test_what_passes_before_that_never_was_an_incident() -> None:

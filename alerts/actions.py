@@ -47,8 +47,9 @@ def acknowledge(pk: int, actor: str, until: datetime | None = None) -> Incident:
 def mute(pk: int, actor: str, until: datetime, reason: str) -> Incident:
     """Send nothing about an incident's key until then, whatever becomes of it.
 
-    What waits to be sent about it is dropped. Raises UsageError without a reason, for a time that
-    is past or more than a year away, and for an incident that is not open.
+    What waits to be sent about it is dropped; if nothing was sent before, it is reported when the
+    mute has ended and it is still there. Raises UsageError without a reason, for a time that is
+    past or more than a year away, and for an incident that is not open.
     """
     incident, now = find_open(pk), clock.database_now()
     reason = " ".join(reason.split())[:255]
@@ -64,6 +65,9 @@ def mute(pk: int, actor: str, until: datetime, reason: str) -> Incident:
         key=incident.key, defaults={"until": until, "reason": reason, "by": actor, "at": now}
     )
     Notice.objects.filter(WAITING, incident__key=incident.key).update(dropped_at=now)
+    if not Notice.objects.filter(incident=incident, delivery__isnull=False).exists():
+        incident.reported = None
+        incident.save(update_fields=["reported"])
     text = f"until {until:%Y-%m-%d %H:%M} UTC: {reason}"
     IncidentEvent.objects.create(incident=incident, at=now, kind="muted", actor=actor, text=text)
     return incident

@@ -148,7 +148,7 @@ def _item(notice: Notice, now: datetime, personal_data: bool) -> dict[str, Any]:
 
 
 def _course(incident: Incident, now: datetime) -> str:
-    """`Since 13:05 UTC (40 min). Affects 2 instances.`"""
+    """`Since 13:05 UTC (40 min). Affects 2 instances.`, or connections."""
     end = incident.resolved_at or now
     length = format_duration(end - incident.since)
     if incident.resolved_at:
@@ -157,11 +157,18 @@ def _course(incident: Incident, now: datetime) -> str:
             course = "It is still there, but its rule was switched off or changed."
     else:
         course = f"Since {_clock(incident.since, now)} ({length})."
-    if count := len(incident.affected):
-        course += f" Affects {counted(count, 'instance')}."
+    if whom := affected(incident.affected):
+        course += f" Affects {whom}."
     if incident.flaps and not incident.resolved_at:
         course += f" It came back {counted(incident.flaps, 'time')}."
     return course
+
+
+def affected(keys: Sequence[str]) -> str:
+    """How many instances and connections it is about; empty if it is about no single ones."""
+    instances = sum(key.isdecimal() for key in keys)
+    counts = {"instance": instances, "connection": len(keys) - instances}
+    return " and ".join(counted(count, what) for what, count in counts.items() if count)
 
 
 def _clock(at: datetime, now: datetime) -> str:

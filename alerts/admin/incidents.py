@@ -63,6 +63,10 @@ class StateFilter(PlainFilter):
         return seen.filter(OPEN).exclude(key__in=muted)
 
 
+class AcknowledgeForm(forms.Form):
+    hours = forms.ChoiceField(choices=list(MUTES.items()), required=False)
+
+
 class MuteForm(forms.Form):
     hours = forms.ChoiceField(choices=list(MUTES.items()))
     reason = forms.CharField(max_length=255)
@@ -142,11 +146,12 @@ def page(row: Any, may: Callable[[str], bool]) -> dict[str, Any]:
         ("Resolved", markup.moment(row.resolved_at, now, "not yet")),
         ("Rule", row.rule),
         ("Key", format_html("<code>{}</code>", row.key)),
-        ("Affected instances", ", ".join(row.affected) or markup.quiet("not about single ones")),
+        ("Affected", ", ".join(row.affected) or markup.quiet("not about single ones")),
         ("Came back", f"{row.flaps:,} ×" if row.flaps else markup.quiet("no")),
     ]
     if row.is_acknowledged(now):
-        facts.append(("Acknowledged by", row.acknowledged_by))
+        until = markup.moment(row.acknowledged_until, now, "it is resolved")
+        facts.append(("Acknowledged", format_html("by {}, until {}", row.acknowledged_by, until)))
     if row.mute:
         until = markup.moment(row.mute.until, now)
         facts.append(
@@ -169,14 +174,20 @@ def page(row: Any, may: Callable[[str], bool]) -> dict[str, Any]:
 
 @post_only
 def acknowledge_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    row = _found(request, pk)
+    """Until it is resolved, or for as long as the form says."""
+    row, form = _found(request, pk), AcknowledgeForm(request.POST)
+    if not form.is_valid():
+        return _back(request, pk, UsageError("choose for how long"))
+    hours = form.cleaned_data["hours"]
+    until = clock.database_now() + timedelta(hours=int(hours)) if hours else None
     try:
         with transaction.atomic():
-            actions.acknowledge(pk, request.user.get_username())
-            record(request, "incident.acknowledged", row)
+            actions.acknowledge(pk, request.user.get_username(), until)
+            record(request, "incident.acknowledged", row, after={"until": until})
     except UsageError as error:
         return _back(request, pk, error)
-    return _done(request, pk, "Acknowledged. No reminder is sent while it stays open.")
+    end = f"until {timezone.localtime(until):%Y-%m-%d %H:%M %Z}" if until else "while it stays open"
+    return _done(request, pk, f"Acknowledged. No reminder is sent {end}.")
 
 
 @post_only

@@ -109,7 +109,7 @@ def mute_alert(request: HttpRequest, incident_id: IncidentId, wanted: MuteReques
     summary="End the mute of an incident",
 )
 def unmute_alert(request: HttpRequest, incident_id: IncidentId) -> HttpResponse:
-    """If its problem is still there, it is reported again. 409: it is not muted, or is resolved."""
+    """Its problem is sent again if it is still there. 409: it is not muted, or is resolved."""
     _found(incident_id)
     try:
         with transaction.atomic():

@@ -401,6 +401,22 @@ def test_a_message_says_what_since_when_whom_and_what_to_do() -> None:
     assert "https://rainbo.example/admin/alerts/incident/" in text
 
 
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ((), ""),
+        (("1", "2"), "2 instances"),
+        (("connection/17",), "1 connection"),
+        (("1", "connection/17", "connection/18"), "1 instance and 2 connections"),
+    ],
+)
+def test_a_message_counts_instances_and_connections(keys: tuple[str, ...], words: str) -> None:
+    assert messages.affected(keys) == words
+    text = messages.as_text(content(problem(affected=keys)))
+    assert ("Affects" in text) is bool(words)
+    assert words in text
+
+
 def test_payloads_are_as_long_as_they_may_be() -> None:
     text = content(problem(text="y" * 4_000)) | {"title": "z" * 5_000}
     assert len(str(slack.payload(text)["text"])) <= slack.LONGEST

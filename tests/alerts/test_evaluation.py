@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from alerts import actions, evaluation, messages
 from alerts.models import Delivery, Incident, IncidentEvent, Level, Mute, Notice
+from alerts.rules import BY_SEVERITY, OF_RUNS, RULES, Edge
 from syncs.status.problems import Link, Problem, Severity
 from tests.alerts.rows import HOUR, MINUTE, NOW, SECOND, channel, facts, incident, problem, see
 from tests.rows import instance_row
@@ -73,6 +75,40 @@ def test_a_problem_must_last_as_long_as_its_rule_says(seconds: int, opens: bool)
     see(DOWN, at=NOW + seconds * SECOND, hold=MINUTE)
     assert (Incident.objects.get().opened_at is not None) is opens
     assert bool(notices()) is opens
+
+
+@pytest.mark.parametrize("after", [-SECOND, timedelta(), SECOND])
+@pytest.mark.parametrize("name", [name for name in RULES if name not in OF_RUNS])
+def test_each_rule_waits_as_long_as_its_default_says(name: str, after: timedelta) -> None:
+    """And what it opened is resolved, once. Rules of runs are in test_rules."""
+    rule = RULES[name]
+    severity = next((s for s, named in BY_SEVERITY.items() if named == name), Severity.DEGRADED)
+    measure = rule.threshold and rule.threshold + (rule.edge is Edge.ABOVE)
+    one = problem(f"x/{name}", severity, (), cause=rule.cause or "it broke", measure=measure)
+    opens = rule.enabled and (after >= timedelta() or not rule.hold)
+    see(one, hold=None)
+    see(one, at=NOW + rule.hold + after, hold=None)
+    found = Incident.objects.filter(opened_at__isnull=False)
+    assert [row.rule for row in found] == ([name] if opens else [])
+    over = NOW + rule.hold + MINUTE
+    assert see(at=over, hold=None).resolved == len(found)
+    assert see(at=over + MINUTE, hold=None).resolved == 0
+    assert not Incident.objects.filter(resolved_at=None).exists()
+
+
+def test_what_was_muted_before_it_was_sent_is_reported_when_the_mute_has_ended() -> None:
+    channel()
+    row = incident()
+    actions.mute(row.pk, "ann", timezone.now() + HOUR, "moving")
+    assert notices() == []
+    Mute.objects.all().delete()
+    see(DOWN, at=NOW + MINUTE)
+    assert notices() == [(DOWN.key, "opened")]
+    deliver()
+    actions.mute(row.pk, "ann", timezone.now() + HOUR, "moving")
+    Mute.objects.all().delete()
+    see(DOWN, at=NOW + 2 * MINUTE)
+    assert notices() == [(DOWN.key, "opened")], "a reminder comes later"
 
 
 def test_what_passes_before_that_never_was_an_incident() -> None:

@@ -18,7 +18,7 @@ from alerts.models import Channel, ChannelKind, Incident, Level, Mute, Rule
 from alerts.rules import RULES
 from syncs import hooks
 from syncs.status.problems import Severity
-from tests.alerts.rows import KEY, MINUTE, NOW, SECRET, channel, incident, problem, see
+from tests.alerts.rows import HOUR, KEY, MINUTE, NOW, SECRET, channel, incident, problem, see
 from tests.http_servers import Receiver, receiver
 
 pytestmark = pytest.mark.django_db
@@ -100,9 +100,25 @@ def test_acknowledging_and_muting_are_recorded(admin_client: Client) -> None:
     ]
 
 
+def test_an_acknowledgement_may_end_by_itself(admin_client: Client) -> None:
+    row = incident()
+    at = f"{INCIDENTS}{row.pk}/"
+    text = admin_client.post(f"{at}acknowledge/", {"hours": "4"}, follow=True).content.decode()
+    assert "No reminder is sent until " in text
+    row.refresh_from_db()
+    assert row.acknowledged_at is not None
+    assert row.acknowledged_until is not None
+    assert abs(row.acknowledged_until - row.acknowledged_at - 4 * HOUR) < MINUTE
+    assert row.is_acknowledged(row.acknowledged_until - MINUTE)
+    assert not row.is_acknowledged(row.acknowledged_until)
+    assert Activity.objects.get().after["until"]
+    assert "by admin, until <time" in page(admin_client, f"{at}change/")
+
+
 @pytest.mark.parametrize(
     ("action", "data", "words"),
     [
+        ("acknowledge", {"hours": "99999"}, "choose for how long"),
         ("mute", {"hours": "4", "reason": " "}, "enter how long and why"),
         ("mute", {"hours": "99999", "reason": "x"}, "enter how long and why"),
         ("unmute", {}, "is not muted"),

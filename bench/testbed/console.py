@@ -30,11 +30,11 @@ import json, sys
 from datetime import datetime
 import psycopg
 from localfleet.data import large_seed
-told = json.load(sys.stdin)
-with psycopg.connect(**told["to"]) as connection:
-    now, size = datetime.fromisoformat(told["now"]), large_seed.Size(**told["size"])
+given = json.load(sys.stdin)
+with psycopg.connect(**given["to"]) as connection:
+    now, size = datetime.fromisoformat(given["now"]), large_seed.Size(**given["size"])
     large_seed.fill(connection, now, size)
-with psycopg.connect(**told["to"], autocommit=True) as connection:
+with psycopg.connect(**given["to"], autocommit=True) as connection:
     connection.execute("VACUUM (ANALYZE)")
 """
 _SIGN_IN = """
@@ -88,8 +88,8 @@ class Console:
         self._run(["manage.py", "migrate", "--no-input"])
         to = {"host": own.host, "port": own.port, "dbname": self.database}
         to |= {"user": "postgres", "password": own.password}
-        told = {"to": to, "now": now.isoformat(), "size": asdict(size)}
-        self._run(["-c", _FILL], json.dumps(told))
+        given = {"to": to, "now": now.isoformat(), "size": asdict(size)}
+        self._run(["-c", _FILL], json.dumps(given))
         self._run(["manage.py", "setup_schedules"])
         self.people = of_json(json.loads(self._run(["-c", _SIGN_IN, str(people)])))
 
@@ -116,12 +116,12 @@ class Console:
             time.sleep(seconds)
             return {f"{n}": mb for n, mb in enumerate(_pss(_below(main.pid)), 1)}
 
-    def _run(self, words: list[str], told: str = "") -> str:
+    def _run(self, words: list[str], given: str = "") -> str:
         done = subprocess.run(
             [self._python, *words],
             cwd=self._folder,
             env=self._env,
-            input=told,
+            input=given,
             capture_output=True,
             text=True,
             check=False,
@@ -174,6 +174,6 @@ def _below(pid: int) -> list[int]:
 def _pss(pids: list[int]) -> Iterator[float]:
     for pid in pids:
         with suppress(OSError):
-            told = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-            if found := re.search(r"^Pss:\s+(\d+) kB", told, re.MULTILINE):
+            given = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+            if found := re.search(r"^Pss:\s+(\d+) kB", given, re.MULTILINE):
                 yield int(found[1]) / 1024

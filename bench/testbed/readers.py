@@ -83,5 +83,5 @@ def _get(connection: HTTPConnection, path: str, cookie: str) -> bytes:
     return body
 
 
-def of_json(told: Sequence[Mapping[str, Any]]) -> list[Person]:
-    return [Person(one["cookie"], one["addresses"]) for one in told]
+def of_json(given: Sequence[Mapping[str, Any]]) -> list[Person]:
+    return [Person(one["cookie"], one["addresses"]) for one in given]

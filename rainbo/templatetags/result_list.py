@@ -128,7 +128,7 @@ def _of_field(field: Field[Any, Any], empty: str) -> Callable[[Any], Any]:
 
 
 def _kept_filters(cl: Any, row: Any) -> str:
-    """What a row's page is told of the list that leads there: the same for every row."""
+    """What a row's page knows of the list that leads there: the same for every row."""
     url = cl.url_for_result(row)
-    told = {"preserved_filters": cl.preserved_filters, "opts": cl.opts}
-    return str(add_preserved_filters(told, url)).removeprefix(url)
+    kept = {"preserved_filters": cl.preserved_filters, "opts": cl.opts}
+    return str(add_preserved_filters(kept, url)).removeprefix(url)

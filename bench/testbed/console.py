@@ -13,10 +13,11 @@ from dataclasses import asdict
 from datetime import datetime
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 from bench.comparison.checkout import Checkout
 from bench.errors import BenchError
-from bench.testbed.readers import Person, of_json, size_of
+from bench.testbed.readers import MIX, Person, of_json, size_of
 from bench.testbed.servers import Testbed
 from localfleet.data.large_seed import Size
 from localfleet.demo.state import OWN_DATABASE
@@ -61,6 +62,43 @@ for number in range(int(sys.argv[1])):
     people.append({"cookie": f"sessionid={key}", "addresses": addresses})
 print(json.dumps(people))
 """
+# What pages take of the processor, here and in the database's session: what others do on the
+# machine meanwhile makes a page late, but hardly dearer.
+_PROCESSOR = """
+import json, os, random, sys, time
+from pathlib import Path
+import django
+django.setup()
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+given = json.load(sys.stdin)
+browser = Client(SERVER_NAME="localhost")
+browser.force_login(User.objects.get(username="reader0"))
+with connection.cursor() as cursor:
+    cursor.execute("SELECT pg_backend_pid()")
+    session = Path("/proc", str(cursor.fetchone()[0]), "stat")
+def spent():
+    fields = session.read_text().rpartition(")")[2].split()
+    ticks = int(fields[11]) + int(fields[12])
+    return time.process_time(), ticks / os.sysconf("SC_CLK_TCK")
+chance, kinds = random.Random(given["seed"]), [*given["mix"]]
+def read(kind):
+    answer = browser.get(chance.choice(given["addresses"][kind]))
+    assert answer.status_code == 200, answer.status_code
+for kind in kinds:
+    read(kind)
+pages = [kind for kind in kinds for _ in range(given["pages"] * given["mix"][kind] // 100)]
+chance.shuffle(pages)
+here = {kind: [] for kind in kinds}
+first, begin = spent()
+for kind in pages:
+    before = time.process_time()
+    read(kind)
+    here[kind].append(time.process_time() - before)
+last, end = spent()
+print(json.dumps({"kinds": here, "each": (last - first + end - begin) / len(pages)}))
+"""
 LISTS = {
     "tenants": "tenants/tenant",
     "instances": "tenants/rdsinstance",
@@ -104,6 +142,15 @@ class Console:
                 for found in person.addresses.values():
                     size_of(self.address, found[0], person.cookie)
             yield
+
+    def processor(self, pages: int, seed: int) -> dict[str, Any]:
+        """Of so many pages of the mix, one after the other: seconds of the processor.
+
+        kinds: of each page, without the database. each: a page's mean, with the database.
+        """
+        given = {"pages": pages, "seed": seed, "mix": MIX, "addresses": self.people[0].addresses}
+        found: dict[str, Any] = json.loads(self._run(["-c", _PROCESSOR], json.dumps(given)))
+        return found
 
     def list_sizes(self) -> dict[str, int]:
         """The bytes of each list of the console."""

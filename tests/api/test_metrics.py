@@ -52,12 +52,6 @@ QUERIES = 4
 HOUR = timedelta(hours=1)
 
 
-@pytest.fixture(autouse=True)
-def _nothing_shared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each request reads what it shows: what a test changes in one second is seen."""
-    monkeypatch.setattr(queries, "SHARED_FOR", -1.0)
-
-
 @pytest.fixture
 def api() -> Client:
     return client("metrics:read")

@@ -111,8 +111,9 @@ def count_muted(may: Callable[[str], bool]) -> int:
 def count_open(may: Callable[[str], bool]) -> int:
     """How many are open and neither muted nor explained by another: what the badge shows."""
     statement = _open_ids(problems.visible_sources(may))
+    parameters: Any = statement.parameters
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT count(*) FROM ({statement.sql}) AS found", statement.parameters)  # noqa: S608
+        cursor.execute(f"SELECT count(*) FROM ({statement.sql}) AS found", parameters)  # noqa: S608
         return int(cursor.fetchone()[0])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from weakref import WeakSet
 
 SECONDS = 1.0
@@ -51,7 +51,7 @@ class Shared(Generic[V]):
         self._kept = {k: v for k, v in self._kept.items() if v[0] >= since} | {key: known}
 
 
-_all: WeakSet[Shared[object]] = WeakSet()
+_all: WeakSet[Shared[Any]] = WeakSet()
 
 
 def forget_all() -> None:

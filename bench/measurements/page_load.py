@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from bench.comparison.checkout import Checkout, checked_out, resolve
 from bench.progress import note
@@ -20,6 +21,7 @@ from localfleet.folders import CHECKOUT
 
 CACHE = CHECKOUT / ".cache" / "bench-pages"
 MOST_BYTES, MOST_CPU, MOST_PSS = 120_000, 0.04, 90.0
+PAGES = 200  # one after the other, to measure the processor's time
 TIMES = 3.0  # as many pages, in a third of the time
 
 
@@ -39,15 +41,18 @@ def measure(
             for n, (who, side) in enumerate(sides.items())
         ]
         taken: dict[str, list[list[Read]]] = {who: [] for who in sides}
+        spent: dict[str, list[dict[str, Any]]] = {who: [] for who in sides}
         for turn in range(turns):
             for who, console in consoles[:: -1 if turn % 2 else 1]:
                 read = read_for(seconds, console.address, console.people, turn)
                 taken[who].append(read)
                 late = percentile([one.seconds for one in read], 95)
-                rate = len(read) / seconds
-                found = f"{rate:.1f} pages/s, 95 of 100 in {late:.2f} s"
+                spent[who].append(cost := console.processor(PAGES, turn))
+                rate = _rate(read, seconds)
+                found = f"{rate:.1f} pages/s, 95 of 100 in {late:.2f} s, {cost['each']:.3f} s each"
                 note(f"turn {turn + 1} of {turns}: {who}: {found}")
-        lines, bars = [*_lines(taken, seconds)], _load_bars([*taken.values()], seconds)
+        lines = [*_lines(taken, seconds), *_processor_lines(spent)]
+        bars = [*_load_bars([*taken.values()], seconds), *_processor_bars([*spent.values()])]
         for who, console in consoles:
             sizes, memory = console.list_sizes(), console.worker_memory()
             lines += _own_lines(who, sizes, memory)
@@ -76,20 +81,43 @@ def _serving(
 
 def _lines(taken: dict[str, list[list[Read]]], seconds: float) -> Iterator[Line]:
     for who, turns in taken.items():
-        rates = ", ".join(f"{len(turn) / seconds:.1f}" for turn in turns)
+        rates = ", ".join(f"{_rate(turn, seconds):.1f}" for turn in turns)
         for what, percent in (("half of all pages", 50), ("95 of 100 pages", 95)):
             found = [percentile([one.seconds for one in turn], percent) for turn in turns]
             yield Line(who, what, Spread.of(found), note=f"pages per second: {rates}")
         for kind in sorted({one.kind for turn in turns for one in turn}):
-            found = [statistics.median(o.seconds for o in t if o.kind == kind) for t in turns]
-            yield Line(who, f"{kind}, half of them", Spread.of(found))
+            found = [one.seconds for turn in turns for one in turn if one.kind == kind]
+            yield Line(who, f"{kind}, single pages", Spread.of(found))
+
+
+def _rate(read: Sequence[Read], seconds: float) -> float:
+    return sum(one.in_time for one in read) / seconds
+
+
+def _processor_lines(spent: dict[str, list[dict[str, Any]]]) -> Iterator[Line]:
+    for who, turns in spent.items():
+        yield Line(who, "processor of a page, with the database", Spread.of(_each(turns)))
+        for kind in turns[0]["kinds"]:
+            found = [seconds for turn in turns for seconds in turn["kinds"][kind]]
+            yield Line(who, f"{kind}, processor of the web server", Spread.of(found))
+
+
+def _processor_bars(sides: Sequence[list[dict[str, Any]]]) -> list[Bar]:
+    if len(sides) < 2:
+        return []
+    base, ours = map(_each, sides)
+    return [Bar("processor of a page, to the other commit", 1 / TIMES, ratio(ours, base).median)]
+
+
+def _each(turns: list[dict[str, Any]]) -> list[float]:
+    return [turn["each"] for turn in turns]
 
 
 def _load_bars(sides: Sequence[Sequence[Sequence[Read]]], seconds: float) -> list[Bar]:
     if len(sides) < 2:
         return []
     base, ours = sides
-    rates = [[len(turn) / seconds for turn in side] for side in (ours, base)]
+    rates = [[_rate(turn, seconds) for turn in side] for side in (ours, base)]
     late = [[percentile([o.seconds for o in turn], 95) for turn in side] for side in (ours, base)]
     return [
         Bar("pages per second, times as many", TIMES, ratio(*rates).median, at_least=True),

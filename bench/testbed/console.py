@@ -13,10 +13,11 @@ from dataclasses import asdict
 from datetime import datetime
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 from bench.comparison.checkout import Checkout
 from bench.errors import BenchError
-from bench.testbed.readers import Person, of_json, size_of
+from bench.testbed.readers import MIX, Person, of_json, size_of
 from bench.testbed.servers import Testbed
 from localfleet.data.large_seed import Size
 from localfleet.demo.state import OWN_DATABASE
@@ -30,11 +31,11 @@ import json, sys
 from datetime import datetime
 import psycopg
 from localfleet.data import large_seed
-told = json.load(sys.stdin)
-with psycopg.connect(**told["to"]) as connection:
-    now, size = datetime.fromisoformat(told["now"]), large_seed.Size(**told["size"])
+given = json.load(sys.stdin)
+with psycopg.connect(**given["to"]) as connection:
+    now, size = datetime.fromisoformat(given["now"]), large_seed.Size(**given["size"])
     large_seed.fill(connection, now, size)
-with psycopg.connect(**told["to"], autocommit=True) as connection:
+with psycopg.connect(**given["to"], autocommit=True) as connection:
     connection.execute("VACUUM (ANALYZE)")
 """
 _SIGN_IN = """
@@ -60,6 +61,43 @@ for number in range(int(sys.argv[1])):
     key = browser.cookies["sessionid"].value
     people.append({"cookie": f"sessionid={key}", "addresses": addresses})
 print(json.dumps(people))
+"""
+# What pages take of the processor, here and in the database's session: what others do on the
+# machine meanwhile makes a page late, but hardly dearer.
+_PROCESSOR = """
+import json, os, random, sys, time
+from pathlib import Path
+import django
+django.setup()
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+given = json.load(sys.stdin)
+browser = Client(SERVER_NAME="localhost")
+browser.force_login(User.objects.get(username="reader0"))
+with connection.cursor() as cursor:
+    cursor.execute("SELECT pg_backend_pid()")
+    session = Path("/proc", str(cursor.fetchone()[0]), "stat")
+def spent():
+    fields = session.read_text().rpartition(")")[2].split()
+    ticks = int(fields[11]) + int(fields[12])
+    return time.process_time(), ticks / os.sysconf("SC_CLK_TCK")
+chance, kinds = random.Random(given["seed"]), [*given["mix"]]
+def read(kind):
+    answer = browser.get(chance.choice(given["addresses"][kind]))
+    assert answer.status_code == 200, answer.status_code
+for kind in kinds:
+    read(kind)
+pages = [kind for kind in kinds for _ in range(given["pages"] * given["mix"][kind] // 100)]
+chance.shuffle(pages)
+here = {kind: [] for kind in kinds}
+first, begin = spent()
+for kind in pages:
+    before = time.process_time()
+    read(kind)
+    here[kind].append(time.process_time() - before)
+last, end = spent()
+print(json.dumps({"kinds": here, "each": (last - first + end - begin) / len(pages)}))
 """
 LISTS = {
     "tenants": "tenants/tenant",
@@ -88,8 +126,8 @@ class Console:
         self._run(["manage.py", "migrate", "--no-input"])
         to = {"host": own.host, "port": own.port, "dbname": self.database}
         to |= {"user": "postgres", "password": own.password}
-        told = {"to": to, "now": now.isoformat(), "size": asdict(size)}
-        self._run(["-c", _FILL], json.dumps(told))
+        given = {"to": to, "now": now.isoformat(), "size": asdict(size)}
+        self._run(["-c", _FILL], json.dumps(given))
         self._run(["manage.py", "setup_schedules"])
         self.people = of_json(json.loads(self._run(["-c", _SIGN_IN, str(people)])))
 
@@ -105,6 +143,15 @@ class Console:
                     size_of(self.address, found[0], person.cookie)
             yield
 
+    def processor(self, pages: int, seed: int) -> dict[str, Any]:
+        """Of so many pages of the mix, one after the other: seconds of the processor.
+
+        kinds: of each page, without the database. each: a page's mean, with the database.
+        """
+        given = {"pages": pages, "seed": seed, "mix": MIX, "addresses": self.people[0].addresses}
+        found: dict[str, Any] = json.loads(self._run(["-c", _PROCESSOR], json.dumps(given)))
+        return found
+
     def list_sizes(self) -> dict[str, int]:
         """The bytes of each list of the console."""
         cookie = self.people[0].cookie
@@ -116,12 +163,12 @@ class Console:
             time.sleep(seconds)
             return {f"{n}": mb for n, mb in enumerate(_pss(_below(main.pid)), 1)}
 
-    def _run(self, words: list[str], told: str = "") -> str:
+    def _run(self, words: list[str], given: str = "") -> str:
         done = subprocess.run(
             [self._python, *words],
             cwd=self._folder,
             env=self._env,
-            input=told,
+            input=given,
             capture_output=True,
             text=True,
             check=False,
@@ -174,6 +221,6 @@ def _below(pid: int) -> list[int]:
 def _pss(pids: list[int]) -> Iterator[float]:
     for pid in pids:
         with suppress(OSError):
-            told = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-            if found := re.search(r"^Pss:\s+(\d+) kB", told, re.MULTILINE):
+            given = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+            if found := re.search(r"^Pss:\s+(\d+) kB", given, re.MULTILINE):
                 yield int(found[1]) / 1024

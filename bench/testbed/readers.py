@@ -19,8 +19,11 @@ TIMEOUT = 120.0
 
 @dataclass(frozen=True)
 class Read:
+    """in_time: answered within the time of the turn. Those that were not count as late."""
+
     kind: str
     seconds: float
+    in_time: bool
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Person:
 def read_for(
     seconds: float, address: tuple[str, int], people: Sequence[Person], seed: int
 ) -> list[Read]:
-    """Return what was answered within this time, each with the seconds that it took."""
+    """Return what was requested within this time, each with the seconds that it took."""
     found: list[Read] = []
     problems: list[str] = []
     end = time.monotonic() + seconds
@@ -48,8 +51,7 @@ def read_for(
                 begin = time.monotonic()
                 _get(connection, chance.choice(person.addresses[kind]), person.cookie)
                 taken = time.monotonic() - begin
-                if begin + taken < end:
-                    found.append(Read(kind, taken))
+                found.append(Read(kind, taken, begin + taken < end))
         except (OSError, BenchError) as error:
             problems.append(f"{error!r}")
         finally:
@@ -83,5 +85,5 @@ def _get(connection: HTTPConnection, path: str, cookie: str) -> bytes:
     return body
 
 
-def of_json(told: Sequence[Mapping[str, Any]]) -> list[Person]:
-    return [Person(one["cookie"], one["addresses"]) for one in told]
+def of_json(given: Sequence[Mapping[str, Any]]) -> list[Person]:
+    return [Person(one["cookie"], one["addresses"]) for one in given]

@@ -12,7 +12,9 @@ from typing import Any
 
 from django import template
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.contrib.admin.templatetags.admin_list import _coerce_field_name
+from django.contrib.admin.templatetags.admin_list import (  # type: ignore[attr-defined]
+    _coerce_field_name,
+)
 from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
 from django.contrib.admin.utils import lookup_field
 from django.core.exceptions import ObjectDoesNotExist
@@ -62,7 +64,7 @@ def _rows(cl: Any, headers: list[dict[str, Any]]) -> Iterator[SafeString]:
     for row in found:
         cells = []
         for column in columns:
-            shown = conditional_escape(column.show(row))
+            shown: str = conditional_escape(column.show(row))
             if column.is_link:
                 url = conditional_escape(f"{cl.url_for_result(row)}{kept}")
                 shown = f'<a href="{url}">{shown}</a>'
@@ -92,6 +94,8 @@ def _shower(cl: Any, name: Any) -> Callable[[Any], Any]:
     admin, empty = cl.model_admin, cl.model_admin.get_empty_value_display()
     if name == BOX:
         return lambda row: format_html(_TICK, ACTION_CHECKBOX_NAME, row.pk, row)
+    field: Any
+    attribute: Any
     field, attribute, _ = lookup_field(name, cl.result_list[0], admin)
     if field is not None and not field.auto_created:
         return _of_field(field, empty)
@@ -128,7 +132,7 @@ def _of_field(field: Field[Any, Any], empty: str) -> Callable[[Any], Any]:
 
 
 def _kept_filters(cl: Any, row: Any) -> str:
-    """What a row's page is told of the list that leads there: the same for every row."""
+    """What a row's page knows of the list that leads there: the same for every row."""
     url = cl.url_for_result(row)
-    told = {"preserved_filters": cl.preserved_filters, "opts": cl.opts}
-    return str(add_preserved_filters(told, url)).removeprefix(url)
+    kept = {"preserved_filters": cl.preserved_filters, "opts": cl.opts}
+    return str(add_preserved_filters(kept, url)).removeprefix(url)

@@ -36,7 +36,7 @@ def test_each_key_has_its_own() -> None:
 
 def test_its_age_counts_from_before_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(shared.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("common.shared.time.monotonic", lambda: now[0])
     kept: Shared[float] = Shared()
 
     def slowly() -> float:
@@ -52,7 +52,7 @@ def test_its_age_counts_from_before_the_reading(monkeypatch: pytest.MonkeyPatch)
 
 def test_what_is_old_does_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(shared.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("common.shared.time.monotonic", lambda: now[0])
     kept: Shared[int] = Shared()
     for number in range(50):
         now[0] += 0.5

@@ -8,8 +8,15 @@ from datetime import datetime, timedelta
 
 from django.db.models import Count, OuterRef, Q, Subquery
 
-from alerts.channels.registry import GIVES_UP_AFTER
-from alerts.models import EVALUATION, STUCK_AFTER, UNSENT, Channel, Delivery, RequestedMail
+from alerts.models import (
+    EVALUATION,
+    GIVES_UP_AFTER,
+    STUCK_AFTER,
+    UNSENT,
+    Channel,
+    Delivery,
+    RequestedMail,
+)
 from common import text
 from common.clock import from_iso
 from common.joint_query import Answers, Questions, as_model

@@ -102,13 +102,13 @@ class Outcome:
     open: int
 
 
-def evaluate(*, wait: bool = False, patience: float = LONGEST_STATEMENT) -> Outcome | None:
+def evaluate(*, wait: bool = False, longest: float = LONGEST_STATEMENT) -> Outcome | None:
     """Judge what is wrong now and store what changed. None: another process does so right now.
 
     wait: for that process instead, so many seconds; raises OperationalError after these.
     """
     with transaction.atomic():
-        now = _begin(wait, patience)
+        now = _begin(wait, longest)
         if now is None:
             return None
         outcome = apply(find(now), now)
@@ -136,7 +136,7 @@ def apply(facts: Facts, now: datetime) -> Outcome:
     return evaluation.outcome()
 
 
-def _begin(wait: bool, patience: float) -> datetime | None:
+def _begin(wait: bool, longest: float) -> datetime | None:
     """Lock other evaluations out and return the time; None if one runs and is not waited for."""
     function = "pg_advisory_xact_lock" if wait else "pg_try_advisory_xact_lock"
     given: dict[str, Any] = {
@@ -147,7 +147,7 @@ def _begin(wait: bool, patience: float) -> datetime | None:
     }
     with connection.cursor() as cursor:
         if wait:
-            cursor.execute(f"SET LOCAL lock_timeout = '{patience:g}s'")
+            cursor.execute(f"SET LOCAL lock_timeout = '{longest:g}s'")
         cursor.execute(_BEGIN.format(function=function), given)
         is_granted, now, *_ = cursor.fetchone()
         return now if is_granted else None

@@ -334,6 +334,7 @@ class Notice(models.Model):
 WAITING = Q(delivery=None, dropped_at=None)
 UNSENT = Q(sent_at=None, given_up_at=None)
 OPEN = Q(resolved_at=None, opened_at__isnull=False)
+GIVES_UP_AFTER = timedelta(days=2)  # a message that no attempt could deliver
 STUCK_AFTER = timedelta(minutes=10)  # an evaluation comes each minute, and messages are sent in it
 EVALUATION = "alerts.evaluation"  # the name under which the end of an evaluation is noted
 Content = dict[str, Any]

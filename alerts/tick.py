@@ -60,7 +60,7 @@ def after_run(record: SyncRun) -> None:
 def _evaluate_once(record: SyncRun) -> None:
     try:
         # One that runs right now may have read what it judges before this end was stored.
-        outcome = evaluation.evaluate(wait=True, patience=evaluation.LONGEST_WAIT)
+        outcome = evaluation.evaluate(wait=True, longest=evaluation.LONGEST_WAIT)
         if record.state != RunState.LOST:  # who found it lost has a lease to renew
             outbox.flush_if_urgent()
     except OperationalError as error:  # the next `tick` tries again

@@ -56,7 +56,7 @@ def channel_badge(channel: Channel, now: datetime) -> SafeString:
 
 
 def delivery_state(row: Delivery, now: datetime) -> SafeString:
-    """What became of a message, and why."""
+    """The result of a message, and why."""
     if row.sent_at:
         return badge("sent", Tone.GOOD, format_clock(row.sent_at, now))
     if row.given_up_at:

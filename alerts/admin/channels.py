@@ -177,7 +177,7 @@ def test_view(request: HttpRequest, pk: str, **_: Any) -> HttpResponse:
 
 
 def _last_messages(row: Channel | None) -> list[tuple[SafeString, str, SafeString]]:
-    """When each was made, its title, and what became of it; the last one first."""
+    """When each was made, its title, and its result; the last one first."""
     now = timezone.now()
     rows = row.deliveries.order_by("-created_at")[:SHOWN] if row else ()
     return [

@@ -55,7 +55,7 @@ def send_mail(pk: str, recipients: Sequence[str], subject: str, body: str) -> Re
 
 
 def _is_about_the_message(error: Exception) -> bool:
-    """Whether the server rejected for good what it was sent: its content or its size."""
+    """Whether the server rejected permanently what it was sent: its content or its size."""
     if not isinstance(error, smtplib.SMTPResponseException):
         return False
     is_content = isinstance(error, smtplib.SMTPDataError)

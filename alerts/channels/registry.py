@@ -13,7 +13,7 @@ from django.db import DatabaseError
 
 from alerts.channels import apprise, discord, email, slack, webhook
 from alerts.channels.result import Result
-from alerts.models import Channel, ChannelKind, Content
+from alerts.models import GIVES_UP_AFTER, Channel, ChannelKind, Content
 from common import http
 
 logger = logging.getLogger("rainbo.alerts")
@@ -47,7 +47,6 @@ KINDS: Mapping[str, Kind] = {
     ),
 }
 WAITS = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 240))
-GIVES_UP_AFTER = timedelta(days=2)
 
 
 def send(channel: Channel, pk: str, content: Content, now: datetime) -> Result:

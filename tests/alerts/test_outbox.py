@@ -13,9 +13,17 @@ from django.db import connection
 from alerts import actions, channel_problems, outbox
 from alerts.channel_problems import CHANNELS
 from alerts.channels import registry
-from alerts.channels.registry import GIVES_UP_AFTER
 from alerts.channels.result import Result
-from alerts.models import Channel, Delivery, Incident, IncidentEvent, Level, Mute, Notice
+from alerts.models import (
+    GIVES_UP_AFTER,
+    Channel,
+    Delivery,
+    Incident,
+    IncidentEvent,
+    Level,
+    Mute,
+    Notice,
+)
 from alerts.quiet_hours import is_quiet
 from syncs.status.problems import Severity
 from tests.alerts.rows import HOUR, MINUTE, NOW, SECOND, channel, problem, see

@@ -40,7 +40,7 @@ FLOORS: Mapping[str, tuple[set[str], ...]] = {
     "alerts": (
         {"models"},
         {"rules", "routing", "quiet_hours", "advice"},
-        {"run_facts", "channel_problems", "messages", "actions", "queries"},
+        {"run_facts", "channel_problems", "messages", "actions", "queries", "pruning"},
         {"past_runs"},
         {"channels"},
         {"evaluation", "outbox"},

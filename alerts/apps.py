@@ -13,7 +13,11 @@ class AlertsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from alerts import requested_mail, tick
+        from alerts import (
+            pruning,  # noqa: F401 (its rules register themselves)
+            requested_mail,
+            tick,
+        )
         from alerts.channel_problems import CHANNELS
         from alerts.models import Channel
         from common import key_rotation

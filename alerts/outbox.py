@@ -43,7 +43,6 @@ GROUP_INTERVAL = timedelta(minutes=5)
 CLAIM = timedelta(seconds=90)  # longer than any channel takes to answer
 BUDGET = 20.0  # seconds that sending may take, before others get their turn
 CLAIMED = ("content", "attempts", "claimed_until", "tried_at", "maybe_arrived")
-KEPT = timedelta(days=30)  # deliveries, and what they were about
 
 
 @dataclass(frozen=True)
@@ -266,9 +265,3 @@ def _note_sent(delivery: Delivery, now: datetime) -> None:
         )
         for incident, kind in dict(rows).items()
     )
-
-
-def prune(now: datetime) -> None:
-    """Delete deliveries and mutes of long ago. Incidents stay: they are the history."""
-    Delivery.objects.filter(~UNSENT, created_at__lt=now - KEPT).delete()
-    Mute.objects.filter(until__lt=now - KEPT).delete()

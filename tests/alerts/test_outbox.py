@@ -16,6 +16,7 @@ from alerts.channels.registry import GIVES_UP_AFTER
 from alerts.channels.result import Result
 from alerts.models import Channel, Delivery, Incident, IncidentEvent, Level, Mute, Notice
 from alerts.quiet_hours import is_quiet
+from syncs.engine import pruning
 from syncs.status.problems import Severity
 from tests.alerts.rows import HOUR, MINUTE, NOW, SECOND, channel, problem, see
 
@@ -388,9 +389,9 @@ def test_old_deliveries_are_deleted_and_incidents_stay() -> None:
     channel()
     see(URGENT)
     send(NOW)
-    outbox.prune(NOW + timedelta(days=30))
+    pruning.prune(NOW + timedelta(days=30), None)
     assert Delivery.objects.count() == 1
-    outbox.prune(NOW + timedelta(days=30, seconds=1))
+    pruning.prune(NOW + timedelta(days=30, seconds=1), None)
     assert Delivery.objects.count() == 0
     assert Incident.objects.count() == 1
 

@@ -7,6 +7,7 @@ python -m bench models [--rows N] [--turns N] [--out FOLDER]
 python -m bench hostile [--rows N] [--out FOLDER]
 python -m bench support [--turns N] [--out FOLDER]
 python -m bench connections [--rows N] [--turns N] [--out FOLDER]
+python -m bench history [--instances N] [--days N] [--out FOLDER]
 python -m bench compare BASE [--rows N] [--turns N] [--fleet]
 python -m bench page
 """
@@ -27,6 +28,7 @@ from bench.errors import BenchError
 from bench.measurements import (
     api_requests,
     bloat,
+    history,
     hostile,
     many_connections,
     model_catalogue,
@@ -118,6 +120,12 @@ def _connections(given: argparse.Namespace) -> None:
     _finish([part], given.out)
 
 
+def _history(given: argparse.Namespace) -> None:
+    with prepared(autovacuum="off") as testbed:
+        part = _described(testbed, history.measure(testbed, given.instances, given.days))
+    _finish([part], given.out)
+
+
 def _page(given: argparse.Namespace) -> None:
     _finish([], given.out)
 
@@ -188,9 +196,13 @@ def _parser() -> argparse.ArgumentParser:
     many.add_argument("--rows", type=_at_least_one, default=2_000, help="connections")
     many.add_argument("--turns", type=_at_least_one, default=3)
     many.set_defaults(work=_connections)
+    past = words.add_parser("history", help="the database's size after months of syncs")
+    past.add_argument("--instances", type=_at_least_one, default=200)
+    past.add_argument("--days", type=_at_least_one, default=90)
+    past.set_defaults(work=_history)
     page_only = words.add_parser("page", help="write the page again from what was kept")
     page_only.set_defaults(work=_page)
-    for word in (run, size, api, attacked, models, support, many, page_only):
+    for word in (run, size, api, attacked, models, support, many, past, page_only):
         word.add_argument("--out", type=Path, default=results.KEPT.parent)
     _add_compare(words.add_parser("compare", help="another commit's benchmark and ours in turns"))
     return parser

@@ -28,7 +28,7 @@ from api import tokens  # noqa: E402
 from api.scopes import SCOPES  # noqa: E402
 from bench.errors import BenchError  # noqa: E402
 from bench.measurements.api_requests import AUTOCOMPLETE, FIRST, FIRST_METRICS  # noqa: E402
-from bench.testbed import catalogue_tasks, connection_tasks  # noqa: E402
+from bench.testbed import catalogue_tasks, connection_tasks, history_tasks  # noqa: E402
 from syncs.engine import runs  # noqa: E402
 from syncs.engine.options import Options  # noqa: E402
 from syncs.models import RunLog, RunTarget, SyncRun, TargetState, Trigger  # noqa: E402
@@ -193,6 +193,7 @@ TASKS: dict[str, Callable[[Task], dict[str, Any]]] = {
     "requests": requests,
     "catalogue": catalogue_tasks.catalogue,
     "connections": connections_at_once,
+    "history": history_tasks.history,
 }
 
 

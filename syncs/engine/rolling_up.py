@@ -26,8 +26,9 @@ NEWEST = (
 # of a week for other failures finds each of these.
 UNREACHED = ("connection", "timeout", "login", "tls")
 
-# A part with a total stays until a later one is a day old, as the guard compares with it. Targets
-# are looked up one by one, by the index runs_of_a_target.
+# A part with a total stays until a later one is a day old, as the guard compares with it. Of a
+# target, parts are looked through one by one from this one on, by the index runs_of_a_target;
+# subqueries and not joins, for which the planner would read all runs of the sync for each part.
 _ROLL_UP = """
     WITH batch AS MATERIALIZED (
         SELECT id, sync FROM syncs_syncrun AS run
@@ -35,10 +36,11 @@ _ROLL_UP = """
            AND state NOT IN ('queued', 'running')
            AND (SELECT count(*) FROM (
                        SELECT FROM syncs_syncrun AS later
-                        WHERE later.sync = run.sync AND later.id > run.id
+                        WHERE later.sync BETWEEN run.sync AND run.sync AND later.id > run.id
                           AND later.state NOT IN ('queued', 'running', 'skipped', 'cancelled')
                           AND NOT later.options ? 'dry_run'
-                        LIMIT %(newest)s) AS newer) = %(newest)s
+                        ORDER BY later.sync DESC, later.id LIMIT %(newest)s) AS newer)
+               = %(newest)s
          ORDER BY id LIMIT %(runs)s
     ), repeated AS MATERIALIZED (
         SELECT part.*
@@ -48,9 +50,8 @@ _ROLL_UP = """
          CROSS JOIN LATERAL (
                SELECT earlier.state, earlier.error_kind, earlier.withheld
                  FROM syncs_runtarget AS earlier
-                 JOIN syncs_syncrun AS run ON run.id = earlier.run_id
                 WHERE earlier.target = part.target AND earlier.run_id < part.run_id
-                  AND run.sync = batch.sync
+                  AND (SELECT sync FROM syncs_syncrun WHERE id = earlier.run_id) = batch.sync
                 ORDER BY earlier.run_id DESC LIMIT 1) AS previous
          WHERE (part.state IN ('succeeded', 'skipped')
                 OR part.state = 'failed' AND part.error_kind = ANY (%(unreached)s))
@@ -60,10 +61,10 @@ _ROLL_UP = """
            AND coalesce(part.removed, 0) = 0 AND NOT part.accepted
            AND (part.total IS NULL OR (
                SELECT later.id FROM syncs_runtarget AS later
-                 JOIN syncs_syncrun AS other ON other.id = later.run_id
                 WHERE later.target = part.target AND later.run_id > part.run_id
                   AND later.state = 'succeeded' AND later.total IS NOT NULL
-                  AND other.sync = batch.sync AND other.finished_at <= %(day_ago)s
+                  AND (SELECT finished_at FROM syncs_syncrun
+                        WHERE id = later.run_id AND sync = batch.sync) <= %(day_ago)s
                 ORDER BY later.run_id LIMIT 1) IS NOT NULL)
     ), lines AS (
         DELETE FROM syncs_runlog AS line USING repeated

@@ -9,7 +9,7 @@ from bench.testbed.servers import Testbed
 
 TENANTS = 20  # of each instance
 MOST_MB = 500  # at 200 instances and 90 days
-TOLD_EVERY = 10
+TOLD_EVERY = 4
 _SIZE = "SELECT pg_database_size(current_database())"
 _TABLES = """
     SELECT relname, pg_total_relation_size(oid), reltuples::bigint FROM pg_class
@@ -29,7 +29,10 @@ def measure(testbed: Testbed, instances: int, days: int) -> Part:
             own.execute("VACUUM (ANALYZE)")  # as autovacuum would have done in half a day
             sizes.append((own.execute(_SIZE).fetchone() or (0,))[0])
             if half_day % TOLD_EVERY == 0 or half_day == 2 * days:
-                note(f"day {half_day // 2}: {sizes[-1] / 1e6:.0f} MB; gone: {done['gone']}")
+                largest = ", ".join(
+                    f"{name} {size / 1e6:.0f}" for name, size, _ in own.execute(_TABLES).fetchall()
+                )
+                note(f"day {half_day // 2}: {sizes[-1] / 1e6:.0f} MB: {largest}")
         tables = own.execute(_TABLES).fetchall()
     lines = [Line("RAINBO", "rolling up and deleting, of half a day", Spread.of(seconds))]
     lines += [

@@ -61,7 +61,7 @@ def test_checks_with_problems_stay_and_the_one_after_each(
     instance_row(1)
     instance_row(2)
     minutes = checks(HEALTHY, HEALTHY, DOWN, DOWN, HEALTHY, HEALTHY, DEGRADED, HEALTHY, HEALTHY)
-    young = checks(HEALTHY, HEALTHY, days=1.9)
+    young = checks(HEALTHY, HEALTHY, days=0.9)
     other = checks(DOWN, HEALTHY, HEALTHY, days=4, instance=2)
     run_pruning.roll_up_by_itself()
     assert left(minutes) == [0, 2, 3, 4, 6, 7]

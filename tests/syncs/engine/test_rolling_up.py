@@ -155,7 +155,7 @@ def test_a_target_is_not_retried_alone_if_some_are_no_longer_listed() -> None:
     assert failed_in(run.pk) == {"1"}
     roll_up()
     run.refresh_from_db()
-    with pytest.raises(UsageError, match=f"run {run.pk} ended more than 2 days ago, and 1 of"):
+    with pytest.raises(UsageError, match=f"run {run.pk} ended more than 1 day ago, and 1 of"):
         failed_in(run.pk)
     options = run_report.retry_options(run)
     assert options is not None

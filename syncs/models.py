@@ -373,6 +373,9 @@ class Heartbeat(models.Model):
 
     worker = models.CharField(max_length=255, primary_key=True)
     at = models.DateTimeField()
+    keys = models.JSONField(
+        null=True, help_text="digests of the keys in its RAINBO_CREDENTIAL_KEYS, the newest first"
+    )
 
     def __str__(self) -> str:
         return self.worker

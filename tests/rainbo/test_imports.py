@@ -44,7 +44,7 @@ FLOORS: Mapping[str, tuple[set[str], ...]] = {
         {"past_runs"},
         {"channels"},
         {"evaluation", "outbox"},
-        {"preview", "requested_mail"},
+        {"preview", "requested_mail", "pruning"},
         {"dead_man_switch"},
         {"tick"},
         {"admin", "management", "apps"},

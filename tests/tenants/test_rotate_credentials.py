@@ -108,7 +108,7 @@ def test_a_worker_without_the_newest_key_stops_a_rotation(
     worker("console-1:1", settings.RAINBO_CREDENTIAL_KEYS)
     worker("console-2:7", old)
     worker("gone:7", old, ago=timedelta(hours=1))
-    with pytest.raises(UsageError, match="not every process has the newest key: console-2:7. "):
+    with pytest.raises(UsageError, match=r"not every process has the newest key: console-2:7\."):
         call_command("rotate_credentials")
     assert key_rotation.keys_in_use() == {1: 2}
     Heartbeat.objects.filter(worker="console-2:7").delete()

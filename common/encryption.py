@@ -96,7 +96,7 @@ def decrypt(encrypted: object, binding: Binding, owner: str) -> str:
 
 
 def key_digests() -> list[str]:
-    """What tells the keys apart, the newest first, and gives away none of them: they are random."""
+    """What distinguishes the keys, the newest first, and gives away none: they are random."""
     return [
         hashlib.sha256(key.encode()).hexdigest()[:12] for key in settings.RAINBO_CREDENTIAL_KEYS
     ]

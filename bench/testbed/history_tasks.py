@@ -43,6 +43,8 @@ def history(task: Mapping[str, Any]) -> dict[str, Any]:
     days, is_midnight = settings.RAINBO_RUN_RETENTION_DAYS, until.hour == 0
     done = pruning.prune(until, days, only_hourly=not is_midnight)
     seconds = time.monotonic() - started
+    if is_midnight:
+        pruning.rebuild_indexes_by_itself()
     return {"seconds": seconds, "gone": {kind.what: kind.count for kind in done if kind.count}}
 
 

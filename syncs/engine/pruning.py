@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
+from django.apps import apps
 from django.conf import settings
 from django.db import OperationalError, connection, transaction
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
@@ -23,7 +24,7 @@ from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from common.clock import database_now
 from common.errors import RainboError
 from syncs import hooks
-from syncs.engine import registry, rolling_up
+from syncs.engine import registry, reindexing, rolling_up
 from syncs.models import (
     OPEN_STATES,
     Confirmation,
@@ -151,6 +152,17 @@ def prune_by_itself() -> None:
     What is left then is deleted at the next turn, a minute later, and not on the next day.
     """
     _by_itself(prune_by_itself)
+
+
+def rebuild_indexes_by_itself() -> None:
+    """Rebuild, once a day, what rolling up leaves of indexes."""
+    if rebuilt := reindexing.rebuild_sparse(tables_of_hourly()):
+        logger.info("rebuilt indexes: %s", ", ".join(rebuilt))
+
+
+def tables_of_hourly() -> set[str]:
+    labels = {label for rule in _rules.values() if rule.hourly for label in rule.tables}
+    return {apps.get_model(label)._meta.db_table for label in labels}
 
 
 def roll_up_by_itself() -> None:

@@ -72,7 +72,7 @@ def test_it_is_the_same_in_one_batch_or_in_many(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    "told",
+    "event",
     [
         {"added": 1},
         {"changed": 2},
@@ -84,9 +84,9 @@ def test_it_is_the_same_in_one_batch_or_in_many(monkeypatch: pytest.MonkeyPatch)
         SLOW,
     ],
 )
-def test_what_happened_stays(told: dict[str, Any]) -> None:
-    runs = history({}, told, {})
-    assert roll_up() == (0 if told.get("withheld") or "state" in told else 1)
+def test_what_happened_stays(event: dict[str, Any]) -> None:
+    runs = history({}, event, {})
+    assert roll_up() == (0 if event.get("withheld") or "state" in event else 1)
     assert 1 in stored(runs)
 
 

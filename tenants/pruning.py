@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 from django.db import connection
 
@@ -37,7 +38,7 @@ def repeated_checks(_: datetime, before: datetime) -> Iterator[int]:
     Of earlier days, pages, alerts and previews read problems, and the check after each.
     """
     for instance in RdsInstance.objects.order_by("pk").values_list("pk", flat=True):
-        given = {"instance": instance, "before": before, "newest": NEWEST - 1}
+        given: dict[str, Any] = {"instance": instance, "before": before, "newest": NEWEST - 1}
         with connection.cursor() as cursor:
             cursor.execute(_REPEATED, given)
             yield cursor.rowcount

@@ -61,4 +61,4 @@ def rebuild_sparse(tables: Collection[str]) -> list[str]:
 
 
 def _do(session: Session, statement: str, name: str) -> None:
-    session.execute(sql.SQL(statement).format(sql.Identifier(name)))  # type: ignore[arg-type]
+    session.execute(sql.SQL(statement).format(sql.Identifier(name)))

@@ -58,7 +58,7 @@ def workers_without_newest_key() -> list[str]:
     since = database_now() - timedelta(seconds=settings.RAINBO_HEARTBEAT_TIMEOUT)
     newest = key_digests()[0]
     alive = Heartbeat.objects.filter(at__gt=since, keys__isnull=False).order_by("worker")
-    return [known.worker for known in alive if newest not in known.keys]
+    return [known.worker for known in alive if newest not in (known.keys or ())]
 
 
 def _advice(used: Counter[int | None]) -> str:

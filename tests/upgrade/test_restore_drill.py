@@ -122,14 +122,14 @@ def test_a_backup_is_restored(
     assert set(before.values()) == {"Active"}
     with database(own, RESTORED) as session:
         done = []
-        for program, *words in drill("Restore a backup"):
+        for program, *arguments in drill("Restore a backup"):
             done.append(program)
             if program == "pg_restore":
                 named = {"rainbo": RESTORED, "rainbo.dump": str(dump)}
-                client(own, program, *(named.get(word, word) for word in words))
+                client(own, program, *(named.get(word, word) for word in arguments))
                 continue
-            assert (program, words[0]) == ("python", "manage.py")
-            manage(RESTORED, *words[1:])
+            assert (program, arguments[0]) == ("python", "manage.py")
+            manage(RESTORED, *arguments[1:])
         assert done.count("python") > 5
         counted = "SELECT count(*) FROM user_email_routing_cache"
         assert session.execute(counted).fetchone() == (31,)

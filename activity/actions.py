@@ -35,6 +35,8 @@ ACTIONS: dict[str, str] = {
     "instance.disabled": "disabled an instance",
     "instance.deleted": "deleted an instance",
     "instance.tested": "tested an instance's connection",
+    "installation.adopted": "adopted the ghost users of an installation",
+    "installation.separated": "made this an installation of its own",
     "support_key.rotated": "rotated the keys of support access",
     "application_secret.made": "made the secret of an application",
     "application_secret.removed": "removed the secret of an application",

@@ -13,12 +13,15 @@ class AlertsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from alerts import pruning, requested_mail, tick
+        from alerts import (
+            pruning,  # noqa: F401 (its rules register themselves)
+            requested_mail,
+            tick,
+        )
         from alerts.channel_problems import CHANNELS
         from alerts.models import Channel
         from common import key_rotation
         from syncs import hooks
-        from syncs.engine import pruning as run_pruning
         from syncs.status import problems
 
         key_rotation.register(Channel, "address")
@@ -27,8 +30,6 @@ class AlertsConfig(AppConfig):
         hooks.run_closed.connect(tick.after_run)
         hooks.message_requested.connect(requested_mail.store)
         problems.register(CHANNELS)
-        run_pruning.register_own("incidents", pruning.old_incidents)
-        run_pruning.register_own("incident timelines", pruning.old_events)
         post_migrate.connect(_add_rules, sender=self, dispatch_uid="rules of alerts")
 
 

@@ -17,7 +17,6 @@ from alerts.channels import email, registry
 from alerts.channels.result import Result
 from alerts.models import UNSENT, RequestedMail
 from alerts.outbox import CLAIM
-from alerts.pruning import KEPT
 from common import clock
 from syncs.hooks import MessageRequest
 
@@ -78,7 +77,3 @@ def settle(mail: RequestedMail, result: Result, now: datetime) -> None:
     logger.warning(
         "mail %s about %s: attempt %s: %s", mail.pk, mail.key, mail.attempts, result.detail
     )
-
-
-def prune(now: datetime) -> None:
-    RequestedMail.objects.filter(~UNSENT, created_at__lt=now - KEPT).delete()

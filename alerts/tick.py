@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from django.db import OperationalError, transaction
 
-from alerts import dead_man_switch, evaluation, outbox, pruning, requested_mail
+from alerts import dead_man_switch, evaluation, outbox, requested_mail
 from alerts.evaluation import Outcome
 from alerts.outbox import Flush
-from common import clock
 from syncs.models import RunState, SyncRun
 
 logger = logging.getLogger("rainbo.alerts")
@@ -41,8 +40,6 @@ def tick(*, wait: bool = False) -> Done:
         finally:
             flush = outbox.flush()
             requested_mail.flush()
-            pruning.prune_messages(clock.database_now())
-            requested_mail.prune(clock.database_now())
     except Exception as error:
         # The kind alone: the words of an error may have what must not leave RAINBO.
         dead_man_switch.ping(f"evaluating or sending failed: {type(error).__name__}")

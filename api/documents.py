@@ -107,6 +107,9 @@ class TargetPart(Schema):
 
 class RunDocument(RunSummary):
     targets: list[TargetPart]
+    rolled_up: dict[TargetState, int] = Field(
+        description="how many more there were, that are no longer listed, by state"
+    )
     retry: str = Field(description="the command that retries what failed; empty: nothing failed")
     accept: str
     discard: str

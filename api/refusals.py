@@ -8,9 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from django.db import InternalError, connection, transaction
-from django.db.models.functions import Now
 
-from api.models import Refusals
 from common.read_only import is_read_only
 
 MOST = 30  # refused requests of one address in a minute
@@ -35,7 +33,3 @@ def count(address: str | None) -> int | None:
             return None
         raise
     return max(wait, 1) if found > MOST else None
-
-
-def prune() -> None:
-    Refusals.objects.filter(minute__lt=Now() - KEPT).delete()

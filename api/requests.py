@@ -11,7 +11,6 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import Error, connection, transaction
-from django.db.models.functions import Now
 
 from api.models import KeyedRequest
 from api.problems import Problem
@@ -105,10 +104,6 @@ def request_run(sync: Sync, options: Options, caller: Caller, key: str | None = 
         requested = tasks.request(sync.name, options, Trigger.API, caller.actor)
         known.update(run_id=requested.run.pk)
     return requested
-
-
-def forget_keys() -> None:
-    KeyedRequest.objects.filter(created_at__lt=Now() - KEY_KEPT).delete()
 
 
 def wanted_wait(prefer: str | None) -> int:

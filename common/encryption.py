@@ -7,6 +7,7 @@ another server, you have to know the password.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -94,6 +95,24 @@ def decrypt(encrypted: object, binding: Binding, owner: str) -> str:
     return str(content["password"])
 
 
+def key_digests() -> list[str]:
+    """What distinguishes the keys, the newest first, and gives away none: they are random."""
+    return [
+        hashlib.sha256(key.encode()).hexdigest()[:12] for key in settings.RAINBO_CREDENTIAL_KEYS
+    ]
+
+
+def key_of(encrypted: Encrypted) -> int | None:
+    """Return the place of the key that decrypts a secret, 0 for the newest; None if none does."""
+    for place, key in enumerate(settings.RAINBO_CREDENTIAL_KEYS):
+        try:
+            _fernet_of((key,)).decrypt(encrypted.token.encode())
+        except InvalidToken:
+            continue
+        return place
+    return None
+
+
 def encrypt_json(values: Mapping[str, Any], binding: Binding) -> Encrypted:
     """Encrypt several secrets together. Raises UsageError like `encrypt`."""
     return encrypt(json.dumps(dict(values), ensure_ascii=False), binding)
@@ -133,6 +152,6 @@ def _fernet() -> MultiFernet:
     return _fernet_of(tuple(settings.RAINBO_CREDENTIAL_KEYS))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def _fernet_of(keys: tuple[str, ...]) -> MultiFernet:
     return MultiFernet([Fernet(key) for key in keys])

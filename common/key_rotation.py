@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from cryptography.fernet import InvalidToken
+from django.db import connection
 from django.db.models import QuerySet
 
 from common import encryption
@@ -26,6 +28,23 @@ def register(model: Any, field: str) -> None:
     """Register an encrypted field for rotation; registering it again does no harm."""
     if (model, field) not in _fields:
         _fields.append((model, field))
+
+
+def has_tables() -> bool:
+    """Whether `migrate` has made the tables of all of them."""
+    return {model._meta.db_table for model, _ in _fields} <= {
+        *connection.introspection.table_names()
+    }
+
+
+def keys_in_use() -> Counter[int | None]:
+    """Count the stored secrets by the place of their key, 0 for the newest; None: no key fits."""
+    return Counter(
+        encryption.key_of(encrypted)
+        for model, field in _fields
+        for encrypted in model.objects.values_list(field, flat=True).iterator()
+        if encrypted is not None
+    )
 
 
 def rotate_all() -> Rotation:

@@ -8,11 +8,10 @@ class IntegrationsConfig(AppConfig):
 
     def ready(self) -> None:
         from common import key_rotation
-        from integrations import look, pruning, services
+        from integrations import look, pruning, services  # noqa: F401 (its rules register themselves)
         from integrations.models import AuthorizationRequest, Connection
         from integrations.problems import CONNECTIONS
         from syncs import hooks
-        from syncs.engine import pruning as run_pruning
         from syncs.status import problems
 
         services.register_all()
@@ -20,4 +19,3 @@ class IntegrationsConfig(AppConfig):
         key_rotation.register(AuthorizationRequest, "verifier")
         hooks.periodic(look.INTERVAL, look.look)
         problems.register(CONNECTIONS)
-        run_pruning.register_own("records that are gone", pruning.gone_records)

@@ -1,19 +1,30 @@
-"""Deletes records that their service no longer has, some time after they were gone."""
+"""What goes of connected services some time after it was needed last."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import timedelta
+from integrations.models import AuthorizationRequest, ExternalRecord, RecordChange
+from syncs.engine.pruning import Rule, older, register
 
-from django.conf import settings
-
-from common.clock import database_now
-from integrations.models import ExternalRecord
-from syncs.engine.pruning import in_batches
-
-
-def gone_records() -> Iterator[int]:
-    """Delete those gone for longer than RAINBO_GONE_RECORD_DAYS, batch by batch; 0 keeps them."""
-    if days := settings.RAINBO_GONE_RECORD_DAYS:
-        until = database_now() - timedelta(days=days)
-        yield from in_batches(ExternalRecord.objects.filter(gone_at__lt=until))
+register(
+    Rule(
+        "records that are gone",
+        ("integrations.ExternalRecord", "integrations.RecordChange"),
+        "RAINBO_GONE_RECORD_DAYS",
+        "the reading that no longer had the record; with its changes",
+        older(ExternalRecord, "gone_at"),
+    ),
+    Rule(
+        "changes of records",
+        ("integrations.RecordChange",),
+        "RAINBO_RECORD_CHANGE_RETENTION_DAYS",
+        "the change",
+        older(RecordChange, "at"),
+    ),
+    Rule(
+        "authorization requests",
+        ("integrations.AuthorizationRequest",),
+        "",
+        "10 minutes after it was made, if it was not used",
+        older(AuthorizationRequest, "expires_at"),
+    ),
+)

@@ -16,6 +16,7 @@ from common.text import format_clock
 from integrations.models import Connection
 from integrations.models.connection import KEY, parse_key
 from syncs.engine.options import Options
+from syncs.engine.rolling_up import failed_in
 from syncs.engine.run import Run
 from syncs.engine.targets import Pages, Target, Targets
 from syncs.models import RunTarget, TargetState
@@ -109,10 +110,7 @@ def _named(service: str, options: Options) -> set[int] | None:
     """Return the ids that the options name; None for all."""
     names: Iterable[str] = options.targets
     if options.failed_from is not None:
-        failed = RunTarget.objects.filter(
-            run=options.failed_from, state__in=[TargetState.FAILED, TargetState.WAITING]
-        )
-        again = set(failed.values_list("target", flat=True))
+        again = failed_in(options.failed_from)
         names = again & set(names) if names else again
         if not names:
             raise UsageError(f"nothing failed in run {options.failed_from}")

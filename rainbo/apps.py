@@ -26,7 +26,12 @@ class RainboConfig(AppConfig):
 
     def ready(self) -> None:
         from common import key_rotation, read_only
-        from rainbo import checks, error_reports, own_database  # noqa: F401 (checks register themselves)
+        from rainbo import (
+            checks,  # noqa: F401 (they register themselves)
+            error_reports,
+            own_database,
+            pruning,  # noqa: F401 (its rules register themselves)
+        )
         from rainbo.auth import roles, sessions, sign_in_log
         from rainbo.models import Authenticator
 

@@ -14,6 +14,8 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connection, connections
 
+from common import key_rotation
+from common.text import counted
 from rainbo import error_reports
 from rainbo.auth import roles
 from rainbo.auth.backends import EVERYBODY
@@ -241,6 +243,20 @@ def clock(**_: object) -> Iterator[CheckMessage]:
             "RAINBO keeps time in UTC: USE_TZ must be True and TIME_ZONE 'UTC'.",
             hint="RAINBO_TIME_ZONE sets the zone that people see.",
             id="rainbo.E009",
+        )
+
+
+@register(Tags.database, deploy=True)
+def needed_keys(databases: Collection[str] | None = None, **_: object) -> Iterator[CheckMessage]:
+    """A key that was removed too early: what it encrypted can't be used, and all else can."""
+    if "default" not in (databases or ()) or not key_rotation.has_tables():
+        return
+    if lost := key_rotation.keys_in_use()[None]:
+        yield checks.Warning(
+            f"No key in RAINBO_CREDENTIAL_KEYS decrypts {counted(lost, 'stored secret')}.",
+            hint="Was a key removed before rotate_credentials, or on one machine only? Add it "
+            "again, after the newest. If it is lost, enter those secrets again.",
+            id="rainbo.W003",
         )
 
 

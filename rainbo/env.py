@@ -31,6 +31,9 @@ class Environment:
         self._env = environ.FileAwareEnv()
         self._env.ENVIRON = _Variables({name: text.strip() for name, text in variables.items()})
         self._env.escape_proxy = True  # see _Variables
+        # Of the variables that were read, for docs/settings.md and docs/retention.md.
+        self.ranges: dict[str, str] = {}
+        self.numbers: dict[str, int] = {}  # defaults
 
     def optional(self, name: str) -> str | None:
         """The value without surrounding white space, or None when unset or empty."""
@@ -52,35 +55,43 @@ class Environment:
     ) -> str:
         """One of the choices; `wanted` describes them where they are too many to list."""
         value = self.text(name, default)
+        self.ranges[name] = "" if wanted else ", ".join(f"`{choice}`" for choice in choices)
         if value not in choices:
             raise _wrong(name, wanted or f"one of {', '.join(choices)}")
         return value
 
     def flag(self, name: str, default: bool) -> bool:
+        self.ranges[name] = "`on`, `off`"
         if self.text(name, "on" if default else "off").lower() not in SWITCHES:
             raise _wrong(name, "on or off")
         return bool(self._env.bool(name, default=default))
 
     def integer(self, name: str, default: int, at_least: int, at_most: int) -> int:
         value = self.text(name, str(default))
+        self.numbers[name] = default
+        self.ranges[name] = _range(at_least, at_most)
         return _number(name, value, int, at_least, at_most)
 
     def integers(self, name: str, default: str, at_least: int, at_most: int) -> tuple[int, ...]:
         """Whole numbers, separated by commas; `none` for no number at all."""
         value = self.text(name, default)
         parts = [] if value.lower() == "none" else value.split(",")
+        self.ranges[name] = f"each {_range(at_least, at_most)}; `none`"
         return tuple(_number(name, part, int, at_least, at_most) for part in parts)
 
     def optional_integer(self, name: str, at_least: int, at_most: int) -> int | None:
         value = self.optional(name)
+        self.ranges[name] = _range(at_least, at_most)
         return None if value is None else _number(name, value, int, at_least, at_most)
 
     def percent(self, name: str, default: float) -> float:
+        self.ranges[name] = _range(0, 100)
         return _number(name, self.text(name, str(default)), float, 0, 100)
 
     def rows_and_percent(self, name: str, rows: int, percent: float) -> tuple[int, float]:
         """A threshold such as `20,10`: the larger of 20 rows and 10 percent."""
         parts = self.text(name, f"{rows},{percent}").split(",")
+        self.ranges[name] = "rows; 0 to 100"
         if len(parts) != 2:
             raise _wrong(name, "rows and percent, such as 20,10")
         return (
@@ -111,6 +122,7 @@ class Environment:
     def limits(self, name: str, example: str, at_least: int, at_most: int) -> dict[str, int]:
         """`name=60; name=600`: a whole number for each name."""
         pairs = self.pairs(name, example)
+        self.ranges[name] = f"each {_range(at_least, at_most)}"
         return {key: _number(name, value, int, at_least, at_most) for key, value in pairs.items()}
 
     def clients(self) -> dict[str, tuple[str, str]]:
@@ -182,6 +194,10 @@ def _unreadable(name: str, path: str, error: OSError | UnicodeDecodeError) -> Im
     shown = path if path.startswith("/") else "a relative path"
     why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
     return ImproperlyConfigured(f"{name} names {shown}, which cannot be read: {why}")
+
+
+def _range(at_least: int, at_most: int) -> str:
+    return f"{at_least:,} to {at_most:,}"
 
 
 def _number(name: str, value: str, kind: type[T], at_least: T, at_most: T) -> T:

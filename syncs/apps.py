@@ -18,4 +18,6 @@ class SyncsConfig(AppConfig):
 
         packages.restrict()
         hooks.periodic(pruning.INTERVAL, pruning.prune_by_itself)
+        hooks.periodic(pruning.HOUR, pruning.roll_up_by_itself)
+        hooks.periodic(pruning.INTERVAL, pruning.rebuild_indexes_by_itself)
         problems.register(SYNCS)

@@ -92,6 +92,9 @@ class SyncRun(models.Model):
     # Database defaults too: servers of the previous version insert runs during an upgrade.
     discarded_by = models.CharField(max_length=150, blank=True, default="", db_default="")
     discard_reason = models.CharField(max_length=255, blank=True, default="", db_default="")
+    rolled_up = models.JSONField(
+        null=True, editable=False, help_text="counts, by state, of parts that are no longer stored"
+    )
 
     class Meta:
         verbose_name = "run"
@@ -124,6 +127,9 @@ class SyncRun(models.Model):
                 & ~Q(options__has_key="dry_run"),
                 name="executions_of_a_sync",
             ),
+            models.Index(
+                fields=["id"], condition=Q(rolled_up__isnull=True), name="runs_to_roll_up"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -136,6 +142,11 @@ class SyncRun(models.Model):
     @property
     def is_dry(self) -> bool:
         return bool(self.options.get("dry_run"))
+
+    @property
+    def counts_rolled_up(self) -> dict[str, dict[str, int]]:
+        """By state, how many `parts` are no longer stored, and the sums of their known counts."""
+        return self.rolled_up or {}
 
     @property
     def purpose(self) -> str:
@@ -362,6 +373,9 @@ class Heartbeat(models.Model):
 
     worker = models.CharField(max_length=255, primary_key=True)
     at = models.DateTimeField()
+    keys = models.JSONField(
+        null=True, help_text="digests of the keys in its RAINBO_CREDENTIAL_KEYS, the newest first"
+    )
 
     def __str__(self) -> str:
         return self.worker

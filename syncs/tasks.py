@@ -6,6 +6,7 @@ isn't queued is left as it is. If never, every scheduled task enqueues overdue r
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +18,7 @@ from django.db.models.functions import Now
 from django_q.tasks import async_task
 
 from common.clock import database_now
+from common.encryption import key_digests
 from syncs.dispatch import lost_triggers, slots
 from syncs.engine import lost_runs, runs
 from syncs.engine.host import here
@@ -31,8 +33,8 @@ MAINTAIN = "syncs.tasks.maintain"
 _ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended('rainbo.request ' || %s, 0))"
 
 _HEARTBEAT = """
-    INSERT INTO syncs_heartbeat (worker, at) VALUES (%s, clock_timestamp())
-        ON CONFLICT (worker) DO UPDATE SET at = excluded.at"""
+    INSERT INTO syncs_heartbeat (worker, at, keys) VALUES (%s, clock_timestamp(), %s)
+        ON CONFLICT (worker) DO UPDATE SET at = excluded.at, keys = excluded.keys"""
 
 
 @dataclass(frozen=True)
@@ -132,4 +134,5 @@ def enqueue_overdue() -> None:
 def record_heartbeat(who: str = "") -> None:
     """Record, by the database's clock, that this process works. who: replaces its id."""
     with connection.cursor() as cursor:
-        cursor.execute(_HEARTBEAT, [f"{here()}:{who or os.getpid()}"])
+        worker = f"{here()}:{who or os.getpid()}"
+        cursor.execute(_HEARTBEAT, [worker, json.dumps(key_digests())])

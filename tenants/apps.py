@@ -10,7 +10,6 @@ class TenantsConfig(AppConfig):
     def ready(self) -> None:
         from common import key_rotation
         from syncs import hooks
-        from syncs.engine import pruning as run_pruning
         from syncs.status import problems
         from tenants import jobs, pruning, signals  # noqa: F401 (they register themselves)
         from tenants.fleet import targets
@@ -20,7 +19,6 @@ class TenantsConfig(AppConfig):
         from tenants.models import ApplicationSecret, RdsInstance, SupportKey
         from tenants.routes import search_keys
         from tenants.support_access import forgeries, sessions
-        from tenants.support_access import pruning as support_pruning
         from tenants.support_access.problems import SUPPORT
 
         key_rotation.register(RdsInstance, "password")
@@ -34,8 +32,6 @@ class TenantsConfig(AppConfig):
         problems.register(INSTANCES)
         problems.register(search_keys.KEYS)
         problems.register(SUPPORT)
-        run_pruning.register_own("support sessions", support_pruning.old_sessions)
-        run_pruning.register_own("application events", support_pruning.old_events)
         post_migrate.connect(
             search_keys.remember_first, sender=self, dispatch_uid="version of the search keys"
         )

@@ -35,7 +35,7 @@ from bench.measurements.api_requests import (  # noqa: E402
     FIRST_METRICS,
     NOW,
 )
-from bench.testbed import catalogue_tasks, connection_tasks  # noqa: E402
+from bench.testbed import catalogue_tasks, connection_tasks, history_tasks  # noqa: E402
 from common import shared  # noqa: E402
 from syncs.engine import runs  # noqa: E402
 from syncs.engine.options import Options  # noqa: E402
@@ -256,6 +256,7 @@ TASKS: dict[str, Callable[[Task], dict[str, Any]]] = {
     "polls": polls,
     "catalogue": catalogue_tasks.catalogue,
     "connections": connections_at_once,
+    "history": history_tasks.history,
 }
 
 

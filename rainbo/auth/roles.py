@@ -58,6 +58,57 @@ ROLES: dict[str, tuple[str, ...]] = {
     "read_only": LOOK,
 }
 
+# What the permissions of the roles mean, as docs/people.md says it.
+MEANINGS: dict[str, tuple[str, ...]] = {
+    "see tenants, routes and runs; find e-mails": (
+        *("tenants.view_tenant", "tenants.view_userroute", "syncs.view_syncrun"),
+    ),
+    "see instances, ghost users, schedules and the activity": (
+        *("tenants.view_rdsinstance", "tenants.view_ghostuser"),
+        *("syncs.view_syncschedule", "activity.view_activity"),
+    ),
+    "see incidents, support sessions and model catalogues": (
+        *("alerts.view_incident", "tenants.view_supportsession"),
+        "integrations.view_cataloguemodel",
+    ),
+    "see the connections that are theirs or shared, and their records": (
+        *("integrations.view_connection", "integrations.view_externalrecord"),
+    ),
+    "run, repeat and cancel syncs": ("syncs.run_sync",),
+    "query instances live: test and check them, read a tenant, look an e-mail up": (
+        "tenants.check_instance",
+    ),
+    "acknowledge and mute incidents": ("alerts.change_incident",),
+    "connect accounts of their own, change and delete these": (
+        *(f"integrations.{what}_connection" for what in ("add", "change", "delete")),
+    ),
+    "impersonate: get a ghost user on every instance": ("tenants.impersonate",),
+    "enter tenants as support, end sessions, mark tenants *do not enter*": (
+        *("tenants.open_supportsession", "tenants.end_supportsession"),
+        "tenants.add_supportoptout",
+    ),
+    "remove the mark *do not enter*": ("tenants.delete_supportoptout",),
+    "see and manage everybody's connections; not their private records": (
+        "integrations.manage_connections",
+    ),
+    "accept or discard what a guard held": ("syncs.accept_held",),
+    "pause and edit schedules": (
+        *(f"syncs.{what}_syncschedule" for what in ("add", "change", "delete")),
+    ),
+    "register, edit, enable, disable and delete instances": (
+        *(f"tenants.{what}_rdsinstance" for what in ("add", "change", "delete")),
+    ),
+    "manage channels and rules of alerts": (
+        *("alerts.view_rule", "alerts.change_rule"),
+        *(f"alerts.{what}_channel" for what in ("view", "add", "change", "delete")),
+    ),
+    "manage API tokens": (*(f"api.{what}_apitoken" for what in ("view", "add", "change")),),
+    "manage users and groups": (
+        *(f"auth.{what}_user" for what in ("view", "add", "change", "delete")),
+        *(f"auth.{what}_group" for what in ("view", "add", "change", "delete")),
+    ),
+}
+
 
 def after_migrate(using: str, apps: Any = installed, **_: object) -> None:
     """Receiver of post_migrate. Django makes permissions app by app: here all are needed."""

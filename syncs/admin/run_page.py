@@ -59,6 +59,7 @@ def context(request: HttpRequest, record: Any) -> dict[str, Any]:
         "progress": run_targets.progress(parts),
         "columns": run_report.COUNTS,
         "parts": run_targets.shown(record, parts, pages),
+        "rolled_up": run_targets.rolled_up(record),
         "more_parts": max(0, len(parts) - run_targets.MOST_PARTS),
         "cancel_command": manage_command.line(f"cancel_run {record.pk}"),
         "held": held_changes.read(record, parts, pages),
@@ -176,7 +177,7 @@ def _retry(record: SyncRun, parts: list[RunTarget]) -> Retry | None:
     if options is None:
         return None
     undone = [part.label for part in parts if part.state in run_report.UNDONE]
-    few = bool(undone) and sync.in_parts
+    few = bool(undone) and options.failed_from == record.pk
     failed = counted(len(undone), "instance")
     takes = f"{listed(undone, NAMED)} alone" if few else "everything that this run included"
     other = run_actions.retry_in_progress(record, options)

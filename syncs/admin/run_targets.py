@@ -53,6 +53,17 @@ class Sums:
     parts: int
     counts: dict[str, int | None]
 
+    def plus(self, more: Mapping[str, int]) -> Sums:
+        """With those that are no longer stored, as their run has them."""
+        counts = {
+            name: (self.counts.get(name) or 0) + more[name] if name in more else known
+            for name, known in self.counts.items()
+        }
+        return Sums(self.parts + more["parts"], counts)
+
+
+NONE = Sums(0, dict.fromkeys(run_report.COUNTS))
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -89,6 +100,14 @@ def pages_of(
     return pages.of([part.target for part in parts[:MOST_PARTS]])
 
 
+def rolled_up(record: SyncRun) -> str:
+    """`198 succeeded, 2 failed`: those that are no longer listed."""
+    counts = record.counts_rolled_up
+    return ", ".join(
+        f"{counts[state]['parts']:,} {state}" for state in MOST_SEVERE_FIRST if state in counts
+    )
+
+
 def linked(part: RunTarget, pages: Mapping[str, str]) -> SafeString:
     """An instance by its name, isolated, and as a link where it has a page."""
     if url := pages.get(part.target):
@@ -111,6 +130,9 @@ def add_summaries(records: Sequence[Any]) -> None:
             count, dict(zip(run_report.COUNTS, sums, strict=True))
         )
     for record in records:
+        for state, more in record.counts_rolled_up.items():
+            stored = found.setdefault(record.pk, {})
+            stored[state] = stored.get(state, NONE).plus(more)
         pieces = [_summary(found.get(record.pk, {}), dry=record.is_dry)]
         if record.accepted_by_id:
             pieces.append(f"accepted by run {record.accepted_by_id}")

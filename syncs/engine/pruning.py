@@ -1,7 +1,8 @@
-"""Deletes old runs in small transactions, except those that are still needed.
+"""Deletes what is old in small transactions, except what is still needed.
 
-It happens by itself once a day, a few seconds at a time; `prune_runs` does it all at once. One
-process prunes at a time, so that each deleted row is counted once.
+It happens by itself once a day, of what grows fastest each hour, a few seconds at a time;
+`prune_runs` does it all at once. One process prunes at a time, so that each deleted row is counted
+once.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
+from django.apps import apps
 from django.conf import settings
 from django.db import OperationalError, connection, transaction
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
@@ -22,7 +24,7 @@ from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from common.clock import database_now
 from common.errors import RainboError
 from syncs import hooks
-from syncs.engine import registry
+from syncs.engine import registry, reindexing, rolling_up
 from syncs.models import (
     OPEN_STATES,
     Confirmation,
@@ -38,7 +40,8 @@ from syncs.transfer.session import open_session
 logger = logging.getLogger("rainbo.pruning")
 
 BATCH = 500
-INTERVAL = 24 * 60 * 60
+INTERVAL, HOUR = 24 * 60 * 60, 60 * 60
+OF_RUNS = "RAINBO_RUN_RETENTION_DAYS"
 AT_A_TIME = 10.0  # seconds; the process that does it by itself also asks for heartbeats
 _TAKE = "SELECT pg_try_advisory_lock(hashtextextended('rainbo.pruning', 0))"
 
@@ -79,26 +82,41 @@ class Pruned:
     complete: bool = True
 
 
-_by_age: dict[str, Callable[[datetime], Iterator[int]]] = {}
-_by_own_setting: dict[str, Callable[[], Iterator[int]]] = {}
+@dataclass(frozen=True)
+class Rule:
+    """What goes of some tables after a time. docs/retention.md lists all rules.
 
-
-def register(what: str, batches: Callable[[datetime], Iterator[int]]) -> None:
-    """Register a function that deletes an app's own rows older than the given time.
-
-    It deletes one batch after the other, each in a transaction of its own, and yields how many
-    rows each had: between two of them it may be left.
+    what: the rows, as commands and pages call them. tables: labels of their models. setting: has
+    the days; 0 there keeps the rows. Empty: they have an end of their own. since: what the days
+    count from. batches: gets the present and the time before which rows are old. It deletes one
+    batch after the other, each in a transaction of its own, and yields how many rows each had:
+    between two of them it may be left. hourly: not only once a day.
     """
-    _by_age[what] = batches
+
+    what: str
+    tables: tuple[str, ...]
+    setting: str
+    since: str
+    batches: Callable[[datetime, datetime], Iterator[int]]
+    hourly: bool = False
+
+    def days(self, of_runs: int | None) -> int | None:
+        """How many days its rows are kept; None if they are kept for ever."""
+        if not self.setting:
+            return 0
+        return (of_runs if self.setting == OF_RUNS else getattr(settings, self.setting)) or None
 
 
-def register_own(what: str, batches: Callable[[], Iterator[int]]) -> None:
-    """Register like `register` a function whose rows have a retention of their own.
+_rules: dict[str, Rule] = {}  # the engine's own, at the end of this file, come first
 
-    A setting of its own says how long they are kept, so it is called even if runs are kept for
-    ever.
-    """
-    _by_own_setting[what] = batches
+
+def register(*rules: Rule) -> None:
+    """Have rows deleted by themselves, and by `prune_runs`."""
+    _rules.update({rule.what: rule for rule in rules})
+
+
+def all_rules() -> list[Rule]:
+    return [*_rules.values()]
 
 
 def prune(
@@ -106,16 +124,21 @@ def prune(
     days: int | None,
     seconds: float = float("inf"),
     record: Callable[[list[Pruned]], object] | None = None,
+    *,
+    only_hourly: bool = False,
 ) -> list[Pruned]:
-    """Delete what ended more than so many days ago; return how many rows of each kind.
+    """Delete what is older than its retention; return how many rows of each kind.
 
-    days: None deletes only what has a retention of its own. seconds: no batch begins later than
+    days: for what is kept as long as runs are; None keeps it. seconds: no batch begins later than
     that. record: is given the result and writes it down, in the transaction that deletes: there is
     one then, and not one for each batch. Raises PruningBusy while another process prunes.
     """
     until = time.monotonic() + seconds
-    kinds = {} if days is None else _older_than(now, now - timedelta(days=days))
-    kinds |= {what: batches() for what, batches in _by_own_setting.items()}
+    kinds = {
+        rule.what: rule.batches(now, now - timedelta(days=kept))
+        for rule in _rules.values()
+        if (kept := rule.days(days)) is not None and (rule.hourly or not only_hourly)
+    }
     with _alone(), transaction.atomic() if record else nullcontext():
         done = [_pruned(what, batches, until) for what, batches in kinds.items()]
         if record:
@@ -123,26 +146,36 @@ def prune(
     return done
 
 
-def _older_than(now: datetime, before: datetime) -> dict[str, Iterator[int]]:
-    return {
-        "runs": run_batches(now, before),
-        "heartbeats": in_batches(Heartbeat.objects.filter(at__lt=before)),
-        "worker events": in_batches(WorkerEvent.objects.filter(at__lt=before)),
-        **{what: batches(before) for what, batches in _by_age.items()},
-    }
-
-
 def prune_by_itself() -> None:
     """Delete what is older than its retention, for some seconds.
 
-    RAINBO_RUN_RETENTION_DAYS counts for runs and what has no setting of its own; 0 keeps these.
     What is left then is deleted at the next turn, a minute later, and not on the next day.
     """
+    _by_itself(prune_by_itself)
+
+
+def rebuild_indexes_by_itself() -> None:
+    """Rebuild, once a day, what rolling up leaves of indexes."""
+    if rebuilt := reindexing.rebuild_sparse(tables_of_hourly()):
+        logger.info("rebuilt indexes: %s", ", ".join(rebuilt))
+
+
+def tables_of_hourly() -> set[str]:
+    labels = {label for rule in _rules.values() if rule.hourly for label in rule.tables}
+    return {apps.get_model(label)._meta.db_table for label in labels}
+
+
+def roll_up_by_itself() -> None:
+    """Like `prune_by_itself`, each hour, what grows with each minute."""
+    _by_itself(roll_up_by_itself, only_hourly=True)
+
+
+def _by_itself(function: Callable[[], None], *, only_hourly: bool = False) -> None:
     days = settings.RAINBO_RUN_RETENTION_DAYS or None
     try:
-        done = prune(database_now(), days, AT_A_TIME)
+        done = prune(database_now(), days, AT_A_TIME, only_hourly=only_hourly)
     except PruningBusy:
-        hooks.call_again(prune_by_itself)
+        hooks.call_again(function)
         return
     if any(pruned.count for pruned in done):
         logger.info(
@@ -150,7 +183,7 @@ def prune_by_itself() -> None:
             ", ".join(f"{pruned.what} {pruned.count}" for pruned in done),
         )
     if not all(pruned.complete for pruned in done):
-        hooks.call_again(prune_by_itself)
+        hooks.call_again(function)
 
 
 def in_batches(rows: QuerySet[Any]) -> Iterator[int]:
@@ -262,3 +295,43 @@ def _ids(statement: str, **parameters: Any) -> set[int]:
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return {pk for (pk,) in cursor.fetchall()}
+
+
+def older(model: type[Model], field: str) -> Callable[[datetime, datetime], Iterator[int]]:
+    """Return the batches of a rule whose rows have their age in one field."""
+    return lambda _, before: in_batches(model._default_manager.filter(**{f"{field}__lt": before}))
+
+
+register(
+    Rule(
+        "runs",
+        ("syncs.SyncRun", "syncs.RunTarget", "syncs.RunLog", "syncs.HeldChange"),
+        OF_RUNS,
+        "the end of the run, with its parts, log and held changes; "
+        "[those that are needed](#what-stays-at-any-age) stay",
+        run_batches,
+    ),
+    Rule(
+        "heartbeats",
+        ("syncs.Heartbeat",),
+        OF_RUNS,
+        "the last heartbeat of a process",
+        older(Heartbeat, "at"),
+    ),
+    Rule(
+        "worker events",
+        ("syncs.WorkerEvent",),
+        OF_RUNS,
+        "the restart",
+        older(WorkerEvent, "at"),
+    ),
+    Rule(
+        "repeated parts",
+        ("syncs.RunTarget", "syncs.RunLog"),
+        "RAINBO_RUN_DETAIL_DAYS",
+        "the end of the run; its parts that say what the one before them said are "
+        "[counted in the run](#what-is-rolled-up)",
+        rolling_up.repeated_parts,
+        hourly=True,
+    ),
+)

@@ -96,9 +96,12 @@ def retry_options(
     sync = sync or registry.get(record.sync)
     if undone is None:
         undone = record.targets.filter(state__in=UNDONE).exists()
+    undone = undone or TargetState.FAILED in record.counts_rolled_up
     if record.is_open or not (undone or record.state in (RunState.FAILED, RunState.LOST)):
         return None
     options = _options_again(record, options)
+    if TargetState.FAILED in record.counts_rolled_up:  # some are not listed
+        return options
     if sync.in_parts and undone:
         return replace(options, targets=(), failed_from=record.pk)
     return options
@@ -211,6 +214,7 @@ def document(
     holds = TargetState.HELD in states
     return summary_document(record) | {
         "targets": parts,
+        "rolled_up": {state: sums["parts"] for state, sums in record.counts_rolled_up.items()},
         "retry": retry_command(record, sync, options, undone=not states.isdisjoint(UNDONE)),
         "accept": accept_command(record, sync) if holds else "",
         "discard": discard_command(record) if holds else "",

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from django.db import connection
 
 from common.text import format_duration
+from syncs.engine.rolling_up import UNREACHED
 from syncs.models import RunState
 from syncs.status import freshness, queries
 from syncs.status.freshness import State
@@ -49,7 +50,7 @@ _RUNS = """
 _PARTS = """
     SELECT run_id, label FROM syncs_runtarget
      WHERE run_id = ANY (%(runs)s) AND state IN ('failed', 'held', 'waiting')
-       AND error_kind NOT IN ('connection', 'timeout', 'login', 'tls')
+       AND error_kind <> ALL (%(unreached)s)
      ORDER BY run_id, label"""
 
 
@@ -238,7 +239,7 @@ def _failed_parts(runs: list[int]) -> dict[int, list[str]]:
     """The instances that failed in each of these runs, by their labels."""
     found: dict[int, list[str]] = {}
     with connection.cursor() as cursor:
-        cursor.execute(_PARTS, {"runs": runs})
+        cursor.execute(_PARTS, {"runs": runs, "unreached": [*UNREACHED]})
         for run, label in cursor.fetchall():
             found.setdefault(run, []).append(label)
     return found

@@ -9,10 +9,11 @@ from django.urls import reverse
 
 from common.errors import UsageError
 from common.joint_query import Question, compiled
+from syncs.engine.rolling_up import failed_in
 from syncs.engine.run import Run
 from syncs.engine.targets import Pages, Target, Targets
 from syncs.hooks import TargetGroup
-from syncs.models import RunTarget, TargetState
+from syncs.models import TargetState
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
 
@@ -109,7 +110,7 @@ def _named(run: Run) -> set[int]:
     keys = {int(key) for key in run.options.targets}
     if run.options.failed_from is None:
         return keys
-    failed = _failed_in(run.options.failed_from)
+    failed = {int(key) for key in failed_in(run.options.failed_from)}
     keys = failed & keys if keys else failed
     if not keys:
         raise UsageError(f"nothing failed in run {run.options.failed_from}")
@@ -132,11 +133,6 @@ def _why_gone(instance: RdsInstance | None, what: str) -> str:
     if not instance.is_active:
         return "was deactivated after it was asked for"
     return f"has no {what}, by its settings"
-
-
-def _failed_in(run: int) -> set[int]:
-    parts = RunTarget.objects.filter(run=run, state__in=[TargetState.FAILED, TargetState.WAITING])
-    return {int(key) for key in parts.values_list("target", flat=True)}
 
 
 def _addresses(keys: Collection[str]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from syncs.engine.run import Confirmed, Run
 from syncs.models import TargetState, Trigger
@@ -18,7 +18,6 @@ from tenants.models.instance import Health
 
 NAME = "sync_instance_health"
 LIMIT = 10.0  # seconds for the whole check of one instance
-KEPT = timedelta(days=7)  # how long the rows of each minute stay
 
 _CHECK = """
     INSERT INTO instance_checks AS checks (
@@ -83,7 +82,6 @@ def sync_instance_health(run: Run) -> None:
         run.confirm_all(
             session, [Confirmed(str(o.instance.pk), o.value.at, rows=1) for o in seen if o.value]
         )
-        session.execute("DELETE FROM instance_checks WHERE minute < %s", [run.now() - KEPT])
     with run.batched():
         for outcome in outcomes:
             if error := changed.get(str(outcome.instance.pk)):

@@ -111,7 +111,8 @@ def test_an_acknowledgement_may_end_by_itself(admin_client: Client) -> None:
     assert abs(row.acknowledged_until - row.acknowledged_at - 4 * HOUR) < MINUTE
     assert row.is_acknowledged(row.acknowledged_until - MINUTE)
     assert not row.is_acknowledged(row.acknowledged_until)
-    assert Activity.objects.get().after["until"]
+    after = Activity.objects.get().after
+    assert after and after["until"]
     assert "by admin, until <time" in page(admin_client, f"{at}change/")
 
 

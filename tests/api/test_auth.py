@@ -7,6 +7,7 @@ from django.test import Client
 
 from api import refusals, tokens
 from api.models import Refusals
+from syncs.engine import pruning
 from tests.api.clients import client, token
 from tests.rows import staff
 
@@ -78,10 +79,10 @@ def test_too_many_wrong_tokens_have_to_wait_and_a_valid_one_never() -> None:
 
 def test_counts_are_forgotten() -> None:
     refusals.count("192.0.2.1")
-    refusals.prune()
+    pruning.roll_up_by_itself()
     assert Refusals.objects.count() == 1
     Refusals.objects.update(minute="2026-01-01T00:00Z")
-    refusals.prune()
+    pruning.roll_up_by_itself()
     assert not Refusals.objects.exists()
 
 

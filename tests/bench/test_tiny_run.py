@@ -61,6 +61,18 @@ def test_bloat(tmp_path: Path) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(300)
+def test_history(tmp_path: Path) -> None:
+    """At the default retentions: of five days, the checks and parts of one are there."""
+    parts = bench(tmp_path, "history", "--instances=10", "--days=5")
+    lines = {line["what"]: line for line in parts["history"]["lines"]}
+    a_day = 10 * 24 * 60
+    for table in ("syncs_runtarget", "instance_checks"):
+        assert a_day < lines[table]["written"] < 1.6 * a_day, table
+    assert all(bar["held"] for bar in parts["history"]["bars"])
+
+
+@pytest.mark.soak
 @pytest.mark.timeout(600)
 def test_comparison_with_the_last_commit() -> None:
     done = subprocess.run(

@@ -8,10 +8,16 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from django.apps import apps
+from django.conf import settings
 from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand
 
 from alerts.rules import RULES
+from rainbo import generated_docs, retention
+from rainbo.auth.roles import MEANINGS, ROLES
+from rainbo.settings import env
+from syncs.engine import pruning
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -197,3 +203,50 @@ def test_the_page_of_alerts_has_a_row_and_a_remedy_for_each_rule() -> None:
 def test_pages_name_only_commands_that_exist(page: str) -> None:
     named = set(re.findall(r"manage\.py ([a-z_]+)", read(page)))
     assert named <= set(get_commands())
+
+
+@pytest.mark.parametrize("page", ["settings", "activity", "people", "retention"])
+def test_pages_say_what_the_code_says(page: str) -> None:
+    """`make docs` writes them; what it writes is checked below."""
+    wanted = {path.stem: text for path, text in generated_docs.pages()}
+    assert read(f"docs/{page}.md") == wanted[page]
+    assert len(wanted) == 4
+
+
+def test_a_page_that_is_out_of_date_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ROLES, "read_only", ())
+    monkeypatch.setitem(env.ranges, "RAINBO_WORKERS", "1 to 2")
+    wanted = {path.stem: text for path, text in generated_docs.pages()}
+    assert read("docs/people.md") != wanted["people"]
+    assert read("docs/settings.md") != wanted["settings"]
+
+
+def test_the_meanings_of_the_roles_are_those_of_their_permissions() -> None:
+    """Each permission of a role has one meaning, and who has one of a meaning has all of it."""
+    named = [name for names in MEANINGS.values() for name in names]
+    assert sorted(named) == sorted({name for names in ROLES.values() for name in names})
+    for meaning, names in MEANINGS.items():
+        for role, given in ROLES.items():
+            assert {*names} <= {*given} or not {*names} & {*given}, (meaning, role)
+
+
+def test_every_table_has_a_retention_or_a_reason() -> None:
+    models = {
+        model._meta.label: retention.rules_of(model)
+        for model in apps.get_models(include_auto_created=True)
+        if not model._meta.proxy
+    }
+    assert {label for label, rules in models.items() if not rules} == {*retention.STAYS}
+    named = {label for rule in pruning.all_rules() for label in rule.tables}
+    assert named <= {model._meta.label for model in apps.get_models()}
+    page = read("docs/retention.md")
+    tables = {model._meta.db_table for model in apps.get_models(include_auto_created=True)}
+    assert {table for table in tables if f"`{table}`" not in page} == set()
+
+
+def test_every_retention_has_a_setting_that_the_page_of_settings_explains() -> None:
+    section = read("docs/settings.md")
+    for rule in pruning.all_rules():
+        if rule.setting:
+            assert f"| `{rule.setting}` | `{env.numbers[rule.setting]}` |" in section
+            assert isinstance(getattr(settings, rule.setting), int)

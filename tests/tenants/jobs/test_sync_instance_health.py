@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from pytest_django import Settings
 
 from localfleet.servers.server import Server
+from syncs.engine import pruning
 from syncs.models import Confirmation, RunState, TargetState
 from tenants.health.probe import HealthProbe
-from tenants.jobs.sync_instance_health import KEPT
 from tenants.models import InstanceCheck, RdsInstance
 from tests.caches import everything, part, register, run_sync
 from tests.instances import Instance, InstanceFleet
@@ -112,11 +113,13 @@ def test_one_row_a_minute(registered: InstanceFleet) -> None:
     assert {minute.second for minute in minutes} == {0}
 
 
-def test_old_checks_are_dropped(registered: InstanceFleet) -> None:
+def test_old_checks_are_dropped(registered: InstanceFleet, settings: Settings) -> None:
     now = datetime.now(UTC)
-    for age in (KEPT + timedelta(hours=1), timedelta(days=6)):
+    kept = timedelta(days=settings.RAINBO_CHECK_RETENTION_DAYS)
+    for age in (kept + timedelta(hours=1), timedelta(days=6)):
         InstanceCheck.objects.create(instance_id=1, minute=now - age, health="healthy")
     run_sync("instance_health", targets=("2",))
+    pruning.roll_up_by_itself()
     assert [c.minute for c in InstanceCheck.objects.filter(instance=1)] == [now - age]
 
 

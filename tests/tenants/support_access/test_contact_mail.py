@@ -24,6 +24,7 @@ from alerts.outbox import CLAIM
 from common.clock import database_now
 from common.errors import UsageError
 from syncs import hooks
+from syncs.engine import pruning
 from tenants.fleet import contact_mail_text, registration
 from tenants.fleet.registration import InstanceInput
 from tenants.models import RdsInstance, Tenant
@@ -196,9 +197,9 @@ def test_after_two_days_it_is_given_up(place: Place, settings: Settings) -> None
     mail = RequestedMail.objects.get()
     assert mail.given_up_at is not None
     assert "set RAINBO_EMAIL_HOST" in mail.error
-    requested_mail.prune(database_now())
+    pruning.prune(database_now(), None)
     assert RequestedMail.objects.exists()
-    requested_mail.prune(database_now() + timedelta(days=31))
+    pruning.prune(database_now() + timedelta(days=31), None)
     assert not RequestedMail.objects.exists()
 
 

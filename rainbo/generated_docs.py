@@ -6,6 +6,7 @@ if a page differs from what this module would write.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -88,6 +89,7 @@ def _replaced(text: str, mark: str, table: str) -> str:
 
 
 def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rainbo.settings")
     django.setup()
     for path, text in pages():
         path.write_text(text, encoding="utf-8")

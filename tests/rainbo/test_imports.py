@@ -23,7 +23,7 @@ ROOMS: Mapping[str, set[str]] = {
     "activity": {"common"},
     "common": set(),
     "localfleet": set(),
-    "bench": {"api", "tenants", "integrations", "syncs", "common", "localfleet"},
+    "bench": {"api", "tenants", "alerts", "integrations", "syncs", "common", "localfleet"},
 }
 # Inside an app: its floors, the lowest first. A package imports itself and lower floors.
 FLOORS: Mapping[str, tuple[set[str], ...]] = {

@@ -39,8 +39,8 @@ def store_waiting(record: SyncRun) -> None:
 
 
 def _parts(record: SyncRun) -> list[RunTarget]:
-    label = _label(record)
     keys = sorted(late(record), key=lambda key: (len(key), key))
+    label = _label(record) if keys else None
     return [RunTarget(run=record, target=key, label=label(key)) for key in keys] if label else []
 
 

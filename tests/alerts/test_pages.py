@@ -112,7 +112,8 @@ def test_an_acknowledgement_may_end_by_itself(admin_client: Client) -> None:
     assert row.is_acknowledged(row.acknowledged_until - MINUTE)
     assert not row.is_acknowledged(row.acknowledged_until)
     after = Activity.objects.get().after
-    assert after and after["until"]
+    assert after
+    assert after["until"]
     assert "by admin, until <time" in page(admin_client, f"{at}change/")
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from django.core.management import call_command, get_commands, load_command_class
 
-from syncs import hooks
 from syncs.engine import lease, registry
 from syncs.engine.options import Options
 from syncs.engine.registry import Sync
@@ -229,7 +228,6 @@ def test_a_command_looks_its_sync_up_once_and_parses_its_options_once(
     make_sync: Make, monkeypatch: pytest.MonkeyPatch, states: Sequence[TargetState]
 ) -> None:
     make_sync(settling(*states))
-    monkeypatch.setattr(hooks, "run_closed", hooks.RunHook())  # what others do is no part of it
     calls: Counter[str] = Counter()
     get, from_json = registry.get, Options.from_json
 

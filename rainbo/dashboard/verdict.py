@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from common import text
 from common.markup import Tone
-from common.text import format_duration
+from common.text import counted, format_duration
 from syncs.status import problems
 from syncs.status.problems import Facts, Link, Problem, Severity
 from syncs.status.queries import SyncStatus
@@ -62,7 +62,15 @@ def _all_well(facts: Facts) -> str:
 
 
 def _ages(syncs: Iterable[SyncStatus]) -> Iterator[str]:
+    """The age of each sync of the fleet, and one for all services."""
+    services = []
     for sync in syncs:
         ages = [t.freshness.age for t in sync.targets if t.freshness.age is not None]
-        if ages:
-            yield f"{Subject(sync.title).lower} {format_duration(max(ages))}"
+        if not ages:
+            continue
+        if sync.has_schedule:
+            yield f"{Subject.of(sync).lower} {format_duration(max(ages))}"
+        else:
+            services.append(max(ages))
+    if services:
+        yield f"{counted(len(services), 'service')} {format_duration(max(services))}"

@@ -124,7 +124,7 @@ def _with_the_worst(status: Status, why: str) -> str:
         return f"{_how_old(worst, bad)}: {why}"
     late = [(t.freshness.late_at, sync) for sync in known for t in sync.targets]
     at, first = min(((at, sync) for at, sync in late if at), key=lambda pair: pair[0])
-    name = Subject(first.title)
+    name = Subject.of(first)
     return (
         f"{why}: nothing is late yet, {name.lower} will be at {text.format_clock(at, status.now)}"
     )
@@ -135,7 +135,7 @@ def _without_targets(sync: SyncStatus) -> Problem:
         f"sync/{sync.name}/no instance",
         Severity.UNKNOWN,
         "no instance",
-        f"{Subject(sync.title).lower} can't be read: no active {sync.noun} takes part",
+        f"{Subject.of(sync).lower} can't be read: no active {sync.noun} takes part",
         Link("sync", sync.name),
     )
 
@@ -246,21 +246,29 @@ def _how_old(sync: SyncStatus, targets: Sequence[TargetStatus]) -> str:
 def _subject(sync: SyncStatus, targets: Sequence[TargetStatus]) -> Subject:
     count, of = len(targets), len(sync.targets)
     if count == of:
-        return Subject(sync.title)
+        return Subject.of(sync)
     where = targets[0].label if count == 1 else f"{count:,} of {of:,} {sync.noun}s"
-    return Subject(sync.title, where)
+    return Subject.of(sync, where)
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What a sentence is about: a sync's title, and the instances that it is true of."""
+    """What a sentence is about: a sync's title, and the instances that it is true of.
+
+    is_name: the title is a service's name, such as GitHub, whose case stays.
+    """
 
     title: str
     where: str = ""
+    is_name: bool = False
+
+    @classmethod
+    def of(cls, sync: SyncStatus, where: str = "") -> Subject:
+        return cls(sync.title, where, is_name=not sync.has_schedule)
 
     @property
     def lower(self) -> str:
-        name = self.title[:1].lower() + self.title[1:]
+        name = self.title if self.is_name else self.title[:1].lower() + self.title[1:]
         return f"{name} of {self.where}" if self.where else name
 
     @property

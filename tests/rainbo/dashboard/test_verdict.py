@@ -117,6 +117,15 @@ def test_all_on_time_tells_every_age() -> None:
     )
 
 
+def test_services_have_one_age_and_keep_their_names() -> None:
+    github = sync(target(minutes=4), title="GitHub", has_schedule=False, noun="connection")
+    slack = sync(target(minutes=9), title="Slack", has_schedule=False, noun="connection")
+    found = verdict(sync(target()), github, slack)
+    assert found.sentence == "All is on time: e-mail routes 3 min, 2 services 9 min old."
+    late = replace(github, state=State.STALE, targets=(STALE,))
+    assert verdict(sync(target()), late).sentence == f"GitHub is 40 min old: {OVERDUE}."
+
+
 @pytest.mark.parametrize(
     ("part", "words", "tone"),
     [

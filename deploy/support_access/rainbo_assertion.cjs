@@ -42,10 +42,10 @@ class Keys {
       await this.reading.catch((error) => {
         failed = true;
         this.tried = now;
-        console.error(`RAINBO's keys could not be read: ${error.name}`);
+        console.error(`RAINBO's keys (${this.place}) could not be read: ${error.message}`);
       });
     }
-    if (this.isFile ? failed : !isFresh()) throw new Unavailable();
+    if (this.isFile ? failed : !isFresh()) throw new Unavailable("RAINBO's keys");
     return this.known.get(kid);
   }
 
@@ -107,7 +107,7 @@ async function verify(token, keys, issuer, instance, now) {
     throw new Refused(`claims are missing or of another type: ${wrong.join() || 'act'}`);
   }
   if (claims.iss !== issuer || claims.aud !== `instance:${instance}`) {
-    throw new Refused('of another RAINBO, or for another instance');
+    throw new Refused(`of ${claims.iss}, for ${claims.aud}: see issuer and instance`);
   }
   const reason = [...claims.reason].length;
   const lengths = reason >= 10 && reason <= 500 && [...claims.ticket].length <= 100;

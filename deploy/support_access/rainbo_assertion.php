@@ -28,7 +28,7 @@ final class RainboKeys
         if ($this->isFile) {
             return ($this->read() ?? throw new RainboUnavailable())[$kid] ?? null;
         }
-        $file = fopen($this->cache, 'c+') ?: throw new RainboUnavailable();
+        $file = fopen($this->cache, 'c+') ?: throw new RainboUnavailable("RAINBO's keys");
         flock($file, LOCK_EX);
         chmod($this->cache, 0600);
         $kept = json_decode(stream_get_contents($file), true) ?: [];
@@ -49,7 +49,7 @@ final class RainboKeys
             fwrite($file, json_encode($kept));
         }
         fclose($file);
-        return $isFresh ? $kept['keys'][$kid] ?? null : throw new RainboUnavailable();
+        return $isFresh ? $kept['keys'][$kid] ?? null : throw new RainboUnavailable("RAINBO's keys");
     }
 
     /** The keys by their ids, in base64; null if they can't be read. */
@@ -60,7 +60,7 @@ final class RainboKeys
         $text = @file_get_contents($this->place, false, $context, 0, 65536);
         $found = json_decode((string) $text, true);
         if (!is_array($found['keys'] ?? null)) {
-            error_log("RAINBO's keys could not be read");
+            error_log("RAINBO's keys ($this->place) could not be read");
             return null;
         }
         $usable = fn ($jwk) => ($jwk['kty'] ?? '') === 'OKP' && ($jwk['crv'] ?? '') === 'Ed25519';
@@ -116,7 +116,7 @@ function rainbo_verify(
         throw new RainboRefused('the claim act does not say who it is');
     }
     if ($claims['iss'] !== $issuer || $claims['aud'] !== "instance:$instance") {
-        throw new RainboRefused('of another RAINBO, or for another instance');
+        throw new RainboRefused("of {$claims['iss']}, for {$claims['aud']}: see issuer and instance");
     }
     $uuid = '/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/D';
     $lengths = preg_match('/^.{10,500}$/Dsu', $claims['reason'])

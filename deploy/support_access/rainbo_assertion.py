@@ -55,10 +55,10 @@ class Keys:
                 try:
                     self.known, self.fetched, fresh = self.read(), now, True
                 except (OSError, ValueError, TypeError, KeyError, jwt.PyJWTError) as error:
-                    log.error("RAINBO's keys could not be read: %s", type(error).__name__)
+                    log.error("RAINBO's keys (%s) could not be read: %s", self.place, error)
                     self.tried = now
             if not fresh:
-                raise Unavailable
+                raise Unavailable("RAINBO's keys")
             return self.known.get(str(kid))
 
     def read(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def verify(token: str, keys: Keys, issuer: str, instance: int, now: float) -> di
     if wrong or {type(claims["act"].get(name)) for name in ("sub", "name")} != {str}:
         raise Refused(f"claims are missing or of another type: {wrong or 'act'}")
     if (claims["iss"], claims["aud"]) != (issuer, f"instance:{instance}"):
-        raise Refused("of another RAINBO, or for another instance")
+        raise Refused(f"of {claims['iss']}, for {claims['aud']}: see issuer and instance")
     lengths = 10 <= len(claims["reason"]) <= 500 and len(claims["ticket"]) <= 100
     if not (lengths and UUID.fullmatch(claims["jti"]) and claims["sub"] and claims["tenant"]):
         raise Refused("a claim is out of bounds")

@@ -140,7 +140,7 @@ function supportAccess(given) {
       if (cookie && !(await inside(req, res, decoded(path), cookie[1].trim()))) return undefined;
     } catch (error) {
       const isRefused = error instanceof Refused;
-      console.error(`support access: ${isRefused ? error.message : error.name}`);
+      console.error(`support access: ${error.message.split('\n')[0]}`);
       if (isRefused) return page(res, 403, 'Support access was refused. Enter again from RAINBO.');
       return page(res, 503, 'Support access is unavailable now. Try again in a minute.');
     }

@@ -79,7 +79,7 @@ final class RainboSupport
             error_log('support access refused: ' . $error->getMessage());
             $this->answer(403, 'Support access was refused. Enter again from RAINBO.');
         } catch (PDOException | RainboUnavailable $error) {
-            error_log('support access is unavailable: ' . get_class($error));
+            error_log('support access is unavailable: ' . strtok($error->getMessage(), "\n"));
             $this->answer(503, 'Support access is unavailable now. Try again in a minute.');
         }
     }

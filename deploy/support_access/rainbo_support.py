@@ -81,7 +81,8 @@ class SupportAccess:
             log.warning("support access refused: %s", error)
             return page(403, "Support access was refused. Enter again from RAINBO.")
         except (DatabaseError, Unavailable) as error:
-            log.error("support access is unavailable: %s", type(error).__name__)
+            why = str(error).partition("\n")[0] or type(error).__name__
+            log.error("support access is unavailable: %s", why)
             return page(503, "Support access is unavailable now. Try again in a minute.")
 
     def enter(self, request: Any) -> HttpResponse:
@@ -99,7 +100,7 @@ class SupportAccess:
         stored = [jti, ghost, claims["tenant"], person["name"], *rest]
         if self.execute(request, REDEEM, *stored) != [(True,)]:
             raise Refused(f"{jti}: it was used or ended before")
-        answer = HttpResponseRedirect(get_script_prefix() + self.options["home"])
+        answer = HttpResponseRedirect(get_script_prefix() + self.options["home"].lstrip("/"))
         answer.status_code, answer["Cache-Control"] = 303, "no-store"
         secure = settings.SESSION_COOKIE_SECURE or request.is_secure()
         cookie = {"path": get_script_prefix(), "secure": secure, "httponly": True}
@@ -149,7 +150,9 @@ class SupportAccess:
 
     def ghost(self, request: Any) -> Any:
         users = get_user_model()._default_manager.using(self.of("database", request))
-        return users.get(pk=request.support.ghost_id)
+        if user := users.filter(pk=request.support.ghost_id).first():
+            return user
+        raise Refused(f"the user model does not find the ghost user {request.support.ghost_id}")
 
     def of(self, option: str, request: Any) -> Any:
         value = self.options[option]

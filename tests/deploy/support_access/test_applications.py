@@ -15,6 +15,7 @@ import pytest
 
 from tenants.fleet import contract
 from tests.deploy.support_access.applications import (
+    ISSUER,
     LANGUAGES,
     SHIPPED,
     Answer,
@@ -270,6 +271,18 @@ def test_a_database_that_is_down_is_said_and_nothing_is_half_done(place: Place) 
     assert place.second.get("/tenants/42/", cookie).status == 200
     place.there.execute("DROP TABLE rainbo_support_sessions")
     assert place.first.enter(place.keyset.sign()).status == 503
+
+
+def test_the_log_says_what_to_mend(place: Place) -> None:
+    place.first.enter(place.keyset.sign(instance_id=3))
+    place.first.enter(place.keyset.sign(issuer="https://rainbo.example.net"))
+    place.there.execute("ALTER TABLE rainbo_support_sessions RENAME TO elsewhere")
+    assert place.first.enter(place.keyset.sign()).status == 503
+    place.there.execute("ALTER TABLE elsewhere RENAME TO rainbo_support_sessions")
+    logged = place.first.log.read_text(errors="replace")
+    assert f"of {ISSUER}, for instance:3: see issuer and instance" in logged
+    assert "of https://rainbo.example.net, for instance:2" in logged
+    assert 'relation "rainbo_support_sessions" does not exist' in logged
 
 
 def test_no_secret_gets_into_the_log(place: Place) -> None:

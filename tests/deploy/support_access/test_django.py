@@ -33,3 +33,21 @@ def test_a_view_is_not_asked_whether_its_page_has_changed(
     request.COOKIES["rainbo_support"] = middleware.signer(request).sign("some-jti")
     answer = middleware(request)
     assert (answer.status_code, b'id="rainbo-support"' in answer.content) == (200, True)
+
+
+@pytest.mark.django_db
+def test_a_ghost_user_whom_the_user_model_does_not_find_is_refused(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A default manager may be limited to a tenant: that is no error of the server."""
+    monkeypatch.syspath_prepend(str(SHIPPED))
+    import rainbo_support
+
+    settings.RAINBO_SUPPORT = {"issuer": ISSUER, "instance": 2, "keys": "x.json"}
+    middleware = rainbo_support.SupportAccess(view)
+    row = ("some-jti", "17", "42", "ann", "Invoice 118", True, 30)
+    monkeypatch.setattr(middleware, "execute", lambda *_: [row])
+    request = RequestFactory().get("/")
+    request.COOKIES["rainbo_support"] = middleware.signer(request).sign("some-jti")
+    assert middleware(request).status_code == 403
+    assert "the user model does not find the ghost user 17" in caplog.text

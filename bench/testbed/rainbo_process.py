@@ -43,7 +43,7 @@ from syncs.models import RunLog, RunTarget, SyncRun, TargetState, Trigger  # noq
 from syncs.transfer import copy_stream, difference  # noqa: E402
 from syncs.transfer.digest import Hashing  # noqa: E402
 from tenants.fleet import connections, contract, identity, targets  # noqa: E402
-from tenants.models import RdsInstance, UserRoute  # noqa: E402
+from tenants.models import RdsInstance, Tenant, UserRoute  # noqa: E402
 from tenants.routes import directory, merge  # noqa: E402
 
 Task = Mapping[str, Any]
@@ -75,7 +75,9 @@ def register(task: Task) -> dict[str, Any]:
             row.system_identifier, row.database_oid = known.system_identifier, known.database_oid
         row.set_password(fields["password"])
         row.save()
-    RdsInstance.objects.exclude(pk__in=[fields["id"] for fields in task["instances"]]).delete()
+    gone = RdsInstance.objects.exclude(pk__in=[fields["id"] for fields in task["instances"]])
+    Tenant.objects.filter(instance__in=gone).delete()
+    gone.delete()
     return {}
 
 

@@ -119,8 +119,7 @@ def matches(cron: str, moment: datetime) -> bool:
 
 def period(cron: str, at: datetime) -> timedelta:
     """Return the time between the two slots that follow `at`."""
-    first, second = next_slots(cron, at, 2)
-    return second - first
+    return _period(cron, at.replace(second=0, microsecond=0))
 
 
 def gaps(cron: str, at: datetime, count: int = 200) -> tuple[timedelta, timedelta]:
@@ -128,6 +127,12 @@ def gaps(cron: str, at: datetime, count: int = 200) -> tuple[timedelta, timedelt
     slots = next_slots(cron, at, count)
     lengths = [later - earlier for earlier, later in pairwise(slots)]
     return min(lengths), max(lengths)
+
+
+@lru_cache(maxsize=1024)
+def _period(cron: str, minute: datetime) -> timedelta:
+    first, second = next_slots(cron, minute, 2)
+    return second - first
 
 
 @lru_cache(maxsize=1024)

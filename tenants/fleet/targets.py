@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 from django.urls import reverse
 
@@ -74,16 +74,18 @@ def _instances() -> Question:
     return compiled(rows.values(*fields))
 
 
+@lru_cache(maxsize=4096)
+def _target(pk: int, name: str, health: str) -> Target:
+    """Made once: each sync has one for each instance, at each reading."""
+    return Target(key=str(pk), label=RdsInstance.label_of(pk, name), is_down=health == Health.DOWN)
+
+
 def _having(*switches: str) -> Targets:
     """The active instances with these switches on."""
     return Targets(
         _instances,
         lambda rows: [
-            Target(
-                key=str(row["id"]),
-                label=RdsInstance.label_of(row["id"], row["name"]),
-                is_down=row["health"] == Health.DOWN,
-            )
+            _target(row["id"], row["name"], row["health"])
             for row in rows
             if all(row[switch] for switch in switches)
         ],

@@ -24,7 +24,7 @@ def bench(out: Path, *words: str) -> dict[str, Any]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=580,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -33,7 +33,7 @@ def bench(out: Path, *words: str) -> dict[str, Any]:
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_routes_and_fleet(tmp_path: Path) -> None:
     parts = bench(tmp_path, "run", "--rows=2000", "--fleet", *SMALL)
     assert set(parts) == {"routes-000002000", "fleet", "hostile", "support"}

@@ -110,7 +110,7 @@ def alive(own: Server, fleet: InstanceFleet) -> Iterator[psycopg.Connection[Any]
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_backup_is_restored(
     own: Server, alive: psycopg.Connection[Any], fleet: InstanceFleet, tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.cookiejar import CookieJar
 from pathlib import Path
 from urllib.parse import urlencode
@@ -55,6 +56,16 @@ class RunningDemo:
         assert found, self.output
         return found[1]
 
+    @contextmanager
+    def served(self) -> Iterator[RunningDemo]:
+        """Once it serves. It is ended whatever happens: its process is waited for."""
+        with self.process:
+            try:
+                self.wait_ready()
+                yield self
+            finally:
+                self.process.terminate()
+
     def end(self) -> tuple[int, str]:
         """Wait for the end by itself; the exit code and what it said last."""
         rest = self.process.communicate(timeout=40)[0]
@@ -83,11 +94,8 @@ def root() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def first(root: Path) -> Iterator[RunningDemo]:
-    demo = RunningDemo(root)
-    with demo.process:
-        demo.wait_ready()
+    with RunningDemo(root).served() as demo:
         yield demo
-        demo.process.terminate()
 
 
 @pytest.fixture
@@ -96,12 +104,8 @@ def again(root: Path, first: RunningDemo) -> Iterator[RunningDemo]:
     first.process.send_signal(signal.SIGTERM)
     first.process.wait(40)
     port = int((root / "rds2.port").read_text())
-    with socket.create_server(("127.0.0.1", port)):
-        demo = RunningDemo(root)
-        with demo.process:
-            demo.wait_ready()
-            yield demo
-            demo.process.terminate()
+    with socket.create_server(("127.0.0.1", port)), RunningDemo(root).served() as demo:
+        yield demo
 
 
 def test_nothing_runs_yet(tmp_path: Path) -> None:
@@ -228,6 +232,7 @@ def test_interrupt_leaves_no_process(first: RunningDemo) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(300)  # a demo starts twice
 def test_killed_demo_went_on_and_leaves_no_process(again: RunningDemo) -> None:
     assert "Filling" not in again.output
     done = again.manage("rainbo_status", "--check")
@@ -238,6 +243,7 @@ def test_killed_demo_went_on_and_leaves_no_process(again: RunningDemo) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(300)
 def test_demo_ends_when_its_workers_do(again: RunningDemo) -> None:
     processes = process_table.descendants(again.process.pid)
     keeper = next(pid for pid in processes if "worker.lock" in _command(pid))

@@ -43,12 +43,8 @@ class Person:
 
 @pytest.fixture
 def demo() -> Iterator[RunningDemo]:
-    with scratch_root(local_root()) as folder:
-        started = RunningDemo(folder / "demo")
-        with started.process:
-            started.wait_ready()
-            yield started
-            started.process.terminate()
+    with scratch_root(local_root()) as folder, RunningDemo(folder / "demo").served() as started:
+        yield started
 
 
 @pytest.fixture

@@ -23,12 +23,8 @@ REASON = "Invoice 118 shows no VAT"
 
 @pytest.fixture
 def demo() -> Iterator[RunningDemo]:
-    with scratch_root(local_root()) as folder:
-        running = RunningDemo(folder / "demo")
-        with running.process:
-            running.wait_ready()
-            yield running
-            running.process.terminate()
+    with scratch_root(local_root()) as folder, RunningDemo(folder / "demo").served() as running:
+        yield running
 
 
 def sign_in(window: Window, password: str, code: Callable[[], str]) -> None:

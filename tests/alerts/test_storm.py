@@ -30,6 +30,7 @@ def minute(facts: evaluation.Facts, at: Any) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(600)
 def test_a_storm_sends_three_messages_at_most() -> None:
     """By the rules in force: the health run stores all at once, syncs fail and data gets stale
     while it lasts, and it ends in two steps. An hour is evaluated each minute."""

@@ -50,7 +50,7 @@ test: venv  ## Run the tests on real PostgreSQL servers (ARGS="-k name")
 	@mkdir -p $(CACHE); exec $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 soak: venv  ## Run the long tests: workers killed repeatedly, pages at full size (ARGS="-k name")
-	@mkdir -p $(CACHE); exec $(PY) -m pytest -m soak -s $(ARGS)
+	@mkdir -p $(CACHE); exec $(PY) -m pytest -m soak -s -o timeout=600 $(ARGS)
 
 # Ten million routes are compared with one million; other tools and the fleet are measured once.
 bench: venv  ## Compare the syncs with a plain copy and other tools, or with BASE=commit (ROWS=1000000)

@@ -99,6 +99,7 @@ def test_the_html_of_a_list_is_bounded(page: Page, big: Visitors) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(600)
 def test_every_page_at_full_size(big: Visitors) -> None:
     """Prints what each page costs; the time is the machine's."""
     wrong = []

@@ -19,9 +19,8 @@ from common.text import counted
 from syncs.models import RunTarget, SyncRun, TargetState
 
 RUNS = 50  # at a time
-NEWEST = (
-    50  # runs of each sync whose parts are left alone: of paused ones, too, pages show the last
-)
+# Runs of each sync whose parts are left alone: of paused ones, too, pages show the last.
+NEWEST = 50
 # Kinds of errors of a target that could not be reached, as it may be for months. What reads runs
 # of a week for other failures finds each of these.
 UNREACHED = ("connection", "timeout", "login", "tls")

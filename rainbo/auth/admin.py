@@ -50,6 +50,7 @@ class UserAdmin(StrictUrls, Ticked, Recorded, DjangoUserAdmin[User], ModelAdmin)
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
     change_form_outer_before_template = "rainbo/person_tools.html"
+    list_per_page = 50
     list_display = (
         "username",
         "email",

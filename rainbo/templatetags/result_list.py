@@ -6,7 +6,7 @@ cell: of a page of 50 rows that is most of its time and of its bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,15 +16,17 @@ from django.contrib.admin.templatetags.admin_list import (  # type: ignore[attr-
     _coerce_field_name,
 )
 from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
-from django.contrib.admin.utils import lookup_field
+from django.contrib.admin.utils import lookup_field, quote
 from django.core.exceptions import ObjectDoesNotExist
-from django.db.models import Field, ManyToOneRel
+from django.db.models import BooleanField, Field, ManyToOneRel
 from django.template import Context
-from django.utils.html import conditional_escape, format_html
+from django.utils.html import conditional_escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from unfold.templatetags.unfold_list import result_headers
 from unfold.utils import display_for_field, display_for_value
 from unfold.views import ChangeList
+
+from common import markup
 
 register = template.Library()
 BOX = "action_checkbox"
@@ -60,14 +62,13 @@ def _rows(cl: Any, headers: list[dict[str, Any]]) -> Iterator[SafeString]:
     if not found:
         return
     columns = list(_columns(cl, headers))
-    kept = _kept_filters(cl, found[0])
+    address = _addresses(cl, found[0])
     for row in found:
         cells = []
         for column in columns:
             shown: str = conditional_escape(column.show(row))
             if column.is_link:
-                url = conditional_escape(f"{cl.url_for_result(row)}{kept}")
-                shown = f'<a href="{url}">{shown}</a>'
+                shown = f'<a href="{conditional_escape(address(row))}">{shown}</a>'
             cells.append(f"{column.begin}{shown}{column.end}")
         yield mark_safe("".join(cells))  # noqa: S308 (of parts that are escaped)
 
@@ -102,20 +103,20 @@ def _shower(cl: Any, name: Any) -> Callable[[Any], Any]:
     empty = getattr(attribute, "empty_value_display", empty)
     is_boolean = getattr(attribute, "boolean", False)
 
+    def shown(value: Any) -> Any:
+        if is_boolean:
+            return _in_a_word(value)
+        return value if isinstance(value, SafeString) else display_for_value(value, empty)
+
     def show(row: Any) -> Any:
         try:
             _, _, value = lookup_field(name, row, admin)
         except ObjectDoesNotExist:
             return empty
-        return (
-            value if isinstance(value, SafeString) else display_for_value(value, empty, is_boolean)
-        )
+        return shown(value)
 
     def call(row: Any) -> Any:
-        value = attribute(row)
-        return (
-            value if isinstance(value, SafeString) else display_for_value(value, empty, is_boolean)
-        )
+        return shown(attribute(row))
 
     return call if attribute == getattr(admin, str(name), None) else show
 
@@ -128,11 +129,37 @@ def _of_field(field: Field[Any, Any], empty: str) -> Callable[[Any], Any]:
             return empty if found is None else found
 
         return related
+    if isinstance(field, BooleanField):
+        return lambda row: _in_a_word(getattr(row, field.attname))
     return lambda row: display_for_field(getattr(row, field.attname), field, empty)
 
 
-def _kept_filters(cl: Any, row: Any) -> str:
-    """What a row's page knows of the list that leads there: the same for every row."""
-    url = cl.url_for_result(row)
-    kept = {"preserved_filters": cl.preserved_filters, "opts": cl.opts}
-    return str(add_preserved_filters(kept, url)).removeprefix(url)
+def _in_a_word(value: bool | None) -> SafeString | str:
+    """The theme's icons take 400 bytes each, and are no words to who hears them."""
+    if value is None:
+        return markup.quiet("unknown")
+    return "yes" if value else markup.quiet("no")
+
+
+@register.simple_tag
+def choice_links(choices: Iterable[Mapping[str, Any]]) -> SafeString:
+    """The choices of a filter, of which some have hundreds. Their addresses are encoded already."""
+    chosen = {True: SafeString(' class="chosen"'), False: ""}
+    return format_html_join(
+        "",
+        '<li{}><a href="{}">{}</a>',
+        ((chosen[bool(c["selected"])], c["query_string"], c["display"]) for c in choices),
+    )
+
+
+def _addresses(cl: Any, first: Any) -> Callable[[Any], str]:
+    """Where the rows lead, worked out for the first: another's differs by its key alone."""
+    url = str(cl.url_for_result(first))
+    filters = {"preserved_filters": cl.preserved_filters, "opts": cl.opts}
+    kept = str(add_preserved_filters(filters, url)).removeprefix(url)
+    begin, key, end = url.rpartition(f"/{quote(first.pk)}/")
+
+    def address(row: Any) -> str:
+        return f"{begin}/{quote(row.pk)}/{end}{kept}" if key else f"{cl.url_for_result(row)}{kept}"
+
+    return address

@@ -19,6 +19,7 @@ from common import manage_command, markup
 from common.markup import Tone
 from common.model_admin import ReadOnlyAdmin
 from tenants.admin.ghost import actions, matrix
+from tenants.admin.instance.filters import InstanceFilter
 from tenants.ghosts import coverage, owed
 from tenants.models import GhostUser
 from tenants.models.ghost import GhostState
@@ -42,7 +43,7 @@ MATRIX_TAKES = frozenset({"q", "p"})  # what the matrix can be asked; all rows k
 @admin.register(GhostUser)
 class GhostAdmin(ReadOnlyAdmin):
     list_display = ("who", "at", "wish", "found", "seen", "there", "error")
-    list_filter = ("instance", "wanted", "confirmed")
+    list_filter = (("instance", InstanceFilter), "wanted", "confirmed")
     list_select_related = ("instance",)
     search_fields = ("admin_id",)
     empty_text = "No ghost user is known yet: manage.py sync_ghost_users makes them."

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import Case, ProtectedError, QuerySet, Value, When
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -60,7 +61,6 @@ class InstanceAdmin(StrictUrls, Recorded, ModelAdmin):
     list_max_show_all = 0
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    change_form_outer_before_template = "tenants/instance_page.html"
     actions = ("test_connections", "check_now")
     fieldsets = (
         (None, {"fields": (("id", "name"), ("is_active", "is_master"), ("group", "labels"))}),
@@ -103,16 +103,28 @@ class InstanceAdmin(StrictUrls, Recorded, ModelAdmin):
             ("<int:pk>/check-now/", "tenants_rdsinstance_check", checks.check_view),
             ("<int:pk>/enable/", "tenants_rdsinstance_enable", activation.enable_view),
             ("<int:pk>/disable/", "tenants_rdsinstance_disable", activation.disable_view),
+            ("<int:pk>/settings/", "tenants_rdsinstance_settings", self.settings_view),
         )
 
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        """Show the instance's status, unless the form has errors to correct."""
-        if (instance := context["original"]) and not context["errors"]:
-            context |= {"page": page.context(instance)}
-        response: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
+    def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
+        """The instance's status. Its settings have a page of their own."""
+        if request.method == "POST" or not self.has_view_permission(request):
+            raise PermissionDenied
+        instance = self.get_object(request, object_id)
+        if instance is None:
+            gone: HttpResponse = self._get_obj_does_not_exist_redirect(
+                request, self.opts, object_id
+            )
+            return gone
+        return page.response(request, instance)
+
+    def settings_view(self, request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+        response: HttpResponse = self.changeform_view(request, str(pk))
         return response
+
+    def response_post_save_change(self, request: HttpRequest, obj: RdsInstance) -> HttpResponse:
+        """Back to its page, where it can be tested."""
+        return HttpResponseRedirect(reverse("admin:tenants_rdsinstance_change", args=[obj.pk]))
 
     @method_decorator(sensitive_post_parameters("new_password"))
     def changeform_view(self, *args: Any, **kwargs: Any) -> Any:

@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 
 from common import markup
 from common.model_admin import BoundedPaginator, DecoratedChangeList, EmptyResult, ReadOnlyAdmin
+from tenants.admin.instance.filters import InstanceFilter
 from tenants.admin.tenant import actions, badges, ordered_paginator, page, support_access
 from tenants.admin.tenant.filters import (
     FreshnessFilter,
@@ -46,7 +47,10 @@ class TenantAdmin(ReadOnlyAdmin):
         *("called", "fresh", "at", "remote", "state", "users", "locations"),
         *("trial_end", "activity"),
     )
-    list_filter = (FreshnessFilter, StatusFilter, TrialFilter, VanishedFilter, "instance")
+    list_filter = (
+        *(FreshnessFilter, StatusFilter, TrialFilter, VanishedFilter),
+        ("instance", InstanceFilter),
+    )
     list_select_related = ("instance",)
     search_fields = ("name",)  # there is a search: get_search_results does it
     sortable_by = ()

@@ -133,6 +133,12 @@ PAGES: tuple[Page, ...] = (
         _instances("down"),
         pictured=True,
     ),
+    Page(
+        "fleet",
+        "Settings of an instance",
+        "tenants/rdsinstance/<int:pk>/settings/",
+        _instances("healthy"),
+    ),
     Page("fleet", "New instance", "tenants/rdsinstance/add/"),
     Page("fleet", "Disabling", "tenants/rdsinstance/<int:pk>/disable/", _instances("degraded")),
     Page("fleet", "Enabling", "tenants/rdsinstance/<int:pk>/enable/", _instances("degraded")),

@@ -20,8 +20,8 @@ SWITCH = "#content-main form button"
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
 
 
-def page(instance: RdsInstance) -> str:
-    return f"/admin/tenants/rdsinstance/{instance.pk}/change/"
+def page(instance: RdsInstance, way: str = "change") -> str:
+    return f"/admin/tenants/rdsinstance/{instance.pk}/{way}/"
 
 
 def button(name: str) -> str:
@@ -47,7 +47,7 @@ def test_one_that_answers_is_tested_and_checked(window: Window, fleet: InstanceF
 
 def test_to_delete_it_is_not_offered_over_its_health(window: Window) -> None:
     found = instance_row(1)
-    for path in (page(found), f"/admin/syncs/syncrun/{ended_run().pk}/change/"):
+    for path in (page(found, "settings"), f"/admin/syncs/syncrun/{ended_run().pk}/change/"):
         window.open(path)
         assert window.script(PLACED) == "static", path
 

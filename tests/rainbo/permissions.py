@@ -111,6 +111,7 @@ ENTER = {"reason": "An intruder wants to see", "ticket": "", "minutes": "30", "r
 SCHEDULE = {"enabled": "on", "kind": "15", "at": "02:00", "note": "intruder", "seen": "{seen}"}
 
 CHANGE_INSTANCE = "tenants.change_rdsinstance"
+SEE_INSTANCE = ("tenants.view_rdsinstance", CHANGE_INSTANCE)
 
 PAGES: dict[str, Page] = {
     # The console as a whole
@@ -193,6 +194,8 @@ PAGES: dict[str, Page] = {
         delete="tenants.delete_rdsinstance",
         data=INSTANCE,
     ),
+    "tenants/rdsinstance/<path:object_id>/change/": Page(SEE_INSTANCE, NOBODY),
+    "tenants/rdsinstance/<int:pk>/settings/": Page(SEE_INSTANCE, CHANGE_INSTANCE, INSTANCE),
     "tenants/rdsinstance/<int:pk>/test-connection/": press("tenants.check_instance"),
     "tenants/rdsinstance/<int:pk>/check-now/": press("tenants.check_instance"),
     "tenants/rdsinstance/<int:pk>/enable/": Page(CHANGE_INSTANCE, CHANGE_INSTANCE, acts=False),

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.contrib import admin
 from django.db.models import Count, Q
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -53,8 +56,18 @@ class SyncLine:
     message: str
 
 
-def context(instance: RdsInstance) -> dict[str, Any]:
-    """What the page's templates show next to the form."""
+def response(request: HttpRequest, instance: RdsInstance) -> TemplateResponse:
+    context = {
+        **admin.site.each_context(request),
+        "title": str(instance),
+        "opts": RdsInstance._meta,
+        "original": instance,
+        "page": _context(instance),
+    }
+    return TemplateResponse(request, "tenants/instance_page.html", context)
+
+
+def _context(instance: RdsInstance) -> dict[str, Any]:
     now = timezone.now()
     last = InstanceCheck.objects.filter(instance=instance).order_by("-minute").first()
     last_day = history.last_day(instance, now)

@@ -131,7 +131,7 @@ def test_check_fleet_tries_each_role(place: InstanceFleet) -> None:
 
 def test_the_form_stores_it_as_lines(registered: InstanceFleet, client: Client) -> None:
     client.force_login(staff("root", is_superuser=True))
-    url = "/admin/tenants/rdsinstance/2/change/"
+    url = "/admin/tenants/rdsinstance/2/settings/"
     form = client.get(url).context["adminform"].form
     data = {name: form[name].value() or "" for name in form.fields}
     data |= {"labels": "", "ghost_roles": " read_only = viewer \r\n\r\nsupport_admin=a=b"}

@@ -104,7 +104,7 @@ def test_another_name_takes_no_proof_away(instances: RdsInstance) -> None:
 def test_the_console_forgets_as_well(
     admin_client: Client, instances: RdsInstance, changed: dict[str, Any], left: list[int]
 ) -> None:
-    url = "/admin/tenants/rdsinstance/2/change/"
+    url = "/admin/tenants/rdsinstance/2/settings/"
     assert admin_client.post(url, form(instances, **changed)).status_code == 302
     assert (remembered("2"), remembered("1")) == (left, [2, 1, 1])
 

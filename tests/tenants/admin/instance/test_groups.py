@@ -62,7 +62,7 @@ def test_the_command_gives_and_takes_them() -> None:
 
 def test_the_page_changes_them_and_the_change_is_recorded(admin_client: Client) -> None:
     instance_row(2, labels=["old"])
-    url = f"{LIST}2/change/"
+    url = f"{LIST}2/settings/"
     given = {
         name: field.value() for name, field in _fields(admin_client, url).items() if field.value()
     }

@@ -355,12 +355,13 @@ def test_switching_takes_its_permission(
 
 
 def test_the_form_leaves_the_use_alone(admin_client: Client, instance: RdsInstance) -> None:
-    assert 'name="is_active"' not in admin_client.get(page()).content.decode()
+    form = page(way="settings")
+    assert 'name="is_active"' not in admin_client.get(form).content.decode()
     endpoint = {"host": "rds.example.com", "port": 5432, "database": "app", "user": "rainbo"}
     security = {"ssl_mode": "verify-full", "require_auth": "scram-sha-256", "ssl_ca": ""}
     given = {"name": "rds2", "new_password": "", "app_url": "", "notes": "new"}
     kept = {"has_tenants": "on", "has_ghosts": "on"}
-    admin_client.post(page(), given | endpoint | security | kept)
+    admin_client.post(form, given | endpoint | security | kept)
     instance.refresh_from_db()
     assert (instance.notes, instance.is_active) == ("new", True)
     entry = Activity.objects.get(action="instance.changed")

@@ -78,6 +78,9 @@ def test_the_list_of_users_says_who_may_what(client: Client) -> None:
     found = client.get("/admin/auth/user/").context["cl"].result_list
     may = {user.username: user.impersonates for user in found}
     assert may == {"root": True, "support": True, "viewer": False, "leaver": False}
+    html = client.get("/admin/auth/user/").content.decode()
+    assert html.count('data-label="active">yes</td>') == 3
+    assert html.count('data-label="active"><span class="quiet">no</span></td>') == 1
     page = text_of(client.get("/admin/auth/user/"))
     assert all(column in page for column in ("Active", "Superuser status", "May impersonate"))
 

@@ -6,10 +6,12 @@ import http.client
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,7 @@ import pytest
 from localfleet.servers.server import free_port
 
 ROOT = Path(__file__).parents[2]
+THREADS = 2
 PROXIED = {"Host": "rainbo.example.com", "X-Forwarded-Proto": "https"}
 
 
@@ -31,6 +34,18 @@ class Answer:
 @dataclass(frozen=True)
 class Console:
     port: int
+    pid: int = 0  # of gunicorn's main process
+
+    def accepted(self) -> list[int]:
+        """How many connections each of its processes has accepted."""
+        below = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text("ascii").split()
+        rows = [row.split() for row in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]]
+        ours = {row[9] for row in rows if row[1].endswith(f":{self.port:04X}") and row[3] == "01"}
+        found = []
+        for pid in below:
+            links = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()]
+            found.append(sum(link.strip("socket:[]") in ours for link in links))
+        return found
 
     def get(self, path: str, headers: dict[str, str]) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
@@ -67,12 +82,11 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     subprocess.run(collect, cwd=ROOT, env=environment, check=True, timeout=120)
     found = Console(free_port())
     serve = [sys.executable, "-m", "gunicorn", "rainbo.wsgi", "--no-control-socket"]
-    with subprocess.Popen(
-        [*serve, "--bind", f"127.0.0.1:{found.port}"], cwd=ROOT, env=environment
-    ) as process:
+    sized = ["--workers=2", f"--threads={THREADS}", f"--bind=127.0.0.1:{found.port}"]
+    with subprocess.Popen([*serve, *sized], cwd=ROOT, env=environment) as process:
         try:
             found.wait(process)
-            yield found
+            yield Console(found.port, process.pid)
         finally:
             process.send_signal(signal.SIGTERM)
 
@@ -109,3 +123,15 @@ def test_probes_need_neither_the_host_name_nor_the_proxy(console: Console) -> No
     ready = console.get("/health/ready", {})
     assert ready.status == 503
     assert "migrations are not applied" in ready.text
+
+
+def test_requests_wait_for_whichever_process_is_free_first(console: Console) -> None:
+    """A process that accepts whatever comes would let them wait while the other one idles."""
+    address = ("127.0.0.1", console.port)
+    with ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(socket.create_connection(address, timeout=10))
+        deadline = time.monotonic() + 10
+        while (found := console.accepted()) != [THREADS + 2] * 2:
+            assert time.monotonic() < deadline, found
+            time.sleep(0.05)

@@ -200,3 +200,19 @@ def test_nobody_writes_tenants_by_hand(
     assert answer.status_code == 403
     one.refresh_from_db()
     assert one.name == "Acme 17"
+
+
+def test_a_choice_of_instance_keeps_the_other_choices(admin_client: Client) -> None:
+    for pk in (2, 3):
+        tenant(instance_row(pk), name=f"at {pk}")
+    page = admin_client.get(f"{LIST}?vanished=no&instance__id__exact=2")
+    assert [row.name for row in page.context["cl"].result_list] == ["at 2"]
+    html = page.content.decode()
+    assert 'name="instance__id__exact" value="2"' in html
+    for pk, chosen in ((2, ' class="chosen"'), (3, "")):
+        address = f"?vanished=no&amp;instance__id__exact={pk}"
+        assert f'<li{chosen}><a href="{address}">instance {pk} (rds{pk})</a>' in html
+    assert '<li><a href="?vanished=no">All</a>' in html
+    nothing = admin_client.get(LIST).content.decode()
+    assert '<li class="chosen"><a href="?">All</a>' in nothing
+    assert '<a href="?instance__id__exact=3">' in nothing

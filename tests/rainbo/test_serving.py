@@ -43,7 +43,7 @@ class Console:
         ours = {row[9] for row in rows if row[1].endswith(f":{self.port:04X}") and row[3] == "01"}
         found = []
         for pid in below:
-            links = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()]
+            links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
             found.append(sum(link.strip("socket:[]") in ours for link in links))
         return found
 

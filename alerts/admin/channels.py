@@ -51,6 +51,7 @@ class ChannelAdmin(StrictUrls, Recorded, ModelAdmin):
     list_max_show_all = 0
     show_facets = admin.ShowFacets.NEVER
     empty_text = "No channel yet: incidents reach nobody who doesn't look here."
+    list_before_template = "alerts/channel_list_top.html"
     change_form_outer_before_template = "alerts/channel_tools.html"
     change_form_outer_after_template = "alerts/channel_messages.html"
     readonly_fields = ("kind_shown", "place", "state", "last_error_shown", "last_sent")

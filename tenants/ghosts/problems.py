@@ -39,11 +39,12 @@ TOLD_AFTER = timedelta(minutes=2)  # what is retired as usual is no problem
 class Ghosts:
     """Ghost users that one problem is about.
 
-    ghosts: how many, up to COUNTED and one more. instances: where they are. names: whose and where,
-    of the first. certain: their instance last confirmed each of them as active.
+    ghosts: how many, up to COUNTED and one more. people: whose. instances: where they are. names:
+    whose and where, of the first. certain: their instance last confirmed each of them as active.
     """
 
     ghosts: int = 0
+    people: int = 0
     instances: frozenset[int] = frozenset()
     names: tuple[str, ...] = ()
     certain: bool = True
@@ -53,6 +54,7 @@ class Ghosts:
         rows = rows[: COUNTED + 1]
         return cls(
             len(rows),
+            len({row["admin_id"] for row in rows}),
             frozenset(row["instance_id"] for row in rows),
             tuple(_name(row) for row in rows[: NAMED + 1]),
             all(row["confirmed"] == GhostState.ACTIVE for row in rows),
@@ -161,6 +163,7 @@ def _judge_leavers(facts: Ghosts) -> Iterator[Problem]:
         brief=words,
         link=Link("ghosts"),
         affected=facts.affected,
+        people=facts.people,
         unequal=True,
     )
 
@@ -185,6 +188,7 @@ def _judge_missing(facts: Ghosts, found: Sequence[Problem]) -> Iterator[Problem]
         brief=words,
         link=Link("ghosts"),
         affected=facts.affected,
+        people=facts.people,
         unequal=True,
     )
 

@@ -149,7 +149,7 @@ def _item(notice: Notice, now: datetime, personal_data: bool) -> dict[str, Any]:
 
 
 def _course(incident: Incident, now: datetime) -> str:
-    """`Since 13:05 UTC (40 min). Affects 2 instances and 40 tenants.`"""
+    """`Alert since 13:05 UTC (40 min). Affects 2 instances and 40 tenants.`"""
     end = incident.resolved_at or now
     length = format_duration(end - incident.since)
     if incident.resolved_at:
@@ -157,7 +157,7 @@ def _course(incident: Incident, now: datetime) -> str:
         if incident.let_go:
             course = "It is still there, but its rule was switched off or changed."
     else:
-        course = f"Since {_clock(incident.since, now)} ({length})."
+        course = f"Alert since {_clock(incident.since, now)} ({length})."
     if whom := affected.in_words(incident.affected_counts):
         course += f" Affect{'ed' if incident.resolved_at else 's'} {whom}."
     if incident.flaps and not incident.resolved_at:

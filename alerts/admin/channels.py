@@ -116,6 +116,13 @@ class ChannelAdmin(StrictUrls, Recorded, ModelAdmin):
             fields |= {"signing"}
         obj.save(update_fields=fields)
 
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: Any = None) -> Any:
+        """To the channel's page: a test can be sent there."""
+        if not self.has_change_permission(request, obj):
+            return super().response_add(request, obj, post_url_continue)
+        messages.success(request, f"The channel {obj.name} was added. Send a test to see it work.")
+        return HttpResponseRedirect(reverse("admin:alerts_channel_change", args=[obj.pk]))
+
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Without a list of its messages, of which there are many."""
         count = sum(channel.deliveries.count() for channel in objs)

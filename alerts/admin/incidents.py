@@ -174,10 +174,15 @@ def page(row: Any, may: Callable[[str], bool]) -> dict[str, Any]:
 
 
 def _affects(row: Incident) -> SafeString | str:
-    """`2 instances and 40 tenants: 2, 7`"""
+    """`2 instances and 40 tenants (instance 2, instance 7)`"""
     words = affected.in_words(row.affected_counts)
-    keys = listed([*map(str, row.affected)], SHOWN)
-    return ": ".join(filter(None, (words, keys))) or markup.quiet("not about single ones")
+    names = [
+        f"instance {key}" if key.isdecimal() else key.replace("/", " ") for key in row.affected
+    ]
+    shown = listed(names, SHOWN)
+    if words and shown:
+        return f"{words} ({shown})"
+    return words or shown or markup.quiet("not about single ones")
 
 
 @post_only

@@ -396,7 +396,7 @@ def test_a_message_says_what_since_when_whom_and_what_to_do() -> None:
     text = messages.as_text(content())
     assert text.splitlines()[0] == "RAINBO: An instance is down"
     assert "URGENT: Rds2 has been down since 12:00 UTC" in text
-    assert "Since 12:00 UTC (0 s). Affects 1 instance and 26 tenants." in text
+    assert "Alert since 12:00 UTC (0 s). Affects 1 instance and 26 tenants." in text
     assert "What to do: python manage.py check_fleet" in text
     assert "https://rainbo.example/admin/alerts/incident/" in text
 

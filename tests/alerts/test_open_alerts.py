@@ -45,7 +45,7 @@ def test_each_page_links_to_what_concerns_it_and_to_nothing_else(admin_client: C
     row = service()
     session = support_session(instance_id=3)
     token = tokens.create("ci", ["syncs:read"], "ann").token
-    ghost = GhostUser.objects.create(admin_id=990, instance=two)
+    ghost = GhostUser.objects.create(admin_id=990, instance=two, wanted="active")
     broken = channel("broken", level=Level.URGENT)
     queued = SyncRun.objects.create(sync="tenant_summaries", trigger="api")
     see(
@@ -58,12 +58,17 @@ def test_each_page_links_to_what_concerns_it_and_to_nothing_else(admin_client: C
         problem("outbox", Severity.CHANNEL_FAILING, (), link=Link("channels")),
         problem("channel/x", Severity.CHANNEL_FAILING, (), link=Link("channel", str(broken.pk))),
         problem("search-keys", Severity.FAILING, (), link=Link("sync", "user_routing")),
-        problem("instance/2/down", affected=("2",)),
-        problem("instance/22/down", affected=("22",)),
-        problem("sync/user_routing/overdue", Severity.STALE, ("1", "2")),
-        problem("sync/user_routing_old/overdue", Severity.STALE, ("3",)),
+        problem("instance/2/down", affected=("2",), link=Link("instance", "2")),
+        problem("instance/22/down", affected=("22",), link=Link("instance", "22")),
+        problem("sync/user_routing/overdue", Severity.STALE, ("1", "2"), link=Link("sync", "x")),
+        problem("sync/user_routing_old/overdue", Severity.STALE, ("3",), link=Link("sync", "x")),
         problem("sync/ghost_users/held", Severity.HELD, ("1",), link=Link("run", str(other.pk))),
-        problem("connections/github/reconnect", Severity.RECONNECT_NEEDED, (row.key,)),
+        problem(
+            "connections/github/reconnect",
+            Severity.RECONNECT_NEEDED,
+            (row.key,),
+            link=Link("connection", str(row.pk)),
+        ),
     )
     stale, held, down = "sync/user_routing/overdue", "sync/ghost_users/held", "instance/2/down"
     plan = SyncSchedule.objects.get(sync="user_routing").pk

@@ -105,7 +105,8 @@ def _text(content: Content, count: int) -> str:
 
 
 def _paragraph(item: dict[str, Any]) -> str:
-    lines = [f"{_word(item)}: {item['text']}", item["course"]]
+    is_over = item["kind"] == NoticeKind.RESOLVED and not item.get("let_go")
+    lines = [f"{_word(item)}{'. It was' if is_over else ''}: {item['text']}", item["course"]]
     if item["kind"] != NoticeKind.RESOLVED:
         lines.append(f"What to do: {item['command']}")
     lines += [item["url"]] if item["url"] else []

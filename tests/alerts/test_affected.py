@@ -82,7 +82,7 @@ def test_what_the_sources_find_is_counted_without_a_query_more() -> None:
         incident.rule: affected.in_words(incident.affected_counts)
         for incident in Incident.objects.order_by("-key")
     }
-    assert {name: words for name, words in found.items() if name in WORDS} == WORDS
+    assert {name: words for name, words in found.items() if name in EXPECTED} == EXPECTED
     assert row.key
     notices = list(Notice.objects.select_related("incident"))
     content = messages.compose(notices, now, personal_data=False)
@@ -103,7 +103,7 @@ def test_what_the_sources_find_is_counted_without_a_query_more() -> None:
     assert old["affected_counts"]["tenants"] is None
 
 
-WORDS = {
+EXPECTED = {
     "instance_down": "1 instance and 26 tenants",
     "workers_dead": "4 instances and at least 40 tenants",
     "leaver": "2 people, 1 instance and 14 tenants",

@@ -20,6 +20,7 @@ from tests.rows import ended_run, instance_row, support_session
 from tests.syncs.plans import default_schedules
 
 pytestmark = pytest.mark.django_db
+KINDS = ("channel", "token", "support session", "run", "connection", "instance")
 
 
 def titles(client: Client, url: str) -> set[str]:
@@ -57,6 +58,7 @@ def test_each_page_links_to_what_concerns_it_and_to_nothing_else(admin_client: C
         problem("support/person", affected=(), link=Link("support")),
         problem("outbox", Severity.CHANNEL_FAILING, (), link=Link("channels")),
         problem("channel/x", Severity.CHANNEL_FAILING, (), link=Link("channel", str(broken.pk))),
+        *(problem(f"other/{kind}", affected=(), link=Link(kind, "999")) for kind in KINDS),
         problem("search-keys", Severity.FAILING, (), link=Link("sync", "user_routing")),
         problem("instance/2/down", affected=("2",), link=Link("instance", "2")),
         problem("instance/22/down", affected=("22",), link=Link("instance", "22")),

@@ -18,7 +18,7 @@ TARGETS = ("instances", "connections")
 def count(problem: Problem, tenants: Mapping[str, int | None]) -> dict[str, Any]:
     """How many people, instances, connections and tenants it affects; None: it is not known.
 
-    tenants: of each active instance; None of one whose number is not known. at_least: there are
+    tenants: of each active instance; None of one whose number is not known. at_least: there may be
     more tenants than counted, on instances whose number is not known.
     """
     all_of = "" if problem.affected else problem.about_all
@@ -40,8 +40,9 @@ def count(problem: Problem, tenants: Mapping[str, int | None]) -> dict[str, Any]
 
 def in_words(counts: Mapping[str, Any]) -> str:
     """`2 instances and 40 tenants`; empty if it is about none, or was not counted."""
-    people = counts.get("people") or 0
-    parts = [f"{people:,} people" if people > 1 else "1 person"] if people else []
+    people = counts.get("people", 0)
+    parts = ["an unknown number of people"] if people is None else []
+    parts += [f"{people:,} people" if people > 1 else "1 person"] if people else []
     parts += [counted(counts[name], name[:-1]) for name in TARGETS if counts.get(name, 0) != 0]
     tenants = counts.get("tenants", 0)
     if tenants != 0 or counts.get("instances", 0) != 0:

@@ -273,7 +273,8 @@ def _failed_parts(runs: list[int], states: Sequence[TargetState]) -> dict[int, l
     """The instances that ended so in each of these runs, by their labels."""
     found: dict[int, list[str]] = {}
     with connection.cursor() as cursor:
-        parameters = {"runs": runs, "states": [*states], "unreached": [*UNREACHED]}
+        parameters: dict[str, Any] = {"runs": runs, "states": [*states]}
+        parameters["unreached"] = [*UNREACHED]
         cursor.execute(_PARTS, parameters)
         for run, label in cursor.fetchall():
             found.setdefault(run, []).append(label)

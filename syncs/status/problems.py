@@ -61,7 +61,8 @@ class Problem:
     measure: what the threshold of an alert's rule is compared with, in the rule's unit; None if it
     is not known or there is nothing to measure. source: the name of the one that found it.
     about_all: what a target is called, of one that names none because it is about all of them.
-    tenants: how many it is about, if not those of its targets. people: how many it is about.
+    tenants: how many it is about, if not those of its targets. people: how many it is about; None:
+    it is not known.
     """
 
     key: str
@@ -77,7 +78,7 @@ class Problem:
     source: str = ""
     about_all: str = ""
     tenants: int | None = None
-    people: int = 0
+    people: int | None = 0
 
     @property
     def sentence(self) -> str:

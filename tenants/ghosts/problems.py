@@ -39,25 +39,26 @@ TOLD_AFTER = timedelta(minutes=2)  # what is retired as usual is no problem
 class Ghosts:
     """Ghost users that one problem is about.
 
-    ghosts: how many, up to COUNTED and one more. people: whose. instances: where they are. names:
-    whose and where, of the first. certain: their instance last confirmed each of them as active.
+    ghosts: how many, up to COUNTED and one more. instances: where they are. names: whose and where,
+    of the first. certain: their instance last confirmed each of them as active. people: whose
+    they are, how many; None: not all were read.
     """
 
     ghosts: int = 0
-    people: int = 0
     instances: frozenset[int] = frozenset()
     names: tuple[str, ...] = ()
     certain: bool = True
+    people: int | None = 0
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> Ghosts:
         rows = rows[: COUNTED + 1]
         return cls(
             len(rows),
-            len({row["admin_id"] for row in rows}),
             frozenset(row["instance_id"] for row in rows),
             tuple(_name(row) for row in rows[: NAMED + 1]),
             all(row["confirmed"] == GhostState.ACTIVE for row in rows),
+            len({row["admin_id"] for row in rows}) if len(rows) <= COUNTED else None,
         )
 
     @property

@@ -40,9 +40,10 @@ TENANTS = {"1": 14, "2": 26, "3": None, "4": 0}
         (problem(affected=("2",), tenants=1), "1 instance and 1 tenant"),
         (problem(affected=("2",), people=2), "2 people, 1 instance and 26 tenants"),
         (problem(affected=(), tenants=11, people=1), "1 person and 11 tenants"),
+        (problem(affected=(), tenants=1, people=None), "an unknown number of people and 1 tenant"),
         (problem(affected=()), ""),
     ],
-    ids=range(14),
+    ids=range(15),
 )
 def test_counts_and_their_words(one: Problem, words: str) -> None:
     assert affected.in_words(affected.count(one, TENANTS)) == words

@@ -8,6 +8,7 @@ works; a POST to the address and `/fail` that it does not, and why.
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 
 from django.conf import settings
 
@@ -18,20 +19,21 @@ from common import clock, http, text
 from common.errors import RainboError
 from common.http import Limits
 from syncs.status import queries
+from syncs.status.workers import WorkerState
 
 logger = logging.getLogger("rainbo.alerts")
 
 LIMITS = Limits(connect=5, read=5, total=8, size=2_000)
+HEARTBEATS = 2  # intervals after which the last heartbeat vouches for no worker
 SHORT = Limits(connect=2, read=2, total=3, size=2_000)  # alerts wait for the end of this one
 
 
-def problem() -> str:
+def problem(workers: WorkerState) -> str:
     """Why alerts can't be relied on at present; empty if they can.
 
     With dead workers, a message that nobody sends, channels that all fail, or an evaluation that
     another process began and never ends, the switch must not vouch for them.
     """
-    workers = queries.worker_state()
     if workers.problem and not workers.by_crontab:
         return workers.problem
     facts = CHANNELS.read_alone(clock.database_now())
@@ -50,12 +52,25 @@ def start() -> bool | None:
 def ping(failure: str = "") -> bool | None:
     """Report to the service; return whether it took the report, None if there is none.
 
-    failure: what went wrong in this tick; empty: judge whether alerts can be relied on.
+    failure: what went wrong in this tick; empty: judge whether alerts can be relied on. Workers
+    may have died a moment ago: while it is not known, nothing is reported.
     """
     if not settings.RAINBO_ALERTS_PING_URL:
         return None
-    why = failure or problem()
-    return _request("POST", "/fail", why.encode()) if why else _request("GET")
+    if failure:
+        return _request("POST", "/fail", failure.encode())
+    workers = queries.worker_state()
+    if why := problem(workers):
+        return _request("POST", "/fail", why.encode())
+    return _request("GET") if _are_alive(workers) else None
+
+
+def _are_alive(workers: WorkerState) -> bool:
+    if workers.by_crontab or workers.busy_with is not None:
+        return True
+    longest = timedelta(seconds=HEARTBEATS * settings.RAINBO_HEARTBEAT_INTERVAL)
+    heartbeat = workers.heartbeat
+    return heartbeat is not None and clock.database_now() - heartbeat <= longest
 
 
 def _request(

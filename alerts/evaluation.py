@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Q
 
-from alerts import routing, rules, run_facts
+from alerts import affected, routing, rules, run_facts
 from alerts.channel_problems import CHANNELS
 from alerts.models import (
     EVALUATION,
@@ -63,6 +63,7 @@ CHANGING = (
         "link_kind",
         "link_key",
         "affected",
+        "affected_counts",
     ),
     *(
         "seen_since",
@@ -83,7 +84,8 @@ class Facts:
     """found: by rules that are switched on. problems: all, which may explain others.
 
     muted: the keys that no message is sent about now. channels: all of them. unreported: the keys
-    of problems whose rule is off, so that what they explain must be reported itself.
+    of problems whose rule is off, so that what they explain must be reported itself. tenants: how
+    many each active instance has, by its key; None: it is not known.
     """
 
     found: Sequence[Found]
@@ -91,6 +93,7 @@ class Facts:
     muted: frozenset[str] = frozenset()
     channels: Sequence[Channel] = ()
     unreported: frozenset[str] = frozenset()
+    tenants: Mapping[str, int | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,10 @@ def find(now: datetime) -> Facts:
     whole = [part for problem in judged for part in problem.parts or (problem,)]
     everything = [*whole, *(one.problem for one in found)]
     unreported = frozenset(p.key for p in everything if not rules.may_explain(known.rules, p))
-    return Facts(found, everything, known.muted, facts.get(CHANNELS).channels, unreported)
+    return Facts(
+        *(found, everything, known.muted, facts.get(CHANNELS).channels, unreported),
+        tenants=problems.tenants(facts),
+    )
 
 
 def apply(facts: Facts, now: datetime) -> Outcome:
@@ -247,6 +253,7 @@ class _Evaluation:
         if incident.gone_since is not None:
             incident.gone_since, incident.seen_since = None, self.now
         _copy(found, incident)
+        incident.affected_counts = affected.count(found.problem, self.facts.tenants)
         incident.last_seen_at = self.now
         if incident.opened_at is None and self._lasts(incident):
             incident.opened_at = self.now

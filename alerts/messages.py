@@ -13,7 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.urls import reverse
 
-from alerts import advice
+from alerts import advice, affected
 from alerts.models import Content, Incident, Level, Notice, NoticeKind
 from common.redaction import hide_emails
 from common.terminal import printable_line
@@ -105,7 +105,8 @@ def _text(content: Content, count: int) -> str:
 
 
 def _paragraph(item: dict[str, Any]) -> str:
-    lines = [f"{_word(item)}: {item['text']}", item["course"]]
+    is_over = item["kind"] == NoticeKind.RESOLVED and not item.get("let_go")
+    lines = [f"{_word(item)}{'. It was' if is_over else ''}: {item['text']}", item["course"]]
     if item["kind"] != NoticeKind.RESOLVED:
         lines.append(f"What to do: {item['command']}")
     lines += [item["url"]] if item["url"] else []
@@ -141,6 +142,7 @@ def _item(notice: Notice, now: datetime, personal_data: bool) -> dict[str, Any]:
         "resolved_at": incident.resolved_at and incident.resolved_at.isoformat(),
         "let_go": incident.let_go,
         "affected": [*incident.affected],
+        "affected_counts": incident.affected_counts,
         "command": advice.command(incident),
         "url": console_url(page),
         "look": console_url(problem_links.path(incident.link_kind, incident.link_key)),
@@ -148,7 +150,7 @@ def _item(notice: Notice, now: datetime, personal_data: bool) -> dict[str, Any]:
 
 
 def _course(incident: Incident, now: datetime) -> str:
-    """`Since 13:05 UTC (40 min). Affects 2 instances.`, or connections."""
+    """`Alert since 13:05 UTC (40 min). Affects 2 instances and 40 tenants.`"""
     end = incident.resolved_at or now
     length = format_duration(end - incident.since)
     if incident.resolved_at:
@@ -156,19 +158,12 @@ def _course(incident: Incident, now: datetime) -> str:
         if incident.let_go:
             course = "It is still there, but its rule was switched off or changed."
     else:
-        course = f"Since {_clock(incident.since, now)} ({length})."
-    if whom := affected(incident.affected):
-        course += f" Affects {whom}."
+        course = f"Alert since {_clock(incident.since, now)} ({length})."
+    if whom := affected.in_words(incident.affected_counts):
+        course += f" Affect{'ed' if incident.resolved_at else 's'} {whom}."
     if incident.flaps and not incident.resolved_at:
         course += f" It came back {counted(incident.flaps, 'time')}."
     return course
-
-
-def affected(keys: Sequence[str]) -> str:
-    """How many instances and connections it is about; empty if it is about no single ones."""
-    instances = sum(key.isdecimal() for key in keys)
-    counts = {"instance": instances, "connection": len(keys) - instances}
-    return " and ".join(counted(count, what) for what, count in counts.items() if count)
 
 
 def _clock(at: datetime, now: datetime) -> str:

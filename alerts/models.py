@@ -50,6 +50,7 @@ class Incident(models.Model):
     longer seen, and the incident not yet resolved. reported: the loudest level that channels were
     given; null if none was. cause: an incident that explains this one, and is reported instead.
     let_go: it was resolved because its rule was switched off or changed, not its problem.
+    affected_counts: as `alerts.affected` counts them; empty of what a version before stored.
     flaps: how often it came back shortly after its end. source: of the problem; a person
     who is shown its problems is shown the incident.
     """
@@ -65,6 +66,7 @@ class Incident(models.Model):
     link_kind = models.CharField(max_length=32)
     link_key = models.CharField(max_length=64, blank=True)
     affected = models.JSONField(default=list)
+    affected_counts = models.JSONField(default=dict, db_default={})
     since = models.DateTimeField()
     seen_since = models.DateTimeField()
     opened_at = models.DateTimeField(null=True)

@@ -241,7 +241,7 @@ def settle(delivery: Delivery, result: Result, now: datetime) -> None:
         if result.accepted:
             if ours.update(sent_at=now, claimed_until=None, error=""):
                 channel.update(last_sent_at=now, failing_since=None, last_error=result.warning)
-                _note(delivery, "sent", "sent to", now)
+                _note(delivery, "sent", "to", now)
             return
         retry_at = now + registry.wait(delivery.attempts, result)
         is_over = registry.is_over(delivery.attempts, result, retry_at - delivery.created_at)
@@ -301,7 +301,7 @@ def _note(delivery: Delivery, kind: str, words: str, now: datetime) -> None:
     rows = Notice.objects.filter(delivery=delivery).values_list("incident", "kind")
     IncidentEvent.objects.bulk_create(
         IncidentEvent(
-            incident_id=incident, at=now, kind=kind, text=f"{notice}: {words} {delivery.channel}"
+            incident_id=incident, at=now, kind=kind, text=f"{notice}, {words} {delivery.channel}"
         )
         for incident, notice in dict(rows).items()
     )

@@ -12,7 +12,7 @@ from django.db import connection
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from alerts import advice
+from alerts import advice, affected
 from alerts.models import EVALUATION, OPEN, STUCK_AFTER, Incident, Level, Mute
 from common.clock import from_iso, iso
 from common.joint_query import Answers, Questions, Statement, compiled
@@ -72,15 +72,20 @@ def open_about(
     target: str = "",
     sync: str = "",
     run: SyncRun | None = None,
+    link: tuple[str, str] | None = None,
     may: Callable[[str], bool] = lambda _: True,
 ) -> list[Incident]:
     """Open incidents that have to do with a target (by its key), a sync (by its name), or a run:
-    those that name it, and those of its sync that began before its end. The loudest first."""
-    about = Q()
+    those that name it, and those of its sync that began before its end; of a sync and of a run
+    that has not ended, also the workers'. link: the kind and the key of where to look at a
+    problem. The loudest first."""
+    about = Q() if link is None else Q(link_kind=link[0], link_key=link[1])
+    if sync or (run and run.finished_at is None):
+        about |= Q(link_kind="worker")
     if target:
         about |= Q(affected__contains=[target])
     if sync:
-        about |= Q(key__startswith=f"sync/{sync}/")
+        about |= Q(key__startswith=f"sync/{sync}/") | Q(link_kind="sync", link_key=sync)
     if run:
         of_sync = Q(key__startswith=f"sync/{run.sync}/")
         ended = Q(since__lte=run.finished_at) if run.finished_at else Q()
@@ -174,6 +179,7 @@ def document(
         "title": incident.title,
         "text": incident.text if personal_data else hide_emails(incident.brief),
         "affected": [*incident.affected],
+        "affected_counts": {**affected.NOT_COUNTED, **incident.affected_counts},
         "since": iso(incident.since),
         "opened_at": iso(incident.opened_at),
         "last_seen_at": iso(incident.last_seen_at),

@@ -80,13 +80,15 @@ class RunFacts:
     """What is known of the runs of a sync.
 
     of: how its executions of the last 24 h did. missed: scheduled times of the last hour that
-    nothing ran in time. failed_on: the targets on which its last execution failed.
+    nothing ran in time. failed_on: the targets on which its last execution failed. noun: what a
+    target of it is called.
     """
 
     title: str
     of: Statistics
     missed: int = 0
     failed_on: tuple[str, ...] = ()
+    noun: str = "instance"
 
 
 RULES: Mapping[str, Rule] = {
@@ -395,6 +397,7 @@ def _problem(facts: RunFacts, kind: str, severity: Severity, words: str) -> Prob
         link=Link("run", str(run)) if run else Link("sync", sync),
         affected=facts.failed_on,
         source="syncs",
+        about_all="" if facts.failed_on else facts.noun,
     )
 
 

@@ -41,10 +41,11 @@ def ask(now: datetime) -> Statement:
 
 def facts_in(rows: Iterable[Row]) -> list[RunFacts]:
     """Return the facts of every sync, in their order."""
-    titles = {sync.name: sync.title for sync in registry.all_syncs()}
+    syncs = {sync.name: sync for sync in registry.all_syncs()}
     return [
         RunFacts(
-            title=titles[row["sync"]],
+            title=syncs[row["sync"]].title,
+            noun=syncs[row["sync"]].noun,
             missed=row.pop("missed"),
             failed_on=tuple(row.pop("failed_on")),
             of=statistics.statistics_of(row),

@@ -355,6 +355,16 @@ class Cancelled(Schema):
     detail: str
 
 
+class AffectedCounts(Schema):
+    """null: it is not known."""
+
+    people: int | None
+    instances: int | None
+    connections: int | None
+    tenants: int | None = Field(description="on the instances, as these last confirmed them")
+    at_least: bool = Field(description="the number of tenants of some instances is not known")
+
+
 class Incident(Schema):
     incident: int
     key: str = Field(description="the same for the same problem, whenever it comes")
@@ -363,6 +373,7 @@ class Incident(Schema):
     title: str
     text: str
     affected: list[str]
+    affected_counts: AffectedCounts
     since: datetime
     opened_at: datetime | None
     last_seen_at: datetime

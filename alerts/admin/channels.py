@@ -51,6 +51,7 @@ class ChannelAdmin(StrictUrls, Recorded, ModelAdmin):
     list_max_show_all = 0
     show_facets = admin.ShowFacets.NEVER
     empty_text = "No channel yet: incidents reach nobody who doesn't look here."
+    list_before_template = "alerts/channel_list_top.html"
     change_form_outer_before_template = "alerts/channel_tools.html"
     change_form_outer_after_template = "alerts/channel_messages.html"
     readonly_fields = ("kind_shown", "place", "state", "last_error_shown", "last_sent")
@@ -114,6 +115,13 @@ class ChannelAdmin(StrictUrls, Recorded, ModelAdmin):
         if form.cleaned_data.get("new_signing"):
             fields |= {"signing"}
         obj.save(update_fields=fields)
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: Any = None) -> Any:
+        """To the channel's page: a test can be sent there."""
+        if not self.has_change_permission(request, obj):
+            return super().response_add(request, obj, post_url_continue)
+        messages.success(request, f"The channel {obj.name} was added. Send a test to see it work.")
+        return HttpResponseRedirect(reverse("admin:alerts_channel_change", args=[obj.pk]))
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Without a list of its messages, of which there are many."""

@@ -20,17 +20,18 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from activity.log import record
-from alerts import actions, advice, queries
+from alerts import actions, advice, affected, queries
 from alerts.admin.badges import level_badge, state_badges
 from alerts.models import OPEN, Incident, Mute
 from common import clock, manage_command, markup
 from common.admin_filters import Choices, PlainFilter
 from common.errors import UsageError
 from common.model_admin import ReadOnlyAdmin, post_only
-from common.text import format_duration, sentence
+from common.text import format_duration, listed, sentence
 from syncs.reports import problem_links
 
 CHANGE = "alerts.change_incident"
+SHOWN = 20  # keys of what is affected
 MUTES = {
     "1": "1 hour",
     "4": "4 hours",
@@ -146,7 +147,7 @@ def page(row: Any, may: Callable[[str], bool]) -> dict[str, Any]:
         ("Resolved", markup.moment(row.resolved_at, now, "not yet")),
         ("Rule", row.rule),
         ("Key", format_html("<code>{}</code>", row.key)),
-        ("Affected", ", ".join(row.affected) or markup.quiet("not about single ones")),
+        ("Affects", _affects(row)),
         ("Came back", f"{row.flaps:,} ×" if row.flaps else markup.quiet("no")),
     ]
     if row.is_acknowledged(now):
@@ -170,6 +171,18 @@ def page(row: Any, may: Callable[[str], bool]) -> dict[str, Any]:
         "timeline": [(markup.moment(e.at, now), e) for e in row.events.all()[:500]],
         "acknowledge_command": manage_command.line(f"alert_ack {row.pk}"),
     }
+
+
+def _affects(row: Incident) -> SafeString | str:
+    """`2 instances and 40 tenants (instance 2, instance 7)`"""
+    words = affected.in_words(row.affected_counts)
+    names = [
+        f"instance {key}" if key.isdecimal() else key.replace("/", " ") for key in row.affected
+    ]
+    shown = listed(names, SHOWN)
+    if words and shown:
+        return f"{words} ({shown})"
+    return words or shown or markup.quiet("not about single ones")
 
 
 @post_only

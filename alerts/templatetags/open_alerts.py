@@ -27,8 +27,16 @@ def incident_list_notes(context: Any) -> Any:
 
 
 @register.inclusion_tag("alerts/open_alerts.html", takes_context=True)
-def open_alerts(context: Any, target: object = None, sync: str = "", run: Any = None) -> Any:
-    """The open incidents of a target, of a sync's schedule, or of a run, in one query.
+def open_alerts(
+    context: Any,
+    target: object = None,
+    sync: str = "",
+    run: Any = None,
+    link: str = "",
+    key: object = "",
+) -> Any:
+    """The open incidents of a target, of a sync's schedule, of a run, or of the page that a kind of
+    link and its key lead to, in one query.
 
     target: the key of an instance or of a connection. Nothing without the permission to view
     incidents.
@@ -38,7 +46,13 @@ def open_alerts(context: Any, target: object = None, sync: str = "", run: Any = 
     if not context["perms"]["alerts"]["view_incident"]:
         return {"alerts": (), "more": 0}
     may = context["request"].user.has_perm
-    found = queries.open_about(target=str(target or ""), sync=sync, run=run, may=may)
+    found = queries.open_about(
+        target=str(target or ""),
+        sync=sync,
+        run=run,
+        link=(link, str(key)) if link else None,
+        may=may,
+    )
     now = timezone.now()
     shown = [(row, level_badge(row.level), markup.moment(row.since, now)) for row in found[:SHOWN]]
     return {"alerts": shown, "more": len(found) - len(shown)}

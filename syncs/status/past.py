@@ -1,4 +1,4 @@
-"""When data was late, and when syncs failed, as far as the runs that are kept say.
+"""When data was late, when syncs failed or were held, as far as the runs that are kept say.
 
 A run confirmed each instance that it had and that did not fail in it. Instances that it could not
 reach are left out: that they were down is a problem of its own.
@@ -15,7 +15,7 @@ from django.db import connection
 
 from common.text import format_duration
 from syncs.engine.rolling_up import UNREACHED
-from syncs.models import RunState
+from syncs.models import RunState, TargetState
 from syncs.status import freshness, queries
 from syncs.status.freshness import State
 from syncs.status.problems import Link, Past, Problem, Severity, Sight
@@ -25,22 +25,24 @@ MOST = 12_000  # runs of a sync that are looked through: of a week, one each min
 MOST_PARTIAL = 500  # of them, those whose parts are
 BEFORE = 50  # runs before: the last that confirmed, and those that failed since
 CONFIRMING = frozenset({RunState.SUCCEEDED, RunState.PARTIAL})
+HELD = (TargetState.HELD,)
+NOT_CONFIRMED = (TargetState.FAILED, TargetState.HELD, TargetState.WAITING)
 REMARK = (
     "pauses and changes of the schedule: times are judged by the schedule of now; "
     "instances that could not be reached"
 )
 
 _RUNS = """
-    SELECT wanted.sync, run.id, run.state, run.started_at, run.finished_at
+    SELECT wanted.sync, run.id, run.state, run.started_at, run.finished_at, run.discarded_at
       FROM unnest(%(syncs)s::text[]) AS wanted (sync)
      CROSS JOIN LATERAL (
-           (SELECT id, state, started_at, finished_at FROM syncs_syncrun
+           (SELECT id, state, started_at, finished_at, discarded_at FROM syncs_syncrun
              WHERE sync = wanted.sync AND finished_at > %(since)s AND finished_at <= %(until)s
                AND state IN ('succeeded', 'partial', 'held', 'failed', 'lost')
                AND NOT options ? 'dry_run'
              ORDER BY finished_at DESC LIMIT %(most)s)
            UNION ALL
-           (SELECT id, state, started_at, finished_at FROM syncs_syncrun
+           (SELECT id, state, started_at, finished_at, discarded_at FROM syncs_syncrun
              WHERE sync = wanted.sync AND finished_at <= %(since)s
                AND state IN ('succeeded', 'partial', 'held', 'failed', 'lost')
                AND NOT options ? 'dry_run'
@@ -49,7 +51,7 @@ _RUNS = """
      ORDER BY run.finished_at"""
 _PARTS = """
     SELECT run_id, label FROM syncs_runtarget
-     WHERE run_id = ANY (%(runs)s) AND state IN ('failed', 'held', 'waiting')
+     WHERE run_id = ANY (%(runs)s) AND state = ANY (%(states)s)
        AND error_kind <> ALL (%(unreached)s)
      ORDER BY run_id, label"""
 
@@ -59,6 +61,7 @@ class Ended(NamedTuple):
     state: RunState
     started_at: datetime | None
     at: datetime
+    discarded_at: datetime | None
 
 
 class Span(NamedTuple):
@@ -71,7 +74,10 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class Known:
-    """The runs of a sync, the oldest first, the instances that failed in them, and the times."""
+    """The runs of a sync, the oldest first, the instances that failed in them, and the times.
+
+    failed: of what is held, the instances that were held.
+    """
 
     runs: Sequence[Ended]
     failed: Mapping[int, list[str]]
@@ -99,24 +105,36 @@ def failing(since: datetime, until: datetime) -> Past:
     return _past(since, until, Severity.FAILING, _failing)
 
 
+def held(since: datetime, until: datetime) -> Past:
+    return _past(since, until, Severity.HELD, _held, HELD, remark="")
+
+
 PAST: Mapping[str, Callable[[datetime, datetime], Past]] = {
     Severity.LATE.label: late,
     Severity.STALE.label: stale,
     Severity.FAILING.label: failing,
+    Severity.HELD.label: held,
 }
 
 
-def _past(since: datetime, until: datetime, severity: Severity, spans_of: Spans) -> Past:
+def _past(
+    since: datetime,
+    until: datetime,
+    severity: Severity,
+    spans_of: Spans,
+    states: Sequence[TargetState] = NOT_CONFIRMED,
+    remark: str = REMARK,
+) -> Past:
     expected = queries.expectations(until)
     runs = _read_runs([*expected], since, until)
     looked_into = (run for of_sync in runs.values() for run in _partial(of_sync)[-MOST_PARTIAL:])
-    failed = _failed_parts([run.pk for run in looked_into])
+    failed = _failed_parts([run.pk for run in looked_into], states)
     since = max([since, *(at for of_sync in runs.values() for at in _unknown_until(of_sync))])
     sights: list[Sight] = []
     for sync, of_sync in runs.items():
         known = Known(of_sync, failed, expected[sync], since, until)
         sights += _sights(sync, expected[sync], severity, _union(spans_of(known)))
-    return Past(sorted(sights, key=lambda sight: sight.at), since, REMARK)
+    return Past(sorted(sights, key=lambda sight: sight.at), since, remark)
 
 
 def _partial(runs: Sequence[Ended]) -> list[Ended]:
@@ -165,6 +183,22 @@ def _failing(known: Known) -> Iterator[Span]:
     good = known.good
     for first, after, where in _stretches(good, known.failed):
         yield Span(good[first].at, good[after].at if after < len(good) else None, where)
+
+
+def _held(known: Known) -> Iterator[Span]:
+    """From a run that was held, or held an instance, until somebody discarded it or another run
+    decided: one that is held again goes on with it."""
+    begin: datetime | None = None
+    discarded: datetime | None = None
+    for run in known.runs:
+        is_held = run.state == RunState.HELD or run.pk in known.failed
+        if not is_held and run.state not in CONFIRMING:
+            continue
+        if begin:
+            yield Span(begin, min(discarded or run.at, run.at), "")
+        begin, discarded = (run.at, run.discarded_at) if is_held else (None, None)
+    if begin:
+        yield Span(begin, discarded, "")
 
 
 def _waits(known: Known) -> Iterator[tuple[Ended, datetime | None, str]]:
@@ -230,16 +264,18 @@ def _read_runs(syncs: list[str], since: datetime, until: datetime) -> dict[str, 
     parameters |= {"most": MOST, "before": BEFORE}
     with connection.cursor() as cursor:
         cursor.execute(_RUNS, parameters)
-        for sync, pk, state, started_at, at in cursor.fetchall():
-            found[sync].append(Ended(pk, RunState(state), started_at, at))
+        for sync, pk, state, *times in cursor.fetchall():
+            found[sync].append(Ended(pk, RunState(state), *times))
     return found
 
 
-def _failed_parts(runs: list[int]) -> dict[int, list[str]]:
-    """The instances that failed in each of these runs, by their labels."""
+def _failed_parts(runs: list[int], states: Sequence[TargetState]) -> dict[int, list[str]]:
+    """The instances that ended so in each of these runs, by their labels."""
     found: dict[int, list[str]] = {}
     with connection.cursor() as cursor:
-        cursor.execute(_PARTS, {"runs": runs, "unreached": [*UNREACHED]})
+        parameters: dict[str, Any] = {"runs": runs, "states": [*states]}
+        parameters["unreached"] = [*UNREACHED]
+        cursor.execute(_PARTS, parameters)
         for run, label in cursor.fetchall():
             found.setdefault(run, []).append(label)
     return found

@@ -60,6 +60,9 @@ class Problem:
     the problems of single targets that this one sums up. brief: the text without people's names.
     measure: what the threshold of an alert's rule is compared with, in the rule's unit; None if it
     is not known or there is nothing to measure. source: the name of the one that found it.
+    about_all: what a target is called, of one that names none because it is about all of them.
+    tenants: how many it is about, if not those of its targets. people: how many it is about; None:
+    it is not known.
     """
 
     key: str
@@ -73,6 +76,9 @@ class Problem:
     brief: str = ""
     measure: float | None = None
     source: str = ""
+    about_all: str = ""
+    tenants: int | None = None
+    people: int | None = 0
 
     @property
     def sentence(self) -> str:
@@ -122,7 +128,8 @@ class Source(Generic[F]):
     of them lets a person see it. explained: others may name the cause of what it sees, so it is
     judged after them. watch: pure; what becomes a problem only at the threshold of an alert's rule,
     with its measure. past: for each cause of which a history is kept, reads what was seen after one
-    time up to another.
+    time up to another. tenants: how many each active instance has, by the instances' keys; None of
+    one whose number is not known.
     """
 
     name: str
@@ -133,6 +140,7 @@ class Source(Generic[F]):
     explained: bool = False
     watch: Callable[[F], Iterable[Problem]] | None = None
     past: Mapping[str, Callable[[datetime, datetime], Past]] = field(default_factory=dict)
+    tenants: Callable[[F], Mapping[str, int | None]] | None = None
 
     def read_alone(self, now: datetime) -> F:
         return self.read(answer(self.ask(now)), now)
@@ -199,6 +207,15 @@ def watch(facts: Facts) -> Iterator[Problem]:
     for source in _in_order():
         if source.watch is not None and (known := facts.of(source)) is not None:
             yield from (_from(source, problem) for problem in source.watch(known))
+
+
+def tenants(facts: Facts) -> dict[str, int | None]:
+    """How many tenants each active instance has, by its key; None: it is not known."""
+    found: dict[str, int | None] = {}
+    for source in _in_order():
+        if source.tenants is not None and (known := facts.of(source)) is not None:
+            found.update(source.tenants(known))
+    return found
 
 
 def visible_sources(may: Callable[[str], bool]) -> frozenset[str]:

@@ -110,7 +110,8 @@ def dead_workers(facts: SyncFacts) -> Problem | None:
     else:
         cause, why = "stalled queue", worker.problem
     words = _with_the_worst(status, why)
-    return Problem("workers", Severity.WORKERS_DEAD, cause, words, Link("worker"))
+    link = Link("worker")
+    return Problem("workers", Severity.WORKERS_DEAD, cause, words, link, about_all="instance")
 
 
 def _with_the_worst(status: Status, why: str) -> str:

@@ -61,6 +61,7 @@ class InstanceAdmin(StrictUrls, Recorded, ModelAdmin):
     list_max_show_all = 0
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
+    list_before_template = "tenants/instance_list_top.html"
     actions = ("test_connections", "check_now")
     fieldsets = (
         (None, {"fields": (("id", "name"), ("is_active", "is_master"), ("group", "labels"))}),

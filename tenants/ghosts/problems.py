@@ -40,13 +40,15 @@ class Ghosts:
     """Ghost users that one problem is about.
 
     ghosts: how many, up to COUNTED and one more. instances: where they are. names: whose and where,
-    of the first. certain: their instance last confirmed each of them as active.
+    of the first. certain: their instance last confirmed each of them as active. people: whose
+    they are, how many; None: not all were read.
     """
 
     ghosts: int = 0
     instances: frozenset[int] = frozenset()
     names: tuple[str, ...] = ()
     certain: bool = True
+    people: int | None = 0
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> Ghosts:
@@ -56,6 +58,7 @@ class Ghosts:
             frozenset(row["instance_id"] for row in rows),
             tuple(_name(row) for row in rows[: NAMED + 1]),
             all(row["confirmed"] == GhostState.ACTIVE for row in rows),
+            len({row["admin_id"] for row in rows}) if len(rows) <= COUNTED else None,
         )
 
     @property
@@ -161,6 +164,7 @@ def _judge_leavers(facts: Ghosts) -> Iterator[Problem]:
         brief=words,
         link=Link("ghosts"),
         affected=facts.affected,
+        people=facts.people,
         unequal=True,
     )
 
@@ -185,6 +189,7 @@ def _judge_missing(facts: Ghosts, found: Sequence[Problem]) -> Iterator[Problem]
         brief=words,
         link=Link("ghosts"),
         affected=facts.affected,
+        people=facts.people,
         unequal=True,
     )
 

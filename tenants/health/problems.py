@@ -42,6 +42,12 @@ def watch(facts: FleetFacts) -> Iterator[Problem]:
     yield from certificate_problems.watched(facts.fleet, facts.now)
 
 
+def tenants(facts: FleetFacts) -> dict[str, int | None]:
+    """Of each active instance, as it last confirmed them."""
+    known = facts.fleet.tenants or {}
+    return {str(i.pk): known.get(i.pk) if i.has_tenants else 0 for i in facts.fleet.active}
+
+
 INSTANCES = Source(
     name="instances",
     ask=overview.ask,
@@ -50,6 +56,7 @@ INSTANCES = Source(
     permissions=("tenants.view_rdsinstance", "tenants.change_rdsinstance"),
     watch=watch,
     past=PAST,
+    tenants=tenants,
 )
 
 
@@ -71,6 +78,7 @@ def _no_master(fleet: Fleet) -> Iterator[Problem]:
             text=f"no instance is the master: {fleet.all_routes:,} routes are no longer refreshed; "
             "mark the instance that holds the directory of e-mails",
             link=Link("fleet"),
+            about_all="instance",
         )
 
 

@@ -83,6 +83,7 @@ def judge(version: Version, _: Sequence[Problem] = ()) -> Iterator[Problem]:
             text=f"e-mails and names may not be found: their keys were {version}; run "
             f"{manage_command.line('rebuild_search_keys')}",
             link=Link("sync", "user_routing"),
+            about_all="instance",
         )
 
 

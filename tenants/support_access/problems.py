@@ -1,11 +1,17 @@
-"""What is wrong with support sessions: forged, used twice, not ended, too late, too many."""
+"""What is wrong with support sessions: forged, used twice, not ended, too late, too many.
+
+Sessions are kept for long: what was wrong with them at a time is judged again, as of then.
+"""
 
 from __future__ import annotations
 
+import copy
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
@@ -13,13 +19,14 @@ from django.db.models import Q
 
 from common.joint_query import Answers, Questions, as_model
 from common.text import counted, format_clock, truncate
-from syncs.status.problems import Link, Problem, Severity, Source
+from syncs.status.problems import Link, Past, Problem, Severity, Sight, Source
 from tenants.models import SupportSession
 
 SHOWN = timedelta(hours=24)  # for which what happened once is shown
 HOUR = timedelta(hours=1)
 SLACK = timedelta(minutes=2)  # for which a session may be ending
 MOST = 50  # sessions of one kind
+MOST_KEPT = 5_000  # sessions that are looked through for what was wrong before
 READ = (
     *("jti", "instance_id", "instance_name", "tenant_id", "tenant_name", "person_id", "person"),
     *("reason", "issued_at", "expires_at", "redeemed_at", "ends_at", "refused", "refused_at"),
@@ -171,6 +178,8 @@ def _many(facts: SupportFacts) -> Iterator[Problem]:
                 brief=f"a person opened support sessions in {counted(len(tenants), 'tenant')} in "
                 "the last hour",
                 link=Link("support"),
+                tenants=len(tenants),
+                people=1,
             )
 
 
@@ -202,14 +211,107 @@ def _problem(
         text=words,
         link=Link("support session", str(row.jti)),
         affected=(str(row.instance_id),),
+        tenants=1,
         unequal=severity is Severity.SUPPORT_SESSION_REUSED,
     )
 
 
+Judge = Callable[[SupportFacts], Iterator[Problem]]
+TIMES = ("redeemed_at", "refused_at", "end_requested_at", "answered_at", "closed_at")
+
+
+def _past(judges: Sequence[Judge], since: datetime, until: datetime) -> Past:
+    """Of each session alone, whenever what is wrong with it may have changed."""
+    rows = _kept(since)
+    sights = [
+        sight
+        for row in rows[:MOST_KEPT]
+        for judged in judges
+        for sight in _sights(judged, row, _turns(row, since, until))
+    ]
+    return _as_past(sights, rows, since)
+
+
+def _past_of_many(since: datetime, until: datetime) -> Past:
+    """Of each person, whenever a session was opened or is an hour old."""
+    rows = _kept(since)
+    by_person: dict[int, list[SupportSession]] = defaultdict(list)
+    for row in reversed(rows[:MOST_KEPT]):
+        by_person[row.person_id].append(row)
+    sights: list[Sight] = []
+    for of_person in by_person.values():
+        opened = [row.issued_at for row in of_person]
+        turns = sorted({since, *opened, *(at + HOUR for at in opened)})
+        for at in (turn for turn in turns if since <= turn <= until):
+            window = of_person[bisect_right(opened, at - HOUR) : bisect_right(opened, at)]
+            key = f"support/person/{of_person[0].person_id}/many tenants"
+            problem = next(_many(_facts(at, window)), None)
+            sights.append(Sight(at, key, problem))
+    return _as_past(sights, rows, since)
+
+
+def _kept(since: datetime) -> list[SupportSession]:
+    """The last first, and one more than are looked through, if there are more."""
+    seen = Q(issued_at__gt=since - SHOWN) | Q(refused_at__gt=since - SHOWN)
+    seen |= Q(answered_at__gt=since - SHOWN) | Q(closed_at__gt=since) | Q(closed_at=None)
+    rows = SupportSession.objects.filter(seen).only(*READ).order_by("-issued_at")
+    return list(rows[: MOST_KEPT + 1])
+
+
+def _as_past(sights: list[Sight], rows: Sequence[SupportSession], since: datetime) -> Past:
+    if len(rows) > MOST_KEPT:
+        since = max(since, rows[MOST_KEPT].issued_at + SHOWN)
+    return Past(sorted(sights, key=lambda sight: sight.at), since)
+
+
+def _facts(at: datetime, rows: Iterable[SupportSession]) -> SupportFacts:
+    most = settings.RAINBO_SUPPORT_TENANTS_PER_HOUR
+    return SupportFacts(at, tuple(rows), expected_hours(), most)
+
+
+def _turns(row: SupportSession, since: datetime, until: datetime) -> list[datetime]:
+    """When what is wrong with a session may begin or end."""
+    times = [row.issued_at, *filter(None, (getattr(row, name) for name in TIMES))]
+    ends = filter(None, (row.end_requested_at, row.ends_at, row.expires_at))
+    first = max(since, row.issued_at)
+    turns = {first, *times, *(at + SHOWN for at in times), *(at + SLACK for at in ends)}
+    return sorted(at for at in turns if first <= at <= until)
+
+
+def _sights(judged: Judge, row: SupportSession, turns: Iterable[datetime]) -> Iterator[Sight]:
+    """Those at which a problem came or went."""
+    key = ""
+    for at in turns:
+        problem = next(judged(_facts(at, [_as_of(row, at)])), None)
+        if problem:
+            key = problem.key
+        if key:
+            yield Sight(at, key, problem)
+
+
+def _as_of(row: SupportSession, at: datetime) -> SupportSession:
+    """The session as it was known at that time."""
+    known = copy.copy(row)
+    for name in TIMES:
+        when = getattr(row, name)
+        if when is not None and when > at:
+            setattr(known, name, None)
+    known.refused = row.refused if known.refused_at else 0
+    return known
+
+
+PAST: Mapping[str, Callable[[datetime, datetime], Past]] = {
+    FORGED: partial(_past, (_forged,)),
+    Severity.SUPPORT_SESSION_REUSED.label: partial(_past, (_reused, _different)),
+    NOT_ENDED: partial(_past, (_not_ended,)),
+    OUTSIDE: partial(_past, (_outside,)),
+    MANY: _past_of_many,
+}
 SUPPORT = Source(
     name="support access",
     ask=ask,
     read=read,
     judge=judge,
     permissions=("tenants.view_supportsession",),
+    past=PAST,
 )

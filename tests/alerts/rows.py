@@ -15,6 +15,7 @@ from syncs.status.problems import Link, Problem, Severity
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 SECRET = "QSECRETQ"
+TENANTS = {"1": 14, "2": 26}  # of each instance
 KEY = "whsec_" + "QUFB" * 8
 
 
@@ -44,7 +45,7 @@ def facts(*found: Problem, at: datetime = NOW, hold: timedelta | None = timedelt
         in_force = {name: replace(rule, hold=hold) for name, rule in in_force.items()}
     muted = frozenset(Mute.objects.filter(until__gt=at).values_list("key", flat=True))
     channels = CHANNELS.read_alone(at).channels
-    return Facts(rules.apply(in_force, found, []), found, muted, channels)
+    return Facts(rules.apply(in_force, found, []), found, muted, channels, tenants=TENANTS)
 
 
 def see(*found: Problem, at: datetime = NOW, hold: timedelta | None = timedelta()) -> Outcome:

@@ -396,7 +396,7 @@ def test_a_message_says_what_since_when_whom_and_what_to_do() -> None:
     text = messages.as_text(content())
     assert text.splitlines()[0] == "RAINBO: An instance is down"
     assert "URGENT: Rds2 has been down since 12:00 UTC" in text
-    assert "Since 12:00 UTC (0 s). Affects 1 instance." in text
+    assert "Alert since 12:00 UTC (0 s). Affects 1 instance and 26 tenants." in text
     assert "What to do: python manage.py check_fleet" in text
     assert "https://rainbo.example/admin/alerts/incident/" in text
 
@@ -405,16 +405,15 @@ def test_a_message_says_what_since_when_whom_and_what_to_do() -> None:
     ("keys", "words"),
     [
         ((), ""),
-        (("1", "2"), "2 instances"),
+        (("1", "2"), "2 instances and 40 tenants"),
         (("connection/17",), "1 connection"),
-        (("1", "connection/17", "connection/18"), "1 instance and 2 connections"),
+        (("1", "connection/17", "connection/18"), "1 instance, 2 connections and 14 tenants"),
     ],
 )
-def test_a_message_counts_instances_and_connections(keys: tuple[str, ...], words: str) -> None:
-    assert messages.affected(keys) == words
+def test_a_message_counts_whom_it_affects(keys: tuple[str, ...], words: str) -> None:
     text = messages.as_text(content(problem(affected=keys)))
     assert ("Affects" in text) is bool(words)
-    assert words in text
+    assert (f" Affects {words}." if words else "") in text
 
 
 def test_payloads_are_as_long_as_they_may_be() -> None:

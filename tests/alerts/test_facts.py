@@ -32,8 +32,11 @@ from tests.http_servers import Receiver, no_answer, raw_server, receiver
 from tests.rows import confirmation, ended_run, instance_row, run_part
 
 pytestmark = pytest.mark.django_db
-SOUND = WorkerState(timezone.now(), None, None, "")
 SILENT = WorkerState(None, None, None, "no worker has reported since 13:05")
+
+
+def sound(ago: timedelta = timedelta(), **known: Any) -> WorkerState:
+    return WorkerState(timezone.now() - ago, None, known.get("busy_with"), "")
 
 
 @pytest.fixture
@@ -138,7 +141,7 @@ def test_a_failing_channel_and_a_stuck_outbox_are_problems() -> None:
 def test_the_switch_is_told_that_all_works(
     server: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("syncs.status.queries.read_worker_state", lambda: SOUND)
+    monkeypatch.setattr("syncs.status.queries.read_worker_state", sound)
     assert dead_man_switch.ping() is True
     assert [(r.method, r.path) for r in server.received] == [("GET", f"/{SECRET}")]
 
@@ -156,10 +159,27 @@ def test_the_switch_does_not_vouch_for_dead_workers(
     assert sent.body.decode() == ("" if by_crontab else SILENT.problem)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "busy_with", "pings"), [(115, None, 1), (121, None, 0), (179, 7, 1)]
+)
+def test_the_switch_does_not_vouch_for_workers_that_may_have_died(
+    server: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: int,
+    busy_with: int | None,
+    pings: int,
+) -> None:
+    """Two intervals without a heartbeat are not yet a problem; one that is busy has none."""
+    state = sound(timedelta(seconds=seconds), busy_with=busy_with)
+    monkeypatch.setattr("syncs.status.queries.read_worker_state", lambda: state)
+    assert dead_man_switch.ping() is (True if pings else None)
+    assert [sent.path for sent in server.received] == [f"/{SECRET}"] * pings
+
+
 def test_the_switch_does_not_vouch_for_messages_that_nobody_sends(
     server: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("syncs.status.queries.read_worker_state", lambda: SOUND)
+    monkeypatch.setattr("syncs.status.queries.read_worker_state", sound)
     at = timezone.now() - HOUR
     Delivery.objects.create(channel=channel(), content={}, created_at=at, not_before=at)
     dead_man_switch.ping()
@@ -189,7 +209,7 @@ def test_a_message_that_is_put_off_is_not_one_that_nobody_sends() -> None:
 def test_the_switch_does_not_vouch_for_alerts_that_reach_nobody(
     fault: str, server: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("syncs.status.queries.read_worker_state", lambda: SOUND)
+    monkeypatch.setattr("syncs.status.queries.read_worker_state", sound)
     ago = timezone.now() - 20 * MINUTE
     hooks.note("alerts.evaluation", ago if fault == "not evaluated" else timezone.now())
     row = channel(failing_since=ago)
@@ -250,7 +270,7 @@ def test_a_tick_sends_and_pings_even_if_it_can_not_evaluate(
 def test_a_tick_begins_with_a_ping_and_ends_with_one_if_all_works(
     server: Receiver, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("syncs.status.queries.read_worker_state", lambda *_: SOUND)
+    monkeypatch.setattr("syncs.status.queries.read_worker_state", lambda *_: sound())
     assert tick.tick().reached is True
     settings.RAINBO_ALERTS_PING_URL += "/"
     tick.tick()

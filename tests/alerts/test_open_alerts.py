@@ -9,16 +9,18 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from alerts import queries
-from alerts.models import Incident
+from alerts.models import Incident, Level
+from api import tokens
 from syncs.models import RunState, SyncRun, SyncSchedule
 from syncs.status.problems import Link, Severity
-from tenants.models import Tenant
-from tests.alerts.rows import HOUR, NOW, problem, see
+from tenants.models import GhostUser, Tenant
+from tests.alerts.rows import HOUR, NOW, channel, problem, see
 from tests.integrations.rows import connection as service
-from tests.rows import ended_run, instance_row
+from tests.rows import ended_run, instance_row, support_session
 from tests.syncs.plans import default_schedules
 
 pytestmark = pytest.mark.django_db
+KINDS = ("channel", "token", "support session", "run", "connection", "instance")
 
 
 def titles(client: Client, url: str) -> set[str]:
@@ -42,27 +44,57 @@ def test_each_page_links_to_what_concerns_it_and_to_nothing_else(admin_client: C
     SyncRun.objects.filter(pk=during.pk).update(finished_at=NOW + HOUR)
     other = ended_run("ghost_users", RunState.HELD)
     row = service()
+    session = support_session(instance_id=3)
+    token = tokens.create("ci", ["syncs:read"], "ann").token
+    ghost = GhostUser.objects.create(admin_id=990, instance=two, wanted="active")
+    broken = channel("broken", level=Level.URGENT)
+    queued = SyncRun.objects.create(sync="tenant_summaries", trigger="api")
     see(
-        problem("instance/2/down", affected=("2",)),
-        problem("instance/22/down", affected=("22",)),
-        problem("sync/user_routing/overdue", Severity.STALE, ("1", "2")),
-        problem("sync/user_routing_old/overdue", Severity.STALE, ("3",)),
+        problem("workers", Severity.WORKERS_DEAD, (), link=Link("worker")),
+        problem("master/missing", affected=(), cause="no master", link=Link("fleet")),
+        problem("ghosts/leavers", Severity.LEAVER_CAN_ENTER, ("1",), link=Link("ghosts")),
+        problem(f"token/{token.pk}", affected=(), link=Link("token", str(token.pk))),
+        problem("support/x", affected=(), link=Link("support session", str(session.pk))),
+        problem("support/person", affected=(), link=Link("support")),
+        problem("outbox", Severity.CHANNEL_FAILING, (), link=Link("channels")),
+        problem("channel/x", Severity.CHANNEL_FAILING, (), link=Link("channel", str(broken.pk))),
+        *(problem(f"other/{kind}", affected=(), link=Link(kind, "999")) for kind in KINDS),
+        problem("search-keys", Severity.FAILING, (), link=Link("sync", "user_routing")),
+        problem("instance/2/down", affected=("2",), link=Link("instance", "2")),
+        problem("instance/22/down", affected=("22",), link=Link("instance", "22")),
+        problem("sync/user_routing/overdue", Severity.STALE, ("1", "2"), link=Link("sync", "x")),
+        problem("sync/user_routing_old/overdue", Severity.STALE, ("3",), link=Link("sync", "x")),
         problem("sync/ghost_users/held", Severity.HELD, ("1",), link=Link("run", str(other.pk))),
-        problem("connections/github/reconnect", Severity.RECONNECT_NEEDED, (row.key,)),
+        problem(
+            "connections/github/reconnect",
+            Severity.RECONNECT_NEEDED,
+            (row.key,),
+            link=Link("connection", str(row.pk)),
+        ),
     )
     stale, held, down = "sync/user_routing/overdue", "sync/ghost_users/held", "instance/2/down"
     plan = SyncSchedule.objects.get(sync="user_routing").pk
+    change = "change/"
     pages = {
-        f"tenants/rdsinstance/{one.pk}": {stale, held},
-        f"tenants/rdsinstance/{two.pk}": {stale, down},
-        f"tenants/tenant/{tenant.pk}": {stale, down},
-        f"syncs/syncschedule/{plan}": {stale},
-        f"syncs/syncrun/{before.pk}": set(),
-        f"syncs/syncrun/{during.pk}": {stale},
-        f"syncs/syncrun/{other.pk}": {held},
-        f"integrations/connection/{row.pk}": {"connections/github/reconnect"},
+        f"tenants/rdsinstance/{one.pk}/{change}": {stale, held, "ghosts/leavers"},
+        f"tenants/rdsinstance/{two.pk}/{change}": {stale, down},
+        "tenants/rdsinstance/": {"master/missing"},
+        f"tenants/tenant/{tenant.pk}/{change}": {stale, down},
+        f"syncs/syncschedule/{plan}/{change}": {stale, "workers", "search-keys"},
+        f"syncs/syncrun/{before.pk}/{change}": set(),
+        f"syncs/syncrun/{during.pk}/{change}": {stale},
+        f"syncs/syncrun/{other.pk}/{change}": {held},
+        f"syncs/syncrun/{queued.pk}/{change}": {"workers"},
+        f"integrations/connection/{row.pk}/{change}": {"connections/github/reconnect"},
+        "tenants/ghostuser/": {"ghosts/leavers"},
+        f"tenants/ghostuser/{ghost.pk}/{change}": {stale, down},
+        "tenants/supportsession/": {"support/person"},
+        f"tenants/supportsession/{session.pk}/{change}": {"support/x"},
+        f"api/apitoken/{token.pk}/{change}": {f"token/{token.pk}"},
+        "alerts/channel/": {"outbox"},
+        f"alerts/channel/{broken.pk}/{change}": {"channel/x"},
     }
-    found = {page: titles(admin_client, f"/admin/{page}/change/") for page in pages}
+    found = {page: titles(admin_client, f"/admin/{page}") for page in pages}
     assert found == pages
     see(at=NOW + HOUR)
     assert not titles(admin_client, f"/admin/tenants/rdsinstance/{two.pk}/change/")

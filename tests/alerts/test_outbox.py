@@ -180,7 +180,7 @@ def test_a_message_that_is_refused_for_itself_keeps_no_other_back() -> None:
     assert _problem_of(row, NOW + 24 * HOUR) is not None
     assert _problem_of(row, NOW + 24 * HOUR + SECOND) is None
     first = Incident.objects.get(key=URGENT.key)
-    assert "opened: not taken by ops" in first.events.values_list("text", flat=True)
+    assert "opened, not taken by ops" in first.events.values_list("text", flat=True)
     see(at=NOW + 20 * MINUTE)
     send(NOW + 30 * MINUTE)
     ends = Delivery.objects.latest("created_at").content["incidents"]
@@ -367,7 +367,7 @@ def test_what_arrives_ends_the_failing() -> None:
     send(NOW + MINUTE)
     row.refresh_from_db()
     assert (row.failing_since, row.last_error, row.last_sent_at) == (None, "", NOW + MINUTE)
-    assert IncidentEvent.objects.get(kind="sent").text == "opened: sent to ops"
+    assert IncidentEvent.objects.get(kind="sent").text == "opened, to ops"
 
 
 def test_a_claim_that_runs_out_is_sent_again_with_the_same_id_and_content() -> None:

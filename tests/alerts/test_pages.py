@@ -251,6 +251,17 @@ def test_what_a_channel_can_not_be(
     assert not Channel.objects.exists()
 
 
+def test_a_channel_that_was_added_is_shown_so_that_a_test_can_be_sent(admin_client: Client) -> None:
+    answer = admin_client.post(
+        f"{CHANNELS}add/?kind=email", WEB | {"to": "a@x.example"}, follow=True
+    )
+    row = Channel.objects.get()
+    assert answer.redirect_chain == [(f"{CHANNELS}{row.pk}/change/", 302)]
+    text = answer.content.decode()
+    assert f"The channel {row.name} was added." in text
+    assert "Send a test</button>" in text
+
+
 def test_a_change_keeps_the_secrets_that_are_not_entered(admin_client: Client) -> None:
     row = channel(kind=ChannelKind.WEBHOOK)
     url = f"{CHANNELS}{row.pk}/change/"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 
 import pytest
@@ -24,10 +24,11 @@ from syncs.models import RunState, SyncRun, TargetState
 from syncs.status import past, statistics
 from syncs.status.problems import Sight
 from tenants.health import past as health_past
-from tenants.models import InstanceCheck
+from tenants.models import InstanceCheck, SupportSession
 from tenants.models.instance import Health
+from tenants.support_access import problems as support
 from tests.alerts.rows import HOUR, MINUTE, NOW, problem, see
-from tests.rows import ended_run, instance_row, run_part, staff
+from tests.rows import ended_run, instance_row, run_part, staff, support_session
 from tests.syncs.plans import default_schedules
 
 pytestmark = pytest.mark.django_db
@@ -243,6 +244,69 @@ def test_failing_lasts_until_a_run_that_does_not_fail() -> None:
     ]
 
 
+def test_held_lasts_until_somebody_or_another_run_decides() -> None:
+    """A run that is held whole, or for one instance; one that is held again goes on with it."""
+    now = timezone.now()
+    default_schedules()
+    for ago, kind, discarded in (
+        *((300, "held", None), (290, "good", None)),
+        *((200, "held", None), (190, "failed", None), (180, "part", None), (170, "good", None)),
+        *((100, "part", 95), (80, "good", None)),
+        (20, "held", None),
+    ):
+        states = {"held": RunState.HELD, "failed": RunState.FAILED, "good": RunState.SUCCEEDED}
+        discarded_at = discarded and now - discarded * MINUTE
+        state = states.get(kind, RunState.PARTIAL)
+        run = ended_run(state=state, now=now, ago=ago * MINUTE, discarded_at=discarded_at)
+        if kind == "part":
+            run_part(run, "2", state=TargetState.HELD)
+    down = ended_run(state=RunState.PARTIAL, now=now, ago=50 * MINUTE)
+    run_part(down, "2", state=TargetState.FAILED, error_kind="query")  # is another rule's
+    found = preview.preview(RULES["held"], now).episodes
+    assert [(_ago(e.begin, now), e.end and _ago(e.end, now)) for e in found] == [
+        *((20, None), (100, 95), (200, 170), (300, 290)),
+    ]
+
+
+def test_support_sessions_are_judged_as_they_were(settings: Any) -> None:
+    """At any time, an incident is there exactly if the rule itself finds one then."""
+    settings.RAINBO_SUPPORT_HOURS = (frozenset(range(5)), time(8), time(18))
+    settings.RAINBO_SUPPORT_TENANTS_PER_HOUR = 3
+    now, choose = timezone.now(), random.Random(7)
+    for number in range(60):
+        at = now - timedelta(minutes=choose.randint(5, 9 * 24 * 60))
+        used = choose.choice((at + MINUTE, None))
+        refused = at + 2 * MINUTE if used and choose.random() < 0.3 else None
+        end = choose.choice((at + 3 * MINUTE, at + 2 * HOUR))
+        support_session(
+            tenant_id=str(number),
+            issued_at=at,
+            redeemed_at=used,
+            ends_at=used and at + 30 * MINUTE,
+            refused=1 if refused else 0,
+            refused_at=refused,
+            is_forged=choose.random() < 0.2,
+            answered_at=end,
+            closed_at=end,
+        )
+    for number in range(5):
+        support_session(tenant_id=str(number), issued_at=now - DAY + number * MINUTE)
+    SupportSession.objects.filter(closed_at=None).update(closed_at=now - 23 * HOUR)
+    rows = list(SupportSession.objects.all())
+    for name in ("forged", "reused", "not_ended", "outside_hours", "many_tenants"):
+        rule = RULES[f"support_{name}"]
+        found = preview.preview(rule, now).episodes
+        assert found, name
+        times = [now - timedelta(minutes=choose.randint(0, 7 * 24 * 60 - 1)) for _ in range(150)]
+        for at in [*times, *(one.begin for one in found)]:
+            known = [support._as_of(row, at) for row in rows if row.issued_at <= at]
+            judged = support.judge(support._facts(at, known))
+            expected = {p.key for p in judged if rules.rule_of(p) == rule.name}
+            covering = {e.problem.key for e in found if _covers(e, at)}
+            passing = {e.problem.key for e in found if _is_between(e, at)}
+            assert expected | passing == covering | passing, (name, at)
+
+
 def test_certificates_and_tokens_by_their_dates() -> None:
     now = timezone.now()
     instance_row(1, certificate_ends_at=now + 20 * DAY)
@@ -265,8 +329,10 @@ def test_certificates_and_tokens_by_their_dates() -> None:
 def test_every_rule_is_tried_or_says_that_nothing_is_kept(name: str) -> None:
     see(problem())
     found = preview.preview(RULES[name], timezone.now())
-    kept = {*OF_RUNS, "late", "stale", "failing", "instance_down", "degraded", "replica_lag"}
-    assert found.is_kept is (name in kept | {"certificate_ends", "token_ends"})
+    kept = {*OF_RUNS, "late", "stale", "failing", "held", "instance_down", "degraded"}
+    kept |= {"replica_lag", "certificate_ends", "token_ends"}
+    kept |= {one for one in RULES if one.startswith("support_")}
+    assert found.is_kept is (name in kept)
 
 
 def test_a_page_previews_the_form_and_saves_nothing(admin_client: Client) -> None:
@@ -303,7 +369,7 @@ def test_what_a_person_may_not_see_is_not_previewed(client: Client) -> None:
         url = f"/admin/alerts/rule/{Rule.objects.get(name=name).pk}/change/"
         shown = client.post(url, {"enabled": "on", "_preview": ""}).content.decode()
         assert "You may not see what this rule is about." in shown
-    url = f"/admin/alerts/rule/{Rule.objects.get(name='held').pk}/change/"
+    url = f"/admin/alerts/rule/{Rule.objects.get(name='leaver').pk}/change/"
     assert "Nothing is kept" in client.post(url, {"_preview": ""}).content.decode()
 
 

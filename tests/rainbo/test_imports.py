@@ -39,7 +39,7 @@ FLOORS: Mapping[str, tuple[set[str], ...]] = {
     ),
     "alerts": (
         {"models"},
-        {"rules", "routing", "quiet_hours", "advice"},
+        {"rules", "routing", "quiet_hours", "advice", "affected"},
         {"run_facts", "channel_problems", "messages", "actions", "queries", "pruning"},
         {"past_runs"},
         {"channels"},

@@ -131,6 +131,7 @@ class Source:
                 method, url, body=body, headers=sent, limits=limits, secret_path=hides
             )
         except HttpError as error:
+            self._left()  # raises if that is why
             raise Broken(str(error)) from None
 
     def _left(self) -> float:

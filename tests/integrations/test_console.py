@@ -104,7 +104,7 @@ def test_a_page_says_the_state_the_next_time_and_why(hub: GitHub) -> None:
     row = connection(hub.url, owner=owner)
     fetch(row)
     shown = text(signed_in(owner).get(page(row)))
-    for said in ("It is fetched every 15 min.", "connected", "added 1", "Records", "Sync now"):
+    for said in ("It is fetched every 15 min.", "connected", "added 1", "All records", "Sync now"):
         assert said in shown
 
 

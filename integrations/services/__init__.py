@@ -74,7 +74,7 @@ def _loaded(point: EntryPoint) -> Plugin:
         found = point.load()()
     except Exception as error:
         raise ImproperlyConfigured(
-            f"{what} can't be loaded ({type(error).__name__}: {error}): mend the package, or "
+            f"{what} can't be loaded ({type(error).__name__}: {error}): repair the package or "
             "uninstall it"
         ) from error
     if not isinstance(found, Plugin):

@@ -45,7 +45,7 @@ def run(state: RunState, live: bool | None = None) -> SyncRun:
 def rows_of(number: int, **given: Any) -> list[Connection]:
     """One for each combination of the facts."""
     now, common = database_now(), {"base_url": "https://x.example", "update_frequency_minutes": 15}
-    made = []
+    made: list[Connection] = []
     for values in product(*FACTS.values()):
         facts = dict(zip(FACTS, values, strict=True))
         facts |= {name: now + facts[name] for name in TIMES if facts[name] is not None}

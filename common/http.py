@@ -4,7 +4,8 @@ An answer comes within a deadline and is read up to a size. Redirects are never 
 a body and its secrets reach no host but the one that was named. Addresses inside private networks
 are rejected, except those of hosts that RAINBO_HTTP_PRIVATE_HOSTS names: what a person enters as
 an address must not reach what only this server can reach. No proxy, `.netrc` or CA of the process
-environment is used. Logs and errors have the host, never a query, and a path only without secrets.
+environment is used, and no cookie is kept. Logs and errors have the host, never a query, and a path
+only without secrets.
 """
 
 from __future__ import annotations
@@ -15,12 +16,11 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 from urllib.parse import SplitResult, urlsplit
 
 import requests
@@ -38,8 +38,15 @@ logger = logging.getLogger("rainbo.http")
 
 CHUNK = 16_384
 LONGEST_WAIT = timedelta(days=365)  # more than that, a server does not mean
-PLAIN = {"Accept-Encoding": "identity", "User-Agent": "RAINBO"}  # no compression: no bomb
+PLAIN = {  # no compression: no bomb
+    "Accept": "*/*",
+    "Accept-Encoding": "identity",
+    "User-Agent": "RAINBO",
+}
 SEPARATORS = re.compile(r"[\x00-\x20\x7f\\]")
+PORTS = {"http": 80, "https": 443}
+CLOSED = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, ssl.SSLEOFError)
+Origin = tuple[str, str, int]  # scheme, host, port
 
 
 class HttpError(RainboError):
@@ -91,6 +98,111 @@ class Answer:
         return self.body.decode("utf-8", "replace")
 
 
+class Client:
+    """Requests to the server of an address, whose connections stay open between them.
+
+    For one who asks, from one thread at a time, and for what changes nothing: a request that finds
+    its connection closed by the other side is sent once more. An answer leaves nothing behind for
+    the next request. It is closed at the end of a `with`.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Raises AddressRejected."""
+        place = check_address(url)
+        self._origin = _origin(place)
+        self._sockets: list[Any] = []  # of each connection that was opened
+        self._adapter: _Watched
+        if _is_private_host(self._origin[1]):
+            self._adapter = _Watched(self._sockets)
+        else:
+            self._adapter = _Guarded(self._sockets, is_https_proto=place.scheme == "https")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End its connections."""
+        self._adapter.close()
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        limits: Limits = Limits(),
+        cut: bool = False,
+        secret_path: bool = False,
+    ) -> Answer:
+        """Like the function `send`. Raises AddressRejected for another server's address, too."""
+        place = check_address(url)
+        if _origin(place) != self._origin:
+            raise AddressRejected(f"{place.hostname} is another server than {self._origin[1]}")
+        host = self._origin[1]
+        shown = f"{method} {host} {MASK if secret_path else redact(place.path or '/')}"
+        started = time.monotonic()
+        deadline = SocketDeadline(limits.total, self._sockets)
+        try:
+            with deadline:
+                request = requests.PreparedRequest()
+                request.prepare(method, url, headers=PLAIN | dict(headers or {}), data=body)
+                answer = self._exchange(request, limits, deadline, cut=cut)
+                if deadline.is_over:  # a body of unknown length ends where it is cut off
+                    raise TimeoutError
+        except HttpError as error:
+            logger.warning("%s: no answer: %s", shown, error)
+            raise
+        except (requests.RequestException, HTTPError, OSError, UnicodeError) as error:
+            words = _explain(error, host, limits, is_late=deadline.is_over)
+            logger.warning("%s: no answer: %s", shown, words)
+            # The cause quotes the whole address, and some addresses are secrets.
+            kind = AddressRejected if isinstance(error, InvalidIPAddress) else HttpError
+            raise kind(words) from None
+        took = (time.monotonic() - started) * 1000
+        logger.info("%s: %s in %.0f ms", shown, answer.status, took)
+        return answer
+
+    def _exchange(
+        self,
+        request: requests.PreparedRequest,
+        limits: Limits,
+        deadline: SocketDeadline,
+        *,
+        cut: bool,
+    ) -> Answer:
+        with self._respond(request, limits, deadline) as response:
+            received, is_cut = _read(response, limits.size)
+            if is_cut and not cut:
+                raise HttpError(f"{self._origin[1]} answered with more than {limits.size:,} bytes")
+            sent_at = _http_date(response.headers.get("Date", "")) or datetime.now(UTC)
+            wait = read_retry_after(response.headers.get("Retry-After"), sent_at)
+            return Answer(response.status_code, received, response.headers, is_cut, wait)
+
+    def _respond(
+        self, request: requests.PreparedRequest, limits: Limits, deadline: SocketDeadline
+    ) -> requests.Response:
+        """Send a request; once more if the connection that was kept for it is closed by now."""
+        opened = len(self._sockets)
+        try:
+            return self._ask(request, limits)
+        except requests.ConnectionError as error:
+            was_kept = 0 < opened == len(self._sockets)
+            is_closed = any(isinstance(cause, CLOSED) for cause in _causes(error))
+            if deadline.is_over or not (was_kept and is_closed):
+                raise
+        return self._ask(request, limits)
+
+    def _ask(self, request: requests.PreparedRequest, limits: Limits) -> requests.Response:
+        """By the adapter alone: a session would follow what answers say, and cost more."""
+        timeout = (limits.connect, limits.read)
+        verify = settings.RAINBO_HTTP_CA
+        return self._adapter.send(request, stream=True, timeout=timeout, verify=verify)
+
+
 def send(
     method: str,
     url: str,
@@ -101,33 +213,22 @@ def send(
     cut: bool = False,
     secret_path: bool = False,
 ) -> Answer:
-    """Send one request and return the answer.
+    """Send one request, exactly once, and return the answer.
 
     url: https; http only to hosts that RAINBO_HTTP_PRIVATE_HOSTS names. cut: return the beginning
     of an answer that is longer than the limit instead of raising. secret_path: the path is a
     secret, and is not logged. Raises AddressRejected, and HttpError if no whole answer comes.
     """
-    place = check_address(url)
-    host = place.hostname or ""
-    shown = f"{method} {host} {MASK if secret_path else redact(place.path or '/')}"
-    started = time.monotonic()
-    try:
-        with _Deadline(limits.total) as deadline, _session(host, deadline) as session:
-            answer = _exchange(session, method, url, body, headers, limits, cut)
-            if deadline.is_over:  # a body of unknown length ends where it is cut off
-                raise TimeoutError
-    except HttpError as error:
-        logger.warning("%s: no answer: %s", shown, error)
-        raise
-    except (requests.RequestException, HTTPError, OSError, UnicodeError) as error:
-        words = _explain(error, host, limits, is_late=deadline.is_over)
-        logger.warning("%s: no answer: %s", shown, words)
-        # The cause quotes the whole address, and some addresses are secrets.
-        kind = AddressRejected if isinstance(error, InvalidIPAddress) else HttpError
-        raise kind(words) from None
-    took = (time.monotonic() - started) * 1000
-    logger.info("%s: %s in %.0f ms", shown, answer.status, took)
-    return answer
+    with Client(url) as client:
+        return client.send(
+            method,
+            url,
+            body=body,
+            headers=headers,
+            limits=limits,
+            cut=cut,
+            secret_path=secret_path,
+        )
 
 
 def check_address(url: str) -> SplitResult:
@@ -163,34 +264,6 @@ def read_retry_after(value: str | None, now: datetime) -> timedelta | None:
     return None if at is None else min(max(at - now, timedelta()), LONGEST_WAIT)
 
 
-def _exchange(
-    session: requests.Session,
-    method: str,
-    url: str,
-    body: bytes | None,
-    headers: Mapping[str, str] | None,
-    limits: Limits,
-    cut: bool,
-) -> Answer:
-    with session.request(
-        method,
-        url,
-        data=body,
-        headers=PLAIN | dict(headers or {}),
-        timeout=(limits.connect, limits.read),
-        allow_redirects=False,
-        stream=True,
-    ) as response:
-        received, is_cut = _read(response, limits.size)
-        if is_cut and not cut:
-            raise HttpError(
-                f"{urlsplit(url).hostname} answered with more than {limits.size:,} bytes"
-            )
-        sent_at = _http_date(response.headers.get("Date", "")) or datetime.now(UTC)
-        wait = read_retry_after(response.headers.get("Retry-After"), sent_at)
-        return Answer(response.status_code, received, response.headers, is_cut, wait)
-
-
 def _read(response: requests.Response, most: int) -> tuple[bytes, bool]:
     parts, size = [], 0
     while size <= most and (part := response.raw.read(CHUNK, decode_content=False)):
@@ -199,12 +272,21 @@ def _read(response: requests.Response, most: int) -> tuple[bytes, bool]:
     return b"".join(parts)[:most], size > most
 
 
-class _Deadline(SocketDeadline):
-    """Knows the connections of one request."""
+class _Watched(HTTPAdapter):
+    """Notes the sockets of the connections that it opens. Redirects and proxies are a session's."""
 
-    def watch_pool(self, pool: Any) -> None:
-        """Know the sockets of the connections that this pool opens."""
-        make = type(pool).ConnectionCls
+    def __init__(self, sockets: list[Any], **options: Any) -> None:
+        self._sockets = sockets
+        super().__init__(**options)
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        pool = super().get_connection_with_tls_context(*args, **kwargs)
+        if "ConnectionCls" not in vars(pool):  # not known yet
+            self._watch(pool)
+        return pool
+
+    def _watch(self, pool: Any) -> None:
+        make, sockets = type(pool).ConnectionCls, self._sockets
 
         def watched(*args: Any, **kwargs: Any) -> Any:
             connection = make(*args, **kwargs)
@@ -213,7 +295,7 @@ class _Deadline(SocketDeadline):
             def connect() -> None:
                 usual()
                 # The socket itself: the connection forgets it while the answer is still read.
-                self.watch(SimpleNamespace(sock=connection.sock))
+                sockets.append(SimpleNamespace(sock=connection.sock))
 
             connection.connect = connect
             return connection
@@ -221,36 +303,12 @@ class _Deadline(SocketDeadline):
         pool.ConnectionCls = watched
 
 
-class _Watched(HTTPAdapter):
-    """Gives its connections to the deadline."""
-
-    def __init__(self, deadline: _Deadline, **options: Any) -> None:
-        self.deadline = deadline
-        super().__init__(**options)
-
-    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
-        pool = super().get_connection_with_tls_context(*args, **kwargs)
-        self.deadline.watch_pool(pool)
-        return pool
-
-
 class _Guarded(_Watched, IPFilterAdapter):
     """Connects to the address that it checked: a name can't point elsewhere in between."""
 
 
-@contextmanager
-def _session(host: str, deadline: _Deadline) -> Iterator[requests.Session]:
-    with requests.Session() as session:
-        session.trust_env = False
-        session.verify = settings.RAINBO_HTTP_CA
-        for scheme in ("http", "https"):
-            adapter: _Watched
-            if _is_private_host(host):
-                adapter = _Watched(deadline)
-            else:
-                adapter = _Guarded(deadline, is_https_proto=scheme == "https")
-            session.mount(f"{scheme}://", adapter)
-        yield session
+def _origin(place: SplitResult) -> Origin:
+    return place.scheme, place.hostname or "", place.port or PORTS[place.scheme]
 
 
 def _is_private_host(host: str) -> bool:

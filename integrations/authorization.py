@@ -124,7 +124,8 @@ def receive(
     try:
         grant = oauth.exchange(service, code, return_address(service), request.reveal_verifier())
         _check_grant(service, grant)
-        account = service.identify(_source(service, grant), grant.answer)
+        with _source(service, grant) as source:
+            account = service.identify(source, grant.answer)
     except Reconnect as error:  # the code is of no use
         raise UsageError(f"{error}: {AGAIN}") from None
     if not account.id or len(account.id) > 255:

@@ -10,8 +10,9 @@ import gc
 import logging
 import queue
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache, partial
 from threading import BoundedSemaphore
@@ -205,9 +206,12 @@ class Fetching:
         while not self._room.acquire(timeout=POLL):
             self._end_if_ended()
         part.started = time.monotonic()
+        with closing(self._items(part)) as items:
+            return self._read(part, items)
+
+    def _read(self, part: Part, items: Iterator[Item]) -> Ready:
         ready: Ready | None = None
         following: list[Item] = []
-        items = self._items(part)
         while True:
             try:
                 item = next(items, None)
@@ -235,11 +239,11 @@ class Fetching:
     def _publish(self, part: Part, ready: Ready, *, last: bool) -> None:
         self._publisher.publish(part, ready.chunk, ready.cursor, last=last)
 
-    def _items(self, part: Part) -> Iterator[Item]:
+    def _items(self, part: Part) -> Generator[Item]:
         connection = part.connection
         try:
             access = Access(connection, self._service, self._run.now)
-            source = Source(
+            with Source(
                 self._service,
                 connection.base_url,
                 access.headers,
@@ -247,9 +251,9 @@ class Fetching:
                 access.renew,
                 self._limits,
                 in_full=self._run.options.force,
-            )
-            part.warnings = source.warnings
-            yield from self._service.fetch_data(source, connection.cursor)
+            ) as source:
+                part.warnings = source.warnings
+                yield from self._service.fetch_data(source, connection.cursor)
         except CredentialError as error:
             raise Reconnect(str(error)) from None
         except RainboError:

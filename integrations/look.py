@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import (
-    DateTimeField,
-    DurationField,
-    ExpressionWrapper,
-    F,
-    Q,
-    QuerySet,
-    Value,
-)
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from common.clock import database_now
 from common.text import counted
 from integrations import plugin, states
 from integrations.models import Connection
+from integrations.state_query import PERIOD_END
 from syncs import tasks
 from syncs.engine import lease, runs
 from syncs.engine.options import Options
@@ -31,7 +24,6 @@ from syncs.models import SyncRun, Trigger
 logger = logging.getLogger("rainbo.integrations")
 
 INTERVAL = 30  # seconds
-MINUTE = Value(timedelta(minutes=1))
 LIMIT = "60s"
 AT_MOST = 5_000  # connections of one run; the others are due at the next look
 
@@ -109,12 +101,10 @@ def _due_by_service(now: datetime, exclude: Iterable[str]) -> dict[str, list[Con
 
 def _maybe_due(now: datetime) -> QuerySet[Connection]:
     """All that can be due: the others aren't locked, which writes. The rest is for `due`."""
-    minutes = ExpressionWrapper(F("update_frequency_minutes") * MINUTE, DurationField())
-    end = ExpressionWrapper(F("last_successful_update_at") + minutes, DateTimeField())
     is_over = Q(period_end=None) | Q(period_end__lte=now) | Q(attempt__gt=0)
     waits = Q(not_before=None) | Q(not_before__lte=now)
     paused = Q(paused_until=None) | Q(paused_until__lte=now)
-    return Connection.usable().alias(period_end=end).filter(is_over, waits, paused)
+    return Connection.usable().alias(period_end=PERIOD_END).filter(is_over, waits, paused)
 
 
 def _waits_since(rows: list[Connection]) -> datetime:

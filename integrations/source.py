@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from common import http
-from common.http import Answer, HttpError, Limits
+from common.http import Answer, Client, HttpError, Limits
 from integrations.limits import SharedLimits
 from integrations.plugin import Broken, Later, OutOfTime, Plugin, Reconnect
 
@@ -22,6 +21,8 @@ USUAL_WAIT = 60.0  # seconds, where the service doesn't say how long
 
 class Source:
     """Sends requests to one connection's host, with its credentials, and to no other host.
+
+    It ends with a `with`: until then, what is open to that host serves the next request, too.
 
     requests: how many it sent. warnings: what the plugin noticed. authorization: headers that
     prove who asks. renew: gets others after they were rejected; returns whether it did. limits: of
@@ -50,6 +51,14 @@ class Source:
         self._base = base_url.rstrip("/")
         self._authorization = authorization
         self._until = time.monotonic() + plugin.limit
+        self._client: Client | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._client is not None:
+            self._client.close()
 
     def get(
         self,
@@ -117,8 +126,12 @@ class Source:
         try:
             sent = {**self._plugin.headers, **self._authorization(), **headers}
             hides = self._plugin.has_private_paths
-            return http.send(method, url, body=body, headers=sent, limits=limits, secret_path=hides)
+            client = self._client = self._client or Client(self._base)
+            return client.send(
+                method, url, body=body, headers=sent, limits=limits, secret_path=hides
+            )
         except HttpError as error:
+            self._left()  # raises if that is why
             raise Broken(str(error)) from None
 
     def _left(self) -> float:

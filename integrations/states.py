@@ -13,11 +13,11 @@ from integrations.models import Connection
 from syncs.engine import lease
 
 # Queued, or running with a lease that has not run out. A command's run that was never begun isn't.
-_LIVE = f"""
+LIVE_RUNS = f"""
     SELECT run.id FROM syncs_syncrun AS run
       LEFT JOIN syncs_lease AS lease ON lease.sync = run.sync AND lease.run_id = run.id
-     WHERE run.id = ANY (%s) AND (run.state = 'queued'
-           OR run.state = 'running' AND {lease.LIVE})"""  # noqa: S608 (a constant)
+     WHERE (run.state = 'queued' OR run.state = 'running' AND {lease.LIVE})"""  # noqa: S608
+_LIVE = f"{LIVE_RUNS} AND run.id = ANY (%s)"
 
 
 def judge(rows: Iterable[Connection], now: datetime) -> dict[int, Judgement]:

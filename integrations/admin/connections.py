@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import Case, Q, QuerySet, Value, When
+from django.db.models import Case, QuerySet, Value, When
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
+from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
@@ -20,19 +21,18 @@ from activity.recorded_admin import Recorded
 from common import markup
 from common.admin_filters import Choices, PlainFilter
 from common.model_admin import BoundedPaginator, DecoratedChangeList, EmptyResult, StrictUrls
-from integrations import access, disconnecting, plugin, registration, states
+from integrations import access, disconnecting, plugin, registration, state_query, states
 from integrations.admin import buttons, connecting, connection_page
 from integrations.admin.connection_form import ChangeForm, ConnectForm
+from integrations.due import State
 from integrations.models import Connection
 
 RECORDED = ("name", "base_url", "account", "update_frequency_minutes", "enabled", "is_shared")
+HANDS = (State.RECONNECT, State.HELD, State.FAILED, State.RETRYING)
 HANDS_FIRST = Case(
-    When(~Q(reconnect_since=None), then=Value(0)),
-    When(attempt__gt=3, then=Value(1)),
-    When(attempt=0, last_error__gt="", then=Value(2)),  # held
-    When(attempt__gt=0, then=Value(3)),
-    When(enabled=False, then=Value(5)),
-    default=Value(4),
+    *(When(**{state_query.NAME: str(one)}, then=Value(rank)) for rank, one in enumerate(HANDS)),
+    When(**{state_query.NAME: str(State.DISABLED)}, then=Value(len(HANDS) + 1)),
+    default=Value(len(HANDS)),
 )
 
 
@@ -46,12 +46,44 @@ class ServiceFilter(PlainFilter):
         return [(name, known[name].title) for name in sorted(known)]
 
 
+class StateFilter(PlainFilter):
+    title = "state"
+    all_option = ("", "every state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        return [(_named(state), str(state)) for state in State]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        by_name = {_named(state): str(state) for state in State}
+        if not (name := self.value()):
+            return queryset
+        return queryset.filter(**{state_query.NAME: by_name.get(name, "")})
+
+
+class CountedList(DecoratedChangeList):
+    """A page of connections, and how many are in each state."""
+
+    @cached_property
+    def counts(self) -> list[dict[str, Any]]:
+        """Of all that this person sees, whatever the page is filtered by."""
+        return [
+            {
+                "badge": markup.badge(str(state), connection_page.TONES[state]),
+                "number": markup.number(number),
+                "url": f"?state={_named(state)}",
+            }
+            for state, number in state_query.count(self.root_queryset).items()
+        ]
+
+
 @admin.register(Connection)
 class ConnectionAdmin(StrictUrls, Recorded, ModelAdmin):
     thing = "connection"
     added_as = "added"
     list_display = ("called", "state", "following", "fetched", "records", "person")
-    list_filter = (ServiceFilter,)
+    list_filter = (StateFilter, ServiceFilter)
+    list_before_template = "integrations/connections_top.html"
     search_fields = ("name", "account", "owner__username")
     search_help_text = "Name, account or owner"
     empty_text = "No account is connected yet. manage.py integrations_add connects one, too."
@@ -75,13 +107,13 @@ class ConnectionAdmin(StrictUrls, Recorded, ModelAdmin):
     form = ChangeForm
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Connection]:
-        return access.visible(request.user)
+        return state_query.with_state(access.visible(request.user), timezone.now())
 
     def get_ordering(self, request: HttpRequest) -> Sequence[Any]:
         return (HANDS_FIRST, "service", "pk")
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[DecoratedChangeList]:
-        return DecoratedChangeList
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[CountedList]:
+        return CountedList
 
     def complete(self, rows: Sequence[Any]) -> None:
         judged = states.judge(rows, timezone.now())
@@ -202,3 +234,8 @@ class ConnectionAdmin(StrictUrls, Recorded, ModelAdmin):
     @admin.display(description="owner")
     def person(self, row: Connection) -> str:
         return f"{row.owner}{', shared' if row.is_shared else ''}"
+
+
+def _named(state: State) -> str:
+    """As addresses have it."""
+    return state.name.lower()

@@ -19,6 +19,7 @@ from common.markup import Tone
 from common.model_admin import ReadOnlyAdmin
 from integrations import access
 from integrations.models import ExternalRecord
+from integrations.models.connection import parse_key
 
 MOST_CHANGES = 50
 
@@ -32,8 +33,8 @@ class ConnectionFilter(PlainFilter):
         return [(str(row.pk), str(row)) for row in access.visible(request.user)[:500]]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        value = self.value() or ""
-        return queryset.filter(connection=int(value)) if value.isdecimal() else queryset
+        pk = parse_key(self.value() or "")
+        return queryset if pk is None else queryset.filter(connection=pk)
 
 
 class GoneFilter(PlainFilter):

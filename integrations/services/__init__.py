@@ -1,12 +1,16 @@
 """The services. Importing this module registers each as a plugin and as a sync.
 
-Others come by the entry point `rainbo.services`: a class of `integrations.plugin.Plugin`.
+Others come by the entry point `rainbo.services`: a class of `integrations.plugin.Plugin`. One that
+can't be loaded keeps RAINBO from starting: without it, its connections would rest and nobody know.
 """
 
 from __future__ import annotations
 
+import re
 from functools import partial
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
+
+from django.core.exceptions import ImproperlyConfigured
 
 from integrations import plugin, selection
 from integrations.fetching import fetch
@@ -22,10 +26,20 @@ from syncs.engine.registry import Sync
 
 GROUP = "rainbo.services"
 ORDER = 100  # after the fleet's
+NAME = re.compile(r"[a-z_]{1,64}")
 
 
 def register(service: Plugin) -> None:
-    """Register a service: its connections are the targets of one sync without a schedule."""
+    """Register a service: its connections are the targets of one sync without a schedule.
+
+    Raises ImproperlyConfigured for a name that is none, or another sync's.
+    """
+    if not NAME.fullmatch(service.name):
+        raise ImproperlyConfigured(
+            f"{service.name!r} names no service: its name has lower-case letters and underscores"
+        )
+    if any(service.name == known.name for known in registry.all_syncs()):
+        raise ImproperlyConfigured(f"{service.name} can't be a service: another sync has that name")
     plugin.register(service)
     registry.register(
         Sync(
@@ -50,4 +64,19 @@ def register_all() -> None:
     for service in (Bakalari, GitHub, GoogleCalendar, LlmModels, Notion, Slack):
         register(service())
     for point in entry_points(group=GROUP):
-        register(point.load()())
+        register(_loaded(point))
+
+
+def _loaded(point: EntryPoint) -> Plugin:
+    package = point.dist.name if point.dist else "an unknown package"
+    what = f"the service {point.name} of {package}"
+    try:
+        found = point.load()()
+    except Exception as error:
+        raise ImproperlyConfigured(
+            f"{what} can't be loaded ({type(error).__name__}: {error}): repair the package or "
+            "uninstall it"
+        ) from error
+    if not isinstance(found, Plugin):
+        raise ImproperlyConfigured(f"{what} is no integrations.plugin.Plugin: {point.value}")
+    return found

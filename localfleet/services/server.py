@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+IDLE = 30.0  # seconds for which a connection stays open without a request
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -73,6 +75,11 @@ def running(service: Service, port: int = 0) -> Iterator[Service]:
     """Serve on 127.0.0.1 until left; `service.url` is the address."""
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # connections stay open, as those of services do
+        wbufsize = -1  # an answer leaves at once, and not its head first
+        disable_nagle_algorithm = True
+        timeout = IDLE
+
         def serve(self) -> None:
             place = urlsplit(self.path)
             known = {name.lower(): value for name, value in self.headers.items()}
@@ -97,10 +104,11 @@ def running(service: Service, port: int = 0) -> Iterator[Service]:
             self.end_headers()
             if reply.half:
                 body = body[: len(body) // 2]
+                self.close_connection = True
             for piece in [bytes([byte]) for byte in body] if reply.drip else [body]:
                 self.wfile.write(piece)
+                self.wfile.flush()
                 time.sleep(reply.drip)
-            self.close_connection = True
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +25,8 @@ from tests.http_servers import Receiver, Reply, raw_server, receiver
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 HOOK = "/services/T0/B0/QSECRETQ"
+USES = re.compile(r"^\s*(import|from) (requests|urllib3)\b", re.MULTILINE)
+ROOMS = ("common", "rainbo", "syncs", "tenants", "activity", "alerts", "api", "integrations")
 
 
 @pytest.fixture(autouse=True)
@@ -289,9 +294,182 @@ def test_what_is_no_text_is_shown_as_far_as_it_can_be() -> None:
     assert Answer(200, b"caf\xe9").text == "caf\N{REPLACEMENT CHARACTER}"
 
 
-def test_no_thread_stays(server: Receiver) -> None:
-    http.send("GET", server.url())
-    assert not [t for t in threading.enumerate() if t.name == "http deadline"]
+OK = b"HTTP/1.1 200 OK\r\nSet-Cookie: id=QSECRETQ\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Keeping:
+    """Answers one request after the other of a connection. heard: what came on each of them.
+
+    behave: what it does instead with a request, by the number of its connection and its own.
+    """
+
+    def __init__(self) -> None:
+        self.heard: list[list[bytes]] = []
+        self.behave: dict[tuple[int, int], Any] = {}
+
+    def __call__(self, connection: socket.socket, over: threading.Event) -> None:
+        self.heard.append([])
+        here, asked = len(self.heard), b"GET / HTTP/1.1"  # which the server has read already
+        while asked:
+            self.heard[-1].append(asked)
+            usual = self.behave.get((here, len(self.heard[-1])))
+            if usual is not None:
+                usual(connection, over)
+                return
+            connection.sendall(OK)
+            asked = connection.recv(65_536)
+
+    @property
+    def counts(self) -> list[int]:
+        return [len(asked) for asked in self.heard]
+
+
+@pytest.fixture
+def keeping() -> Keeping:
+    return Keeping()
+
+
+def test_a_client_keeps_its_connection_open_until_it_ends(keeping: Keeping) -> None:
+    with raw_server(keeping) as url:
+        with http.Client(url) as client:
+            for _ in range(3):
+                assert client.send("GET", url).text == "ok"
+        assert keeping.counts == [3]
+        http.send("GET", url)
+        assert keeping.counts == [3, 1], "and the server has seen its end"
+
+
+def test_a_client_sends_nothing_of_an_answer_back(keeping: Keeping) -> None:
+    with raw_server(keeping) as url, http.Client(url) as client:
+        client.send("GET", url, headers={"Authorization": "Bearer QSECRETQ"})
+        client.send("GET", url)
+    assert b"cookie" not in keeping.heard[0][1].lower()
+    assert b"QSECRETQ" not in keeping.heard[0][1]
+
+
+def test_clients_share_no_connection(keeping: Keeping) -> None:
+    with raw_server(keeping) as url:
+        for _ in range(2):
+            with http.Client(url) as client:
+                client.send("GET", url)
+    assert keeping.counts == [1, 1]
+
+
+def test_a_request_that_finds_its_connection_closed_is_sent_once_more(keeping: Keeping) -> None:
+    keeping.behave[1, 2] = lambda *_: None  # takes the request, and closes
+    with raw_server(keeping) as url, http.Client(url) as client:
+        assert [client.send("GET", url).text for _ in range(3)] == ["ok", "ok", "ok"]
+    assert keeping.counts == [2, 2]
+
+
+def test_a_request_is_sent_twice_at_most(keeping: Keeping) -> None:
+    keeping.behave = {(1, 2): lambda *_: None, (2, 1): lambda *_: None}
+    with raw_server(keeping) as url, http.Client(url) as client:
+        client.send("GET", url)
+        with pytest.raises(HttpError, match="closed the connection before"):
+            client.send("GET", url)
+    assert keeping.counts == [2, 1]
+
+
+def test_what_may_change_something_is_sent_once(keeping: Keeping) -> None:
+    keeping.behave[1, 1] = lambda *_: None
+    with raw_server(keeping) as url, pytest.raises(HttpError):
+        http.send("POST", url, body=b"{}")
+    assert keeping.counts == [1]
+
+
+def test_an_answer_that_began_is_not_asked_for_again(keeping: Keeping) -> None:
+    keeping.behave[1, 2] = lambda connection, _: connection.sendall(OK[:-1])
+    with raw_server(keeping) as url, http.Client(url) as client:
+        client.send("GET", url)
+        with pytest.raises(HttpError, match="closed the connection before"):
+            client.send("GET", url)
+        assert keeping.counts == [2]
+        assert client.send("GET", url).text == "ok"
+
+
+def test_each_request_of_a_client_has_its_own_deadline(keeping: Keeping) -> None:
+    def drip(connection: socket.socket, over: threading.Event) -> None:
+        connection.sendall(OK[:-1])
+        while not over.wait(0.02):
+            connection.sendall(b"")
+
+    keeping.behave[1, 3] = drip
+    limits = Limits(read=5, total=0.4)
+    with raw_server(keeping) as url, http.Client(url) as client:
+        for _ in range(2):
+            client.send("GET", url, limits=limits)
+            time.sleep(0.3)  # what passes between them doesn't count
+        started = time.monotonic()
+        with pytest.raises(HttpError, match=r"completely within 0\.4 s"):
+            client.send("GET", url, limits=limits)
+        assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize("other", ["http://127.0.0.1:1/", "https://example.com/"])
+def test_a_client_asks_no_other_server(other: str, keeping: Keeping) -> None:
+    with raw_server(keeping) as url, http.Client(url) as client:
+        client.send("GET", url)
+        with pytest.raises(AddressRejected, match="another server"):
+            client.send("GET", other)
+
+
+def test_a_client_checks_each_time_where_its_name_leads(
+    authority: tuple[Authority, Path], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.RAINBO_HTTP_PRIVATE_HOSTS = []
+    settings.RAINBO_HTTP_CA = str(authority[1] / "ca.pem")
+    leads_to = ["8.8.4.4"]
+
+    def resolve(_: str, port: int, *__: Any, **___: Any) -> Any:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (leads_to[-1], port))]
+
+    with receiver(authority, host="rebinding.example") as server:
+
+        def dial(*_: Any, **__: Any) -> socket.socket:
+            found = socket.socket()
+            found.connect(("127.0.0.1", server.port))
+            return found
+
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+        monkeypatch.setattr(connection, "create_connection", dial)
+        url = f"https://rebinding.example:{server.port}/"
+        with http.Client(url) as client:
+            assert client.send("GET", url).status == 200
+            leads_to.append("127.0.0.1")
+            with pytest.raises(AddressRejected, match="private network"):
+                client.send("GET", url)
+        assert len(server.received) == 1
+
+
+def test_one_thread_waits_for_all_deadlines(server: Receiver) -> None:
+    for _ in range(3):
+        http.send("GET", server.url())
+    assert [t.name for t in threading.enumerate()].count("socket deadlines") == 1
+
+
+FORKED = """
+import os, socket
+from common.socket_deadline import SocketDeadline
+
+def is_ended():
+    ours, theirs = socket.socketpair()
+    ours.settimeout(5)
+    with SocketDeadline(0.1) as deadline:
+        deadline.watch(type("Owner", (), {"sock": ours}))
+        ours.recv(1)
+    return deadline.is_over
+
+assert is_ended()
+if not (pid := os.fork()):
+    os._exit(0 if is_ended() else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+"""
+
+
+def test_a_forked_process_has_deadlines_too() -> None:
+    """Its parent's thread is none of its own."""
+    subprocess.run([sys.executable, "-c", FORKED], check=True, timeout=30)
 
 
 def test_the_client_is_the_only_user_of_requests() -> None:
@@ -300,8 +478,8 @@ def test_the_client_is_the_only_user_of_requests() -> None:
     root = Path(__file__).parents[2]
     users = {
         path.relative_to(root).as_posix()
-        for room in ("common", "rainbo", "syncs", "tenants", "activity", "alerts")
+        for room in ROOMS
         for path in (root / room).rglob("*.py")
-        if "import requests" in path.read_text(encoding="utf-8")
+        if USES.search(path.read_text(encoding="utf-8"))
     }
     assert users == {"common/http.py", "alerts/channels/apprise_child.py"}

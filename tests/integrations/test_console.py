@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import strip_tags
 
 from activity.models import Activity
 from integrations import look, states
@@ -68,9 +70,32 @@ def test_what_needs_a_hand_comes_first() -> None:
     connection(name="retried", attempt=1, not_before=timezone.now(), last_error="status 500")
     connection(name="rejected", reconnect_since=timezone.now(), last_error="401")
     shown = text(signed_in(staff("root", is_superuser=True)).get(LIST))
-    places = [shown.index(name) for name in ("rejected", "retried", "fine")]
+    listed = shown[shown.index('id="result_list"') :]
+    places = [listed.index(f": {name}") for name in ("rejected", "retried", "fine")]
     assert places == sorted(places)
     assert "needs to be connected again" in shown
+
+
+def test_the_list_counts_each_state_and_shows_those_of_one() -> None:
+    bob, now = person("bob", *OWNER), timezone.now()
+    connection(name="fine", owner=bob, last_successful_update_at=now)
+    connection(name="well", owner=bob, last_successful_update_at=now)
+    connection(name="rejected", owner=bob, reconnect_since=now, last_error="401")
+    connection(name="of another", reconnect_since=now)
+    client = signed_in(bob)
+    counts = re.findall(
+        r'<a href="(.*?)"><span class="badge badge-\w+">(.*?)</span> (.*?)</a>',
+        text(client.get(LIST)),
+    )
+    shown = [(url, state, strip_tags(number)) for url, state, number in counts]
+    assert shown == [
+        ("?state=reconnect", "needs to be connected again", "1"),
+        ("?state=connected", "connected", "2"),
+    ]
+    found = text(client.get(f"{LIST}?state=connected"))
+    assert [name in found for name in ("fine", "well", "rejected")] == [True, True, False]
+    assert "?state=reconnect" in found, "counted whatever is shown"
+    assert "fine" not in text(client.get(f"{LIST}?state=typo"))
 
 
 def test_a_page_says_the_state_the_next_time_and_why(hub: GitHub) -> None:
@@ -79,7 +104,7 @@ def test_a_page_says_the_state_the_next_time_and_why(hub: GitHub) -> None:
     row = connection(hub.url, owner=owner)
     fetch(row)
     shown = text(signed_in(owner).get(page(row)))
-    for said in ("It is fetched every 15 min.", "connected", "added 1", "Records", "Sync now"):
+    for said in ("It is fetched every 15 min.", "connected", "added 1", "All records", "Sync now"):
         assert said in shown
 
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 STEPS = 12  # things that happen in a history
 SEEDS = range(3)
 FEWER = 2  # of a further shape of a service, which shares most of what is tested
-# 200 with HISTORIES=203: they take some minutes.
+# 200 of each service with HISTORIES=203: they take some minutes.
 MANY_SEEDS = range(3, int(os.environ.get("HISTORIES", "23")))
 
 
@@ -114,7 +114,7 @@ def test_any_split_of_pages_gives_the_same_rows(world: World) -> None:
     assert found[0]
 
 
-def histories(world: World, seed: int) -> None:
+def live_through(world: World, seed: int) -> None:
     random = Random(seed)
     world.fill()
     row = world.connect()
@@ -168,10 +168,18 @@ def some_histories() -> list[tuple[str, int]]:
 
 @pytest.mark.parametrize(("world", "seed"), some_histories(), indirect=["world"])
 def test_a_random_history_ends_as_the_service_has_it(world: World, seed: int) -> None:
-    histories(world, seed)
+    live_through(world, seed)
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("seed", MANY_SEEDS)
-def test_many_random_histories_end_as_the_service_has_it(world: World, seed: int) -> None:
-    histories(world, seed)
+@pytest.mark.timeout(max(600, 10 * len(MANY_SEEDS)))
+@pytest.mark.parametrize("name", WORLDS)
+def test_many_random_histories_end_as_the_service_has_it(name: str, loopback: None) -> None:
+    """One after the other in one database, which takes longer to empty than to live through one."""
+    for seed in MANY_SEEDS:
+        with WORLDS[name]() as world:
+            try:
+                live_through(world, seed)
+            except BaseException as error:
+                error.add_note(f"in the history with the seed {seed}")
+                raise

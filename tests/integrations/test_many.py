@@ -12,15 +12,20 @@ import psycopg
 import pytest
 from django.core import serializers
 from django.db import connection as database
+from django.db.models.functions import Now
+from django.utils import timezone
 
 from activity.models import Activity
 from common import key_rotation
-from integrations import plugin
+from integrations import fetching, plugin, states
+from integrations.due import State
 from integrations.models import Connection
+from integrations.plugin import OutOfTime
 from integrations.publishing import Publisher
+from integrations.services.github import GitHub as GitHubPlugin
 from localfleet.services.github import GitHub
 from localfleet.services.server import Asked, Reply
-from syncs.models import Confirmation, RunState, TargetState
+from syncs.models import Confirmation, RunState, SyncRun, TargetState
 from tests.caches import everything, query
 from tests.children import until
 from tests.integrations.rows import TOKEN, connection, fetch, part, titles
@@ -121,6 +126,86 @@ def test_one_that_hangs_delays_no_other(hub: GitHub, monkeypatch: pytest.MonkeyP
     assert run.state == RunState.PARTIAL
     assert sorted(published) == [row.pk for row in rows[1:]]
     assert "did not answer completely within 1 s" in part(run, rows[0]).error
+
+
+def test_one_that_takes_too_long_keeps_what_came_and_goes_on(
+    hub: GitHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is no failure, as long as something came."""
+    assert plugin.LIMIT == 300
+    monkeypatch.setattr(fetching, "GATHERS", 0.0)
+    monkeypatch.setattr(GitHubPlugin, "limit", 1.0)
+    hub.page, hub.latency = 1, 0.1
+    for number in range(14):
+        hub.add_issue(f"i{number}")
+    row = connection(hub.url)
+    done = part(fetch(row), row)
+    assert done.state == TargetState.SKIPPED, done.error
+    assert "goes on at the next look" in done.note
+    row.refresh_from_db()
+    assert 0 < row.records.count() < 14
+    assert (row.attempt, row.last_successful_update_at) == (0, None)
+    assert states.judge([row], timezone.now())[row.pk].state is State.DUE
+    monkeypatch.setattr(GitHubPlugin, "limit", plugin.LIMIT)
+    hub.latency = 0.0
+    assert fetch(row).state == RunState.SUCCEEDED
+    assert sorted(titles(row, "issue")) == sorted(f"i{number}" for number in range(14))
+
+
+def test_one_that_takes_too_long_before_anything_came_fails(
+    hub: GitHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GitHubPlugin, "limit", 0.3)
+    hub.latency = 0.5
+    row = connection(hub.url)
+    done = part(fetch(row), row)
+    assert (done.state, done.error) == (TargetState.FAILED, str(OutOfTime()))
+    row.refresh_from_db()
+    assert row.attempt == 1
+
+
+def test_a_run_that_is_cancelled_publishes_nothing_more_and_fails_no_connection(
+    hub: GitHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "AT_ONCE", 1)
+    hub.add_repository("home")
+    rows, usual = many(hub, 3), hub.answer
+
+    def answer(asked: Asked) -> Reply:
+        if len(hub.asked) == 6:  # the first one was read with three requests
+            until(lambda: rows[0].records.exists())
+            SyncRun.objects.update(cancel_requested_at=Now(), cancel_requested_by="ann")
+            database.close()
+        return usual(asked)
+
+    hub.answer = answer  # type: ignore[method-assign]
+    assert fetch(*rows).state == RunState.CANCELLED
+    assert [row.records.count() for row in rows] == [1, 0, 0]
+    for row in rows[1:]:
+        row.refresh_from_db()
+        assert row.attempt == 0
+        assert states.judge([row], timezone.now())[row.pk].state is State.DUE
+    hub.answer = usual  # type: ignore[method-assign]
+    assert fetch(*rows).state == RunState.SUCCEEDED
+
+
+def test_a_success_is_logged_as_information_and_a_failure_as_an_error(
+    hub: GitHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    row = connection(hub.url)
+    fetch(row)
+    (said,) = [r for r in caplog.records if r.getMessage().startswith(f"{row.label}: read 0")]
+    assert said.levelname == "INFO"
+    for attempt, ends in ((0, 0), (3, 1)):  # of the last one of its period it is said
+        caplog.clear()
+        Connection.objects.filter(pk=row.pk).update(attempt=attempt, not_before=None)
+        row.refresh_from_db()
+        hub.faults = [Reply(500)]
+        fetch(row)
+        errors = [r.getMessage() for r in caplog.records if r.levelname == "ERROR"]
+        assert sum("GitHub answered with status 500" in one for one in errors) == 1 + ends
+        assert sum("until its next period" in one for one in errors) == ends
 
 
 def test_one_that_is_connected_again_meanwhile_publishes_nothing(hub: GitHub) -> None:

@@ -39,13 +39,11 @@ class LabelFilter(PlainFilter):
 class InstanceFilter(admin.RelatedFieldListFilter):
     """Django's own, without a row and an address made for each instance."""
 
-    lookup_choices: Choices
-
     def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> Any:
         known = RdsInstance.objects.order_by("pk").values_list("pk", "name")
         return [(pk, RdsInstance.label_of(pk, name)) for pk, name in known]
 
-    def choices(self, changelist: Any) -> Iterator[dict[str, Any]]:
+    def choices(self, changelist: Any) -> Iterator[Any]:
         others = changelist.get_query_string(remove=[self.lookup_kwarg, self.lookup_kwarg_isnull])
         chosen = set(self.lookup_val or ())
         yield {"selected": not chosen, "query_string": others, "display": "All"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from django.db import connection, transaction
 from django.db.models.functions import Now
@@ -172,6 +172,14 @@ def published_since(run: SyncRun, targets: Collection[str]) -> dict[str, int]:
     """Return those targets that a later run confirmed, and that run."""
     later = Confirmation.objects.filter(sync=run.sync, target__in=targets, run__gt=run.pk)
     return dict(later.values_list("target", "run"))
+
+
+def as_query(changes: Sequence[tuple[str, str, str]]) -> sql.Composable:
+    """Return a query that returns these (kind, source_id, detail)."""
+    kinds, keys, details = ([change[at] for change in changes] for at in range(3))
+    return sql.SQL(
+        "SELECT * FROM unnest({}::text[], {}::text[], {}::text[]) AS c (kind, source_id, detail)"
+    ).format(sql.Literal(kinds), sql.Literal(keys), sql.Literal(details))
 
 
 def keep(session: Session, run: SyncRun, target: str, changes: sql.Composable) -> dict[str, int]:

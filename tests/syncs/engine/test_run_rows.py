@@ -1,4 +1,4 @@
-"""After RAINBO's database was restored to an older copy, another run may have a running one's id."""
+"""After RAINBO's database was restored to an older copy, another run may have an old one's id."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from tests.syncs.conftest import Make
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CHANGES = [("removed", "1", "a"), ("removed", "2", "b")]
-PLANNED = sql.SQL("VALUES ('removed', '1', 'a')")
+PLANNED = sql.SQL("SELECT 'removed' AS kind, '1' AS source_id, 'a' AS detail")
 
 
 def in_a_batch(run: Run) -> None:

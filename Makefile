@@ -10,6 +10,7 @@ CMD ?= help
 SEED ?=
 ROWS ?= 1000000
 BASE ?=
+FAULTS ?=
 ARGS ?=
 
 PY := .venv/bin/python
@@ -49,8 +50,8 @@ demo-code: venv  ## Print the present code of the demo's user support
 test: venv  ## Run the tests on real PostgreSQL servers (ARGS="-k name")
 	@mkdir -p $(CACHE); exec $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
-soak: venv  ## Run the long tests: workers killed repeatedly, pages at full size (ARGS="-k name")
-	@mkdir -p $(CACHE); exec $(PY) -m pytest -m soak -s -o timeout=600 $(ARGS)
+soak: venv  ## Run the long tests: random faults, pages at full size (FAULTS=500, ARGS="-k name")
+	@mkdir -p $(CACHE); FAULTS='$(FAULTS)' exec $(PY) -m pytest -m soak -s -o timeout=600 $(ARGS)
 
 # Ten million routes are compared with one million; other tools and the fleet are measured once.
 bench: venv  ## Compare the syncs with a plain copy and other tools, or with BASE=commit (ROWS=1000000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, ClassVar
 from uuid import uuid4
@@ -157,12 +158,13 @@ class SyncRun(models.Model):
         """Change the state if it is still one of `expect`; return whether it was changed.
 
         The row is read again in either case. Where the database was restored to an older copy,
-        another run may have this one's id: its nonce differs, and it is left alone.
+        it is gone, or another run has this one's id: its nonce differs, and it is left alone.
         """
         nonce = self.nonce
         same = SyncRun.objects.filter(pk=self.pk, nonce=nonce)
         moved = same.filter(state__in=expect).update(state=to, **fields)
-        self.refresh_from_db()
+        with suppress(SyncRun.DoesNotExist):
+            self.refresh_from_db()
         self.nonce = nonce
         return bool(moved)
 

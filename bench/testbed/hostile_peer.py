@@ -144,7 +144,11 @@ class HostilePeer:
             while True:
                 client, _ = self._listener.accept()
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BLOCK)
-                server = socket.create_connection(self.to)
+                try:
+                    server = socket.create_connection(self.to)
+                except OSError:
+                    client.close()
+                    continue
                 self._open += [client, server]
                 self._run(self._forward, server, client)
                 self._run(self._listen, client, server)

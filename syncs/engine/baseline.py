@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
+from django.db.models.functions import Now
 
 from syncs.engine import window
 from syncs.engine.run import Run
@@ -45,6 +46,7 @@ _PUBLISHES = """
      WHERE is_first OR accepted OR NOT same_source OR added > 0 OR counts <> '{{}}'
      ORDER BY run_id"""
 
+EXACTNESS = timedelta(seconds=1)  # of two readings of the clock, one after the other
 MANUAL = (Trigger.COMMAND, Trigger.BUTTON, Trigger.API)
 
 
@@ -64,12 +66,16 @@ def confirmed_lately(run: Run) -> dict[str, datetime]:
         return {}
     sync, now = run.record.sync, run.now()
     since = now - period(sync, run.cron, now) / 2
-    return dict(Confirmation.objects.filter(sync=sync, at__gt=since).values_list("target", "at"))
+    return {target: at for target, at in confirmed(sync).items() if at > since}
 
 
 def confirmed(sync: str) -> dict[str, datetime]:
-    """Return of when the published data of each target is."""
-    return dict(Confirmation.objects.filter(sync=sync).values_list("target", "at"))
+    """Return of when the published data of each target is.
+
+    Those later than now are from before the clock was set back, and count for nothing.
+    """
+    known = Confirmation.objects.filter(sync=sync, at__lte=Now() + EXACTNESS)
+    return dict(known.values_list("target", "at"))
 
 
 def windows(

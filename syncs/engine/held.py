@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from django.db import connection, transaction
 from django.db.models.functions import Now
@@ -174,18 +174,33 @@ def published_since(run: SyncRun, targets: Collection[str]) -> dict[str, int]:
     return dict(later.values_list("target", "run"))
 
 
-def keep(session: Session, run_id: int, target: str, changes: sql.Composable) -> dict[str, int]:
+def as_query(changes: Sequence[tuple[str, str, str]]) -> sql.Composable:
+    """Return a query that returns these (kind, source_id, detail)."""
+    kinds, keys, details = ([change[at] for change in changes] for at in range(3))
+    return sql.SQL(
+        "SELECT * FROM unnest({}::text[], {}::text[], {}::text[]) AS c (kind, source_id, detail)"
+    ).format(sql.Literal(kinds), sql.Literal(keys), sql.Literal(details))
+
+
+def keep(session: Session, run: SyncRun, target: str, changes: sql.Composable) -> dict[str, int]:
     """Store a plan's removals, moves and changes for review; return how many of each kind.
 
-    changes: a query that returns (kind, source_id, detail) of one target.
+    changes: a query that returns (kind, source_id, detail) of one target. Nothing is stored if the
+    row of the run's id is another run's.
     """
     rows = session.execute(
         sql.SQL(
             "WITH kept AS ("
             "INSERT INTO syncs_heldchange (run_id, target, kind, source_id, detail) "
-            "SELECT {run}, {target}, kind, source_id, detail FROM ({changes}) AS planned "
+            "SELECT run.id, {target}, kind, source_id, detail FROM syncs_syncrun AS run, "
+            "({changes}) AS planned WHERE run.id = {run} AND run.nonce = {nonce} "
             "RETURNING kind) SELECT kind, count(*) FROM kept GROUP BY kind ORDER BY kind"
-        ).format(changes=changes, run=sql.Literal(run_id), target=sql.Literal(target))
+        ).format(
+            changes=changes,
+            run=sql.Literal(run.pk),
+            nonce=sql.Literal(run.nonce),
+            target=sql.Literal(target),
+        )
     )
     return dict(rows.fetchall())
 

@@ -19,7 +19,7 @@ from psycopg.types.json import Jsonb
 from common.clock import Clock
 from common.errors import RainboError
 from common.redaction import redact
-from syncs.engine import cancel_requests, held, lease, parts
+from syncs.engine import cancel_requests, held, lease, parts, run_rows
 from syncs.engine.options import Options
 from syncs.engine.targets import Target
 from syncs.errors import Cancelled, LeaseLost, OverLimit, Unequal
@@ -72,12 +72,6 @@ class _Gathered:
     parts: list[RunTarget] = field(default_factory=list)
     log: list[RunLog] = field(default_factory=list)
 
-
-_SETTLED = [
-    *("state", "note", "seconds", "error", "error_kind", "passing", "held_counts"),
-    *("read", "added", "changed", "removed", "withheld", "total"),
-    *("guarded_counts", "source", "accepted"),
-]
 
 _SUCCEED = """
       WITH confirmed AS (
@@ -244,7 +238,7 @@ class Run:
     def log(self, message: str, target: str = "", level: str = "info") -> None:
         entry = RunLog(run=self.record, message=message, target=target, level=level)
         if self._gathered is None:
-            entry.save()
+            run_rows.add(self.record, [entry])
         else:
             self._gathered.log.append(entry)
         logger.log(
@@ -259,7 +253,7 @@ class Run:
         Those that `parts.late` names are stored with their outcome.
         """
         found = [RunTarget(run=self.record, target=one.key, label=one.label) for one in targets]
-        RunTarget.objects.bulk_create(part for part in found if part.target not in self._late)
+        run_rows.add(self.record, [part for part in found if part.target not in self._late])
         self._parts |= {part.target: part for part in found}
 
     def record_outcome(
@@ -287,7 +281,7 @@ class Run:
             part.error, part.error_kind, part.passing = str(error), error.kind, error.transient
             self.log(str(error), target, "error")
         if self._gathered is None:
-            _store([part])
+            run_rows.store(self.record, [part])
             self._listener(part)
         else:
             self._gathered.parts.append(part)
@@ -333,8 +327,8 @@ class Run:
         finally:
             self._gathered = None
             with transaction.atomic():
-                RunLog.objects.bulk_create(gathered.log)
-                _store(gathered.parts)
+                run_rows.add(self.record, gathered.log)
+                run_rows.store(self.record, gathered.parts)
             for part in gathered.parts:
                 self._listener(part)
 
@@ -357,11 +351,12 @@ class Run:
         self, target: str, changes: sql.Composable | Iterable[tuple[str, str, str]]
     ) -> dict[str, int]:
         if isinstance(changes, sql.Composable):
-            return held.keep(self.session, self.record.pk, target, changes)
-        kept = HeldChange.objects.bulk_create(
+            return held.keep(self.session, self.record, target, changes)
+        kept = [
             HeldChange(run=self.record, target=target, kind=kind, source_id=key, detail=detail)
             for kind, key, detail in changes
-        )
+        ]
+        run_rows.add(self.record, kept)
         return dict(Counter(change.kind for change in kept))
 
     def check_acceptance(self) -> None:
@@ -410,15 +405,3 @@ class Run:
         if any(part.error_kind == Unequal.kind for part in self._parts.values()):
             return RunState.PARTIAL
         return RunState.HELD if TargetState.HELD in states else RunState.FAILED
-
-
-def _store(parts: Sequence[RunTarget]) -> None:
-    """Store outcomes, of parts that have a row and of those that get it only now."""
-    for key in (["id"], ["run", "target"]):
-        is_stored = key == ["id"]
-        RunTarget.objects.bulk_create(
-            [part for part in parts if (part.pk is not None) == is_stored],
-            update_conflicts=True,
-            unique_fields=key,
-            update_fields=_SETTLED,
-        )

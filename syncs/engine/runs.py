@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -21,7 +22,7 @@ from django.db.models.functions import Now
 
 from common.errors import UsageError
 from common.read_only import is_read_only
-from syncs.engine import closing, events, held, lease, lost_runs, registry, retries
+from syncs.engine import closing, events, held, lease, lost_runs, registry, retries, run_rows
 from syncs.engine.closing import Ending
 from syncs.engine.host import here
 from syncs.engine.options import Options
@@ -174,7 +175,9 @@ def _start(token: int) -> dict[str, Any]:
 
 
 def _log_lease_lost(record: SyncRun, error: str) -> None:
-    RunLog.objects.create(run=record, level="error", message=error)
+    entry = RunLog(run=record, level="error", message=error)
+    with suppress(LeaseLost):  # another run has its id by now
+        run_rows.add(record, [entry])
 
 
 def _retry_while_database_is_down(act: Callable[[], object]) -> None:

@@ -90,7 +90,12 @@ def columns_checked(
     found = cursor.fetchall()
     if replaced := [name for name, is_replaced, _ in found if is_replaced]:
         raise TablesReplaced(replaced, _names(source, _LOCKABLE))
-    return columns, tuple(f"{name} ({KINDS[kind]})" for name, _, kind in found)
+    return columns, _described(found)
+
+
+def tables_named(source: psycopg.Connection[Any]) -> tuple[str, ...]:
+    """Return the tables that a transaction's statements have named, as `columns_checked` does."""
+    return _described(source.execute(_READ).fetchall())
 
 
 def check_and_end(source: psycopg.Connection[Any]) -> None:
@@ -103,6 +108,10 @@ def check_and_end(source: psycopg.Connection[Any]) -> None:
 def unchecked(source: psycopg.Connection[Any]) -> list[str]:
     """Return the tables of this transaction that can't be checked, as SQL writes them."""
     return _names(source, _UNCHECKED)
+
+
+def _described(found: list[Any]) -> tuple[str, ...]:
+    return tuple(f"{name} ({KINDS[kind]})" for name, _, kind in found if kind in KINDS)
 
 
 def _names(source: psycopg.Connection[Any], query: str) -> list[str]:

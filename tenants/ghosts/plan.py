@@ -12,11 +12,12 @@ import psycopg
 from psycopg import sql
 
 from common.terminal import printable_line
-from syncs.engine import guard
+from syncs.engine import guard, held
 from syncs.engine.run import Run
 from syncs.models import HeldChange, Trigger
 from syncs.transfer.copy_stream import Connection, verbatim
-from tenants.fleet import contract, ghost_roles
+from tenants.fleet import contract, ghost_roles, resolution
+from tenants.fleet.resolution import NO_TABLES, Tables
 from tenants.ghosts import owed, policy, record
 from tenants.ghosts.policy import Admin, Ghost, GhostOutcome
 from tenants.models import RdsInstance
@@ -33,13 +34,16 @@ ROWS_REJECTED = (
 class InstanceResult:
     """The result of one instance.
 
-    reasons: why it was rolled back there and held for review. lifted: a user had accepted it.
-    plain: the server could not store some names as they are, so it got plain ones.
+    reasons: why it was rolled back there and held for review. tables: what the statement's names
+    mean there; moved: since it was last confirmed they meant something else. lifted: a user had
+    accepted it. plain: the server could not store some names as they are, so it got plain ones.
     """
 
     at: datetime
     ghosts: list[Ghost]
     reasons: list[str]
+    tables: Tables = NO_TABLES
+    moved: str = ""
     lifted: bool = False
     plain: bool = False
 
@@ -50,6 +54,12 @@ class InstanceResult:
             for ghost in self.ghosts
             if ghost.outcome is GhostOutcome.DEACTIVATED
         ]
+
+    @property
+    def to_review(self) -> list[tuple[str, str, str]]:
+        """The changes that are held, if there is a reason to."""
+        tables = [resolution.change_to_review(self.moved)] if self.moved else []
+        return [*tables, *self.removals]
 
     @property
     def counts(self) -> dict[str, Any]:
@@ -76,8 +86,8 @@ class Plan:
     only: the admins that it is limited to, all when empty. leavers: whose ghosts should be gone
     from which instance and are not known to be. owed: those of them that do not wait for a person:
     every run takes them up. of_leavers: it was requested for them alone.
-    known and lately, by target, are for the guard: ghosts that are not gone, and those that RAINBO
-    deactivated in 24 h.
+    known, lately and tables, by target, are for the guard: ghosts that are not gone, those that
+    RAINBO deactivated in 24 h, and the tables that were written when it was last confirmed.
     """
 
     admins: Mapping[int, Admin]
@@ -88,6 +98,7 @@ class Plan:
     installation: str
     known: Mapping[str, int]
     lately: Mapping[str, int]
+    tables: Mapping[str, Mapping[str, Any]]
 
     @classmethod
     def make(
@@ -108,6 +119,7 @@ class Plan:
             installation=installation_id(),
             known={str(k): n for k, n in record.ghosts_not_gone(run.session).items()},
             lately=record.deactivated_lately(run.session, sync, targets, now),
+            tables=resolution.remembered(sync),
         )
 
     def only_at(self, instance: RdsInstance) -> frozenset[int] | None:
@@ -140,13 +152,23 @@ class Plan:
         }
 
     def judge(self, run: Run, target: str, found: InstanceResult) -> InstanceResult:
-        """Let the guard judge what an instance would deactivate."""
+        """Let the guard judge what an instance would deactivate, and where that is written."""
         seen = sum(ghost.was_active for ghost in found.ghosts)
         known = max(seen, self.known.get(target, 0))
-        reasons = policy.why_held(len(found.removals), known, self.lately.get(target, 0))
-        planned = _as_query(found.removals)
-        decision = guard.decide_reasons(run, target, reasons, planned)
+        found = replace(found, moved=found.tables.change_since(self.tables.get(target)))
+        reasons = [
+            *resolution.reasons(found.moved, "writes"),
+            *policy.why_held(len(found.removals), known, self.lately.get(target, 0)),
+        ]
+        decision = guard.decide_reasons(run, target, reasons, held.as_query(found.to_review))
         return replace(found, reasons=decision.reasons, lifted=decision.accepted)
+
+    def tables_there(self, instance: RdsInstance, remote: Connection) -> Tables:
+        """What the names in the statement mean on an instance; nothing is executed."""
+        text = contract.text("sync_ghost_users", instance.schema_group)
+        explain = sql.SQL("EXPLAIN {}").format(verbatim(text))
+        remote.execute(explain, self.parameters(instance, admins=[]))
+        return Tables.named(text, remote)
 
 
 def is_of_leavers(run: Run) -> bool:
@@ -158,24 +180,22 @@ def carry_out(run: Run, plan: Plan, instance: RdsInstance, remote: Connection) -
 
     Raises LeaseLost, and leaves nothing there, if another run took the lease.
     """
+    tables = plan.tables_there(instance, remote)
     try:
-        return _carry_out(run, plan, instance, remote, in_parts=False)
+        return _carry_out(run, _Statement(plan, instance, remote), tables, in_parts=False)
     except ROWS_REJECTED:
-        return _carry_out(run, plan, instance, remote, in_parts=True)
+        return _carry_out(run, _Statement(plan, instance, remote), tables, in_parts=True)
 
 
-def _carry_out(
-    run: Run, plan: Plan, instance: RdsInstance, remote: Connection, *, in_parts: bool
-) -> InstanceResult:
-    written = _Statement(plan, instance, remote)
+def _carry_out(run: Run, written: _Statement, tables: Tables, *, in_parts: bool) -> InstanceResult:
     at = run.now()
-    with remote.transaction(force_rollback=run.dry_run):
+    with written.remote.transaction(force_rollback=run.dry_run):
         if in_parts:
             written.execute_in_parts()
         else:
             written.execute()
-        answer = InstanceResult(at, written.ghosts, [], plain=written.plain)
-        answer = plan.judge(run, str(instance.pk), answer)
+        answer = InstanceResult(at, written.ghosts, [], tables, plain=written.plain)
+        answer = written.plan.judge(run, str(written.instance.pk), answer)
         if answer.reasons:
             raise psycopg.Rollback
         run.check_lease()
@@ -260,10 +280,3 @@ class _Statement:
     def _add_rejected(self, admin: str, outcome: GhostOutcome, error: psycopg.Error) -> None:
         why = printable_line(error.diag.message_primary or "the instance rejected it")
         self.ghosts.append(Ghost(admin, None, outcome, why))
-
-
-def _as_query(changes: list[tuple[str, str, str]]) -> sql.Composed:
-    kinds, keys, details = ([change[at] for change in changes] for at in range(3))
-    return sql.SQL(
-        "SELECT * FROM unnest({}::text[], {}::text[], {}::text[]) AS c (kind, source_id, detail)"
-    ).format(sql.Literal(kinds), sql.Literal(keys), sql.Literal(details))

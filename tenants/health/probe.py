@@ -16,6 +16,7 @@ from psycopg.rows import class_row
 from common.text import format_duration
 from syncs.transfer.copy_stream import verbatim
 from tenants.fleet.identity import Replica
+from tenants.fleet.resolution import NO_TABLES, Tables
 from tenants.fleet.transactions import Connection
 from tenants.models.instance import Health
 
@@ -38,7 +39,8 @@ class ProbeResult:
 
 @dataclass(frozen=True)
 class HealthProbe:
-    """at: when the check began, by our clock. skew_ms: the instance's clock minus ours."""
+    """at: when the check began, by our clock. skew_ms: the instance's clock minus ours. tables:
+    what the query's names meant there."""
 
     at: datetime
     latency_ms: float
@@ -47,6 +49,7 @@ class HealthProbe:
     max_connections: int
     version: str
     replica: Replica | None = None
+    tables: Tables = NO_TABLES
 
     @property
     def warnings(self) -> list[str]:
@@ -105,6 +108,7 @@ def measure(source: Connection, statement: str, now: Callable[[], datetime]) -> 
         max_connections=answer.max_connections,
         version=answer.version[:64],
         replica=source.replica,
+        tables=Tables.named(statement, source),
     )
 
 

@@ -27,7 +27,7 @@ from syncs.engine.run import Confirmed, Run
 from syncs.errors import ConnectionFailed, SourceTimeout
 from syncs.models import TargetState
 from syncs.transfer.session import Session
-from tenants.fleet import connections
+from tenants.fleet import connections, resolution
 from tenants.fleet.targets import as_target, selected_instances
 from tenants.ghosts import owed, policy, record, run_log
 from tenants.ghosts.plan import Plan, carry_out
@@ -125,9 +125,12 @@ def _record(run: Run, plan: Plan, part: InstanceOutcome, session: Session) -> Co
         )
         return None
     record.confirm(session, instance.pk, answer.at, answer.ghosts, plan.admins, only)
+    target, tables = str(instance.pk), answer.tables.as_json()
     if not instance.keeps_ghosts or plan.only or answer.unequal:
+        if answer.moved:  # a person has accepted it, with no less than a confirmation
+            resolution.remember(session, run.record.sync, target, tables)
         return None
-    return Confirmed(str(instance.pk), answer.at, rows=len(answer.ghosts))
+    return Confirmed(target, answer.at, rows=len(answer.ghosts), tables=tables)
 
 
 def _record_outcome_all(
@@ -159,7 +162,7 @@ def _record_outcome(run: Run, part: InstanceOutcome, active: int | None) -> None
     elif answer is None:
         _record_outcome_failed(run, part)
     elif answer.reasons:
-        run.hold(key, answer.reasons, answer.removals)
+        run.hold(key, answer.reasons, answer.to_review)
         note = "; ".join(answer.reasons)
         run.record_outcome(key, TargetState.HELD, note=note, seconds=part.seconds, **answer.counts)
     elif error := run_log.error_of(part):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from syncs.engine import guard, held
+from syncs.engine.guard import Decision
 from syncs.engine.run import Confirmed, Run
 from syncs.models import TargetState, Trigger
 from syncs.transfer.session import Session
-from tenants.fleet import certificates, change_check, connections, contract
+from tenants.fleet import certificates, change_check, connections, contract, resolution
 from tenants.fleet.certificates import Certificates
 from tenants.fleet.targets import as_target, selected_instances
 from tenants.health.probe import HealthProbe, describe_replica, measure
@@ -59,6 +61,14 @@ _TRIED = """
 ASKED = (Trigger.COMMAND, Trigger.BUTTON)  # by a person, who wants to see a new certificate
 
 
+@dataclass(frozen=True)
+class _Moved:
+    """plan: the change of tables, to be reviewed."""
+
+    plan: list[tuple[str, str, str]]
+    decision: Decision
+
+
 def sync_instance_health(run: Run) -> None:
     """Check every instance once and store the result."""
     instances = selected_instances(run)
@@ -70,23 +80,55 @@ def sync_instance_health(run: Run) -> None:
     outcomes = connections.each_instance(
         instances, check, run.record.purpose, remember=not run.dry_run, limit=LIMIT
     )
+    moved = _moved(run, outcomes)
+    waiting = {target: one for target, one in moved.items() if one.decision.reasons}
     tried, shown = _certificates(run, outcomes)
     with run.publishing() as session:
         changed = change_check.changed_since_read(session, instances)
-        seen = [outcome for outcome in outcomes if str(outcome.instance.pk) not in changed]
+        unseen = changed.keys() | waiting.keys()
+        seen = [outcome for outcome in outcomes if str(outcome.instance.pk) not in unseen]
         _write(session, seen, run.now())
         with session.cursor() as cursor:
             kept = [one for one in tried if str(one.pk) not in changed]
             for statement, rows in _certificate_rows(kept, shown, run.now()):
                 cursor.executemany(statement, rows)
-        run.confirm_all(
-            session, [Confirmed(str(o.instance.pk), o.value.at, rows=1) for o in seen if o.value]
-        )
+        run.confirm_all(session, [_confirmed(o.instance, o.value) for o in seen if o.value])
+        if any(moved[target].decision.accepted for target in moved.keys() - changed.keys()):
+            run.use_acceptance(session)
     with run.batched():
         for outcome in outcomes:
-            if error := changed.get(str(outcome.instance.pk)):
+            target = str(outcome.instance.pk)
+            if error := changed.get(target):
                 outcome = replace(outcome, value=None, error=error)
+            elif target in waiting:
+                _hold(run, outcome, waiting[target])
+                continue
             _record_outcome(run, outcome)
+
+
+def _moved(run: Run, outcomes: Sequence[connections.Outcome[HealthProbe]]) -> dict[str, _Moved]:
+    """Return the instances where the query read other tables than when it was last confirmed."""
+    known = resolution.remembered(run.record.sync)
+    found = {}
+    for outcome in outcomes:
+        target, seen = str(outcome.instance.pk), outcome.value
+        if seen and (change := seen.tables.change_since(known.get(target))):
+            plan = [resolution.change_to_review(change)]
+            reasons = resolution.reasons(change)
+            decision = guard.decide_reasons(run, target, reasons, held.as_query(plan))
+            found[target] = _Moved(plan, decision)
+    return found
+
+
+def _hold(run: Run, outcome: connections.Outcome[HealthProbe], moved: _Moved) -> None:
+    target, reasons = str(outcome.instance.pk), moved.decision.reasons
+    run.hold(target, reasons, moved.plan)
+    note = "; ".join(reasons)
+    run.record_outcome(target, TargetState.HELD, note=note, seconds=outcome.seconds)
+
+
+def _confirmed(instance: RdsInstance, seen: HealthProbe) -> Confirmed:
+    return Confirmed(str(instance.pk), seen.at, rows=1, tables=seen.tables.as_json())
 
 
 def _certificates(

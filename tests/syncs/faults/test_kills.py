@@ -6,7 +6,6 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from datetime import datetime
 
 import pytest
 
@@ -51,31 +50,15 @@ VICTIMS: dict[str, Callable[[Stage, Process], int]] = {
 }
 
 
-def kill(
-    stage: Stage,
-    work: Process,
-    victim: str,
-    seconds: float,
-    sync: str = "probe_a",
-    then: Callable[[datetime], object] = lambda _: None,
-) -> float:
-    """Kill one, and see how long the next due sync takes to complete.
-
-    then: what happens once its slot is due.
-    """
+def kill(stage: Stage, work: Process, victim: str, seconds: float) -> float:
+    """Kill one, and see how long the next due sync takes to complete."""
     os.kill(VICTIMS[victim](stage, work), signal.SIGKILL)
-    return complete(stage, seconds, sync, then)
+    return complete(stage, seconds)
 
 
-def complete(
-    stage: Stage,
-    seconds: float,
-    sync: str = "probe_a",
-    then: Callable[[datetime], object] = lambda _: None,
-) -> float:
-    slot, began = stage.make_slots(sync), time.monotonic()
-    then(slot)
-    until(lambda: stage.outcome(sync, slot) == "succeeded", seconds)
+def complete(stage: Stage, seconds: float) -> float:
+    slot, began = stage.make_slots("probe_a"), time.monotonic()
+    until(lambda: stage.outcome("probe_a", slot) == "succeeded", seconds)
     return time.monotonic() - began
 
 

@@ -138,6 +138,19 @@ def test_a_replica_that_is_behind_what_was_published_publishes_nothing(
     assert Tenant.objects.filter(instance_id=4).count() == 4
 
 
+def test_a_replica_is_not_behind_what_was_confirmed_by_a_clock_that_was_set_back(
+    primary: Instance, replica: Instance
+) -> None:
+    reads_all(primary)
+    move(replica)
+    catch_up(primary.server, replica.server)
+    assert sync() == ""
+    ahead = database_now() + timedelta(hours=1)
+    Confirmation.objects.update(at=ahead)
+    assert sync() == ""
+    assert not Confirmation.objects.filter(target="4", at__gte=ahead).exists()
+
+
 def test_routes_of_a_replica_that_is_behind_are_not_published(
     root: Path, extra_instance: Callable[..., Instance]
 ) -> None:

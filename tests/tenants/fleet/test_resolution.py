@@ -9,9 +9,11 @@ from pytest_django import Settings
 
 from syncs.models import Confirmation, HeldChange, RunState, TargetState
 from tenants.fleet.resolution import Tables
+from tenants.ghosts import policy
 from tenants.models import RdsInstance, Tenant
-from tests.caches import part, run_sync, shown_emails
+from tests.caches import everything, part, run_sync, shown_emails
 from tests.instances import Instance, InstanceFleet
+from tests.rows import staff
 
 SHADOW = """
     CREATE SCHEMA shadow;
@@ -77,6 +79,85 @@ def test_one_instance_is_held_alone(synced: InstanceFleet) -> None:
         in part(run, 2).note
     )
     assert Tenant.objects.get(instance=3).name == "renamed"
+
+
+GHOSTS = "its query writes other tables than before: public.users (table) → shadow.users (table)"
+
+
+def test_ghost_users_are_not_written_into_another_table(registered: InstanceFleet) -> None:
+    staff("ann", is_superuser=True)
+    assert run_sync("ghost_users").state == RunState.SUCCEEDED
+    two = registered[2]
+    two.execute(SHADOW.format(kind="TABLE", table="users"))
+    two.execute("GRANT INSERT, UPDATE ON shadow.users TO rainbo")
+    staff("bob", is_superuser=True)
+    held = run_sync("ghost_users")
+    assert held.state == RunState.PARTIAL, everything(held)
+    assert part(held, 2).state == TargetState.HELD
+    assert part(held, 2).note == GHOSTS
+    count = "SELECT count(*) FROM {} WHERE is_ghost_admin"
+    assert two.execute(count.format("shadow.users")) == [(1,)], "as it was copied"
+    assert registered[3].execute(count.format("users")) == [(2,)]
+    two.execute("ALTER TABLE shadow.users ALTER id SET DEFAULT 4711")
+    accepting = run_sync("ghost_users", accept_held=held.pk, reason="they moved")
+    assert part(accepting, 2).state == TargetState.SUCCEEDED, everything(accepting)
+    assert run_sync("ghost_users").state == RunState.SUCCEEDED
+    assert two.execute(count.format("shadow.users")) == [(2,)]
+
+
+def test_an_accepted_table_is_remembered_though_a_ghost_is_refused(
+    registered: InstanceFleet,
+) -> None:
+    staff("ann", is_superuser=True)
+    assert run_sync("ghost_users").state == RunState.SUCCEEDED
+    two = registered[2]
+    two.execute(SHADOW.format(kind="TABLE", table="users"))
+    two.execute("GRANT INSERT, UPDATE ON shadow.users TO rainbo")
+    bob = staff("bob", is_superuser=True)
+    email = policy.wanted_admins()[bob.pk].email
+    two.execute("INSERT INTO shadow.users (id, email) VALUES (9, %s)", [email])
+    held = run_sync("ghost_users")
+    accepting = run_sync("ghost_users", accept_held=held.pk, reason="they moved")
+    assert part(accepting, 2).state == TargetState.FAILED
+    again = run_sync("ghost_users")
+    assert part(again, 2).state == TargetState.FAILED
+    assert "is refused" in part(again, 2).error
+
+
+def test_a_repeat_that_writes_more_is_no_other_table(registered: InstanceFleet) -> None:
+    """Triggers and foreign keys lock more tables whenever rows are written."""
+    registered[2].execute(
+        "CREATE TABLE seen (id bigint); GRANT INSERT ON seen TO rainbo; "
+        "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN INSERT INTO public.seen VALUES (NEW.id); RETURN NEW; END'; "
+        "CREATE TRIGGER note BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION note()"
+    )
+    for name in ("ann", "bob"):
+        staff(name, is_superuser=True)
+        for _ in range(2):
+            run = run_sync("ghost_users")
+            assert run.state == RunState.SUCCEEDED, everything(run)
+    assert registered[2].execute("SELECT count(*) FROM seen") == [(2,)]
+
+
+def test_a_health_check_by_another_view_is_held(registered: InstanceFleet) -> None:
+    assert run_sync("instance_health").state == RunState.SUCCEEDED
+    two = registered[2]
+    two.execute(
+        "CREATE SCHEMA shadow; GRANT USAGE ON SCHEMA shadow TO rainbo; "
+        "CREATE VIEW shadow.pg_stat_activity AS TABLE pg_catalog.pg_stat_activity; "
+        "GRANT SELECT ON shadow.pg_stat_activity TO rainbo; GRANT pg_read_all_stats TO rainbo; "
+        "ALTER ROLE rainbo SET search_path = shadow, pg_catalog, public"
+    )
+    before = RdsInstance.objects.get(pk=2).last_check_at
+    held = run_sync("instance_health")
+    assert held.state == RunState.PARTIAL, everything(held)
+    assert part(held, 2).note == f"{SAID}nothing → shadow.pg_stat_activity (view)"
+    assert RdsInstance.objects.get(pk=2).last_check_at == before
+    accepting = run_sync("instance_health", accept_held=held.pk, reason="it is ours")
+    assert accepting.state == RunState.SUCCEEDED, everything(accepting)
+    assert run_sync("instance_health").state == RunState.SUCCEEDED
+    two.execute("REVOKE pg_read_all_stats FROM rainbo")
 
 
 def swapped(instance: Instance) -> None:

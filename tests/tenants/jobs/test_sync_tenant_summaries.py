@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
+from common.clock import database_now
 from common.errors import UsageError
 from syncs.models import Confirmation, RunState, SyncRun, TargetState, Trigger, WithheldRow
 from tenants.models import RdsInstance, Tenant, TenantChange, TenantDailyCount
@@ -231,9 +232,14 @@ def test_a_manual_run_leaves_out_what_is_fresh_and_says_so(filled: InstanceFleet
     assert {p.state for p in scheduled.targets.all()} == {TargetState.SUCCEEDED}
 
 
-def test_a_manual_run_reads_what_is_old(filled: InstanceFleet) -> None:
+@pytest.mark.parametrize(
+    "distance", [timedelta(days=-400), timedelta(hours=1)], ids=["old", "of the future"]
+)
+def test_a_manual_run_reads_what_is_old_or_of_the_future(
+    filled: InstanceFleet, distance: timedelta
+) -> None:
     run_sync("tenant_summaries")
-    Confirmation.objects.filter(target="2").update(at=NOON - timedelta(days=400))
+    Confirmation.objects.filter(target="2").update(at=database_now() + distance)
     manual = run_sync("tenant_summaries", trigger=Trigger.COMMAND)
     assert part(manual, 2).state == TargetState.SUCCEEDED
     assert part(manual, 3).state == TargetState.SKIPPED

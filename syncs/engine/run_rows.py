@@ -1,0 +1,68 @@
+"""Stores what belongs to a run's row, as long as the row of that id is the run's own.
+
+Where RAINBO's database was restored to an older copy, another run may have the id by now: its nonce
+differs. The rows name their run by both, in the statement that stores them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from django.db import IntegrityError, models
+from django.db.models.expressions import RawSQL
+from psycopg import errors
+
+from syncs.errors import LeaseLost
+from syncs.models import HeldChange, RunLog, RunTarget, SyncRun
+
+_OWN = "(SELECT id FROM syncs_syncrun WHERE id = %s AND nonce = %s)"
+_OUTCOME = [
+    *("state", "note", "seconds", "error", "error_kind", "passing", "held_counts"),
+    *("read", "added", "changed", "removed", "withheld", "total"),
+    *("guarded_counts", "source", "accepted"),
+]
+
+
+def add(
+    record: SyncRun,
+    rows: Sequence[RunLog] | Sequence[RunTarget] | Sequence[HeldChange],
+) -> None:
+    """Insert log lines, parts or held changes of a run. Raises LeaseLost if it has no row."""
+    with _owned(record, rows):
+        if len(rows) == 1:
+            rows[0].save(force_insert=True)  # one statement, without a transaction of its own
+        elif rows:
+            model: type[models.Model] = type(rows[0])
+            model._default_manager.bulk_create(rows)
+
+
+def store(record: SyncRun, parts: Sequence[RunTarget]) -> None:
+    """Store outcomes, of parts that have a row and of those that get it only now.
+
+    Raises LeaseLost if the run has no row.
+    """
+    for key in (["id"], ["run", "target"]):
+        rows = [part for part in parts if (part.pk is not None) == (key == ["id"])]
+        with _owned(record, rows):
+            RunTarget.objects.bulk_create(
+                rows, update_conflicts=True, unique_fields=key, update_fields=_OUTCOME
+            )
+
+
+@contextmanager
+def _owned(
+    record: SyncRun, rows: Sequence[RunLog] | Sequence[RunTarget] | Sequence[HeldChange]
+) -> Iterator[None]:
+    """Let rows name their run by an expression: NULL, which no column takes, if it is another's."""
+    for row in rows:
+        row.run_id = RawSQL(_OWN, [record.pk, record.nonce])  # noqa: S611 (a constant)
+    try:
+        yield
+    except IntegrityError as error:
+        if isinstance(error.__cause__, errors.NotNullViolation):
+            raise LeaseLost from error
+        raise
+    finally:
+        for row in rows:
+            row.run = record

@@ -1,6 +1,7 @@
 """Seeded random faults, each proved to have bitten, and what must hold after each.
 
-`make soak FAULTS=500 ARGS="-k random_faults"` inflicts 500 instead of 40. What was drawn is printed
+Each kind comes once before any comes again. `make soak FAULTS=500 ARGS="-k random_faults"` inflicts
+500 instead of one of each kind. What was drawn is printed
 after each part; `python -m tests.syncs.faults.table` sums up all that .cache/faults.jsonl has.
 """
 
@@ -19,7 +20,7 @@ from tests.syncs.faults.stage import Theatre, until
 from tests.syncs.faults.world import HEALED_IN_TIME, World, world
 
 SEED = "2026"
-FAULTS = int(os.environ.get("FAULTS") or 40)
+FAULTS = int(os.environ.get("FAULTS") or len(KINDS))
 SHARE = 20  # of one test
 MOST_DRAWS = 6  # of one fault, until it bites
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(SHARE * 60)]
@@ -36,19 +37,26 @@ def test_random_faults(place: World, first: int) -> None:
     drawn = []
     for number in range(first, min(first + SHARE, FAULTS)):
         chance = random.Random(f"{SEED} {number}")
+        kind = planned(number)
         for _ in range(MOST_DRAWS):
-            drawn.append(play(place, number, chance))
+            drawn.append(play(place, number, kind, chance))
             table.keep(drawn[-1])
             if drawn[-1].bitten:
                 break
+            kind = chance.choice([*KINDS])
         else:
             pytest.fail(f"fault {number} never bit")
     print("\n" + table.markdown(drawn))
 
 
-def play(place: World, number: int, chance: random.Random) -> table.Drawn:
+def planned(number: int) -> str:
+    """The kinds, shuffled; then again, in another order."""
+    turn, place = divmod(number, len(KINDS))
+    return random.Random(f"{SEED} {turn}").sample([*KINDS], len(KINDS))[place]
+
+
+def play(place: World, number: int, kind: str, chance: random.Random) -> table.Drawn:
     """Inflict a fault, and see that everything is well again."""
-    kind = chance.choice([*KINDS])
     began = time.monotonic()
     place.begin()
     fault = KINDS[kind](place, chance)

@@ -64,14 +64,14 @@ def recorded_commands() -> str:
 
 
 def migrations_table() -> str:
-    """Each migration of ours, the newest of an app first, with what taking it back loses."""
+    """Each migration of ours with what taking it back loses."""
     from django.apps import apps
     from django.db.migrations.loader import MigrationLoader
 
     known = MigrationLoader(None).disk_migrations
     own = {app.label for app in apps.get_app_configs() if Path(app.path).parent == DOCS.parent}
     lines = ["| migration | can be taken back | which loses |", "|---|---|---|"]
-    for app, name in sorted((key for key in known if key[0] in own), key=lambda key: key[0]):
+    for app, name in sorted(key for key in known if key[0] in own):
         operations = known[app, name].operations
         back = "yes" if all(o.reversible for o in operations) else "**no**: restore the backup"
         lines.append(f"| `{app} {name}` | {back} | {_lost(operations)} |")

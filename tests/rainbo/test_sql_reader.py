@@ -17,8 +17,8 @@ from psycopg import Connection, errors
 from localfleet.servers.fleet import LocalFleet
 from localfleet.servers.server import Server
 from rainbo import sql_reader
+from tests.caches import query, register
 from tests.instances import InstanceFleet
-from tests.rows import instance_row, query
 
 PAGE = (Path(__file__).parents[2] / "docs" / "sql.md").read_text(encoding="utf-8")
 SHORT = {
@@ -141,7 +141,7 @@ def test_a_reader_writes_nothing_even_in_a_transaction_that_may(
 @pytest.mark.django_db(transaction=True)
 def test_no_view_has_a_secret(reader: Reader, fleet: InstanceFleet) -> None:
     """Whatever the tables have, a marker of each secret column reaches no view."""
-    row = instance_row(fleet.master)
+    row = register(fleet.master)
     row.host, row.user, row.last_error = "host-marker", "user-marker", "error-marker"
     row.save()
     session = reader()

@@ -103,7 +103,7 @@ def capacity_table() -> str:
     digests = routes["PostgreSQL alone", "the digests of the source's buckets"]
     summaries = fleet["RAINBO", "tenant summaries, loopback"]
     lines = [
-        "| of a million routes | time | sent by the master | WAL of RAINBO's own database | memory |",
+        "| of a million routes | time | sent by the master | WAL, own database | memory |",
         "|---|---|---|---|---|",
     ]
     for what in ("nothing changed", "0.1 % changed", "1 % changed", "first fill"):
@@ -115,11 +115,11 @@ def capacity_table() -> str:
         [
             *lines,
             "",
-            f"- **Disk**: {disk:.0f} MB for each million routes, with indexes, after a thousand syncs.",
-            "- **Load on the master**: a sync in which nothing changed takes one of its processors for "
-            f"{digests['seconds']['median']:.2f} s for each million routes.",
-            "- **Load on an instance**: a session and one query for each sync; 100 instances of 100 "
-            f"tenants are read in {summaries['seconds']['median']:.1f} s.",
+            f"- **Disk**: {disk:.0f} MB for each million routes, with indexes, after many syncs.",
+            "- **Load on the master**: a sync in which nothing changed takes one of its processors",
+            f"  for {digests['seconds']['median']:.2f} s for each million routes.",
+            "- **Load on an instance**: a session and one query for each sync; 100 instances of",
+            f"  100 tenants are read in {summaries['seconds']['median']:.1f} s.",
         ]
     )
 

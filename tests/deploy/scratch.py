@@ -1,8 +1,8 @@
-"""A Debian machine of its own, without a container runtime: a root from Debian's mirror, and namespaces.
+"""A Debian machine of its own, without a container runtime: Debian's mirror, and namespaces.
 
-Nothing boots in it. `systemctl` is a program of ours that does what systemd would do with our units:
-it starts ExecStart as User, in WorkingDirectory, with what EnvironmentFile says. Everything in it
-dies with its first process.
+Nothing boots in it. `systemctl` is a program of ours that does what systemd would do with our
+units: it starts ExecStart as User, in WorkingDirectory, with what EnvironmentFile says. Everything
+in it dies with its first process.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ echo ready
 exec sleep infinity
 """
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+CAS = "/srv/cas.pem"
 SYSTEMCTL = (ROOT / "tests" / "deploy" / "systemctl.sh").read_text(encoding="utf-8")
 
 
@@ -53,7 +55,7 @@ class Machine:
         done = subprocess.run(
             [*entered, *alone, "chroot", str(self.root), "/bin/bash", "-eu", "-o", "pipefail"],
             input=script,
-            env={"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8"} | env,
+            env={"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", "PIP_CERT": CAS} | env,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -86,7 +88,7 @@ def machine() -> Iterator[Machine]:
     with tempfile.TemporaryDirectory(prefix="rainbo-machine-", dir="/var/tmp") as folder:
         root = Path(folder)
         debian_root(root)
-        resolver = (root / "etc" / "resolv.conf")
+        resolver = root / "etc" / "resolv.conf"
         resolver.unlink(missing_ok=True)
         shutil.copy("/etc/resolv.conf", resolver)
         spaces = ["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child"]
@@ -99,6 +101,8 @@ def machine() -> Iterator[Machine]:
                 children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text()
                 made = Machine(root, int(children.split()[0]))
                 made.write("/usr/local/sbin/systemctl", SYSTEMCTL, 0o755)
+                # Of the machine that the tests run on, whose registries may have a CA of its own
+                made.write(CAS, Path(ssl.get_default_verify_paths().cafile or "").read_text())
                 yield made
             finally:
                 outer.send_signal(signal.SIGKILL)
@@ -118,5 +122,10 @@ def repository(folder: Path, tag: str) -> None:
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, copy)
     who = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
-    for words in (["init", "--quiet"], ["add", "--all"], [*who, "commit", "-qm", tag], ["tag", tag]):
+    for words in (
+        ["init", "--quiet"],
+        ["add", "--all"],
+        [*who, "commit", "-qm", tag],
+        ["tag", tag],
+    ):
         subprocess.run(["git", *words], cwd=folder, check=True)

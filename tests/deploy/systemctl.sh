@@ -16,7 +16,7 @@ stop() {
 }
 start() {
     if [ "$1" = nginx ]; then
-        if [ -f /run/nginx.pid ] && kill -0 "$(cat /run/nginx.pid)"; then nginx -s reload; else nginx; fi
+        if [ -s /run/nginx.pid ]; then nginx -s reload; else nginx; fi
         return
     fi
     cd "$(value "$1" WorkingDirectory)"

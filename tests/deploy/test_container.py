@@ -34,7 +34,13 @@ def test_all_read_the_environment_alike(name: str) -> None:
     text = (CONTAINER / name).read_text(encoding="utf-8")
     by_docker = docker_reads(text)
     reader = [sys.executable, ROOT / "deploy" / "with_environment.py", CONTAINER / name]
-    by_systemd = subprocess.run([*reader, "env"], env={"PATH": os.environ["PATH"], "LC_CTYPE": "C.UTF-8"}, capture_output=True, text=True, check=True)
+    by_systemd = subprocess.run(
+        [*reader, "env"],
+        env={"PATH": os.environ["PATH"], "LC_CTYPE": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert docker_reads(by_systemd.stdout) == {
         "PATH": os.environ["PATH"],
         "LC_CTYPE": "C.UTF-8",
@@ -62,14 +68,18 @@ def test_the_database_gets_none_of_the_other_secrets() -> None:
         assert services[name]["read_only"] is True
         assert services[name]["cap_drop"] == ["ALL"]
     ignored = (CONTAINER / "Containerfile.dockerignore").read_text().split()
-    assert {".env", ".git", "deploy/container/environment", "deploy/container/database"} <= {*ignored}
+    assert {".env", ".git", "deploy/container/environment", "deploy/container/database"} <= {
+        *ignored
+    }
 
 
 def test_what_the_containers_run_exists() -> None:
     called = re.findall(r'"manage\.py", "(\w+)"', (CONTAINER / "compose.yaml").read_text())
     assert sorted(called) == ["migrate", "schedule_work", "worker_health"]
     assert {*called} <= get_commands().keys()
-    assert all((ROOT / source).exists() for source in re.findall(r"^COPY (\S+) ", IMAGE, re.M))
+    copied = re.findall(r"^COPY (\S+) ", IMAGE, re.MULTILINE)
+    assert copied
+    assert all((ROOT / source).exists() for source in copied)
 
 
 def test_rainbos_role_is_no_superuser_of_its_database(

@@ -1,4 +1,4 @@
-"""An installation's life on a Debian machine of its own, by the commands of the pages, in their order.
+"""An installation's life on a Debian machine of its own, by the commands of the pages.
 
 What a person replaces or types is in REPLACED and TYPED; every other command runs as it stands.
 """
@@ -118,10 +118,7 @@ def host() -> Iterator[Machine]:
     with machine() as made:
         # A machine that boots starts its database by itself; installing it here does not.
         made.write("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", 0o755)
-        for name in ("/etc/pip.conf", "/etc/ssl/certs/ca-certificates.crt"):
-            if Path(name).is_file():
-                made.write(name, Path(name).read_text())
-        (made.root / "srv" / "rainbo.git").mkdir(parents=True)
+        (made.root / "srv" / "rainbo.git").mkdir(parents=True, exist_ok=True)
         repository(made.root / "srv" / "rainbo.git", OLD)
         install(made)
         yield made
@@ -148,14 +145,17 @@ def test_the_console_is_served_with_tls_and_its_styles(host: Machine) -> None:
     assert code == 200
     (style, *_) = re.findall(r'href="(/static/[^"]+\.css)"', login)
     assert page(host, style)[0] == 200
-    said = ask(host, f"curl -s -o /dev/null -w '%{{http_code}} %{{redirect_url}}' -H 'Host: {HOST}' 127.0.0.1")
+    said = ask(
+        host,
+        f"curl -s -o /dev/null -w '%{{http_code}} %{{redirect_url}}' -H 'Host: {HOST}' 127.0.0.1",
+    )
     assert said == f"301 https://{HOST}/"
     assert page(host, "/admin/find/?q=ann@example.com")[0] == 302
     assert "ann@example.com" not in ask(host, "cat /var/log/nginx/rainbo.log")
 
 
 def test_what_the_account_may_do(host: Machine) -> None:
-    """It reads its environment and writes nothing of its code; nobody else reads the environment."""
+    """It reads its environment and writes none of its code; others read no environment."""
     for user, path, mode, allowed in (
         ("rainbo", "/etc/rainbo/environment", "-r", True),
         ("rainbo", "/etc/rainbo/environment", "-w", False),
@@ -197,19 +197,31 @@ def test_memory_of_its_processes(host: Machine) -> None:
         name: sum(int(kilobytes) for other, kilobytes in found if other == name) / 1024
         for name in {name for name, _ in found}
     }
-    print({name: f"{size:.0f} MB in {[n for n, _ in found].count(name)}" for name, size in total.items()})
+    print(
+        {
+            name: f"{size:.0f} MB in {[n for n, _ in found].count(name)}"
+            for name, size in total.items()
+        }
+    )
     assert 0 < total["gunicorn"] < 1024
     assert 0 < total["schedule_work"] + total.get("qcluster", 0) < 2048
 
 
-ROTATED = ("`RAINBO_CREDENTIAL_KEYS`", "`RAINBO_SECRET_KEY`", "The password of RAINBO's own database")
+ROTATED = (
+    "`RAINBO_CREDENTIAL_KEYS`",
+    "`RAINBO_SECRET_KEY`",
+    "The password of RAINBO's own database",
+)
 
 
 @pytest.mark.parametrize("heading", ROTATED, ids=["credential keys", "secret key", "password"])
 def test_a_secret_is_rotated(host: Machine, heading: str) -> None:
     before = ask(host, "cat /etc/rainbo/environment")
     for script in blocks("rotation.md")[heading]:
-        follow(host, script.replace("rainbo rotate_credentials\n", WAIT + "rainbo rotate_credentials\n"))
+        follow(
+            host,
+            script.replace("rainbo rotate_credentials\n", WAIT + "rainbo rotate_credentials\n"),
+        )
     after = ask(host, "cat /etc/rainbo/environment")
     assert len(set(before.splitlines()) & set(after.splitlines())) >= len(before.splitlines()) - 1
     assert before != after
@@ -260,7 +272,9 @@ def test_without_workers(host: Machine) -> None:
     (run,) = [line.partition(" rainbo ")[2] for line in lines if line.startswith("*")]
     (setting,) = [line for line in lines if line.startswith("WITH_ENVIRONMENT=")]
     ask(host, f"runuser -u rainbo -- sh -c '{setting}; {run}'")
-    assert "instance_health" in psql(host, "SELECT sync FROM syncs_syncrun ORDER BY id DESC LIMIT 5")
+    assert "instance_health" in psql(
+        host, "SELECT sync FROM syncs_syncrun ORDER BY id DESC LIMIT 5"
+    )
     assert ask(host, "stat -c %U /var/log/rainbo/schedule_run.log").strip() == "rainbo"
 
 
@@ -282,7 +296,10 @@ def test_uninstalling_leaves_nothing(host: Machine) -> None:
         for script in steps[heading]:
             follow(host, script)
     psql(host, "DROP ROLE rainbo_2", database="postgres")
-    assert psql(host, "SELECT datname FROM pg_database WHERE datname = 'rainbo'", database="postgres") == ""
+    assert (
+        psql(host, "SELECT datname FROM pg_database WHERE datname = 'rainbo'", database="postgres")
+        == ""
+    )
     for port in (5432, 5433):
         left = "SELECT rolname FROM pg_roles WHERE rolname ~ 'rainbo|reports'"
         assert psql(host, left, port, "postgres") == ""

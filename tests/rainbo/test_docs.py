@@ -205,7 +205,9 @@ def test_pages_name_only_commands_that_exist(page: str) -> None:
     assert named <= set(get_commands())
 
 
-@pytest.mark.parametrize("page", ["settings", "activity", "people", "retention", "scaling", "upgrades"])
+@pytest.mark.parametrize(
+    "page", ["settings", "activity", "people", "retention", "scaling", "upgrades"]
+)
 def test_pages_say_what_the_code_says(page: str) -> None:
     """`make docs` writes them; what it writes is checked below."""
     wanted = {path.stem: text for path, text in generated_docs.pages()}

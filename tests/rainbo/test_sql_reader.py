@@ -30,7 +30,8 @@ SHORT = {
 OURS = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')"
 READABLE = f"""
 SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE {OURS} AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND has_any_column_privilege(c.oid, 'SELECT')
+ WHERE {OURS} AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+   AND has_any_column_privilege(c.oid, 'SELECT')
 """
 OTHERWISE = f"""
 SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

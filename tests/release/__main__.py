@@ -150,14 +150,17 @@ def demo(folder: Path) -> Iterator[None]:
     port = free_port()
     log = folder / ".demo.log"
     env = {name: value for name, value in os.environ.items() if not _of_this_checkout(name)}
-    with log.open("w") as said, subprocess.Popen(
-        ["make", "demo", f"PORT={port}"],
-        cwd=folder,
-        env=env,
-        stdout=said,
-        stderr=said,
-        start_new_session=True,
-    ) as process:
+    with (
+        log.open("w") as said,
+        subprocess.Popen(
+            ["make", "demo", f"PORT={port}"],
+            cwd=folder,
+            env=env,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+        ) as process,
+    ):
         try:
             wait(lambda: process.poll() is not None or serves(port), SERVED, "make demo serves")
             if process.poll() is not None:
@@ -171,7 +174,7 @@ def demo(folder: Path) -> Iterator[None]:
 
 def serves(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=5) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=5) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False

@@ -36,7 +36,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 executor = MigrationExecutor(connection)
 own = {own!r}
-order = [key for key in executor.migration_plan(executor.loader.graph.leaf_nodes(), clean_start=True)]
+order = executor.migration_plan(executor.loader.graph.leaf_nodes(), clean_start=True)
 for migration, _ in reversed(order):
     if migration.app_label not in own:
         continue

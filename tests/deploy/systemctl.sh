@@ -26,7 +26,8 @@ start() {
     . "$(value "$1" EnvironmentFile)"
     set +a
     read -ra command <<< "$(value "$1" ExecStart)"
-    setsid runuser -u "$(value "$1" User)" -- "${command[@]}" >> "/var/log/$1.log" 2>&1 < /dev/null &
+    user=$(value "$1" User)
+    setsid setpriv --reuid "$user" --regid "$user" --init-groups "${command[@]}" >> "/var/log/$1.log" 2>&1 < /dev/null &
     echo $! > "$running/$1"
     cd /
 }

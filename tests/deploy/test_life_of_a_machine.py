@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from common.version import version
 from localfleet.data import schema
 from tests.children import ROOT
 from tests.deploy.scratch import Machine, machine, repository
@@ -27,7 +28,7 @@ THERE = "of-the-instance-0123456789"
 REPLACED = {
     "rainbo.example.com   ": f"{HOST}   ",
     "https://git.example.com/rainbo.git": "/srv/rainbo.git",
-    "VERSION=v0.1.0": f"VERSION={OLD}",
+    f"VERSION=v{version()}": f"VERSION={OLD}",
     "--host eu-1.db.example.com": "--host 127.0.0.1 --port 5433 --ssl-mode require",
 }
 TYPED = {

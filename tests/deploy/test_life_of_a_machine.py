@@ -20,7 +20,7 @@ from localfleet.data import schema
 from tests.children import ROOT
 from tests.deploy.scratch import Machine, machine, repository
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
 HOST = "console.example.com"
 OLD, NEW = "v9.0.0", "v9.0.1"
 PASSWORD = "of-the-admin-0123456789"

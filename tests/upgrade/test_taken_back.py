@@ -34,21 +34,14 @@ BACK = """
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-executor = MigrationExecutor(connection)
-own = {own!r}
-order = executor.migration_plan(executor.loader.graph.leaf_nodes(), clean_start=True)
-for migration, _ in reversed(order):
-    if migration.app_label not in own:
-        continue
-    executor = MigrationExecutor(connection)
-    graph = executor.loader.graph
-    before = [key for key in graph.node_map[migration.app_label, migration.name].parents
-              if key[0] == migration.app_label]
-    target = before[0] if before else (migration.app_label, None)
-    plan = executor.migration_plan([target])
-    assert [m.name for m, back in plan if m.app_label in own] == [migration.name], plan
-    executor.migrate([target], plan)
-    print("back:", migration.app_label, migration.name)
+def say(action, migration=None, fake=False):
+    if action == "unapply_success":
+        print("back:", migration.app_label, migration.name)
+
+executor = MigrationExecutor(connection, say)
+whole = executor.migration_plan(executor.loader.graph.leaf_nodes(), clean_start=True)
+plan = [(migration, True) for migration, _ in reversed(whole) if migration.app_label in {own!r}]
+executor.migrate([], plan)
 """
 
 

@@ -275,6 +275,18 @@ def test_an_upgrade(host: Machine) -> None:
     until(host, PROBE)
 
 
+def test_a_backup_is_restored(host: Machine) -> None:
+    """Into a new database, as the page says for such a machine; what is in it is proved again."""
+    (script,) = blocks("restore.md")["Restore a backup"]
+    follow(host, script)
+    (drill,) = blocks("restore.md", "")["Restore a backup"]
+    rest = drill[drill.index("python manage.py migrate") :]
+    follow(host, rest.replace("python manage.py", "rainbo"))
+    assert psql(host, "SELECT name FROM tenant_master") == "First"
+    ask(host, "systemctl start rainbo-web rainbo-worker")
+    until(host, PROBE)
+
+
 def test_without_workers(host: Machine) -> None:
     (script,) = blocks("production.md")["Without workers"]
     follow(host, script)

@@ -43,7 +43,7 @@ RUN = {
     ("docs/production.md", "7. Monitoring"): f"{MACHINE}::install",
     ("docs/production.md", "8. Backup"): f"{MACHINE}::install",
     ("docs/production.md", "Without workers"): f"{MACHINE}::test_without_workers",
-    ("docs/restore.md", "Restore a backup"): f"{DRILL}::test_a_backup_is_restored",
+    ("docs/restore.md", "Restore a backup"): f"{DRILL}::test_a_backup_is_restored",  # and MACHINE
     ("docs/restore.md", "Without a backup"): "tests/tenants/ghosts/test_adoption.py",
     ("docs/restore.md", "Staging next to production"): "tests/tenants/ghosts/test_adoption.py",
     ("docs/rotation.md", "`RAINBO_CREDENTIAL_KEYS`"): f"{MACHINE}::test_a_secret_is_rotated",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ def migrations_table() -> str:
     return "\n".join(lines)
 
 
-def _lost(operations: list[Any]) -> str:
+def _lost(operations: Sequence[Any]) -> str:
     """What the reversed operations drop: tables, and columns of tables that were there before."""
     made = {o.name for o in operations if type(o).__name__ == "CreateModel"}
     tables = sorted(f"table of `{name}`" for name in made)

@@ -33,7 +33,7 @@ def docker_reads(text: str) -> dict[str, str]:
 def test_all_read_the_environment_alike(name: str) -> None:
     text = (CONTAINER / name).read_text(encoding="utf-8")
     by_docker = docker_reads(text)
-    reader = [sys.executable, ROOT / "deploy" / "with_environment.py", CONTAINER / name]
+    reader = [sys.executable, str(ROOT / "deploy" / "with_environment.py"), str(CONTAINER / name)]
     by_systemd = subprocess.run(
         [*reader, "env"],
         env={"PATH": os.environ["PATH"], "LC_CTYPE": "C.UTF-8"},

@@ -202,7 +202,7 @@ def test_memory_of_its_processes(host: Machine) -> None:
     measure = """
         cd /proc; for pid in [0-9]*; do
             line=$(tr '\\0' ' ' < $pid/cmdline)
-            name=$(echo "$line" | grep -oE 'gunicorn|schedule_work|qcluster' | head -n 1)
+            name=$(echo "$line" | grep -oE 'gunicorn|schedule_work|qcluster' | head -n 1 || true)
             [ -z "$name" ] || echo "$name $(awk '/^Pss:/ { print $2 }' $pid/smaps_rollup)"
         done 2> /dev/null
     """

@@ -11,6 +11,7 @@ SEED ?=
 ROWS ?= 1000000
 BASE ?=
 FAULTS ?=
+FROM ?=
 ARGS ?=
 
 PY := .venv/bin/python
@@ -32,7 +33,7 @@ LINT_ENV := env RAINBO_SECRET_KEY=$(shell printf 'lint-%.0s0123456789' 1 2 3 4 5
 	RAINBO_ALLOWED_HOSTS=rainbo.example RAINBO_HTTPS=on RAINBO_DEBUG=off \
 	RAINBO_DB_HOST=127.0.0.1 RAINBO_DB_PORT=1 RAINBO_DB_PASSWORD=lint
 
-.PHONY: help venv demo demo-break demo-code test soak bench bench-api bench-bloat bench-models bench-connections bench-pages bench-history matrix screenshots docs lint format lock manage clean
+.PHONY: help venv demo demo-break demo-code test soak bench bench-api bench-bloat bench-models bench-connections bench-pages bench-history matrix release-check screenshots docs lint format lock manage clean
 
 help:  ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' \
@@ -57,6 +58,7 @@ soak: venv  ## Run the long tests: random faults, pages at full size (FAULTS=500
 bench: venv  ## Compare the syncs with a plain copy and other tools, or with BASE=commit (ROWS=1000000)
 	@exec $(PY) -m bench $(if $(BASE),compare '$(BASE)',run) --rows $(ROWS) \
 		$(if $(filter 1000000,$(ROWS)),$(if $(BASE),,--peers) --fleet) $(ARGS)
+	@$(MAKE) docs
 
 bench-api: venv  ## Compare the API at full size with the admin's own JSON view
 	@exec $(PY) -m bench api $(ARGS)
@@ -72,6 +74,7 @@ bench-pages: venv  ## Let 50 people read the console at full size (BASE=commit, 
 
 bench-bloat: venv  ## Measure how the table of routes grows over 1,000 syncs
 	@exec $(PY) -m bench bloat $(ARGS)
+	@$(MAKE) docs
 
 bench-history: venv  ## Measure the database's size after 90 days of 200 instances
 	@exec $(PY) -m bench history $(ARGS)
@@ -79,10 +82,13 @@ bench-history: venv  ## Measure the database's size after 90 days of 200 instanc
 matrix: venv  ## Try PostgreSQL 14 to 18 for the own database and the master, and write the table
 	@mkdir -p $(CACHE); exec $(PY) -m tests.matrix
 
+release-check: venv  ## Try a release in a fresh clone, and the upgrade from FROM (default: the last tag)
+	@mkdir -p $(CACHE); exec $(PY) -m tests.release $(if $(FROM),--from '$(FROM)') $(ARGS)
+
 screenshots: venv  ## Retake the screenshots in docs/img/
 	@mkdir -p $(CACHE); exec $(PY) -m pytest -m screenshots tests/console
 
-docs: venv  ## Write the tables of docs/ that the code knows: settings, roles, retention
+docs: venv  ## Write the tables of docs/ that the code and the benchmarks know
 	@$(LINT_ENV) $(PY) -m rainbo.generated_docs
 
 lint: venv  ## Check style, types, migrations and the production settings

@@ -25,6 +25,7 @@ from api.auth import authorize
 from api.problems import Problem
 from common.clock import from_iso
 from common.joint_query import Question, Row, answer, compiled
+from common.version import version
 from syncs.engine import registry
 from syncs.status import queries, statistics, sync_problems
 from syncs.status.freshness import Failure
@@ -35,6 +36,7 @@ from tenants.ghosts import problems as ghosts
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
 
+_version = cache(version)
 SCOPE = "metrics:read"
 HOURS = 24  # of the statistics
 OPENMETRICS = re.compile(r"application/openmetrics-text\s*(?:;.*)?", re.IGNORECASE)
@@ -127,6 +129,7 @@ def _ask_instances() -> Question:
 
 def lines(facts: Facts) -> Lines:
     """Yield gauges as both formats write them: they differ in how they end, alone."""
+    yield from gauge("build_info", "Version of RAINBO.", ("version",), [((_version(),), 1)])
     yield from _freshness(facts)
     yield from _executions(facts)
     yield from _work(facts)

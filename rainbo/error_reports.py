@@ -19,6 +19,7 @@ from common import http
 from common.errors import RainboError
 from common.http import Limits
 from common.redaction import hide_emails, redact, redact_value
+from common.version import version
 
 logger = logging.getLogger("rainbo.error_reports")
 
@@ -63,7 +64,7 @@ def start() -> None:
     sentry_sdk.init(
         dsn=settings.RAINBO_SENTRY_DSN,
         transport=_transport(),
-        release="rainbo",  # else Sentry runs git to find one
+        release=f"rainbo@{version()}",  # else Sentry runs git to find one
         include_local_variables=False,
         max_request_body_size="never",
         # send_default_pii is off by default; saying so is deprecated.

@@ -1,15 +1,18 @@
 """Writes the tables of docs that the code knows better: `make docs`.
 
-Settings with their ranges, what each role may do, how long each table's rows are kept. A test fails
-if a page differs from what this module would write.
+Settings with their ranges, what each role may do, how long each table's rows are kept, what taking
+a migration back loses, and what the benchmarks say about capacity. A test fails if a page differs
+from what this module would write.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import django
 
@@ -60,10 +63,73 @@ def recorded_commands() -> str:
     return ", ".join(f"`{name}`" for name in found) + "."
 
 
+def migrations_table() -> str:
+    """Each migration of ours with what taking it back loses."""
+    from django.apps import apps
+    from django.db.migrations.loader import MigrationLoader
+
+    known = MigrationLoader(None).disk_migrations
+    own = {app.label for app in apps.get_app_configs() if Path(app.path).parent == DOCS.parent}
+    lines = ["| migration | can be taken back | which loses |", "|---|---|---|"]
+    for app, name in sorted(key for key in known if key[0] in own):
+        operations = known[app, name].operations
+        back = "yes" if all(o.reversible for o in operations) else "**no**: restore the backup"
+        lines.append(f"| `{app} {name}` | {back} | {_lost(operations)} |")
+    return "\n".join(lines)
+
+
+def _lost(operations: Sequence[Any]) -> str:
+    """What the reversed operations drop: tables, and columns of tables that were there before."""
+    made = {o.name for o in operations if type(o).__name__ == "CreateModel"}
+    tables = sorted(f"table of `{name}`" for name in made)
+    added = (o for o in operations if type(o).__name__ == "AddField" and o.model_name not in made)
+    columns = sorted({f"`{o.model_name}.{o.name}`" for o in added if not _is_in(o, made)})
+    return ", ".join([*tables, *columns]) or "nothing"
+
+
+def _is_in(operation: Any, made: set[str]) -> bool:
+    return operation.model_name.lower() in {name.lower() for name in made}
+
+
+def capacity_table() -> str:
+    """What a million routes and a fleet take, by the last measured benchmarks."""
+    parts = {
+        part["name"]: {(line["who"], line["what"]): line for line in part["lines"]}
+        for part in json.loads((DOCS / "benchmarks.json").read_text(encoding="utf-8"))["parts"]
+    }
+    routes, fleet = parts["routes-001000000"], parts["fleet"]
+    sizes = (re.search(r"after ([\d.]+) MB", what) for _, what in parts["bloat"])
+    disk = sum(float(found[1]) for found in sizes if found) * 10  # of 100,000 routes
+    digests = routes["PostgreSQL alone", "the digests of the source's buckets"]
+    summaries = fleet["RAINBO", "tenant summaries, loopback"]
+    lines = [
+        "| of a million routes | time | sent by the master | WAL, own database | memory |",
+        "|---|---|---|---|---|",
+    ]
+    for what in ("nothing changed", "0.1 % changed", "1 % changed", "first fill"):
+        line = routes["RAINBO", what]
+        sent, logged = (f"{line[key] / 1e6:.1f} MB" for key in ("wire", "wal"))
+        time, memory = line["seconds"]["median"], line["memory"]
+        lines.append(f"| sync, {what} | {time:.1f} s | {sent} | {logged} | {memory:.0f} MB |")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"- **Disk**: {disk:.0f} MB for each million routes, with indexes, after many syncs.",
+            "- **Load on the master**: a sync in which nothing changed takes one of its processors",
+            f"  for {digests['seconds']['median']:.2f} s for each million routes.",
+            "- **Load on an instance**: a session and one query for each sync; 100 instances of",
+            f"  100 tenants are read in {summaries['seconds']['median']:.1f} s.",
+        ]
+    )
+
+
 TABLES: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "activity.md": {"commands": recorded_commands},
     "people.md": {"roles": roles_table},
     "retention.md": {"tables": retention_tables},
+    "scaling.md": {"capacity": capacity_table},
+    "upgrades.md": {"migrations": migrations_table},
 }
 
 

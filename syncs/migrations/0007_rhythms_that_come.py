@@ -38,7 +38,7 @@ class Migration(migrations.Migration):
     ]
     operations = [
         migrations.RunSQL(
-            ADD, "ALTER TABLE django_q_schedule DROP CONSTRAINT only_rhythms_that_come"
+            ADD, "ALTER TABLE django_q_schedule DROP CONSTRAINT IF EXISTS only_rhythms_that_come"
         ),
         migrations.DeleteModel(name="DefaultSchedule"),
     ]

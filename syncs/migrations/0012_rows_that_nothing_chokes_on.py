@@ -56,7 +56,7 @@ RANGE = (
     "|0?2-(0?[469]|11)|0?4-(0?[69]|11)|0?6-(0?9|11)|0?9-11)(,[^ ]+)? "
 )
 WEEKDAY = "^([^ ]+ ){4}[^ *]+$"
-FORGET_RHYTHMS = "ALTER TABLE django_q_schedule DROP CONSTRAINT only_rhythms_that_come"
+FORGET_RHYTHMS = "ALTER TABLE django_q_schedule DROP CONSTRAINT IF EXISTS only_rhythms_that_come"
 RHYTHMS = f"""
 ALTER TABLE django_q_schedule ADD CONSTRAINT only_rhythms_that_come CHECK (
     cron IS NOT NULL AND cron ~ '{before.SHAPE}'

@@ -9,10 +9,12 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from types import FrameType
 
 from syncs.engine import host
 
@@ -69,8 +71,7 @@ class Cluster:
         began = time.monotonic()
         _send(self.session, signal.SIGTERM)
         if not self._ended(began + MAIN_ASKED):
-            for pid in self._below_sentinel():
-                _send(pid, signal.SIGTERM)
+            _ask_workers(self.session)
             self._ended(began + WORKERS_ASKED)
         self.kill()
 
@@ -90,10 +91,38 @@ class Cluster:
             time.sleep(POLL)
         return True
 
-    def _below_sentinel(self) -> set[int]:
-        """Return workers and their helpers: neither the main process nor its children."""
-        found = {pid: parent for pid, session, parent in _processes() if session == self.session}
-        return {pid for pid, parent in found.items() if self.session not in (pid, parent)}
+
+def stop_in_time() -> None:
+    """In a cluster's main process: let a stop take ten seconds though its supervisor is dead.
+
+    Who is killed while it reads from a queue leaves it locked, and then a stop waits for ever.
+    """
+    supervisor = os.getppid()
+    usual = signal.getsignal(signal.SIGTERM)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if os.getppid() != supervisor:
+            threading.Thread(target=_finish, daemon=True).start()
+        if callable(usual):
+            usual(number, frame)
+
+    if os.getsid(0) == os.getpid():
+        signal.signal(signal.SIGTERM, stop)
+
+
+def _finish() -> None:
+    time.sleep(MAIN_ASKED)
+    _ask_workers(os.getpid())
+    time.sleep(KILLED - MAIN_ASKED)
+    os.killpg(0, signal.SIGKILL)
+
+
+def _ask_workers(session: int) -> None:
+    """Send SIGTERM to workers and their helpers: neither the main process nor its children."""
+    found = {pid: parent for pid, other, parent in _processes() if other == session}
+    for pid, parent in found.items():
+        if session not in (pid, parent):
+            _send(pid, signal.SIGTERM)
 
 
 def _processes() -> list[tuple[int, int, int]]:

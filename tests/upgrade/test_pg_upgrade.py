@@ -1,5 +1,7 @@
 """RAINBO's own database goes from PostgreSQL 15 to 18 by pg_upgrade: who is found, and who not.
 
+Then rebuild_search_keys, as docs/upgrades.md says, finds all.
+
 PostgreSQL 18 has Unicode 16, in which two letters compose to one; to PostgreSQL 15 all three are
 unassigned. E-mails are compared composed, names decomposed.
 """

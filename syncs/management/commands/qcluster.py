@@ -10,6 +10,7 @@ from django_q.management.commands.qcluster import Command as Cluster
 
 from syncs.dispatch import reconcile
 from syncs.workers import heartbeat
+from syncs.workers.cluster import stop_in_time
 from syncs.workers.memory import limit_memory
 
 logger = logging.getLogger("rainbo.schedules")
@@ -29,6 +30,7 @@ class Command(Cluster):
         connection.close()  # the workers are forks: each opens its own
         gc.freeze()  # what is loaded stays shared: collections in forks don't write to it
         super().handle(*args, **options)
+        stop_in_time()
         heartbeat.request_maintenance_each_interval()
 
 

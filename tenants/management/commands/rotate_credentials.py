@@ -40,7 +40,8 @@ class Command(BaseCommand):
             raise UsageError(
                 f"not every process has the newest key: {listed(workers, SHOWN)}. They could not "
                 "read what it encrypts: put it first on every machine, keep the older keys after "
-                "it, restart web and workers there, and repeat"
+                "it, restart web and workers there, and repeat: a process that was stopped counts "
+                f"for {settings.RAINBO_HEARTBEAT_TIMEOUT:.0f} seconds after its last heartbeat"
             )
         done = rotate_all()
         self.stdout.write(f"Re-encrypted {counted(done.renewed, 'secret')} with the newest key.")

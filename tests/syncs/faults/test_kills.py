@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from localfleet.processes import process_table
-from syncs.workers.cluster import PROC
+from syncs.workers.cluster import KILLED, PROC
 from tests.syncs.faults.names import BUSY, DEADLY
 from tests.syncs.faults.stage import Process, Stage, until
 
@@ -94,3 +94,13 @@ def test_a_task_that_kills_its_worker_stops_no_other(stage: Stage) -> None:
     until(lambda: stage.outcome(DEADLY, slot))
     complete(stage, IN_TIME)
     settle(stage)
+
+
+def test_no_process_outlives_its_supervisor(stage: Stage) -> None:
+    """Not even where the killed monitor left a queue locked, so that its successor waits."""
+    work = works(stage)
+    os.kill(monitor := VICTIMS["monitor"](stage, work), signal.SIGKILL)
+    until(lambda: monitor not in work.role("monitor") and work.role("monitor"), IN_TIME)
+    left = work.all()
+    os.kill(work.pid, signal.SIGKILL)
+    until(lambda: not any(map(process_table.program, left)), KILLED + 5)

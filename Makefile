@@ -33,7 +33,7 @@ LINT_ENV := env RAINBO_SECRET_KEY=$(shell printf 'lint-%.0s0123456789' 1 2 3 4 5
 	RAINBO_ALLOWED_HOSTS=rainbo.example RAINBO_HTTPS=on RAINBO_DEBUG=off \
 	RAINBO_DB_HOST=127.0.0.1 RAINBO_DB_PORT=1 RAINBO_DB_PASSWORD=lint
 
-.PHONY: help venv demo demo-break demo-code test soak bench bench-api bench-bloat bench-models bench-connections bench-pages bench-history matrix release-check screenshots docs lint format lock manage clean
+.PHONY: help venv demo demo-break demo-code test soak bench bench-api bench-bloat bench-models bench-connections bench-pages bench-history matrix machine release-check screenshots docs lint format lock manage clean
 
 help:  ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' \
@@ -81,6 +81,9 @@ bench-history: venv  ## Measure the database's size after 90 days of 200 instanc
 
 matrix: venv  ## Try PostgreSQL 14 to 18 for the own database and the master, and write the table
 	@mkdir -p $(CACHE); exec $(PY) -m tests.matrix
+
+machine: venv  ## Follow docs/production.md and its neighbours on a Debian machine of their own (as root)
+	@mkdir -p $(CACHE); exec $(PY) -m pytest -m machine -o timeout=1800 tests/deploy $(ARGS)
 
 release-check: venv  ## Try a release in a fresh clone, and the upgrade from FROM (default: the last tag)
 	@mkdir -p $(CACHE); exec $(PY) -m tests.release $(if $(FROM),--from '$(FROM)') $(ARGS)

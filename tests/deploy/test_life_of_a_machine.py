@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from localfleet.data import schema
 from tests.children import ROOT
 from tests.deploy.scratch import Machine, machine, repository
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.machine, pytest.mark.timeout(1800)]
 HOST = "console.example.com"
 OLD, NEW = "v9.0.0", "v9.0.1"
 PASSWORD = "of-the-admin-0123456789"
@@ -57,7 +58,7 @@ def blocks(page: str, language: str = "sh") -> dict[str, list[str]]:
     return found
 
 
-def follow(host: Machine, script: str, **env: str) -> str:
+def follow(host: Machine, script: str, **env: Any) -> str:
     """Run a block in the one shell that the page speaks of; what it said."""
     for written, meant in {**REPLACED, **TYPED}.items():
         script = script.replace(written, meant)
@@ -104,7 +105,7 @@ def page(host: Machine, path: str) -> tuple[int, str]:
     """What the console answers through the proxy."""
     said = ask(
         host,
-        "curl --silent --max-time 20 --cacert /etc/ssl/certs/rainbo.pem "
+        "curl -s --max-time 20 --cacert /etc/ssl/certs/rainbo.pem "
         f"--resolve {HOST}:443:127.0.0.1 --write-out '\\n%{{http_code}}' https://{HOST}{path}",
     )
     text, _, code = said.rpartition("\n")

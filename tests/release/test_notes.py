@@ -1,4 +1,4 @@
-"""What a release needs besides working: one version, its notes, its tag."""
+"""What a release needs in addition to working: one version, its notes, its tag."""
 
 from __future__ import annotations
 

@@ -155,8 +155,8 @@ def _opening(part: str) -> str:
 def test_every_line_of_manage_py_can_be_parsed(page: Path) -> None:
     for line in lines(page):
         # An apostrophe alone: only `make manage` takes that, which is no shell.
-        words = shlex.split(line) if line.count("'") != 1 else line.split()
-        name, *given = (PLACEHOLDERS.get(each, each) for each in words)
+        parts = shlex.split(line) if line.count("'") != 1 else line.split()
+        name, *given = (PLACEHOLDERS.get(part, part) for part in parts)
         app: Any = get_commands()[name]
         command = app if isinstance(app, BaseCommand) else load_command_class(app, name)
         parser = command.create_parser("manage.py", name)

@@ -165,6 +165,7 @@ def test_rules_and_panels_name_what_there_is() -> None:
     }
     assert values <= known
     assert labels.keys() - named == {
+        "rainbo_build_info",
         "rainbo_sync_state",
         "rainbo_last_execution_timestamp_seconds",
         "rainbo_ghost_users_missing",

@@ -11,6 +11,7 @@ one that the snapshot knows. Tables without a file here (foreign tables) can't b
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -93,9 +94,10 @@ def columns_checked(
     return columns, _described(found)
 
 
-def tables_named(source: psycopg.Connection[Any]) -> tuple[str, ...]:
-    """Return the tables that a transaction's statements have named, as `columns_checked` does."""
-    return _described(source.execute(_READ).fetchall())
+def ask_for_tables(source: psycopg.Connection[Any]) -> Callable[[], tuple[str, ...]]:
+    """Ask for the tables that a transaction's statements have named, as `columns_checked` does."""
+    cursor = source.execute(_READ)
+    return lambda: _described(cursor.fetchall())
 
 
 def check_and_end(source: psycopg.Connection[Any]) -> None:

@@ -8,7 +8,7 @@ change is held.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -36,9 +36,13 @@ class Tables:
         return cls(hashlib.sha256(query.encode()).hexdigest()[:16], names)
 
     @classmethod
-    def named(cls, query: str, source: Connection) -> Self:
-        """Of a query that was the only one of the source's transaction to name tables."""
-        return cls.of(query, snapshot_check.tables_named(source))
+    def asked(cls, query: str, source: Connection) -> Callable[[], Self]:
+        """Ask for those of a query that alone named tables in the source's transaction.
+
+        In a pipeline, what is returned is called only after it.
+        """
+        named = snapshot_check.ask_for_tables(source)
+        return lambda: cls.of(query, named())
 
     def as_json(self) -> dict[str, Any]:
         return {"sql": self.sql, "names": [*self.names]}

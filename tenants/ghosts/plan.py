@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -163,13 +163,6 @@ class Plan:
         decision = guard.decide_reasons(run, target, reasons, held.as_query(found.to_review))
         return replace(found, reasons=decision.reasons, lifted=decision.accepted)
 
-    def tables_there(self, instance: RdsInstance, remote: Connection) -> Tables:
-        """What the names in the statement mean on an instance; nothing is executed."""
-        text = contract.text("sync_ghost_users", instance.schema_group)
-        explain = sql.SQL("EXPLAIN {}").format(verbatim(text))
-        remote.execute(explain, self.parameters(instance, admins=[]))
-        return Tables.named(text, remote)
-
 
 def is_of_leavers(run: Run) -> bool:
     return run.record.trigger == Trigger.SIGNAL and bool(run.options.only)
@@ -180,21 +173,22 @@ def carry_out(run: Run, plan: Plan, instance: RdsInstance, remote: Connection) -
 
     Raises LeaseLost, and leaves nothing there, if another run took the lease.
     """
-    tables = plan.tables_there(instance, remote)
     try:
-        return _carry_out(run, _Statement(plan, instance, remote), tables, in_parts=False)
+        return _carry_out(run, _Statement(plan, instance, remote), in_parts=False)
     except ROWS_REJECTED:
-        return _carry_out(run, _Statement(plan, instance, remote), tables, in_parts=True)
+        return _carry_out(run, _Statement(plan, instance, remote), in_parts=True)
 
 
-def _carry_out(run: Run, written: _Statement, tables: Tables, *, in_parts: bool) -> InstanceResult:
+def _carry_out(run: Run, written: _Statement, *, in_parts: bool) -> InstanceResult:
     at = run.now()
+    with written.remote.pipeline():  # both questions take one round trip
+        tables = written.tables()
     with written.remote.transaction(force_rollback=run.dry_run):
         if in_parts:
             written.execute_in_parts()
         else:
             written.execute()
-        answer = InstanceResult(at, written.ghosts, [], tables, plain=written.plain)
+        answer = InstanceResult(at, written.ghosts, [], tables(), plain=written.plain)
         answer = written.plan.judge(run, str(written.instance.pk), answer)
         if answer.reasons:
             raise psycopg.Rollback
@@ -215,6 +209,13 @@ class _Statement:
     remote: Connection
     ghosts: list[Ghost] = field(default_factory=list)
     plain: bool = False
+
+    def tables(self) -> Callable[[], Tables]:
+        """Ask what the names in it mean there, without executing it."""
+        text = contract.text("sync_ghost_users", self.instance.schema_group)
+        explain = sql.SQL("EXPLAIN {}").format(verbatim(text))
+        self.remote.execute(explain, self.plan.parameters(self.instance, admins=[]))
+        return Tables.asked(text, self.remote)
 
     def execute(self) -> None:
         self.ghosts += self._rows(self.plan.parameters(self.instance))

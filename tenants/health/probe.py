@@ -95,8 +95,11 @@ def measure(source: Connection, statement: str, now: Callable[[], datetime]) -> 
     trips = [_round_trip(source) for _ in range(ROUND_TRIPS)]
     with source.cursor(row_factory=class_row(ProbeResult)) as cursor:
         before = now()
-        answer = cursor.execute(probe).fetchone()
+        with source.pipeline():  # both take one round trip
+            cursor.execute(probe)
+            tables = Tables.asked(statement, source)
         after = now()
+        answer = cursor.fetchone()
     if answer is None:
         raise psycopg.DataError("the health probe returned no row")
     skew = answer.clock - (before + (after - before) / 2)
@@ -108,7 +111,7 @@ def measure(source: Connection, statement: str, now: Callable[[], datetime]) -> 
         max_connections=answer.max_connections,
         version=answer.version[:64],
         replica=source.replica,
-        tables=Tables.named(statement, source),
+        tables=tables(),
     )
 
 

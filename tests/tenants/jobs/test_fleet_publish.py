@@ -113,7 +113,7 @@ def test_a_visit_takes_few_round_trips(
     """The first is for the transaction's settings and the identity, the last for its end."""
     of_each = {
         "tenant_summaries": 1 + len(("types and tables", "hash functions", "rows")) + 1,
-        "ghost_users": 1 + len(("SAVEPOINT", "the statement", "RELEASE")) + 1,
+        "ghost_users": 1 + len(("tables", "SAVEPOINT", "the statement", "RELEASE")) + 1,
         "instance_health": 1 + probe.ROUND_TRIPS + len(("health probe",)) + 1,
     }
     for sync, count in of_each.items():

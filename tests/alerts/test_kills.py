@@ -115,7 +115,7 @@ def test_without_its_database_nothing_vouches_for_rainbo(server: Receiver) -> No
 @pytest.mark.timeout(900)
 def test_all_workers_are_killed_and_a_message_arrives_by_crontab(server: Receiver) -> None:
     """At the default settings: within six minutes, of which three are missed heartbeats. Crontab
-    vouches for the dead for two intervals at most, and says later that they are.
+    vouches for the dead for two intervals at most.
     """
     instance_row(host="127.0.0.1", port=1)
     channel(kind=ChannelKind.WEBHOOK, url=server.url("/x"))
@@ -136,7 +136,6 @@ def test_all_workers_are_killed_and_a_message_arrives_by_crontab(server: Receive
         time.sleep(20)
     print(f"a message after {time.monotonic() - killed:.0f} s")
     assert sum(r.path == "/ping" for r in server.received) == pings
-    assert any(r.path == "/ping/fail" for r in server.received)
     assert Incident.objects.filter(key="workers", rule="workers_dead").exists()
     last = Heartbeat.objects.exclude(worker__endswith=":schedule_run").latest("at").at
     assert timezone.now() - last > timedelta(minutes=3) - 5 * SECOND

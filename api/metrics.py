@@ -36,7 +36,6 @@ from tenants.ghosts import problems as ghosts
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
 
-_version = cache(version)
 SCOPE = "metrics:read"
 HOURS = 24  # of the statistics
 OPENMETRICS = re.compile(r"application/openmetrics-text\s*(?:;.*)?", re.IGNORECASE)
@@ -129,7 +128,7 @@ def _ask_instances() -> Question:
 
 def lines(facts: Facts) -> Lines:
     """Yield gauges as both formats write them: they differ in how they end, alone."""
-    yield from gauge("build_info", "Version of RAINBO.", ("version",), [((_version(),), 1)])
+    yield from gauge("build_info", "Version of RAINBO.", ("version",), [((version(),), 1)])
     yield from _freshness(facts)
     yield from _executions(facts)
     yield from _work(facts)

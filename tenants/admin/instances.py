@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.db.models import Case, ProtectedError, QuerySet, Value, When
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -20,7 +19,13 @@ from unfold.admin import ModelAdmin
 from activity.changes import Reading, reading
 from activity.recorded_admin import Recorded
 from common import markup
-from common.model_admin import BoundedPaginator, DecoratedChangeList, EmptyResult, StrictUrls
+from common.model_admin import (
+    BoundedPaginator,
+    DecoratedChangeList,
+    EmptyResult,
+    PageOfItsOwn,
+    StrictUrls,
+)
 from tenants.admin.instance import activation, checks, page, syncs
 from tenants.admin.instance.filters import GroupFilter, LabelFilter
 from tenants.admin.instance.form import InstanceForm
@@ -44,7 +49,7 @@ RANK = Case(
 
 
 @admin.register(RdsInstance)
-class InstanceAdmin(StrictUrls, Recorded, ModelAdmin):
+class InstanceAdmin(PageOfItsOwn, StrictUrls, Recorded, ModelAdmin):
     thing = "instance"
     added_as = "registered"
     form = InstanceForm
@@ -107,17 +112,9 @@ class InstanceAdmin(StrictUrls, Recorded, ModelAdmin):
             ("<int:pk>/settings/", "tenants_rdsinstance_settings", self.settings_view),
         )
 
-    def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
-        """The instance's status. Its settings have a page of their own."""
-        if request.method == "POST" or not self.has_view_permission(request):
-            raise PermissionDenied
-        instance = self.get_object(request, object_id)
-        if instance is None:
-            gone: HttpResponse = self._get_obj_does_not_exist_redirect(
-                request, self.opts, object_id
-            )
-            return gone
-        return page.response(request, instance)
+    def page(self, request: HttpRequest, found: RdsInstance) -> HttpResponse:
+        """Its status. Its settings have a page of their own."""
+        return page.response(request, found)
 
     def settings_view(self, request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         response: HttpResponse = self.changeform_view(request, str(pk))

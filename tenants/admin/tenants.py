@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -14,7 +13,13 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from common import markup
-from common.model_admin import BoundedPaginator, DecoratedChangeList, EmptyResult, ReadOnlyAdmin
+from common.model_admin import (
+    BoundedPaginator,
+    DecoratedChangeList,
+    EmptyResult,
+    PageOfItsOwn,
+    ReadOnlyAdmin,
+)
 from tenants.admin.instance.filters import InstanceFilter
 from tenants.admin.tenant import actions, badges, ordered_paginator, page, support_access
 from tenants.admin.tenant.filters import (
@@ -42,7 +47,7 @@ class TenantList(DecoratedChangeList):
 
 
 @admin.register(Tenant)
-class TenantAdmin(ReadOnlyAdmin):
+class TenantAdmin(PageOfItsOwn, ReadOnlyAdmin):
     list_display = (
         *("called", "fresh", "at", "remote", "state", "users", "locations"),
         *("trial_end", "activity"),
@@ -93,17 +98,8 @@ class TenantAdmin(ReadOnlyAdmin):
             ("<int:pk>/opt-in/", "tenants_tenant_opt_in", support_access.opt_in_view),
         )
 
-    def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
-        """A page of our own: nothing of a tenant is edited here."""
-        if request.method == "POST" or not self.has_view_permission(request):
-            raise PermissionDenied
-        tenant = self.get_object(request, object_id)
-        if tenant is None:
-            gone: HttpResponse = self._get_obj_does_not_exist_redirect(
-                request, self.opts, object_id
-            )
-            return gone
-        return page.response(request, tenant)
+    def page(self, request: HttpRequest, found: Tenant) -> HttpResponse:
+        return page.response(request, found)
 
     @admin.display(description="tenant")
     def called(self, tenant: Tenant) -> str:

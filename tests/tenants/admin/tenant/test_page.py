@@ -188,9 +188,11 @@ def test_the_numbers_are_within_reach(admin_client: Client, tenant: Tenant) -> N
 
 
 def test_its_history_survives_pruned_runs(admin_client: Client, tenant: Tenant) -> None:
+    pruned = ended_run("tenant_summaries").pk
+    SyncRun.objects.filter(pk=pruned).delete()
     run = ended_run("tenant_summaries")
-    change(tenant, KINDS.NAME, 1, before="Old", after="Acme")
-    change(tenant, KINDS.VANISHED, 1)
+    change(tenant, KINDS.NAME, pruned, before="Old", after="Acme")
+    change(tenant, KINDS.VANISHED, pruned)
     change(tenant, KINDS.BACK, run.pk)
     change(tenant, KINDS.STATUS, run.pk, before="trial", after="active")
     answer = admin_client.get(page(tenant))
@@ -200,8 +202,8 @@ def test_its_history_survives_pruned_runs(admin_client: Client, tenant: Tenant) 
         for expected in (
             f"trial → active run {run.pk}",
             f"its instance has it again run {run.pk}",
-            "its instance no longer had it run 1 (pruned)",
-            "Old → Acme run 1 (pruned)",
+            f"its instance no longer had it run {pruned} (pruned)",
+            f"Old → Acme run {pruned} (pruned)",
         )
     ]
     assert places == sorted(places)

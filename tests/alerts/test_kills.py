@@ -131,14 +131,24 @@ def test_all_workers_are_killed_and_a_message_arrives_by_crontab(server: Receive
         assert passed < 360
         if pings is None and passed > 120:
             pings = sum(r.path == "/ping" for r in server.received)
-        with child("schedule_run", "--quiet", **ping) as cron:
-            cron.end(timeout=120)
+        by_crontab(ping)
         time.sleep(20)
     print(f"a message after {time.monotonic() - killed:.0f} s")
     assert sum(r.path == "/ping" for r in server.received) == pings
     assert Incident.objects.filter(key="workers", rule="workers_dead").exists()
     last = Heartbeat.objects.exclude(worker__endswith=":schedule_run").latest("at").at
     assert timezone.now() - last > timedelta(minutes=3) - 5 * SECOND
+    # The message may leave with the end of a run, the ping only with a tick: one a minute.
+    while not (failed := [r for r in server.received if r.path == "/ping/fail"]):
+        assert time.monotonic() - killed < 360
+        time.sleep(20)
+        by_crontab(ping)
+    assert failed[0].body.startswith(b"no worker has reported since ")
+
+
+def by_crontab(env: dict[str, Any]) -> None:
+    with child("schedule_run", "--quiet", **env) as cron:
+        cron.end(timeout=120)
 
 
 def arrived(server: Receiver, key: str) -> bool:

@@ -22,7 +22,7 @@ from tests.rows import ended_run, run_part, staff
 from tests.syncs.conftest import Make
 
 pytestmark = pytest.mark.django_db
-MANY = 200_000
+MANY = 20_000
 
 
 def hidden(count: int) -> Hidden:

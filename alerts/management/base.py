@@ -8,12 +8,13 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.db import transaction
 
 from alerts import queries
 from alerts.models import Incident
 from common import clock
+from common.command import RainboCommand
 from common.errors import UsageError
 from common.terminal import json_text
 from syncs.management.base import CommandOutput
@@ -23,7 +24,7 @@ DURATION = re.compile(r"(\d{1,5})(min|h|d)")
 UNITS = {"min": "minutes", "h": "hours", "d": "days"}
 
 
-class IncidentCommand(BaseCommand):
+class IncidentCommand(RainboCommand):
     """Does one thing about one incident; exits with 2 if it can't be done."""
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -31,6 +31,8 @@ DRILL = "tests/upgrade/test_restore_drill.py"
 RUN = {
     ("README.md", "Try it"): "tests/release/__main__.py::fresh_clone",
     ("docs/activity.md", "Removing old entries"): "tests/activity/test_written_once.py",
+    ("docs/commands.md", "`schedule_pause NAME`"): "tests/syncs/management/test_schedules.py",
+    ("docs/commands.md", "`schedule_set NAME`"): "tests/syncs/management/test_schedules.py",
     ("docs/find.md", "The same on the command line"): "tests/tenants/find/test_find_user.py",
     ("docs/instances.md", "1. A role on every instance"): f"{MACHINE}::instance",
     ("docs/production.md", "How do I run RAINBO in production?"): f"{MACHINE}::install",

@@ -33,7 +33,7 @@ LINT_ENV := env RAINBO_SECRET_KEY=$(shell printf 'lint-%.0s0123456789' 1 2 3 4 5
 	RAINBO_ALLOWED_HOSTS=rainbo.example RAINBO_HTTPS=on RAINBO_DEBUG=off \
 	RAINBO_DB_HOST=127.0.0.1 RAINBO_DB_PORT=1 RAINBO_DB_PASSWORD=lint
 
-.PHONY: help venv demo demo-break demo-code test soak bench bench-api bench-bloat bench-models bench-connections bench-pages bench-history matrix machine release-check screenshots docs lint format lock manage clean
+.PHONY: help venv demo demo-break demo-code test soak bench bench-api bench-bloat bench-models bench-connections bench-pages bench-commands bench-history matrix machine release-check screenshots docs lint format lock manage clean
 
 help:  ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' \
@@ -42,7 +42,7 @@ help:  ## List these targets
 demo: venv  ## Run a real PostgreSQL fleet with RAINBO on this machine (PORT=8000, SEED=big)
 	@exec $(PY) -m localfleet demo --port $(PORT) --seed=$(SEED)
 
-demo-break: venv  ## Break the running demo, or repair it (WHAT=instance, repair, github-token, github-token-repair)
+demo-break: venv  ## Break the running demo, or repair it (WHAT=instance, repair, rows, github-token, github-token-repair)
 	@exec $(PY) -m localfleet break --seed=$(SEED) $(WHAT)
 
 demo-code: venv  ## Print the present code of the demo's user support
@@ -71,6 +71,9 @@ bench-connections: venv  ## Measure 2,000 connections of a service that are due 
 
 bench-pages: venv  ## Let 50 people read the console at full size (BASE=commit, in turns)
 	@exec $(PY) -m bench pages $(if $(BASE),--base '$(BASE)') $(ARGS)
+
+bench-commands: venv  ## Measure how fast management commands answer (BASE=commit, in turns)
+	@exec $(PY) -m bench commands '$(BASE)' $(ARGS)
 
 bench-bloat: venv  ## Measure how the table of routes grows over 1,000 syncs
 	@exec $(PY) -m bench bloat $(ARGS)

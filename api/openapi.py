@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import DisallowedHost, PermissionDenied, RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import Resolver404
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
+from ninja.openapi.docs import Swagger
 from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 
@@ -60,6 +62,12 @@ WITH_BODY = {
     415: "The body is not JSON in UTF-8",
 }
 NAMES_A_SYNC = (("path", "name"), ("query", "sync"))  # parameters
+
+
+class LocalSwagger(Swagger):
+    """The page of the description, whose scripts and styles are our own server's."""
+
+    template_cdn = str(settings.NINJA_DIR / "templates" / "ninja" / "swagger.html")
 
 
 class DocumentedApi(NinjaAPI):

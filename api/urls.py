@@ -7,7 +7,7 @@ from django.urls import path, re_path
 from api import metrics
 from api.doors import activity, bakalari, cron, jwks, models
 from api.doors.door import nothing
-from api.openapi import DocumentedApi
+from api.openapi import DocumentedApi, LocalSwagger
 from api.parsing import ObjectParser
 from api.views import alerts, connections, fleet, runs, schedules, syncs
 
@@ -20,6 +20,7 @@ v1 = DocumentedApi(
     "(RFC 9457). `manage.py api_token create` makes a token.",
     urls_namespace="api-v1",
     parser=ObjectParser(),
+    docs=LocalSwagger(),
 )
 for part in (syncs, runs, fleet, schedules, connections, alerts):
     v1.add_router("", part.router)

@@ -8,6 +8,7 @@ python -m bench hostile [--rows N] [--out FOLDER]
 python -m bench support [--turns N] [--out FOLDER]
 python -m bench connections [--rows N] [--turns N] [--out FOLDER]
 python -m bench pages [--base COMMIT] [--people N] [--seconds N] [--turns N] [--out FOLDER]
+python -m bench commands BASE [--turns N] [--out FOLDER]
 python -m bench history [--instances N] [--days N] [--out FOLDER]
 python -m bench compare BASE [--rows N] [--turns N] [--fleet]
 python -m bench page
@@ -29,6 +30,7 @@ from bench.errors import BenchError
 from bench.measurements import (
     api_requests,
     bloat,
+    command_start,
     history,
     hostile,
     many_connections,
@@ -133,6 +135,12 @@ def _pages(given: argparse.Namespace) -> None:
     _finish([part], given.out)
 
 
+def _commands(given: argparse.Namespace) -> None:
+    with prepared() as testbed:
+        part = _described(testbed, command_start.measure(testbed, given.base, given.turns))
+    _finish([part], given.out)
+
+
 def _history(given: argparse.Namespace) -> None:
     with prepared(autovacuum="off") as testbed:
         part = _described(testbed, history.measure(testbed, given.instances, given.days))
@@ -216,13 +224,18 @@ def _parser() -> argparse.ArgumentParser:
     pages.add_argument("--turns", type=_at_least_one, default=3, help="of both sides")
     pages.add_argument("--rows", type=_at_least_one, default=MILLION, help="routes; the rest too")
     pages.set_defaults(work=_pages)
+    started = words.add_parser("commands", help="management commands, by another commit in turns")
+    started.add_argument("base", help="the commit to compare with")
+    started.add_argument("--turns", type=_at_least_one, default=15, help="of both sides")
+    started.set_defaults(work=_commands)
     past = words.add_parser("history", help="the database's size after months of syncs")
     past.add_argument("--instances", type=_at_least_one, default=200)
     past.add_argument("--days", type=_at_least_one, default=90)
     past.set_defaults(work=_history)
     page_only = words.add_parser("page", help="write the page again from what was kept")
     page_only.set_defaults(work=_page)
-    for word in (run, size, api, attacked, models, support, many, pages, past, page_only):
+    every = (run, size, api, attacked, models, support, many, pages, started, past, page_only)
+    for word in every:
         word.add_argument("--out", type=Path, default=results.KEPT.parent)
     _add_compare(words.add_parser("compare", help="another commit's benchmark and ours in turns"))
     return parser

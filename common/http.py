@@ -6,47 +6,25 @@ are rejected, except those of hosts that RAINBO_HTTP_PRIVATE_HOSTS names: what a
 an address must not reach what only this server can reach. No proxy, `.netrc` or CA of the process
 environment is used, and no cookie is kept. Logs and errors have the host, never a query, and a path
 only without secrets.
+
+The connections are those of http_client.py, whose libraries are loaded with the first request.
 """
 
 from __future__ import annotations
 
-import logging
 import re
-import socket
-import ssl
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from types import SimpleNamespace
-from typing import Any, Self
 from urllib.parse import SplitResult, urlsplit
 
-import requests
 from django.conf import settings
-from requests.adapters import HTTPAdapter
-from requests_hardened.ip_filter import InvalidIPAddress
-from requests_hardened.ip_filter_adapter import IPFilterAdapter
-from urllib3.exceptions import HTTPError, LocationParseError, ReadTimeoutError
 
 from common.errors import RainboError
-from common.redaction import MASK, redact
-from common.socket_deadline import SocketDeadline
 
-logger = logging.getLogger("rainbo.http")
-
-CHUNK = 16_384
 LONGEST_WAIT = timedelta(days=365)  # more than that, a server does not mean
-PLAIN = {  # no compression: no bomb
-    "Accept": "*/*",
-    "Accept-Encoding": "identity",
-    "User-Agent": "RAINBO",
-}
 SEPARATORS = re.compile(r"[\x00-\x20\x7f\\]")
-PORTS = {"http": 80, "https": 443}
-CLOSED = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, ssl.SSLEOFError)
-Origin = tuple[str, str, int]  # scheme, host, port
 
 
 class HttpError(RainboError):
@@ -75,6 +53,9 @@ class Limits:
     size: int = 10_000_000
 
 
+USUAL = Limits()
+
+
 @dataclass(frozen=True)
 class Answer:
     """What the other side answered, whatever its status.
@@ -98,118 +79,13 @@ class Answer:
         return self.body.decode("utf-8", "replace")
 
 
-class Client:
-    """Requests to the server of an address, whose connections stay open between them.
-
-    For one who asks, from one thread at a time, and for what changes nothing: a request that finds
-    its connection closed by the other side is sent once more. An answer leaves nothing behind for
-    the next request. It is closed at the end of a `with`.
-    """
-
-    def __init__(self, url: str) -> None:
-        """Raises AddressRejected."""
-        place = check_address(url)
-        self._origin = _origin(place)
-        self._sockets: list[Any] = []  # of each connection that was opened
-        self._adapter: _Watched
-        if _is_private_host(self._origin[1]):
-            self._adapter = _Watched(self._sockets)
-        else:
-            self._adapter = _Guarded(self._sockets, is_https_proto=place.scheme == "https")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End its connections."""
-        self._adapter.close()
-
-    def send(
-        self,
-        method: str,
-        url: str,
-        *,
-        body: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        limits: Limits = Limits(),
-        cut: bool = False,
-        secret_path: bool = False,
-    ) -> Answer:
-        """Like the function `send`. Raises AddressRejected for another server's address, too."""
-        place = check_address(url)
-        if _origin(place) != self._origin:
-            raise AddressRejected(f"{place.hostname} is another server than {self._origin[1]}")
-        host = self._origin[1]
-        shown = f"{method} {host} {MASK if secret_path else redact(place.path or '/')}"
-        started = time.monotonic()
-        deadline = SocketDeadline(limits.total, self._sockets)
-        try:
-            with deadline:
-                request = requests.PreparedRequest()
-                request.prepare(method, url, headers=PLAIN | dict(headers or {}), data=body)
-                answer = self._exchange(request, limits, deadline, cut=cut)
-                if deadline.is_over:  # a body of unknown length ends where it is cut off
-                    raise TimeoutError
-        except HttpError as error:
-            logger.warning("%s: no answer: %s", shown, error)
-            raise
-        except (requests.RequestException, HTTPError, OSError, UnicodeError) as error:
-            words = _explain(error, host, limits, is_late=deadline.is_over)
-            logger.warning("%s: no answer: %s", shown, words)
-            # The cause quotes the whole address, and some addresses are secrets.
-            kind = AddressRejected if isinstance(error, InvalidIPAddress) else HttpError
-            raise kind(words) from None
-        took = (time.monotonic() - started) * 1000
-        logger.info("%s: %s in %.0f ms", shown, answer.status, took)
-        return answer
-
-    def _exchange(
-        self,
-        request: requests.PreparedRequest,
-        limits: Limits,
-        deadline: SocketDeadline,
-        *,
-        cut: bool,
-    ) -> Answer:
-        with self._respond(request, limits, deadline) as response:
-            received, is_cut = _read(response, limits.size)
-            if is_cut and not cut:
-                raise HttpError(f"{self._origin[1]} answered with more than {limits.size:,} bytes")
-            sent_at = _http_date(response.headers.get("Date", "")) or datetime.now(UTC)
-            wait = read_retry_after(response.headers.get("Retry-After"), sent_at)
-            return Answer(response.status_code, received, response.headers, is_cut, wait)
-
-    def _respond(
-        self, request: requests.PreparedRequest, limits: Limits, deadline: SocketDeadline
-    ) -> requests.Response:
-        """Send a request; once more if the connection that was kept for it is closed by now."""
-        opened = len(self._sockets)
-        try:
-            return self._ask(request, limits)
-        except requests.ConnectionError as error:
-            was_kept = 0 < opened == len(self._sockets)
-            is_closed = any(isinstance(cause, CLOSED) for cause in _causes(error))
-            if deadline.is_over or not (was_kept and is_closed):
-                raise
-        return self._ask(request, limits)
-
-    def _ask(self, request: requests.PreparedRequest, limits: Limits) -> requests.Response:
-        """By the adapter alone: a session would follow what answers say, and cost more."""
-        timeout = (limits.connect, limits.read)
-        verify = settings.RAINBO_HTTP_CA
-        return self._adapter.send(request, stream=True, timeout=timeout, verify=verify)
-
-
 def send(
     method: str,
     url: str,
     *,
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
-    limits: Limits = Limits(),
+    limits: Limits = USUAL,
     cut: bool = False,
     secret_path: bool = False,
 ) -> Answer:
@@ -219,6 +95,8 @@ def send(
     of an answer that is longer than the limit instead of raising. secret_path: the path is a
     secret, and is not logged. Raises AddressRejected, and HttpError if no whole answer comes.
     """
+    from common.http_client import Client
+
     with Client(url) as client:
         return client.send(
             method,
@@ -247,7 +125,7 @@ def check_address(url: str) -> SplitResult:
         raise AddressRejected("the address is invalid: it begins with https:// and a host")
     if place.username is not None or place.password is not None:
         raise AddressRejected("the address must not have a user or a password in it")
-    if place.scheme == "http" and not _is_private_host(host):
+    if place.scheme == "http" and not is_private_host(host):
         raise AddressRejected(
             f"the address of {host} must begin with https: http is only for hosts that "
             "RAINBO_HTTP_PRIVATE_HOSTS names"
@@ -260,96 +138,16 @@ def read_retry_after(value: str | None, now: datetime) -> timedelta | None:
     text = (value or "").strip()
     if re.fullmatch(r"\d{1,9}", text):
         return min(timedelta(seconds=int(text)), LONGEST_WAIT)
-    at = _http_date(text)
+    at = http_date(text)
     return None if at is None else min(max(at - now, timedelta()), LONGEST_WAIT)
 
 
-def _read(response: requests.Response, most: int) -> tuple[bytes, bool]:
-    parts, size = [], 0
-    while size <= most and (part := response.raw.read(CHUNK, decode_content=False)):
-        parts.append(part)
-        size += len(part)
-    return b"".join(parts)[:most], size > most
-
-
-class _Watched(HTTPAdapter):
-    """Notes the sockets of the connections that it opens. Redirects and proxies are a session's."""
-
-    def __init__(self, sockets: list[Any], **options: Any) -> None:
-        self._sockets = sockets
-        super().__init__(**options)
-
-    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
-        pool = super().get_connection_with_tls_context(*args, **kwargs)
-        if "ConnectionCls" not in vars(pool):  # not known yet
-            self._watch(pool)
-        return pool
-
-    def _watch(self, pool: Any) -> None:
-        make, sockets = type(pool).ConnectionCls, self._sockets
-
-        def watched(*args: Any, **kwargs: Any) -> Any:
-            connection = make(*args, **kwargs)
-            usual = connection.connect
-
-            def connect() -> None:
-                usual()
-                # The socket itself: the connection forgets it while the answer is still read.
-                sockets.append(SimpleNamespace(sock=connection.sock))
-
-            connection.connect = connect
-            return connection
-
-        pool.ConnectionCls = watched
-
-
-class _Guarded(_Watched, IPFilterAdapter):
-    """Connects to the address that it checked: a name can't point elsewhere in between."""
-
-
-def _origin(place: SplitResult) -> Origin:
-    return place.scheme, place.hostname or "", place.port or PORTS[place.scheme]
-
-
-def _is_private_host(host: str) -> bool:
+def is_private_host(host: str) -> bool:
     named = {name.lower() for name in settings.RAINBO_HTTP_PRIVATE_HOSTS}
     return host.lower() in named
 
 
-def _explain(error: Exception, host: str, limits: Limits, *, is_late: bool) -> str:
-    """The failure as text; without the error's own words, since they quote the address."""
-    causes = list(_causes(error))
-
-    def is_a(*kinds: type[BaseException]) -> bool:
-        return any(isinstance(cause, kinds) for cause in causes)
-
-    if is_a(InvalidIPAddress):
-        return (
-            f"{host} is in a private network: RAINBO sends nothing there unless "
-            "RAINBO_HTTP_PRIVATE_HOSTS names it"
-        )
-    if is_late:
-        return f"{host} did not answer completely within {limits.total:g} s"
-    if is_a(requests.ConnectTimeout):
-        return f"{host} could not be connected to within {limits.connect:g} s"
-    if is_a(requests.Timeout, ReadTimeoutError, TimeoutError):
-        return f"{host} did not answer within {limits.read:g} s"
-    if is_a(ssl.SSLCertVerificationError):
-        return f"{host} shows a certificate that RAINBO can't verify"
-    if is_a(socket.gaierror, UnicodeError, requests.exceptions.InvalidURL, LocationParseError):
-        return f"the name {host} can't be resolved"
-    if is_a(ConnectionRefusedError):
-        return f"{host} refused the connection"
-    return f"{host} closed the connection before its answer was complete"
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _http_date(text: str) -> datetime | None:
+def http_date(text: str) -> datetime | None:
     try:
         at = parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError):

@@ -20,7 +20,6 @@ from unfold.views import ChangeList
 
 View = Callable[..., HttpResponseBase]
 OF = "of"  # a list's parameter: app.model:id
-REFRESH = "X-Rainbo-Refresh"  # a page asks by itself: no sign of a person
 
 
 def post_only(view: View) -> View:

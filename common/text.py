@@ -8,7 +8,11 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
+from common.errors import UsageError
+
 LONGEST = 200  # characters of an error inside a sentence
+LENGTH = re.compile(r"(\d{1,5})(min|h|d)")
+UNITS = {"min": "minutes", "h": "hours", "d": "days"}
 
 
 def counted(count: int | None, unit: str, *, more: bool = False) -> str:
@@ -60,6 +64,14 @@ def listed(names: Sequence[str], most: int = 3) -> str:
     """The first of them, and how many more there are."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def parse_length(text: str) -> timedelta:
+    """`30min`, `4h`, `7d`. Raises UsageError."""
+    found = LENGTH.fullmatch(text)
+    if found is None:
+        raise UsageError(f"{text!r} is no length of time: use 30min, 4h or 7d")
+    return timedelta(**{UNITS[found[2]]: int(found[1])})
 
 
 def format_duration(length: timedelta) -> str:

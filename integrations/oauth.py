@@ -17,8 +17,6 @@ from datetime import timedelta
 from typing import Any, Literal
 from urllib.parse import urlencode
 
-from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
-from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from django.conf import settings
 
 from common import http
@@ -77,6 +75,9 @@ def needed_client(service: Plugin) -> Client:
 def address(auth: OAuth2, client: Client, redirect: str, state: str, verifier: str) -> str:
     """Return where a person is sent to allow the access."""
     scopes = {auth.scope_name: auth.scope_separator.join(auth.scopes)} if auth.scopes else {}
+    from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
+    from authlib.oauth2.rfc7636 import create_s256_code_challenge
+
     url: str = prepare_grant_uri(
         auth.authorize,
         client.id,

@@ -7,12 +7,15 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from common.http import Answer, Client, HttpError, Limits
+from common.http import Answer, HttpError, Limits
 from integrations.limits import SharedLimits
 from integrations.plugin import Broken, Later, OutOfTime, Plugin, Reconnect
+
+if TYPE_CHECKING:  # loaded with the first request
+    from common.http_client import Client
 
 ONE_REQUEST = 30.0
 BUSY = (429, 503, 529)
@@ -122,6 +125,8 @@ class Source:
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> Answer:
         limits = Limits(total=min(ONE_REQUEST, self._left()), size=self._plugin.answer_size)
+        from common.http_client import Client
+
         self.requests += 1
         try:
             sent = {**self._plugin.headers, **self._authorization(), **headers}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.contrib.admin.apps import SimpleAdminConfig
 from django.db.backends.signals import connection_created
 from django.db.models.signals import post_migrate
 from unfold.apps import BasicAppConfig
@@ -18,6 +19,12 @@ class ThemeConfig(BasicAppConfig):
         from rainbo.theme import ConsoleSite
 
         sites.site = admin.site = ConsoleSite()
+
+
+class ConsoleConfig(SimpleAdminConfig):
+    """Pages are registered when the URLs are loaded: most commands need none of them."""
+
+    default = False
 
 
 class RainboConfig(AppConfig):

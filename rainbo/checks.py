@@ -15,6 +15,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connection, connections
 
 from common import key_rotation
+from common.command import SETTINGS
 from common.text import counted
 from rainbo import error_reports
 from rainbo.auth import roles
@@ -28,7 +29,7 @@ UTF8 = "UTF8"
 LOOPBACK = frozenset({"", "localhost", "127.0.0.1", "::1"})
 
 
-@register()
+@register(SETTINGS)
 def own_database(**_: object) -> Iterator[CheckMessage]:
     engine = connections.databases["default"]["ENGINE"]
     if engine != "django.db.backends.postgresql":
@@ -39,7 +40,7 @@ def own_database(**_: object) -> Iterator[CheckMessage]:
         )
 
 
-@register()
+@register(SETTINGS)
 def credential_keys(**_: object) -> Iterator[CheckMessage]:
     keys: list[str] = settings.RAINBO_CREDENTIAL_KEYS
     if not keys:
@@ -83,7 +84,7 @@ def _derived_from(secret: str) -> set[str]:
 SHORTEST_SECRET = 32
 
 
-@register()
+@register(SETTINGS)
 def cron_secret(**_: object) -> Iterator[CheckMessage]:
     """A leak of one secret must not open another door."""
     secret: str = settings.RAINBO_CRON_SECRET
@@ -110,7 +111,7 @@ def cron_secret(**_: object) -> Iterator[CheckMessage]:
 _HOW_TO_MAKE_ONE = "Make one with: openssl rand -base64 32"
 
 
-@register()
+@register(SETTINGS)
 def queue(**_: object) -> Iterator[CheckMessage]:
     cluster: dict[str, Any] = settings.Q_CLUSTER
     for key, (wanted, why) in _QUEUE.items():
@@ -140,7 +141,7 @@ def _queue_error(key: str, text: str) -> Error:
     return Error(f"Q_CLUSTER[{key!r}] {text}.", id="rainbo.E004")
 
 
-@register()
+@register(SETTINGS)
 def error_reports_setting(**_: object) -> Iterator[CheckMessage]:
     if wrong := error_reports.problem():
         yield checks.Warning(
@@ -152,7 +153,7 @@ def error_reports_setting(**_: object) -> Iterator[CheckMessage]:
         )
 
 
-@register()
+@register(SETTINGS)
 def no_cache(**_: object) -> Iterator[CheckMessage]:
     for alias, cache in settings.CACHES.items():
         if cache["BACKEND"] != "django.core.cache.backends.dummy.DummyCache":
@@ -164,7 +165,7 @@ def no_cache(**_: object) -> Iterator[CheckMessage]:
             )
 
 
-@register()
+@register(SETTINGS)
 def libpq(**_: object) -> Iterator[CheckMessage]:
     version = psycopg.pq.version()
     if version < OLDEST_LIBPQ * 10_000:
@@ -176,7 +177,7 @@ def libpq(**_: object) -> Iterator[CheckMessage]:
         )
 
 
-@register()
+@register(SETTINGS)
 def lease(**_: object) -> Iterator[CheckMessage]:
     ttl, renewal = settings.RAINBO_LEASE_TTL, settings.RAINBO_LEASE_RENEWAL
     if renewal * 3 > ttl:
@@ -187,7 +188,7 @@ def lease(**_: object) -> Iterator[CheckMessage]:
         )
 
 
-@register()
+@register(SETTINGS)
 def heartbeat_timeout(**_: object) -> Iterator[CheckMessage]:
     interval, timeout = settings.RAINBO_HEARTBEAT_INTERVAL, settings.RAINBO_HEARTBEAT_TIMEOUT
     if interval * 3 > timeout:
@@ -199,7 +200,7 @@ def heartbeat_timeout(**_: object) -> Iterator[CheckMessage]:
         )
 
 
-@register()
+@register(SETTINGS)
 def fleet_limits(**_: object) -> Iterator[CheckMessage]:
     statement, limit = settings.RAINBO_STATEMENT_TIMEOUT, settings.RAINBO_INSTANCE_LIMIT
     if limit < statement or limit > settings.RAINBO_RUN_LIMIT:
@@ -211,7 +212,7 @@ def fleet_limits(**_: object) -> Iterator[CheckMessage]:
         )
 
 
-@register()
+@register(SETTINGS)
 def schedules(**_: object) -> Iterator[CheckMessage]:
     known = [sync.name for sync in registry.scheduled_syncs()]
     for name, cron in settings.RAINBO_SCHEDULES.items():
@@ -225,7 +226,7 @@ def _schedule_error(wrong: str, hint: str) -> Error:
     return Error(f"RAINBO_SCHEDULES {wrong}.", hint=hint, id="rainbo.E013")
 
 
-@register()
+@register(SETTINGS)
 def run_limits(**_: object) -> Iterator[CheckMessage]:
     known = [sync.name for sync in registry.all_syncs()]
     for name in settings.RAINBO_RUN_LIMITS.keys() - set(known):
@@ -236,7 +237,7 @@ def run_limits(**_: object) -> Iterator[CheckMessage]:
         )
 
 
-@register()
+@register(SETTINGS)
 def clock(**_: object) -> Iterator[CheckMessage]:
     if not settings.USE_TZ or settings.TIME_ZONE != "UTC":
         yield Error(
@@ -301,7 +302,7 @@ def encoding(databases: Collection[str] | None = None, **_: object) -> Iterator[
         )
 
 
-@register()
+@register(SETTINGS)
 def direct_address(**_: object) -> Iterator[CheckMessage]:
     if settings.RAINBO_DB_POOLER and not settings.RAINBO_DB_DIRECT_HOST:
         yield Error(

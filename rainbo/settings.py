@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from zoneinfo import available_timezones
@@ -22,6 +23,8 @@ for variable in libpq.SERVICE:
     os.environ.pop(variable, None)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+# Not an installed app, which each command would load: only its page's template and files are used.
+NINJA_DIR = Path(str(find_spec("ninja").origin)).parent  # type: ignore[union-attr]
 DAY = 24 * 60 * 60
 env = Environment(env_file.completed(os.environ, BASE_DIR / ".env"))
 
@@ -86,11 +89,10 @@ INSTALLED_APPS = [
     "syncs.apps.SyncsConfig",
     "activity.apps.ActivityConfig",
     "django_q",
-    "ninja",  # so that its pages load nothing from elsewhere
     "csp",
     "axes",
     "django_otp",
-    "django.contrib.admin",
+    "rainbo.apps.ConsoleConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -119,7 +121,7 @@ MIDDLEWARE = [
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates"],
+        "DIRS": [BASE_DIR / "templates", NINJA_DIR / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -172,6 +174,7 @@ RAINBO_TIME_ZONE = env.choice(
 
 # Static files: collected and hashed in production, straight from the code elsewhere
 STATIC_URL = "static/"
+STATICFILES_DIRS = [NINJA_DIR / "static"]
 STATIC_ROOT = (
     env.text("RAINBO_STATIC_ROOT", str(BASE_DIR / "staticfiles"))
     if RAINBO_COLLECTED_STATIC

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 from django.utils.module_loading import import_string
@@ -15,6 +16,11 @@ from rainbo import navigation
 
 
 class ConsoleSite(UnfoldAdminSite):
+    def check(self, app_configs: Any) -> Any:
+        """Without its pages, which no command has loaded yet, a check would find nothing."""
+        admin.autodiscover()
+        return super().check(app_configs)
+
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> Any:
         """Built when somebody looks: the console's menu is its own."""
         return SimpleLazyObject(lambda: super(ConsoleSite, self).get_app_list(request, app_label))

@@ -7,6 +7,7 @@ from rainbo.dashboard import monitoring
 from rainbo.dashboard.views import fragment
 from tenants.admin.find.views import view
 
+admin.autodiscover()
 inside = admin.site.admin_view
 handler400 = "rainbo.database_timeouts.rejected"
 handler403 = "rainbo.auth.permission_denied.reject"

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.db import transaction
 
 from alerts import queries
 from alerts.models import Incident
 from common import clock
+from common.command import RainboCommand
 from common.errors import UsageError
 from common.terminal import json_text
+from common.text import parse_length
 from syncs.management.base import CommandOutput
 from syncs.reports import run_report
 
-DURATION = re.compile(r"(\d{1,5})(min|h|d)")
-UNITS = {"min": "minutes", "h": "hours", "d": "days"}
 
-
-class IncidentCommand(BaseCommand):
+class IncidentCommand(RainboCommand):
     """Does one thing about one incident; exits with 2 if it can't be done."""
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -47,14 +45,6 @@ class IncidentCommand(BaseCommand):
     def act(self, given: dict[str, Any]) -> tuple[Incident, str]:
         """Return the incident and what was done. Raises UsageError."""
         raise NotImplementedError
-
-
-def parse_length(text: str) -> timedelta:
-    """`30min`, `4h`, `7d`. Raises UsageError."""
-    found = DURATION.fullmatch(text)
-    if found is None:
-        raise UsageError(f"{text!r} is no length of time: use 30min, 4h or 7d")
-    return timedelta(**{UNITS[found[2]]: int(found[1])})
 
 
 def until(text: str, now: Callable[[], datetime] = clock.database_now) -> datetime:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from ninja import Router
@@ -19,6 +17,7 @@ from common.terminal import is_one_line
 from syncs.models import SyncSchedule
 from syncs.reports import schedule_report
 from syncs.schedules import store
+from syncs.schedules.store import pause_facts
 from syncs.status import queries
 
 router = Router(tags=["schedules"])
@@ -72,12 +71,9 @@ def resume_schedule(request: HttpRequest, name: documents.Name) -> HttpResponse:
 
 
 def _record(request: HttpRequest, action: str, before: SyncSchedule, after: SyncSchedule) -> None:
-    origin, caller = address_of(request), caller_of(request)
-    record_by(caller.actor, None, origin, action, after, before=_pause(before), after=_pause(after))
-
-
-def _pause(kept: SyncSchedule) -> dict[str, Any]:
-    return {"paused_until": kept.paused_until, "pause_reason": kept.pause_reason}
+    origin, actor = address_of(request), caller_of(request).actor
+    was, now = pause_facts(before), pause_facts(after)
+    record_by(actor, None, origin, action, after, before=was, after=now)
 
 
 def _found(name: str) -> SyncSchedule:

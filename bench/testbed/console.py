@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from http.client import HTTPConnection
 from pathlib import Path
@@ -111,6 +112,17 @@ LISTS = {
 }
 
 
+ANSWERED = (0, 1)  # also if nobody was found, or something needs attention
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Seconds of a command in all, and of the processor."""
+
+    seconds: float
+    processor: float
+
+
 class Console:
     def __init__(self, testbed: Testbed, side: Checkout, database: str) -> None:
         self.database = database
@@ -176,6 +188,22 @@ class Console:
         if done.returncode:
             raise BenchError(f"{self.database}: {done.stderr.strip()[-2000:]}")
         return done.stdout
+
+    def command(self, words: Sequence[str]) -> Spent:
+        """Run a command of manage.py from its start to its end."""
+        began = time.monotonic()
+        process = subprocess.Popen(
+            [self._python, "manage.py", *words],
+            cwd=self._folder,
+            env=self._env,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode not in ANSWERED:
+            raise BenchError(f"{self.database}: {words[0]} ended with {process.returncode}")
+        return Spent(time.monotonic() - began, used.ru_utime + used.ru_stime)
 
     @contextmanager
     def _started(self, words: list[str], **env: str) -> Iterator[subprocess.Popen[bytes]]:

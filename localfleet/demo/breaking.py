@@ -6,12 +6,23 @@ import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from localfleet.data import schema
 from localfleet.demo import accounts, lock
 from localfleet.errors import FleetError
 from localfleet.processes import process_table
 from localfleet.servers.server import Server
 
+MASTER = "rds1"
 VICTIM = "rds2"  # not the master, so that it is one problem of many
+# Others at each call, until there are none
+CHANGE_ROWS = """
+WITH chosen AS (
+    SELECT id, row_number() OVER (ORDER BY updated_at, id) AS place
+      FROM user_email_routing ORDER BY updated_at, id LIMIT 4),
+gone AS (
+    DELETE FROM user_email_routing WHERE id = (SELECT id FROM chosen WHERE place = 4))
+UPDATE user_email_routing AS row SET user_name = row.user_name || ' (renamed)', updated_at = now()
+  FROM chosen WHERE row.id = chosen.id AND chosen.place < 4"""
 
 
 def repair_file(root: Path) -> Path:
@@ -60,9 +71,21 @@ def connect_again(root: Path) -> str:
     return accounts.repair_token(root)
 
 
+def change_rows(root: Path) -> str:
+    """Change three rows of the master's directory and delete one. Returns what to do next."""
+    _check_serving(root)
+    with Server(root, MASTER).connect(schema.DATABASE, autocommit=False) as connection:
+        connection.execute(CHANGE_ROWS)
+    return (
+        f"Three rows of the directory on instance {MASTER} are changed and one is deleted. The "
+        'next sync finds them: make manage CMD="sync_user_routing"'
+    )
+
+
 WAYS: Mapping[str, Callable[[Path], str]] = {
     "instance": stop_instance,
     "repair": repair,
+    "rows": change_rows,
     "github-token": revoke_token,
     "github-token-repair": connect_again,
 }

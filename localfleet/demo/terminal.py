@@ -53,6 +53,7 @@ Try in another terminal:
   {manage.format(f"find_user {email}")}
   {manage.format("rainbo_status")}
   {manage.format("sync_user_routing --dry-run")}
+  make demo-break WHAT=rows         (changes four rows for the next sync to find)
 Or over HTTP, with the token in a file that only you can read:
   curl --config {root}/{CURL} -X POST "{url}/api/cron/sync-integrations?interval=user_routing"
 

@@ -14,7 +14,7 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from activity.log import record
-from common.model_admin import REFRESH
+from common.refreshing import REFRESH
 
 Handler = Callable[[HttpRequest], HttpResponseBase]
 BEGAN, SEEN = "began_at", "seen_at"  # in the session: seconds by this server's clock

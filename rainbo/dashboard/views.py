@@ -21,7 +21,7 @@ from django.utils.safestring import SafeString
 
 from common import manage_command, markup
 from common.markup import Tone
-from common.model_admin import REFRESH
+from common.refreshing import REFRESH
 from common.shared import Shared
 from rainbo.dashboard import instance_cards, sync_rows, verdict
 from syncs.admin import badges

@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 from common import clock, manage_command, markup
 from common.errors import UsageError
 from common.markup import seconds_in_words
-from common.model_admin import REFRESH
+from common.refreshing import REFRESH
 from common.text import counted, format_duration, listed
 from syncs.admin import badges, held_changes, run_actions, run_targets, withheld_rows
 from syncs.engine import registry

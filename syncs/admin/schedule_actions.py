@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -17,11 +17,14 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from activity.log import record
+from common.clock import database_now
 from common.errors import RainboError, UsageError
 from syncs.admin.run_requests import page_of, request_run
 from syncs.engine.options import Options
 from syncs.models import SyncSchedule
 from syncs.schedules import store
+from syncs.schedules.pause import PauseEnd
+from syncs.schedules.store import LONGEST_REASON, pause_facts
 
 RUN = "syncs.run_sync"
 CHANGE_SCHEDULE = "syncs.change_syncschedule"
@@ -29,16 +32,29 @@ LOCAL = "%Y-%m-%dT%H:%M"  # as browsers send a datetime-local
 
 
 class PauseForm(forms.Form):
+    end = forms.ChoiceField(
+        required=False,
+        choices=[(end.value, end.label) for end in PauseEnd],
+        error_messages={"invalid_choice": "Choose one of the ends of the page."},
+    )
     until = forms.DateTimeField(
+        required=False,
         input_formats=[LOCAL],
-        error_messages={
-            "required": "Enter the end of the pause.",
-            "invalid": "Enter a valid date and time.",
-        },
+        error_messages={"invalid": "Enter a valid date and time."},
     )
     reason = forms.CharField(
-        max_length=255, error_messages={"required": "Enter a reason. It is shown to other users."}
+        max_length=LONGEST_REASON,
+        error_messages={"required": "Enter a reason. It is shown to other users."},
     )
+
+    def clean_until(self) -> datetime | None:
+        """The end that a button names, or else the one that was entered."""
+        if end := self.cleaned_data.get("end"):
+            return PauseEnd(end).after(database_now(), timezone.get_current_timezone())
+        if not (until := self.cleaned_data["until"]):
+            raise forms.ValidationError("Enter the end of the pause.")
+        found: datetime = until
+        return found
 
 
 @require_POST
@@ -62,11 +78,11 @@ def pause_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
             messages.error(request, f"Not paused. {message}")
         return _back(kept)
     until, reason = form.cleaned_data["until"], form.cleaned_data["reason"]
-    before = _pause_of(kept)
+    before = pause_facts(kept)
     try:
         with transaction.atomic():
             paused = store.pause(kept.sync, until, reason, request.user.get_username())
-            record(request, "schedule.paused", kept, before=before, after=_pause_of(paused))
+            record(request, "schedule.paused", kept, before=before, after=pause_facts(paused))
     except UsageError as error:
         messages.error(request, f"Not paused: {error}.")
         return _back(kept)
@@ -78,10 +94,10 @@ def pause_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
 @require_POST
 def resume_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     kept = _found(request, pk, CHANGE_SCHEDULE)
-    before = _pause_of(kept)
+    before = pause_facts(kept)
     with transaction.atomic():
         resumed = store.resume(kept.sync, request.user.get_username())
-        record(request, "schedule.resumed", kept, before=before, after=_pause_of(resumed))
+        record(request, "schedule.resumed", kept, before=before, after=pause_facts(resumed))
     messages.success(request, "Resumed. The sync runs at its next scheduled time.")
     return _back(kept)
 
@@ -106,10 +122,6 @@ def _found(request: HttpRequest, pk: int, permission: str) -> SyncSchedule:
     if not request.user.has_perm(permission):
         raise PermissionDenied
     return get_object_or_404(SyncSchedule, pk=pk)
-
-
-def _pause_of(kept: SyncSchedule) -> dict[str, Any]:
-    return {"paused_until": kept.paused_until, "pause_reason": kept.pause_reason}
 
 
 def _back(kept: SyncSchedule) -> HttpResponse:

@@ -15,16 +15,15 @@ from unfold.widgets import (
     UnfoldBooleanWidget,
 )
 
-from syncs.admin.schedule_preview import Preview, preview
 from syncs.engine import registry
 from syncs.engine.registry import Sync
 from syncs.models import SyncSchedule
+from syncs.reports.schedule_preview import Preview, preview
 from syncs.schedules import crontab, store
 from syncs.schedules.presets import HOURS, LAST_DAY, NEEDS, WEEKDAYS, Choice, PresetKind, from_cron
-from syncs.schedules.store import OFF, Wanted
+from syncs.schedules.store import LONGEST_GRACE, LONGEST_NOTE, OFF, Wanted
 
 TIMING_FIELDS = ("minute", "hours", "at", "weekday", "day", "cron")
-LONGEST_GRACE = 31 * 24 * 60 * 60
 
 
 def _number(label: str, least: int, most: int, help_text: str) -> forms.IntegerField:
@@ -103,7 +102,7 @@ class ScheduleForm(forms.ModelForm[SyncSchedule]):
     )
     note = forms.CharField(
         required=False,
-        max_length=2000,
+        max_length=LONGEST_NOTE,
         help_text="shown to other users",
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
     )

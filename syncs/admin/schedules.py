@@ -23,7 +23,7 @@ from syncs.admin.schedule_form import ScheduleForm
 from syncs.engine import registry
 from syncs.models import SyncRun, SyncSchedule
 from syncs.schedules import crontab, descriptions, store
-from syncs.schedules.pause import Pause
+from syncs.schedules.pause import Pause, PauseEnd
 from syncs.schedules.store import OFF, ChangedMeanwhile
 
 SHOWN = (
@@ -115,6 +115,7 @@ class ScheduleAdmin(StrictUrls, Recorded, ModelAdmin):
             "schedule_form": form if may_change else None,
             "preview": form.preview if may_change else None,
             "pause": _pause(kept) if kept else None,
+            "pause_ends": [*PauseEnd],
             "known": kept and any(sync.name == kept.sync for sync in registry.scheduled_syncs()),
             "zone": timezone.get_current_timezone_name(),
             "show_save_and_add_another": False,
@@ -136,13 +137,7 @@ class ScheduleAdmin(StrictUrls, Recorded, ModelAdmin):
         obj.schedule.delete()
 
     def facts(self, row: SyncSchedule) -> dict[str, Any]:
-        return {
-            "enabled": row.schedule.repeats != OFF,
-            "cron": row.schedule.cron,
-            "options": row.options,
-            "grace_seconds": row.grace_seconds,
-            "note": row.note,
-        }
+        return store.facts(row)
 
     @admin.display(description="sync")
     def title(self, kept: SyncSchedule) -> str:

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from rich.console import Console
 
+from common.command import RainboCommand
 from common.errors import UsageError
 from common.terminal import json_text, printable, printable_line
 from syncs.engine import registry, runs
@@ -25,7 +26,7 @@ from syncs.models import RunState, SyncRun, TargetState, Trigger
 from syncs.reports import run_report
 
 
-class SyncCommand(BaseCommand):
+class SyncCommand(RainboCommand):
     """Runs syncs in this process, one after the other; exits with the most severe code.
 
     Subclasses name the syncs and what they offer beyond --dry-run, --json and --quiet.

@@ -27,6 +27,8 @@ ARGS = r"^\('[a-z_]{1,64}',\)$"  # what a schedule passes to the function: the n
 UNLIMITED, OFF = -1, 0  # django-q's count of repeats
 LOCK_TIMEOUT_MS = 10_000  # for creating and removing schedules
 LONGEST_PAUSE = timedelta(days=366)
+LONGEST_REASON, LONGEST_NOTE = 255, 2_000  # characters
+LONGEST_GRACE = 31 * 24 * 60 * 60  # seconds
 KEPT = ("planned_since", "grace_seconds", "paused_until", "pause_reason")
 
 _SETUP = 5_272_416_201  # the advisory lock for creating schedules
@@ -196,6 +198,22 @@ def pause(sync: str, until: datetime, reason: str, actor: str) -> SyncSchedule:
             kept.paused_since = now
         kept.paused_until, kept.pause_reason, kept.paused_by = until, reason, actor
         return _saved(kept, actor)
+
+
+def pause_facts(kept: SyncSchedule) -> dict[str, Any]:
+    """Return the pause as it is recorded."""
+    return {"paused_until": kept.paused_until, "pause_reason": kept.pause_reason}
+
+
+def facts(kept: SyncSchedule) -> dict[str, Any]:
+    """Return the settings as they are recorded."""
+    return {
+        "enabled": kept.schedule.repeats != OFF,
+        "cron": kept.schedule.cron,
+        "options": kept.options,
+        "grace_seconds": kept.grace_seconds,
+        "note": kept.note,
+    }
 
 
 def resume(sync: str, actor: str) -> SyncSchedule:

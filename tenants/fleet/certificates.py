@@ -14,14 +14,17 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
-from cryptography import x509
 from django.conf import settings
 
 from tenants.fleet.connection_budget import BUDGET
 from tenants.fleet.parallel import ConnectionWatchdog, visit_all
 from tenants.models import RdsInstance
 from tenants.models.instance import SslMode
+
+if TYPE_CHECKING:  # loaded with the first certificate
+    from cryptography import x509
 
 EVERY = timedelta(hours=24)
 LIMIT = 5.0  # seconds for one instance
@@ -90,7 +93,13 @@ def _ask(host: str, port: int) -> x509.Certificate | None:
             raise OSError(f"{host}:{port} did not answer as PostgreSQL does")
         with _context().wrap_socket(plain, server_hostname=host) as encrypted:
             shown = encrypted.getpeercert(binary_form=True)
-    return x509.load_der_x509_certificate(shown) if shown else None
+    return _parsed(shown) if shown else None
+
+
+def _parsed(shown: bytes) -> x509.Certificate:
+    from cryptography import x509
+
+    return x509.load_der_x509_certificate(shown)
 
 
 def _context() -> ssl.SSLContext:
@@ -106,6 +115,8 @@ def _end_of_ca(pem: str, shown: x509.Certificate | None) -> datetime | None:
 
     If none has the name of its issuer (an intermediate CA signed it), the last of all.
     """
+    from cryptography import x509
+
     if not pem:
         return None
     known = x509.load_pem_x509_certificates(pem.encode())

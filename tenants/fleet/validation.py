@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-from cryptography import x509
 from django.core.exceptions import ValidationError
 from django.core.validators import URLValidator
 
@@ -71,6 +70,8 @@ def _is_address(text: str) -> bool:
 
 
 def _ca_problem(pem: str) -> str:
+    from cryptography import x509
+
     if "PRIVATE KEY" in pem:
         return "the CA contains a private key: set certificates only"
     try:

@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 ALGORITHM = "EdDSA"
@@ -83,6 +82,8 @@ def audience(instance_id: int) -> str:
 
 def sign(assertion: Assertion, key: SigningKey, at: datetime) -> str:
     """Return the assertion as the form carries it, valid for 60 s from this moment on."""
+    import jwt  # here and below: loaded by who signs or verifies
+
     issued = int(at.timestamp())
     claims = {
         "iss": assertion.issuer,
@@ -111,6 +112,8 @@ def verify(
     keys: the public keys by their ids. issuer, instance_id: which RAINBO and which instance the
     application trusts and is.
     """
+    import jwt
+
     if len(token) > LONGEST:
         raise Refused("too long")
     key = _key(token, keys)
@@ -138,6 +141,8 @@ def verify(
 
 def _key(token: str, keys: Mapping[str, Ed25519PublicKey]) -> Ed25519PublicKey:
     """By the header, of which nothing else is believed."""
+    import jwt
+
     try:
         header = jwt.get_unverified_header(token)
     except jwt.PyJWTError:

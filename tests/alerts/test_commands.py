@@ -13,9 +13,9 @@ from django.utils import timezone
 
 from activity.models import Activity
 from alerts import outbox
-from alerts.management.base import parse_length
 from alerts.models import Delivery, Mute
 from common.errors import UsageError
+from common.text import parse_length
 from syncs import hooks
 from syncs.models import Periodic
 from syncs.status.problems import Severity

@@ -20,6 +20,7 @@ from urllib3.util import connection
 
 from common import http
 from common.http import AddressRejected, Answer, HttpError, Limits
+from common.http_client import Client
 from tests.certificates import Authority
 from tests.http_servers import Receiver, Reply, raw_server, receiver
 
@@ -331,7 +332,7 @@ def keeping() -> Keeping:
 
 def test_a_client_keeps_its_connection_open_until_it_ends(keeping: Keeping) -> None:
     with raw_server(keeping) as url:
-        with http.Client(url) as client:
+        with Client(url) as client:
             for _ in range(3):
                 assert client.send("GET", url).text == "ok"
         assert keeping.counts == [3]
@@ -340,7 +341,7 @@ def test_a_client_keeps_its_connection_open_until_it_ends(keeping: Keeping) -> N
 
 
 def test_a_client_sends_nothing_of_an_answer_back(keeping: Keeping) -> None:
-    with raw_server(keeping) as url, http.Client(url) as client:
+    with raw_server(keeping) as url, Client(url) as client:
         client.send("GET", url, headers={"Authorization": "Bearer QSECRETQ"})
         client.send("GET", url)
     assert b"cookie" not in keeping.heard[0][1].lower()
@@ -350,21 +351,21 @@ def test_a_client_sends_nothing_of_an_answer_back(keeping: Keeping) -> None:
 def test_clients_share_no_connection(keeping: Keeping) -> None:
     with raw_server(keeping) as url:
         for _ in range(2):
-            with http.Client(url) as client:
+            with Client(url) as client:
                 client.send("GET", url)
     assert keeping.counts == [1, 1]
 
 
 def test_a_request_that_finds_its_connection_closed_is_sent_once_more(keeping: Keeping) -> None:
     keeping.behave[1, 2] = lambda *_: None  # takes the request, and closes
-    with raw_server(keeping) as url, http.Client(url) as client:
+    with raw_server(keeping) as url, Client(url) as client:
         assert [client.send("GET", url).text for _ in range(3)] == ["ok", "ok", "ok"]
     assert keeping.counts == [2, 2]
 
 
 def test_a_request_is_sent_twice_at_most(keeping: Keeping) -> None:
     keeping.behave = {(1, 2): lambda *_: None, (2, 1): lambda *_: None}
-    with raw_server(keeping) as url, http.Client(url) as client:
+    with raw_server(keeping) as url, Client(url) as client:
         client.send("GET", url)
         with pytest.raises(HttpError, match="closed the connection before"):
             client.send("GET", url)
@@ -380,7 +381,7 @@ def test_what_may_change_something_is_sent_once(keeping: Keeping) -> None:
 
 def test_an_answer_that_began_is_not_asked_for_again(keeping: Keeping) -> None:
     keeping.behave[1, 2] = lambda connection, _: connection.sendall(OK[:-1])
-    with raw_server(keeping) as url, http.Client(url) as client:
+    with raw_server(keeping) as url, Client(url) as client:
         client.send("GET", url)
         with pytest.raises(HttpError, match="closed the connection before"):
             client.send("GET", url)
@@ -396,7 +397,7 @@ def test_each_request_of_a_client_has_its_own_deadline(keeping: Keeping) -> None
 
     keeping.behave[1, 3] = drip
     limits = Limits(read=5, total=0.4)
-    with raw_server(keeping) as url, http.Client(url) as client:
+    with raw_server(keeping) as url, Client(url) as client:
         for _ in range(2):
             client.send("GET", url, limits=limits)
             time.sleep(0.3)  # what passes between them doesn't count
@@ -408,7 +409,7 @@ def test_each_request_of_a_client_has_its_own_deadline(keeping: Keeping) -> None
 
 @pytest.mark.parametrize("other", ["http://127.0.0.1:1/", "https://example.com/"])
 def test_a_client_asks_no_other_server(other: str, keeping: Keeping) -> None:
-    with raw_server(keeping) as url, http.Client(url) as client:
+    with raw_server(keeping) as url, Client(url) as client:
         client.send("GET", url)
         with pytest.raises(AddressRejected, match="another server"):
             client.send("GET", other)
@@ -434,7 +435,7 @@ def test_a_client_checks_each_time_where_its_name_leads(
         monkeypatch.setattr(socket, "getaddrinfo", resolve)
         monkeypatch.setattr(connection, "create_connection", dial)
         url = f"https://rebinding.example:{server.port}/"
-        with http.Client(url) as client:
+        with Client(url) as client:
             assert client.send("GET", url).status == 200
             leads_to.append("127.0.0.1")
             with pytest.raises(AddressRejected, match="private network"):
@@ -482,4 +483,4 @@ def test_the_client_is_the_only_user_of_requests() -> None:
         for path in (root / room).rglob("*.py")
         if USES.search(path.read_text(encoding="utf-8"))
     }
-    assert users == {"common/http.py", "alerts/channels/apprise_child.py"}
+    assert users == {"common/http_client.py", "alerts/channels/apprise_child.py"}

@@ -31,6 +31,8 @@ DRILL = "tests/upgrade/test_restore_drill.py"
 RUN = {
     ("README.md", "Try it"): "tests/release/__main__.py::fresh_clone",
     ("docs/activity.md", "Removing old entries"): "tests/activity/test_written_once.py",
+    ("docs/commands.md", "`schedule_pause NAME`"): "tests/syncs/management/test_schedules.py",
+    ("docs/commands.md", "`schedule_set NAME`"): "tests/syncs/management/test_schedules.py",
     ("docs/find.md", "The same on the command line"): "tests/tenants/find/test_find_user.py",
     ("docs/instances.md", "1. A role on every instance"): f"{MACHINE}::instance",
     ("docs/production.md", "How do I run RAINBO in production?"): f"{MACHINE}::install",
@@ -58,6 +60,31 @@ RUN = {
     ): f"{MACHINE}::test_the_password_of_an_instance_is_rotated",
     ("docs/sql.md", "How do I read RAINBO's data with SQL?"): f"{MACHINE}::test_a_reader_of_sql",
     ("docs/sql.md", "`reporting.routes`"): "tests/rainbo/test_sql_reader.py",
+    (
+        "docs/troubleshooting.md",
+        "Something is wrong: what do I do?",
+    ): "tests/tenants/test_troubleshooting.py",
+    ("docs/troubleshooting.md", "Nothing is synced"): "tests/tenants/test_troubleshooting.py",
+    (
+        "docs/troubleshooting.md",
+        "Cron does not start a sync",
+    ): "tests/tenants/test_troubleshooting.py",
+    ("docs/troubleshooting.md", "A sync fails"): "tests/tenants/test_troubleshooting.py",
+    (
+        "docs/troubleshooting.md",
+        "A run overlaps another, or is skipped",
+    ): "tests/tenants/test_troubleshooting.py",
+    ("docs/troubleshooting.md", "An instance is down"): "tests/tenants/test_troubleshooting.py",
+    ("docs/troubleshooting.md", "What I see is stale"): "tests/tenants/test_troubleshooting.py",
+    ("docs/troubleshooting.md", "A run is held"): "tests/tenants/test_troubleshooting.py",
+    (
+        "docs/troubleshooting.md",
+        "An alert does not arrive",
+    ): "tests/tenants/test_troubleshooting.py",
+    (
+        "docs/troubleshooting.md",
+        "A connection of a service fails",
+    ): "tests/tenants/test_troubleshooting.py",
     ("docs/uninstall.md", "1. Ghost users"): f"{MACHINE}::test_uninstalling_leaves_nothing",
     (
         "docs/uninstall.md",

@@ -6,8 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.apps import apps
+from django.core.management import get_commands, load_command_class
 
 import manage
+from common.command import SETTINGS
 from common.errors import RainboError, UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -123,3 +126,52 @@ def test_a_reader_who_has_enough_sees_no_traceback() -> None:
             check=False,
         )
     assert (done.returncode, done.stderr) == (1, "")
+
+
+# Pages, the API, two HTTP libraries, signatures and certificates: half a second of processor
+HEAVY = {"tenants.admin.tenants", "unfold.admin", "ninja", "pydantic", "requests", "authlib", "jwt"}
+HEAVY |= {"cryptography.x509"}
+WITH_ALL_CHECKS = {"qcluster", "schedule_work", "diffsettings"}
+
+
+def loaded_by(*words: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *words],
+        cwd=ROOT,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "rainbo.settings"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+
+
+def test_a_command_loads_nothing_that_it_does_not_need() -> None:
+    loaded = loaded_by("manage.py", "schedule_list", "--help")
+    assert "syncs.reports.schedule_report" in loaded
+    assert not HEAVY & loaded
+
+
+def test_a_check_of_the_pages_loads_them_first() -> None:
+    code = "import django; django.setup(); from django.core import checks; "
+    loaded = loaded_by("-c", code + "assert not checks.run_checks(tags=['admin'])")
+    assert "tenants.admin.tenants" in loaded
+    assert "rainbo.urls" not in loaded
+
+
+def test_commands_check_the_settings_alone() -> None:
+    found = {
+        name: load_command_class(app, name).requires_system_checks
+        for name, app in get_commands().items()
+        if apps.is_installed(app)
+        and apps.get_app_config(app.rpartition(".")[2]).path.startswith(str(ROOT / app))
+    }
+    assert "rainbo_status" in found
+    other = {name for name, checks in found.items() if checks != [SETTINGS]}
+    assert other == WITH_ALL_CHECKS
+
+
+def test_a_wrong_setting_stops_a_command() -> None:
+    done = run("schedule_list", RAINBO_CREDENTIAL_KEYS="no key")
+    assert done.returncode == 1
+    assert "rainbo.E002" in done.stderr

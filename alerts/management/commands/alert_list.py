@@ -3,11 +3,12 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from alerts import queries
 from alerts.models import Incident, Level, Mute
 from common import clock
+from common.command import RainboCommand
 from common.terminal import json_text
 from common.text import format_duration, truncate
 from syncs.management.base import CommandOutput
@@ -15,7 +16,7 @@ from syncs.management.base import CommandOutput
 MOST = 1_000
 
 
-class Command(BaseCommand):
+class Command(RainboCommand):
     help = "List incidents: what is wrong, since when, and who has taken it up."
 
     def add_arguments(self, parser: CommandParser) -> None:

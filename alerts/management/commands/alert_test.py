@@ -4,18 +4,19 @@ import sys
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.db.models import Q
 
 from activity.log import record_by
 from alerts import outbox
 from alerts.models import Channel
+from common.command import RainboCommand
 from common.terminal import json_text
 from syncs.management.base import CommandOutput, actor
 from syncs.reports import run_report
 
 
-class Command(BaseCommand):
+class Command(RainboCommand):
     help = "Send a test message to a channel and show what the other side answered."
 
     def add_arguments(self, parser: CommandParser) -> None:

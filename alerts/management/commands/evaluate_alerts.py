@@ -4,16 +4,17 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from alerts import tick
+from common.command import RainboCommand
 from common.terminal import json_text
 from common.text import counted
 from syncs.management.base import CommandOutput
 from syncs.reports import run_report
 
 
-class Command(BaseCommand):
+class Command(RainboCommand):
     help = "Evaluate the rules and send what is due, once; for cron, or where no worker runs."
 
     def add_arguments(self, parser: CommandParser) -> None:

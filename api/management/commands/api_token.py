@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.db import transaction
 from django.utils import timezone
 
@@ -15,6 +15,7 @@ from api import scopes, tokens
 from api.models import ApiToken
 from api.tokens import NewSecret
 from common.clock import database_now, iso
+from common.command import RainboCommand
 from common.errors import UsageError
 from common.terminal import json_text, printable_line
 from common.text import format_duration
@@ -23,7 +24,7 @@ LIFETIME = timedelta(days=90)
 _UNITS = {"h": "hours", "d": "days"}
 
 
-class Command(BaseCommand):
+class Command(RainboCommand):
     help = "Make, rotate, revoke and list the tokens of the HTTP API. A secret is shown once."
 
     def add_arguments(self, parser: CommandParser) -> None:

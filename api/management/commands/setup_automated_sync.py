@@ -8,10 +8,11 @@ from functools import partial
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from api.management import automated_sync
 from api.management.automated_sync import EXAMPLE_SYNC, PLATFORMS, Check
+from common.command import RainboCommand
 from common.errors import UsageError
 from common.redaction import redact
 from common.terminal import json_text, printable, printable_line
@@ -21,7 +22,7 @@ from syncs.engine import registry
 VARIABLES = ("CRON_SECRET", "OPERATOR_TOKEN", "ADMIN_KEY")  # as deploy/triggers names them
 
 
-class Command(BaseCommand):
+class Command(RainboCommand):
     help = "Check that syncs start by themselves, create schedules, and print lines for a platform."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -2,15 +2,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.db import transaction
 
 from activity.log import record_by
+from common.command import RainboCommand
 from integrations import registration
 from integrations.management import tokens
 
 
-class Command(BaseCommand):
+class Command(RainboCommand):
     help = "Connect an account again, with a new token; it is fetched at the next look."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -3,11 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.db import transaction
 
 from activity.log import record_by
 from common import manage_command
+from common.command import RainboCommand
 from common.errors import UsageError
 from integrations import registration
 from integrations.management import tokens
@@ -15,7 +16,7 @@ from integrations.plugin import Token
 from integrations.registration import ConnectionInput
 
 
-class Command(BaseCommand):
+class Command(RainboCommand):
     help = "Connect an account at a service, by a token that was made there."
 
     def add_arguments(self, parser: CommandParser) -> None:

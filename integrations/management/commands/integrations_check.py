@@ -4,16 +4,17 @@ import sys
 from collections import Counter
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from common.clock import database_now
+from common.command import RainboCommand
 from common.terminal import json_text
 from common.text import counted
 from integrations import registration, reports, states
 from integrations.models import Connection
 
 
-class Command(BaseCommand):
+class Command(RainboCommand):
     help = "List connections: who is due, who is not, and why. Requests nothing."
 
     def add_arguments(self, parser: CommandParser) -> None:

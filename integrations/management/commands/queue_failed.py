@@ -3,16 +3,17 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from common import manage_command
 from common.clock import database_now
+from common.command import RainboCommand
 from common.terminal import json_text
 from common.text import counted
 from integrations import failures, reports, states
 
 
-class Command(BaseCommand):
+class Command(RainboCommand):
     help = "List the connections whose last fetch failed, and when each is tried again."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -2,13 +2,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
+from common.command import RainboCommand
 from common.text import counted
 from integrations import failures
 
 
-class Command(BaseCommand):
+class Command(RainboCommand):
     help = "Forget the failures of connections: the next failure counts as the first."
 
     def handle(self, *args: object, **given: Any) -> None:

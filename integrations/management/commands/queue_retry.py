@@ -2,15 +2,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
+from common.command import RainboCommand
 from common.errors import UsageError
 from common.text import counted
 from integrations import failures, registration
 from integrations.models.connection import parse_key
 
 
-class Command(BaseCommand):
+class Command(RainboCommand):
     help = "Have failed connections fetched at the next look, without waiting for their retry."
 
     def add_arguments(self, parser: CommandParser) -> None:

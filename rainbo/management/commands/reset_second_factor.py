@@ -3,15 +3,16 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.db import transaction
 
 from activity.log import record_by
+from common.command import RainboCommand
 from common.errors import UsageError
 from rainbo.auth import second_factor
 
 
-class Command(BaseCommand):
+class Command(RainboCommand):
     help = "Reset a user's two-factor authentication (2FA), for when the device is lost."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
+from common.command import RainboCommand
 from rainbo import sql_reader
 
 
-class Command(BaseCommand):
+class Command(RainboCommand):
     help = "Print the SQL that lets a role read RAINBO's views, for a superuser's psql."
 
     def add_arguments(self, parser: CommandParser) -> None:

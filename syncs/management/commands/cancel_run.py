@@ -3,8 +3,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
+from common.command import RainboCommand
 from common.errors import UsageError
 from common.terminal import json_text, printable_line
 from syncs.engine import cancellation, lost_runs
@@ -14,7 +15,7 @@ from syncs.models import SyncRun
 from syncs.reports import run_report
 
 
-class Command(BaseCommand):
+class Command(RainboCommand):
     help = "Cancel a run: at once if it is queued, otherwise at its next safe point."
 
     def add_arguments(self, parser: CommandParser) -> None:

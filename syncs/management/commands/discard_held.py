@@ -2,15 +2,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
+from common.command import RainboCommand
 from common.terminal import json_text, printable_line
 from syncs.engine import held
 from syncs.management.base import actor
 from syncs.reports import run_report
 
 
-class Command(BaseCommand):
+class Command(RainboCommand):
     help = "Discard a held run. The next run evaluates the source again."
 
     def add_arguments(self, parser: CommandParser) -> None:

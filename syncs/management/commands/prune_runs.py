@@ -3,13 +3,14 @@ from __future__ import annotations
 from argparse import ArgumentTypeError
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from common import clock
+from common.command import RainboCommand
 from syncs.engine import pruning
 
 
-class Command(BaseCommand):
+class Command(RainboCommand):
     help = "Delete records of old runs, except those that need review or are still referenced."
 
     def add_arguments(self, parser: CommandParser) -> None:

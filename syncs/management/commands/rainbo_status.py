@@ -4,10 +4,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from rich.console import Console
 
 from common import clock
+from common.command import RainboCommand
 from common.terminal import json_text
 from syncs.reports import status_report
 from syncs.status import problems
@@ -16,7 +17,7 @@ from syncs.status.queries import Status
 from syncs.status.sync_problems import SYNCS
 
 
-class Command(BaseCommand):
+class Command(RainboCommand):
     help = "Show how fresh the data of every sync and instance is, and every problem."
 
     def add_arguments(self, parser: CommandParser) -> None:

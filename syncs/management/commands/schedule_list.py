@@ -2,16 +2,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from rich.console import Console
 
 from common import clock
+from common.command import RainboCommand
 from common.terminal import json_text
 from syncs.reports import schedule_report
 from syncs.status import queries
 
 
-class Command(BaseCommand):
+class Command(RainboCommand):
     help = "List schedules with frequency, last run, current run, next run and pauses."
 
     def add_arguments(self, parser: CommandParser) -> None:

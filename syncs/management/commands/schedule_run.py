@@ -3,8 +3,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
+from common.command import RainboCommand
 from common.terminal import json_text
 from syncs import hooks, tasks
 from syncs.dispatch import due
@@ -14,7 +15,7 @@ from syncs.models import RunState, SyncRun
 from syncs.reports import run_report
 
 
-class Command(BaseCommand):
+class Command(RainboCommand):
     help = "Run everything that is due once and exit; for cron, or where no worker runs."
 
     def add_arguments(self, parser: CommandParser) -> None:

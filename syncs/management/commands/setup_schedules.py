@@ -5,9 +5,10 @@ from dataclasses import asdict
 from typing import Any
 
 import psycopg
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import OperationalError
 
+from common.command import RainboCommand
 from common.terminal import json_text, printable_line
 from common.text import counted
 from syncs.dispatch import reconcile
@@ -22,7 +23,7 @@ LOCKED = (
 )
 
 
-class Command(BaseCommand):
+class Command(RainboCommand):
     help = "Make the stored schedules match the syncs; your own settings are kept."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -3,14 +3,15 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
+from common.command import RainboCommand
 from common.terminal import json_text
 from syncs.status import queries
 from syncs.status.workers import WorkerState
 
 
-class Command(BaseCommand):
+class Command(RainboCommand):
     help = "Check worker health. Exits with 1 if there is no heartbeat or the queue is stalled."
 
     def add_arguments(self, parser: CommandParser) -> None:

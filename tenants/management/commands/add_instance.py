@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from common import manage_command
+from common.command import RainboCommand
 from common.errors import UsageError
 from tenants.fleet import ghost_roles, registration
 from tenants.fleet.password_command import has_command
@@ -31,7 +32,7 @@ PLAIN = (
 )
 
 
-class Command(BaseCommand):
+class Command(RainboCommand):
     help = "Register an instance of the fleet, or change one (--update)."
 
     def add_arguments(self, parser: CommandParser) -> None:

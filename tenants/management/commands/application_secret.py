@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.db import transaction
 
 from activity.log import record_by
+from common.command import RainboCommand
 from common.errors import UsageError
 from tenants.models import RdsInstance
 from tenants.support_access import events
@@ -13,7 +14,7 @@ from tenants.support_access import events
 COMMAND = "command line"
 
 
-class Command(BaseCommand):
+class Command(RainboCommand):
     help = "Make the secret that an instance's application signs its events with. It is shown once."
 
     def add_arguments(self, parser: CommandParser) -> None:

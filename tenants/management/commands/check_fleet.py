@@ -4,10 +4,11 @@ import json
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from rich.console import Console
 from rich.text import Text
 
+from common.command import RainboCommand
 from common.errors import UsageError
 from common.terminal import printable_line
 from tenants.health import checks, last_checks
@@ -19,7 +20,7 @@ from tenants.models import RdsInstance
 COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "bold red"}
 
 
-class Command(BaseCommand):
+class Command(RainboCommand):
     help = "Check that RAINBO can work on every instance, and show which privileges to grant."
 
     def add_arguments(self, parser: CommandParser) -> None:

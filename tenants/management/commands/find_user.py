@@ -5,8 +5,9 @@ import sys
 from argparse import ArgumentTypeError
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from common.command import RainboCommand
 from common.errors import UsageError
 from common.terminal import printable, printable_line
 from tenants.find import live_lookup, report
@@ -17,7 +18,7 @@ INCOMPLETE = 3
 LONGEST = 300  # seconds
 
 
-class Command(BaseCommand):
+class Command(RainboCommand):
     help = "Show all tenants and instances of an e-mail. Exits with 1 if none is found."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -3,9 +3,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from common.clock import database_now, iso
+from common.command import RainboCommand
 from common.errors import UsageError
 from common.manage_command import line
 from common.text import counted
@@ -13,7 +14,7 @@ from tenants.ghosts import adoption
 from tenants.models.installation import installation_id
 
 
-class Command(BaseCommand):
+class Command(RainboCommand):
     help = "Keep, give back or replace the id that marks the ghost users of this installation."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -1,8 +1,7 @@
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
+from common.command import RainboCommand
 from syncs.engine import runs
 from syncs.engine.options import Options
 from syncs.management.base import actor
@@ -12,7 +11,7 @@ from tenants.routes import search_keys
 INCOMPLETE = 3
 
 
-class Command(BaseCommand):
+class Command(RainboCommand):
     help = "Rebuild the keys and indexes that e-mails and names are found by."
 
     def handle(self, *args: object, **given: Any) -> None:

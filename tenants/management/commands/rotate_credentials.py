@@ -6,9 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from common.clock import database_now
+from common.command import RainboCommand
 from common.encryption import key_digests
 from common.errors import UsageError
 from common.key_rotation import keys_in_use, rotate_all
@@ -18,7 +19,7 @@ from syncs.models import Heartbeat
 SHOWN = 10
 
 
-class Command(BaseCommand):
+class Command(RainboCommand):
     help = "Re-encrypt all stored secrets with the newest key in RAINBO_CREDENTIAL_KEYS."
 
     def add_arguments(self, parser: CommandParser) -> None:

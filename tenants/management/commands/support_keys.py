@@ -3,12 +3,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.db import transaction
 
 from activity.log import record_by
 from common import manage_command
 from common.clock import database_now, iso
+from common.command import RainboCommand
 from common.terminal import json_text
 from tenants.support_access import keys
 from tenants.support_access.keys import KeyState, StoredKey
@@ -16,7 +17,7 @@ from tenants.support_access.keys import KeyState, StoredKey
 COMMAND = "command line"
 
 
-class Command(BaseCommand):
+class Command(RainboCommand):
     help = "List, rotate and export the keys that sign support access."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -2,9 +2,10 @@ import json
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from common import manage_command
+from common.command import RainboCommand
 from common.terminal import printable_line
 from common.text import listed
 from syncs.management.base import actor
@@ -19,7 +20,7 @@ ENDED_BY_SOURCES = (RunState.SUCCEEDED, RunState.PARTIAL, RunState.HELD)
 READ = (TargetState.SUCCEEDED, TargetState.HELD)
 
 
-class Command(BaseCommand):
+class Command(RainboCommand):
     help = "Check that the caches are what was published, and count what changed at the sources."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from common import shared
-from common.model_admin import REFRESH
+from common.refreshing import REFRESH
 from rainbo.dashboard import views
 from syncs.models import Confirmation, Heartbeat
 from tenants.models import RdsInstance

@@ -19,6 +19,7 @@ from syncs.admin.schedule_actions import LOCAL
 from syncs.dispatch import reconcile
 from syncs.models import RunState, SyncRun, SyncSchedule, Trigger
 from syncs.schedules import store
+from syncs.schedules.pause import PauseEnd
 from syncs.schedules.store import OFF
 from tests.pages import said, text_of
 from tests.rows import ended_run, instance_row, staff
@@ -320,6 +321,18 @@ def test_a_pause_is_shown_and_taken_away(admin_client: Client) -> None:
     history = text_of(admin_client.get(f"{LIST}{kept().pk}/history/", follow=True))
     assert "moving rds1" in history
     assert "resumed a schedule" in history
+
+
+def test_a_pause_ends_where_a_button_says(admin_client: Client) -> None:
+    shown = text_of(admin_client.get(page()))
+    assert "Pause until tomorrow 08:00" in shown
+    tokyo = {"zone": "Asia/Tokyo", "reason": "why", "until": ""}
+    admin_client.post(way("pause"), tokyo | {"end": "tomorrow"})
+    expected = PauseEnd.TOMORROW.after(timezone.now(), ZoneInfo("Asia/Tokyo"))
+    assert kept().paused_until == expected
+    answer = admin_client.post(way("pause"), tokyo | {"end": "never"}, follow=True)
+    assert "Not paused" in said(answer)
+    assert kept().paused_until == expected
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from syncs.admin.schedule_preview import Known, freshness_limit, preview, warnings
 from syncs.dispatch import reconcile
 from syncs.engine import registry
+from syncs.reports.schedule_preview import Known, freshness_limit, preview, warnings
 from tests.rows import ended_run
 
 NOW = datetime(2026, 11, 22, 20, 0, tzinfo=UTC)

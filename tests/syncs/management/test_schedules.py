@@ -56,8 +56,8 @@ def test_a_schedule_is_paused_and_resumed(capsys: Capture) -> None:
     assert "runs at its next scheduled time" in capsys.readouterr().out
     entries = Activity.objects.order_by("pk")
     assert [one.action for one in entries] == ["schedule.paused", "schedule.resumed"]
-    assert entries[0].after["pause_reason"] == "moving rds1"
-    assert entries[1].before["pause_reason"] == "moving rds1"
+    for facts in (entries[0].after, entries[1].before):
+        assert (facts or {})["pause_reason"] == "moving rds1"
     assert not SyncRun.objects.exists()
 
 

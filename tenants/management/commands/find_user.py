@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from common import clock
 from common.errors import UsageError
 from common.terminal import printable, printable_line
 from tenants.find import live_lookup, report
@@ -55,7 +56,7 @@ class Command(BaseCommand):
             document = report.document(found, live)
             self.stdout.write(printable(json.dumps(document, indent=2, ensure_ascii=False)))
         else:
-            for line in report.lines(found, live):
+            for line in report.lines(found, live, clock.database_now()):
                 self.stdout.write(line)
         for problem in live.problems if live else ():
             self.stderr.write(printable_line(problem))

@@ -11,6 +11,7 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, Permission, User
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.functional import cached_property
 from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
@@ -38,12 +39,26 @@ admin.site.unregister(Group)
 
 
 class RoleField(forms.ModelMultipleChoiceField[Group]):
-    """Each group with what its permissions mean."""
+    """Each group with what its permissions mean, as more than what another group may."""
 
     def label_from_instance(self, group: Any) -> str:
-        held = {f"{p.content_type.app_label}.{p.codename}" for p in group.permissions.all()}
-        may = "; ".join(meanings_of(held)) or "nothing yet"
+        held = self._held[group.name]
+        less = [name for name, other in self._held.items() if other and other < held]
+        base = max(less, key=lambda name: len(self._held[name]), default="")
+        known = meanings_of(self._held[base]) if base else []
+        more = [meaning for meaning in meanings_of(held) if meaning not in known]
+        may = "; ".join([*([f"what {base} may"] if base else []), *more]) or "nothing yet"
         return format_html('{} <span class="quiet">may {}</span>', group.name, may)
+
+    @cached_property
+    def _held(self) -> dict[str, frozenset[str]]:
+        """The permissions of each group."""
+        return {
+            group.name: frozenset(
+                f"{p.content_type.app_label}.{p.codename}" for p in group.permissions.all()
+            )
+            for group in Group.objects.prefetch_related("permissions__content_type")
+        }
 
 
 class Ticked:
@@ -53,7 +68,6 @@ class Ticked:
         kwargs["widget"] = UnfoldAdminCheckboxSelectMultipleWidget()
         if db_field.remote_field.model is Group:
             kwargs["form_class"] = RoleField
-            kwargs["queryset"] = Group.objects.prefetch_related("permissions__content_type")
         if db_field.remote_field.model is Permission:
             kwargs["queryset"] = _offered()
         return super().formfield_for_manytomany(db_field, request, **kwargs)  # type: ignore[misc]

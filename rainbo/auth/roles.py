@@ -114,7 +114,8 @@ MEANINGS: dict[str, tuple[str, ...]] = {
 def meanings_of(permissions: Collection[str]) -> list[str]:
     """What somebody with these permissions may do, as far as RAINBO has words for it."""
     held = frozenset(permissions)
-    return [meaning for meaning, names in MEANINGS.items() if held.issuperset(names)]
+    known = (meaning for meaning, names in MEANINGS.items() if held.issuperset(names))
+    return [meaning.replace("*", "") for meaning in known]
 
 
 def after_migrate(using: str, apps: Any = installed, **_: object) -> None:

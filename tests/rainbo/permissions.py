@@ -86,6 +86,7 @@ INSTANCE = {
     "database": "app",
     "user": "rainbo",
     "new_password": "not a secret",
+    "save_anyway": "on",
     "ssl_mode": "disable",
     "require_auth": "scram-sha-256",
 }

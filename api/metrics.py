@@ -34,7 +34,7 @@ from syncs.status.statistics import Statistics, Window
 from syncs.status.sync_problems import SyncFacts
 from tenants.ghosts import problems as ghosts
 from tenants.models import RdsInstance
-from tenants.models.instance import Health
+from tenants.models.instance import UNREADABLE
 
 SCOPE = "metrics:read"
 HOURS = 24  # of the statistics
@@ -64,7 +64,7 @@ class Instance(NamedTuple):
     def of(cls, row: Row) -> Instance:
         """Row: what READ names. One that is down has no latency, whatever it had before."""
         pk, name, health, at, *measured = (row[field] for field in READ)
-        seen = (None, None) if health == Health.DOWN else measured
+        seen = (None, None) if health in UNREADABLE else measured
         return cls(str(pk), name, health, from_iso(at), *seen)
 
 

@@ -22,7 +22,7 @@ from localfleet.servers.server import Server
 REASON = "most instances are made up: a sync would find that nobody is there"
 PAUSE = """
     UPDATE syncs_syncschedule
-       SET paused_until = %s + interval '10 years', pause_reason = %s, paused_by = 'make demo'"""
+       SET paused_until = %s + interval '14 days', pause_reason = %s, paused_by = 'make demo'"""
 STEP = re.compile(r"^--> (.+)$", re.MULTILINE)
 
 
@@ -59,8 +59,10 @@ def steps(connection: psycopg.Connection, now: datetime, size: Size, first: int)
 
 
 def add(own: Server, state: State, first: int) -> None:
-    """Fill the demo's own database once, reporting progress."""
+    """Fill the demo's own database once, reporting progress. Each start renews the pauses."""
     if state.is_done(state.seed):
+        with own.connect(OWN_DATABASE) as connection:
+            connection.execute(PAUSE, [datetime.now(UTC), REASON])
         return
     size, now = Size(), datetime.now(UTC)
     terminal.note(

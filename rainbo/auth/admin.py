@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, Permission, User
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.functional import cached_property
+from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
@@ -20,15 +23,42 @@ from activity.recorded_admin import Recorded
 from common.model_admin import StrictUrls
 from rainbo.auth import second_factor_views
 from rainbo.auth.backends import needs_second_factor
-from rainbo.auth.roles import ROLES
+from rainbo.auth.roles import ROLES, meanings_of
+from rainbo.auth.sign_in_form import SignInForm
 from rainbo.models import Authenticator, RecoveryCodes
 from tenants.ghosts.policy import admins
 
 MARKS = ("is_active", "is_staff", "is_superuser")
+GIVES_ACCESS = frozenset({"groups", "user_permissions", "is_superuser"})
+ACCESS = "A role lets a person sign in to the console. Without one, the sign-in says so."
 VALUES = ("username", "email", "first_name", "last_name", *MARKS)
 
+admin.site.login_form = SignInForm
 admin.site.unregister(User)
 admin.site.unregister(Group)
+
+
+class RoleField(forms.ModelMultipleChoiceField[Group]):
+    """Each group with what its permissions mean, as more than what another group may."""
+
+    def label_from_instance(self, group: Any) -> str:
+        held = self._held[group.name]
+        less = [name for name, other in self._held.items() if other and other < held]
+        base = max(less, key=lambda name: len(self._held[name]), default="")
+        known = meanings_of(self._held[base]) if base else []
+        more = [meaning for meaning in meanings_of(held) if meaning not in known]
+        may = "; ".join([*([f"what {base} may"] if base else []), *more]) or "nothing yet"
+        return format_html('{} <span class="quiet">may {}</span>', group.name, may)
+
+    @cached_property
+    def _held(self) -> dict[str, frozenset[str]]:
+        """The permissions of each group."""
+        return {
+            group.name: frozenset(
+                f"{p.content_type.app_label}.{p.codename}" for p in group.permissions.all()
+            )
+            for group in Group.objects.prefetch_related("permissions__content_type")
+        }
 
 
 class Ticked:
@@ -36,14 +66,40 @@ class Ticked:
 
     def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
         kwargs["widget"] = UnfoldAdminCheckboxSelectMultipleWidget()
+        if db_field.remote_field.model is Group:
+            kwargs["form_class"] = RoleField
         if db_field.remote_field.model is Permission:
             kwargs["queryset"] = _offered()
         return super().formfield_for_manytomany(db_field, request, **kwargs)  # type: ignore[misc]
 
 
+class StaffByRole:
+    """Goes after Recorded among the bases. Who is given a role may sign in to the console."""
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)  # type: ignore[misc]
+        user = form.instance
+        if GIVES_ACCESS.isdisjoint(form.changed_data) or user.is_staff:
+            return
+        if user.is_superuser or user.groups.exists() or user.user_permissions.exists():
+            user.is_staff = True
+            user.save(update_fields=["is_staff"])
+
+
 @admin.register(User)
-class UserAdmin(StrictUrls, Ticked, Recorded, DjangoUserAdmin[User], ModelAdmin):
+class UserAdmin(StrictUrls, Ticked, Recorded, StaffByRole, DjangoUserAdmin[User], ModelAdmin):
     filter_horizontal = ()
+    fieldsets = (
+        (None, {"fields": ("username", "password")}),
+        ("Person", {"fields": ("first_name", "last_name", "email")}),
+        ("Access", {"fields": ("is_active", "groups", "is_superuser"), "description": ACCESS}),
+        ("Times", {"fields": ("last_login", "date_joined")}),
+        ("Single permissions", {"classes": ("collapse",), "fields": ("user_permissions",)}),
+    )
+    add_fieldsets = (
+        *(DjangoUserAdmin.add_fieldsets or ()),
+        ("Access", {"fields": ("groups",), "description": ACCESS}),
+    )
     thing = "user"
     switch, switched_on, switched_off = "is_active", "activated", "deactivated"
     form = UserChangeForm

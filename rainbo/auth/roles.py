@@ -7,6 +7,7 @@ that was renamed or deleted, doesn't come back.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from django.apps import apps as installed
@@ -108,6 +109,13 @@ MEANINGS: dict[str, tuple[str, ...]] = {
         *(f"auth.{what}_group" for what in ("view", "add", "change", "delete")),
     ),
 }
+
+
+def meanings_of(permissions: Collection[str]) -> list[str]:
+    """What somebody with these permissions may do, as far as RAINBO has words for it."""
+    held = frozenset(permissions)
+    known = (meaning for meaning, names in MEANINGS.items() if held.issuperset(names))
+    return [meaning.replace("*", "") for meaning in known]
 
 
 def after_migrate(using: str, apps: Any = installed, **_: object) -> None:

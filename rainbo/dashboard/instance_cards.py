@@ -17,7 +17,8 @@ from common.markup import Tone
 from syncs.admin.badges import FRESHNESS_TONES
 from syncs.status.queries import Status
 from tenants.admin.instance.health_chart import HEALTH_TONES
-from tenants.health import overview
+from tenants.health import condition, overview
+from tenants.health.condition import Condition
 from tenants.health.overview import Down, Fleet
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
@@ -89,12 +90,13 @@ def drawn(fleet: Fleet, status: Status | None, term: str, now: datetime) -> Card
     ages = _ages(status, {str(instance.pk) for instance in shown}, now)
     down = {one.pk: one for one in fleet.down}
     tenants = fleet.tenants or {}
+    checks = condition.checks_in(status.syncs) if status else None
     made = tuple(
         InstanceCard(
             pk=instance.pk,
             name=str(instance),
             url=reverse("admin:tenants_rdsinstance_change", args=[instance.pk]),
-            health=_health(instance),
+            health=_health(condition.of(instance, now, checks)),
             role="master" if instance.is_master else "",
             latency=_latency(instance),
             trend=trend(trends.get(instance.pk, [])),
@@ -113,6 +115,8 @@ def _ages(status: Status | None, keys: set[str], now: datetime) -> dict[str, lis
     """Of each of these instances, how fresh each sync is there."""
     found: dict[str, list[SyncAge]] = {}
     for sync in status.syncs if status else ():
+        if sync.name == condition.HEALTH:  # said by the card itself: fresh checks are no health
+            continue
         for target in (target for target in sync.targets if target.key in keys):
             state = target.freshness.state
             why = str(target.reason) if target.reason else ""
@@ -122,10 +126,12 @@ def _ages(status: Status | None, keys: set[str], now: datetime) -> dict[str, lis
     return found
 
 
-def _health(instance: RdsInstance) -> SafeString:
-    if not instance.is_active:
+def _health(found: Condition) -> SafeString:
+    """Quiet where the last check is too old to say how it is now."""
+    if not found.is_active:
         return markup.badge("inactive", Tone.QUIET)
-    return markup.badge(instance.health, HEALTH_TONES[instance.health])
+    tone = Tone.QUIET if found.is_old else HEALTH_TONES[found.health]
+    return markup.badge(found.health, tone)
 
 
 def _checked(instance: RdsInstance, now: datetime) -> SafeString | str:

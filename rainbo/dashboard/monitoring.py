@@ -121,9 +121,7 @@ def _problem(problem: Problem) -> ShownProblem:
     tone = Tone.BAD if problem.severity <= Severity.STALE else Tone.WARNING
     url = url_of(problem.link)
     page = reverse("admin:index") if url.startswith("#") else ""
-    return ShownProblem(
-        markup.badge(problem.severity.label, tone), problem.sentence, f"{page}{url}"
-    )
+    return ShownProblem(markup.badge(problem.word, tone), problem.sentence, f"{page}{url}")
 
 
 def _sync(title: str, kept: Statistics, chart: SyncChart | None, now: datetime) -> ShownSync:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from common import text
 from common.markup import Tone
 from common.text import counted, format_duration
-from syncs.status import problems
+from syncs.status import problems, sync_problems
 from syncs.status.problems import Facts, Link, Problem, Severity
 from syncs.status.queries import SyncStatus
 from syncs.status.sync_problems import NOTHING_TO_READ, SYNCS, Subject
@@ -35,17 +35,11 @@ def render(facts: Facts) -> Verdict:
     if worst.cause == NOTHING_TO_READ:
         return Verdict(Tone.QUIET, "not set up", worst.sentence, others=tuple(others))
     tone = Tone.BAD if worst.severity <= Severity.STALE else Tone.WARNING
-    calm = _is_calm(facts, worst) and not any(problem.unequal for problem in found)
+    syncs = facts.of(SYNCS)
+    calm = sync_problems.is_calm(syncs.status if syncs else None, found)
     words = f"{_calm(facts)}, but {worst.text}" if calm else worst.text
     word = "problem" if tone is Tone.BAD else "warning"
     return Verdict(tone, word, text.sentence(words), worst.link, tuple(others))
-
-
-def _is_calm(facts: Facts, worst: Problem) -> bool:
-    """Whether readers see all that they should, although something is wrong."""
-    syncs = facts.of(SYNCS)
-    is_late = syncs is not None and syncs.status.state.is_bad
-    return not is_late and worst.severity > Severity.INSTANCE_DOWN
 
 
 def _calm(facts: Facts) -> str:

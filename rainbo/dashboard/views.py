@@ -33,6 +33,7 @@ from syncs.status.workers import WorkerState
 from tenants.health.problems import INSTANCES
 
 NAMED = 4  # other problems that are listed below the status
+MOST = 1_000  # of them, on the page of all
 EVENTS = 3
 REFRESHED = "X-Rainbo-Refreshed"  # when what is the same was seen to be so
 
@@ -86,24 +87,31 @@ def part(request: HttpRequest) -> Part:
     changed.
     """
     user, term = request.user, request.GET.get("instance", "").strip()
+    is_all = request.GET.get("problems") == "all"
     version, now = queries.version(_INSTANCES)
     permissions = None if user.is_superuser else frozenset(user.get_all_permissions())
-    key = (version, permissions, timezone.get_current_timezone_name(), term)
-    return _shared.get(key, lambda: _made(user.has_perm, term, now))
+    key = (version, permissions, timezone.get_current_timezone_name(), term, is_all)
+    return _shared.get(key, lambda: _made(user.has_perm, term, now, is_all=is_all))
 
 
-def _made(may: Callable[[str], bool], term: str, now: datetime) -> Part:
-    html = render_to_string("rainbo/now_parts.html", parts(may, term, now))
+def _made(may: Callable[[str], bool], term: str, now: datetime, *, is_all: bool) -> Part:
+    html = render_to_string("rainbo/now_parts.html", parts(may, term, now, is_all=is_all))
     etag = f'"{hashlib.sha256(html.encode()).hexdigest()[:32]}"'
     refreshed = markup.exact(now).partition(" ")[2]
     shell = {"parts": html, "refreshed": refreshed, "etag": etag}
     return Part(render_to_string("rainbo/now.html", shell), etag, refreshed)
 
 
-def parts(may: Callable[[str], bool], term: str, now: datetime) -> dict[str, Any]:
-    """Return what the page shows people with these permissions, in a fixed number of queries."""
+def parts(
+    may: Callable[[str], bool], term: str, now: datetime, *, is_all: bool = False
+) -> dict[str, Any]:
+    """Return what the page shows people with these permissions, in a fixed number of queries.
+
+    is_all: with all problems, not the first of them.
+    """
     facts = problems.read(now, may)
     judged = verdict.render(facts)
+    named = MOST if is_all else NAMED
     syncs, instances = facts.of(SYNCS), facts.of(INSTANCES)
     status, worker = (syncs.status, syncs.status.worker) if syncs else (None, None)
     fleet = instances.fleet if instances else None
@@ -111,8 +119,9 @@ def parts(may: Callable[[str], bool], term: str, now: datetime) -> dict[str, Any
         "verdict": judged if facts.known else None,
         "verdict_badge": markup.badge(judged.word, judged.tone),
         "verdict_url": url_of(judged.link) if judged.link else "",
-        "others": [ProblemLink(p.sentence, url_of(p.link)) for p in judged.others[:NAMED]],
-        "more_others": max(0, len(judged.others) - NAMED),
+        "others": [ProblemLink(p.sentence, url_of(p.link)) for p in judged.others[:named]],
+        "more_others": max(0, len(judged.others) - named),
+        "all_url": reverse("admin:index", query={"problems": "all"}),
         "fleet": fleet,
         "add_instance": manage_command.line("add_instance"),
         "may_add_instance": may("tenants.add_rdsinstance"),

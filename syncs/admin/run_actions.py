@@ -16,6 +16,7 @@ from common.errors import RainboError, UsageError
 from common.model_admin import post_only
 from syncs import tasks
 from syncs.admin import held_changes
+from syncs.admin.run_requests import say_taken
 from syncs.engine import cancellation, held, runs
 from syncs.engine.cancellation import CancelOutcome
 from syncs.engine.options import Options
@@ -34,13 +35,17 @@ def accept_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         with transaction.atomic():
             wish = Options(accept_held=pk, reason=reason)
             new = runs.request(run.sync, wish, Trigger.BUTTON, request.user.get_username())
-            after = {"accepted by run": new.pk, "reason": reason, "would": _would(run)}
+            after = {
+                "state": "accepted",
+                "accepted by run": new.pk,
+                "reason": reason,
+                "would": _would(run),
+            }
             record(request, "run.accepted", run, before={"state": run.state}, after=after)
     except RainboError as error:
         return _refused(request, run, f"Not accepted: {error}.")
     tasks.enqueue(new)
-    message = f"Run {new.pk} will publish what run {pk} holds. A worker will start it."
-    messages.success(request, message)
+    say_taken(request, f"Run {new.pk} will publish what run {pk} holds.")
     return _page(new)
 
 
@@ -72,7 +77,7 @@ def retry_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     except RainboError as error:
         return _refused(request, run, f"Not retried: {error}.")
     tasks.enqueue(new)
-    messages.success(request, f"Run {new.pk} retries what failed. A worker will start it.")
+    say_taken(request, f"Run {new.pk} retries what failed.")
     return _page(new)
 
 

@@ -26,7 +26,7 @@ from syncs.engine.options import Options
 from syncs.engine.parts import waiting
 from syncs.models import RunState, RunTarget, SyncRun
 from syncs.reports import run_report
-from syncs.status import recent
+from syncs.status import queries, recent
 
 SHOWN_LINES = 300
 LISTED = 20  # targets that the options name: a look at what is due names thousands
@@ -153,9 +153,8 @@ def _sentence(record: Any, parts: list[RunTarget], now: datetime) -> str:
     if record.state == RunState.QUEUED:
         if record.not_before and record.not_before > now:
             return f"{record.sync} begins in {format_duration(record.not_before - now)}."
-        return (
-            f"{record.sync} has waited for a worker for {format_duration(now - record.created_at)}."
-        )
+        waited = format_duration(now - record.created_at)
+        return f"{record.sync} has waited for a worker for {waited}. {_why_it_waits(record)}."
     if record.state == RunState.RUNNING:
         so_far = (
             format_duration(now - record.started_at) if record.started_at else "an unknown time"
@@ -166,6 +165,17 @@ def _sentence(record: Any, parts: list[RunTarget], now: datetime) -> str:
         return f"{record.sync} has been running for {so_far}{usually}: {done}."
     summary = record.summary or "no instance took part"
     return f"{record.sync}: {summary}."
+
+
+def _why_it_waits(record: SyncRun) -> str:
+    worker = queries.worker_state()
+    before = SyncRun.objects.filter(state=RunState.QUEUED, pk__lt=record.pk, not_before=None)
+    if worker.busy_with and not worker.unresponsive:
+        ahead = (
+            f", and {counted(queued, 'run')} waits before it" if (queued := before.count()) else ""
+        )
+        return f"Workers are busy with run {worker.busy_with}{ahead}"
+    return worker.outlook
 
 
 def _retry(record: SyncRun, parts: list[RunTarget]) -> Retry | None:

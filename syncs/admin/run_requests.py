@@ -12,6 +12,7 @@ from activity.log import record
 from syncs import tasks
 from syncs.engine.options import Options
 from syncs.models import SyncRun, Trigger
+from syncs.status import queries
 
 
 def request_run(
@@ -25,15 +26,25 @@ def request_run(
         asked = tasks.request(sync, options, Trigger.BUTTON, request.user.get_username())
         if not asked.joined:
             record(request, "run.requested", asked.run, after={"options": asked.run.options})
-    run, said = asked.run, "{} was requested. A worker will start it."
+    run, said = asked.run, "{} was requested."
     if asked.joined:
         said = "{} with the same options is already waiting."
     name = f"Run {run.pk}"
     if linked:
         name = format_html('<a class="underline" href="{}">{}</a>', _address(run), name)
-    level = messages.WARNING if asked.joined else messages.SUCCESS
-    messages.add_message(request, level, format_html(said, name))
+    if asked.joined:
+        messages.warning(request, format_html(said, name))
+    else:
+        say_taken(request, format_html(said, name))
     return run
+
+
+def say_taken(request: HttpRequest, said: str) -> None:
+    """Say that a run was requested, and whether anybody is there to start it."""
+    worker = queries.worker_state()
+    is_well = not worker.unresponsive and (worker.by_crontab or not worker.problem)
+    level = messages.SUCCESS if is_well else messages.WARNING
+    messages.add_message(request, level, format_html("{} {}.", said, worker.outlook))
 
 
 def page_of(run: SyncRun) -> HttpResponseRedirect:

@@ -12,6 +12,7 @@ from common.clock import iso
 from common.terminal import printable_line
 from common.text import counted, format_duration, sentence, without_subject
 from syncs.schedules.store import Planned
+from syncs.status import sync_problems
 from syncs.status.freshness import Reason, State
 from syncs.status.problems import Problem
 from syncs.status.queries import Status, SyncStatus, TargetStatus
@@ -44,7 +45,7 @@ def lines(
     if problems:
         yield Text(f"{counted(len(problems), 'problem')}, the most severe first:", style="bold")
     for problem in problems:
-        yield Text(f"  {problem.severity.label}: {printable_line(problem.text)}")
+        yield Text(f"  {problem.word}: {printable_line(problem.text)}")
     yield Text(summary(status, problems))
 
 
@@ -60,7 +61,7 @@ def summary(status: Status, problems: Sequence[Problem] = ()) -> str:
     if problems:
         more = f" (and {counted(len(problems) - 1, 'other problem')})" if problems[1:] else ""
         words = f"{printable_line(problems[0].text)}{more}"
-        is_calm = not any(problem.unequal for problem in problems)
+        is_calm = sync_problems.is_calm(status, problems)
         return sentence(f"all is on time, but {words}" if is_calm else words)
     return f"All is on time: {len(status.syncs)} syncs, {len(found)} confirmations."
 

@@ -84,6 +84,12 @@ class Problem:
     def sentence(self) -> str:
         return text.sentence(self.text)
 
+    @property
+    def word(self) -> str:
+        """Its severity; of what is as severe as an instance that is down and is none, its cause."""
+        is_other = self.severity is Severity.INSTANCE_DOWN
+        return self.cause if is_other else self.severity.label
+
     def document(self) -> dict[str, Any]:
         """For programs."""
         return {

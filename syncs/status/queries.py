@@ -76,6 +76,16 @@ class SyncStatus:
     running: Running | None
     noun: str = "instance"  # what a target is called
     has_schedule: bool = True  # else each target has a frequency of its own
+    grace: timedelta = timedelta(minutes=2)
+
+    def judge(self, at: datetime, now: datetime) -> Freshness:
+        """How fresh what a run saw then is, by the schedules; unknown without any."""
+        plans = [plan for plan in self.planned if not plan.off] or self.planned
+        following = sorted({slot for plan in plans for slot in plan.slots_after(at)})
+        if not following:
+            return Freshness(State.UNKNOWN)
+        first, second = following[:2]
+        return freshness.judge(at, (first, second), self.usual_seconds, self.grace, now)
 
 
 @dataclass(frozen=True)
@@ -96,12 +106,6 @@ class Status:
     @property
     def state(self) -> State:
         return freshness.worst(sync.state for sync in self.syncs)
-
-    @property
-    def needs_attention(self) -> bool:
-        """Whether anything is late, or will be: an instance is down, a run is held or failing."""
-        targets = (target for sync in self.syncs for target in sync.targets)
-        return self.state.is_bad or any(target.is_severe for target in targets)
 
 
 def worker_state() -> WorkerState:
@@ -255,6 +259,7 @@ class _Known:
             running=self.running.get(sync.name),
             noun=sync.noun,
             has_schedule=bool(sync.cron),
+            grace=self._grace(sync),
         )
 
     def expectation_of(self, sync: Sync) -> Expectation:

@@ -97,6 +97,29 @@ SYNCS = Source(
 )
 
 
+def is_calm(status: Status | None, found: Sequence[Problem]) -> bool:
+    """Whether readers see all that they should, although something is wrong.
+
+    status: None for whom may not see it.
+    """
+    is_late = status is not None and status.state.is_bad
+    is_severe = any(problem.severity <= Severity.INSTANCE_DOWN for problem in found)
+    return not is_late and not is_severe and not any(problem.unequal for problem in found)
+
+
+def needs_attention(status: Status, found: Sequence[Problem]) -> bool:
+    """Whether anything is late, or as severe as that, though dead workers hide it.
+
+    Not what is degraded or paused. Dead workers alone do no harm until something is late: until
+    then they are the matter of `worker_health`.
+    """
+    targets = (target for sync in status.syncs for target in sync.targets)
+    if status.state.is_bad or any(target.is_severe for target in targets):
+        return True
+    others = (problem for problem in found if problem.severity is not Severity.WORKERS_DEAD)
+    return any(problem.unequal or problem.severity <= Severity.LATE for problem in others)
+
+
 def dead_workers(facts: SyncFacts) -> Problem | None:
     """Return the problem that no worker does what is due; None while one does."""
     status, worker = facts.status, facts.status.worker

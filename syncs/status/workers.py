@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 
+from common import manage_command
 from common.clock import from_iso
 from common.joint_query import Question, Row, Statement, answer
 from common.text import format_duration
@@ -70,6 +71,20 @@ class WorkerState:
     def last_heartbeat(self) -> datetime | None:
         """Of a worker or of `schedule_run`."""
         return max(filter(None, (self.heartbeat, self.schedule_run)), default=None)
+
+    @property
+    def outlook(self) -> str:
+        """Who will take a run that is requested now, as a sentence without its stop."""
+        if self.unresponsive:
+            at = self.last_heartbeat
+            seen = f"none has reported since {at:%Y-%m-%d %H:%M:%S} UTC" if at else "none ever was"
+            start = manage_command.line("schedule_work")
+            return f"No worker is there to take it: {seen}. To start workers: {start}"
+        if self.by_crontab:
+            return "schedule_run, which a crontab starts each minute, will take it"
+        if self.problem:
+            return f"Workers may not take it: {self.problem}"
+        return "A worker will start it"
 
 
 def read(now: datetime | None = None) -> WorkerState:

@@ -13,14 +13,18 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from common import manage_command, markup
 from common.markup import Tone
 from common.model_admin import ReadOnlyAdmin
+from syncs.status import queries
 from tenants.admin.ghost import actions, matrix
+from tenants.admin.instance.condition import mark, notices
 from tenants.admin.instance.filters import InstanceFilter
 from tenants.ghosts import coverage, owed
+from tenants.health import condition
 from tenants.models import GhostUser
 from tenants.models.ghost import GhostState
 
@@ -89,7 +93,10 @@ class GhostAdmin(ReadOnlyAdmin):
         command = f"sync_ghost_users --rds {ghost.instance_id} --admin {ghost.admin_id}"
         wanted = coverage.wanted_ids()
         leaving = owed.instances_without(wanted, [ghost.admin_id])
+        now, checks = timezone.now(), condition.checks_in(queries.shared_status().syncs)
+        there = condition.of(ghost.instance, now, checks)
         context |= {
+            "instance_notices": notices(request, [there], now),
             "may_sync": ghost.instance.keeps_ghosts or ghost.instance in leaving,
             "sync_command": manage_command.line(command),
         }
@@ -123,8 +130,9 @@ class GhostAdmin(ReadOnlyAdmin):
         return f"{name} ({ghost.admin_id})" if name else f"deleted user ({ghost.admin_id})"
 
     @admin.display(description="instance", ordering="instance")
-    def at(self, ghost: GhostUser) -> str:
-        return str(ghost.instance)
+    def at(self, ghost: GhostUser) -> SafeString:
+        at = ghost.instance
+        return format_html("{} {}", at, mark(at.health, is_active=at.is_active))
 
     @admin.display(description="wanted", ordering="wanted")
     def wish(self, ghost: GhostUser) -> SafeString:

@@ -41,7 +41,7 @@ RECORDED = (
     *("ghost_roles", "support_mail", "support_mail_text"),
 )
 ADDRESS = (("host", "port"), ("database", "user"), ("writer_host", "writer_port"))
-WORST_FIRST = (Health.DOWN, Health.DEGRADED, Health.UNKNOWN, Health.HEALTHY)
+WORST_FIRST = (Health.DOWN, Health.REFUSED, Health.DEGRADED, Health.UNKNOWN, Health.HEALTHY)
 RANK = Case(
     When(is_active=False, then=Value(len(WORST_FIRST))),
     *(When(health=health, then=Value(rank)) for rank, health in enumerate(WORST_FIRST)),
@@ -70,7 +70,7 @@ class InstanceAdmin(PageOfItsOwn, StrictUrls, Recorded, ModelAdmin):
     actions = ("test_connections", "check_now")
     fieldsets = (
         (None, {"fields": (("id", "name"), ("is_active", "is_master"), ("group", "labels"))}),
-        ("Connection", {"fields": (*ADDRESS, "new_password")}),
+        ("Connection", {"fields": (*ADDRESS, "new_password", "save_anyway")}),
         ("Schema", {"fields": (("schema_group",), ("has_tenants", "has_ghosts"))}),
         ("Security", {"fields": (("ssl_mode", "require_auth"), "ssl_ca")}),
         ("Support access", {"fields": ("ghost_roles", "support_mail", "support_mail_text")}),
@@ -107,6 +107,7 @@ class InstanceAdmin(PageOfItsOwn, StrictUrls, Recorded, ModelAdmin):
         return (
             ("<int:pk>/test-connection/", "tenants_rdsinstance_test", checks.test_view),
             ("<int:pk>/check-now/", "tenants_rdsinstance_check", checks.check_view),
+            ("<int:pk>/sync-now/", "tenants_rdsinstance_sync", syncs.sync_view),
             ("<int:pk>/enable/", "tenants_rdsinstance_enable", activation.enable_view),
             ("<int:pk>/disable/", "tenants_rdsinstance_disable", activation.disable_view),
             ("<int:pk>/settings/", "tenants_rdsinstance_settings", self.settings_view),
@@ -119,6 +120,10 @@ class InstanceAdmin(PageOfItsOwn, StrictUrls, Recorded, ModelAdmin):
     def settings_view(self, request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         response: HttpResponse = self.changeform_view(request, str(pk))
         return response
+
+    def response_post_save_add(self, request: HttpRequest, obj: RdsInstance) -> HttpResponse:
+        """To its page, which offers its first sync."""
+        return self.response_post_save_change(request, obj)
 
     def response_post_save_change(self, request: HttpRequest, obj: RdsInstance) -> HttpResponse:
         """Back to its page, where it can be tested."""
@@ -140,7 +145,7 @@ class InstanceAdmin(PageOfItsOwn, StrictUrls, Recorded, ModelAdmin):
         if not change:
             obj.save(force_insert=True)
             return
-        changed = set(form.changed_data) - {"new_password"}
+        changed = set(form.changed_data) - {"new_password", "save_anyway"}
         obj.save(update_fields=changed | {"password"} if form.re_encrypted else changed)
 
     def facts(self, row: RdsInstance) -> Reading:

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import Max, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -19,7 +19,10 @@ from common.errors import UsageError
 from common.markup import Tone
 from common.model_admin import BoundedPaginator, EmptyResult, ReadOnlyAdmin
 from syncs.models import Confirmation
+from syncs.status import queries
+from tenants.admin.instance.condition import Notice, mark, notices
 from tenants.find import lookup, search
+from tenants.health import condition
 from tenants.models import RdsInstance, Tenant, UserRoute
 from tenants.models.instance import parse_id
 from tenants.routes import withheld
@@ -28,6 +31,7 @@ from tenants.support_access import admission
 
 BY_EMAIL = ("email_key", "source_id")
 BY_TENANT = ("remote_instance_id", "remote_tenant_id", *BY_EMAIL)  # begins like its index
+SHOWN = ("name", "health", "is_active", "is_master", "last_check_at")  # of an instance
 LONGEST_KEY = 2_000  # characters of a search: no e-mail that is stored is longer
 
 # By pairs: both halves on their own would find every tenant of any instance with one of the ids.
@@ -97,6 +101,7 @@ class RouteAdmin(ReadOnlyAdmin):
     empty_text = "No route has been read yet: run manage.py sync_user_routing."
     search_help_text = "An e-mail, or its beginning with * at the end"
     sortable_by = ()
+    change_form_outer_before_template = "tenants/instance_notices.html"
     fieldsets = (
         (None, {"fields": ("email", "where", "at", "state", "hidden")}),
         ("Account", {"fields": ("person", "remote_user_id", "remote_tenant_id", "source_id")}),
@@ -122,6 +127,14 @@ class RouteAdmin(ReadOnlyAdmin):
         chosen = search.email_begins if term.endswith("*") else search.email_is
         return chosen(queryset, key), False
 
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """With what is wrong with the instance it leads to, and with the one that it is from."""
+        context |= {"instance_notices": _notices(request, context["original"])}
+        response: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
+        return response
+
     def nothing(self, term: str) -> EmptyResult:
         """What find_user says, and the search for e-mails that begin so."""
         term = term.strip()
@@ -140,11 +153,11 @@ class RouteAdmin(ReadOnlyAdmin):
     def complete(self, rows: Sequence[Any]) -> None:
         """Two queries, whatever the number of rows: their tenants, and the confirmation."""
         tenants = _tenants_of(rows)
-        instances = {str(pk): name for pk, name in RdsInstance.objects.values_list("pk", "name")}
+        instances = {str(row.pk): row for row in RdsInstance.objects.only(*SHOWN)}
         at = _confirmed_at()
         for row in rows:
             row.tenant = tenants.get((row.remote_instance_id, row.remote_tenant_id))
-            row.instance_name = instances.get(row.remote_instance_id)
+            row.instance = instances.get(row.remote_instance_id)
             row.confirmed_at = at
             row.may_enter = False
 
@@ -177,9 +190,10 @@ class RouteAdmin(ReadOnlyAdmin):
     @admin.display(description="instance")
     def at(self, route: Any) -> SafeString | str:
         number = route.remote_instance_id
-        if route.instance_name is None:
+        if route.instance is None:
             return markup.quiet(f"{instance_called(number)}, not registered")
-        return f"instance {number} ({route.instance_name})"
+        wrong = mark(route.instance.health, is_active=route.instance.is_active)
+        return format_html("{} {}", route.instance, wrong)
 
     @admin.display(description="user")
     def person(self, route: UserRoute) -> SafeString | str:
@@ -217,6 +231,14 @@ class RouteAdmin(ReadOnlyAdmin):
     @admin.display(description="synced")
     def synced_at(self, route: Any) -> SafeString:
         return markup.moment(route.confirmed_at, timezone.now())
+
+
+def _notices(request: HttpRequest, route: Any) -> list[Notice]:
+    now, checks = timezone.now(), condition.checks_in(queries.shared_status().syncs)
+    found = [*RdsInstance.objects.filter(is_master=True).only(*SHOWN)]
+    if route.instance is not None and route.instance not in found:
+        found.insert(0, route.instance)
+    return notices(request, [condition.of(row, now, checks) for row in found], now)
 
 
 def _sentence(text: str) -> str:

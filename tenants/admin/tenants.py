@@ -20,6 +20,7 @@ from common.model_admin import (
     PageOfItsOwn,
     ReadOnlyAdmin,
 )
+from tenants.admin.instance.condition import mark
 from tenants.admin.instance.filters import InstanceFilter
 from tenants.admin.tenant import actions, badges, ordered_paginator, page, support_access
 from tenants.admin.tenant.filters import (
@@ -30,7 +31,7 @@ from tenants.admin.tenant.filters import (
     freshness_of,
 )
 from tenants.admin.tenant.ordered_paginator import InstanceByInstance
-from tenants.models import Tenant
+from tenants.models import RdsInstance, Tenant
 from tenants.summaries import search
 
 
@@ -110,8 +111,8 @@ class TenantAdmin(PageOfItsOwn, ReadOnlyAdmin):
         return tenant.remote_id
 
     @admin.display(description="instance")
-    def at(self, tenant: Tenant) -> str:
-        return f"{tenant.instance_id} {tenant.instance.name}"
+    def at(self, tenant: Tenant) -> SafeString:
+        return _named(tenant.instance)
 
     @admin.display(description="status")
     def state(self, tenant: Tenant) -> SafeString:
@@ -138,3 +139,8 @@ class TenantAdmin(PageOfItsOwn, ReadOnlyAdmin):
         target = tenant.target
         age = markup.age(target and target.confirmed_at, timezone.now())
         return format_html("{} {}", badges.summary_freshness(target), age if target else "")
+
+
+def _named(instance: RdsInstance) -> SafeString:
+    wrong = mark(instance.health, is_active=instance.is_active)
+    return format_html("{} {} {}", instance.pk, instance.name, wrong)

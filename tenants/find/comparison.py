@@ -62,6 +62,16 @@ class Line:
     def differs(self) -> bool:
         return any(value != self.known[0] for value in self.known)
 
+    @property
+    def is_compared(self) -> bool:
+        return len(self.known) > 1
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether a side did not answer, or none of those that keep it has a value."""
+        is_blank = self.is_compared and all(value is None for value in self.known)
+        return is_blank or Blank.NO_ANSWER in (self.cached, self.master, self.there)
+
 
 @dataclass(frozen=True)
 class Account:

@@ -11,7 +11,7 @@ from common import terminal
 from common.errors import UsageError
 from common.text import format_duration
 from syncs.status import queries as engine
-from syncs.status.freshness import Reason, State
+from syncs.status.freshness import Failure, Reason, State
 from tenants.models import RdsInstance, RouteRemoval
 from tenants.routes import queries
 from tenants.routes.queries import ROUTING, Route
@@ -21,12 +21,23 @@ NAMED = 3  # letters that may look like others
 
 @dataclass(frozen=True)
 class Cache:
-    """How old the routes are: the master's confirmation."""
+    """How old the routes are: the master's confirmation.
+
+    held: what waits for review, though the reason may be another.
+    """
 
     state: State
     synced_at: datetime | None
     age: timedelta | None
     reason: Reason | None
+    held: Failure | None = None
+
+    @property
+    def remarks(self) -> list[Reason]:
+        """The reason, and what is held if that is none of it."""
+        held = [self.held.reason] if self.held else []
+        known = [self.reason] if self.reason else []
+        return known + [reason for reason in held if reason not in known]
 
     def __str__(self) -> str:
         if self.age is None:
@@ -70,7 +81,7 @@ def cache_state() -> Cache:
     if target is None:
         return Cache(State.UNKNOWN, None, None, sync.reason)
     judged = target.freshness
-    return Cache(judged.state, target.confirmed_at, judged.age, target.reason)
+    return Cache(judged.state, target.confirmed_at, judged.age, target.reason, target.held)
 
 
 def _key(email: str) -> str:

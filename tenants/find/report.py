@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 from common.clock import iso
 from common.terminal import printable_line
-from tenants.find import comparison
+from common.text import sentence
+from tenants.find import comparison, places
 from tenants.find.comparison import Account
 from tenants.find.live_lookup import LiveLookup
 from tenants.find.lookup import Lookup
@@ -20,28 +21,35 @@ from tenants.routes.queries import Route, instance_called
 T = TypeVar("T")
 
 
-def lines(found: Found, live: LiveLookup | None) -> Iterator[str]:
+def lines(found: Found, live: LiveLookup | None, now: datetime) -> Iterator[str]:
     """One line each, whatever names the customers gave."""
-    return map(printable_line, _lines(found, live))
+    return map(printable_line, _lines(found, live, now))
 
 
-def _lines(found: Found, live: LiveLookup | None) -> Iterator[str]:
+def _lines(found: Found, live: LiveLookup | None, now: datetime) -> Iterator[str]:
     exact = found.exact
+    yield from map(sentence, notices(found, now))
     if found.is_email:
-        yield from _exact_lines(exact)
+        yield from _exact_lines(exact, now)
     if live is not None:
         yield from _live_lines(live, comparison.accounts(exact, live))
     if not exact.shown:
-        yield from _like_it(found)
+        yield from _like_it(found, now)
 
 
-def _exact_lines(found: Lookup) -> Iterator[str]:
+def notices(found: Found, now: datetime) -> list[str]:
+    """What to say first: of the instances it has to do with, those not known to be up."""
+    return [said for one in places.conditions(found, now) if (said := one.notice(now))]
+
+
+def _exact_lines(found: Lookup, now: datetime) -> Iterator[str]:
     count = len(found.shown)
     yield f"{found.email}: {count} {'account' if count == 1 else 'accounts'} (cache {found.cache})"
+    yield from (f"  {sentence(str(remark))}" for remark in found.cache.remarks)
     for route in found.shown:
-        yield f"  {_account(route)}"
+        yield f"  {_account(route, now)}"
     for route in found.withheld:
-        yield f"  withheld: {_account(route)}: {route.withheld_reason}"
+        yield f"  withheld: {_account(route, now)}: {route.withheld_reason}"
     here = {route.source_id for route in found.shown + found.withheld}
     for removal in found.removals:
         back = "; it came back" if removal.source_id in here else ""
@@ -50,11 +58,11 @@ def _exact_lines(found: Lookup) -> Iterator[str]:
         yield f"Why: {reason}."
 
 
-def _like_it(found: Found) -> Iterator[str]:
+def _like_it(found: Found, now: datetime) -> Iterator[str]:
     """What else the person may have meant."""
     for title, matches in (
-        ("E-mails that begin so", _routes(found.begin)),
-        ("People whose names begin so", _routes(found.named)),
+        ("E-mails that begin so", _routes(found.begin, now)),
+        ("People whose names begin so", _routes(found.named, now)),
         ("Tenants", _tenants(found.tenants)),
     ):
         if matches.rows:
@@ -62,8 +70,8 @@ def _like_it(found: Found) -> Iterator[str]:
             yield from (f"  {line}" for line in matches.rows)
 
 
-def _routes(of: Matches[Route]) -> Matches[str]:
-    return Matches(tuple(f"{route.email}: {_account(route)}" for route in of.rows), of.more)
+def _routes(of: Matches[Route], now: datetime) -> Matches[str]:
+    return Matches(tuple(f"{route.email}: {_account(route, now)}" for route in of.rows), of.more)
 
 
 def _tenants(of: Matches[Tenant]) -> Matches[str]:
@@ -88,6 +96,7 @@ def document(search: Found, live: LiveLookup | None) -> dict[str, Any]:
             "synced_at": iso(cache.synced_at),
             "age_seconds": cache.age and round(cache.age.total_seconds(), 3),
             "reason": cache.reason and str(cache.reason),
+            "held": cache.held and cache.held.words,
         },
         "routes": [_fields(route) for route in found.shown],
         "withheld": [_fields(route) for route in found.withheld],
@@ -149,10 +158,14 @@ def _at(accounts: Iterable[Account], label: str) -> list[Account]:
     return [account for account in accounts if account.at == label]
 
 
-def _account(route: Route) -> str:
+def _account(route: Route, now: datetime) -> str:
+    there = places.condition_of(route)
+    place = f"{instance_called(route.instance_id)}, not registered"
+    if there is not None:
+        place = f"{there.label}, {there.in_words(now)}"
     name = f" “{route.user_name}”" if route.user_name else ""
     status = route.status or "status unknown"
-    return f"{route.instance}: {route.tenant}, user {route.user_id}{name}, {status}"
+    return f"{place}: {route.tenant}, user {route.user_id}{name}, {status}"
 
 
 def _removed(removal: RouteRemoval) -> str:

@@ -100,6 +100,30 @@ def keep_password(instance: RdsInstance) -> None:
         instance.set_password("")
 
 
+def verify_within(instance: RdsInstance, limit: float) -> None:
+    """Connect with settings that are not stored yet, and take over the server's identity.
+
+    limit: seconds for each address. Raises SourceError, and UsageError if another has it.
+    """
+    met = _meet(instance, limit)
+    if instance.writer_host and _meet(instance, limit, writes=True) != met:
+        raise _other_writer(instance)
+
+
+def _meet(instance: RdsInstance, limit: float, *, writes: bool = False) -> str:
+    """Return the identity of the server, which may not be another than the one known."""
+    (outcome,) = connections.each_instance(
+        [instance], lambda *_: None, "add_instance", writes=writes, remember=False, limit=limit
+    )
+    if outcome.error is not None:
+        raise outcome.error
+    return instance.identity
+
+
+def _other_writer(instance: RdsInstance) -> WrongIdentity:
+    return WrongIdentity(f"the writer of {instance} is another server than its host: check both")
+
+
 def _store(instance: RdsInstance, given: InstanceInput, *, is_new: bool) -> Registered:
     _apply(instance, given)
     _validate(instance)
@@ -170,9 +194,7 @@ def _verify(instance: RdsInstance) -> bool:
     if instance.writer_host:
         with connections.reach(instance, "add_instance", writes=True) as (_, writer):
             if str(writer) != str(found):
-                raise WrongIdentity(
-                    f"the writer of {instance} is another server than its host: check both"
-                )
+                raise _other_writer(instance)
     register = Register.load()
     register.replace(instance)
     register.admit(instance, found)

@@ -15,7 +15,7 @@ from syncs.engine.targets import Pages, Target, Targets
 from syncs.hooks import TargetGroup
 from syncs.models import TargetState
 from tenants.models import RdsInstance
-from tenants.models.instance import Health
+from tenants.models.instance import UNREADABLE
 
 
 def master() -> RdsInstance:
@@ -77,7 +77,7 @@ def _instances() -> Question:
 @lru_cache(maxsize=4096)
 def _target(pk: int, name: str, health: str) -> Target:
     """Made once: each sync has one for each instance, at each reading."""
-    return Target(key=str(pk), label=RdsInstance.label_of(pk, name), is_down=health == Health.DOWN)
+    return Target(key=str(pk), label=RdsInstance.label_of(pk, name), is_down=health in UNREADABLE)
 
 
 def _having(*switches: str) -> Targets:

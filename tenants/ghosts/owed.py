@@ -23,7 +23,7 @@ from syncs.models import RunState, SyncRun, Trigger
 from tenants.ghosts import policy
 from tenants.models import GhostUser, InstanceCheck, RdsInstance
 from tenants.models.ghost import GONE, GhostState
-from tenants.models.instance import Health
+from tenants.models.instance import UNREADABLE, Health
 
 SYNC = "ghost_users"
 INTERVAL = 60  # seconds between two looks at what is owed
@@ -92,7 +92,9 @@ def _read() -> list[Any]:
     """Return what is owed or was: is_owed. was_down: its instance was, when it was last tried."""
     is_owed = Q(pk__in=find().values("pk"))
     down = InstanceCheck.objects.filter(
-        instance=OuterRef("instance"), health=Health.DOWN, minute__gt=OuterRef("tried_at") - CHECKS
+        instance=OuterRef("instance"),
+        health__in=UNREADABLE,
+        minute__gt=OuterRef("tried_at") - CHECKS,
     )
     rows = GhostUser.objects.filter(is_owed | Q(owed_since__isnull=False))
     owing = ExpressionWrapper(is_owed, BooleanField())

@@ -24,12 +24,14 @@ _WINDOW = "instance_id = %(instance)s AND minute > %(since)s AND minute <= %(unt
 _BARS = f"""
     SELECT date_bin(%(bucket)s, minute, %(first)s) AS begin, count(*),
            count(*) FILTER (WHERE health = 'down'),
+           count(*) FILTER (WHERE health = 'refused'),
            count(*) FILTER (WHERE health = 'degraded'),
            count(*) FILTER (WHERE health = 'healthy'),
            percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_ms)
       FROM instance_checks WHERE {_WINDOW} GROUP BY 1 ORDER BY 1"""  # noqa: S608 (constants)
 _WHOLE = f"""
     SELECT count(*), count(*) FILTER (WHERE health = 'down'),
+           count(*) FILTER (WHERE health = 'refused'),
            count(*) FILTER (WHERE health = 'degraded'),
            count(*) FILTER (WHERE health = 'healthy'),
            percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_ms),
@@ -54,14 +56,14 @@ _STREAK = """
                     WHERE instance_id = wanted.id
                       AND minute >= date_trunc('minute', coalesce(answer.at, '-infinity'))
                     ORDER BY minute DESC LIMIT %(most)s) AS last
-             WHERE health = 'down') AS checks
+             WHERE health IN ('down', 'refused')) AS checks
       FROM unnest(%(instances)s::bigint[]) AS wanted (id)
       LEFT JOIN syncs_confirmation AS answer
         ON answer.sync = 'instance_health' AND answer.target = wanted.id::text
       LEFT JOIN LATERAL (
            SELECT minute FROM instance_checks
             WHERE instance_id = wanted.id AND minute >= date_trunc('minute', answer.at)
-              AND health = 'down' AND answer.at > statement_timestamp() - %(recent)s
+              AND health IN ('down', 'refused') AND answer.at > statement_timestamp() - %(recent)s
             ORDER BY minute LIMIT 1
            ) AS failed ON true"""
 
@@ -72,6 +74,7 @@ class HealthCounts:
 
     checks: int = 0
     down: int = 0
+    refused: int = 0
     degraded: int = 0
     healthy: int = 0
 
@@ -80,6 +83,8 @@ class HealthCounts:
         """Unknown without any check."""
         if self.down:
             return Health.DOWN
+        if self.refused:
+            return Health.REFUSED
         if self.degraded:
             return Health.DEGRADED
         return Health.HEALTHY if self.healthy else Health.UNKNOWN

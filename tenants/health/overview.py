@@ -13,7 +13,6 @@ from django.db.models import Q
 
 from common.joint_query import Answers, Question, Questions, Statement, answer, as_model, compiled
 from common.text import counted
-from syncs.errors import LoginRejected
 from syncs.models import Confirmation
 from tenants.health import history
 from tenants.models import RdsInstance
@@ -22,9 +21,8 @@ from tenants.models.instance import Health
 CHECKS = 60  # of each instance: the last hour
 COUNTED = 2_000  # routes of one instance; more are said to be more
 COUNTED_INSTANCES = 6  # of those that are down
-WORST_FIRST = (Health.DOWN, Health.DEGRADED, Health.UNKNOWN, Health.HEALTHY)
-CHECK_RUNS = 5  # the last of the health sync, in which what an instance refused is looked for
-HEALTH, SUMMARIES, ROUTES = "instance_health", "tenant_summaries", "user_routing"
+WORST_FIRST = (Health.DOWN, Health.REFUSED, Health.DEGRADED, Health.UNKNOWN, Health.HEALTHY)
+SUMMARIES, ROUTES = "tenant_summaries", "user_routing"
 READ = (
     *("id", "name", "is_active", "is_master", "has_tenants", "has_ghosts"),
     *("health", "last_check_at", "latency_ms", "last_error", "is_replica", "replica_lag_s"),
@@ -49,18 +47,6 @@ _ROUTES_OF = """
                    ORDER BY remote_instance_id, remote_tenant_id LIMIT %(most)s
                   ) AS counted) AS routes
       FROM unnest(%(instances)s::text[]) AS wanted (id)"""
-# Among several runs: one that a person started may have left out some instances.
-_REFUSING = """
-    SELECT target
-      FROM (SELECT DISTINCT ON (part.target) part.target, part.error_kind
-              FROM (SELECT id FROM syncs_syncrun
-                     WHERE sync BETWEEN %(sync)s AND %(sync)s  -- as in syncs/status/recent.py
-                     ORDER BY sync, id DESC LIMIT %(runs)s) AS recent
-              JOIN syncs_runtarget AS part
-                ON part.run_id = recent.id AND part.target = ANY (%(targets)s)
-             WHERE part.state = 'failed'
-             ORDER BY part.target, part.run_id DESC) AS last
-     WHERE error_kind = %(refused)s"""
 
 
 @dataclass(frozen=True)
@@ -162,7 +148,7 @@ def fleet_in(answers: Answers) -> Fleet:
 
 
 def _read_down(down: Sequence[RdsInstance], tenants: dict[int, int]) -> tuple[Down, ...]:
-    """Read since when they are down, what waits for the first of them, who refuses RAINBO."""
+    """Read since when they are down, and what waits for the first of them."""
     if not down:
         return ()
     ids = [instance.pk for instance in down]
@@ -170,11 +156,9 @@ def _read_down(down: Sequence[RdsInstance], tenants: dict[int, int]) -> tuple[Do
         {
             "streaks": history.ask_streaks(ids),
             "routes": _ask_routes(ids[:COUNTED_INSTANCES]),
-            "refusing": _ask_refusing(ids),
         }
     )
     streaks, routes = history.streaks_in(answers["streaks"]), _routes_in(answers)
-    refusing = {int(row["target"]) for row in answers["refusing"]}
     return tuple(
         Down(
             pk=instance.pk,
@@ -182,7 +166,7 @@ def _read_down(down: Sequence[RdsInstance], tenants: dict[int, int]) -> tuple[Do
             since=streaks[instance.pk].since,
             is_master=instance.is_master,
             waiting=_waiting(instance.pk, tenants, routes),
-            refuses=instance.pk in refusing,
+            refuses=instance.health == Health.REFUSED,
             checks=streaks[instance.pk].checks,
         )
         for instance in down
@@ -226,17 +210,6 @@ def _ask_routes(instances: Iterable[int]) -> Question:
 
 def _routes_in(answers: Answers) -> dict[int, int]:
     return {int(row["id"]): row["routes"] for row in answers["routes"]}
-
-
-def _ask_refusing(instances: Iterable[int]) -> Question:
-    """Those of these down instances whose server did not accept RAINBO's credentials."""
-    parameters = {
-        "sync": HEALTH,
-        "runs": CHECK_RUNS,
-        "targets": [str(pk) for pk in instances],
-        "refused": LoginRejected.kind,
-    }
-    return Statement(_REFUSING, parameters)
 
 
 def _waiting(pk: int, tenants: dict[int, int], routes: dict[int, int]) -> Waiting:

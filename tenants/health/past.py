@@ -18,7 +18,7 @@ from tenants.health import certificate_problems
 from tenants.health.history import MOST_FAILED
 from tenants.health.probe import LAGGING_S
 from tenants.models import RdsInstance
-from tenants.models.instance import Health
+from tenants.models.instance import UNREADABLE, Health
 
 MOST = 20_000  # checks that are looked through, the latest
 _CHECKS = """
@@ -27,7 +27,7 @@ _CHECKS = """
       FROM (SELECT checks.*, instance.name
               FROM instance_checks AS checks
               JOIN rds_instances AS instance ON instance.id = checks.instance_id
-             WHERE checks.health IN ('down', 'degraded') AND instance.is_active
+             WHERE checks.health IN ('down', 'refused', 'degraded') AND instance.is_active
                AND checks.minute > %(since)s AND checks.minute <= %(until)s
              ORDER BY checks.minute DESC LIMIT %(most)s) AS seen
       LEFT JOIN LATERAL (
@@ -62,6 +62,11 @@ def down(since: datetime, until: datetime) -> Past:
     return _past(since, until, _down)
 
 
+def refusing(since: datetime, until: datetime) -> Past:
+    """Checks whose login the server rejected."""
+    return _past(since, until, _refusing)
+
+
 def degraded(since: datetime, until: datetime) -> Past:
     return _past(since, until, _degraded)
 
@@ -88,6 +93,7 @@ def certificates(since: datetime, until: datetime) -> Past:
 
 PAST: Mapping[str, Callable[[datetime, datetime], Past]] = {
     "instance down": down,
+    "credentials refused": refusing,
     "degraded": degraded,
     "replica lag": lagging,
     certificate_problems.CAUSE: certificates,
@@ -115,7 +121,7 @@ def _sights(checks: list[_Check], judge: Judge) -> Iterator[Sight]:
         streaks[check.instance] = streak if goes_on else 0
         problem = judge(check, streak)
         yield Sight(check.minute, _key(check, judge), problem)
-        if check.next_minute and check.next_health not in (Health.DOWN, Health.DEGRADED):
+        if check.next_minute and check.next_health not in (*UNREADABLE, Health.DEGRADED):
             yield Sight(check.next_minute, _key(check, judge), None)
 
 
@@ -128,6 +134,13 @@ def _down(check: _Check, streak: int) -> Problem | None:
         return None
     words = f"{check.label} was down"
     return _problem(check, Severity.INSTANCE_DOWN, "instance down", words, streak)
+
+
+def _refusing(check: _Check, _: int) -> Problem | None:
+    if check.health != Health.REFUSED:
+        return None
+    words = f"{check.label} was up and refused RAINBO's credentials"
+    return _problem(check, Severity.INSTANCE_DOWN, "credentials refused", words)
 
 
 def _degraded(check: _Check, _: int) -> Problem | None:

@@ -11,7 +11,7 @@ from common.joint_query import Answers
 from common.text import format_duration, listed
 from syncs.status.problems import Link, Problem, Severity, Source
 from syncs.status.sync_problems import NOTHING_TO_READ
-from tenants.health import certificate_problems, overview
+from tenants.health import certificate_problems, condition, overview
 from tenants.health.overview import Down, Fleet
 from tenants.health.past import PAST
 
@@ -83,22 +83,28 @@ def _no_master(fleet: Fleet) -> Iterator[Problem]:
 
 
 def _down(fleet: Fleet, now: datetime) -> Iterator[Problem]:
-    """The master by itself, since all routes wait for it; several others together."""
-    if len(fleet.down) > 1 and len(fleet.down) == len(fleet.active):
+    """The master by itself, since all routes wait for it; several others together.
+
+    Those that refuse RAINBO's credentials apart: they are up, and serve their customers.
+    """
+    silent = tuple(down for down in fleet.down if not down.refuses)
+    if len(silent) > 1 and len(silent) == len(fleet.active):
         words = f"none of the {len(fleet.down):,} instances answers{_last_answer(fleet, now)}"
         waits = _waits(fleet, all_routes=True)
         yield _problem(
             "instances/down", f"{words}: {waits}", fleet.down, _each(fleet, fleet.down, now)
         )
         return
-    others = tuple(down for down in fleet.down if not down.is_master)
     for down in fleet.down:
         if down.is_master:
             yield _one_down(fleet, down, "master/down", now, _each(fleet, (down,), now))
-    if len(others) == 1:
-        yield _one_down(fleet, others[0], "instances/down", now, _each(fleet, others, now))
-    elif others:
-        yield _several_down(fleet, others, now)
+    refusing = tuple(down for down in fleet.down if down.refuses)
+    for key, found in (("instances/down", silent), ("instances/refusing", refusing)):
+        others = tuple(down for down in found if not down.is_master)
+        if len(others) == 1:
+            yield _one_down(fleet, others[0], key, now, _each(fleet, others, now))
+        elif others:
+            yield _several_down(fleet, others, key, now)
 
 
 def _each(fleet: Fleet, down: tuple[Down, ...], now: datetime) -> tuple[Problem, ...]:
@@ -109,23 +115,20 @@ def _one_down(
     fleet: Fleet, down: Down, key: str, now: datetime, parts: tuple[Problem, ...] = ()
 ) -> Problem:
     role = ", the master," if down.is_master else ""
-    since = text.since(down.since, now)
-    if down.refuses:
-        what = f"refuses RAINBO's credentials{f' and has been down{since}' if since else ''}"
-    else:
-        what = f"has been down{since}" if since else "is down and has never answered"
+    what = condition.unreadable(down.since, now, refuses=down.refuses)
     waits = _waits(replace(fleet, down=(down,)), all_routes=down.is_master)
     return _problem(key, f"{down.label}{role} {what}: {waits}", (down,), parts)
 
 
-def _several_down(fleet: Fleet, down: tuple[Down, ...], now: datetime) -> Problem:
+def _several_down(fleet: Fleet, down: tuple[Down, ...], key: str, now: datetime) -> Problem:
     first = min((one.since for one in down if one.since), default=None)
-    of = f"{len(down):,} of {len(fleet.active):,} instances are down"
+    be = "are up and refuse RAINBO's credentials" if down[0].refuses else "are down"
+    of = f"{len(down):,} of {len(fleet.active):,} instances {be}"
     since = f", the first{text.since(first, now)}" if first else ""
     waits = _waits(replace(fleet, down=down), all_routes=False)
     names = listed([one.label for one in down])
     each = _each(fleet, down, now)
-    return _problem("instances/down", f"{of}{since}: {waits} ({names})", down, each)
+    return _problem(key, f"{of}{since}: {waits} ({names})", down, each)
 
 
 def _problem(

@@ -29,7 +29,7 @@ def _register(sync: Sync) -> None:
 _register(
     Sync(
         name="instance_health",
-        title="Instance health",
+        title="Health checks",
         function=sync_instance_health,
         targets=active_targets,
         cron="* * * * *",

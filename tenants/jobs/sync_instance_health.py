@@ -9,6 +9,7 @@ from datetime import datetime
 from syncs.engine import guard, held
 from syncs.engine.guard import Decision
 from syncs.engine.run import Confirmed, Run
+from syncs.errors import LoginRejected
 from syncs.models import TargetState, Trigger
 from syncs.transfer.session import Session
 from tenants.fleet import certificates, change_check, connections, contract, resolution
@@ -171,7 +172,7 @@ def _row(outcome: connections.Outcome[HealthProbe], at: datetime) -> dict[str, o
     return {
         "instance": outcome.instance.pk,
         "at": at,
-        "health": (seen.health if seen else Health.DOWN).value,
+        "health": _health(outcome).value,
         "latency_ms": seen and seen.latency_ms,
         "skew_ms": seen and seen.skew_ms,
         "connections": seen and seen.connections,
@@ -182,6 +183,12 @@ def _row(outcome: connections.Outcome[HealthProbe], at: datetime) -> dict[str, o
         "replica_lag_s": seen.replica.lag if seen and seen.replica else None,
         "error": "; ".join(seen.warnings) if seen else str(outcome.error),
     }
+
+
+def _health(outcome: connections.Outcome[HealthProbe]) -> Health:
+    if outcome.value is not None:
+        return outcome.value.health
+    return Health.REFUSED if isinstance(outcome.error, LoginRejected) else Health.DOWN
 
 
 def _record_outcome(run: Run, outcome: connections.Outcome[HealthProbe]) -> None:

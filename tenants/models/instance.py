@@ -40,10 +40,16 @@ class AuthMethod(models.TextChoices):
 
 
 class Health(models.TextChoices):
+    """What the last check found. Refused: the server answered, and rejected RAINBO's login."""
+
     HEALTHY = "healthy"
     DEGRADED = "degraded"
+    REFUSED = "refused"
     DOWN = "down"
     UNKNOWN = "unknown"
+
+
+UNREADABLE = (Health.DOWN, Health.REFUSED)  # nothing new is known of what is there
 
 
 # Words that people give to instances, to choose some of them.
@@ -241,8 +247,8 @@ class RdsInstance(models.Model):
 
     @property
     def is_down(self) -> bool:
-        """Whether it did not answer its last check; nobody checks an inactive one."""
-        return self.is_active and self.health == Health.DOWN
+        """Whether its last check could not read it; nobody checks an inactive one."""
+        return self.is_active and self.health in UNREADABLE
 
     @property
     def identity(self) -> str:
@@ -316,7 +322,7 @@ class InstanceCheck(models.Model):
         indexes: ClassVar = [
             models.Index(
                 fields=["minute"],
-                condition=Q(health__in=["down", "degraded"]),
+                condition=Q(health__in=["down", "refused", "degraded"]),
                 name="checks_with_problems",
             ),
         ]

@@ -17,7 +17,8 @@ _ROWS = """
     SELECT route.source_id, route.email, route.remote_instance_id, route.remote_tenant_id,
            route.remote_user_id, route.user_name, route.status, route.source_updated_at,
            route.withheld_reason, instance.name, instance.is_active, instance.health,
-           tenant.name, tenant.status, tenant.vanished_at, instance.id, tenant.id
+           tenant.name, tenant.status, tenant.vanished_at, instance.id, tenant.id,
+           instance.last_check_at
       FROM user_routes AS route
       LEFT JOIN rds_instances AS instance
         ON instance.id = rainbo_instance_id(route.remote_instance_id)
@@ -61,14 +62,7 @@ class Route:
     tenant_vanished_at: datetime | None
     instance_pk: int | None = None
     tenant_pk: int | None = None
-
-    @property
-    def instance(self) -> str:
-        """Return the name of the instance, and what is wrong with it."""
-        if self.instance_name is None:
-            return f"{instance_called(self.instance_id)}, not registered"
-        state = str(self.instance_health) if self.instance_active else "not active"
-        return f"instance {self.instance_id} ({self.instance_name}), {state}"
+    instance_checked_at: datetime | None = None
 
     @property
     def tenant(self) -> str:

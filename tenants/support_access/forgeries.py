@@ -22,7 +22,7 @@ from tenants.fleet import connections
 from tenants.fleet.connections import Connection
 from tenants.health import support_check
 from tenants.models import GhostUser, RdsInstance, SupportSession, Tenant
-from tenants.models.instance import Health
+from tenants.models.instance import UNREADABLE
 from tenants.support_access import assertion, remote, states
 from tenants.support_access.remote import LIMIT, RemoteState
 
@@ -46,7 +46,7 @@ def look() -> None:
             return {}
         return remote.read_redeemed(source, instance.schema_group, window)
 
-    asked = RdsInstance.objects.filter(~Q(health=Health.DOWN), is_active=True, has_ghosts=True)
+    asked = RdsInstance.objects.filter(~Q(health__in=UNREADABLE), is_active=True, has_ghosts=True)
     outcomes = connections.each_instance(
         list(asked), read, "support_access", writes=True, remember=False, limit=LIMIT
     )

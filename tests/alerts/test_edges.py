@@ -180,12 +180,7 @@ def instance_down(step: int, now: datetime) -> Course:
 
 @case("credentials_refused", False, True, True)
 def credentials_refused(step: int, now: datetime) -> Course:
-    """The last check of it counts: how it failed."""
-    down(2)
-    for ago in (2, 1):
-        run = ended_run("instance_health", RunState.PARTIAL, now=now, ago=ago * SECOND)
-        kind = "login" if ago <= 1 + step else "timeout"
-        run_part(run, "2", state=TargetState.FAILED, error="it failed", error_kind=kind)
+    down(*range(2, 3 + step), health=Health.REFUSED)
     yield now
     well()
     yield now

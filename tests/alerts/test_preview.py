@@ -330,6 +330,7 @@ def test_every_rule_is_tried_or_says_that_nothing_is_kept(name: str) -> None:
     see(problem())
     found = preview.preview(RULES[name], timezone.now())
     kept = {*OF_RUNS, "late", "stale", "failing", "held", "instance_down", "degraded"}
+    kept.add("credentials_refused")
     kept |= {"replica_lag", "certificate_ends", "token_ends"}
     kept |= {one for one in RULES if one.startswith("support_")}
     assert found.is_kept is (name in kept)

@@ -141,6 +141,7 @@ def test_a_held_run_is_accepted_with_a_reason(window: Window) -> None:
         "run.accepted",
         {"state": "held"},
         {
+            "state": "accepted",
             "accepted by run": new.pk,
             "reason": "tenant 88 left",
             "would": "remove 300, move 4",

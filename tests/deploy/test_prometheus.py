@@ -57,7 +57,7 @@ def dashboard() -> Any:
 
 
 def test_the_rules_are_valid(promtool: str) -> None:
-    assert "10 rules found" in run(promtool, "check", "rules", RULES)
+    assert "11 rules found" in run(promtool, "check", "rules", RULES)
 
 
 def test_alerts_fire_when_they_should(promtool: str) -> None:
@@ -148,7 +148,7 @@ def test_rules_and_panels_name_what_there_is() -> None:
     for family in text_string_to_metric_families(page):
         labels[family.name] = {name for sample in family.samples for name in sample.labels}
     rules = re.findall(r"expr: (?:\|\n)?((?:.+\n)+?) +(?:for|labels):", RULES.read_text())
-    assert len(rules) == 10
+    assert len(rules) == 11
     named: set[str] = set()
     for expr in [*rules, *expressions(dashboard())]:
         for metric, matchers in re.findall(r"(rainbo_\w+)(?:\{([^}]*)\})?", expr):
@@ -156,7 +156,17 @@ def test_rules_and_panels_name_what_there_is() -> None:
             assert metric in labels, expr
             wanted = {name for name, _ in MATCHER.findall(matchers)}
             assert wanted <= labels[metric], expr
-    known = {"healthy", "degraded", "down", "on_time", "stale", "succeeded", "failed", "$sync"}
+    known = {
+        "healthy",
+        "degraded",
+        "refused",
+        "down",
+        "on_time",
+        "stale",
+        "succeeded",
+        "failed",
+        "$sync",
+    }
     values = {
         value
         for expr in [*rules, *expressions(dashboard())]

@@ -86,6 +86,7 @@ INSTANCE = {
     "database": "app",
     "user": "rainbo",
     "new_password": "not a secret",
+    "save_anyway": "on",
     "ssl_mode": "disable",
     "require_auth": "scram-sha-256",
 }
@@ -198,6 +199,7 @@ PAGES: dict[str, Page] = {
     "tenants/rdsinstance/<int:pk>/settings/": Page(SEE_INSTANCE, CHANGE_INSTANCE, INSTANCE),
     "tenants/rdsinstance/<int:pk>/test-connection/": press("tenants.check_instance"),
     "tenants/rdsinstance/<int:pk>/check-now/": press("tenants.check_instance"),
+    "tenants/rdsinstance/<int:pk>/sync-now/": press("syncs.run_sync"),
     "tenants/rdsinstance/<int:pk>/enable/": Page(CHANGE_INSTANCE, CHANGE_INSTANCE, acts=False),
     "tenants/rdsinstance/<int:pk>/disable/": Page(CHANGE_INSTANCE, CHANGE_INSTANCE),
     # Alerts

@@ -145,6 +145,7 @@ CREATE TEMP TABLE planned ON COMMIT DROP AS SELECT
     sync, k, began - k * every AS slot, usual * (1 + (k * 7 + 3) %% 11 / 10.0) AS seconds,
     CASE
         WHEN sync = 'instance_health' AND k < 40 THEN 'partial'
+        WHEN sync = 'tenant_summaries' AND k < 3 THEN 'partial' -- the last 40 minutes, too
         WHEN sync = 'user_routing' AND k IN (0, 9) THEN 'held'
         WHEN sync = 'user_routing' AND k = 7 THEN 'succeeded'
         WHEN k %% 97 = 13 THEN 'failed'
@@ -170,6 +171,11 @@ SELECT
     CASE state WHEN 'failed' THEN 'no instance could be read'
         WHEN 'lost' THEN 'its process ended without closing it' ELSE '' END
 FROM planned ORDER BY slot, sync;
+
+-- Only the master has a directory of e-mails: the first instance, or one that was there before.
+CREATE TEMP TABLE directory ON COMMIT DROP AS
+    SELECT id, name, 0 AS silent, 0 AS tenants, 'healthy' AS health FROM rds_instances
+     WHERE is_master;
 
 -- The older of two held runs was accepted, the newer one waits.
 UPDATE syncs_syncrun AS accepting SET options =
@@ -201,11 +207,13 @@ SELECT
         ELSE '' END,
     CASE WHEN outcome = 'failed' THEN 'connection' ELSE '' END, outcome = 'failed'
 FROM recent
-JOIN fleet ON sync <> 'user_routing' OR fleet.id = %(first)s
+JOIN (SELECT id, name, silent, tenants, health, false AS is_master FROM fleet
+      UNION ALL SELECT *, true FROM directory) AS fleet
+  ON (sync = 'user_routing') = fleet.is_master
 CROSS JOIN LATERAL (SELECT
     CASE WHEN recent.state = 'held' THEN 'held'
         WHEN recent.state IN ('failed', 'lost') THEN 'failed'
-        WHEN recent.state = 'partial' AND sync <> 'user_routing' AND silent > 0 THEN 'failed'
+        WHEN recent.state = 'partial' AND silent > 0 THEN 'failed'
         ELSE 'succeeded' END AS outcome,
     CASE sync WHEN 'user_routing' THEN %(routes)s WHEN 'ghost_users' THEN 12 ELSE tenants END
         AS size) AS o
@@ -220,10 +228,10 @@ WHERE run.place <= 10
 ORDER BY run.id, part.id;
 
 INSERT INTO syncs_heldchange (run_id, target, kind, source_id, detail)
-SELECT run.id, %(first)s::text, CASE WHEN n > %(routes)s / 4 THEN 'moved' ELSE 'removed' END,
+SELECT run.id, directory.id::text, CASE WHEN n > %(routes)s / 4 THEN 'moved' ELSE 'removed' END,
     route.source_id,
     CASE WHEN n > %(routes)s / 4 THEN 'to instance ' || %(first)s ELSE route.email END
-FROM (SELECT id FROM syncs_syncrun WHERE sync = 'user_routing' AND state = 'held'
+FROM directory, (SELECT id FROM syncs_syncrun WHERE sync = 'user_routing' AND state = 'held'
         ORDER BY id DESC LIMIT 1) AS run,
     (SELECT source_id, email, row_number() OVER () AS n FROM user_routes
         WHERE source_id LIKE '1_________' COLLATE "C" LIMIT %(routes)s / 4 + 3) AS route;
@@ -238,9 +246,11 @@ INSERT INTO syncs_confirmation (sync, target, at, run_id, rows, basis)
 SELECT sync, fleet.id::text, run.started_at - silent * interval '1 minute', run.id,
     CASE sync WHEN 'user_routing' THEN %(routes)s WHEN 'instance_health' THEN 1
         WHEN 'ghost_users' THEN 12 ELSE tenants END, ''
-FROM fleet, (SELECT DISTINCT ON (sync) id, sync, started_at FROM syncs_syncrun
-    WHERE state = 'succeeded' OR sync = 'instance_health' ORDER BY sync, id DESC) AS run
-WHERE run.sync <> 'user_routing' OR fleet.id = 1
+FROM (SELECT id, silent, tenants, false AS is_master FROM fleet
+      UNION ALL SELECT id, silent, tenants, true FROM directory) AS fleet
+JOIN (SELECT DISTINCT ON (sync) id, sync, started_at FROM syncs_syncrun
+    WHERE state IN ('succeeded', 'partial') ORDER BY sync, id DESC) AS run
+  ON (run.sync = 'user_routing') = fleet.is_master
 ON CONFLICT DO NOTHING;
 
 --> People, their ghost users and what they did
@@ -286,7 +296,8 @@ JOIN (VALUES
     (0, 'person.signed_in', '', '', NULL::jsonb, NULL::jsonb),
     (1, 'run.requested', 'user_routing', 'syncs.syncrun', NULL, '{"trigger": "button"}'),
     (2, 'schedule.paused', 'schedule of user_routing', 'syncs.syncschedule', NULL,
-        '{"reason": "moving a shop", "until": "2030-01-01 06:00 UTC"}'),
+        jsonb_build_object('reason', 'moving a shop', 'until',
+            to_char(%(now)s::timestamptz + interval '2 days', 'YYYY-MM-DD HH24:MI "UTC"'))),
     (3, 'instance.changed', 'instance 1', 'tenants.rdsinstance', '{"port": 5432}', '{"port": 5433}'),
     (4, 'person.sign_in_failed', '', '', NULL, NULL),
     (5, 'run.cancelled', 'tenant_summaries', 'syncs.syncrun', NULL, NULL),

@@ -14,7 +14,7 @@ from syncs.reports import status_report
 from syncs.status import problems
 from syncs.status.problems import Problem
 from syncs.status.queries import Status
-from syncs.status.sync_problems import SYNCS
+from syncs.status.sync_problems import SYNCS, needs_attention
 
 
 class Command(RainboCommand):
@@ -36,17 +36,13 @@ class Command(RainboCommand):
             self.stdout.write(json_text(status_report.document(status, found)))
         else:
             self._show(status, found, brief=options["check"])
-        if options["check"] and _needs_attention(status, found):
+        if options["check"] and needs_attention(status, found):
             sys.exit(1)
 
     def _show(self, status: Status, found: Sequence[Problem], *, brief: bool) -> None:
         console = Console(soft_wrap=True)
-        if brief and not _needs_attention(status, found):
+        if brief and not needs_attention(status, found):
             console.print(status_report.summary(status, found), highlight=False)
             return
         for line in status_report.lines(status, found, only_bad=brief):
             console.print(line)
-
-
-def _needs_attention(status: Status, found: Sequence[Problem]) -> bool:
-    return status.needs_attention or any(problem.unequal for problem in found)

@@ -101,8 +101,8 @@ def _state(account: Account) -> SafeString:
 
 def _line(line: Line, sides: tuple[str, ...], now: datetime) -> ShownLine:
     values = (line.cached, line.master, line.there)
-    word = "same" if len(line.known) > 1 else "–"
-    word = "unknown" if Blank.NO_ANSWER in values else word
+    word = "same" if line.is_compared else "–"
+    word = "unknown" if line.is_unknown else word
     return ShownLine(
         label=line.label,
         cells=tuple((side, _cell(v, now)) for side, v in zip(sides, values, strict=True)),

@@ -14,11 +14,12 @@ from django.utils.safestring import SafeString
 
 from common import markup
 from common.markup import Tone
+from tenants.admin.instance.condition import mark
 from tenants.admin.instance.health_chart import HEALTH_TONES
 from tenants.admin.tenant import badges
 from tenants.admin.tenant.badges import STATUS_TONES
 from tenants.find.search import Found, Matches
-from tenants.models import RouteRemoval, Tenant
+from tenants.models import RdsInstance, RouteRemoval, Tenant
 from tenants.routes.queries import Route, instance_called
 from tenants.support_access import admission
 
@@ -93,7 +94,7 @@ class Viewer:
         return (
             ("tenant", _link(url, tenant.name)),
             ("id", f"{tenant.instance_id}:{tenant.remote_id}"),
-            ("instance", self._place(tenant.instance_id, str(tenant.instance))),
+            ("instance", self._marked(tenant.instance)),
             ("status", badges.status_badge(tenant)),
             ("users", markup.number(tenant.user_count)),
             ("routes", _link(routes, "its routes")),
@@ -135,10 +136,14 @@ class Viewer:
             return markup.quiet(f"{instance_called(route.instance_id)}, not registered")
         name = f"instance {route.instance_pk} ({route.instance_name})"
         health = str(route.instance_health)
-        state = markup.badge(health, HEALTH_TONES[health]) if self.instances else ""
-        if not route.instance_active:
-            state = markup.badge("not active", Tone.QUIET)
+        state = mark(health, is_active=bool(route.instance_active))
+        if not state and self.instances:
+            state = markup.badge(health, HEALTH_TONES[health])
         return format_html("{} {}", self._place(route.instance_pk, name), state)
+
+    def _marked(self, instance: RdsInstance) -> SafeString:
+        state = mark(instance.health, is_active=instance.is_active)
+        return format_html("{} {}", self._place(instance.pk, str(instance)), state)
 
     def _place(self, pk: int, name: str) -> SafeString | str:
         url = reverse("admin:tenants_rdsinstance_change", args=[pk])

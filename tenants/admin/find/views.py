@@ -20,13 +20,15 @@ from common.text import counted, sentence
 from syncs.admin.badges import FRESHNESS_TONES, run_url
 from tenants.admin.find import live_view
 from tenants.admin.find.rows import ResultGroup, Viewer, kinds
-from tenants.find import live_lookup
+from tenants.admin.instance.condition import notices
+from tenants.find import live_lookup, places
 from tenants.find.live_lookup import LiveLookup
 from tenants.find.lookup import Cache, Lookup
 from tenants.find.search import Found, search
 from tenants.fleet.live_limit import Busy, live_slot
 
 LOOK, ASK = "tenants.view_userroute", "tenants.check_instance"
+NOTICES = 5  # of instances; rows are marked, too
 MOST = 100  # accounts of one e-mail; the list of routes has the others
 
 
@@ -48,7 +50,7 @@ def view(request: HttpRequest) -> HttpResponse:
             live = _ask(request, found.exact) if request.method == "POST" else None
         except Busy as error:
             context |= {"busy": str(error)}
-        context |= _answer(found, live, Viewer.of(request, found))
+        context |= _answer(request, found, live)
     return TemplateResponse(request, "rainbo/find.html", context)
 
 
@@ -65,9 +67,10 @@ def _ask(request: HttpRequest, found: Lookup) -> LiveLookup:
     return live
 
 
-def _answer(found: Found, live: LiveLookup | None, viewer: Viewer) -> dict[str, Any]:
-    exact, now = found.exact, timezone.now()
+def _answer(request: HttpRequest, found: Found, live: LiveLookup | None) -> dict[str, Any]:
+    exact, now, viewer = found.exact, timezone.now(), Viewer.of(request, found)
     is_email = found.is_email or live is not None
+    said = notices(request, places.conditions(found, now), now)
     accounts = [viewer.row(route, now) for route in exact.shown[:MOST]]
     withheld = [viewer.row(route, now) for route in exact.withheld[:MOST]]
     return {
@@ -75,6 +78,8 @@ def _answer(found: Found, live: LiveLookup | None, viewer: Viewer) -> dict[str, 
         "is_email": is_email,
         "result": _result(exact, live),
         "cache": _cache(exact.cache, now),
+        "instance_notices": said[:NOTICES],
+        "more_notices": max(0, len(said) - NOTICES),
         "accounts": ResultGroup("accounts", "", tuple(accounts)),
         "more_accounts": max(0, len(exact.shown) - MOST),
         "withheld": ResultGroup("withheld", "", tuple(withheld)),
@@ -108,12 +113,13 @@ def _result(found: Lookup, live: LiveLookup | None) -> str:
 
 
 def _cache(cache: Cache, now: datetime) -> dict[str, Any]:
-    run = cache.reason.run if cache.reason else None
     return {
         "state": markup.badge(cache.state.label, FRESHNESS_TONES[cache.state]),
         "synced": markup.moment(cache.synced_at, now, missing="never"),
-        "reason": sentence(str(cache.reason)) if cache.reason else "",
-        "reason_url": run_url(run) if run else "",
+        "remarks": [
+            (sentence(str(remark)), run_url(remark.run) if remark.run else "")
+            for remark in cache.remarks
+        ],
         "runs_url": f"{reverse('admin:syncs_syncrun_changelist')}?sync=user_routing",
     }
 

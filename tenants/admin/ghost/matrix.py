@@ -136,7 +136,7 @@ def _people(
             seen=markup.age(tallies[pk].seen, now, missing="never seen"),
             cells=tuple(
                 (
-                    f"{i}, down" if i.is_down else str(i),
+                    f"{i}, {i.health}" if i.is_down else str(i),
                     _cell(rows.get((pk, i.pk)), i, now, wanted=pk in wanted),
                 )
                 for i in instances

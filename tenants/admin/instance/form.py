@@ -11,17 +11,26 @@ from unfold.widgets import (
     UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
     UnfoldAdminURLInputWidget,
+    UnfoldBooleanWidget,
 )
 
 from common.encryption import CredentialError
-from common.errors import UsageError
-from tenants.fleet import ghost_roles
+from common.errors import RainboError, UsageError
+from tenants.fleet import ghost_roles, registration
+from tenants.fleet.live_limit import live_slot
 from tenants.fleet.password_command import has_command
-from tenants.fleet.registration import keep_password
 from tenants.fleet.validation import broken_rules
 from tenants.models import RdsInstance
 from tenants.models.instance import MOST_LABELS
 
+LIMIT = 8.0  # seconds to connect, so that a page answers within ten
+# What a connection depends on: another value is tried before it is saved.
+CONNECTION = frozenset(
+    (
+        *("host", "port", "writer_host", "writer_port", "database", "user", "new_password"),
+        *("ssl_mode", "ssl_ca", "require_auth"),
+    )
+)
 NEVER_SHOWN = (
     "It is never shown. Leave it empty to keep the stored one; enter it again when host, port, "
     "user, CA or the authentication method change, or the ssl mode becomes weaker."
@@ -45,6 +54,12 @@ class InstanceForm(forms.ModelForm[RdsInstance]):
         strip=False,
         max_length=1024,
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
+    )
+    save_anyway = forms.BooleanField(
+        label="Save without connecting",
+        required=False,
+        help_text="otherwise a new server, or another password, is connected to before it is saved",
+        widget=UnfoldBooleanWidget,
     )
     app_url = forms.URLField(
         label="App URL",
@@ -126,6 +141,23 @@ class InstanceForm(forms.ModelForm[RdsInstance]):
             if password:
                 self.instance.set_password(password)
             elif self.re_encrypted:
-                keep_password(self.instance)
+                registration.keep_password(self.instance)
         except (CredentialError, UsageError) as error:
             self.add_error("new_password", str(error))
+            return
+        if not self.cleaned_data["save_anyway"] and (self.is_new or self._leads_elsewhere):
+            self._connect()
+
+    @property
+    def _leads_elsewhere(self) -> bool:
+        return not CONNECTION.isdisjoint(self.changed_data)
+
+    def _connect(self) -> None:
+        """Try the settings as add_instance does: what can't work is not saved by mistake."""
+        limit = LIMIT / 2 if self.instance.writer_host else LIMIT
+        try:
+            with live_slot():
+                registration.verify_within(self.instance, limit)
+        except RainboError as error:
+            how = "Correct the settings, or choose to save without connecting"
+            self.add_error(None, f"Not saved: {error}. {how}.")

@@ -19,11 +19,18 @@ from tenants.models.instance import Health
 HEALTH_TONES: dict[str, Tone] = {
     Health.HEALTHY: Tone.GOOD,
     Health.DEGRADED: Tone.WARNING,
+    Health.REFUSED: Tone.BAD,
     Health.DOWN: Tone.BAD,
     Health.UNKNOWN: Tone.QUIET,
 }
 NAMED_DAYS = timedelta(days=6)
-HEIGHTS = {Health.HEALTHY: 12, Health.DEGRADED: 22, Health.DOWN: 32, Health.UNKNOWN: 4}
+HEIGHTS = {
+    Health.HEALTHY: 12,
+    Health.DEGRADED: 22,
+    Health.REFUSED: 27,
+    Health.DOWN: 32,
+    Health.UNKNOWN: 4,
+}
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,8 @@ def summary(history: History, now: datetime) -> str:
     ]
     if whole.degraded:
         parts.append(f"{whole.degraded:,} degraded")
+    if whole.refused:
+        parts.append(f"RAINBO's login refused by {whole.refused:,}")
     if history.outages:
         parts.append(f"{_outages(history, now)} {_zone(now)}")
     if history.unseen:

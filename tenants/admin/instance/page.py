@@ -23,13 +23,15 @@ from syncs.engine import registry
 from syncs.models import RunTarget
 from syncs.reports import run_report
 from syncs.status import queries, recent
-from syncs.status.queries import TargetStatus
+from syncs.status.queries import Status, TargetStatus
 from tenants.admin.ghost.badges import coverage_counts
 from tenants.admin.instance import health_chart
 from tenants.admin.instance.health_chart import HEALTH_TONES
+from tenants.admin.instance.syncs import wish
 from tenants.fleet.password_command import has_command
 from tenants.ghosts import coverage
-from tenants.health import history, last_checks, overview
+from tenants.health import condition, history, last_checks, overview
+from tenants.health.condition import Condition
 from tenants.health.findings import Level
 from tenants.health.last_checks import Examined
 from tenants.health.probe import describe_replica
@@ -69,13 +71,17 @@ def response(request: HttpRequest, instance: RdsInstance) -> TemplateResponse:
 
 def _context(instance: RdsInstance) -> dict[str, Any]:
     now = timezone.now()
+    status = queries.shared_status()
+    there = condition.of(instance, now, condition.checks_in(status.syncs))
     last = InstanceCheck.objects.filter(instance=instance).order_by("-minute").first()
     last_day = history.last_day(instance, now)
     return {
-        "headline": _headline(instance, now),
+        "headline": _headline(instance, there, now),
+        "old": there.notice(now) if there.is_old else "",
+        "unread": _unread(instance, status),
         "health": health_chart.of(last_day, now),
         "check_facts": _check_facts(instance, last, now),
-        "sync_lines": _sync_lines(instance, now),
+        "sync_lines": _sync_lines(instance, status, now),
         "coverage": _coverage(instance),
         "tenant_counts": _tenant_counts(instance),
         "examination": _examination(last_checks.last_of(instance), now),
@@ -101,9 +107,10 @@ def skew_in_words(skew_ms: float | None) -> str:
     return f"{abs(skew_ms):,.0f} ms {side} ours"
 
 
-def _headline(instance: RdsInstance, now: datetime) -> dict[str, Any]:
+def _headline(instance: RdsInstance, there: Condition, now: datetime) -> dict[str, Any]:
+    tone = Tone.QUIET if there.is_old else HEALTH_TONES[instance.health]
     return {
-        "health": markup.badge(instance.health, HEALTH_TONES[instance.health]),
+        "health": markup.badge(instance.health, tone),
         "use": use(instance),
         "checked": markup.moment(instance.last_check_at, now),
         "error": instance.last_error,
@@ -151,10 +158,18 @@ def _replication(instance: RdsInstance) -> Any:
     return f"{describe_replica(instance.replica_lag_s)}; ghost users: {writer}"
 
 
-def _sync_lines(instance: RdsInstance, now: datetime) -> list[SyncLine]:
+def _unread(instance: RdsInstance, status: Status) -> list[str]:
+    """Commands for the first sync, in their order, while nothing of it was ever confirmed."""
+    key = str(instance.pk)
+    mine = {sync.name: t for sync in status.syncs for t in sync.targets if t.key == key}
+    if any(target.confirmed_at for target in mine.values()):
+        return []
+    return [run_report.command_line(registry.get(name), wish(instance, name)) for name in mine]
+
+
+def _sync_lines(instance: RdsInstance, status: Status, now: datetime) -> list[SyncLine]:
     """Of the syncs that take this instance, and of those that once took it."""
     key = str(instance.pk)
-    status = queries.shared_status()
     parts = recent.last_parts_of(key, [sync.name for sync in registry.scheduled_syncs()])
     lines = []
     for sync in status.syncs:

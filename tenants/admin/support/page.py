@@ -19,8 +19,11 @@ from django.utils.safestring import SafeString
 from activity.log import record
 from common import markup
 from common.model_admin import post_only
+from syncs.status import queries
+from tenants.admin.instance.condition import Notice, notices
 from tenants.admin.support import badges
-from tenants.models import ApplicationEvent, SupportSession, Tenant
+from tenants.health import condition
+from tenants.models import ApplicationEvent, RdsInstance, SupportSession, Tenant
 from tenants.support_access import contact_mail, sessions
 
 END = "tenants.end_supportsession"
@@ -32,6 +35,7 @@ def context(request: HttpRequest, row: SupportSession) -> dict[str, Any]:
     events = ApplicationEvent.objects.filter(session=row.jti, instance_id=row.instance_id)
     found = list(events[: MOST_EVENTS + 1])
     return {
+        "notices": _notices(request, row, now),
         "state": badges.state_badge(row),
         "warning": badges.warning_badge(row),
         "facts": list(_facts(request, row)),
@@ -41,6 +45,13 @@ def context(request: HttpRequest, row: SupportSession) -> dict[str, Any]:
         "may_end": row.closed_at is None and may_end(request, row),
         "is_ending": row.closed_at is None and row.end_requested_at is not None,
     }
+
+
+def _notices(request: HttpRequest, row: SupportSession, now: datetime) -> list[Notice]:
+    """That its instance can't be read now: the session may have ended there meanwhile."""
+    checks = condition.checks_in(queries.shared_status().syncs)
+    there = RdsInstance.objects.filter(pk=row.instance_id).defer("password", "ssl_ca")
+    return notices(request, [condition.of(one, now, checks) for one in there], now)
 
 
 def may_end(request: HttpRequest, row: SupportSession) -> bool:

@@ -13,10 +13,10 @@ from django.views.decorators.http import require_POST
 
 from activity.log import record
 from syncs.admin.run_requests import page_of, request_run
-from syncs.engine.options import Options
+from tenants.admin.instance.syncs import wish
 from tenants.admin.tenant import page
 from tenants.fleet.live_limit import Busy, live_slot
-from tenants.models import RdsInstance, Tenant
+from tenants.models import Tenant
 from tenants.summaries import live_tenant
 from tenants.summaries.freshness import SUMMARIES
 
@@ -45,12 +45,7 @@ def sync_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         messages.error(request, f"{tenant.instance} is disabled: no sync includes it.")
         url = reverse("admin:tenants_tenant_change", args=[pk])
         return HttpResponseRedirect(url)
-    return page_of(request_run(request, SUMMARIES, wish(tenant.instance)))
-
-
-def wish(instance: RdsInstance) -> Options:
-    """Forced: who presses the button wants it read, however fresh it is."""
-    return Options(targets=(str(instance.pk),), force=True)
+    return page_of(request_run(request, SUMMARIES, wish(tenant.instance, SUMMARIES)))
 
 
 def _found(request: HttpRequest, pk: int, permission: str) -> Tenant:

@@ -57,7 +57,7 @@ def fields(tenant: Tenant, live: LiveTenant | None, now: datetime) -> list[Field
             LABELS[name],
             _shown(name, getattr(tenant, name), now),
             _shown(name, row[name], now) if row else None,
-            _verdict(differs=name in differ) if row else None,
+            _verdict(name, row[name], differs=name in differ) if row else None,
         )
         for name in COLUMNS
     ]
@@ -89,7 +89,9 @@ def _judged(tenant: Tenant, live: LiveTenant) -> tuple[SafeString, str]:
     return markup.badge("same", Tone.GOOD), f"All {len(COLUMNS)} fields are as they are there."
 
 
-def _verdict(*, differs: bool) -> SafeString:
+def _verdict(name: str, live: Any, *, differs: bool) -> SafeString:
+    if live is None and not differs and name not in MISSING:
+        return markup.quiet("unknown")
     return markup.badge("differs", Tone.WARNING) if differs else markup.badge("same", Tone.GOOD)
 
 

@@ -22,9 +22,11 @@ from syncs.models import Confirmation
 from syncs.status import queries, recent
 from syncs.status.queries import SyncStatus
 from tenants.admin.ghost.badges import coverage_badge
+from tenants.admin.instance.condition import badge, notices
 from tenants.admin.instance.page import sync_line
 from tenants.admin.tenant import badges, comparison, count_chart, support_access, users
 from tenants.ghosts import coverage, policy
+from tenants.health import condition
 from tenants.models import GhostUser, Tenant
 from tenants.models.tenant import TenantChange
 from tenants.routes.queries import ROUTING
@@ -57,12 +59,15 @@ def response(
     """live: the instance's answer, if it was just read live."""
     now = timezone.now()
     status = {sync.name: sync for sync in queries.shared_status().syncs}
+    there = condition.of(tenant.instance, now, status[condition.HEALTH])
     context = {
         **admin.site.each_context(request),
         "title": tenant.name or f"tenant {tenant.remote_id}",
         "opts": Tenant._meta,
         "original": tenant,
         "status": badges.status_badge(tenant),
+        "instance_badge": badge(there, now),
+        "instance_notices": notices(request, [there], now),
         "fresh": _freshness(tenant, status[SUMMARIES], now),
         "fields": comparison.fields(tenant, live, now),
         "live_limit": LIMIT,

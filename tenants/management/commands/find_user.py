@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from common import clock
 from common.command import RainboCommand
 from common.errors import UsageError
 from common.terminal import printable, printable_line
@@ -56,7 +57,7 @@ class Command(RainboCommand):
             document = report.document(found, live)
             self.stdout.write(printable(json.dumps(document, indent=2, ensure_ascii=False)))
         else:
-            for line in report.lines(found, live):
+            for line in report.lines(found, live, clock.database_now()):
                 self.stdout.write(line)
         for problem in live.problems if live else ():
             self.stderr.write(printable_line(problem))

@@ -99,6 +99,38 @@ def test_saving_takes_nothing_away_that_was_given_elsewhere(client: Client, keep
     assert list(ann.user_permissions.all()) == [rare]
 
 
+def test_a_role_lets_its_people_sign_in(client: Client, keeper: User) -> None:
+    """The form says what each role may, and single permissions come last."""
+    ann = User.objects.create_user("ann", password="a first one 1")
+    sign_in = {"username": "ann", "password": "a first one 1"}
+    outside = Client()
+    assert "your account has no role in RAINBO yet" in text_of(
+        outside.post("/admin/login/", sign_in)
+    )
+    wrong = text_of(outside.post("/admin/login/", sign_in | {"password": "wrong"}))
+    assert "no role" not in wrong
+    shown = text_of(client.get(page(ann)))
+    assert "read_only may what billing_admin may; see instances, ghost users, schedules" in shown
+    assert "support_admin may what read_only may; run, repeat and cancel syncs;" in shown
+    assert "billing_admin may see tenants, routes and runs; find e-mails" in shown
+    assert shown.index("Access") < shown.index("Single permissions")
+    assert "Staff status" not in shown
+    role = Group.objects.get(name="read_only")
+    assert save(client, ann, groups=[role.pk]).status_code == 302
+    ann.refresh_from_db()
+    assert (ann.is_staff, ann.is_superuser) == (True, False)
+    entry = Activity.objects.get(action="user.changed")
+    assert entry.after == {"groups": ["read_only"], "is_staff": True}
+    assert outside.post("/admin/login/", sign_in).status_code == 302
+
+
+def test_a_name_alone_lets_nobody_in(client: Client, keeper: User) -> None:
+    ann = User.objects.create_user("ann")
+    save(client, ann, first_name="Ann", is_staff="on")
+    ann.refresh_from_db()
+    assert (ann.first_name, ann.is_staff) == ("Ann", False)
+
+
 def test_everyone_finds_their_own_second_factor_and_password(client: Client) -> None:
     client.force_login(staff("ann"))
     links = client.get("/admin/password_change/done/").content.decode()

@@ -22,6 +22,7 @@ from tenants.ghosts import problems as ghost_problems
 from tenants.models import GhostUser, RdsInstance
 from tenants.models.ghost import GhostState
 from tenants.models.instance import Health
+from tests.pages import text_of
 from tests.rainbo import fleets
 from tests.rows import ended_run, run_part, staff
 from tests.syncs.plans import default_schedules
@@ -45,8 +46,8 @@ def dead_workers() -> None:
     Heartbeat.objects.update(at=timezone.now() - timedelta(days=2))
 
 
-def lost(number: int, kind: str = "connection") -> None:
-    RdsInstance.objects.filter(pk=number).update(health=Health.DOWN)
+def lost(number: int, kind: str = "connection", health: Health = Health.DOWN) -> None:
+    RdsInstance.objects.filter(pk=number).update(health=health)
     run = ended_run("instance_health", RunState.PARTIAL, ago=timedelta())
     run_part(run, str(number), state=TargetState.FAILED, error="it failed", error_kind=kind)
     for sync in ("tenant_summaries", "ghost_users"):
@@ -59,7 +60,7 @@ def down() -> None:
 
 
 def refused() -> None:
-    lost(3, "login")
+    lost(3, "login", Health.REFUSED)
 
 
 def held() -> None:
@@ -160,6 +161,88 @@ def test_the_lines_name_them_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert said.index("  leaver can enter: 1 ghost user of people who left") < said.index(
         "  instance down: instance 2 (rds2) has been down"
     )
+
+
+def test_the_check_fails_for_all_that_is_as_severe_as_late(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What is degraded or paused, and dead workers before anything is late, is no alarm."""
+
+    def code() -> int:
+        try:
+            call_command("rainbo_status", "--check")
+        except SystemExit as end:
+            return int(str(end.code))
+        return 0
+
+    paused()
+    degraded()
+    assert code() == 0
+    RdsInstance.objects.filter(pk=1).update(health=Health.DOWN)  # no run says so
+    assert code() == 1
+    RdsInstance.objects.filter(pk=1).update(health=Health.REFUSED)
+    assert code() == 1
+    RdsInstance.objects.filter(pk=1).update(health=Health.HEALTHY)
+    dead_workers()
+    assert code() == 0
+    capsys.readouterr()
+
+
+def test_dead_workers_hide_neither_the_down_instance_nor_the_failing_sync(
+    admin_client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dead_workers()
+    down()
+    run = ended_run("user_routing", RunState.PARTIAL, ago=timedelta())
+    run_part(run, state=TargetState.FAILED, error="a privilege is missing", error_kind="privilege")
+    with pytest.raises(SystemExit) as end:
+        call_command("rainbo_status", "--check")
+    out = capsys.readouterr().out
+    assert end.value.code == 1
+    assert "  workers dead: " in out
+    assert "  instance down: instance 2 (rds2) has been down" in out
+    headline, others = on_the_page(admin_client)
+    assert headline.startswith("No heartbeat of a worker")
+    assert others[0].startswith("Instance 2 (rds2) has been down")
+
+
+def test_refused_credentials_are_a_state_of_their_own(
+    admin_client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused()
+    headline, _ = on_the_page(admin_client)
+    assert headline.startswith("Instance 3 (rds3) is up and refuses RAINBO's credentials, nothing")
+    call_command("rainbo_status")
+    out = capsys.readouterr().out
+    assert "  credentials refused: instance 3 (rds3) is up and refuses RAINBO's credentials" in out
+    assert "has been down" not in out
+    assert "refused" in text_of(admin_client.get("/admin/tenants/rdsinstance/"))
+
+
+def test_nothing_is_on_time_but_while_an_instance_is_down(
+    admin_client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    down()
+    call_command("rainbo_status")
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said == on_the_page(admin_client)[0]
+    assert said.startswith("Instance 2 (rds2) has been down")
+
+
+def test_more_problems_than_are_named_lead_to_all(admin_client: Client) -> None:
+    for state in (paused, stale, held, down, dead_workers, leaver, refused):
+        state()
+    degraded()
+    few, shown = admin_client.get("/admin/"), 4
+    verdict = few.context["verdict"]
+    more = len(verdict.others) - shown
+    assert more > 0
+    link = f'href="/admin/?problems=all">and {more} more</a>'
+    assert link in few.content.decode()
+    everything = admin_client.get("/admin/?problems=all")
+    text_of_all = text_of(everything)
+    assert all(problem.sentence in text_of_all for problem in verdict.others)
+    assert "problems=all" not in everything.content.decode()
 
 
 def test_only_leavers_who_can_still_enter_are_a_problem() -> None:

@@ -413,8 +413,8 @@ def test_refused_credentials_are_the_cause_and_not_each_sync() -> None:
     failing = target("2", State.STALE, 90)._replace(reason=why)
     found = verdict(sync(target(), failing), of=fleet(down=[refusing]))
     assert found.sentence == (
-        "Instance 2 (rds2) refuses RAINBO's credentials and has been down since 12:40 UTC: "
-        "14 tenants and 3,120 routes wait for it."
+        "Instance 2 (rds2) is up and refuses RAINBO's credentials, nothing has been read since "
+        "12:40 UTC: 14 tenants and 3,120 routes wait for it."
     )
     assert found.others == ()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,12 +12,13 @@ from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from activity.models import Activity
 from common.errors import UsageError
 from syncs.engine import held, runs
 from syncs.engine.options import Options
-from syncs.models import RunState, SyncRun, TargetState, Trigger
+from syncs.models import Heartbeat, Lease, RunState, SyncRun, TargetState, Trigger
 from tests.pages import said, text_of
 from tests.rows import ended_run, run_part, staff
 
@@ -106,6 +109,44 @@ def test_what_waits_for_nobody_is_refused(
     assert expected in press(admin_client, what, run, **WHY)
     assert not asked()
     assert not Activity.objects.exists()
+
+
+def test_the_activity_reads_held_and_then_accepted(admin_client: Client) -> None:
+    assert press(admin_client, "accept", held_run(), **WHY)
+    entry = Activity.objects.get(action="run.accepted")
+    assert "state: held → accepted" in entry.changes_in_words
+
+
+@pytest.mark.parametrize(
+    ("what", "make", "words"),
+    [("accept", held_run, "holds."), ("retry", failed_run, "retries what failed.")],
+)
+def test_who_presses_learns_whether_a_worker_is_there(
+    admin_client: Client, what: str, make: Callable[[], SyncRun], words: str
+) -> None:
+    why = "No worker is there to take it: none ever was. To start workers: "
+    assert f"{words} {why}python manage.py schedule_work." in press(
+        admin_client, what, make(), **WHY
+    )
+    at = timezone.now() - timedelta(hours=2)
+    Heartbeat.objects.create(worker="host:1", at=at)
+    shown = press(admin_client, what, make(), **WHY)
+    assert f"none has reported since {at:%Y-%m-%d %H:%M:%S} UTC" in shown
+    Heartbeat.objects.update(at=timezone.now())
+    assert press(admin_client, what, make(), **WHY).endswith(f"{words} A worker will start it.")
+
+
+def test_a_run_that_waits_says_why(admin_client: Client) -> None:
+    run = SyncRun.objects.create(sync="user_routing", trigger=Trigger.BUTTON)
+    page = reverse("admin:syncs_syncrun_change", args=[run.pk])
+    no_worker = "has waited for a worker for 0 s. No worker is there to take it: none ever was."
+    assert no_worker in text_of(admin_client.get(page))
+    Heartbeat.objects.create(worker="host:1", at=timezone.now())
+    assert "for 0 s. A worker will start it." in text_of(admin_client.get(page))
+    busy = ended_run(state=RunState.RUNNING, sync="tenant_summaries", host="host", pid=1)
+    later = timezone.now() + timedelta(minutes=1)
+    Lease.objects.create(sync=busy.sync, token=1, run=busy, expires_at=later)
+    assert f"Workers are busy with run {busy.pk}." in text_of(admin_client.get(page))
 
 
 def test_a_run_that_holds_nothing(admin_client: Client) -> None:

@@ -41,6 +41,12 @@ def kept(sync: str = "user_routing") -> SyncSchedule:
     return SyncSchedule.objects.select_related("schedule").get(sync=sync)
 
 
+def test_run_now_without_a_worker_says_how_to_start_one(admin_client: Client) -> None:
+    shown = said(admin_client.post(way("run"), follow=True))
+    assert "No worker is there to take it: none ever was. To start workers: " in shown
+    assert "python manage.py schedule_work." in shown
+
+
 def page(sync: str = "user_routing") -> str:
     return f"{LIST}{kept(sync).pk}/change/"
 

@@ -56,6 +56,7 @@ def form(**fields: Any) -> dict[str, Any]:
         "require_auth": "scram-sha-256",
         "app_url": "",
         "notes": "",
+        "save_anyway": "on",
     }
     return {key: value for key, value in (known | fields).items() if value is not None}
 
@@ -390,6 +391,63 @@ def test_a_silent_server_is_given_up_in_time(
     answer = admin_client.post(page(row, "test-connection"), follow=True)
     assert (timezone.now() - started).total_seconds() < 10
     assert "instance 2" in said(answer)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_instance_is_connected_to_before_it_is_saved(
+    admin_client: Client, fleet: InstanceFleet
+) -> None:
+    """And its page then offers the first sync of it."""
+    there = fleet[2]
+    given = form(host=there.host, port=there.port, database=there.database, user=there.user)
+    given |= {"ssl_mode": "disable", "save_anyway": ""}
+    refused = admin_client.post(f"{LIST}add/", given | {"new_password": SECRET})
+    shown = text_of(refused)
+    assert "Not saved: instance 7 (rds7) rejected the password for role" in shown
+    assert "choose to save without connecting" in shown
+    assert SECRET not in refused.content.decode()
+    assert not RdsInstance.objects.exists()
+    good = given | {"new_password": there.rainbo_password, "is_active": "on"}
+    good |= {"has_tenants": "on", "has_ghosts": "on"}
+    added = admin_client.post(f"{LIST}add/", good, follow=True)
+    row = RdsInstance.objects.get()
+    assert added.redirect_chain[-1][0] == page(row)
+    assert row.identity
+    assert "Nothing of it has been read yet. “Sync now” requests its first syncs" in text_of(added)
+    admin_client.post(page(row, "sync-now"))
+    asked = SyncRun.objects.order_by("pk").values_list("sync", "state", "options")
+    only = {"targets": ["7"]}
+    assert list(asked) == [
+        ("instance_health", "queued", only),
+        ("tenant_summaries", "queued", only | {"force": True}),
+        ("ghost_users", "queued", only),
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_another_password_is_tried_and_another_note_is_not(
+    admin_client: Client, fleet: InstanceFleet
+) -> None:
+    row = register(fleet[2])
+    kept = {name: getattr(row, name) for name in ("id", "name", "host", "port", "database", "user")}
+    given = form(**kept, ssl_mode="disable", save_anyway="", is_active="on")
+    assert "rejected the password" in text_of(
+        admin_client.post(page(row, "settings"), given | {"new_password": SECRET})
+    )
+    fleet[2].server.stop()
+    assert admin_client.post(page(row, "settings"), given | {"notes": "moved"}).status_code == 302
+    assert RdsInstance.objects.get().notes == "moved"
+    assert (
+        "can't be reached"
+        in (
+            shown := text_of(
+                admin_client.post(
+                    page(row, "settings"), given | {"database": "other", "new_password": "typed"}
+                )
+            )
+        )
+        or "refused the connection" in shown
+    )
 
 
 def test_too_many_tests_at_once_are_refused(admin_client: Client) -> None:

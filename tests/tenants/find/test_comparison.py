@@ -56,6 +56,22 @@ def test_the_same_everywhere() -> None:
     assert sides(account, "last sign-in") == (Blank.NOT_KEPT, Blank.NOT_KEPT, NOW)
 
 
+def test_a_field_that_no_side_knows_is_unknown() -> None:
+    (account,) = compared(
+        (replace(CACHED, user_name=None),),
+        (replace(LISTED, user_name=None),),
+        replace(PLACE, rows=(replace(USER, user_name=None),)),
+    )
+    assert {line.label for line in account.lines if line.is_unknown} == {"name"}
+
+
+def test_of_who_did_not_answer_every_field_is_unknown() -> None:
+    place = ServerAnswer[LiveUser]("instance 2 (rds2)", problem="down")
+    (account,) = compared(place=place)
+    assert {line.label for line in account.lines if not line.is_unknown} == set()
+    assert not any(line.differs for line in account.lines)
+
+
 def test_an_account_is_titled_by_its_tenant_and_instance() -> None:
     named = replace(CACHED, tenant_name="Acme")
     moved = replace(LISTED, tenant_id="8")

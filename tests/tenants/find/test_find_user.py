@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from datetime import timedelta
 from typing import Any
@@ -55,12 +56,13 @@ def test_all_accounts_of_an_email_are_told(directory: Instance, capsys: Captured
         status="trial",
         cache_refreshed_at=timezone.now(),
     )
-    RdsInstance.objects.filter(pk=1).update(health="healthy")
+    RdsInstance.objects.filter(pk=1).update(health="healthy", last_check_at=timezone.now())
     RdsInstance.objects.filter(pk=2).update(is_active=False)
     code, out = look(capsys, " ANN@example.com ")
     assert code == 0
     assert "ANN@example.com: 2 accounts (cache 0 s old, on time)" in out
-    assert "instance 1 (rds1), healthy: tenant 7 “Acme” (trial), user 70 “Ann”, Active\n" in out
+    assert re.search(r"instance 1 \(rds1\), healthy, checked \d s ago: tenant 7 “Acme” ", out)
+    assert "tenant 7 “Acme” (trial), user 70 “Ann”, Active\n" in out
     assert "instance 2 (rds2), not active: tenant 8 on instance 2, not yet read, user 80" in out
 
 
@@ -289,7 +291,7 @@ def test_an_instance_id_counts_only_as_it_is_written(texts: Instance, capsys: Ca
     )
     assert shown == [("1", 2, tenant), ("2", None, None), ("3", None, None)]
     out = look(capsys)[1]
-    assert "instance 2 (rds2), unknown: tenant 7 “Acme”" in out
+    assert "instance 2 (rds2), unknown, never checked: tenant 7 “Acme”" in out
     assert "instance 02, not registered: tenant 7 on instance 02, not yet read" in out
 
 

@@ -42,6 +42,7 @@ def remembered(target: str) -> list[int]:
 
 def form(instance: RdsInstance, **fields: Any) -> dict[str, Any]:
     known = model_to_dict(instance) | {"is_active": "on", "new_password": "entered again"}
+    known["save_anyway"] = "on"  # no server stands behind it
     known.pop("is_master")
     known = {name: value for name, value in known.items() if value is not None}
     return known | fields

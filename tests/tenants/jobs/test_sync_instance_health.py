@@ -8,13 +8,16 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from django.utils import timezone
 from pytest_django import Settings
 
 from localfleet.servers.server import Server
 from syncs.engine import pruning
 from syncs.models import Confirmation, RunState, TargetState
+from tenants.health import history
 from tenants.health.probe import HealthProbe
 from tenants.models import InstanceCheck, RdsInstance
+from tenants.models.instance import Health
 from tests.caches import everything, part, register, run_sync
 from tests.instances import Instance, InstanceFleet
 
@@ -65,6 +68,26 @@ def test_down_is_not_confirmed(registered: InstanceFleet) -> None:
     registered[2].server.stop()
     run_sync("instance_health")
     assert set(Confirmation.objects.values_list("target", flat=True)) == {"1", "3"}
+
+
+def test_a_server_that_rejects_the_login_is_up_and_refused(registered: InstanceFleet) -> None:
+    """And healthy again once the password is right, with no outage in its history."""
+    row = known(2)
+    row.set_password("another")
+    row.save()
+    run = run_sync("instance_health")
+    assert (run.state, part(run, 2).error_kind) == (RunState.PARTIAL, "login")
+    row = known(2)
+    assert (row.health, row.is_down) == ("refused", True)
+    assert row.last_error.startswith("instance 2 (rds2) rejected the password for role")
+    day = history.last_day(row, timezone.now() + timedelta(minutes=1))
+    assert (day.whole.worst, day.whole.refused, day.whole.down) == (Health.REFUSED, 1, 0)
+    assert day.outages == ()
+    assert history.down_since(2) is None  # nothing was ever read there
+    row.set_password(registered[2].rainbo_password)
+    row.save()
+    run_sync("instance_health")
+    assert known(2).health == "healthy"
 
 
 def test_a_black_hole_is_down_in_time(

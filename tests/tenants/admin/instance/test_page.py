@@ -189,7 +189,7 @@ def test_every_syncs_last_result_is_shown(admin_client: Client, instance: RdsIns
     confirmation("tenant_summaries", "2", ago=timedelta(minutes=7))
     answer = admin_client.get(page())
     lines = {line.title: line for line in answer.context["page"]["sync_lines"]}
-    assert list(lines) == ["Instance health", "Tenant summaries", "Ghost users"]
+    assert list(lines) == ["Health checks", "Tenant summaries", "Ghost users"]
     shown = lines["Tenant summaries"]
     assert f"/admin/syncs/syncrun/{last.pk}/change/" in shown.run
     assert "7 min ago" in shown.confirmed

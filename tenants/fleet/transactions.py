@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TypeVar
 
 from django.conf import settings
@@ -97,7 +98,7 @@ def transaction(
         _read_texts_as_bytes(source)
     began = time.monotonic()
     lift = _LIFT[source.info.server_version >= HAS_PARAMETER_PRIVILEGES]
-    first = [_BEGIN[writes], *_settings(source, writes, limit), *_locks(lock), lift]
+    first = [_BEGIN[writes], _settings(source, writes, limit), *_locks(lock), lift]
     try:
         found, source.replica = identity.read(source, sql.SQL("; ").join(first))
         lag = (source.replica and source.replica.lag) or 0.0
@@ -135,7 +136,7 @@ def read_settled(
     raise AssertionError("not reached")
 
 
-def _settings(source: Connection, writes: bool, limit: float | None) -> Iterator[sql.Composed]:
+def _settings(source: Connection, writes: bool, limit: float | None) -> sql.SQL:
     statement = min(settings.RAINBO_STATEMENT_TIMEOUT, limit or settings.RAINBO_STATEMENT_TIMEOUT)
     idle = settings.RAINBO_LEASE_TTL / 2 if writes else settings.RAINBO_INSTANCE_LIMIT
     values = libpq.PINNED | {
@@ -149,8 +150,16 @@ def _settings(source: Connection, writes: bool, limit: float | None) -> Iterator
     if source.info.server_version >= HAS_TRANSACTION_TIMEOUT:
         # The visit's own limit ends it. Another value would not restart a clock that runs already.
         values = {"transaction_timeout": "0"} | values
-    for name, value in values.items():
-        yield sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), sql.Literal(value))
+    return _set_local(tuple(values.items()))
+
+
+@lru_cache(maxsize=64)  # each visit of a run has the same
+def _set_local(values: tuple[tuple[str, str], ...]) -> sql.SQL:
+    statements = [
+        sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), sql.Literal(value))
+        for name, value in values
+    ]
+    return sql.SQL(sql.SQL("; ").join(statements).as_string())
 
 
 def _locks(tables: Sequence[str]) -> Iterator[sql.Composed]:

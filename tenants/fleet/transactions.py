@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from django.conf import settings
 from psycopg import pq, sql
@@ -25,6 +25,9 @@ from syncs.transfer.session import HAS_TRANSACTION_TIMEOUT
 from syncs.transfer.snapshot_check import TablesReplaced
 from tenants.fleet import identity
 from tenants.fleet.identity import Identity, Replica
+
+if TYPE_CHECKING:
+    from tenants.fleet.scram import Challenge
 
 LOCK_TIMEOUT = 30  # seconds that a query waits for a locked table
 TRIES = 5  # snapshots that are taken of tables that are being replaced
@@ -57,9 +60,12 @@ class Connection(PeerConnection):
     as_of: the moment of what that transaction sees, by the monotonic clock: just before its
     snapshot was taken; on a replica, the age of what it has replayed before that. as_of_latest:
     the same if all that was waited for went before. replica: what is known of it; None on a
-    primary.
+    primary. why_password: why it signed in by the password; empty if by SCRAM keys.
+    challenge: the server's, if it was looked at.
     """
 
+    why_password: str = ""
+    challenge: Challenge | None = None
     as_of: float = 0.0
     as_of_latest: float = 0.0
     replica: Replica | None = None

@@ -15,7 +15,8 @@ MASK = "***"
 # A name that holds one of these holds a secret …
 _NAMES = (
     r"pass(?:word|wd|phrase|code)|pwd|secret|authorization|cookie|token|credential[_-]?keys?"
-    r"|(?:api|auth|private|access|signing|encryption|account)[_-]?keys?|sess(?:ion)?[_-]?(?:id|key)"
+    r"|(?:api|auth|private|access|signing|encryption|account)[_-]?keys?"
+    r"|scram[_-](?:client|server)[_-]keys?|sess(?:ion)?[_-]?(?:id|key)"
 )
 # … unless it ends in one of these: then it says something about the secret.
 _ABOUT = re.compile(

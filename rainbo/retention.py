@@ -46,6 +46,7 @@ STAYS: Mapping[str, str] = {
     "tenants.InstanceExamination": "one for each instance",
     "tenants.Installation": "one",
     "tenants.RdsInstance": "until it is deleted",
+    "tenants.ScramKeys": "one for each role and server, until its instance is changed",
     "tenants.SearchKeys": "one",
     "tenants.SupportKey": "each key that ever signed",
     "tenants.SupportOptOut": "until it is removed",

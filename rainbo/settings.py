@@ -275,6 +275,7 @@ RAINBO_SCHEDULES = env.pairs("RAINBO_SCHEDULES", "user_routing=*/5 * * * *; ghos
 RAINBO_SOURCE_SQL = env.folder("RAINBO_SOURCE_SQL")
 RAINBO_FLEET_THREADS = env.integer("RAINBO_FLEET_THREADS", 16, 1, 256)
 RAINBO_INSTANCE_CONNECTIONS = env.integer("RAINBO_INSTANCE_CONNECTIONS", 4, 1, 100)
+RAINBO_SCRAM_KEYS = env.flag("RAINBO_SCRAM_KEYS", default=True)
 RAINBO_PASSWORD_COMMANDS = env.pairs(
     "RAINBO_PASSWORD_COMMANDS", "*.rds.amazonaws.com=/usr/local/bin/rds-token {host} {port} {user}"
 )

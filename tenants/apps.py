@@ -16,12 +16,13 @@ class TenantsConfig(AppConfig):
         from tenants.ghosts import owed
         from tenants.ghosts.problems import GHOSTS
         from tenants.health.problems import INSTANCES
-        from tenants.models import ApplicationSecret, RdsInstance, SupportKey
+        from tenants.models import ApplicationSecret, RdsInstance, ScramKeys, SupportKey
         from tenants.routes import search_keys
         from tenants.support_access import forgeries, sessions
         from tenants.support_access.problems import SUPPORT
 
         key_rotation.register(RdsInstance, "password")
+        key_rotation.register(ScramKeys, "keys")
         key_rotation.register(SupportKey, "secret")
         key_rotation.register(ApplicationSecret, "secret")
         hooks.knows_groups(targets.target_groups)

@@ -8,12 +8,14 @@ is deleted.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, Permission
 from django.db import transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete
 
-from tenants.fleet import identity
+from tenants.fleet import identity, scram_store
 from tenants.ghosts.owed import retire_leavers
 from tenants.models import RdsInstance
 
@@ -36,6 +38,13 @@ def _members_changed(action: str, **_: object) -> None:
         _check_after_commit()
 
 
+def _instance_saved(
+    instance: RdsInstance, update_fields: Collection[str] | None = None, **_: object
+) -> None:
+    if update_fields is None or "password" in update_fields:
+        scram_store.forget(instance)
+
+
 def _instance_deleted(instance: RdsInstance, **_: object) -> None:
     identity.forget_proofs(instance.pk)
 
@@ -47,6 +56,8 @@ for relation in (User.groups, User.user_permissions, Group.permissions):
     m2m_changed.connect(
         _members_changed, sender=relation.through, dispatch_uid=f"leavers by {relation.through}"
     )
+post_save.connect(_instance_saved, sender=RdsInstance, dispatch_uid="keys of a changed instance")
+post_delete.connect(_instance_saved, sender=RdsInstance, dispatch_uid="keys of a deleted instance")
 pre_delete.connect(
     _instance_deleted, sender=RdsInstance, dispatch_uid="proofs of a deleted instance"
 )

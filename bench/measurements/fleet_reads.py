@@ -43,8 +43,9 @@ class Fleet:
         near = self._near(repeats)
         away = self._with_one_away(repeats, near[0][0])
         ghosts = self._ghosts(repeats)
+        visits = self.visits(repeats)
         far = self._far(repeats)
-        pairs = [near, away, ghosts, far]
+        pairs = [near, away, ghosts, visits, far]
         facts = {
             "instances": f"{self.size.instances}",
             "tenants": f"{self.size.tenants} on each, {self.size.users} users in each",
@@ -137,16 +138,36 @@ class Fleet:
         ours, theirs = self._in_turns(ours_once, naive_once, repeats)
         self._remove_ghosts()
         what = f"{len(self.admins)} ghost users on each instance"
-        visits = [float(self._sync("instance_health")["seconds"]) for _ in range(repeats)]
         return (
             [
                 self._line(what, ours, theirs),
                 Line(NAIVE, what, Spread.of(theirs), ratio(theirs, theirs)),
-                Line("RAINBO", "a mere visit of each (instance_health)", Spread.of(visits)),
                 floors.of_fleet(self.places, repeats),
             ],
             [Bar("ghost users, times faster", 5, ratio(theirs, ours).median, at_least=True)],
         )
+
+    def visits(self, repeats: int) -> tuple[list[Line], list[Bar]]:
+        """A mere visit of each, by SCRAM keys and by passwords in turns, each in a new process."""
+        note("mere visits")
+        self._register(self.places)
+        self._sync("instance_health")  # which stores the keys
+        found: dict[str, list[dict[str, Any]]] = {"on": [], "off": []}
+        for _ in range(repeats):
+            for keys in ("off", "on"):
+                found[keys].append(self._sync("instance_health", RAINBO_SCRAM_KEYS=keys))
+        what = "a mere visit of each (instance_health)"
+        lines, taken = [], {}
+        for keys, how in (("on", "by SCRAM keys"), ("off", "by passwords")):
+            taken[keys] = [float(one["processor"]) for one in found[keys]]
+            of = Spread.of(taken[keys])
+            work = f"processor time {of.median:.2f} s ({of.least:.2f} to {of.most:.2f})"
+            seconds = Spread.of(float(one["seconds"]) for one in found[keys])
+            lines.append(Line("RAINBO", f"{what}, {how}", seconds, note=work))
+        less = ratio(taken["on"], taken["off"])
+        note(f"processor time by keys, of that by passwords: {less}")
+        words = "processor time of a mere visit by SCRAM keys, of that by passwords"
+        return lines, [Bar(words, 0.5, less.median)]
 
     def _line(self, what: str, ours: list[float], theirs: list[float]) -> Line:
         return Line("RAINBO", what, Spread.of(ours), ratio(ours, theirs))
@@ -165,8 +186,11 @@ class Fleet:
         self.memory = max(self.memory, found["peak_mb"])
         return float(found["seconds"])
 
-    def _sync(self, name: str, states: Sequence[str] = ("succeeded",)) -> dict[str, Any]:
-        found = self.testbed.do("sync", {"sync": name}, RAINBO_CONNECT_TIMEOUT=str(AWAY_SECONDS))
+    def _sync(
+        self, name: str, states: Sequence[str] = ("succeeded",), **env: str
+    ) -> dict[str, Any]:
+        env |= {"RAINBO_CONNECT_TIMEOUT": str(AWAY_SECONDS)}
+        found = self.testbed.do("sync", {"sync": name}, **env)
         if found["state"] not in states:
             raise BenchError(f"{name} ended as {found['state']}: {found['errors']}")
         return found

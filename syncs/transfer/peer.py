@@ -145,8 +145,8 @@ class PeerConnection(psycopg.Connection[tuple[Any, ...]]):
 
     @classmethod
     def _connect_gen(cls, conninfo: str = "") -> Generator[Any, Any, Self]:
-        """psycopg's own; it yields the socket each time it waits."""
-        steps, budget = super()._connect_gen(conninfo), Budget()
+        """`_login`, within a budget; it yields the socket each time it waits."""
+        steps, budget = cls._login(conninfo), Budget()
         try:
             wanted = next(steps)
             while True:
@@ -156,6 +156,12 @@ class PeerConnection(psycopg.Connection[tuple[Any, ...]]):
         except StopIteration as ended:
             connection: Self = ended.value
             return connection
+
+    @classmethod
+    def _login(cls, conninfo: str) -> Generator[Any, Any, Self]:
+        """psycopg's own."""
+        connection: Self = yield from super()._connect_gen(conninfo)
+        return connection
 
     def wait(
         self,

@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 from django.conf import settings
+from psycopg import sql
 from psycopg.abc import Params
 
 from syncs.errors import OwnDatabaseFailed, SourceError
@@ -80,7 +81,7 @@ class Budget:
                 "first": FIRST_LOCK,
                 "instance": pk,
             }
-            row = self._ask(_TAKE, values)
+            row = self._execute(_TAKE, values).fetchone()
             if row is None:
                 self._close_if_unused()
                 return None
@@ -93,16 +94,27 @@ class Budget:
             if self._close_if_unused():
                 return
             with suppress(OwnDatabaseFailed):  # a session that is lost has no locks
-                self._ask("SELECT pg_advisory_unlock(%s, %s)", [FIRST_LOCK + slot, pk])
+                self._execute("SELECT pg_advisory_unlock(%s, %s)", [FIRST_LOCK + slot, pk])
 
-    def _ask(self, query: str, values: Params) -> Any:
+    def ask(self, query: sql.Composed) -> list[Any]:
+        """Execute statements on the session with the locks; returns the first row of each, if any.
+
+        For who holds a slot. Raises OwnDatabaseFailed.
+        """
+        with self._lock:
+            cursor = self._execute(query)
+            return [part.fetchone() if part.description else None for part in cursor.results()]
+
+    def _execute(self, query: Any, values: Params | None = None) -> psycopg.Cursor[Any]:
         """Execute it on the session with the locks, in a new one if that was lost."""
         try:
             try:
-                return self._own().execute(query, values).fetchone()
+                return self._own().execute(query, values)
             except psycopg.OperationalError:
+                if self._session is not None and not self._session.closed:
+                    raise
                 self._session = None
-                return self._own().execute(query, values).fetchone()
+                return self._own().execute(query, values)
         except psycopg.Error as error:
             raise OwnDatabaseFailed(
                 "RAINBO's own database, which counts connections to instances, failed"

@@ -13,11 +13,12 @@ from psycopg.rows import tuple_row
 
 from common import libpq
 from syncs.errors import LoginRejected, SourceError, TlsFailed, WrongIdentity
-from tenants.fleet import identity, password_command
+from tenants.fleet import identity, password_command, sign_in
 from tenants.fleet.connection_budget import BUDGET
 from tenants.fleet.grants import quoted
 from tenants.fleet.identity import Identity, Replica
 from tenants.fleet.parallel import ConnectionWatchdog, Outcome, visit_all
+from tenants.fleet.scram_store import Place
 from tenants.fleet.server_errors import translating_connection_errors, translating_query_errors
 from tenants.fleet.transactions import Connection, read_settled, transaction
 from tenants.fleet.validation import UNENCRYPTED
@@ -126,14 +127,21 @@ def _entered(instance: RdsInstance, purpose: str, *, writes: bool = False) -> It
             _forgetting_rejected(host),
             translating_connection_errors(instance, password, (host, port)),
         ):
-            source = Connection.connect(
-                **_parameters(instance, password, ca) | {"host": host, "port": port},
-                **_KEEPALIVES,
-                connect_timeout=settings.RAINBO_CONNECT_TIMEOUT,
-                application_name=f"rainbo/{purpose}",
-                autocommit=True,
-                row_factory=tuple_row,
-                prepare_threshold=None,  # a pooler may not keep them
+            source = sign_in.connect(
+                instance,
+                Place(host, port, instance.user),
+                password,
+                _parameters(instance, ca)
+                | _KEEPALIVES
+                | {
+                    "host": host,
+                    "port": port,
+                    "connect_timeout": settings.RAINBO_CONNECT_TIMEOUT,
+                    "application_name": f"rainbo/{purpose}",
+                    "autocommit": True,
+                    "row_factory": tuple_row,
+                    "prepare_threshold": None,  # a pooler may not keep them
+                },
             )
         with closing(source), translating_query_errors(instance, source):
             if writes and source.is_standby:
@@ -150,6 +158,7 @@ def each_instance(
     writes: bool = False,
     remember: bool = True,
     limit: float | None = None,
+    log: Callable[[str], object] | None = None,
 ) -> list[Outcome[T]]:
     """Call `act` for every instance, several at once, and return how each ended.
 
@@ -158,9 +167,11 @@ def each_instance(
     its transaction is committed when it returns.
     on_done is called in the caller's thread as each ends. remember: store identities that are
     met for the first time. limit: seconds per instance; default: RAINBO_INSTANCE_LIMIT.
+    log: takes a line about instances that were signed in to without SCRAM keys.
     """
     register = identity.Register.load()
     met: dict[int, identity.Identity] = {}
+    passwords = sign_in.Passwords()
 
     def admit(instance: RdsInstance, found: Identity) -> None:
         register.admit(instance, found)
@@ -174,6 +185,7 @@ def each_instance(
             return act(instance, source)
 
         with _entered(instance, purpose, writes=writes) as source, watch.over(source):
+            passwords.note(instance, source)
             if not writes:
                 return read_settled(source, admitted, limit=limit)
             with transaction(source, writes=True, limit=limit) as found:
@@ -187,13 +199,15 @@ def each_instance(
             on_done(outcome)
         return outcome
 
-    return visit_all(
+    outcomes = visit_all(
         instances,
         work,
         ended,
         threads=settings.RAINBO_FLEET_THREADS,
         limit=limit or settings.RAINBO_INSTANCE_LIMIT,
     )
+    passwords.report(log)
+    return outcomes
 
 
 def known_as_of(instance: RdsInstance, source: Connection) -> float:
@@ -248,12 +262,11 @@ def _forgetting_rejected(host: str) -> Iterator[None]:
         raise
 
 
-def _parameters(instance: RdsInstance, password: str, ca: str) -> dict[str, Any]:
-    """Return libpq's keywords, including all that the environment or a home folder could set."""
+def _parameters(instance: RdsInstance, ca: str) -> dict[str, Any]:
+    """Return libpq's keywords but the password's, including all that the environment could set."""
     return libpq.KEYWORDS | {
         "dbname": instance.database,
         "user": instance.user,
-        "password": password,
         "require_auth": instance.require_auth,
         "sslmode": instance.ssl_mode,
         "sslrootcert": ca,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from django.conf import settings
@@ -153,12 +154,17 @@ def text(name: str, group: str = "") -> str:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ContractBroken(f"the query {path.name} can't be read: {why}") from error
+    return _only_statement(path.name, found)
+
+
+@lru_cache(maxsize=64)  # each instance of a run asks for it
+def _only_statement(name: str, found: str) -> str:
     statement, *more = _statements(found)
     if not _is_code(statement):
-        raise ContractBroken(f"the query {path.name} has no statement")
+        raise ContractBroken(f"the query {name} has no statement")
     if any(map(_is_code, more)):
         raise ContractBroken(
-            f"the query {path.name} has several statements: write one, with CTEs (WITH) if needed"
+            f"the query {name} has several statements: write one, with CTEs (WITH) if needed"
         )
     return f"{statement}\n"  # so that a comment in the last line ends where it should
 

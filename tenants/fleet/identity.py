@@ -123,8 +123,9 @@ class Register:
 
     def _twin(self, instance: RdsInstance, found: Identity) -> RdsInstance | None:
         """Return another instance with this identity that is not marked as a copy."""
+        name = str(found)
         for pk, identity in self._claimed.items():
-            if pk != instance.pk and identity == str(found):
+            if identity == name and pk != instance.pk:
                 other = self._known.get(pk)
                 if other is not None and not self._related(instance, other):
                     return other

@@ -126,7 +126,12 @@ def read_instances(
         readings[key] = replace(outcome.value, seconds=outcome.seconds)
 
     connections.each_instance(
-        instances, read, run.record.purpose, on_done=staged, remember=not run.dry_run
+        instances,
+        read,
+        run.record.purpose,
+        on_done=staged,
+        remember=not run.dry_run,
+        log=run.log,
     )
     if take is not None:
         return readings

@@ -38,6 +38,8 @@ logger = logging.getLogger("rainbo.fleet")
 READ = 4096  # characters of a server's own message that are read
 LONGEST = 300  # characters of a server's own message that are passed on
 
+_SECRETS = (b"password", b"scram_client_key", b"scram_server_key")
+
 _DENIED = re.compile(r"permission denied for (?P<kind>[a-z ]+) (?P<name>\S+)")
 _STATEMENT_POOLING = "statement pooling mode"  # PgBouncer's own words, in no other language
 _IN_QUOTES = re.compile('["»„«“]([^"»«“”]+)["»«“”]')  # as the server's language writes them
@@ -148,7 +150,7 @@ def _is_not_ready(pgconn: psycopg.pq.abc.PGconn) -> bool:
     known = {
         option.keyword.decode(): option.val.decode()
         for option in pgconn.info
-        if option.val and option.keyword != b"password"
+        if option.val and option.keyword not in _SECRETS
     }
     ping = psycopg.pq.PGconn.ping(make_conninfo("", **known).encode())
     return ping == psycopg.pq.Ping.REJECT

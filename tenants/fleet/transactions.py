@@ -10,7 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeVar
 
 from django.conf import settings
 from psycopg import pq, sql
@@ -24,6 +25,9 @@ from syncs.transfer.session import HAS_TRANSACTION_TIMEOUT
 from syncs.transfer.snapshot_check import TablesReplaced
 from tenants.fleet import identity
 from tenants.fleet.identity import Identity, Replica
+
+if TYPE_CHECKING:
+    from tenants.fleet.scram import Challenge
 
 LOCK_TIMEOUT = 30  # seconds that a query waits for a locked table
 TRIES = 5  # snapshots that are taken of tables that are being replaced
@@ -56,9 +60,12 @@ class Connection(PeerConnection):
     as_of: the moment of what that transaction sees, by the monotonic clock: just before its
     snapshot was taken; on a replica, the age of what it has replayed before that. as_of_latest:
     the same if all that was waited for went before. replica: what is known of it; None on a
-    primary.
+    primary. why_password: why it signed in by the password; empty if by SCRAM keys.
+    challenge: the server's, if it was looked at.
     """
 
+    why_password: str = ""
+    challenge: Challenge | None = None
     as_of: float = 0.0
     as_of_latest: float = 0.0
     replica: Replica | None = None
@@ -97,7 +104,7 @@ def transaction(
         _read_texts_as_bytes(source)
     began = time.monotonic()
     lift = _LIFT[source.info.server_version >= HAS_PARAMETER_PRIVILEGES]
-    first = [_BEGIN[writes], *_settings(source, writes, limit), *_locks(lock), lift]
+    first = [_BEGIN[writes], _settings(source, writes, limit), *_locks(lock), lift]
     try:
         found, source.replica = identity.read(source, sql.SQL("; ").join(first))
         lag = (source.replica and source.replica.lag) or 0.0
@@ -135,7 +142,7 @@ def read_settled(
     raise AssertionError("not reached")
 
 
-def _settings(source: Connection, writes: bool, limit: float | None) -> Iterator[sql.Composed]:
+def _settings(source: Connection, writes: bool, limit: float | None) -> sql.SQL:
     statement = min(settings.RAINBO_STATEMENT_TIMEOUT, limit or settings.RAINBO_STATEMENT_TIMEOUT)
     idle = settings.RAINBO_LEASE_TTL / 2 if writes else settings.RAINBO_INSTANCE_LIMIT
     values = libpq.PINNED | {
@@ -149,8 +156,16 @@ def _settings(source: Connection, writes: bool, limit: float | None) -> Iterator
     if source.info.server_version >= HAS_TRANSACTION_TIMEOUT:
         # The visit's own limit ends it. Another value would not restart a clock that runs already.
         values = {"transaction_timeout": "0"} | values
-    for name, value in values.items():
-        yield sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), sql.Literal(value))
+    return _set_local(tuple(values.items()))
+
+
+@lru_cache(maxsize=64)  # each visit of a run has the same
+def _set_local(values: tuple[tuple[str, str], ...]) -> sql.SQL:
+    statements = [
+        sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), sql.Literal(value))
+        for name, value in values
+    ]
+    return sql.SQL(sql.SQL("; ").join(statements).as_string())
 
 
 def _locks(tables: Sequence[str]) -> Iterator[sql.Composed]:

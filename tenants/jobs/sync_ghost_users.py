@@ -58,6 +58,7 @@ def sync_ghost_users(run: Run) -> None:
         run.record.purpose,
         writes=True,
         remember=not run.dry_run,
+        log=run.log,
     )
     with _reporting_unrecorded(run, parts):
         totals = _publish(run, plan, parts)

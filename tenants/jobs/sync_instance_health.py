@@ -79,7 +79,12 @@ def sync_instance_health(run: Run) -> None:
         return measure(source, contract.text(NAME, instance.schema_group), run.now)
 
     outcomes = connections.each_instance(
-        instances, check, run.record.purpose, remember=not run.dry_run, limit=LIMIT
+        instances,
+        check,
+        run.record.purpose,
+        remember=not run.dry_run,
+        limit=LIMIT,
+        log=run.log,
     )
     moved = _moved(run, outcomes)
     waiting = {target: one for target, one in moved.items() if one.decision.reasons}

@@ -13,7 +13,7 @@ import pytest
 from common import libpq
 from localfleet.servers.server import Server
 from syncs.errors import LoginRejected, SourceError, TlsFailed
-from tenants.fleet import connections
+from tenants.fleet import connections, scram_store, sign_in
 from tenants.health import checks
 from tenants.models import RdsInstance
 from tests.caches import register
@@ -64,6 +64,14 @@ def refusal(instance: Instance, **fields: str) -> str:
 
 def test_verify_full_with_the_right_ca(secure: Callable[[str], Instance]) -> None:
     assert enter(secure("localhost"), host="localhost")
+
+
+def test_scram_keys_sign_in_with_channel_binding(secure: Callable[[str], Instance]) -> None:
+    row = register(secure("127.0.0.1"), ssl_mode="verify-full", ssl_ca=OURS.pem)
+    for why in (scram_store.NONE_STORED, ""):
+        sign_in._found.clear()  # as in a new process
+        with connections.connect(row, "test") as source:
+            assert (source.why_password, source.pgconn.ssl_in_use) == (why, True)
 
 
 def test_verify_full_of_an_address(secure: Callable[[str], Instance]) -> None:

@@ -46,6 +46,8 @@ def source(fleet: InstanceFleet) -> Instance:
 
 
 def flushed(source: Instance) -> Instance:
+    """Its log is on disk, with all that the next session to read the directory would add to it."""
+    see(source)
     source.execute(
         "SET synchronous_commit = on; SELECT pg_logical_emit_message(true, 'flush', 'now')"
     )
@@ -135,6 +137,20 @@ def test_frozen_rows_keep_their_number(source: Instance) -> None:
     source.execute("UPDATE user_email_routing SET status = 'x' WHERE id = 7")
     source.execute("VACUUM (FREEZE) user_email_routing")
     assert not is_called_unchanged(source, before)
+
+
+@pytest.mark.parametrize("mark", unchanged.MARKS)
+def test_each_mark_counts(mark: str) -> None:
+    found = dict.fromkeys(unchanged.MARKS, "same")
+    assert unchanged._hash(found) != unchanged._hash(found | {mark: "other"})
+
+
+def test_a_view_of_an_earlier_moment(source: Instance) -> None:
+    now = see(source)
+    assert now.view
+    for later in ({"xmin": now.view.xmin + 1}, {"lsn": now.view.lsn + 1}):
+        assert replace(now.earlier, **later).why_not(now.view) == "the server went back in time"
+    assert replace(now.earlier, rows=-1).why_not(now.view) == ""
 
 
 def test_too_many_transactions(source: Instance) -> None:

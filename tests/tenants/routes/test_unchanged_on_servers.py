@@ -23,6 +23,8 @@ from tests.tenants.routes.test_unchanged import Drop, drop, fill, flushed
 
 __all__ = ["drop"]
 
+pytestmark = pytest.mark.soak  # servers are made, copied and broken
+
 UPDATE = "UPDATE user_email_routing SET status = '{}' WHERE id = 7"
 PASS_TIME = "SELECT pg_current_xact_id()"  # each takes a number
 
@@ -110,7 +112,9 @@ def test_a_promoted_replica(
         assert bool(why) != (len(dropped) == 2)
 
 
-def test_a_crash_that_loses_commits(extra_server: Callable[..., Server], extra_instance: Extra) -> None:
+def test_a_crash_that_loses_commits(
+    extra_server: Callable[..., Server], extra_instance: Extra
+) -> None:
     """The server process lives on; the number of the lost transaction is used again."""
     options = {"synchronous_commit": "off", "wal_writer_delay": "10s", "autovacuum": "off"}
     source = extra_instance(4, server=extra_server("async", options=options), master=True)

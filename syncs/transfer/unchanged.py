@@ -1,46 +1,55 @@
 """Whether a table has the very rows that an earlier snapshot of it showed, without hashing them.
 
-**Why it is so.** Let X be the xmin of the earlier snapshot S, and n the number of rows that S showed.
-Every transaction below X had ended before S. A row that is seen now and was inserted by one of them
-was thus inserted before S; and had it been deleted before S, it would not be seen now. So S showed
-it. If all rows seen now are such rows, and there are n of them, they are those that S showed. A row
-version never changes its columns: an update writes another one.
+**Why it is so.** Let X be the xmin of the earlier snapshot S, and n the number of rows that S
+showed. Every transaction below X had ended before S. A row that is seen now and was inserted by one
+of them was thus inserted before S; and had it been deleted before S, it would not be seen now. So S
+showed it. If all rows seen now are such rows, and there are n of them, they are those that S
+showed. A row version never changes its columns: an update writes another one.
 
-**What it rests on**, each point with the test of `tests/syncs/transfer/test_unchanged.py` (or
-`test_unchanged_on_servers.py`) that fails without it:
+**What it rests on**, each point with the tests that fail without it, of `tests/tenants/routes/`
+(`test_unchanged.py`, `test_unchanged_on_servers.py`; `test_unchanged_histories.py` looks for what
+is not listed):
 
 - X is the snapshot's *xmin*, the oldest transaction then in progress. One below its xmax may have
-  committed since: `test_a_transaction_in_progress_at_the_snapshot`. A subtransaction has a higher
-  number than its transaction and a prepared transaction counts as in progress, so that X covers
-  them: `..._subtransaction_...`, `..._prepared_...`.
-- Rows carry 32 bits of a number of 64, and frozen rows keep those that they had. A row counts as new
-  if it is at most as many transactions old as X, in a circle of 2^32: a frozen row may look new
+  committed since. A subtransaction has a higher number than its transaction, and a prepared
+  transaction counts as in progress, so that X covers them:
+  `test_a_transaction_in_progress_at_the_snapshot`.
+- Rows carry 32 bits of a number of 64, and frozen rows keep those that they had. A row counts as
+  new if it is at most as many transactions old as X, in a circle of 2^32: a frozen row may look new
   (then digests are compared), while a new one can't look old as long as X is less than half the
-  circle away: `test_numbers_beyond_32_bits`, `test_too_many_transactions`.
+  circle away: `test_numbers_beyond_32_bits`, `test_frozen_rows_keep_their_number`,
+  `test_too_many_transactions`.
 - Numbers are not used again. A promoted replica or a restored copy may do so: it is another server
-  process (its start time) and timeline, and one that went back has a lower place in its log or lower
-  numbers: `test_another_start`, `test_a_promoted_replica`, `test_a_server_that_went_back`. A crash of
-  the server's sessions alone loses transactions that had committed asynchronously: so S counts only
-  if the log was on disk as far as S saw it: `test_a_crash_that_loses_commits`.
-- It is a primary: `test_a_replica`.
+  process (its start time) or timeline, and one that went back has a lower place in its log or lower
+  numbers: `test_another_start`, `test_a_promoted_replica`, `test_a_server_that_went_back`,
+  `test_a_view_of_an_earlier_moment`. A crash of the server's sessions alone loses transactions that
+  had committed asynchronously: so S counts only if the log was on disk as far as S saw it:
+  `test_a_crash_that_loses_commits`, `test_what_is_not_on_disk_is_not_remembered`.
+- It is a primary: `test_a_promoted_replica`, which asks it before.
 - The rows are in the same files. VACUUM FULL, CLUSTER, TRUNCATE, a rewriting ALTER TABLE, and what
   COPY FREEZE asks for give a table another relfilenode; a table switched by a rename, or dumped and
   restored, has another oid; so has a partition that takes another's place:
-  `test_other_files_of_the_table`, `test_a_partition_in_place_of_another`.
+  `test_other_files_of_the_table`, `test_rows_copied_as_frozen`,
+  `test_a_table_switched_by_a_rename`, `test_a_partition_in_place_of_another`,
+  `test_a_partition_that_comes_after_the_look`.
 - The query returns a column of each row of that one table, whatever it holds: no condition, join,
   view or expression, which could read it otherwise: `test_other_queries`. What the server says of
   the columns' origin decides, not their names. Rows are those of a permanent table in a heap, or of
-  partitions that are, without row security: `test_other_tables`.
+  partitions that are, without row security, and on this server: `test_other_tables`,
+  `test_a_table_with_children`, `test_a_foreign_table_among_the_partitions`.
 - Columns mean what they meant (dropped and added, renamed, exchanged, of another type: the rows of
   pg_attribute), and none is computed when it is read: `test_other_columns`, `test_virtual_columns`.
 - Values read as they did: types are PostgreSQL's own, of which no value depends on a setting that
-  sessions don't pin (see `common.libpq.PINNED`), which leaves out enums and domains; nobody replaced
-  the functions that read them out or gave them casts of their own: `test_other_types`,
+  sessions don't pin (see `common.libpq.PINNED`), which leaves out enums and domains; nobody
+  replaced the functions that read them or gave them other casts: `test_other_tables`,
   `test_replaced_functions`, `test_casts`, `test_settings_of_the_role`.
 
-What no test can show: a machine that is set back to an earlier moment *while it runs*, memory and
-all, starts no process again; and extensions that write into pages (pg_surgery) leave no trace in
-numbers. The digests of the next full comparison find what those did.
+The identity of the server and its database, its major version and the text of the query are facts
+that stored digests rest on as well: whoever calls this has compared them.
+
+What no condition can cover: a machine that is set back to an earlier moment *while it runs*, memory
+and all, starts no process again; and extensions that write into pages (pg_surgery) leave no trace
+in numbers. The digests of the next full comparison find what those did.
 """
 
 from __future__ import annotations
@@ -113,6 +122,8 @@ _LOOK = """
              WHEN EXISTS (SELECT FROM relation WHERE relkind IS NULL OR relkind NOT IN ('r', 'p')
                              OR relkind = 'r' AND relam <> 2)
              THEN 'rows are not those of a table alone'
+             WHEN EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'citus')
+             THEN 'rows may be on other servers'
              WHEN (SELECT relkind = 'r' FROM relation WHERE is_root)
                   AND (SELECT pg_catalog.count(*) > 1 FROM relation)
              THEN 'the table has children'

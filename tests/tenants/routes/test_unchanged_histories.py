@@ -1,7 +1,8 @@
 """Random histories of a directory, with transactions that overlap the looks at it.
 
-A count may call the rows unchanged only if they are the very rows of the snapshot that is remembered.
-Each seed is one history; `HISTORIES=1000 make soak ARGS="-k unchanged_histories"` tries 1,000.
+A count may call the rows unchanged only if they are the very rows of the snapshot that is
+remembered. Each seed is one history; `HISTORIES=1000 make soak ARGS="-k unchanged_histories"` tries
+1,000.
 """
 
 from __future__ import annotations
@@ -157,7 +158,9 @@ class History:
 
 
 @pytest.fixture
-def source(extra_server: Callable[..., object], extra_instance: Callable[..., Instance]) -> Instance:
+def source(
+    extra_server: Callable[..., object], extra_instance: Callable[..., Instance]
+) -> Instance:
     options = {"max_prepared_transactions": "20", "synchronous_commit": "on"}
     server = extra_server("histories", options=options)
     return extra_instance(4, server=server, master=True)

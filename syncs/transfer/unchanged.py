@@ -64,8 +64,8 @@ from typing import Any, Self
 import psycopg
 from psycopg import pq, sql
 
+from common.errors import RainboError
 from common.text import counted
-from syncs.errors import RainboError
 from syncs.transfer import copy_stream
 from syncs.transfer.copy_stream import Connection, Probed, Query
 

@@ -215,7 +215,9 @@ class Directory:
 
     def _mark(self, source: copy_stream.Connection) -> dict[str, object]:
         """Return what to remember of the view that is proved with this publish."""
-        wrong = {MISJUDGED: "yes"} if self.misjudged or self.was_misjudged else {}
+        wrong: dict[str, object] = (
+            {MISJUDGED: "yes"} if self.misjudged or self.was_misjudged else {}
+        )
         if self.is_counted:  # they are the rows of the view before
             return {name: self.last[name] for name in (*REMEMBERED, DIGESTED)}
         if self.view is None or not unchanged.is_on_disk(source, self.view):

@@ -35,7 +35,7 @@ def judge(is_found: bool, _: Sequence[Problem] = ()) -> Iterator[Problem]:
             cause="unchanged routes misjudged",
             text=f"{MISCOUNTED}: routes may have been old for up to an hour, and each run compares "
             "digests since. Find out what wrote to the directory without a transaction of its own, "
-            f"then run {manage_command.line('sync_user_routing', '--force')}",
+            f"then run {manage_command.line('sync_user_routing --force')}",
             link=Link("sync", "user_routing"),
             about_all="instance",
         )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 from pytest_django import Settings
 
+from common.clock import database_now
 from syncs.models import Confirmation, RunState, SyncRun
 from syncs.transfer import difference, digest, unchanged
 from syncs.transfer.unchanged import Found
 from tenants.routes import directory
+from tenants.routes.miscounts import MISCOUNTS, judge
 from tests.caches import counts, part, query, run_sync, versions
 from tests.instances import Instance
 from tests.plain_routes import cached, expected
@@ -27,6 +29,10 @@ def by_digests(run: SyncRun) -> str | None:
 
 def known() -> dict[str, str]:
     return digest.parse_basis(Confirmation.objects.get(sync=SYNC).basis)
+
+
+def problems() -> list[str]:
+    return [problem.text for problem in judge(MISCOUNTS.read_alone(database_now()))]
 
 
 def remember(**facts: object) -> None:
@@ -95,12 +101,14 @@ def test_a_wrong_count_is_said_aloud_and_not_trusted_again(
     assert run.log.get(level="error").message == directory.MISCOUNTED
     assert part(run).note == directory.MISCOUNTED
     assert cached() == expected(synced)
+    assert "then run python manage.py sync_user_routing --force" in problems()[0]
     for _ in range(2):
         flushed(synced)
         assert by_digests(run_sync(SYNC)) == f"{directory.MISCOUNTED}, before; --force lifts this"
     flushed(synced)
     run_sync(SYNC, force=True)
     assert "misjudged" not in known()
+    assert problems() == []
 
 
 def test_damage_of_the_cache_is_found_by_the_share_of_a_counted_run(synced: Instance) -> None:

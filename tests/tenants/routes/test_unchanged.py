@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 
 from syncs.transfer import unchanged
+from syncs.transfer.copy_stream import Probed
 from tests.instances import Instance, InstanceFleet
 from tests.tenants.routes.directory_views import (
     compare,
@@ -148,8 +149,11 @@ def test_each_mark_counts(mark: str) -> None:
 def test_a_view_of_an_earlier_moment(source: Instance) -> None:
     now = see(source)
     assert now.view
-    for later in ({"xmin": now.view.xmin + 1}, {"lsn": now.view.lsn + 1}):
-        assert replace(now.earlier, **later).why_not(now.view) == "the server went back in time"
+    for later in (
+        replace(now.earlier, xmin=now.view.xmin + 1),
+        replace(now.earlier, lsn=now.view.lsn + 1),
+    ):
+        assert later.why_not(now.view) == "the server went back in time"
     assert replace(now.earlier, rows=-1).why_not(now.view) == ""
 
 
@@ -370,10 +374,10 @@ def test_a_foreign_table_among_the_partitions(parted: Instance) -> None:
         "(200) SERVER far"
     )
     with snapshot(parted) as session:
-        (table,) = session.execute("SELECT 'user_email_routing'::regclass::oid::int").fetchone()
+        ((table,),) = session.execute("SELECT 'user_email_routing'::regclass::oid::int").fetchall()
         names = [column.name for column in directory_query().columns]
         origins = {name: (table, number) for number, name in enumerate(names, 1)}
-        probed = unchanged.Probed({}, (), origins)
+        probed = Probed({}, (), origins)
         with pytest.raises(unchanged.NotComparable, match="not those of a table alone"):
             unchanged.look(session, directory_query(), probed)
 

@@ -70,7 +70,7 @@ from syncs.transfer import copy_stream
 from syncs.transfer.copy_stream import Connection, Probed, Query
 
 XID_BITS = 0xFFFFFFFF  # of a transaction's number, those that a row carries
-FAR = 2**30  # transactions: half of the distance that those can tell from its opposite
+FAR = 2**30  # transactions: a quarter of the circle of those numbers
 
 # A plain list of columns of one table. Quoted names end in their line, so that no comment of the
 # same line can hide in one.

@@ -329,6 +329,9 @@ RAINBO_GUARD_PRICES_CHANGED = env.rows_and_percent("RAINBO_GUARD_PRICES_CHANGED"
 RAINBO_GUARD_PRICE_FACTOR = env.integer("RAINBO_GUARD_PRICE_FACTOR", 10, 2, 1_000_000)
 RAINBO_WITHHELD_CAP = env.rows_and_percent("RAINBO_WITHHELD_CAP", 100, 1)
 
+# Seconds for which the directory may be found unchanged by a count; 0: digests in every run
+RAINBO_ROUTES_DIGEST_PERIOD = env.integer("RAINBO_ROUTES_DIGEST_PERIOD", 50 * 60, 0, 60 * 60)
+
 # Connected services
 RAINBO_INTEGRATION_SERVICES = env.integer("RAINBO_INTEGRATION_SERVICES", 2, 1, 64)
 RAINBO_OAUTH_CLIENT_SECRETS = env.clients()  # of apps that are registered at services

@@ -253,7 +253,7 @@ class Confirmation(models.Model):
     run = models.ForeignKey(SyncRun, null=True, on_delete=models.SET_NULL, related_name="+")
     rows = models.BigIntegerField(default=0)
     basis = models.CharField(
-        max_length=255, blank=True, help_text="what the stored digests were computed from"
+        max_length=500, blank=True, help_text="what the stored digests were computed from"
     )
     tables = models.JSONField(null=True, help_text="what the names in its query meant there")
 

@@ -18,6 +18,7 @@ class TenantsConfig(AppConfig):
         from tenants.health.problems import INSTANCES
         from tenants.models import ApplicationSecret, RdsInstance, ScramKeys, SupportKey
         from tenants.routes import search_keys
+        from tenants.routes.miscounts import MISCOUNTS
         from tenants.support_access import forgeries, sessions
         from tenants.support_access.problems import SUPPORT
 
@@ -32,6 +33,7 @@ class TenantsConfig(AppConfig):
         problems.register(GHOSTS)
         problems.register(INSTANCES)
         problems.register(search_keys.KEYS)
+        problems.register(MISCOUNTS)
         problems.register(SUPPORT)
         post_migrate.connect(
             search_keys.remember_first, sender=self, dispatch_uid="version of the search keys"

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 class Scenario:
     """prepare: makes the state that a sync meets. bar: of the ratio to A, where one was set.
 
-    in_full: whether the sync is to read everything, not only what differs.
+    in_full: whether the sync is to read everything, not only what differs. by_digests: whether it
+    is not to find out by a count that nothing changed.
     """
 
     name: str
@@ -18,3 +19,4 @@ class Scenario:
     prepare: Callable[[], object]
     bar: float | None = None
     in_full: bool = False
+    by_digests: bool = False

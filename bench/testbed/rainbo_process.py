@@ -63,6 +63,7 @@ def sync(task: Task) -> dict[str, Any]:
         "state": str(record.state),
         "errors": errors(record),
         "in_full": RunLog.objects.filter(run=record, message__startswith="read in full").exists(),
+        "by_digests": RunLog.objects.filter(run=record, message__startswith="compared by").exists(),
         **counts(record),
     }
 

@@ -28,6 +28,13 @@ LONGEST_IN_BYTES = 4 * LONGEST
 LONGEST_ERROR = 4096  # bytes of a server's message that are read
 _BOUNDED = frozenset({"int2", "int4", "int8", "uuid", "name"})  # types of short texts
 
+# Until a transaction ends. The source's own users come first: two of its processors at most, or
+# one if it says so.
+LIMIT_LOAD = """
+    SELECT set_config('jit', 'off', true), set_config('work_mem', '64MB', true),
+           set_config(name, least(setting::int, 1)::text, true)
+      FROM pg_settings WHERE name = 'max_parallel_workers_per_gather'"""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -66,10 +73,11 @@ def server_encoding(source: Connection) -> str:
 @dataclass(frozen=True)
 class Probed:
     """What a query reads there. kinds: the source's type of each column. tables: as SQL writes
-    them, each with its kind."""
+    them, each with its kind. origins: which column of which table each column is."""
 
     kinds: dict[str, str]
     tables: tuple[str, ...]
+    origins: dict[str, snapshot_check.Origin]
 
 
 def probe(source: Connection, query: Query) -> Probed:
@@ -79,7 +87,7 @@ def probe(source: Connection, query: Query) -> Probed:
     transaction's snapshot is older than a table.
     """
     nothing = sql.SQL("SELECT * FROM ({}) AS source LIMIT 0").format(verbatim(query.sql))
-    columns, tables = snapshot_check.columns_checked(source, nothing)
+    columns, origins, tables = snapshot_check.columns_checked(source, nothing)
     found = {column.name: column.type_code for column in columns}
     names = _names(source, {*found.values()})
     kinds = {name: names.get(code, "unknown") for name, code in found.items()}
@@ -92,7 +100,8 @@ def probe(source: Connection, query: Query) -> Probed:
             wrong.append(f"column {column.name} is {kind}, not {_or(column.accepts)}{advice}")
     if wrong:
         raise ContractBroken(f"{query.name}.sql: {'; '.join(wrong)}")
-    return Probed(kinds, tables)
+    named = zip((column.name for column in columns), origins, strict=True)
+    return Probed(kinds, tables, dict(named))
 
 
 def _names(source: Connection, types: set[int]) -> dict[int, str]:

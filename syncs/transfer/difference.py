@@ -23,12 +23,6 @@ BATCH = 50_000  # ids requested at once
 
 THEIRS = sql.SQL("SELECT bucket, rows, xor, sum FROM source_digests")
 
-# The source's own users come first: two of its processors at most, or one if it says so.
-_LIMIT_LOAD = """
-    SELECT set_config('jit', 'off', true), set_config('work_mem', '64MB', true),
-           set_config(name, least(setting::int, 1)::text, true)
-      FROM pg_settings WHERE name = 'max_parallel_workers_per_gather'"""
-
 
 @dataclass(frozen=True)
 class Compared:
@@ -77,7 +71,7 @@ def ask_digests(source: Connection, query: Query, cached: Cached, kinds: Mapping
 
     kinds: its types of the columns.
     """
-    source.execute(_LIMIT_LOAD)
+    source.execute(copy_stream.LIMIT_LOAD)
     hashed = copy_stream.hashed(query, cached.hashing, kinds)
     copy_stream.ask(source, digest.by_bucket(digest.placed(hashed, cached.buckets, cached.hashing)))
 

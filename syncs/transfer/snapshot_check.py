@@ -28,6 +28,8 @@ KINDS = {
 }
 NAMED = 5  # replaced tables in one message
 
+Origin = tuple[int, int]  # of a query's column: the table's oid, and the column's number there
+
 # pg_class is read by the snapshot; the functions read what is true now.
 _LOCKED = """
     WITH locked AS (
@@ -77,8 +79,10 @@ class TablesReplaced(SourceError):
 
 def columns_checked(
     source: psycopg.Connection[Any], query: sql.Composable
-) -> tuple[list[psycopg.Column], tuple[str, ...]]:
-    """Return the columns of a query that reads no rows, and its tables, in one round trip.
+) -> tuple[list[psycopg.Column], list[Origin], tuple[str, ...]]:
+    """Return the columns of a query that reads no rows, their origins, and its tables.
+
+    It takes one round trip. The origin of a computed column is (0, 0).
 
     The tables are those that its names mean now, also by way of views: `public.users (table)`.
 
@@ -87,11 +91,13 @@ def columns_checked(
     """
     cursor = source.execute(sql.SQL("{}; {}").format(query, sql.SQL(_READ)))
     columns = list(cursor.description or ())
+    answer = cursor.pgresult
+    origins = [(answer.ftable(n), answer.ftablecol(n)) for n in range(len(columns)) if answer]
     cursor.nextset()
     found = cursor.fetchall()
     if replaced := [name for name, is_replaced, _ in found if is_replaced]:
         raise TablesReplaced(replaced, _names(source, _LOCKABLE))
-    return columns, _described(found)
+    return columns, origins, _described(found)
 
 
 def ask_for_tables(source: psycopg.Connection[Any]) -> Callable[[], tuple[str, ...]]:

@@ -16,7 +16,7 @@ from syncs.engine.run import Run
 from syncs.errors import ROWS_REJECTED, rows_error
 from syncs.models import Confirmation, TargetState
 from syncs.transfer import copy_stream, digest, joint_proof
-from syncs.transfer.copy_stream import Query
+from syncs.transfer.copy_stream import Probed, Query
 from syncs.transfer.digest import Hashing
 from syncs.transfer.peer import ReadLimit
 from syncs.transfer.session import Session
@@ -54,8 +54,8 @@ class Reading:
         return self.taken.rows
 
 
-# Takes the source, how its rows are hashed, and its own types of the columns.
-Take = Callable[[copy_stream.Connection, Hashing, dict[str, str]], Taken]
+# Takes the source, how its rows are hashed, and what the query reads there.
+Take = Callable[[copy_stream.Connection, Hashing, Probed], Taken]
 
 
 def _spool() -> IO[bytes]:
@@ -88,7 +88,7 @@ def read_instances(
         encoding = copy_stream.server_encoding(source)
         hashing = hashings.of(instance, source)
         if take is not None:
-            taken = take(source, hashing, kinds)
+            taken = take(source, hashing, probed)
         elif len(instances) == 1:
             taken = take_all(stage, query, str(instance.pk), source, hashing, kinds)
         else:

@@ -1,6 +1,7 @@
 """Reads the master's directory in one run, and proves that the routes equal it.
 
-It reads what differs from the last publish or, if that can't be determined, all of it.
+It reads what differs from the last publish or, if that can't be determined, all of it. What differs
+is found by digests of all rows; that nothing does, most runs see by a count: see `unchanged`.
 """
 
 from __future__ import annotations
@@ -9,22 +10,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from math import log2
 
+from django.conf import settings
 from psycopg import sql
 
 from syncs.engine.run import Run
 from syncs.errors import NotEqual
 from syncs.models import Confirmation
-from syncs.transfer import copy_stream, difference, digest, proof
+from syncs.transfer import copy_stream, difference, digest, proof, unchanged
+from syncs.transfer.copy_stream import Probed
 from syncs.transfer.digest import EVERY, Hashing
 from syncs.transfer.proof import Cached
 from syncs.transfer.session import Session
 from syncs.transfer.staging import Stage
+from syncs.transfer.unchanged import Earlier, NotComparable, View
 from tenants.fleet import contract
 from tenants.fleet.reader import Taken, take_all
 from tenants.models import RdsInstance
 from tenants.routes import merge
 
 KEY_VERSION = 1  # of rainbo_email_key
+
+# Facts of a basis: what is remembered of the view that was proved, when digests last were compared,
+# and that a count of rows has been wrong.
+REMEMBERED = ("marks", "xmin", "lsn")
+DIGESTED = "digested"
+MISJUDGED = "misjudged"
+MISCOUNTED = "a count called rows unchanged that digests found changed"
 
 SHARES = 96  # of the digests, one of which each run recomputes from the stored rows
 ROWS_PER_BUCKET = 64
@@ -52,6 +63,8 @@ class Directory:
 
     is_whole: all rows, not only those that differ; why: the reason for that. alarming: the stored
     routes are not what was published. differs: whether anything may differ from the last publish.
+    by_digests: why it was not enough to count rows (see `unchanged`); empty if it was, or if all
+    were read. misjudged: the count would have called rows unchanged that are not.
     """
 
     def __init__(self, run: Run, source: RdsInstance, stage: Stage, alarm: str = "") -> None:
@@ -60,6 +73,12 @@ class Directory:
         self.query = contract.query(merge.NAME, source.schema_group)
         last = Confirmation.objects.filter(sync=self.sync, target=self.target).first()
         self.last = digest.parse_basis(last.basis) if last else {}
+        self.rows, self.now = (last.rows if last else 0), run.now
+        self.view: View | None = None
+        self.mark: dict[str, object] = {}
+        self.by_digests, self.misjudged = "", False
+        self.was_misjudged = MISJUDGED in self.last and not run.options.force
+        self.is_counted, self.is_checked = False, False
         self.facts: dict[str, str] = {}
         self.is_whole, self.differs = True, True
         self.why, self.alarming = alarm, bool(alarm)
@@ -68,11 +87,18 @@ class Directory:
         if not self.why:
             self._check_stored_digests()
 
-    def take(
-        self, source: copy_stream.Connection, hashing: Hashing, kinds: dict[str, str]
-    ) -> Taken:
+    def take(self, source: copy_stream.Connection, hashing: Hashing, probed: Probed) -> Taken:
+        kinds = probed.kinds
         self.facts = self._facts(source, hashing)
         self.why = self.why or self._changed_fact(hashing)
+        self._look(source, probed)
+        taken = self._take(source, hashing, kinds)
+        self.mark = self._mark(source)
+        return taken
+
+    def _take(
+        self, source: copy_stream.Connection, hashing: Hashing, kinds: dict[str, str]
+    ) -> Taken:
         if not self.why:
             rows, self.why = self._find_differences(source, kinds)
         if not self.why:
@@ -94,7 +120,7 @@ class Directory:
         """Return what this publish's digests are computed from, and which share is next."""
         share = (int(self.last.get("share", -1)) + 1) % SHARES
         kept = {"buckets": self.last["buckets"], "share": share, "hidden": hidden}
-        return digest.format_basis(self.facts | kept)
+        return digest.format_basis(self.facts | kept | self.mark)
 
     @property
     def cached(self) -> Cached:
@@ -145,7 +171,10 @@ class Directory:
             self.why, self.alarming = NOT_PUBLISHED, True
 
     def _check_stored_rows(self) -> None:
-        """Set `alarming` if rows differ from one share of the digests or are wrongly shown."""
+        """Set `alarming`, once, if rows differ from a share of the digests or are wrongly shown."""
+        if self.is_checked:
+            return
+        self.is_checked = True
         share = sql.SQL("bucket % {} = {}").format(
             sql.Literal(SHARES), sql.Literal(int(self.last["share"]))
         )
@@ -172,13 +201,68 @@ class Directory:
         changed = (what for name, what in FACTS.items() if self.last[name] != self.facts[name])
         return next(changed, "")
 
+    def _look(self, source: copy_stream.Connection, probed: Probed) -> None:
+        """Set `view`, or `by_digests` if nothing can be said without reading rows."""
+        self.view, self.by_digests = None, ""
+        self.is_counted, self.misjudged = False, False
+        if not settings.RAINBO_ROUTES_DIGEST_PERIOD:
+            self.by_digests = "RAINBO_ROUTES_DIGEST_PERIOD is 0"
+            return
+        try:
+            self.view = unchanged.look(source, self.query, probed)
+        except NotComparable as error:
+            self.by_digests = str(error)
+
+    def _mark(self, source: copy_stream.Connection) -> dict[str, object]:
+        """Return what to remember of the view that is proved with this publish."""
+        wrong: dict[str, object] = (
+            {MISJUDGED: "yes"} if self.misjudged or self.was_misjudged else {}
+        )
+        if self.is_counted:  # they are the rows of the view before
+            return {name: self.last[name] for name in (*REMEMBERED, DIGESTED)}
+        if self.view is None or not unchanged.is_on_disk(source, self.view):
+            return wrong
+        return wrong | self.view.as_facts() | {DIGESTED: int(self.now().timestamp())}
+
+    def _count(self, source: copy_stream.Connection) -> bool:
+        """Return whether a count proves that the rows are those of the last publish.
+
+        Sets `by_digests` if it doesn't.
+        """
+        earlier = Earlier.of_facts(self.last, self.rows)
+        if self.view is None:
+            return False
+        if self.was_misjudged:
+            self.by_digests = f"{MISCOUNTED}, before; --force lifts this"
+        elif earlier is None:
+            self.by_digests = "nothing is remembered of the last publish's snapshot"
+        elif not (why := earlier.why_not(self.view)):
+            found = unchanged.count(source, self.view, earlier, self._check_stored_rows)
+            self.by_digests = found.why_not(earlier)
+        else:
+            self.by_digests = why
+        return not self.by_digests
+
+    def _is_due(self) -> bool:
+        """Whether digests of all rows are to be compared, whatever a count says."""
+        since = int(self.now().timestamp()) - int(self.last.get(DIGESTED, 0))
+        return not 0 <= since < settings.RAINBO_ROUTES_DIGEST_PERIOD
+
     def _find_differences(
         self, source: copy_stream.Connection, kinds: dict[str, str]
     ) -> tuple[int, str]:
         """Return the source's row count, and why a full read is needed; else fills `differing`."""
         session, query, cached = self.session, self.query, self.cached
         check = self._check_stored_rows
+        is_same = self._count(source)
+        if is_same and not self._is_due() and not self.alarming:
+            self.is_counted, self.differs = True, False
+            difference.mark_none(session)
+            return self.rows, ""
         found = difference.compare(session, source, query, cached, check, kinds)
+        self.misjudged = is_same and bool(found.unlike)
+        if is_same:
+            self.by_digests = "it is time to check what counts said"
         if self.alarming:
             return found.rows, NOT_PUBLISHED
         if not _in_bounds(found.rows, cached.buckets):

@@ -46,7 +46,9 @@ class Wire:
 
 
 @pytest.fixture
-def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
+def wire(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Wire:
+    """Of digests: no count says before them that nothing changed."""
+    settings.RAINBO_ROUTES_DIGEST_PERIOD = 0
     found, real = Wire(), copy_stream.take
 
     def noted(source: Connection, write: Write) -> int:

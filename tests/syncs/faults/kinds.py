@@ -552,9 +552,10 @@ class SlotOfTheFuture(Fault):
     def inflict(self) -> None:
         query = self.world.stage.query
         ((self._run,),) = query("SELECT max(id) FROM syncs_syncrun WHERE sync = %s", TENANTS)
+        # By a day, so that no run of the next hours seems to overlap this one.
         query(
-            "UPDATE syncs_syncrun SET slot = now() + interval '1 hour', started_at = now() "
-            "+ interval '1 hour', finished_at = now() + interval '61 minutes' WHERE id = %s",
+            "UPDATE syncs_syncrun SET slot = now() + interval '1 day', started_at = started_at "
+            "+ interval '1 day', finished_at = finished_at + interval '1 day' WHERE id = %s",
             self._run,
         )
         query(

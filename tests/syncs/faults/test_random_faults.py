@@ -68,7 +68,7 @@ def play(place: World, number: int, kind: str, chance: random.Random) -> table.D
         until(lambda: place.has_ended(slot), HEALED_IN_TIME)
         outcome = place.attempts(slot)[-1][0]
         if fault.repeats:
-            assert outcome == "succeeded", (place.attempts(slot), place.parts(slot))
+            assert outcome == "succeeded", f"{place.attempts(slot)} {place.parts(slot)}"
         place.check_others(slot, fault.hit)
     place.publish()
     place.check()

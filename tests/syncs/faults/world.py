@@ -39,7 +39,7 @@ from tests.syncs.faults.stage import QUICK, ROOT, Process, Stage, Theatre, until
 HURRIED = QUICK | {
     "FAULTS_HASTE": "60",
     "RAINBO_HEARTBEAT_INTERVAL": "1",
-    "RAINBO_HEARTBEAT_TIMEOUT": "20",
+    "RAINBO_HEARTBEAT_TIMEOUT": "40",
     "RAINBO_QUEUE_MAX_WAIT": "86400",  # slots are of hours ago
     "RAINBO_LEASE_TTL": "5",
     "RAINBO_LEASE_RENEWAL": "1",

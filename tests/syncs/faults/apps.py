@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 import time_machine
 from django.apps import AppConfig
-from django.conf import settings
 
 
 class FaultsConfig(AppConfig):
@@ -19,12 +18,13 @@ class FaultsConfig(AppConfig):
         from syncs.engine import registry
         from tests.syncs.faults.names import TENANTS
         from tests.syncs.faults.probes import PROBES
+        from tests.syncs.faults.settings import HASTE
 
         kept = registry.get(TENANTS)
         registry._registry.clear()
         for sync in (*PROBES, kept):
             registry.register(sync)
-        pusher.sleep = lambda seconds: time.sleep(seconds / settings.HASTE)  # after an error
+        pusher.sleep = lambda seconds: time.sleep(seconds / HASTE)  # after an error
         if hours := float(os.environ.get("FAULTS_CLOCK", "0")):
             there = datetime.now(UTC) + timedelta(hours=hours)
             time_machine.travel(there, tick=True).start()

@@ -552,6 +552,7 @@ class SlotOfTheFuture(Fault):
     def inflict(self) -> None:
         query = self.world.stage.query
         ((self._run,),) = query("SELECT max(id) FROM syncs_syncrun WHERE sync = %s", TENANTS)
+        self.world.publish()  # else the schedule's last slot would have no run, and get another
         # By a day, so that no run of the next hours seems to overlap this one.
         query(
             "UPDATE syncs_syncrun SET slot = now() + interval '1 day', started_at = started_at "

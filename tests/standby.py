@@ -18,7 +18,8 @@ from tests.children import until
 @contextmanager
 def standby(root: Path, primary: Server, name: str = "standby") -> Iterator[Server]:
     """Run a standby that follows the primary; it ends with the block."""
-    server = Server(root, name, durable=False)
+    # After its primary was away it tries again at once; by default it rests for 5 seconds.
+    server = Server(root, name, durable=False, options={"wal_retrieve_retry_interval": "100ms"})
     folder = root / name
     folder.mkdir(mode=0o700)
     data_folder.write_private(root / f"{name}.password", primary.password)

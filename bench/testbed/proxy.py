@@ -136,9 +136,10 @@ async def _send(due: asyncio.Queue[tuple[float, bytes]], target: asyncio.StreamW
             break
         if (left := at - loop.time()) > 0:
             await asyncio.sleep(left)
-        with suppress(ConnectionError):
-            target.write(block)
-            await target.drain()
+        if not target.is_closing():  # asyncio reports each write to one that is
+            with suppress(ConnectionError):
+                target.write(block)
+                await target.drain()
     target.close()
 
 

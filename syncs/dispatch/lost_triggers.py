@@ -70,7 +70,7 @@ def _overdue(row: Schedule, now: datetime) -> datetime | None:
     if row.next_run > now - 2 * _interval():
         return None
     store.advance(row, crontab.next_slots(row.cron, now)[0])
-    return None if _has_run(row, max(row.next_run, _latest(row, now))) else row.next_run
+    return None if _has_run(row, max(row.next_run, _latest(row, now)), now) else row.next_run
 
 
 def _lost(row: Schedule, now: datetime) -> datetime | None:
@@ -78,7 +78,7 @@ def _lost(row: Schedule, now: datetime) -> datetime | None:
     slot = _latest(row, now)
     if row.next_run <= now or slot <= max(row.sync_schedule.planned_since, now - LONGEST):
         return None
-    return None if _has_run(row, slot) else slot
+    return None if _has_run(row, slot, now) else slot
 
 
 def _latest(row: Schedule, now: datetime) -> datetime:
@@ -89,8 +89,11 @@ def _interval() -> timedelta:
     return timedelta(seconds=settings.RAINBO_HEARTBEAT_INTERVAL)
 
 
-def _has_run(row: Schedule, slot: datetime) -> bool:
-    return SyncRun.objects.filter(sync=row.sync_schedule.sync, slot__gte=slot).exists()
+def _has_run(row: Schedule, slot: datetime, now: datetime) -> bool:
+    """Whether it or a later slot has one. Those of the future are from before the clock was set
+    back: they replace nothing that is due now."""
+    runs = SyncRun.objects.filter(sync=row.sync_schedule.sync)
+    return runs.filter(slot__range=(slot, now)).exists()
 
 
 def _slot(row: OrmQ) -> tuple[str, datetime] | None:

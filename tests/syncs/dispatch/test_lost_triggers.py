@@ -37,6 +37,14 @@ def test_one_that_has_a_run_is_left(slot: datetime) -> None:
     assert lost_triggers.retrigger() == []
 
 
+def test_a_run_of_the_future_stands_for_no_time_that_is_due(slot: datetime) -> None:
+    later = slot + timedelta(hours=3)
+    SyncRun.objects.create(sync="probe", slot=later, trigger=Trigger.SCHEDULE)
+    assert lost_triggers.retrigger() == ["probe"]
+    Schedule.objects.update(next_run=slot - timedelta(hours=3))
+    assert lost_triggers.retrigger() == ["probe"]
+
+
 def test_one_that_has_not_fired_yet_is_the_schedulers_business(slot: datetime) -> None:
     Schedule.objects.update(next_run=Now() - timedelta(seconds=100))
     assert lost_triggers.retrigger() == []

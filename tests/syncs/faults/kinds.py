@@ -6,10 +6,11 @@ import os
 import random
 import signal
 import time
+from base64 import urlsafe_b64decode
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import ClassVar
 
 from bench.testbed import proxy
@@ -551,9 +552,11 @@ class SlotOfTheFuture(Fault):
     def inflict(self) -> None:
         query = self.world.stage.query
         ((self._run,),) = query("SELECT max(id) FROM syncs_syncrun WHERE sync = %s", TENANTS)
+        self.world.publish()  # else the schedule's last slot would have no run, and get another
+        # By a day, so that no run of the next hours seems to overlap this one.
         query(
-            "UPDATE syncs_syncrun SET slot = now() + interval '1 hour', started_at = now() "
-            "+ interval '1 hour', finished_at = now() + interval '61 minutes' WHERE id = %s",
+            "UPDATE syncs_syncrun SET slot = now() + interval '1 day', started_at = started_at "
+            "+ interval '1 day', finished_at = finished_at + interval '1 day' WHERE id = %s",
             self._run,
         )
         query(
@@ -571,18 +574,28 @@ class SlotOfTheFuture(Fault):
 
 
 class TaskLost(Fault):
-    """What django-q has queued disappears, as when a table was truncated."""
+    """What django-q has queued disappears, as when a table was truncated, the slot's task too."""
 
     hit = frozenset()
 
     def evidence(self, slot: datetime) -> str:
-        stage, count = self.world.stage, 0
+        lost: list[str] = []
         ends = time.monotonic() + self.chance.uniform(1, 4)
-        while time.monotonic() < ends and not self.world.attempts(slot):
-            count += len(stage.query("DELETE FROM django_q_ormq RETURNING 1"))
-            time.sleep(0.005)
+        stage = self.world.stage
+        with stage.server.connect(stage.name) as session:
+            while time.monotonic() < ends and not self.world.attempts(slot):
+                gone = session.execute("DELETE FROM django_q_ormq RETURNING payload")
+                lost += [payload for (payload,) in gone]
         until(lambda: self.world.has_ended(slot), BITES_IN_TIME)
-        return f"{count} tasks lost" if count else ""
+        of_slot = sum(_names(payload, slot) for payload in lost)
+        return f"{len(lost)} tasks lost, {of_slot} of this time" if of_slot else ""
+
+
+def _names(payload: str, slot: datetime) -> bool:
+    """Whether this task of django-q is to run that slot."""
+    packed = payload.partition(":")[0]
+    text = urlsafe_b64decode(packed + "=" * (-len(packed) % 4))
+    return slot.astimezone(UTC).isoformat().encode() in text
 
 
 def _made(base: type[Fault], **fields: object) -> type[Fault]:

@@ -170,7 +170,8 @@ class Stage:
         """Make a slot of each of these syncs due now; returns its scheduled time."""
         return self.make_slot_at("clock_timestamp()", *syncs)
 
-    def make_slot_at(self, when: str, *syncs: str) -> datetime:
+    def make_slot_at(self, when: str, *syncs: str, cron: str | None = None) -> datetime:
+        """cron: the line that their schedules get; by default they keep theirs."""
         (slot,) = self.query(f"SELECT date_trunc('milliseconds', {when})")[0]
         assert isinstance(slot, datetime)
         names = [f"('{sync}',)" for sync in syncs]
@@ -180,7 +181,11 @@ class Stage:
             slot,
             names,
         )
-        self.query("UPDATE django_q_schedule SET next_run = %s WHERE args = ANY (%s)", slot, names)
+        self.query(
+            "UPDATE django_q_schedule SET next_run = %s, cron = coalesce(%s, cron) "
+            "WHERE args = ANY (%s)",
+            *(slot, cron, names),
+        )
         return slot
 
     def outcome(self, sync: str, slot: datetime) -> str | None:

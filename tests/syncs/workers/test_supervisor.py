@@ -231,6 +231,33 @@ def test_a_cluster_that_ends_is_started_anew_and_told(
     assert event.message in caplog.text
 
 
+def test_one_that_starts_slowly_gets_more_time_until_one_has_worked(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    """Killed again and again while it starts, it would never come to work on a busy machine."""
+    settings.RAINBO_HEARTBEAT_TIMEOUT = 10
+    monkeypatch.setattr(supervisor, "CHECK_INTERVAL", 0)
+    lived: list[int] = []
+
+    def watch(watched: Watched) -> str:
+        if len(lived) == 4:  # the fifth one works
+            place, pid = watched.cluster.place, watched.cluster.session
+            Heartbeat.objects.create(worker=f"{place}:{pid}", at=Now())
+            assert watched.check() == ""
+        for lasted in range(5, 100, 10):
+            watched._last_heartbeat = time.monotonic() - lasted
+            if why := watched.check():
+                lived.append(lasted)
+                return why
+        raise AssertionError("it was given all the time of the world")
+
+    work = Supervisor(SLEEP)
+    monkeypatch.setattr(work, "_watch", watch)
+    monkeypatch.setattr(work, "_wait", lambda _: setattr(work, "stopping", len(lived) == 6))
+    work.run()
+    assert lived == [15, 25, 45, 45, 15, 15]
+
+
 def test_a_stop_waits_for_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """As psycopg waits: what a signal's handler raises ends it."""
     work = Supervisor(SLEEP)

@@ -19,7 +19,9 @@ from syncs.workers.cluster import Cluster
 logger = logging.getLogger("rainbo.workers")
 
 CHECK_INTERVAL = 0.5
-PATIENCE = 4  # times RAINBO_HEARTBEAT_TIMEOUT that a cluster has at most until its first heartbeat
+MOST_TIMEOUTS = (
+    4  # times RAINBO_HEARTBEAT_TIMEOUT that a cluster has at most until its first heartbeat
+)
 SUSPENDED = 10.0  # a supervisor that was suspended for so long can't judge the heartbeat
 
 
@@ -35,7 +37,7 @@ class Supervisor:
         self.stopping = False
         self._is_interruptible = False
         self._pause = 0.0
-        self._patience = 1
+        self._timeouts = 1
 
     def stop(self, *_: object) -> None:
         """Stop, also while waiting for a database that hangs; a signal handler."""
@@ -48,7 +50,7 @@ class Supervisor:
         """Run until `stop` is called; no process is left then."""
         with contextlib.suppress(StopRequested):
             while not self.stopping:
-                watched = Watched(Cluster(self.command), self._patience)
+                watched = Watched(Cluster(self.command), self._timeouts)
                 try:
                     with self._interruptible():
                         why = self._watch(watched)
@@ -56,7 +58,7 @@ class Supervisor:
                     end = watched.cluster.stop if self.stopping else watched.cluster.kill
                     end()
                 if why:
-                    self._adapt_patience(watched)
+                    self._adapt_timeouts(watched)
                     with self._interruptible():
                         report(why)
                         _ignoring_database_errors(heartbeat.requeue_fetched)
@@ -78,9 +80,9 @@ class Supervisor:
             time.sleep(CHECK_INTERVAL)
         return ""
 
-    def _adapt_patience(self, watched: Watched) -> None:
+    def _adapt_timeouts(self, watched: Watched) -> None:
         """On a busy machine, one that was killed before it had started needs longer than that."""
-        self._patience = 1 if watched.has_beaten else min(2 * self._patience, PATIENCE)
+        self._timeouts = 1 if watched.has_beaten else min(2 * self._timeouts, MOST_TIMEOUTS)
 
     def _wait(self, age: float) -> None:
         """Wait longer each time before restarting a cluster that ends at once."""
@@ -94,12 +96,12 @@ class Supervisor:
 class Watched:
     """A cluster and its last heartbeat, by this process's own monotonic clock.
 
-    patience: how many times RAINBO_HEARTBEAT_TIMEOUT it has until its first heartbeat.
+    timeouts: how many times RAINBO_HEARTBEAT_TIMEOUT it has until its first heartbeat.
     """
 
-    def __init__(self, cluster: Cluster, patience: int = 1) -> None:
+    def __init__(self, cluster: Cluster, timeouts: int = 1) -> None:
         self.cluster = cluster
-        self._patience = patience
+        self._timeouts = timeouts
         self._born = self._checked = self._last_heartbeat = time.monotonic()
         self._requested = float("-inf")
         self._latest: datetime | None = None
@@ -129,8 +131,8 @@ class Watched:
             connection.close()
             self._last_heartbeat = now
         elapsed = now - self._last_heartbeat
-        patience = 1 if self.has_beaten else self._patience
-        if elapsed > patience * settings.RAINBO_HEARTBEAT_TIMEOUT:
+        timeouts = 1 if self.has_beaten else self._timeouts
+        if elapsed > timeouts * settings.RAINBO_HEARTBEAT_TIMEOUT:
             return f"no heartbeat from the workers for {elapsed:.0f} s"
         return ""
 

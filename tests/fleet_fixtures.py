@@ -117,6 +117,13 @@ for _server in _servers:
 _prepare_own_database(_servers["rainbo"])
 
 
+def pytest_collection() -> None:
+    """Some tests are parametrized by all pages, which are registered with the URLs."""
+    from django.contrib import admin
+
+    admin.autodiscover()
+
+
 def pytest_unconfigure() -> None:
     _open.close()
 

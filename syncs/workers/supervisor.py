@@ -19,9 +19,7 @@ from syncs.workers.cluster import Cluster
 logger = logging.getLogger("rainbo.workers")
 
 CHECK_INTERVAL = 0.5
-MOST_TIMEOUTS = (
-    4  # times RAINBO_HEARTBEAT_TIMEOUT that a cluster has at most until its first heartbeat
-)
+MOST_TIMEOUTS = 4  # of RAINBO_HEARTBEAT_TIMEOUT, until the first heartbeat of a cluster
 SUSPENDED = 10.0  # a supervisor that was suspended for so long can't judge the heartbeat
 
 

@@ -139,6 +139,8 @@ class History:
             self.said[name] += 1
 
     def remember(self) -> None:
+        # A commit that waits for the disk: what is not there is not remembered.
+        self.source.execute("SELECT pg_logical_emit_message(true, 'history', '')")
         seen = see(self.source)
         if seen.is_on_disk:
             self.remembered.append((seen.earlier, seen.rows))

@@ -48,11 +48,14 @@ def source(fleet: InstanceFleet) -> Instance:
 
 def flushed(source: Instance) -> Instance:
     """Its log is on disk, with all that the next session to read the directory would add to it."""
-    see(source)
-    source.execute(
-        "SET synchronous_commit = on; SELECT pg_logical_emit_message(true, 'flush', 'now')"
-    )
-    return source
+    for _ in range(10):
+        source.execute(
+            "SET synchronous_commit = on; SELECT pg_logical_emit_message(true, 'flush', 'now')"
+        )
+        seen = see(source)
+        if seen.view is None or seen.is_on_disk:
+            return source
+    raise AssertionError("each look adds to the log")
 
 
 @pytest.fixture

@@ -124,7 +124,8 @@ class Routes:
 
     def _count(self) -> None:
         """Let syncs compare digests until a count is enough for the next one."""
-        for _ in range(3):
+        for _ in range(5):
+            self.directory.commit()
             if not self.sync(in_full=False)["by_digests"]:
                 return
         raise BenchError("a count was not enough to see that nothing changed")

@@ -77,6 +77,11 @@ class Directory:
                 session.execute(statement.format(each=each, seed=self._seed).encode())
         return KINDS * each
 
+    def commit(self) -> None:
+        """Commit something, as others do on a master all the time: its log is on disk then."""
+        with self.connect() as session:
+            session.execute("SELECT pg_logical_emit_message(true, 'bench', '')")
+
     def size(self) -> int:
         """Bytes of all rows as a binary COPY sends them."""
         with (

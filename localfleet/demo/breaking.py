@@ -14,11 +14,13 @@ from localfleet.servers.server import Server
 
 MASTER = "rds1"
 VICTIM = "rds2"  # not the master, so that it is one problem of many
-# Others at each call, until there are none
+# Of e-mails that no other row has, so that none comes forward in its place; others at each call
 CHANGE_ROWS = """
-WITH chosen AS (
+WITH single AS (
+    SELECT min(id) AS id FROM user_email_routing GROUP BY lower(email) HAVING count(*) = 1
+), chosen AS (
     SELECT id, row_number() OVER (ORDER BY updated_at, id) AS place
-      FROM user_email_routing ORDER BY updated_at, id LIMIT 4),
+      FROM user_email_routing JOIN single USING (id) ORDER BY updated_at, id LIMIT 4),
 gone AS (
     DELETE FROM user_email_routing WHERE id = (SELECT id FROM chosen WHERE place = 4))
 UPDATE user_email_routing AS row SET user_name = row.user_name || ' (renamed)', updated_at = now()

@@ -159,6 +159,7 @@ def test_changed_rows_are_found(first: RunningDemo) -> None:
         done = _localfleet("break", f"--root={first.root}", "rows")
         assert "Three rows" in done.stdout, done.stderr
         synced = first.manage("sync_user_routing")
+        print(synced.stdout)
         if "added 0, changed 3, removed 1" in synced.stdout:
             break
     assert "added 0, changed 3, removed 1" in synced.stdout

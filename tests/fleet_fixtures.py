@@ -119,9 +119,12 @@ _prepare_own_database(_servers["rainbo"])
 
 def pytest_collection() -> None:
     """Some tests are parametrized by all pages, which are registered with the URLs."""
-    from django.contrib import admin
+    from django.apps import apps
 
-    admin.autodiscover()
+    if apps.ready:  # a test runs pytest without Django
+        from django.contrib import admin
+
+        admin.autodiscover()
 
 
 def pytest_unconfigure() -> None:

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
-from activity.changes import Reading, differences
+from activity.changes import Reading, actions, differences
 from activity.log import record
 from common.model_admin import HistoryInActivity
 
@@ -44,11 +44,9 @@ class Recorded(HistoryInActivity):
         if not change:
             record(request, f"{self.thing}.{self.added_as}", form.instance, after=after)
             return
-        if self.switch in after:
-            self._record_switch(request, form.instance, before, after)
-        if after:
-            action = f"{self.thing}.changed"
-            record(request, action, form.instance, before=before, after=after)
+        verbs = self.switched_on, self.switched_off
+        for action, was, now in actions(self.thing, before, after, self.switch, verbs):
+            record(request, action, form.instance, before=was, after=now)
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         with transaction.atomic():
@@ -64,13 +62,6 @@ class Recorded(HistoryInActivity):
         for row in rows:
             values = self.facts(row)
             record(request, f"{self.thing}.deleted", row, before=values)
-
-    def _record_switch(
-        self, request: HttpRequest, row: Model, before: Reading, after: Reading
-    ) -> None:
-        was, now = {self.switch: before.pop(self.switch)}, {self.switch: after.pop(self.switch)}
-        verb = self.switched_on if now[self.switch] else self.switched_off
-        record(request, f"{self.thing}.{verb}", row, before=was, after=now)
 
     def _stored_values(self, row: Model) -> Reading:
         """Read again: the form has written to the row at hand."""

@@ -74,10 +74,10 @@ def needed_client(service: Plugin) -> Client:
 
 def address(auth: OAuth2, client: Client, redirect: str, state: str, verifier: str) -> str:
     """Return where a person is sent to allow the access."""
-    scopes = {auth.scope_name: auth.scope_separator.join(auth.scopes)} if auth.scopes else {}
     from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
     from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
+    scopes = {auth.scope_name: auth.scope_separator.join(auth.scopes)} if auth.scopes else {}
     url: str = prepare_grant_uri(
         auth.authorize,
         client.id,

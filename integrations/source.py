@@ -124,9 +124,9 @@ class Source:
     def _send_once(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> Answer:
-        limits = Limits(total=min(ONE_REQUEST, self._left()), size=self._plugin.answer_size)
         from common.http_client import Client
 
+        limits = Limits(total=min(ONE_REQUEST, self._left()), size=self._plugin.answer_size)
         self.requests += 1
         try:
             sent = {**self._plugin.headers, **self._authorization(), **headers}

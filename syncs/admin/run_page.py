@@ -169,13 +169,11 @@ def _sentence(record: Any, parts: list[RunTarget], now: datetime) -> str:
 
 def _why_it_waits(record: SyncRun) -> str:
     worker = queries.worker_state()
-    before = SyncRun.objects.filter(state=RunState.QUEUED, pk__lt=record.pk, not_before=None)
-    if worker.busy_with and not worker.unresponsive:
-        ahead = (
-            f", and {counted(queued, 'run')} waits before it" if (queued := before.count()) else ""
-        )
-        return f"Workers are busy with run {worker.busy_with}{ahead}"
-    return worker.outlook
+    if not worker.busy_with or worker.unresponsive:
+        return worker.outlook
+    ahead = SyncRun.objects.filter(state=RunState.QUEUED, pk__lt=record.pk, not_before=None).count()
+    more = f" and have {counted(ahead, 'run')} to do before it" if ahead else ""
+    return f"Workers are busy with run {worker.busy_with}{more}"
 
 
 def _retry(record: SyncRun, parts: list[RunTarget]) -> Retry | None:

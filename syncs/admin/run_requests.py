@@ -42,8 +42,7 @@ def request_run(
 def say_taken(request: HttpRequest, said: str) -> None:
     """Say that a run was requested, and whether anybody is there to start it."""
     worker = queries.worker_state()
-    is_well = not worker.unresponsive and (worker.by_crontab or not worker.problem)
-    level = messages.SUCCESS if is_well else messages.WARNING
+    level = messages.SUCCESS if worker.takes_runs else messages.WARNING
     messages.add_message(request, level, format_html("{} {}.", said, worker.outlook))
 
 

@@ -73,6 +73,11 @@ class WorkerState:
         return max(filter(None, (self.heartbeat, self.schedule_run)), default=None)
 
     @property
+    def takes_runs(self) -> bool:
+        """Whether a run that is requested now will be taken, as far as is known."""
+        return not self.unresponsive and (self.by_crontab or not self.problem)
+
+    @property
     def outlook(self) -> str:
         """Who will take a run that is requested now, as a sentence without its stop."""
         if self.unresponsive:

@@ -168,6 +168,7 @@ _LOOK = """
                      pg_catalog.format('%s %s', oid, xmin), ',' ORDER BY oid)
               FROM function) AS functions
       FROM server"""
+REMEMBERED = ("marks", "xmin", "lsn")  # of a view
 MARKS = ("read", "start", "timeline", "files", "attributes", "functions")
 
 # A row's age, in transactions, is that of its xmin; `age` counts from one moment of the transaction
@@ -209,7 +210,7 @@ class View:
 
     def as_facts(self) -> dict[str, object]:
         """Return what is to be remembered of it, as facts of a basis."""
-        return {"marks": self.marks, "xmin": self.xmin, "lsn": self.lsn}
+        return {name: getattr(self, name) for name in REMEMBERED}
 
 
 @dataclass(frozen=True)
@@ -224,7 +225,7 @@ class Earlier:
     @classmethod
     def of_facts(cls, facts: Mapping[str, str], rows: int) -> Self | None:
         """Return None if nothing is remembered."""
-        if not {"marks", "xmin", "lsn"} <= facts.keys():
+        if not facts.keys() >= {*REMEMBERED}:
             return None
         return cls(facts["marks"], int(facts["xmin"]), int(facts["lsn"]), rows)
 

@@ -19,12 +19,10 @@ from django.utils.safestring import SafeString
 from common import manage_command, markup
 from common.markup import Tone
 from common.model_admin import ReadOnlyAdmin
-from syncs.status import queries
 from tenants.admin.ghost import actions, matrix
-from tenants.admin.instance.condition import mark, notices
+from tenants.admin.instance.condition import mark, notices_of
 from tenants.admin.instance.filters import InstanceFilter
 from tenants.ghosts import coverage, owed
-from tenants.health import condition
 from tenants.models import GhostUser
 from tenants.models.ghost import GhostState
 
@@ -93,10 +91,8 @@ class GhostAdmin(ReadOnlyAdmin):
         command = f"sync_ghost_users --rds {ghost.instance_id} --admin {ghost.admin_id}"
         wanted = coverage.wanted_ids()
         leaving = owed.instances_without(wanted, [ghost.admin_id])
-        now, checks = timezone.now(), condition.checks_in(queries.shared_status().syncs)
-        there = condition.of(ghost.instance, now, checks)
         context |= {
-            "instance_notices": notices(request, [there], now),
+            "instance_notices": notices_of(request, [ghost.instance], timezone.now()),
             "may_sync": ghost.instance.keeps_ghosts or ghost.instance in leaving,
             "sync_command": manage_command.line(command),
         }

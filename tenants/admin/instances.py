@@ -31,8 +31,8 @@ from tenants.admin.instance.filters import GroupFilter, LabelFilter
 from tenants.admin.instance.form import InstanceForm
 from tenants.admin.instance.health_chart import HEALTH_TONES, milliseconds
 from tenants.fleet import identity
+from tenants.health.overview import WORST_FIRST
 from tenants.models import RdsInstance
-from tenants.models.instance import Health
 
 RECORDED = (
     *("name", "host", "port", "writer_host", "writer_port", "database", "user"),
@@ -41,7 +41,6 @@ RECORDED = (
     *("ghost_roles", "support_mail", "support_mail_text"),
 )
 ADDRESS = (("host", "port"), ("database", "user"), ("writer_host", "writer_port"))
-WORST_FIRST = (Health.DOWN, Health.REFUSED, Health.DEGRADED, Health.UNKNOWN, Health.HEALTHY)
 RANK = Case(
     When(is_active=False, then=Value(len(WORST_FIRST))),
     *(When(health=health, then=Value(rank)) for rank, health in enumerate(WORST_FIRST)),

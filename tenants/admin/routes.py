@@ -19,10 +19,8 @@ from common.errors import UsageError
 from common.markup import Tone
 from common.model_admin import BoundedPaginator, EmptyResult, ReadOnlyAdmin
 from syncs.models import Confirmation
-from syncs.status import queries
-from tenants.admin.instance.condition import Notice, mark, notices
+from tenants.admin.instance.condition import Notice, mark, notices_of
 from tenants.find import lookup, search
-from tenants.health import condition
 from tenants.models import RdsInstance, Tenant, UserRoute
 from tenants.models.instance import parse_id
 from tenants.routes import withheld
@@ -234,11 +232,10 @@ class RouteAdmin(ReadOnlyAdmin):
 
 
 def _notices(request: HttpRequest, route: Any) -> list[Notice]:
-    now, checks = timezone.now(), condition.checks_in(queries.shared_status().syncs)
     found = [*RdsInstance.objects.filter(is_master=True).only(*SHOWN)]
     if route.instance is not None and route.instance not in found:
         found.insert(0, route.instance)
-    return notices(request, [condition.of(row, now, checks) for row in found], now)
+    return notices_of(request, found, timezone.now())
 
 
 def _sentence(text: str) -> str:

@@ -81,6 +81,8 @@ def read(instance: RdsInstance) -> Certificates:
 
 def _ask(host: str, port: int) -> x509.Certificate | None:
     """The certificate that the server shows; None if it has no TLS."""
+    from cryptography import x509
+
     if host.startswith("/"):  # the folder of a Unix socket
         return None
     timeout = min(float(settings.RAINBO_CONNECT_TIMEOUT), LIMIT)
@@ -93,13 +95,7 @@ def _ask(host: str, port: int) -> x509.Certificate | None:
             raise OSError(f"{host}:{port} did not answer as PostgreSQL does")
         with _context().wrap_socket(plain, server_hostname=host) as encrypted:
             shown = encrypted.getpeercert(binary_form=True)
-    return _parsed(shown) if shown else None
-
-
-def _parsed(shown: bytes) -> x509.Certificate:
-    from cryptography import x509
-
-    return x509.load_der_x509_certificate(shown)
+    return x509.load_der_x509_certificate(shown) if shown else None
 
 
 def _context() -> ssl.SSLContext:

@@ -21,7 +21,7 @@ from tenants.fleet.reader import Reading, read_instances
 from tenants.fleet.targets import as_target, master
 from tenants.models import RdsInstance
 from tenants.routes import merge
-from tenants.routes.directory import MISCOUNTED, Directory
+from tenants.routes.directory import MISCOUNT, Directory
 from tenants.routes.merge import NAME
 
 
@@ -44,8 +44,8 @@ def _sync(run: Run, source: RdsInstance, alarm: str = "") -> None:
     reading = read_instances(run, stage, [source], directory.take).get(target)
     if reading is None:
         return
-    if directory.misjudged:
-        run.log(MISCOUNTED, target, "error")
+    if directory.miscounted:
+        run.log(MISCOUNT, target, "error")
     if directory.is_whole:
         run.log(f"read in full: {directory.why}", target, "error" if directory.alarming else "info")
     elif directory.by_digests:
@@ -116,7 +116,7 @@ def _publish(
             run.use_acceptance(session)
     merge.refresh_statistics(session, changes)
     note = f"read in full: {directory.why}" if directory.alarming else ""
-    note = "; ".join(filter(None, [MISCOUNTED if directory.misjudged else "", note]))
+    note = "; ".join(filter(None, [MISCOUNT if directory.miscounted else "", note]))
     counts["accepted"] = decision.accepted
     run.record_outcome(target, TargetState.SUCCEEDED, note=note, seconds=reading.seconds, **counts)
 

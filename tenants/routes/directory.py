@@ -22,7 +22,7 @@ from syncs.transfer.digest import EVERY, Hashing
 from syncs.transfer.proof import Cached
 from syncs.transfer.session import Session
 from syncs.transfer.staging import Stage
-from syncs.transfer.unchanged import Earlier, NotComparable, View
+from syncs.transfer.unchanged import REMEMBERED, Earlier, NotComparable, View
 from tenants.fleet import contract
 from tenants.fleet.reader import Taken, take_all
 from tenants.models import RdsInstance
@@ -30,12 +30,11 @@ from tenants.routes import merge
 
 KEY_VERSION = 1  # of rainbo_email_key
 
-# Facts of a basis: what is remembered of the view that was proved, when digests last were compared,
-# and that a count of rows has been wrong.
-REMEMBERED = ("marks", "xmin", "lsn")
+# Facts of a basis, next to what is remembered of the view that was proved: when digests last were
+# compared, and that a count of rows has been wrong.
 DIGESTED = "digested"
-MISJUDGED = "misjudged"
-MISCOUNTED = "a count called rows unchanged that digests found changed"
+MISCOUNTED = "miscounted"
+MISCOUNT = "a count called rows unchanged that digests found changed"
 
 SHARES = 96  # of the digests, one of which each run recomputes from the stored rows
 ROWS_PER_BUCKET = 64
@@ -64,7 +63,7 @@ class Directory:
     is_whole: all rows, not only those that differ; why: the reason for that. alarming: the stored
     routes are not what was published. differs: whether anything may differ from the last publish.
     by_digests: why it was not enough to count rows (see `unchanged`); empty if it was, or if all
-    were read. misjudged: the count would have called rows unchanged that are not.
+    were read. miscounted: the count would have called rows unchanged that are not.
     """
 
     def __init__(self, run: Run, source: RdsInstance, stage: Stage, alarm: str = "") -> None:
@@ -76,8 +75,8 @@ class Directory:
         self.rows, self.now = (last.rows if last else 0), run.now
         self.view: View | None = None
         self.mark: dict[str, object] = {}
-        self.by_digests, self.misjudged = "", False
-        self.was_misjudged = MISJUDGED in self.last and not run.options.force
+        self.by_digests, self.miscounted = "", False
+        self.was_miscounted = MISCOUNTED in self.last and not run.options.force
         self.is_counted, self.is_checked = False, False
         self.facts: dict[str, str] = {}
         self.is_whole, self.differs = True, True
@@ -204,7 +203,7 @@ class Directory:
     def _look(self, source: copy_stream.Connection, probed: Probed) -> None:
         """Set `view`, or `by_digests` if nothing can be said without reading rows."""
         self.view, self.by_digests = None, ""
-        self.is_counted, self.misjudged = False, False
+        self.is_counted, self.miscounted = False, False
         if not settings.RAINBO_ROUTES_DIGEST_PERIOD:
             self.by_digests = "RAINBO_ROUTES_DIGEST_PERIOD is 0"
             return
@@ -216,7 +215,7 @@ class Directory:
     def _mark(self, source: copy_stream.Connection) -> dict[str, object]:
         """Return what to remember of the view that is proved with this publish."""
         wrong: dict[str, object] = (
-            {MISJUDGED: "yes"} if self.misjudged or self.was_misjudged else {}
+            {MISCOUNTED: "yes"} if self.miscounted or self.was_miscounted else {}
         )
         if self.is_counted:  # they are the rows of the view before
             return {name: self.last[name] for name in (*REMEMBERED, DIGESTED)}
@@ -232,8 +231,8 @@ class Directory:
         earlier = Earlier.of_facts(self.last, self.rows)
         if self.view is None:
             return False
-        if self.was_misjudged:
-            self.by_digests = f"{MISCOUNTED}, before; --force lifts this"
+        if self.was_miscounted:
+            self.by_digests = f"{MISCOUNT}, before; --force lifts this"
         elif earlier is None:
             self.by_digests = "nothing is remembered of the last publish's snapshot"
         elif not (why := earlier.why_not(self.view)):
@@ -260,7 +259,7 @@ class Directory:
             difference.mark_none(session)
             return self.rows, ""
         found = difference.compare(session, source, query, cached, check, kinds)
-        self.misjudged = is_same and bool(found.unlike)
+        self.miscounted = is_same and bool(found.unlike)
         if is_same:
             self.by_digests = "it is time to check what counts said"
         if self.alarming:

@@ -11,7 +11,7 @@ from datetime import datetime
 from common import manage_command
 from common.joint_query import Answers, Questions, Statement
 from syncs.status.problems import Link, Problem, Severity, Source
-from tenants.routes.directory import MISCOUNTED, MISJUDGED
+from tenants.routes.directory import MISCOUNT, MISCOUNTED
 from tenants.routes.queries import ROUTING
 
 _FOUND = r"""
@@ -20,7 +20,7 @@ _FOUND = r"""
 
 
 def _ask(_: datetime) -> Questions:
-    return {"found": Statement(_FOUND, {"sync": ROUTING, "fact": rf"\m{MISJUDGED}="})}
+    return {"found": Statement(_FOUND, {"sync": ROUTING, "fact": rf"\m{MISCOUNTED}="})}
 
 
 def _read(answers: Answers, _: datetime) -> bool:
@@ -32,8 +32,8 @@ def judge(is_found: bool, _: Sequence[Problem] = ()) -> Iterator[Problem]:
         yield Problem(
             key="routes/miscounted",
             severity=Severity.FAILING,
-            cause="unchanged routes misjudged",
-            text=f"{MISCOUNTED}: routes may have been old for up to an hour, and each run compares "
+            cause="routes miscounted",
+            text=f"{MISCOUNT}: routes may have been old for up to an hour, and each run compares "
             "digests since. Find out what wrote to the directory without a transaction of its own, "
             f"then run {manage_command.line('sync_user_routing --force')}",
             link=Link("sync", "user_routing"),

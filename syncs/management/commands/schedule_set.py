@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from activity.changes import differences
+from activity.changes import actions, differences
 from activity.log import record_by
 from common.errors import UsageError
 from syncs.engine import registry
@@ -17,7 +17,6 @@ from syncs.schedules import crontab, descriptions, store
 from syncs.schedules.store import LONGEST_GRACE, LONGEST_NOTE, OFF, Wanted
 
 DEFAULT = "default"
-SWITCHED = {True: "schedule.enabled", False: "schedule.disabled"}
 
 
 class Command(ScheduleCommand):
@@ -51,7 +50,9 @@ class Command(ScheduleCommand):
         if wanted.cron != stored.cron or (wanted.enabled and not stored.enabled):
             _show_warnings(kept, wanted, output, accepted=given["accept_warnings"])
         changed = store.change(kept.sync, wanted, actor(), seen)
-        _record(changed, *differences(before, store.facts(changed)))
+        differing = differences(before, store.facts(changed))
+        for action, was, now in actions("schedule", *differing, switch="enabled"):
+            record_by(actor(), None, None, action, changed, before=was, after=now)
         state = "on" if wanted.enabled else "off"
         return f"{kept.sync} is {state}: {descriptions.describe(wanted.cron)}."
 
@@ -95,13 +96,3 @@ def _show_warnings(
         output.show_error(warning)
     if warnings and not accepted:
         raise UsageError("nothing is stored: read the warnings, then add --accept-warnings")
-
-
-def _record(changed: SyncSchedule, before: dict[str, Any], after: dict[str, Any]) -> None:
-    """The switch is an action of its own, as on the schedule's page."""
-    if "enabled" in after:
-        was, now = {"enabled": before.pop("enabled")}, {"enabled": after.pop("enabled")}
-        action = SWITCHED[now["enabled"]]
-        record_by(actor(), None, None, action, changed, before=was, after=now)
-    if after:
-        record_by(actor(), None, None, "schedule.changed", changed, before=before, after=after)

@@ -13,8 +13,11 @@ from django.utils.safestring import SafeString
 from common import markup
 from common.markup import Tone
 from common.text import sentence
+from syncs.status import queries
 from tenants.admin.instance.health_chart import HEALTH_TONES
+from tenants.health import condition
 from tenants.health.condition import Condition
+from tenants.models import RdsInstance
 from tenants.models.instance import Health
 
 Notice = tuple[str, str]  # a sentence, and where to look; empty for whom may not see it
@@ -46,6 +49,14 @@ def notices(request: HttpRequest, found: Iterable[Condition], now: datetime) -> 
     may_see = request.user.has_perm("tenants.view_rdsinstance")
     said = [(one.pk, one.notice(now)) for one in found]
     return [(sentence(text), _page(pk) if may_see else "") for pk, text in said if text]
+
+
+def notices_of(
+    request: HttpRequest, instances: Iterable[RdsInstance], now: datetime
+) -> list[Notice]:
+    """The same, of instances as they are stored."""
+    checks = condition.checks_in(queries.shared_status().syncs)
+    return notices(request, [condition.of(one, now, checks) for one in instances], now)
 
 
 def _page(pk: int) -> str:

@@ -25,11 +25,11 @@ from syncs.engine.registry import Sync
 from syncs.models import Confirmation
 from syncs.status import queries
 from syncs.status.queries import TargetStatus
+from tenants.health.condition import HEALTH
 from tenants.models import RdsInstance
 
 RUN = "syncs.run_sync"
 SUMMARIES = "tenant_summaries"
-HEALTH = "instance_health"  # has columns of its own
 SHORT = {
     "tenant_summaries": "tenants",
     "user_routing": "routes",
@@ -90,7 +90,7 @@ def in_line(statuses: Mapping[str, TargetStatus]) -> SafeString:
     lines = [
         (SHORT.get(name, name), markup.age(target.confirmed_at, now), _unless_on_time(target))
         for name, target in statuses.items()
-        if name != HEALTH
+        if name != HEALTH  # has columns of its own
     ]
     shown = format_html_join("", "<li><span>{}</span> {} {}</li>", lines)
     return format_html('<ul class="sync-ages">{}</ul>', shown)

@@ -19,10 +19,8 @@ from django.utils.safestring import SafeString
 from activity.log import record
 from common import markup
 from common.model_admin import post_only
-from syncs.status import queries
-from tenants.admin.instance.condition import Notice, notices
+from tenants.admin.instance.condition import Notice, notices_of
 from tenants.admin.support import badges
-from tenants.health import condition
 from tenants.models import ApplicationEvent, RdsInstance, SupportSession, Tenant
 from tenants.support_access import contact_mail, sessions
 
@@ -49,9 +47,8 @@ def context(request: HttpRequest, row: SupportSession) -> dict[str, Any]:
 
 def _notices(request: HttpRequest, row: SupportSession, now: datetime) -> list[Notice]:
     """That its instance can't be read now: the session may have ended there meanwhile."""
-    checks = condition.checks_in(queries.shared_status().syncs)
     there = RdsInstance.objects.filter(pk=row.instance_id).defer("password", "ssl_ca")
-    return notices(request, [condition.of(one, now, checks) for one in there], now)
+    return notices_of(request, there, now)
 
 
 def may_end(request: HttpRequest, row: SupportSession) -> bool:

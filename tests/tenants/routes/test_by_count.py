@@ -98,16 +98,16 @@ def test_a_wrong_count_is_said_aloud_and_not_trusted_again(
     with monkeypatch.context() as patch:
         patch.setattr(unchanged, "count", lambda *_: Found(rows=20, newer=0, others=0))
         run = run_sync(SYNC)
-    assert run.log.get(level="error").message == directory.MISCOUNTED
-    assert part(run).note == directory.MISCOUNTED
+    assert run.log.get(level="error").message == directory.MISCOUNT
+    assert part(run).note == directory.MISCOUNT
     assert cached() == expected(synced)
     assert "then run python manage.py sync_user_routing --force" in problems()[0]
     for _ in range(2):
         flushed(synced)
-        assert by_digests(run_sync(SYNC)) == f"{directory.MISCOUNTED}, before; --force lifts this"
+        assert by_digests(run_sync(SYNC)) == f"{directory.MISCOUNT}, before; --force lifts this"
     flushed(synced)
     run_sync(SYNC, force=True)
-    assert "misjudged" not in known()
+    assert "miscounted" not in known()
     assert problems() == []
 
 

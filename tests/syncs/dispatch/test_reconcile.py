@@ -19,10 +19,11 @@ from django_q.scheduler import scheduler
 from syncs.dispatch import constraints, reconcile
 from syncs.engine import registry
 from syncs.models import SyncSchedule
-from syncs.schedules import store
+from syncs.schedules import crontab, store
 from syncs.schedules.store import OFF, UNLIMITED
 from tests.caches import query
 
+NIGHTLY = "7 3 * * *"
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
@@ -54,6 +55,11 @@ def found(**options: bool) -> list[str]:
 
 def routes() -> Schedule:
     return Schedule.objects.get(name="user_routing")
+
+
+def nightly() -> dict[str, Any]:
+    """What a person's change to every night stores; any other time of it would be repaired."""
+    return {"cron": NIGHTLY, "next_run": crontab.next_slots(NIGHTLY, timezone.now())[0]}
 
 
 def put(**fields: Any) -> Schedule:
@@ -105,12 +111,12 @@ def test_a_look_changes_nothing() -> None:
 
 def test_what_a_person_chose_stays() -> None:
     found()
-    Schedule.objects.filter(name="user_routing").update(cron="7 3 * * *", repeats=OFF)
+    Schedule.objects.filter(name="user_routing").update(**nightly(), repeats=OFF)
     SyncSchedule.objects.filter(sync="user_routing").update(note="off for now")
     due = timezone.now() - timedelta(hours=2)
     Schedule.objects.filter(name="ghost_users").update(next_run=due)
     assert found() == []
-    assert (routes().cron, routes().repeats) == ("7 3 * * *", OFF)
+    assert (routes().cron, routes().repeats) == (NIGHTLY, OFF)
     assert Schedule.objects.get(name="ghost_users").next_run == due
 
 
@@ -224,7 +230,7 @@ def test_a_constraint_that_cannot_come_back_stops_no_repair(
 
 def test_a_row_whose_function_was_broken_keeps_what_a_person_chose(unguarded: None) -> None:
     until = timezone.now() + timedelta(days=3)
-    Schedule.objects.filter(name="user_routing").update(func="os.system", args="", cron="7 3 * * *")
+    Schedule.objects.filter(name="user_routing").update(func="os.system", args="", **nightly())
     SyncSchedule.objects.filter(sync="user_routing").update(
         options={"targets": ["1"]}, paused_until=until, grace_seconds=30
     )
@@ -235,7 +241,7 @@ def test_a_row_whose_function_was_broken_keeps_what_a_person_chose(unguarded: No
         until,
         30,
     )
-    assert (kept.schedule.func, kept.schedule.cron) == (store.FUNCTION, "7 3 * * *")
+    assert (kept.schedule.func, kept.schedule.cron) == (store.FUNCTION, NIGHTLY)
 
 
 def test_an_upgrade_mends_what_would_be_refused(unguarded: None) -> None:

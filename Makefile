@@ -33,7 +33,7 @@ LINT_ENV := env RAINBO_SECRET_KEY=$(shell printf 'lint-%.0s0123456789' 1 2 3 4 5
 	RAINBO_ALLOWED_HOSTS=rainbo.example RAINBO_HTTPS=on RAINBO_DEBUG=off \
 	RAINBO_DB_HOST=127.0.0.1 RAINBO_DB_PORT=1 RAINBO_DB_PASSWORD=lint
 
-.PHONY: help venv demo demo-break demo-code test soak bench bench-api bench-bloat bench-models bench-connections bench-pages bench-commands bench-history matrix machine release-check screenshots docs lint format lock manage clean
+.PHONY: help venv demo demo-break demo-code test soak bench bench-api bench-bloat bench-models bench-connections bench-pages bench-commands bench-memory bench-history matrix machine release-check screenshots docs lint format lock manage clean
 
 help:  ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' \
@@ -77,6 +77,10 @@ bench-commands: venv  ## Measure how fast management commands answer (BASE=commi
 
 bench-bloat: venv  ## Measure how the table of routes grows over 1,000 syncs
 	@exec $(PY) -m bench bloat $(ARGS)
+	@$(MAKE) docs
+
+bench-memory: venv  ## Watch the workers' memory for an hour in which all syncs run every minute
+	@exec $(PY) -m bench memory $(ARGS)
 	@$(MAKE) docs
 
 bench-history: venv  ## Measure the database's size after 90 days of 200 instances

@@ -9,6 +9,7 @@ python -m bench support [--turns N] [--out FOLDER]
 python -m bench connections [--rows N] [--turns N] [--out FOLDER]
 python -m bench pages [--base COMMIT] [--people N] [--seconds N] [--turns N] [--out FOLDER]
 python -m bench commands BASE [--turns N] [--out FOLDER]
+python -m bench memory [--minutes N] [--out FOLDER]
 python -m bench history [--instances N] [--days N] [--out FOLDER]
 python -m bench compare BASE [--rows N] [--turns N] [--fleet]
 python -m bench page
@@ -38,6 +39,7 @@ from bench.measurements import (
     page_load,
     routes,
     support_entry,
+    worker_memory,
 )
 from bench.measurements.fleet_reads import Fleet
 from bench.peers.measurement import PeerMeasurement
@@ -141,6 +143,13 @@ def _commands(given: argparse.Namespace) -> None:
     _finish([part], given.out)
 
 
+def _memory(given: argparse.Namespace) -> None:
+    part = worker_memory.measure(given.minutes)
+    with prepared() as testbed:
+        part = _described(testbed, part)
+    _finish([part], given.out)
+
+
 def _history(given: argparse.Namespace) -> None:
     with prepared(autovacuum="off") as testbed:
         part = _described(testbed, history.measure(testbed, given.instances, given.days))
@@ -228,14 +237,17 @@ def _parser() -> argparse.ArgumentParser:
     started.add_argument("base", help="the commit to compare with")
     started.add_argument("--turns", type=_at_least_one, default=15, help="of both sides")
     started.set_defaults(work=_commands)
+    grown = words.add_parser("memory", help="the workers' memory while all syncs run")
+    grown.add_argument("--minutes", type=_at_least_one, default=60)
+    grown.set_defaults(work=_memory)
     past = words.add_parser("history", help="the database's size after months of syncs")
     past.add_argument("--instances", type=_at_least_one, default=200)
     past.add_argument("--days", type=_at_least_one, default=90)
     past.set_defaults(work=_history)
     page_only = words.add_parser("page", help="write the page again from what was kept")
     page_only.set_defaults(work=_page)
-    every = (run, size, api, attacked, models, support, many, pages, started, past, page_only)
-    for word in every:
+    many_words = (run, size, api, attacked, models, support, many, pages)
+    for word in (*many_words, started, grown, past, page_only):
         word.add_argument("--out", type=Path, default=results.KEPT.parent)
     _add_compare(words.add_parser("compare", help="another commit's benchmark and ours in turns"))
     return parser

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,10 +18,10 @@ from bench.errors import BenchError
 from bench.progress import note
 from bench.report.figures import Spread, ratio
 from bench.report.results import Bar, Line, Part
+from bench.testbed.running_demo import running_demo
 from localfleet.data.schema import DATABASE
 from localfleet.demo.state import State
-from localfleet.folders import CHECKOUT, local_root, scratch_root
-from localfleet.servers.server import HOST, Server, free_port
+from localfleet.servers.server import HOST, Server
 
 MOST = 3.0  # times a plain sign-in
 PASSWORD = "correct horse battery staple"  # noqa: S105 (of a user who is made up)
@@ -108,29 +106,9 @@ def _sign_in(demo: Demo, email: str) -> None:
 @contextmanager
 def _demo(tenants: int) -> Iterator[Demo]:
     """Run a demo, and sign in to its console as the user support."""
-    with scratch_root(local_root()) as folder, _browser() as console:
-        root, port = folder / "demo", free_port()
-        words = [sys.executable, "-m", "localfleet", "demo", f"--root={root}", f"--port={port}"]
-        with subprocess.Popen(words, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as process:
-            try:
-                password = _password(process)
-                url = f"http://{HOST}:{port}"
-                _open_console(console, url, password, State.load(root).code)
-                yield _prepared(console, url, root, tenants)
-            finally:
-                process.terminate()
-
-
-def _password(process: subprocess.Popen[str]) -> str:
-    said = ""
-    for line in process.stdout or ():
-        said += line
-        if line.startswith("Ctrl-C"):
-            break
-    found = re.search(r"with password +(\S+)", said)
-    if found is None:
-        raise BenchError(f"The demo did not start: {said[-300:]}")
-    return found[1]
+    with running_demo() as demo, _browser() as console:
+        _open_console(console, demo.url, demo.password, State.load(demo.root).code)
+        yield _prepared(console, demo.url, demo.root, tenants)
 
 
 def _open_console(console: requests.Session, url: str, password: str, code: str) -> None:

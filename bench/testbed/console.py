@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from typing import Any
 
 from bench.comparison.checkout import Checkout
 from bench.errors import BenchError
+from bench.testbed.process_memory import descendants, shares
 from bench.testbed.readers import MIX, Person, of_json, size_of
 from bench.testbed.servers import Testbed
 from localfleet.data.large_seed import Size
@@ -173,7 +173,8 @@ class Console:
         """Of each process of the workers after this time: its share of memory in MB."""
         with self._started(["manage.py", "schedule_work"], RAINBO_WORKERS="4") as main:
             time.sleep(seconds)
-            return {f"{n}": mb for n, mb in enumerate(_pss(_below(main.pid)), 1)}
+            found = shares(descendants(main.pid)).values()
+            return {f"{n}": mb for n, mb in enumerate(found, 1)}
 
     def _run(self, words: list[str], given: str = "") -> str:
         done = subprocess.run(
@@ -234,21 +235,3 @@ class Console:
                     return
             time.sleep(0.1)
         raise BenchError(f"{self.database}: the web server did not start")
-
-
-def _below(pid: int) -> list[int]:
-    """The process and all its descendants."""
-    found = [pid]
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):
-            for child in task.read_text(encoding="ascii").split():
-                found += _below(int(child))
-    return found
-
-
-def _pss(pids: list[int]) -> Iterator[float]:
-    for pid in pids:
-        with suppress(OSError):
-            given = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-            if found := re.search(r"^Pss:\s+(\d+) kB", given, re.MULTILINE):
-                yield int(found[1]) / 1024

@@ -1,7 +1,7 @@
 """Stores what belongs to a run's row, as long as the row of that id is the run's own.
 
 Where RAINBO's database was restored to an older copy, another run may have the id by now: its nonce
-differs. The rows name their run by both, in the statement that stores them.
+differs. Both are compared, in the statement or the transaction that stores the rows.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from django.db import IntegrityError, models
+from django.db import IntegrityError, models, transaction
 from django.db.models.expressions import RawSQL
 from psycopg import errors
 
@@ -54,7 +54,18 @@ def store(record: SyncRun, parts: Sequence[RunTarget]) -> None:
 def _owned(
     record: SyncRun, rows: Sequence[RunLog] | Sequence[RunTarget] | Sequence[HeldChange]
 ) -> Iterator[None]:
-    """Let rows name their run by an expression: NULL, which no column takes, if it is another's."""
+    """Insert rows only if the run has its row.
+
+    A single row names its run by an expression: NULL, which no column takes, if the row is
+    another's. For many the run is looked up first: Django inserts plain values as arrays, and
+    expressions one by one.
+    """
+    if len(rows) > 1:
+        with transaction.atomic():
+            if not SyncRun.objects.filter(pk=record.pk, nonce=record.nonce).exists():
+                raise LeaseLost
+            yield
+        return
     for row in rows:
         row.run_id = RawSQL(_OWN, [record.pk, record.nonce])  # noqa: S611 (a constant)
     try:

@@ -48,8 +48,9 @@ demo-break: venv  ## Break the running demo, or repair it (WHAT=instance, repair
 demo-code: venv  ## Print the present code of the demo's user support
 	@exec $(PY) -m localfleet code --seed=$(SEED)
 
+# On two cores, too: half of the time a test waits for a server, a browser or a clock.
 test: venv  ## Run the tests on real PostgreSQL servers (ARGS="-k name")
-	@mkdir -p $(CACHE); exec $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+	@mkdir -p $(CACHE); exec $(PY) -m pytest -n 4 --dist loadfile $(ARGS)
 
 soak: venv  ## Run the long tests: random faults, pages at full size (FAULTS=500, ARGS="-k name")
 	@mkdir -p $(CACHE); FAULTS='$(FAULTS)' exec $(PY) -m pytest -m soak -s -o timeout=600 $(ARGS)

@@ -113,7 +113,7 @@ def test_an_environment_that_is_ready_is_used_as_it_is(machine: Path) -> None:
     python.chmod(0o755)
     shutil.copy(machine / "requirements-dev.txt", machine / ".venv")
     started = make(machine, "test", "ARGS=-k word").stdout.splitlines()[-1]
-    assert started == "-m pytest -n 2 --dist loadfile -k word"
+    assert started == "-m pytest -n 4 --dist loadfile -k word"
 
 
 def test_a_management_command_reaches_the_demo_as_it_was_written(machine: Path) -> None:

@@ -1,6 +1,6 @@
 """Seeded random faults, each proved to have bitten, and what must hold after each.
 
-`make soak FAULTS=500 ARGS="-k random_faults"` inflicts 500 instead of 20. What was drawn is printed
+`make soak FAULTS=500 ARGS="-k random_faults"` inflicts 500 instead of 40. What was drawn is printed
 after each part; `python -m tests.syncs.faults.table` sums up all that
 .cache/faults.jsonl has.
 """
@@ -20,14 +20,15 @@ from tests.syncs.faults.stage import Theatre, until
 from tests.syncs.faults.world import HEALED_IN_TIME, World, world
 
 SEED = os.environ.get("FAULTS_SEED") or "2026"
-FAULTS = int(os.environ.get("FAULTS") or 20)
+FAULTS = int(os.environ.get("FAULTS") or 40)
 SHARE = 20  # of one test
 MOST_DRAWS = 6  # of one fault, until it bites
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(SHARE * 60)]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def place(house: Theatre) -> Iterator[World]:
+    """An installation for each part, so that what one part broke is not the next one's fault."""
     with world(house) as opened:
         yield opened
 

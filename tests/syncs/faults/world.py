@@ -8,6 +8,7 @@ the German one are one server.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -90,6 +91,7 @@ _OPEN_INCIDENTS = """
        AND (key NOT LIKE 'sync/%' OR key LIKE 'sync/tenant_summaries/%')"""
 _FORGET = """
     SET LOCAL lock_timeout = '200ms'; TRUNCATE alert_incidents, alert_deliveries CASCADE"""
+_UNEXPECTED = re.compile(r"unexpected \w+(;| with )")  # libpq has words of its own
 _ENDED = ("succeeded", "partial", "held", "failed", "lost", "cancelled", "skipped")
 
 
@@ -289,11 +291,15 @@ class World:
         assert not left, left
 
     def reported(self) -> dict[str, int]:
-        """How many messages said that a problem began, by its key; a repeated one counts once."""
+        """How many messages said that a problem began, by its key; a repeated one counts once.
+
+        Of the probes, which other tests run, it is known at the start that they were never
+        confirmed: a database that is restored to before its first message sends that again.
+        """
         found: dict[str, set[str]] = {}
         for request in self.inbox.received:
             for one in json.loads(request.body)["data"]["incidents"]:
-                if one["kind"] in ("opened", "reopened"):
+                if one["kind"] in ("opened", "reopened") and "/probe_" not in one["key"]:
                     found.setdefault(one["key"], set()).add(request.headers["webhook-id"])
         return {key: len(ids) for key, ids in found.items()}
 
@@ -321,7 +327,7 @@ class World:
         for secret in self.secrets:
             assert secret not in whole
         assert "Traceback" not in "\n".join(texts[1:])
-        assert "unexpected " not in "\n".join(texts[1:])
+        assert not _UNEXPECTED.search("\n".join(texts[1:]))
 
 
 NEVER = b"\0no statement has this\0"

@@ -67,7 +67,7 @@ def test_the_database_gets_none_of_the_other_secrets() -> None:
         assert services[name]["env_file"] == "environment"
         assert services[name]["read_only"] is True
         assert services[name]["cap_drop"] == ["ALL"]
-    ignored = (CONTAINER / "Containerfile.dockerignore").read_text().split()
+    ignored = (ROOT / ".dockerignore").read_text().split()
     assert {".env", ".git", "deploy/container/environment", "deploy/container/database"} <= {
         *ignored
     }

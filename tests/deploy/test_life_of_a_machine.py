@@ -270,9 +270,10 @@ def test_an_upgrade(host: Machine) -> None:
     who = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
     for words in (["add", "--all"], [*who, "commit", "-qm", NEW], ["tag", NEW]):
         subprocess.run(["git", *words], cwd=folder, check=True)
-    (script,) = blocks("upgrades.md")["RAINBO"]
+    script, caught_up = blocks("upgrades.md")["RAINBO"]
     follow(host, f"VERSION={NEW}\n{script}")
     assert (host.root / "opt" / "rainbo" / "new.txt").exists()
+    until(host, caught_up, 300)
     until(host, PROBE)
 
 

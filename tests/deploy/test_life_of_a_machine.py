@@ -281,14 +281,15 @@ def test_a_backup_is_restored(host: Machine) -> None:
     """Into a new database, as the page says for such a machine; what is in it is proved again."""
     # A new one: that of the installation needs the key of its time.
     follow(host, next(s for s in blocks("production.md")["8. Backup"] if "pg_dump" in s))
-    (script,) = blocks("restore.md")["Restore a backup"]
+    script, start, caught_up = blocks("restore.md")["Restore a backup"]
     follow(host, script)
     (drill,) = blocks("restore.md", "")["Restore a backup"]
     rest = drill[drill.index("python manage.py migrate") :]
     follow(host, rest.replace("python manage.py", "rainbo"))
     assert psql(host, "SELECT name FROM tenant_master") == "First"
-    ask(host, "systemctl start rainbo-web rainbo-worker")
+    follow(host, start)
     until(host, PROBE)
+    until(host, caught_up, 300)
 
 
 def test_without_workers(host: Machine) -> None:

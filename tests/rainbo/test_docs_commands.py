@@ -134,7 +134,7 @@ NOT_RUN = {
     (
         "docs/production.md",
         "Containers",
-    ): "needs Docker and its registry; test_image.py builds the image and runs its services",
+    ): "needs Docker and its registry; test_image.py builds and runs the image",
     ("docs/production.md", "The database on another machine"): f"{NO}lines of the environment",
     ("docs/scaling.md", "Connections"): f"{NO}a formula",
     (

@@ -16,7 +16,9 @@ from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand, CommandError
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "deploy/triggers/README.md"]
+)
 LINE = re.compile(
     r"(?:(?:python manage\.py|(?<![\w/.])manage\.py|^rainbo|`rainbo) |CMD=\")([a-z_]+\b[^`\n]*)",
     re.MULTILINE,

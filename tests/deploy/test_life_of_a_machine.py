@@ -52,8 +52,8 @@ def blocks(page: str, language: str = "sh") -> dict[str, list[str]]:
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     for part in re.split(r"^#+ ", text, flags=re.MULTILINE):
         heading = part.partition("\n")[0]
-        of_it = re.findall(rf"^```{language}\n(.*?)^```$", part, re.MULTILINE | re.DOTALL)
-        if of_it:
+        fenced = re.findall(r"^```(\w*)\n(.*?)^```$", part, re.MULTILINE | re.DOTALL)
+        if of_it := [block for kind, block in fenced if kind == language]:
             found[heading] = of_it
     return found
 

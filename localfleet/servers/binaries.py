@@ -82,8 +82,11 @@ def _copy_atomically(install: Path, copy: Path) -> None:
         if libraries.is_dir():
             shutil.copytree(libraries, unfinished / libraries.name, symlinks=True)
         _open_to_all(unfinished)
-        if not copy.exists():
+        try:
             unfinished.rename(copy)
+        except OSError:
+            if not copy.exists():  # else another process was faster
+                raise
 
 
 def _open_to_all(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from localfleet.servers import binaries
 from localfleet.servers.server import Server
 from rainbo.settings import env
 from tests.children import ROOT
+from tests.fleet_fixtures import needs
 
 CONTAINER = ROOT / "deploy" / "container"
 COMPOSE: dict[str, Any] = yaml.safe_load((CONTAINER / "compose.yaml").read_text(encoding="utf-8"))
@@ -50,6 +52,29 @@ def test_all_read_the_environment_alike(name: str) -> None:
     assert all(re.fullmatch(r"[\w.:/,@+=-]+", value) for value in by_docker.values())
 
 
+def test_compose_takes_the_file_and_reads_the_environments_alike(tmp_path: Path) -> None:
+    """By Debian's compose, which is older than the file's `name`."""
+    compose = needs(shutil.which("docker-compose"), "apt install docker-compose")
+    folder = tmp_path / "deploy" / "container"
+    shutil.copytree(CONTAINER, folder)
+    for name in ("environment", "database"):
+        shutil.copy(folder / f"{name}.example", folder / name)
+    file = folder / "compose.yaml"
+    file.write_text(
+        re.sub(r"^name: .*\n", "", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    )
+    done = subprocess.run(
+        [compose, "--file", file, "config"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    services = yaml.safe_load(done.stdout)["services"]
+    assert services.keys() == COMPOSE["services"].keys()
+    for name, service in services.items():
+        example = f"{COMPOSE['services'][name]['env_file']}.example"
+        text = (CONTAINER / example).read_text(encoding="utf-8")
+        assert service["environment"] == docker_reads(text)
+
+
 def test_the_environment_has_what_rainbo_reads() -> None:
     given = docker_reads((CONTAINER / "environment.example").read_text(encoding="utf-8"))
     known = {*re.findall(r"^#? ?(RAINBO_\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)}
@@ -67,7 +92,7 @@ def test_the_database_gets_none_of_the_other_secrets() -> None:
         assert services[name]["env_file"] == "environment"
         assert services[name]["read_only"] is True
         assert services[name]["cap_drop"] == ["ALL"]
-    ignored = (CONTAINER / "Containerfile.dockerignore").read_text().split()
+    ignored = (ROOT / ".dockerignore").read_text().split()
     assert {".env", ".git", "deploy/container/environment", "deploy/container/database"} <= {
         *ignored
     }

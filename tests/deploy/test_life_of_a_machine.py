@@ -52,8 +52,8 @@ def blocks(page: str, language: str = "sh") -> dict[str, list[str]]:
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     for part in re.split(r"^#+ ", text, flags=re.MULTILINE):
         heading = part.partition("\n")[0]
-        of_it = re.findall(rf"^```{language}\n(.*?)^```$", part, re.MULTILINE | re.DOTALL)
-        if of_it:
+        fenced = re.findall(r"^```(\w*)\n(.*?)^```$", part, re.MULTILINE | re.DOTALL)
+        if of_it := [block for kind, block in fenced if kind == language]:
             found[heading] = of_it
     return found
 
@@ -270,9 +270,10 @@ def test_an_upgrade(host: Machine) -> None:
     who = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
     for words in (["add", "--all"], [*who, "commit", "-qm", NEW], ["tag", NEW]):
         subprocess.run(["git", *words], cwd=folder, check=True)
-    (script,) = blocks("upgrades.md")["RAINBO"]
+    script, caught_up = blocks("upgrades.md")["RAINBO"]
     follow(host, f"VERSION={NEW}\n{script}")
     assert (host.root / "opt" / "rainbo" / "new.txt").exists()
+    until(host, caught_up, 300)
     until(host, PROBE)
 
 
@@ -280,14 +281,15 @@ def test_a_backup_is_restored(host: Machine) -> None:
     """Into a new database, as the page says for such a machine; what is in it is proved again."""
     # A new one: that of the installation needs the key of its time.
     follow(host, next(s for s in blocks("production.md")["8. Backup"] if "pg_dump" in s))
-    (script,) = blocks("restore.md")["Restore a backup"]
+    script, start, caught_up = blocks("restore.md")["Restore a backup"]
     follow(host, script)
     (drill,) = blocks("restore.md", "")["Restore a backup"]
     rest = drill[drill.index("python manage.py migrate") :]
     follow(host, rest.replace("python manage.py", "rainbo"))
     assert psql(host, "SELECT name FROM tenant_master") == "First"
-    ask(host, "systemctl start rainbo-web rainbo-worker")
+    follow(host, start)
     until(host, PROBE)
+    until(host, caught_up, 300)
 
 
 def test_without_workers(host: Machine) -> None:

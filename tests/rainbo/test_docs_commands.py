@@ -16,7 +16,9 @@ from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand, CommandError
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "deploy/triggers/README.md"]
+)
 LINE = re.compile(
     r"(?:(?:python manage\.py|(?<![\w/.])manage\.py|^rainbo|`rainbo) |CMD=\")([a-z_]+\b[^`\n]*)",
     re.MULTILINE,
@@ -33,6 +35,7 @@ RUN = {
     ("docs/activity.md", "Removing old entries"): "tests/activity/test_written_once.py",
     ("docs/commands.md", "`schedule_pause NAME`"): "tests/syncs/management/test_schedules.py",
     ("docs/commands.md", "`schedule_set NAME`"): "tests/syncs/management/test_schedules.py",
+    ("docs/credentials.md", "Make a key"): "tests/tenants/test_rotate_credentials.py",
     ("docs/find.md", "The same on the command line"): "tests/tenants/find/test_find_user.py",
     ("docs/instances.md", "1. A role on every instance"): f"{MACHINE}::instance",
     ("docs/production.md", "How do I run RAINBO in production?"): f"{MACHINE}::install",
@@ -58,8 +61,15 @@ RUN = {
         "docs/rotation.md",
         "The password of an instance",
     ): f"{MACHINE}::test_the_password_of_an_instance_is_rotated",
+    (
+        "docs/source-contract.md",
+        "The standard schema",
+    ): "tests/tenants/health/test_check_fleet.py",
     ("docs/sql.md", "How do I read RAINBO's data with SQL?"): f"{MACHINE}::test_a_reader_of_sql",
     ("docs/sql.md", "`reporting.routes`"): "tests/rainbo/test_sql_reader.py",
+    ("docs/support-access.md", "At each request"): "tests/tenants/support_access/test_table.py",
+    ("docs/support-access.md", "End"): "tests/tenants/support_access/test_table.py",
+    ("docs/support-access.md", "Redeem"): "tests/tenants/support_access/test_table.py",
     (
         "docs/troubleshooting.md",
         "Something is wrong: what do I do?",
@@ -126,7 +136,7 @@ NOT_RUN = {
     (
         "docs/production.md",
         "Containers",
-    ): "needs Docker and its registry; test_container.py has the rest",
+    ): "needs Docker and its registry; test_image.py builds and runs the image",
     ("docs/production.md", "The database on another machine"): f"{NO}lines of the environment",
     ("docs/scaling.md", "Connections"): f"{NO}a formula",
     (
@@ -136,6 +146,11 @@ NOT_RUN = {
     ("docs/services/models.md", "Connect a catalogue"): "requests a service on the Internet",
     ("docs/settings.md", "A `.env` file for development"): f"{NO}lines of a file",
     ("docs/source-contract.md", "Several schemas in one fleet"): f"{NO}a folder's contents",
+    ("docs/source-contract.md", "Which ids must be equal"): "a part of a query, with an ellipsis",
+    (
+        "docs/support-access.md",
+        "Set it up",
+    ): "names a server of an example; the same file is run by tests/recipes",
     ("docs/tenants.md", "Is it still so?"): "an example's number; each option has its test",
     (
         "docs/upgrades.md",
@@ -145,6 +160,11 @@ NOT_RUN = {
         "docs/upgrades.md",
         "Take an upgrade back",
     ): "names a migration of an example; test_taken_back.py takes each one back",
+    (
+        "docs/when-a-run-is-held.md",
+        "Accept",
+    ): "numbers of an example; test_troubleshooting.py accepts a run",
+    ("docs/when-a-run-is-held.md", "Discard"): "numbers of an example; test_discard_held.py",
     ("docs/workers.md", "From outside"): "prints the time; the query shows what sessions there are",
     ("docs/workers.md", "How do I keep the workers running?"): "does not end; the unit runs it",
     ("docs/workers.md", "Proofs"): "takes 200 minutes; tests/syncs/faults runs a few of its slots",
@@ -171,6 +191,15 @@ def blocks(page: Path) -> set[tuple[str, str]]:
         if re.search(r"^ *```(?:sh|sql)?\n", _opening(part), re.MULTILINE):
             found.add((page.relative_to(ROOT).as_posix(), heading))
     return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_a_block_says_what_it_is(page: Path) -> None:
+    """One that is only indented would be in neither list."""
+    text = re.sub(
+        r"^( *)```.*?^\1```$", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
+    assert not re.findall(r"(?:^\n) {4,}\S.*", text, re.MULTILINE)
 
 
 def _opening(part: str) -> str:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import subprocess
 from datetime import timedelta
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
@@ -41,6 +43,14 @@ def test_afterwards_the_new_key_alone_opens_all(
     said = capsys.readouterr().out
     assert "Re-encrypted 2 secrets with the newest key." in said
     assert "Key 2 of RAINBO_CREDENTIAL_KEYS can be removed" in said
+
+
+def test_a_key_that_the_page_makes_is_one() -> None:
+    """docs/credentials.md, Make a key"""
+    page = (Path(__file__).parents[2] / "docs" / "credentials.md").read_text(encoding="utf-8")
+    command = page.partition("## Make a key")[2].split("```")[1].removeprefix("sh\n")
+    made = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    Fernet(made.stdout.strip())
 
 
 def test_with_one_key_nothing_can_go(capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,3 +52,24 @@ def test_copy_of_the_wheel_runs_and_is_open_to_all(tmp_path: Path) -> None:
         if os.path.lexists(path) and not path.is_symlink()
     )
     assert binaries.readable_copy(embedded, tmp_path) == copy
+
+
+def test_a_copy_that_another_process_finished_first_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two test runs that begin at once in a fresh clone"""
+    folder = tmp_path / "package" / "pginstall" / "bin"
+    folder.mkdir(parents=True)
+    (folder / "postgres").write_text("")
+    real = Path.rename
+
+    def slower(unfinished: Path, copy: Path) -> Path:
+        (copy / "theirs").mkdir(parents=True)
+        return real(unfinished, copy)
+
+    monkeypatch.setattr(Path, "rename", slower)
+    root = tmp_path / "root"
+    root.mkdir()
+    copy = binaries.readable_copy(folder, root)
+    assert [path.name for path in root.iterdir()] == [copy.parents[2].name]
+    assert (copy.parents[2] / "theirs").exists()

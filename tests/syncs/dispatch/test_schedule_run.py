@@ -112,11 +112,14 @@ def test_what_waits_is_run_too_but_not_before_its_time() -> None:
     assert retry.state == RunState.SUCCEEDED
 
 
-def test_a_failure_is_the_exit_code_and_is_retried_later(make_sync: Make) -> None:
+def test_a_failure_is_the_exit_code_and_is_retried_later(
+    make_sync: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
     make_sync(failing)
     plan()
     make_due()
     assert call("--quiet") == 1
+    assert "failed" in capsys.readouterr().err, "cron mails only what is said"
     assert SyncRun.objects.get(state=RunState.QUEUED).attempt == 2
     assert call() == 0
 

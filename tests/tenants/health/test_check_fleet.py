@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from common.errors import UsageError
 from tenants.health import checks
 from tenants.models import GhostUser, RdsInstance
 from tests.instances import InstanceFleet
+
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 @pytest.fixture
@@ -291,6 +294,27 @@ def test_the_ghost_statement_is_run_for_an_invented_admin(
     (text,) = texts(document, "error")
     assert text.startswith(GHOSTS_SAY)
     assert words in text
+
+
+def test_the_statement_of_the_page_is_all_that_ghosts_need(
+    registered: InstanceFleet, check: Any
+) -> None:
+    """docs/source-contract.md on the users table of an application that knows no ghosts"""
+    registered[2].execute(
+        "ALTER TABLE users DROP is_ghost_admin, DROP rainbo_admin_id, DROP rainbo_installation, "
+        "ALTER tenant_id SET NOT NULL, ALTER created_at DROP DEFAULT, ALTER updated_at DROP DEFAULT"
+    )
+    assert check("--rds", "2")[0] == 1
+    page = (DOCS / "source-contract.md").read_text(encoding="utf-8")
+    registered[2].execute(
+        page.partition("## The standard schema")[2].split("```sql")[1].split("```")[0]
+    )
+    granted = (DOCS / "instances.md").read_text(encoding="utf-8").partition("-- for ghost users:")
+    for statement in re.findall(r"GRANT [^;]*\bON users TO rainbo;", granted[0] + granted[2]):
+        registered[2].execute(statement)
+    code, document = check("--rds", "2")
+    assert (code, texts(document, "error", 2)) == (0, [])
+    assert f"{GHOSTS_SAY}tried, every column as it should be" in texts(document, "ok", 2)
 
 
 def test_the_invented_admin_leaves_nothing(registered: InstanceFleet, check: Any) -> None:

@@ -25,7 +25,7 @@ def statement(heading: str) -> str:
     """A statement of the page that applications copy, with psycopg's parameters."""
     section = re.split(r"^#+ ", PAGE.read_text(), flags=re.MULTILINE)
     text = next(one for one in section if one.startswith(f"{heading}\n"))
-    body = "\n".join(line[4:] for line in text.splitlines() if line.startswith("    "))
+    body = text.partition("```sql\n")[2].partition("```")[0]
     return re.sub(r"(?<!:):(\w+)", r"%(\1)s", body)
 
 

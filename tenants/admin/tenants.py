@@ -32,7 +32,7 @@ from tenants.admin.tenant.filters import (
     freshness_of,
 )
 from tenants.admin.tenant.ordered_paginator import InstanceByInstance
-from tenants.admin.tenant.tenant_list import FRESH, ORDERS, USUAL, SortedPaginator, TenantList
+from tenants.admin.tenant.tenant_list import FRESH, ORDERS, USUAL, ActivityPaginator, TenantList
 from tenants.models import RdsInstance, Tenant
 from tenants.summaries import search
 
@@ -61,9 +61,9 @@ class TenantAdmin(PageOfItsOwn, ReadOnlyAdmin):
         self, request: HttpRequest, queryset: QuerySet[Any], per_page: int, *_: Any, **__: Any
     ) -> Paginator[Any]:
         """In the usual order, tenants are read instance by instance: each filter has its index."""
-        if queryset.query.order_by != USUAL:
-            return SortedPaginator(queryset, per_page)
-        if request.GET.get("q", "").strip():
+        if request.GET.get(ActivityFilter.parameter_name):
+            return ActivityPaginator(queryset, per_page)
+        if queryset.query.order_by != USUAL or request.GET.get("q", "").strip():
             return BoundedPaginator(queryset, per_page)
         return InstanceByInstance(queryset, per_page, freshness_of(request).order)
 

@@ -47,8 +47,8 @@ ORDERS: Mapping[str, tuple[Order, Order]] = {
 FRESH = "fresh"  # the last column, so that the others keep their numbers without it
 
 
-class SortedPaginator(BoundedPaginator):
-    """Counts as the index of the order has them: a scan of the table might read all."""
+class ActivityPaginator(BoundedPaginator):
+    """Counts as the index of activity has them: a scan of the table might read all."""
 
     in_order = True
 

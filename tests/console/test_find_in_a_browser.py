@@ -80,6 +80,10 @@ FOCUS = "() => document.activeElement.id || document.activeElement.textContent.t
 CLIPBOARD = "() => navigator.clipboard.readText()"
 
 
+def press_copy(window: Window, name: str) -> None:
+    window.do(lambda page: page.click(f"[aria-label='{name}']"))
+
+
 def test_results_are_gone_through_by_arrows_and_copied(
     directory: InstanceFleet, window: Window
 ) -> None:
@@ -95,7 +99,7 @@ def test_results_are_gone_through_by_arrows_and_copied(
     assert asked(window) == MAIL
     window.do(lambda page: page.context.grant_permissions(["clipboard-read", "clipboard-write"]))
     for name, copied in ((f"Copy {MAIL}", MAIL), ("Copy 70", "70")):
-        window.click(f"[aria-label='{name}']")
+        press_copy(window, name)
         window.wait_for("() => document.querySelector('.copy[data-state=done]')")
         assert window.script(CLIPBOARD) == copied
     command = "python manage.py find_user --live ann@example.com"

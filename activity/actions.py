@@ -43,6 +43,7 @@ ACTIONS: dict[str, str] = {
     "support_session.found": "found a support session that it never issued",
     "support_session.ended": "ended a support session",
     "support_sessions.exported": "exported the trail of support access",
+    "tenants.exported": "exported tenants with their contacts",
     "tenant.entered": "asked to enter a tenant as support",
     "tenant.closed_to_support": "marked a tenant do not enter",
     "tenant.opened_to_support": "removed the mark do not enter from a tenant",

@@ -88,6 +88,11 @@ def took(seconds: float | None) -> SafeString:
     return format_html('<span class="number">{} s</span>', f"{seconds:,.1f}")
 
 
+def copyable(text: str, shown: SafeString | str = "") -> SafeString:
+    """A text that a button next to it copies; shown: what stands for it, such as a link."""
+    return format_html('<span data-copy="{}">{}</span>', text, shown or text)
+
+
 def brief(words: str, longest: int = 80) -> SafeString:
     """The beginning of a text, the whole of it within reach."""
     shown = text.clip(words, longest)

@@ -86,6 +86,10 @@ def keyboard_script(_: HttpRequest) -> str:
     return static("rainbo/keyboard.js")
 
 
+def copy_script(_: HttpRequest) -> str:
+    return static("rainbo/copy.js")
+
+
 def zone_script(_: HttpRequest) -> str:
     return static("rainbo/zone.js")
 

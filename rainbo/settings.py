@@ -395,6 +395,7 @@ UNFOLD = {
         "rainbo.navigation.focus_script",
         "rainbo.navigation.keyboard_script",
         "rainbo.navigation.find_script",
+        "rainbo.navigation.copy_script",
         "rainbo.navigation.zone_script",
     ],
     "ACCOUNT": {"navigation": "rainbo.navigation.account"},

@@ -16,6 +16,7 @@ VARIABLE, FACTOR = "DEMO_PASSWORD", "DEMO_SECOND_FACTOR"
 # Exit codes to live with: add_instance rejects a known id; sync_all fails, holds or already runs.
 ADD_ENDS = (0, 1, 2)
 SYNC_ENDS = (0, 1, 3, 75)
+SEARCH_ENDS = (0, 1)
 
 
 class Setup:
@@ -43,6 +44,8 @@ class Setup:
             self._manage("setup_schedules")
         with terminal.step("Syncing"):
             code = self._manage("sync_all", accepted=SYNC_ENDS)
+            # The package's server has pg_trgm; one of RAINBO_PG_BIN may be without it.
+            self._manage("setup_part_search", accepted=SEARCH_ENDS)
         if code:
             terminal.note("Not everything could be synced: `rainbo_status` (below) says why.")
         self._let_an_admin_leave()

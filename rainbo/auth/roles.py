@@ -36,7 +36,7 @@ SUPPORT = (
     *LOOK,
     "alerts.change_incident",
     *(f"integrations.{what}_connection" for what in ("add", "change", "delete")),  # their own
-    *("syncs.run_sync", "tenants.check_instance", "tenants.impersonate"),
+    *("syncs.run_sync", "tenants.check_instance", "tenants.export_tenant", "tenants.impersonate"),
     *("tenants.open_supportsession", "tenants.end_supportsession", "tenants.add_supportoptout"),
 )
 ROLES: dict[str, tuple[str, ...]] = {
@@ -55,7 +55,10 @@ ROLES: dict[str, tuple[str, ...]] = {
         *(f"auth.{what}_group" for what in ("view", "add", "change", "delete")),
     ),
     "support_admin": SUPPORT,
-    "billing_admin": ("syncs.view_syncrun", "tenants.view_tenant", "tenants.view_userroute"),
+    "billing_admin": (
+        *("syncs.view_syncrun", "tenants.view_tenant", "tenants.view_userroute"),
+        "tenants.export_tenant",
+    ),
     "read_only": LOOK,
 }
 
@@ -79,6 +82,7 @@ MEANINGS: dict[str, tuple[str, ...]] = {
     "query instances live: test and check them, read a tenant, look an e-mail up": (
         "tenants.check_instance",
     ),
+    "export tenants with their contacts": ("tenants.export_tenant",),
     "acknowledge and mute incidents": ("alerts.change_incident",),
     "connect accounts of their own, change and delete these": (
         *(f"integrations.{what}_connection" for what in ("add", "change", "delete")),

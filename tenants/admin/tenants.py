@@ -1,4 +1,4 @@
-"""The console's list of tenants, the worst-fresh first, and the way to each one's page."""
+"""The console's list of tenants, and the way to each one's page."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from common.model_admin import (
 )
 from tenants.admin.instance.condition import mark
 from tenants.admin.instance.filters import InstanceFilter
-from tenants.admin.tenant import actions, badges, ordered_paginator, page, support_access
+from tenants.admin.tenant import actions, badges, export, page, support_access
 from tenants.admin.tenant.filters import (
+    ActivityFilter,
     FreshnessFilter,
     StatusFilter,
     TrialFilter,
@@ -31,35 +32,25 @@ from tenants.admin.tenant.filters import (
     freshness_of,
 )
 from tenants.admin.tenant.ordered_paginator import InstanceByInstance
+from tenants.admin.tenant.tenant_list import FRESH, ORDERS, USUAL, ActivityPaginator, TenantList
 from tenants.models import RdsInstance, Tenant
 from tenants.summaries import search
-
-
-class TenantList(DecoratedChangeList):
-    """The worst-fresh first, each with the freshness of its instance."""
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        found = freshness_of(request)
-        place = {pk: number for number, pk in enumerate(found.order)}
-        self.result_list.sort(key=lambda row: (place.get(row.instance_id, len(place)), row.pk))
-        for row in self.result_list:
-            row.target = found.instances.get(row.instance_id)
 
 
 @admin.register(Tenant)
 class TenantAdmin(PageOfItsOwn, ReadOnlyAdmin):
     list_display = (
-        *("called", "fresh", "at", "remote", "state", "users", "locations"),
-        *("trial_end", "activity"),
+        *("called", "at", "remote", "state", "users", "locations"),
+        *("trial_end", "activity", FRESH),
     )
+    list_before_template = "tenants/tenant_list_top.html"
     list_filter = (
-        *(FreshnessFilter, StatusFilter, TrialFilter, VanishedFilter),
+        *(FreshnessFilter, StatusFilter, TrialFilter, ActivityFilter, VanishedFilter),
         ("instance", InstanceFilter),
     )
     list_select_related = ("instance",)
     search_fields = ("name",)  # there is a search: get_search_results does it
-    sortable_by = ()
+    sortable_by = tuple(ORDERS)
     empty_text = "No tenant has been read yet: run manage.py sync_tenant_summaries."
     search_help_text = "Beginnings of words of the name or the contact e-mail, or the id"
 
@@ -69,11 +60,12 @@ class TenantAdmin(PageOfItsOwn, ReadOnlyAdmin):
     def get_paginator(
         self, request: HttpRequest, queryset: QuerySet[Any], per_page: int, *_: Any, **__: Any
     ) -> Paginator[Any]:
-        """A search finds few by its own index; everything else is read instance by instance."""
-        order = freshness_of(request).order
-        if request.GET.get("q", "").strip():
-            return BoundedPaginator(ordered_paginator.sorted_by(queryset, order), per_page)
-        return InstanceByInstance(queryset, per_page, order)
+        """In the usual order, tenants are read instance by instance: each filter has its index."""
+        if request.GET.get(ActivityFilter.parameter_name):
+            return ActivityPaginator(queryset, per_page)
+        if queryset.query.order_by != USUAL or request.GET.get("q", "").strip():
+            return BoundedPaginator(queryset, per_page)
+        return InstanceByInstance(queryset, per_page, freshness_of(request).order)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Tenant], search_term: str
@@ -92,6 +84,7 @@ class TenantAdmin(PageOfItsOwn, ReadOnlyAdmin):
 
     def get_custom_urls(self) -> Any:
         return (
+            ("export/", "tenants_tenant_export", export.export_view),
             ("<int:pk>/live/", "tenants_tenant_live", actions.live_view),
             ("<int:pk>/sync/", "tenants_tenant_sync", actions.sync_view),
             ("<int:pk>/enter/", "tenants_tenant_enter", support_access.enter_view),
@@ -102,7 +95,7 @@ class TenantAdmin(PageOfItsOwn, ReadOnlyAdmin):
     def page(self, request: HttpRequest, found: Tenant) -> HttpResponse:
         return page.response(request, found)
 
-    @admin.display(description="tenant")
+    @admin.display(description="tenant", ordering="name")
     def called(self, tenant: Tenant) -> str:
         return tenant.name or "without a name"
 
@@ -110,15 +103,15 @@ class TenantAdmin(PageOfItsOwn, ReadOnlyAdmin):
     def remote(self, tenant: Tenant) -> str:
         return tenant.remote_id
 
-    @admin.display(description="instance")
+    @admin.display(description="instance", ordering="instance")
     def at(self, tenant: Tenant) -> SafeString:
         return _named(tenant.instance)
 
-    @admin.display(description="status")
+    @admin.display(description="status", ordering="status")
     def state(self, tenant: Tenant) -> SafeString:
         return badges.status_badge(tenant)
 
-    @admin.display(description="users")
+    @admin.display(description="users", ordering="user_count")
     def users(self, tenant: Tenant) -> SafeString:
         return markup.number(tenant.user_count)
 
@@ -126,19 +119,23 @@ class TenantAdmin(PageOfItsOwn, ReadOnlyAdmin):
     def locations(self, tenant: Tenant) -> SafeString:
         return markup.number(tenant.location_count)
 
-    @admin.display(description="trial ends")
+    @admin.display(description="trial ends", ordering="trial_ends_at")
     def trial_end(self, tenant: Tenant) -> SafeString:
         return markup.age(tenant.trial_ends_at, timezone.now(), missing="no trial")
 
-    @admin.display(description="last activity")
+    @admin.display(description="last activity", ordering="last_activity_at")
     def activity(self, tenant: Tenant) -> SafeString:
         return markup.age(tenant.last_activity_at, timezone.now(), missing="unknown")
 
     @admin.display(description="freshness")
-    def fresh(self, tenant: Any) -> SafeString:
-        target = tenant.target
-        age = markup.age(target and target.confirmed_at, timezone.now())
-        return format_html("{} {}", badges.summary_freshness(target), age if target else "")
+    def fresh(self, tenant: Any) -> SafeString | str:
+        """Of a row that differs from the page, which says the rest once."""
+        if not tenant.differs:
+            return ""
+        age = markup.age(tenant.target and tenant.target.confirmed_at, timezone.now())
+        return format_html(
+            "{} {}", badges.summary_freshness(tenant.target), age if tenant.target else ""
+        )
 
 
 def _named(instance: RdsInstance) -> SafeString:

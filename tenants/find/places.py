@@ -18,10 +18,11 @@ READ = ("name", "health", "is_active", "is_master", "last_check_at")
 
 
 def conditions(found: Found, now: datetime) -> list[Condition]:
-    """Of the instances that an e-mail's accounts or the tenants found are on, and of the master."""
+    """Of the instances found, those of the accounts and tenants found, and the master."""
     exact = found.exact
     keys = {route.instance_pk for route in (*exact.shown, *exact.withheld)}
     keys |= {tenant.instance_id for tenant in found.tenants.rows}
+    keys |= {instance.pk for instance in found.instances.rows}
     rows = RdsInstance.objects.filter(Q(pk__in=keys - {None}) | Q(is_master=True)).only(*READ)
     checks = condition.checks_in(queries.shared_status().syncs)
     return [condition.of(row, now, checks) for row in rows]

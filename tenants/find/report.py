@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 from common.clock import iso
 from common.terminal import printable_line
 from common.text import sentence
-from tenants.find import comparison, places
+from tenants.find import comparison, part_search, places
 from tenants.find.comparison import Account
 from tenants.find.live_lookup import LiveLookup
 from tenants.find.lookup import Lookup
 from tenants.find.search import Found, Matches
-from tenants.models import RouteRemoval, Tenant
+from tenants.models import RdsInstance, RouteRemoval, Tenant
 from tenants.routes.queries import Route, instance_called
 
 T = TypeVar("T")
@@ -62,12 +62,18 @@ def _like_it(found: Found, now: datetime) -> Iterator[str]:
     """What else the person may have meant."""
     for title, matches in (
         ("E-mails that begin so", _routes(found.begin, now)),
-        ("People whose names begin so", _routes(found.named, now)),
+        ("People with such a name", _routes(found.named, now)),
+        ("Parts of words and near misses", _routes(found.near, now)),
         ("Tenants", _tenants(found.tenants)),
+        ("Instances", _instances(found.instances)),
     ):
         if matches.rows:
             yield f"{title}{', the first of more' if matches.more else ''}:"
             yield from (f"  {line}" for line in matches.rows)
+    if found.is_cut:
+        yield "A search took too long and was stopped: there may be more. Type more letters."
+    if not found.has_parts and not found.like_it:
+        yield part_search.hint()
 
 
 def _routes(of: Matches[Route], now: datetime) -> Matches[str]:
@@ -77,6 +83,10 @@ def _routes(of: Matches[Route], now: datetime) -> Matches[str]:
 def _tenants(of: Matches[Tenant]) -> Matches[str]:
     lines = (f"{tenant.instance}: {_tenant(tenant)}" for tenant in of.rows)
     return Matches(tuple(lines), of.more)
+
+
+def _instances(of: Matches[RdsInstance]) -> Matches[str]:
+    return Matches(tuple(str(instance) for instance in of.rows), of.more)
 
 
 def _tenant(tenant: Tenant) -> str:
@@ -114,7 +124,11 @@ def document(search: Found, live: LiveLookup | None) -> dict[str, Any]:
         "why": list(found.why),
         "begin": _matches(search.begin, _fields),
         "named": _matches(search.named, _fields),
+        "near": _matches(search.near, _fields),
         "tenants": _matches(search.tenants, _tenant_fields),
+        "instances": _matches(search.instances, _instance_fields),
+        "parts": search.has_parts,
+        "cut": search.is_cut,
         "live": live and _live_document(found, live),
         "live_problem": "; ".join(live.problems) if live else "",
     }
@@ -146,6 +160,10 @@ def _matches(of: Matches[T], fields: Callable[[T], dict[str, Any]]) -> dict[str,
 def _tenant_fields(tenant: Tenant) -> dict[str, Any]:
     names = ("instance_id", "remote_id", "name", "status", "vanished_at")
     return {name: _plain(getattr(tenant, name)) for name in names}
+
+
+def _instance_fields(instance: RdsInstance) -> dict[str, Any]:
+    return {"id": instance.pk, "name": instance.name, "is_active": instance.is_active}
 
 
 def _sentences(

@@ -20,7 +20,7 @@ from tenants.fleet import change_check, contract, resolution
 from tenants.fleet.reader import Reading, read_instances
 from tenants.fleet.targets import as_target, master
 from tenants.models import RdsInstance
-from tenants.routes import merge
+from tenants.routes import merge, part_index
 from tenants.routes.directory import MISCOUNT, Directory
 from tenants.routes.merge import NAME
 
@@ -103,6 +103,8 @@ def _publish(
         note = "; ".join(decision.reasons)
         run.record_outcome(target, TargetState.HELD, note=note, seconds=reading.seconds, **counts)
         return
+    if not run.dry_run:
+        part_index.drop_for_fill(session, changes)
     with run.publishing():
         if error := change_check.changed_since_read(session, [source]).get(target):
             raise error
@@ -114,6 +116,7 @@ def _publish(
         run.confirm(session, target, reading.at, rows=reading.rows, basis=basis, tables=tables)
         if decision.accepted:
             run.use_acceptance(session)
+    part_index.keep(session, changes)
     merge.refresh_statistics(session, changes)
     note = f"read in full: {directory.why}" if directory.alarming else ""
     note = "; ".join(filter(None, [MISCOUNT if directory.miscounted else "", note]))

@@ -43,7 +43,8 @@ class UserRoute(models.Model):
                 condition=Q(withheld_reason__isnull=False),
                 name="routes_withheld",
             ),
-            # For the beginning of a person's name: see tenants/find/search.py.
+            # For the beginning of a person's name: see tenants/find/search.py. routes_by_word, for
+            # its other words, is in a migration.
             models.Index(
                 Collate(models.Func("user_name", function="rainbo_name_key"), "C"),
                 name="routes_by_name",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.db import models
+from django.db.models.functions import Collate
 
 from tenants.models.instance import RdsInstance
 
@@ -41,8 +42,7 @@ class Tenant(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["instance", "remote_id"], name="one_tenant_per_id"),
         ]
-        # The list shows instance by instance, the least fresh first; tenants_by_word, which serves
-        # its search, is in a migration.
+        # tenants_by_word, which serves the search, is in a migration.
         indexes: ClassVar = [
             models.Index(fields=["instance", "id"], name="tenants_of_instance"),
             models.Index(fields=["status", "instance", "trial_ends_at"], name="tenants_by_status"),
@@ -51,7 +51,24 @@ class Tenant(models.Model):
                 condition=models.Q(vanished_at__isnull=False),
                 name="tenants_vanished",
             ),
+            models.Index(
+                Collate(models.Func("name", function="rainbo_name_key"), "C"),
+                "id",
+                name="tenants_by_name",
+            ),
+            models.Index(fields=["trial_ends_at", "id"], name="tenants_by_trial_end"),
+            models.Index(
+                models.F("last_activity_at").desc(nulls_last=True),
+                models.F("id").desc(),
+                name="tenants_by_activity",
+            ),
+            models.Index(
+                models.F("user_count").desc(nulls_last=True),
+                models.F("id").desc(),
+                name="tenants_by_users",
+            ),
         ]
+        permissions: ClassVar = [("export_tenant", "Can export tenants with their contacts")]
 
     def __str__(self) -> str:
         return f"{self.name} (tenant {self.remote_id} on instance {self.instance_id})"

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from syncs.status import queries
-from syncs.status.freshness import State
 from syncs.status.queries import TargetStatus
 from tenants.models import RdsInstance
 
@@ -16,7 +15,7 @@ UNUSED = "unused"  # tenants of instances that no sync takes
 
 @dataclass(frozen=True)
 class TenantFreshness:
-    """instances: the active ones. order: all of them, the worst first, disabled ones last."""
+    """instances: the active ones. order: all of them by their ids."""
 
     instances: Mapping[int, TargetStatus]
     order: tuple[int, ...]
@@ -34,14 +33,5 @@ def read() -> TenantFreshness:
     """In one query more than the judgement itself takes, which others share."""
     sync = next(sync for sync in queries.shared_status().syncs if sync.name == SUMMARIES)
     instances = {int(target.key): target for target in sync.targets}
-    keys = list(RdsInstance.objects.values_list("pk", flat=True))
-    order = sorted(keys, key=lambda pk: (_badness(instances.get(pk)), pk))
+    order = RdsInstance.objects.order_by("pk").values_list("pk", flat=True)
     return TenantFreshness(instances, tuple(order))
-
-
-def _badness(target: TargetStatus | None) -> tuple[int, float]:
-    """Worst state first, in it the oldest."""
-    if target is None:
-        return 1, 0.0
-    at = target.confirmed_at
-    return -list(State).index(target.freshness.state), at.timestamp() if at else 0.0

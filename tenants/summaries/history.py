@@ -9,6 +9,7 @@ from syncs.models import SyncRun
 from tenants.models import Tenant, TenantChange, TenantDailyCount
 
 DAYS = 90
+WEEK = 7
 CHANGES = 50
 
 
@@ -41,6 +42,18 @@ def daily_counts(tenant: Tenant, now: datetime, days: int = DAYS) -> list[Day]:
     begin = min(known)
     every = (begin + timedelta(days=n) for n in range((today - begin).days + 1))
     return [known.get(day, Day(day)) for day in every]
+
+
+def growth(before: int | None, after: int | None) -> str:
+    """`1,200 → 1,234 (+34)`; empty if nothing changed or one is not known."""
+    if before is None or after is None or before == after:
+        return ""
+    return f"{before:,} → {after:,} ({after - before:+,})"
+
+
+def a_week_ago(days: list[Day]) -> Day | None:
+    """The last day, up to a week before the last one, on which a sync counted the users."""
+    return next((day for day in days[-WEEK - 1 :: -1] if day.users is not None), None)
 
 
 def changes(tenant: Tenant, most: int = CHANGES) -> tuple[list[Past], bool]:

@@ -13,9 +13,10 @@ from tenants.models import RdsInstance
 LONGEST = 1_000  # characters of a search: no name is longer
 
 # Word for word what the index tenants_by_word holds.
-BY_WORD = """
-    (array_to_tsvector(rainbo_name_words(tenant_master.name) ||
-     rainbo_name_words(coalesce(tenant_master.contact_email, ''))) @@ rainbo_word_query(%s))"""
+WORDS = """
+    array_to_tsvector(rainbo_name_words(tenant_master.name) ||
+                      rainbo_name_words(coalesce(tenant_master.contact_email, '')))"""
+BY_WORD = f"({WORDS} @@ rainbo_word_query(%s))"
 # From one status to the next by the index tenants_by_status, whatever the number of tenants.
 _STATUSES = """
     WITH RECURSIVE found AS (

@@ -76,6 +76,37 @@ def test_an_email_is_found_from_any_page_by_keyboard_alone(
     assert window.path.startswith("/admin/tenants/tenant/")
 
 
+FOCUS = "() => document.activeElement.id || document.activeElement.textContent.trim()"
+CLIPBOARD = "() => navigator.clipboard.readText()"
+
+
+def press_copy(window: Window, name: str) -> None:
+    window.do(lambda page: page.click(f"[aria-label='{name}']"))
+
+
+def test_results_are_gone_through_by_arrows_and_copied(
+    directory: InstanceFleet, window: Window
+) -> None:
+    window.open(f"{PAGE}?q=ann")
+    window.do(lambda page: page.focus("#find-q"))
+    seen = []
+    for key in ("ArrowDown", "ArrowDown", "ArrowDown", "ArrowUp", "ArrowUp", "ArrowUp"):
+        window.press(key)
+        seen.append(window.script(FOCUS))
+    assert seen == [MAIL, MAIL, MAIL, MAIL, "find-q", "find-q"]
+    window.press("ArrowDown")
+    send(window)
+    assert asked(window) == MAIL
+    window.do(lambda page: page.context.grant_permissions(["clipboard-read", "clipboard-write"]))
+    for name, copied in ((f"Copy {MAIL}", MAIL), ("Copy 70", "70")):
+        press_copy(window, name)
+        window.wait_for("() => document.querySelector('.copy[data-state=done]')")
+        assert window.script(CLIPBOARD) == copied
+    command = "python manage.py find_user --live ann@example.com"
+    assert window.is_shown(f"[aria-label='Copy {command}']")
+    assert list(accessibility.complaints(window)) == []
+
+
 def test_the_fleet_is_asked_and_shows_what_differs(
     directory: InstanceFleet, window: Window
 ) -> None:

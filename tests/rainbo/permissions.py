@@ -173,6 +173,7 @@ PAGES: dict[str, Page] = {
     "activity/activity/export/": press("activity.view_activity", acts=False),
     # The fleet
     **model("tenants.tenant"),
+    "tenants/tenant/export/": press("tenants.export_tenant", acts=False),
     "tenants/tenant/<int:pk>/live/": press("tenants.check_instance", acts=False),
     "tenants/tenant/<int:pk>/sync/": press("syncs.run_sync"),
     # To enter needs two-factor authentication, too: tests/tenants/support_access

@@ -37,6 +37,7 @@ RUN = {
     ("docs/commands.md", "`schedule_set NAME`"): "tests/syncs/management/test_schedules.py",
     ("docs/credentials.md", "Make a key"): "tests/tenants/test_rotate_credentials.py",
     ("docs/find.md", "The same on the command line"): "tests/tenants/find/test_find_user.py",
+    ("docs/find.md", "Parts of words"): "tests/tenants/find/test_part_search.py",
     ("docs/instances.md", "1. A role on every instance"): f"{MACHINE}::instance",
     ("docs/production.md", "How do I run RAINBO in production?"): f"{MACHINE}::install",
     ("docs/production.md", "1. Packages, account and code"): f"{MACHINE}::install",

@@ -27,6 +27,19 @@
     shown(go);
   }, true);
 
+  /* Down and up go through the results, from the field and back to it; Enter follows the link. */
+  addEventListener("keydown", (event) => {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (!step || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
+    const rows = [...document.querySelectorAll(".find tbody tr")];
+    const stops = rows.map((row) => row.querySelector("a[href]")).filter((link) => link?.checkVisibility());
+    const field = document.querySelector("#find-q");
+    const here = event.target === field ? -1 : stops.indexOf(event.target);
+    if (!stops.length || (here < 0 && event.target !== field)) return;
+    event.preventDefault();
+    (stops[here + step] ?? (here + step < 0 ? field : stops[here])).focus();
+  });
+
   /* A form that takes its time says so, and is sent once. */
   addEventListener("submit", (event) => {
     const text = event.target.dataset?.wait;

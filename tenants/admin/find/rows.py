@@ -76,7 +76,7 @@ class Viewer:
     def like_it(self, route: Route) -> Cells:
         """An account of another e-mail."""
         url = reverse("find", query={"q": route.email})
-        link = _link(url, route.email)
+        link = markup.copyable(route.email, _link(url, route.email))
         hidden = markup.badge("withheld", Tone.WARNING, route.withheld_reason or "")
         mail = format_html("{} {}", link, hidden) if route.withheld_reason else link
         return (
@@ -93,13 +93,23 @@ class Viewer:
         routes = reverse("admin:tenants_userroute_changelist", query=named)
         return (
             ("tenant", _link(url, tenant.name)),
-            ("id", f"{tenant.instance_id}:{tenant.remote_id}"),
+            ("id", markup.copyable(f"{tenant.instance_id}:{tenant.remote_id}")),
             ("instance", self._marked(tenant.instance)),
             ("status", badges.status_badge(tenant)),
             ("users", markup.number(tenant.user_count)),
             ("routes", _link(routes, "its routes")),
             ("refreshed", markup.age(tenant.cache_refreshed_at, now)),
             *self._support(tenant.pk),
+        )
+
+    def instance(self, instance: RdsInstance) -> Cells:
+        """Its address is on its page."""
+        known = [instance.group, *instance.labels]
+        return (
+            ("instance", self._place(instance.pk, str(instance))),
+            ("id", markup.copyable(str(instance.pk))),
+            ("health", _health(instance)),
+            ("group and labels", ", ".join(filter(None, known)) or markup.quiet("none")),
         )
 
     def removal(self, removal: RouteRemoval, now: datetime) -> SafeString:
@@ -153,7 +163,8 @@ class Viewer:
 def _tenants_of(found: Found) -> Iterator[int]:
     """The tenants of all that is shown."""
     exact = found.exact
-    routes = (*exact.shown, *exact.withheld, *found.begin.rows, *found.named.rows)
+    routes = (*exact.shown, *exact.withheld)
+    routes += (*found.begin.rows, *found.named.rows, *found.near.rows)
     yield from (route.tenant_pk for route in routes if route.tenant_pk is not None)
     yield from (tenant.pk for tenant in found.tenants.rows)
 
@@ -166,10 +177,13 @@ def kinds(found: Found, viewer: Viewer, now: datetime) -> list[ResultGroup]:
 
     made = [
         _kind("begin", "E-mails that begin so", found.begin, viewer.like_it),
-        _kind("named", "People whose names begin so", found.named, viewer.like_it),
+        _kind("named", "People with such a name", found.named, viewer.like_it),
+        _kind("near", "Parts of words and near misses", found.near, viewer.like_it),
     ]
     if viewer.tenants:
         made.append(_kind("tenants", "Tenants", found.tenants, tenant))
+    if viewer.instances:
+        made.append(_kind("instances", "Instances", found.instances, viewer.instance))
     return [kind for kind in made if kind.rows]
 
 
@@ -177,9 +191,15 @@ def _kind(key: str, title: str, found: Matches[T], shown: Callable[[T], Cells]) 
     return ResultGroup(key, title, tuple(map(shown, found.rows)), found.more)
 
 
+def _health(instance: RdsInstance) -> SafeString:
+    if not instance.is_active:
+        return markup.badge("not active", Tone.QUIET)
+    return markup.badge(instance.health, HEALTH_TONES[instance.health])
+
+
 def _person(route: Route) -> Iterator[tuple[str, Any]]:
     yield "user", route.user_name or markup.quiet("name unknown")
-    yield "user's id", route.user_id
+    yield "user's id", markup.copyable(route.user_id)
     status = route.status
     active = bool(status) and str(status).lower() == "active"
     tone = Tone.GOOD if active else Tone.QUIET

@@ -21,7 +21,7 @@ from syncs.admin.badges import FRESHNESS_TONES, run_url
 from tenants.admin.find import live_view
 from tenants.admin.find.rows import ResultGroup, Viewer, kinds
 from tenants.admin.instance.condition import notices
-from tenants.find import live_lookup, places
+from tenants.find import live_lookup, part_search, places
 from tenants.find.live_lookup import LiveLookup
 from tenants.find.lookup import Cache, Lookup
 from tenants.find.search import Found, search
@@ -93,6 +93,8 @@ def _answer(request: HttpRequest, found: Found, live: LiveLookup | None) -> dict
         "live": live_view.shown(exact, live) if live else None,
         "kinds": kinds(found, viewer, now),
         "is_name": "@" not in found.term,
+        "is_cut": found.is_cut,
+        "parts_hint": "" if found.has_parts else part_search.hint(),
         "begin_url": reverse("admin:tenants_userroute_changelist", query={"q": f"{found.term}*"}),
         "exact_url": reverse("admin:tenants_userroute_changelist", query={"q": found.term}),
     }

@@ -1,18 +1,15 @@
-"""Pages of tenants in the order of their instances: read by index until a page is full.
-
-A sort by freshness would read every tenant; freshness belongs to the instance.
-"""
+"""Pages of tenants in the order of their instances: read by index until a page is full."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
 from django.core.paginator import Page
 from django.db import connection
-from django.db.models import F, Func, QuerySet, Value
+from django.db.models import QuerySet
 from django.db.models.expressions import RawSQL
 
 from common.model_admin import BoundedPaginator
@@ -60,9 +57,3 @@ class InstanceByInstance(BoundedPaginator):
             statement = about.format(_IN_ORDER.format(inner))
             cursor.execute(statement, [list(self.order), *given, count, start])
             return list(cursor.fetchall())
-
-
-def sorted_by(rows: QuerySet[Any], order: Iterable[int]) -> QuerySet[Any]:
-    """The same order for few rows, such as those that a search found."""
-    place = Func(Value([*order]), F("instance_id"), function="array_position")
-    return rows.order_by(place, "pk")

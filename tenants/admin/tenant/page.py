@@ -24,7 +24,15 @@ from syncs.status.queries import SyncStatus
 from tenants.admin.ghost.badges import coverage_badge
 from tenants.admin.instance.condition import badge, notices
 from tenants.admin.instance.page import sync_line
-from tenants.admin.tenant import badges, comparison, count_chart, support_access, users
+from tenants.admin.tenant import (
+    badges,
+    comparison,
+    contact,
+    count_chart,
+    support_access,
+    users,
+    week,
+)
 from tenants.ghosts import coverage, policy
 from tenants.health import condition
 from tenants.models import GhostUser, Tenant
@@ -73,13 +81,15 @@ def response(
         "live_limit": LIMIT,
         "answer": comparison.answer(tenant, live, now) if live else None,
         "sync": _sync(tenant, status[SUMMARIES]),
+        "address": _address_of(tenant),
         "days": (days := history.daily_counts(tenant, now)),
         "numbers": days[::-1],
         "charts": count_chart.charts(days),
         "entries": activity.of_row(tenant),
         "all": model_admin.activity_page(Tenant._meta.label_lower, tenant.pk),
         **users.part(request, tenant, status[ROUTING], now),
-        **_changes(request, tenant, now),
+        **contact.part(request, tenant),
+        **_changes(request, tenant, days, now),
         **_door(request, tenant, now),
         **support_access.part(request, tenant),
     }
@@ -111,11 +121,14 @@ def _sync(tenant: Tenant, sync: SyncStatus) -> dict[str, Any]:
     }
 
 
-def _changes(request: HttpRequest, tenant: Tenant, now: datetime) -> dict[str, Any]:
+def _changes(
+    request: HttpRequest, tenant: Tenant, days: list[history.Day], now: datetime
+) -> dict[str, Any]:
     may_see_runs = request.user.has_perm("syncs.view_syncrun")
     found, more = history.changes(tenant)
     shown = [_change(past, now, may_see_runs=may_see_runs) for past in found]
-    return {"changes": shown, "more_changes": more}
+    recent = week.lines(request, tenant, days, found, now)
+    return {"changes": shown, "more_changes": more, "week": recent}
 
 
 def _change(past: Past, now: datetime, *, may_see_runs: bool) -> HistoryEntry:
@@ -145,9 +158,14 @@ def _moved(change: TenantChange) -> str:
 
 
 def _address_of(tenant: Tenant) -> str:
-    """The tenant's own address, by its instance's template; else that of the instance."""
+    """The tenant's own address, by its instance's template; else that of the instance.
+
+    Empty for what is no address of the web, which no form and no command lets through.
+    """
     template = tenant.instance.tenant_url
-    return template.replace("{tenant}", quote(tenant.remote_id, safe="")) or tenant.instance.app_url
+    found = template.replace("{tenant}", quote(tenant.remote_id, safe=""))
+    found = found or tenant.instance.app_url
+    return found if found.startswith(("https://", "http://")) else ""
 
 
 def _door(request: HttpRequest, tenant: Tenant, now: datetime) -> dict[str, Any]:
@@ -165,6 +183,5 @@ def _door(request: HttpRequest, tenant: Tenant, now: datetime) -> dict[str, Any]
             "meaning": coverage.MEANINGS[judged],
             "seen": markup.age(ghost.confirmed_at if ghost else None, now, missing="never seen"),
             "account": person.email,
-            "url": _address_of(tenant),
         }
     }

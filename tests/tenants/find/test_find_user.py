@@ -12,13 +12,14 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from syncs.models import Confirmation, WithheldRow
+from syncs.models import Confirmation, RunState, TargetState, WithheldRow
 from tenants.find.lookup import find
 from tenants.models import RdsInstance, RouteRemoval, Tenant, UserRoute
 from tenants.routes import queries
 from tests.caches import query, register, run_sync
 from tests.instances import Instance, InstanceFleet
 from tests.pages import text_of
+from tests.rows import confirmation, ended_run, instance_row, run_part
 
 MAIL = "ann@example.com"
 Captured = pytest.CaptureFixture[str]
@@ -133,6 +134,31 @@ def test_a_cache_that_never_synced_or_is_stale_says_so(
     run_sync("user_routing")
     Confirmation.objects.update(at=timezone.now() - timedelta(hours=5))
     assert "Why: the routes are 5 h old, stale" in look(capsys, "eve@example.com")[1]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("email", [MAIL, "eve@example.com"])
+def test_a_held_run_of_the_routes_is_named(capsys: Captured, email: str) -> None:
+    """Found or not: what it holds may be the answer."""
+    instance_row(1, is_master=True)
+    confirmation()
+    UserRoute.objects.create(
+        source_id="1",
+        email=MAIL,
+        email_key=MAIL,
+        remote_instance_id="1",
+        on_master=True,
+        remote_tenant_id="5",
+        remote_user_id="9",
+        changed_at=timezone.now(),
+    )
+    run = ended_run(state=RunState.HELD, ago=timedelta(minutes=1))
+    run_part(run, state=TargetState.HELD, note="25 of 100", held_counts={"removed": 25})
+    code, out = look(capsys, email)
+    assert code == (0 if email == MAIL else 1)
+    assert re.search(rf"^  .*\brun {run.pk}\b", out, re.MULTILINE), out
+    held = look_json(capsys, email)[1]["cache"]["held"]
+    assert "25" in held
 
 
 def test_a_master_that_is_not_active_says_so(directory: Instance, capsys: Captured) -> None:

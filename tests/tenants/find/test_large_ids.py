@@ -65,7 +65,7 @@ def test_the_view_for_sql_readers_names_instance_and_tenant(large: int) -> None:
 
 
 def test_a_tenant_is_found_by_instance_and_id(large: int) -> None:
-    assert [row.name for row in search.tenants(f"{large}:7").rows] == ["Acme"]
+    assert [row.name for row in search.search(f"{large}:7").tenants.rows] == ["Acme"]
 
 
 def test_pages_name_tenant_and_instance(large: int, admin_client: Client) -> None:

@@ -17,6 +17,7 @@ USED = {
     "routes_by_email": "email_key = 'a@b.c'",
     "routes_by_tenant": "remote_instance_id = '3' AND remote_tenant_id = '7'",
     "routes_by_name": """rainbo_name_key(user_name) COLLATE "C" = 'ann 7'""",
+    "routes_by_word": "array_to_tsvector(rainbo_name_words(user_name)) @@ rainbo_word_query('7')",
     "routes_withheld": "email_key = 'a@b.c' AND withheld_reason IS NOT NULL",
 }
 PREFIXES = {
@@ -24,6 +25,7 @@ PREFIXES = {
     "routes_by_email": "email_key >= 'a@' AND email_key < 'aA'",
     "routes_by_tenant": "remote_instance_id = '3'",
     "routes_by_name": """rainbo_name_key(user_name) COLLATE "C" ^@ 'ann 7'""",
+    "routes_by_word": "array_to_tsvector(rainbo_name_words(user_name)) @@ rainbo_word_query('77')",
     "routes_withheld": "withheld_reason IS NOT NULL",
 }
 

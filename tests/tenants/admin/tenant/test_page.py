@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,8 +13,10 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from activity.models import Activity
+from common import markup
+from common.markup import Tone
 from syncs.models import RunState, SyncRun, TargetState
-from tenants.admin.tenant import count_chart
+from tenants.admin.tenant import comparison, count_chart
 from tenants.models import (
     GhostUser,
     RdsInstance,
@@ -24,6 +27,8 @@ from tenants.models import (
 )
 from tenants.routes import of_tenant
 from tenants.summaries import history
+from tenants.summaries.live_tenant import LiveTenant
+from tenants.summaries.merge import COLUMNS
 from tests.pages import said, text_of
 from tests.rows import confirmation, ended_run, instance_row, run_part, staff
 
@@ -266,11 +271,83 @@ def test_the_door_says_whether_ones_ghost_is_there(client: Client, tenant: Tenan
     )
     answer = client.get(page(tenant))
     assert "confirmed may enter, and the instance confirmed it" in text_of(answer)
-    assert 'href="https://app.example.com/" rel="noopener noreferrer"' in answer.content.decode()
+
+
+SAFELY = 'target="_blank" rel="noopener noreferrer"'
+
+
+def test_it_leads_into_the_application(admin_client: Client, tenant: Tenant) -> None:
+    def html() -> str:
+        return admin_client.get(page(tenant)).content.decode()
+
+    assert f'href="https://app.example.com/" {SAFELY}' in html()
     RdsInstance.objects.update(tenant_url="https://{tenant}.example.com/")
-    Tenant.objects.update(remote_id="a/b")
-    html = client.get(page(tenant)).content.decode()
-    assert 'href="https://a%2Fb.example.com/" rel="noopener noreferrer"' in html
+    Tenant.objects.update(remote_id='a/b"><i>')
+    assert f'href="https://a%2Fb%22%3E%3Ci%3E.example.com/" {SAFELY}' in html()
+    RdsInstance.objects.update(tenant_url="javascript:alert('{tenant}')")
+    assert "javascript:" not in html()
+    RdsInstance.objects.update(tenant_url="", app_url="")
+    assert "<dt>application</dt>" not in html()
+
+
+def test_its_contact_is_shown_with_the_account_here(admin_client: Client, tenant: Tenant) -> None:
+    assert "e-mail bob+a@example.com account here none with this e-mail" in text_of(
+        admin_client.get(page(tenant))
+    )
+    Tenant.objects.update(contact_name="Bob", contact_email="Bob+A@example.com")
+    route(7, "bob+a@example.com")
+    answer = admin_client.get(page(tenant))
+    assert "name Bob e-mail Bob+A@example.com account here user 7" in text_of(answer)
+    assert 'href="mailto:Bob%2BA@example.com"' in answer.content.decode()
+    Tenant.objects.update(contact_name=None, contact_email=None)
+    assert "Its instance names no contact." in text_of(admin_client.get(page(tenant)))
+
+
+def test_an_account_is_named_to_those_alone_who_see_routes(client: Client, tenant: Tenant) -> None:
+    route(7, "bob+a@example.com")
+    sign_in(client, "view_tenant")
+    shown = text_of(client.get(page(tenant)))
+    assert "e-mail bob+a@example.com" in shown
+    assert "account here" not in shown
+    assert "routes added or changed" not in shown
+
+
+def test_what_changed_this_week_is_said_at_once(admin_client: Client, tenant: Tenant) -> None:
+    now = timezone.now()
+    for ago, users in ((9, 1200), (0, 1234)):
+        TenantDailyCount.objects.create(
+            tenant=tenant, day=(now - timedelta(days=ago)).date(), user_count=users
+        )
+    change(tenant, KINDS.STATUS, 1, before="trial", after="active")
+    change(tenant, KINDS.NAME, 1, before="Old", after="Acme")
+    for kind, days in ((KINDS.STATUS, 2), (KINDS.NAME, 8)):
+        TenantChange.objects.filter(kind=kind).update(at=now - timedelta(days=days))
+    route(1)
+    route(2, changed_at=now - timedelta(days=8))
+    week = admin_client.get(page(tenant)).context["week"]
+    assert [re.sub("<[^>]*>", "", line) for line in week] == [
+        "Status: trial → active, 2 d ago",
+        f"Active users: 1,200 → 1,234 (+34) since {(now - timedelta(days=9)).date()}",
+        "1 route added or changed",
+    ]
+
+
+def test_a_week_without_counts_is_unknown(admin_client: Client, tenant: Tenant) -> None:
+    assert "Its counts of a week ago are unknown" in text_of(admin_client.get(page(tenant)))
+
+
+@pytest.mark.parametrize("name", [n for n in COLUMNS if n not in comparison.MISSING])
+def test_a_field_that_neither_side_knows_is_unknown_and_not_the_same(
+    tenant: Tenant, name: str
+) -> None:
+    """And one where no value means something is the same."""
+    now = timezone.now()
+    setattr(tenant, name, None)
+    row = {column: getattr(tenant, column) for column in COLUMNS}
+    live = LiveTenant(at=now, seconds=0.1, row=row)
+    found = {field.label: field.result for field in comparison.fields(tenant, live, now)}
+    assert found.pop(comparison.LABELS[name]) == markup.quiet("unknown")
+    assert found["trial ends"] == markup.badge("same", Tone.GOOD)
 
 
 def test_it_leads_to_its_instance_routes_and_contact(admin_client: Client, tenant: Tenant) -> None:

@@ -46,7 +46,7 @@ class ShownBar:
 
 
 @dataclass(frozen=True)
-class Strip:
+class HistoryBars:
     """The last runs as bars. text: how they ended. span: the shortest and the longest of them."""
 
     bars: tuple[ShownBar, ...]
@@ -69,7 +69,7 @@ class SyncRow:
     took: str
     usual: str
     next_time: SafeString
-    strip: Strip | None
+    history: HistoryBars | None
     open: tuple[SafeString, ...] = ()
     why: str = ""
     why_url: str = ""
@@ -147,7 +147,7 @@ def _row(
         took=_took(sync),
         usual=f"usually {seconds_in_words(sync.usual_seconds)}" if sync.usual_seconds else "",
         next_time=_next(sync, now),
-        strip=_strip(history),
+        history=_bars(history),
         open=tuple(_open(run, sync, now) for run in waiting[:3]),
         why=str(why) if why else "",
         why_url=run_url(why.run) if why and why.run else "",
@@ -186,7 +186,7 @@ def _services(
         took="",
         usual="",
         next_time=markup.quiet("by\u00a0connection"),
-        strip=_strip(run_history.build_history(shown)),
+        history=_bars(run_history.build_history(shown)),
         open=tuple(
             _open(run, sync, now) for sync in services for run in waiting.get(sync.name, [])
         )[:3],
@@ -268,13 +268,13 @@ def _open(run: OpenRun, sync: SyncStatus, now: datetime) -> SafeString:
     return format_html("{} {} for {}{}", link, badge, long, done)
 
 
-def _strip(history: RunHistory) -> Strip | None:
+def _bars(history: RunHistory) -> HistoryBars | None:
     if not history.bars:
         return None
     counts = ", ".join(f"{count} {state.value}" for state, count in history.counts)
     known = [bar.seconds for bar in history.bars if bar.seconds is not None]
     ends = [seconds_in_words(end) for end in (min(known), max(known))] if known else []
-    return Strip(
+    return HistoryBars(
         tuple(_bar(bar) for bar in history.bars),
         f"{text.counted(len(history.bars), 'run')}: {counts}",
         "min {}, max {}".format(*ends) if ends else "",

@@ -45,7 +45,8 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
 
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
-    """The groups of the menu, with the item that leads to this page or to what is above it."""
+    """The first page, and the groups of the menu, with the item that leads to this page or to what
+    is above it."""
     groups = [
         {
             "title": title,
@@ -53,7 +54,9 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
         }
         for title, items in ROOMS.items()
     ]
-    return [group for group in groups if group["items"]]
+    home = reverse("admin:index")
+    now = {"title": "Now", "icon": "monitor_heart", "link": home, "active": request.path == home}
+    return [{"items": [now]}, *(group for group in groups if group["items"])]
 
 
 def shows_history(request: HttpRequest) -> bool:

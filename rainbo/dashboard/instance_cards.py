@@ -25,16 +25,23 @@ from tenants.models.instance import Health
 
 MOST_CARDS = 24  # shown as cards; a bigger fleet is a list that can be searched
 LISTED = 50  # rows of that list: the worst first
+MOST_UNHEALTHY = 6  # above the syncs; the others begin the list
+UNHEALTHY = (Health.DOWN, Health.REFUSED, Health.DEGRADED)
 WIDTH, HEIGHT = 120, 24  # of a trend, in its own units
 
 
 @dataclass(frozen=True)
 class Trend:
-    """The latency of the last checks as a line with gaps. gaps: where it did not answer."""
+    """The latency of the last checks as a line with gaps.
+
+    gaps: where it did not answer. lowest, highest: in milliseconds; empty if it never did.
+    """
 
     lines: tuple[str, ...]
     gaps: tuple[float, ...]
     text: str
+    lowest: str
+    highest: str
 
     @property
     def marks(self) -> str:
@@ -58,8 +65,8 @@ class InstanceCard:
     role: str
     latency: SafeString
     trend: Trend | None
-    checked: SafeString | str
-    syncs: tuple[SyncAge, ...]
+    checked: SafeString | str  # empty if that is said once for all
+    syncs: tuple[SyncAge, ...]  # those that are not on time here
     tenants: SafeString
     holds_up: str
     error: str
@@ -67,13 +74,19 @@ class InstanceCard:
 
 @dataclass(frozen=True)
 class Cards:
-    """What is drawn of the fleet. text: which of how many they are."""
+    """What is drawn of the fleet. text: which of how many they are.
 
+    unhealthy: the worst of those that are known to be. checked: the oldest check of what is shown
+    without one of its own.
+    """
+
+    unhealthy: tuple[InstanceCard, ...]
+    more_unhealthy: int
     shown: tuple[InstanceCard, ...]
     total: int
-    found: int
     term: str
     text: str
+    checked: SafeString | str
 
     @property
     def is_list(self) -> bool:
@@ -84,40 +97,68 @@ def drawn(fleet: Fleet, status: Status | None, term: str, now: datetime) -> Card
     """In one more query. A fleet that fits is shown whole: there is nothing to search for."""
     total = len(fleet.instances)
     term = term.strip() if total > MOST_CARDS else ""
+    unhealthy = [instance for instance in fleet.active if instance.health in UNHEALTHY]
+    first = unhealthy[:MOST_UNHEALTHY]
     found = overview.chosen(fleet.instances, term) if term else list(fleet.instances)
-    shown = found[: LISTED if total > MOST_CARDS else MOST_CARDS]
-    trends = overview.trends(shown)
-    ages = _ages(status, {str(instance.pk) for instance in shown}, now)
+    others = found if term else [instance for instance in found if instance not in first]
+    rest = others[: LISTED if total > MOST_CARDS else MOST_CARDS]
+    trends = overview.trends([*first, *rest])
+    ages = _ages(status, {str(instance.pk) for instance in (*first, *rest)}, now)
     down = {one.pk: one for one in fleet.down}
     tenants = fleet.tenants or {}
     checks = condition.checks_in(status.syncs) if status else None
-    made = tuple(
-        InstanceCard(
+
+    there_is = {one.pk: condition.of(one, now, checks) for one in (*first, *rest)}
+
+    def card(instance: RdsInstance) -> InstanceCard:
+        there = there_is[instance.pk]
+        return InstanceCard(
             pk=instance.pk,
             name=str(instance),
             url=reverse("admin:tenants_rdsinstance_change", args=[instance.pk]),
-            health=_health(condition.of(instance, now, checks)),
+            health=_health(there),
             role="master" if instance.is_master else "",
             latency=_latency(instance),
             trend=trend(trends.get(instance.pk, [])),
-            checked=_checked(instance, now),
+            checked="" if _is_current(there) else _checked(instance, now),
             syncs=tuple(ages.get(str(instance.pk), ())),
-            tenants=markup.number(tenants.get(instance.pk)),
+            tenants=_tenants(tenants.get(instance.pk)),
             holds_up=_holds_up(down.get(instance.pk), fleet, now),
-            error=text.truncate(instance.last_error) if instance.is_active else "",
+            error=instance.last_error if instance.is_active else "",
         )
-        for instance in shown
+
+    current = [there.checked_at for there in there_is.values() if _is_current(there)]
+    return Cards(
+        unhealthy=tuple(map(card, first)),
+        more_unhealthy=len(unhealthy) - len(first),
+        shown=tuple(map(card, rest)),
+        total=total,
+        term=term,
+        text=_which(len(rest), len(others), len(first), fleet, term),
+        checked=markup.age(min(at for at in current if at), now) if current else "",
     )
-    return Cards(made, total, len(found), term, _which(len(made), len(found), fleet, term))
+
+
+def _is_current(there: Condition) -> bool:
+    """Whether its check is as new as the others, so that its age needs no saying of its own."""
+    return there.is_active and there.checked_at is not None and not there.is_old
+
+
+def _tenants(count: int | None) -> SafeString:
+    if count is None:
+        return markup.quiet("tenants unknown")
+    return markup.measured(text.counted(count, "tenant"))
 
 
 def _ages(status: Status | None, keys: set[str], now: datetime) -> dict[str, list[SyncAge]]:
-    """Of each of these instances, how fresh each sync is there."""
+    """Of each of these instances, the syncs that are not on time there."""
     found: dict[str, list[SyncAge]] = {}
     for sync in status.syncs if status else ():
         if sync.name == condition.HEALTH:  # said by the card itself: fresh checks are no health
             continue
-        for target in (target for target in sync.targets if target.key in keys):
+        for target in sync.targets:
+            if target.key not in keys or not target.freshness.state.is_bad:
+                continue
             state = target.freshness.state
             why = str(target.reason) if target.reason else ""
             badge = markup.badge(state.label, FRESHNESS_TONES[state], why)
@@ -167,7 +208,9 @@ def trend(latencies: Sequence[float | None]) -> Trend | None:
         (start + n * step, None if ms is None else scaled(ms, top, HEIGHT))
         for n, ms in enumerate(latencies)
     ]
-    return Trend(polylines(points), tuple(round(x, 1) for x, y in points if y is None), label)
+    gaps = tuple(round(x, 1) for x, y in points if y is None)
+    ends = (f"{end:,.2f}" for end in (min(known), max(known))) if known else ("", "")
+    return Trend(polylines(points), gaps, label, *ends)
 
 
 def _holds_up(down: Down | None, fleet: Fleet, now: datetime) -> str:
@@ -179,17 +222,19 @@ def _holds_up(down: Down | None, fleet: Fleet, now: datetime) -> str:
     return text.sentence(f"{since}{held} for it")
 
 
-def _which(shown: int, found: int, fleet: Fleet, term: str) -> str:
-    """`50 of 200 instances, the worst first.`"""
+def _which(shown: int, found: int, above: int, fleet: Fleet, term: str) -> str:
+    """`50 of 200 instances, the worst first.` above: how many are shown above the syncs."""
     total = len(fleet.instances)
     if term and not found:
         return f"None of {total:,} instances has “{term}” in its name, or as its id."
-    if shown == total:
-        return ""
-    match = f" found by “{term}”" if term else ""
-    of = f"{shown:,} of {found:,}" if shown < found else f"{found:,}"
-    rest = sum(i.health == Health.HEALTHY for i in fleet.active)
-    well = "" if term else f" {rest:,} of {len(fleet.active):,} active ones are healthy."
+    well = sum(i.health == Health.HEALTHY for i in fleet.active)
+    healthy = "" if term else f"{well:,} of {len(fleet.active):,} active ones are healthy."
+    if shown == found and not term:
+        return healthy
     noun = "instance" if found == 1 else "instances"
-    first = ", the worst first" if found > 1 else ""
-    return f"{of} {noun}{match}{first}.{well}"
+    if term:
+        match = f"found by “{term}”"
+        of = f"{shown:,} of {found:,}" if shown < found else f"{found:,}"
+        return f"{of} {noun} {match}{', the worst first' if found > 1 else ''}."
+    others = "other " if above else ""
+    return f"{shown:,} of {found:,} {others}{noun}, the worst first. {healthy}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from common import text
 from common.markup import Tone
@@ -17,13 +17,17 @@ from tenants.health.problems import INSTANCES
 
 @dataclass(frozen=True)
 class Verdict:
-    """others: the other problems, the most severe first."""
+    """found: all problems, the most severe first: the sentence is about that one."""
 
     tone: Tone
     word: str
     sentence: str
     link: Link | None = None
-    others: tuple[Problem, ...] = field(default=())
+    found: tuple[Problem, ...] = ()
+
+    @property
+    def others(self) -> tuple[Problem, ...]:
+        return self.found[1:]
 
 
 def render(facts: Facts) -> Verdict:
@@ -31,15 +35,15 @@ def render(facts: Facts) -> Verdict:
     found = problems.judge(facts)
     if not found:
         return Verdict(Tone.GOOD, "healthy", text.sentence(_all_well(facts)))
-    worst, *others = found
+    worst = found[0]
     if worst.cause == NOTHING_TO_READ:
-        return Verdict(Tone.QUIET, "not set up", worst.sentence, others=tuple(others))
+        return Verdict(Tone.QUIET, "not set up", worst.sentence, found=tuple(found))
     tone = Tone.BAD if worst.severity <= Severity.STALE else Tone.WARNING
     syncs = facts.of(SYNCS)
     calm = sync_problems.is_calm(syncs.status if syncs else None, found)
     words = f"{_calm(facts)}, but {worst.text}" if calm else worst.text
     word = "problem" if tone is Tone.BAD else "warning"
-    return Verdict(tone, word, text.sentence(words), worst.link, tuple(others))
+    return Verdict(tone, word, text.sentence(words), worst.link, tuple(found))
 
 
 def _calm(facts: Facts) -> str:

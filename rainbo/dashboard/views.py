@@ -32,7 +32,7 @@ from syncs.status.sync_problems import SYNCS
 from syncs.status.workers import WorkerState
 from tenants.health.problems import INSTANCES
 
-NAMED = 4  # other problems that are listed below the status
+NAMED = 3  # other problems that are listed below the status
 MOST = 1_000  # of them, on the page of all
 EVENTS = 3
 REFRESHED = "X-Rainbo-Refreshed"  # when what is the same was seen to be so
@@ -127,7 +127,7 @@ def parts(
         "may_add_instance": may("tenants.add_rdsinstance"),
     }
     if status and worker:
-        context["syncs"] = sync_rows.rows(status, may_run=may("syncs.run_sync"))
+        context["syncs"] = sync_rows.rows(status, judged.found, may)
         context["worker"] = _worker(worker, now)
     if fleet and fleet.instances:
         context["cards"] = instance_cards.drawn(fleet, status, term, now)

@@ -20,6 +20,7 @@ from syncs.reports import run_report
 SHOWN = 200  # changes in all
 OF_A_KIND = 10  # of one kind on one instance
 MOST_INSTANCES = 50
+CONFIRMED_ABOVE = 1_000  # changes, that a person has to confirm by their number
 LONGEST = 80  # characters of one value of a change
 VERBS = {
     "removed": "remove",
@@ -74,11 +75,14 @@ class HeldPart:
 
 @dataclass(frozen=True)
 class Held:
-    """waits: a person can decide. would: what an acceptance does, in numbers, of all instances."""
+    """What a run holds.
+
+    waits: a person can decide. would: what an acceptance does, in numbers, of all instances."""
 
     text: SafeString
     waits: bool
     would: str
+    rows: int
     parts: list[HeldPart]
     more_parts: int
     sample: list[HeldRow]
@@ -89,7 +93,7 @@ class Held:
 
 def read(record: SyncRun, parts: Sequence[RunTarget], pages: Mapping[str, str]) -> Held | None:
     """None when the run holds nothing."""
-    holding = [part for part in parts if part.state == TargetState.HELD]
+    holding = sorted((part for part in parts if part.state == TargetState.HELD), key=_weight)
     if not holding:
         return None
     text, waits = _text(record, holding)
@@ -102,6 +106,7 @@ def read(record: SyncRun, parts: Sequence[RunTarget], pages: Mapping[str, str]) 
         text=text,
         waits=waits,
         would=would(total) if None not in counted else "apply the changes listed below",
+        rows=to_confirm(total),
         parts=[_part(part, pages) for part in holding[:MOST_INSTANCES]],
         more_parts=max(0, len(holding) - MOST_INSTANCES),
         sample=sample,
@@ -109,6 +114,12 @@ def read(record: SyncRun, parts: Sequence[RunTarget], pages: Mapping[str, str]) 
         accept_command=run_report.accept_command(record) if waits else "",
         discard_command=run_report.discard_command(record) if waits else "",
     )
+
+
+def to_confirm(counts: Mapping[str, int]) -> int:
+    """How many changes a person has to confirm by their number; 0 if they are few."""
+    rows = sum(counts.values())
+    return rows if rows > CONFIRMED_ABOVE else 0
 
 
 def would(counts: dict[str, int]) -> str:
@@ -131,6 +142,12 @@ def changes(record: SyncRun, chunk: int) -> Iterator[HeldRow]:
     rows = HeldChange.objects.filter(run=record).order_by("run", "target", "kind", "id")
     for row in rows.iterator(chunk):
         yield HeldRow(labels.get(row.target, row.target), row.kind, row.source_id, row.detail)
+
+
+def _weight(part: RunTarget) -> tuple[int, int, str]:
+    """The most changes first; then by the instances' numbers."""
+    key = part.target
+    return -sum((part.held_counts or {}).values()), int(key) if key.isdecimal() else 0, key
 
 
 def _part(part: RunTarget, pages: Mapping[str, str]) -> HeldPart:

@@ -31,6 +31,9 @@ ACCEPT = "syncs.accept_held"
 def accept_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     """Request the run that publishes what this one holds, as `--accept-held` does."""
     run, reason = _found(request, pk, ACCEPT), _reason(request)
+    rows = held_changes.to_confirm(held_changes.counts_of(run))
+    if rows and request.POST.get("rows") != str(rows):
+        return _refused(request, run, f"Not accepted: confirm that it changes {rows:,} rows.")
     try:
         with transaction.atomic():
             wish = Options(accept_held=pk, reason=reason)

@@ -9,9 +9,12 @@ from django.http import HttpRequest
 
 from common.admin_filters import Choices, DaysFilter, PersonFilter, PlainFilter
 from syncs.engine import registry
+from syncs.engine.registry import Sync
 from syncs.models import RunState, RunTarget, Trigger
 
 DAYS = "created_at"
+FREQUENT = "frequent"
+EACH_MINUTE = "* * * * *"
 
 
 class SyncFilter(PlainFilter):
@@ -22,7 +25,7 @@ class SyncFilter(PlainFilter):
     parameter_name = "sync"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        return [(sync.name, sync.name) for sync in registry.all_syncs()]
+        return [(sync.name, sync.title) for sync in registry.all_syncs()]
 
 
 class StateFilter(PlainFilter):
@@ -74,7 +77,45 @@ class DryFilter(PlainFilter):
         return queryset.exclude(**dry) if self.value() == "no" else queryset
 
 
+class FrequentFilter(PlainFilter):
+    """Runs of each minute would fill the list: they are folded until somebody asks for anything.
+
+    What is left is named, not what is folded: an index has the runs of each sync.
+    """
+
+    title = "runs of each minute"
+    all_option = ("", "folded in the list of all")
+    parameter_name = FREQUENT
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        return [("shown", "shown")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if not folded(request):
+            return queryset
+        return queryset.filter(sync__in=[s.name for s in registry.all_syncs() if not _frequent(s)])
+
+
+def folded(request: HttpRequest) -> list[str]:
+    """The titles of the syncs whose runs the list leaves out: none once something is chosen."""
+    if any(value for name, value in request.GET.items() if name != "p"):
+        return []
+    return [sync.title for sync in registry.all_syncs() if _frequent(sync)]
+
+
+def _frequent(sync: Sync) -> bool:
+    return sync.cron == EACH_MINUTE
+
+
 ALL = (
-    *(SyncFilter, StateFilter, RunInstanceFilter, TriggerFilter, PersonFilter, DryFilter),
+    *(
+        SyncFilter,
+        StateFilter,
+        RunInstanceFilter,
+        TriggerFilter,
+        PersonFilter,
+        DryFilter,
+        FrequentFilter,
+    ),
     (DAYS, DaysFilter),
 )

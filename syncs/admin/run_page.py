@@ -83,6 +83,14 @@ def live_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     return render(request, "syncs/run_page.html", context(request, record))
 
 
+def title_of(sync: str) -> str:
+    """What a sync is called; of one that the code no longer has, its name."""
+    try:
+        return registry.get(sync).title
+    except UsageError:
+        return sync
+
+
 def asked_by(record: SyncRun) -> str:
     return f"{record.trigger}: {record.actor}" if record.actor else record.trigger
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -13,7 +14,15 @@ from django.utils.safestring import SafeString
 
 from common import markup
 from common.model_admin import BoundedPaginator, ReadOnlyAdmin
-from syncs.admin import badges, run_actions, run_export, run_filters, run_page, run_targets
+from syncs.admin import (
+    badges,
+    run_actions,
+    run_export,
+    run_filters,
+    run_page,
+    run_search,
+    run_targets,
+)
 from syncs.admin.run_actions import cancel_view
 from syncs.models import SyncRun
 
@@ -28,6 +37,9 @@ class RunPaginator(BoundedPaginator):
 class RunAdmin(ReadOnlyAdmin):
     list_display = ("run", "sync_name", "state_badge", "requested_by", "started", "took", "outcome")
     list_filter = run_filters.ALL
+    list_before_template = "syncs/runs_folded.html"
+    search_fields = ("error",)  # there is a search: get_search_results does it
+    search_help_text = "A run's id, an instance, a person, or words of an error"
     list_filter_submit = True
     paginator = RunPaginator
     sortable_by = ()
@@ -57,6 +69,25 @@ class RunAdmin(ReadOnlyAdmin):
         days = any(request.GET.get(f"{run_filters.DAYS}_{end}") for end in ("from", "to"))
         return (f"-{run_filters.DAYS}", "-id") if days else ("-id",)
 
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[SyncRun], search_term: str
+    ) -> tuple[QuerySet[SyncRun], bool]:
+        term = search_term.strip()
+        return (queryset.filter(pk__in=run_search.matching(term)) if term else queryset), False
+
+    def get_paginator(self, request: HttpRequest, *args: Any, **kwargs: Any) -> RunPaginator:
+        """Of runs of some syncs, any are counted: an index has those of each."""
+        paginator = RunPaginator(*args, **kwargs)
+        paginator.in_order = not run_filters.folded(request)
+        return paginator
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        context = {"folded": run_filters.folded(request), **(extra_context or {})}
+        answer: HttpResponse = super().changelist_view(request, context)
+        return answer
+
     def complete(self, rows: Sequence[SyncRun]) -> None:
         run_targets.add_summaries(rows)
 
@@ -73,7 +104,7 @@ class RunAdmin(ReadOnlyAdmin):
 
     @admin.display(description="sync")
     def sync_name(self, record: SyncRun) -> str:
-        return record.sync
+        return run_page.title_of(record.sync)
 
     @admin.display(description="state")
     def state_badge(self, record: SyncRun) -> SafeString:

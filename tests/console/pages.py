@@ -112,6 +112,9 @@ RUN_FILTERS: Mapping[str, str] = {
     "person": "actor=nobody",
     "instance": "instance=7",
     "dryness": "dry=only",
+    "all, of each minute, too": "frequent=shown",
+    "an error": "q=reached",
+    "a name": "q=us-west",
     "days": "created_at_from=2026-01-01&created_at_to=2026-01-02",
     "all at once": "sync=user_routing&state=failed&trigger=schedule&instance=1&dry=no",
 }

@@ -9,10 +9,11 @@ from django.contrib.sessions.models import Session
 from django.utils import timezone
 
 from syncs.dispatch import reconcile
-from syncs.models import Heartbeat, RunState, SyncRun
+from syncs.models import Confirmation, Heartbeat, RunState, SyncRun
 from tenants.models import RdsInstance
 from tenants.models.instance import Health
-from tests.console.browser import Window
+from tests.console.browser import LIGHT, NARROW, Window
+from tests.integrations.rows import connection
 from tests.rainbo import fleets
 from tests.rows import ended_run
 
@@ -47,33 +48,41 @@ def lost(number: int) -> None:
     RdsInstance.objects.filter(pk=number).update(health=Health.DOWN, last_error="refused")
 
 
-def bar(run: SyncRun) -> str:
-    return f".bar[href='/admin/syncs/syncrun/{run.pk}/change/']"
-
-
 def test_a_refresh_keeps_focus_and_scroll(window: Window) -> None:
-    at(window)
-    window.do(lambda page: page.locator("#sync-user_routing .bar").last.focus())
-    window.press("ArrowLeft", "ArrowLeft")
+    at(window, MANY)
+    window.do(lambda page: page.locator("#sync-user_routing th a").focus())
     window.script("() => scrollTo(0, 400)")
     before = window.script(FOCUSED)
     run = ended_run(state=RunState.FAILED, seconds=33)
     refresh(window)
-    window.wait_for(f"""() => document.querySelector("{bar(run)}")""")
-    assert before.startswith("/admin/syncs/syncrun/")
+    window.wait_for(f"""() => document.querySelector(".bar[title^='run {run.pk} failed']")""")
+    assert before == "/admin/syncs/syncrun/?sync=user_routing"
     assert (window.script(FOCUSED), window.script("() => scrollY")) == (before, 400)
 
 
-def test_a_strip_is_one_stop_of_the_tab_key(window: Window) -> None:
+def test_all_of_a_usual_fleet_is_seen_at_a_glance(window: Window) -> None:
+    """Four syncs, the services in one row, twelve instances; one row of about 40 px a sync."""
+    for service in ("github", "llm_models"):
+        row = connection(service=service)
+        Confirmation.objects.create(sync=service, target=row.key, at=timezone.now(), rows=1)
+        for _ in range(3):
+            ended_run(service)
+    at(window, 12)
+    window.do(lambda page: page.set_viewport_size({"width": 1280, "height": 800}))
+    assert window.script("() => document.querySelectorAll('.now-syncs tbody').length") == 5
+    assert window.script("() => document.querySelectorAll('.instance-card').length") == 12
+    rows = "() => [...document.querySelectorAll('.now-syncs tbody tr')].map(r => r.offsetHeight)"
+    assert [height for height in window.script(rows) if height > 44] == []
+    assert window.script("() => document.scrollingElement.scrollHeight") <= 800
+
+
+def test_a_strip_stays_on_one_line_on_a_phone(window: Window) -> None:
     at(window)
-    stops = "() => [...document.querySelectorAll('#sync-user_routing .bar')].map(b => b.tabIndex)"
-    tab = window.script(stops)
-    assert (tab[-1], sum(index == 0 for index in tab)) == (0, 1)
-    window.do(lambda page: page.locator("#sync-user_routing .bar").last.focus())
-    window.press("Home")
-    assert window.script(stops)[0] == 0
-    refresh(window)
-    assert window.script(stops) == [0, *[-1] * (len(tab) - 1)]
+    window.look(NARROW, LIGHT)
+    tops = """() => new Set([...document.querySelectorAll('#sync-user_routing .bar')]
+        .map(bar => bar.getBoundingClientRect().top)).size"""
+    assert window.script(tops) == 1
+    assert window.script("() => document.scrollingElement.scrollWidth <= innerWidth")
 
 
 def test_a_tile_that_moves_keeps_its_focus(window: Window) -> None:
@@ -143,9 +152,19 @@ def test_it_says_that_the_session_ended(window: Window) -> None:
     assert window.path == "/admin/login/"
 
 
-def test_a_run_is_asked_for_from_its_row(window: Window) -> None:
+def test_a_run_is_asked_for_from_the_menu_of_its_row(window: Window) -> None:
     at(window)
-    window.click("#sync-user_routing button")
+    menu, more = "#menu-user_routing", "#sync-user_routing .more"
+    window.do(lambda page: page.focus(more))
+    window.press("Enter")
+    assert window.is_shown(f"{menu} button")
+    refresh(window)
+    assert window.is_shown(f"{menu} button")
+    window.press("Escape")
+    assert not window.is_shown(f"{menu} button")
+    window.press("Enter", "Tab")
+    assert window.script("() => document.activeElement.textContent") == "Run now"
+    window.click(f"{menu} button")
     run = SyncRun.objects.get(state=RunState.QUEUED)
     assert window.path == f"/admin/syncs/syncrun/{run.pk}/change/"
     assert run.created_at > timezone.now() - timedelta(minutes=1)

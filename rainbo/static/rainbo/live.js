@@ -32,7 +32,7 @@
   /* Make `was` like `is`, in place: what stays keeps its focus, its scroll and what is typed. */
   function morph(was, is) {
     for (const { name } of [...was.attributes]) {
-      if (!is.hasAttribute(name) && name !== "open" && name !== "tabindex") was.removeAttribute(name);
+      if (!is.hasAttribute(name) && name !== "open") was.removeAttribute(name);
     }
     for (const { name, value } of is.attributes) {
       if (was.getAttribute(name) !== value) was.setAttribute(name, value);
@@ -66,11 +66,17 @@
     if (!next) throw new Error("no such part");
     const focused = document.activeElement, before = turn();
     morph(root, next);
-    if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
-    rove();
+    if (focused !== document.activeElement) again(focused)?.focus({ preventScroll: true });
     if (turn() !== before) news.textContent = sentence();
     same(root.dataset.refreshed);
     if (root.dataset.over) finish(root.dataset.over);
+  }
+
+  /* What had the focus; of a link that is now in another list, the one that leads to the same. */
+  function again(was) {
+    if (was.isConnected) return was;
+    const href = was.getAttribute("href");
+    return href && root.querySelector(`a[href="${CSS.escape(href)}"]`);
   }
 
   /* What is shown was seen to be so at this time. */
@@ -124,26 +130,6 @@
     status.append(link);
   }
 
-  /* One stop of the tab key for each run history; the arrow keys go along its runs. */
-  function rove() {
-    for (const list of root.querySelectorAll(".run-history")) {
-      const bars = [...list.querySelectorAll("a")];
-      const stop = bars.find((bar) => bar === document.activeElement) ?? bars.at(-1);
-      for (const bar of bars) bar.tabIndex = bar === stop ? 0 : -1;
-    }
-  }
-
-  root.addEventListener("keydown", (event) => {
-    const bar = event.target.closest(".run-history a");
-    const step = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity }[event.key];
-    if (!bar || !step) return;
-    const bars = [...bar.closest(".run-history").querySelectorAll("a")];
-    const to = Math.min(bars.length - 1, Math.max(0, bars.indexOf(bar) + step));
-    event.preventDefault();
-    bars[to].focus();
-    rove();
-  });
-
   /* A search as it is typed: the address says it, so that it can be sent to a colleague. */
   let typed = 0;
   root.addEventListener("input", (event) => {
@@ -169,6 +155,5 @@
 
   tools.hidden = false;
   document.getElementById("live-still")?.remove();
-  rove();
   timer = setTimeout(refresh, every);
 })();

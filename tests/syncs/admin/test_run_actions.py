@@ -57,6 +57,29 @@ def signed_in(client: Client, *permissions: str) -> User:
     return user
 
 
+MANY = 250_000
+
+
+def test_more_than_a_thousand_rows_are_confirmed_by_their_number(admin_client: Client) -> None:
+    run = held_run()
+    SyncRun.objects.get(pk=run.pk).targets.update(held_counts={"removed": MANY, "moved": 3})
+    url = reverse("admin:syncs_syncrun_change", args=[run.pk])
+    box = f'name="rows" value="{MANY + 3}" form="run-decide" required'
+    assert box in admin_client.get(url).content.decode()
+    for given in ({}, {"rows": "300"}):
+        refused = press(admin_client, "accept", run, **WHY, **given)
+        assert refused == f"Not accepted: confirm that it changes {MANY + 3:,} rows."
+    assert not asked()
+    press(admin_client, "accept", run, **WHY, rows=str(MANY + 3))
+    assert len(asked()) == 1
+
+
+def test_a_few_rows_need_no_confirmation(admin_client: Client) -> None:
+    run = held_run()
+    url = reverse("admin:syncs_syncrun_change", args=[run.pk])
+    assert 'name="rows"' not in admin_client.get(url).content.decode()
+
+
 @pytest.mark.parametrize("what", ["accept", "discard", "retry", "cancel", "withheld", "held"])
 def test_looking_does_nothing_and_says_so(admin_client: Client, what: str) -> None:
     url = reverse(f"admin:syncs_syncrun_{what}", args=[held_run().pk])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 import pytest
 from django.contrib.auth.models import Permission
@@ -88,6 +89,49 @@ def test_each_filter_finds_its_own(admin_client: Client) -> None:
         assert re.findall(r"\brun (\d+)\b", shown) == [str(run.pk)], query
     others = text_of(admin_client.get(f"{LIST}?dry=no&instance=88&actor=%00"))
     assert f"run {runs['instance=88'].pk} " in others
+
+
+def found(client: Client, query: str) -> set[int]:
+    shown = text_of(client.get(f"{LIST}?{query}"))
+    return {int(pk) for pk in re.findall(r"\brun (\d+)\b", shown)}
+
+
+def test_a_search_finds_a_run_by_what_people_know(admin_client: Client) -> None:
+    instance_row(7, name="us-west-01")
+    other, by_mia = ended_run(), ended_run(actor="mia")
+    staff("mia.kaya")
+    asked = ended_run(actor="mia.kaya")
+    there, broken = ended_run(), ended_run(state=RunState.FAILED, error="no lease: 100% of it")
+    partial = ended_run(state=RunState.PARTIAL)
+    run_part(there, "7", label="instance 7 (us-west-01)")
+    run_part(partial, "8", state=TargetState.FAILED, error="can't be reached")
+    finds = {
+        str(other.pk): {other.pk},
+        f"run {other.pk}": {other.pk},
+        "us-WEST": {there.pk},
+        "mia": {by_mia.pk, asked.pk},
+        "100%": {broken.pk},
+        "be reached": {partial.pk},
+        "0%25": set(),
+        "9" * 30: set(),
+        "\\": set(),
+    }
+    for term, expected in finds.items():
+        assert found(admin_client, f"q={quote(term)}") == expected, term
+    assert found(admin_client, "q=mia&state=failed") == set()
+
+
+def test_runs_of_each_minute_are_folded_until_something_is_chosen(admin_client: Client) -> None:
+    health, routes = ended_run("instance_health"), ended_run()
+    page = admin_client.get(LIST).content.decode()
+    assert "Health checks: runs of each minute are folded." in page
+    assert 'href="?frequent=shown">Show them</a>' in page
+    assert found(admin_client, "") == {routes.pk}
+    for query in ("frequent=shown", "state=succeeded"):
+        assert found(admin_client, query) == {health.pk, routes.pk}
+    assert found(admin_client, "sync=instance_health") == {health.pk}
+    assert "are folded" not in text_of(admin_client.get(f"{LIST}?frequent=shown"))
+    assert "E-mail routes" in text_of(admin_client.get(LIST))
 
 
 def test_an_instance_of_old_is_offered_by_its_name(admin_client: Client) -> None:
@@ -183,6 +227,15 @@ def test_the_page_shows_what_is_held_and_how_to_accept_it(admin_client: Client) 
     assert f"Accept: remove {OF_A_KIND + 7}, move 1" in shown
     assert f"--accept-held {run.pk}" in shown
     assert f"discard_held {run.pk} --reason" in shown
+
+
+def test_instances_that_lose_most_are_named_first(admin_client: Client) -> None:
+    run = ended_run(state=RunState.HELD)
+    for key, removed in (("10", 30), ("9", 30), ("2", 4)):
+        counts = {"removed": removed}
+        run_part(run, key, label=f"inst-{key}", state=TargetState.HELD, held_counts=counts)
+    shown = text_of(admin_client.get(page(run)))
+    assert re.findall(r"inst-(\d+) remove", shown) == ["9", "10", "2"]
 
 
 def test_the_page_takes_a_bounded_number_of_queries(

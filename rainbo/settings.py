@@ -331,6 +331,8 @@ RAINBO_WITHHELD_CAP = env.rows_and_percent("RAINBO_WITHHELD_CAP", 100, 1)
 
 # Seconds for which the directory may be found unchanged by a count; 0: digests in every run
 RAINBO_ROUTES_DIGEST_PERIOD = env.integer("RAINBO_ROUTES_DIGEST_PERIOD", 50 * 60, 0, 60 * 60)
+# Compare stored routes whose digests are missing or outdated, rather than read the whole directory
+RAINBO_ROUTES_RECOMPUTE = env.flag("RAINBO_ROUTES_RECOMPUTE", default=True)
 
 # Connected services
 RAINBO_INTEGRATION_SERVICES = env.integer("RAINBO_INTEGRATION_SERVICES", 2, 1, 64)

@@ -22,6 +22,7 @@ from syncs.transfer.staging import Stage
 BATCH = 50_000  # ids requested at once
 
 THEIRS = sql.SQL("SELECT bucket, rows, xor, sum FROM source_digests")
+RECOMPUTED = "recomputed_digests"
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,21 @@ def pull(
             pulled += copy_stream.copy_out(source, rows, write)
         first += BATCH
     return pulled
+
+
+def recompute(session: Session, cached: Cached) -> None:
+    """Compute the digests of all rows as they are stored now; fills table recomputed_digests."""
+    session.execute(
+        sql.SQL(
+            "CREATE TEMP TABLE {} AS SELECT {}::text AS sync, {}::text AS target, ours.* "
+            "FROM ({}) AS ours"
+        ).format(
+            sql.Identifier(RECOMPUTED),
+            sql.Literal(cached.sync),
+            sql.Literal(cached.target),
+            cached.digests(),
+        )
+    )
 
 
 def store_digests(session: Session, touched: Cached) -> None:

@@ -46,7 +46,8 @@ class Cached:
     """A target's rows as RAINBO holds them, in the form that its source hashes.
 
     rows: a query that returns (source id, hash) of the stored rows, recomputed from their columns.
-    within: a condition on the source ids of the withheld ones.
+    within: a condition on the source ids of the withheld ones. digests_in: the table that has
+    the digests to start from.
     """
 
     sync: str
@@ -55,6 +56,7 @@ class Cached:
     hashing: Hashing
     buckets: int
     within: sql.Composable = field(default_factory=lambda: EVERY)
+    digests_in: str = "syncs_bucketdigest"
 
     @property
     def withheld(self) -> sql.Composed:
@@ -64,8 +66,8 @@ class Cached:
 
     @property
     def kept(self) -> sql.Composed:
-        """The digests of the last publish."""
-        return self._of("SELECT bucket, rows, xor, sum FROM syncs_bucketdigest")
+        """The digests of the last publish, or those that were computed again since."""
+        return self._of("SELECT bucket, rows, xor, sum FROM " + self.digests_in)
 
     def placed(self, where: sql.Composable = EVERY) -> sql.Composed:
         """(id, hash, bucket) of the stored and the withheld rows; where: of which buckets."""

@@ -48,6 +48,8 @@ def _sync(run: Run, source: RdsInstance, alarm: str = "") -> None:
         run.log(MISCOUNT, target, "error")
     if directory.is_whole:
         run.log(f"read in full: {directory.why}", target, "error" if directory.alarming else "info")
+    elif directory.recomputed:
+        run.log(f"stored routes compared again: {directory.recomputed}", target)
     elif directory.by_digests:
         run.log(f"compared by digests: {directory.by_digests}", target)
     try:

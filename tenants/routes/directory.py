@@ -2,6 +2,12 @@
 
 It reads what differs from the last publish or, if that can't be determined, all of it. What differs
 is found by digests of all rows; that nothing does, most runs see by a count: see `unchanged`.
+
+Where the digests of the last publish are missing, or were made of something else, those of the
+stored rows are computed again. That is sound because a row's hash covers all that is compared and
+the key of its e-mail, because who is shown is checked for all routes (sources don't have it), and
+because no other run can publish in between: this one's would then be rejected. What makes a row
+unusable is not checked again: raise `digest.VERSION` if that changes.
 """
 
 from __future__ import annotations
@@ -63,7 +69,8 @@ class Directory:
     is_whole: all rows, not only those that differ; why: the reason for that. alarming: the stored
     routes are not what was published. differs: whether anything may differ from the last publish.
     by_digests: why it was not enough to count rows (see `unchanged`); empty if it was, or if all
-    were read. miscounted: the count would have called rows unchanged that are not.
+    were read. recomputed: why the digests of the stored rows were computed again; empty if they
+    were not. miscounted: the count would have called rows unchanged that are not.
     """
 
     def __init__(self, run: Run, source: RdsInstance, stage: Stage, alarm: str = "") -> None:
@@ -76,6 +83,7 @@ class Directory:
         self.view: View | None = None
         self.mark: dict[str, object] = {}
         self.by_digests, self.miscounted = "", False
+        self.outdated, self.recomputed = "", ""
         self.was_miscounted = MISCOUNTED in self.last and not run.options.force
         self.is_counted, self.is_checked = False, False
         self.facts: dict[str, str] = {}
@@ -89,7 +97,7 @@ class Directory:
     def take(self, source: copy_stream.Connection, hashing: Hashing, probed: Probed) -> Taken:
         kinds = probed.kinds
         self.facts = self._facts(source, hashing)
-        self.why = self.why or self._changed_fact(hashing)
+        self.why = self.why or self._why_not_compare(hashing)
         self._look(source, probed)
         taken = self._take(source, hashing, kinds)
         self.mark = self._mark(source)
@@ -107,6 +115,7 @@ class Directory:
             return Taken(rows, pulled)
         taken = take_all(self.stage, self.query, self.target, source, hashing, kinds)
         self.stage.prove(self.target, taken.staged)
+        self.recomputed = ""
         self.last = {"buckets": str(buckets_for(taken.rows)), "hash": hashing.value}
         return taken
 
@@ -131,6 +140,8 @@ class Directory:
         session, stage = self.session, self.stage
         if not self.differs:  # no digest does, and no row is touched
             yield
+            if self.recomputed:
+                proof.publish_digests(session, self.cached, self.cached.kept, difference.THEIRS)
         elif self.is_whole:
             yield
             cached = self.cached
@@ -160,12 +171,15 @@ class Directory:
 
     def _cached(self, within: sql.Composable, table: str = "user_routes") -> Cached:
         hashing, buckets = Hashing(self.last["hash"]), int(self.last["buckets"])
-        return merge.cached_routes(self.sync, self.target, hashing, buckets, within, table)
+        digests = {"digests_in": difference.RECOMPUTED} if self.recomputed else {}
+        return merge.cached_routes(
+            self.sync, self.target, hashing, buckets, within, table, **digests
+        )
 
     def _check_stored_digests(self) -> None:
-        """Set `why` if digests are missing or doubted."""
+        """Set `outdated` if digests are missing, `why` if they are doubted."""
         if not {*FACTS, "buckets", "share", "hidden"} <= self.last.keys():
-            self.why = "no digests were kept"
+            self.outdated = "no digests were kept"
         elif digest.DOUBTED in self.last:
             self.why, self.alarming = NOT_PUBLISHED, True
 
@@ -174,6 +188,13 @@ class Directory:
         if self.is_checked:
             return
         self.is_checked = True
+        if self.recomputed:
+            difference.recompute(self.session, self.cached)
+            hidden = int(self.last["hidden"])
+            self.alarming = bool(
+                merge.shown_twice(self.session) or merge.wrongly_shown(self.session, hidden)
+            )
+            return
         share = sql.SQL("bucket % {} = {}").format(
             sql.Literal(SHARES), sql.Literal(int(self.last["share"]))
         )
@@ -193,12 +214,30 @@ class Directory:
             "hash": hashing.value,
         }
 
-    def _changed_fact(self, hashing: Hashing) -> str:
-        """Return what changed since the stored digests were computed; empty if nothing did."""
+    def _why_not_compare(self, hashing: Hashing) -> str:
+        """Return why no digests of the stored rows can be compared; empty if any can.
+
+        Sets `recomputed` if those of the last publish can't.
+        """
         if hashing is Hashing.MD5_BYTES:
             return "the master's texts have no encoding"
         changed = (what for name, what in FACTS.items() if self.last[name] != self.facts[name])
-        return next(changed, "")
+        outdated = self.outdated or next(changed, "")
+        if not outdated:
+            return ""
+        if not settings.RAINBO_ROUTES_RECOMPUTE:
+            return f"{outdated}, and RAINBO_ROUTES_RECOMPUTE is off"
+        if self.last.get("digest", self.facts["digest"]) != self.facts["digest"]:
+            return FACTS["digest"]
+        rows, hidden = self.session.execute(
+            "SELECT count(*), count(withheld_reason) FROM user_routes"
+        ).fetchone() or (0, 0)
+        if not rows:
+            return outdated
+        self.recomputed = outdated
+        made_of = {"buckets": str(buckets_for(rows)), "hash": hashing.value, "hidden": str(hidden)}
+        self.last = made_of | {"share": self.last.get("share", "-1")}
+        return ""
 
     def _look(self, source: copy_stream.Connection, probed: Probed) -> None:
         """Set `view`, or `by_digests` if nothing can be said without reading rows."""

@@ -127,6 +127,17 @@ _SHOWN = sql.SQL("""
                                           WHERE email_key = k.email_key OFFSET 0) AS r) AS same
             WINDOW best AS ({best})) AS ranked""").format(best=_BEST)
 
+# Keys with several routes, by the index alone; of these, accounts of one tenant that are all shown.
+_SHOWN_TWICE = """
+    SELECT count(*)
+      FROM (SELECT FROM (SELECT email_key FROM user_routes
+                          GROUP BY email_key HAVING count(*) > 1) AS k
+             CROSS JOIN LATERAL (SELECT * FROM user_routes
+                                  WHERE email_key = k.email_key OFFSET 0) AS r
+             WHERE withheld_reason IS NULL
+             GROUP BY r.email_key, remote_instance_id, remote_tenant_id
+            HAVING count(*) > 1) AS twice"""
+
 _CHANGES = """
     CREATE TEMP TABLE route_changes AS
     SELECT coalesce(n.source_id, r.source_id) AS source_id,
@@ -285,6 +296,16 @@ def wrongly_shown(session: Session, hidden: int) -> int:
     return max(int(wrong), abs(int(found) - hidden))
 
 
+def shown_twice(session: Session) -> int:
+    """Count the e-mails of which a tenant has several routes that are shown.
+
+    With `wrongly_shown`, this says of all routes whether they are rightly shown or hidden, however
+    many collided before.
+    """
+    (found,) = session.execute(_SHOWN_TWICE).fetchone() or (0,)
+    return int(found)
+
+
 def cached_routes(
     sync: str,
     target: str,
@@ -292,6 +313,7 @@ def cached_routes(
     buckets: int,
     within: sql.Composable = EVERY,
     table: str = "user_routes",
+    digests_in: str = "syncs_bucketdigest",
 ) -> Cached:
     """The stored routes, as their source would hash them; within: a condition on source_id.
 
@@ -317,7 +339,7 @@ def cached_routes(
     rows = sql.SQL("SELECT source_id, {} FROM {} WHERE {}").format(
         row_hash(values, contract.kinds(NAME), hashing.here), sql.Identifier(table), within
     )
-    return Cached(sync, target, rows, hashing, buckets, within)
+    return Cached(sync, target, rows, hashing, buckets, within, digests_in)
 
 
 def _count(session: Session, rows: int, window: Window, hidden: int | None) -> RouteChanges:

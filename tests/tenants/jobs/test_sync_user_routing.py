@@ -27,8 +27,17 @@ Extra = Callable[..., Instance]
 
 def in_full(run: SyncRun, target: int = 1) -> str:
     """Why the run read all rows; empty when it read what differed."""
-    said = run.log.filter(message__startswith="read in full: ", target=target).first()
-    return said.message.removeprefix("read in full: ") if said else ""
+    return _logged(run, "read in full: ", target)
+
+
+def recomputed(run: SyncRun, target: int = 1) -> str:
+    """Why the run computed the digests of the stored routes again; empty when it didn't."""
+    return _logged(run, "stored routes compared again: ", target)
+
+
+def _logged(run: SyncRun, first: str, target: int) -> str:
+    said = run.log.filter(message__startswith=first, target=target).first()
+    return said.message.removeprefix(first) if said else ""
 
 
 def fill(master: Instance, rows: int) -> None:

@@ -68,7 +68,7 @@ class Routes:
                 "full",
                 "nothing changed, proofs forgotten",
                 lambda: self._forget(rows=False),
-                in_full=True,
+                4,
             ),
             Scenario("fill", "first fill", lambda: self._forget(rows=True), 5, in_full=True),
         ]

@@ -67,7 +67,7 @@ class Cached:
     @property
     def kept(self) -> sql.Composed:
         """The digests of the last publish, or those that were computed again since."""
-        return self._of("SELECT bucket, rows, xor, sum FROM " + self.digests_in)
+        return self._of("SELECT bucket, rows, xor, sum FROM {}", sql.Identifier(self.digests_in))
 
     def placed(self, where: sql.Composable = EVERY) -> sql.Composed:
         """(id, hash, bucket) of the stored and the withheld rows; where: of which buckets."""
@@ -92,9 +92,9 @@ class Cached:
         )
         return digest.by_bucket(digest.placed(hashed, self.buckets, self.hashing.here))
 
-    def _of(self, query: str) -> sql.Composed:
+    def _of(self, query: str, *names: sql.Identifier) -> sql.Composed:
         return sql.SQL(query + " WHERE sync = {} AND target = {}").format(
-            sql.Literal(self.sync), sql.Literal(self.target)
+            *names, sql.Literal(self.sync), sql.Literal(self.target)
         )
 
 

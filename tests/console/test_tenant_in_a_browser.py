@@ -70,7 +70,7 @@ def test_a_tenant_is_found_read_live_and_synced(
     with_results = f"{LIST}?q=bak"
     window.do(lambda page: page.keyboard.press("Enter"))
     window.do(lambda page: page.wait_for_url(f"**{with_results}*"))
-    window.click("#result_list th a")
+    window.click("#result_list tbody th a")
     assert window.path == f"{LIST}{acme.pk}/change/"
 
     registered[2].execute("UPDATE tenants SET status = 'suspended'")

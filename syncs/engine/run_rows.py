@@ -61,7 +61,7 @@ def _owned(
     expressions one by one.
     """
     if len(rows) > 1:
-        with transaction.atomic():
+        with transaction.atomic(savepoint=False):
             if not SyncRun.objects.filter(pk=record.pk, nonce=record.nonce).exists():
                 raise LeaseLost
             yield

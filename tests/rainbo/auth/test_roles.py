@@ -51,6 +51,7 @@ def test_who_may_read_only_may_look_and_no_more() -> None:
 
 def test_billing_sees_no_ghost_no_server_and_no_colleague() -> None:
     assert held("billing_admin") == {
+        "tenants.export_tenant",
         "tenants.view_tenant",
         "tenants.view_userroute",
         "syncs.view_syncrun",

@@ -167,7 +167,7 @@ def test_what_is_settled_together_takes_no_more_statements_for_more_targets(
         taken.append(len(queries))
 
     make_sync(function)
-    for targets in (("1",), ("1", "2", "3")):
+    for targets in (("1", "2"), ("1", "2", "3", "4")):
         record = runs.execute(request(targets=targets))
         assert record.state == RunState.SUCCEEDED
         assert list(record.targets.values_list("target", "state", "read", "total")) == [

@@ -124,7 +124,7 @@ def test_an_export_of_what_makes_no_sense_breaks_nothing(admin_client: Client) -
 
 
 @pytest.mark.parametrize("way", ["change", "delete", "history"])
-@pytest.mark.parametrize("key", ["%00", "1_00", "9" * 30])
+@pytest.mark.parametrize("key", ["%00", "9_0000000", "9" * 30])
 def test_no_object_has_such_an_id(admin_client: Client, key: str, way: str) -> None:
     for url, _ in lists():
         page = f"{url.replace('/all/', '/')}{key}/{way}/"

@@ -118,7 +118,7 @@ def test_a_session_that_ends_before_its_first_query_is_named_and_tried_again(
     instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a machine that is so busy that the login and the first query lie apart."""
-    instance.execute("ALTER ROLE rainbo SET idle_session_timeout = '1ms'")
+    instance.execute("ALTER ROLE rainbo SET idle_session_timeout = '100ms'")
     at_once = transactions.transaction
 
     def later(source: connections.Connection, **given: Any) -> AbstractContextManager[Any]:

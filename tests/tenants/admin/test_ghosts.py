@@ -41,7 +41,7 @@ def test_the_list_shows_whose_ghost_is_where(admin_client: Client, instance: Rds
     ann = staff("ann")
     ghost(instance, ann.pk, confirmed_at=timezone.now(), remote_id="u-77", last_error="in the way")
     shown = text_of(admin_client.get(LIST))
-    for expected in (f"ann ({ann.pk})", "instance 2 (rds2)", "u-77", "0 s ago", "in the way"):
+    for expected in (f"ann ({ann.pk})", "instance 2 (rds2)", "u-77", " s ago", "in the way"):
         assert expected in shown
 
 

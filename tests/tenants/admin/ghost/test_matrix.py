@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -103,7 +104,7 @@ def test_the_matrix_shows_every_cell(looker: Client, ann: User) -> None:
     assert [label for label, _ in row.cells] == [f"instance {n} (rds{n})" for n in (1, 2, 3)]
     for (_, cell), word in zip(row.cells, ("confirmed", "missing", "wanted"), strict=True):
         assert word in cell
-    assert "0 s ago" in row.cells[0][1]
+    assert re.search(r"\b\d s ago", row.cells[0][1])
 
 
 def test_an_orphan_is_the_verdict(looker: Client, ann: User) -> None:

@@ -246,8 +246,8 @@ def _parser() -> argparse.ArgumentParser:
     past.set_defaults(work=_history)
     page_only = words.add_parser("page", help="write the page again from what was kept")
     page_only.set_defaults(work=_page)
-    many_words = (run, size, api, attacked, models, support, many, pages)
-    for word in (*many_words, started, grown, past, page_only):
+    measured = (run, size, api, attacked, models, support, many, pages, started, grown, past)
+    for word in (*measured, page_only):
         word.add_argument("--out", type=Path, default=results.KEPT.parent)
     _add_compare(words.add_parser("compare", help="another commit's benchmark and ours in turns"))
     return parser

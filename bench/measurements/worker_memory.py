@@ -18,13 +18,12 @@ from localfleet.servers.server import Server
 
 MOST_PSS, MOST_GROWTH = 90.0, 1.05
 BUSY = ("user_routing", "tenant_summaries", "ghost_users")  # every minute, as the health checks
-_RUNS = (
-    "SELECT state, count(*)::int FROM syncs_syncrun WHERE slot IS NOT NULL GROUP BY 1 ORDER BY 1"
-)
+_RUNS = "SELECT state, count(*)::int FROM syncs_syncrun WHERE slot IS NOT NULL GROUP BY 1"
 _WORKER = b"schedule_work"
 
 
 def measure(minutes: int) -> Part:
+    """Run a demo for so long, and take a sample of its workers each minute."""
     with running_demo() as demo:
         for sync in BUSY:
             words = ["schedule_set", sync, "--cron", "* * * * *", "--accept-warnings"]

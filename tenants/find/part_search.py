@@ -41,10 +41,14 @@ def create() -> None:
 
 
 def remove() -> None:
-    """Drop the indexes; that of tenants first, which has syncs create the other one."""
+    """Drop the indexes; that of tenants first, which has syncs create the other one.
+
+    Raises RainboError if somebody is reading a table.
+    """
     with open_session("setup_part_search") as session:
         for index in reversed(INDEXES):
-            session.execute(f"DROP INDEX IF EXISTS {index}")
+            if not part_index.drop(session, index):
+                raise RainboError(f"the table of {index} is being read. Try again in a moment")
 
 
 def _extend(session: Session) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.db import transaction
 
 from common.errors import RainboError
 from syncs.engine.guard import PlannedChange
+from syncs.models import RunState
 from syncs.transfer.session import open_session
 from tenants.find import part_search
 from tenants.find.search import search
@@ -92,6 +94,25 @@ def test_a_first_fill_makes_the_index_afterwards(
     query("DROP INDEX routes_by_part")
     run_sync("user_routing")
     assert indexes() == {*part_search.INDEXES}
+
+
+def test_neither_a_fill_nor_a_removal_waits_for_a_reader_or_lets_one_wait(
+    master: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock that is asked for makes all wait that ask later, as long as a reader is before it."""
+    monkeypatch.setattr(part_index, "FEW", 0)
+    call_command("setup_part_search")
+    master.add_route(1, "ann.smith@example.com")
+    before = oid()
+    with open_session("reader") as reader, reader.transaction():
+        reader.execute("SELECT FROM user_routes")
+        began = time.monotonic()
+        assert run_sync("user_routing").state == RunState.SUCCEEDED
+        assert [row.source_id for row in search("nn.smi").near.rows] == ["1"]
+        with pytest.raises(RainboError, match="is being read"):
+            call_command("setup_part_search", "--remove")
+        assert time.monotonic() - began < 15  # the session's own limit is 30
+    assert oid() == before
 
 
 def test_a_sync_makes_no_index_that_nobody_asked_for(master: Instance) -> None:

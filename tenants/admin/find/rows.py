@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self, TypeVar
@@ -14,11 +14,12 @@ from django.utils.safestring import SafeString
 
 from common import markup
 from common.markup import Tone
-from tenants.admin.instance.condition import mark
+from tenants.admin.instance.condition import badge, mark
 from tenants.admin.instance.health_chart import HEALTH_TONES
 from tenants.admin.tenant import badges
 from tenants.admin.tenant.badges import STATUS_TONES
 from tenants.find.search import Found, Matches
+from tenants.health.condition import Condition
 from tenants.models import RdsInstance, RouteRemoval, Tenant
 from tenants.routes.queries import Route, instance_called
 from tenants.support_access import admission
@@ -102,13 +103,13 @@ class Viewer:
             *self._support(tenant.pk),
         )
 
-    def instance(self, instance: RdsInstance) -> Cells:
+    def instance(self, instance: RdsInstance, there: Condition, now: datetime) -> Cells:
         """Its address is on its page."""
         known = [instance.group, *instance.labels]
         return (
             ("instance", self._place(instance.pk, str(instance))),
             ("id", markup.copyable(str(instance.pk))),
-            ("health", _health(instance)),
+            ("health", badge(there, now)),
             ("group and labels", ", ".join(filter(None, known)) or markup.quiet("none")),
         )
 
@@ -169,11 +170,20 @@ def _tenants_of(found: Found) -> Iterator[int]:
     yield from (tenant.pk for tenant in found.tenants.rows)
 
 
-def kinds(found: Found, viewer: Viewer, now: datetime) -> list[ResultGroup]:
-    """What else the term may mean, as far as the viewer may see it."""
+def kinds(
+    found: Found, viewer: Viewer, conditions: Iterable[Condition], now: datetime
+) -> list[ResultGroup]:
+    """What else the term may mean, as far as the viewer may see it.
+
+    conditions: of the instances that are found, at least.
+    """
+    there = {one.pk: one for one in conditions}
 
     def tenant(row: Tenant) -> Cells:
         return viewer.tenant(row, now)
+
+    def instance(row: RdsInstance) -> Cells:
+        return viewer.instance(row, there[row.pk], now)
 
     made = [
         _kind("begin", "E-mails that begin so", found.begin, viewer.like_it),
@@ -183,18 +193,12 @@ def kinds(found: Found, viewer: Viewer, now: datetime) -> list[ResultGroup]:
     if viewer.tenants:
         made.append(_kind("tenants", "Tenants", found.tenants, tenant))
     if viewer.instances:
-        made.append(_kind("instances", "Instances", found.instances, viewer.instance))
+        made.append(_kind("instances", "Instances", found.instances, instance))
     return [kind for kind in made if kind.rows]
 
 
 def _kind(key: str, title: str, found: Matches[T], shown: Callable[[T], Cells]) -> ResultGroup:
     return ResultGroup(key, title, tuple(map(shown, found.rows)), found.more)
-
-
-def _health(instance: RdsInstance) -> SafeString:
-    if not instance.is_active:
-        return markup.badge("not active", Tone.QUIET)
-    return markup.badge(instance.health, HEALTH_TONES[instance.health])
 
 
 def _person(route: Route) -> Iterator[tuple[str, Any]]:

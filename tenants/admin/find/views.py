@@ -70,7 +70,8 @@ def _ask(request: HttpRequest, found: Lookup) -> LiveLookup:
 def _answer(request: HttpRequest, found: Found, live: LiveLookup | None) -> dict[str, Any]:
     exact, now, viewer = found.exact, timezone.now(), Viewer.of(request, found)
     is_email = found.is_email or live is not None
-    said = notices(request, places.conditions(found, now), now)
+    conditions = places.conditions(found, now)
+    said = notices(request, conditions, now)
     accounts = [viewer.row(route, now) for route in exact.shown[:MOST]]
     withheld = [viewer.row(route, now) for route in exact.withheld[:MOST]]
     return {
@@ -91,7 +92,7 @@ def _answer(request: HttpRequest, found: Found, live: LiveLookup | None) -> dict
             f"find_user --live --json {manage_command.term(found.term)}"
         ),
         "live": live_view.shown(exact, live) if live else None,
-        "kinds": kinds(found, viewer, now),
+        "kinds": kinds(found, viewer, conditions, now),
         "is_name": "@" not in found.term,
         "is_cut": found.is_cut,
         "parts_hint": "" if found.has_parts else part_search.hint(),

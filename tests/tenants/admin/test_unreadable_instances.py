@@ -11,6 +11,8 @@ from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
+from common import markup
+from common.markup import Tone
 from syncs.models import Heartbeat
 from tenants.models import GhostUser, InstanceCheck, RdsInstance, Tenant, UserRoute
 from tenants.models.ghost import GhostState
@@ -190,3 +192,13 @@ def test_the_instances_page_does_not_call_an_old_check_healthy(client: Client) -
     html = client.get(page).content.decode()
     assert 'badge-quiet">healthy' in html
     assert 'badge-good">healthy' not in html
+
+
+def test_an_instance_that_is_found_is_not_green_by_an_old_check(admin_client: Client) -> None:
+    at = timezone.now() - timedelta(hours=3)
+    RdsInstance.objects.filter(pk=2).update(last_check_at=at)
+    page = admin_client.get("/admin/find/?q=rds2")
+    (found,) = [kind for kind in page.context["kinds"] if kind.key == "instances"]
+    health = dict(found.rows[0])["health"]
+    assert markup.badge(Health.HEALTHY, Tone.QUIET) in health
+    assert "3 h" in health

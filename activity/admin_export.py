@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC
 from typing import Any
 
-from django.contrib import admin
-from django.contrib.admin.options import IncorrectLookupParameters
-from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
-from django.urls import reverse
-from django.utils import timezone
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponseBase
 from django.views.decorators.http import require_POST
 
-from activity.log import record
+from activity.list_export import export_list
 from activity.models import Activity
-from common.csv_export import LIMIT, csv_response
+from common.csv_export import utc
 
 HEADER = (
     *("at (UTC)", "who", "user id", "from", "action", "description", "on what", "kind", "id"),
@@ -28,24 +23,13 @@ CHUNK = 2_000
 
 @require_POST
 def export_view(request: HttpRequest, **_: Any) -> HttpResponseBase:
-    pages: Any = admin.site.get_model_admin(Activity)
-    if not pages.has_view_permission(request):
-        raise PermissionDenied
-    try:
-        found = pages.get_changelist_instance(request).get_queryset(request)
-    except IncorrectLookupParameters:
-        return HttpResponseRedirect(reverse("admin:activity_activity_changelist"))
-    filename = f"activity-{timezone.now().astimezone(UTC):%Y%m%dT%H%M%SZ}.csv"
-    chosen = {name: ", ".join(values) for name, values in request.GET.lists()}
-    entry = record(request, "activity.exported", filename, after={"filter": chosen})
-    rows = found.filter(pk__lt=entry.pk)[: LIMIT + 1].iterator(CHUNK)
-    return csv_response(filename, HEADER, _cells(rows))
+    return export_list(request, Activity, "activity.exported", HEADER, _cells)
 
 
-def _cells(rows: Iterator[Activity]) -> Iterator[tuple[Any, ...]]:
-    for row in rows:
+def _cells(found: QuerySet[Activity]) -> Iterator[tuple[Any, ...]]:
+    for row in found.iterator(CHUNK):
         yield (
-            row.at.astimezone(UTC).isoformat(),
+            utc(row.at),
             *(row.actor, row.actor_id, row.address, row.action, row.what),
             *(row.subject, row.subject_kind, row.subject_id),
             *(_text(row.before), _text(row.after)),

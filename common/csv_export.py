@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from itertools import islice
 from typing import Any
 
@@ -43,6 +43,11 @@ def guarded(cell: Any) -> Any:
     text = WITHIN.sub(_parted, str(cell))
     risky = text.lstrip().startswith(FORMULA) or text.startswith(BREAKS)
     return f"'{text}" if risky else text
+
+
+def utc(at: datetime | None) -> str:
+    """A moment in UTC as ISO 8601 has it; empty for None."""
+    return at.astimezone(UTC).isoformat() if at else ""
 
 
 def _parted(found: re.Match[str]) -> str:

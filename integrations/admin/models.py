@@ -6,19 +6,17 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.options import IncorrectLookupParameters
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from activity.log import record
+from activity.list_export import export_list
 from common import markup
 from common.admin_filters import Choices, PlainFilter
-from common.csv_export import LIMIT, csv_response
+from common.csv_export import LIMIT
 from common.markup import Tone
 from common.model_admin import DecoratedChangeList, EmptyResult, ReadOnlyAdmin, post_only
 from common.text import counted
@@ -34,7 +32,6 @@ TONES = {
     State.DELISTED: Tone.QUIET,
     State.BACK: Tone.BUSY,
 }
-FILENAME = "models.csv"
 CHUNK = 2_000
 SHOWN_CHANGES = 100
 FACTS = ("provider", "mode", "context", "state", "missing", "ends_on", "varies", "alias_of")
@@ -186,16 +183,7 @@ class ModelAdmin(ReadOnlyAdmin):
 @post_only
 def export_view(request: HttpRequest, **_: Any) -> HttpResponseBase:
     """The models of the filtered list, of those that the user may read, as a file."""
-    pages: Any = admin.site.get_model_admin(CatalogueModel)
-    if not pages.has_view_permission(request):
-        raise PermissionDenied
-    try:
-        found = pages.get_changelist_instance(request).get_queryset(request)
-    except IncorrectLookupParameters:
-        return HttpResponseRedirect(reverse("admin:integrations_cataloguemodel_changelist"))
-    chosen = {name: ", ".join(values) for name, values in request.GET.lists()}
-    record(request, "models.exported", FILENAME, after={"filter": chosen})
-    return csv_response(FILENAME, HEADER, _lines(found[: LIMIT + 1]))
+    return export_list(request, CatalogueModel, "models.exported", HEADER, _lines)
 
 
 def _page(row: CatalogueModel, user: Any) -> dict[str, Any]:
@@ -259,9 +247,9 @@ def _state(row: CatalogueModel) -> SafeString:
     return markup.badge(row.state_text, TONES[State(row.state)], since)
 
 
-def _lines(rows: QuerySet[CatalogueModel]) -> Iterator[Sequence[Any]]:
+def _lines(found: QuerySet[CatalogueModel]) -> Iterator[Sequence[Any]]:
     """Prices in all their digits; what is unknown is empty."""
-    for row in rows.iterator(CHUNK):
+    for row in found.iterator(CHUNK):
         prices = (getattr(row, name) for name in PRICES)
         yield (
             row.connection.name,

@@ -21,6 +21,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_CACHE_DIR := $(CACHE)/pip
 export UV_CACHE_DIR := $(CACHE)/uv
 export PYTHONUNBUFFERED := 1
+# Otherwise each of the many processes of a demo or a test compiles our modules again.
+unexport PYTHONDONTWRITEBYTECODE
 # Unchanged: make and the shell would interpret its quotes and dollar signs.
 export DEMO_COMMAND := $(value CMD)
 # Otherwise make would expand its $(shell …) to export it.

@@ -25,6 +25,9 @@ Fixtures
     The folder of Debian's own PostgreSQL binaries, which have TLS and ICU. Without them the test
     is listed by name as not run, or fails when `CI` is set; so does any test that calls
     `needs(found, "what to install")` with something that isn't there.
+`older`
+    An instance on Debian's PostgreSQL, which has TLS: id 5, with a directory, as new in each test.
+    `older.offer_tls(certificate, key)` gives its server a certificate.
 `black_hole`
     `(host, port)` of a listener that accepts connections and never answers.
 
@@ -267,6 +270,23 @@ def extra_instance(extra_server: Callable[..., Server]) -> Callable[..., Instanc
         return Instance.create(server, number, master=master, encoding=encoding)
 
     return create
+
+
+@pytest.fixture(scope="session")
+def _older(debian_bin: Path) -> Iterator[Instance]:
+    with scratch_root(local_root()) as root:
+        server = Server(root, "older", bin_folder=debian_bin, durable=False)
+        server.start()
+        try:
+            yield Instance.create(server, 5, master=True)
+        finally:
+            server.stop()
+
+
+@pytest.fixture
+def older(_older: Instance) -> Instance:
+    _older.reset()
+    return _older
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import shutil
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -129,6 +131,19 @@ class Instance:
         self.server.start()
         if not self._emptied():
             self._rebuild()
+
+    def offer_tls(self, certificate: str, key: str) -> None:
+        """Let the server encrypt with this certificate (PEM) from the next connection on."""
+        data = self.server.data
+        for name, text in (("server.crt", certificate), ("server.key", key)):
+            (data / name).write_text(text)
+            (data / name).chmod(0o600)
+            shutil.chown(data / name, (data / "PG_VERSION").stat().st_uid)
+        ((before,),) = self.execute("SELECT pg_conf_load_time()")
+        self.execute("ALTER SYSTEM SET ssl = on")
+        self.execute("SELECT pg_reload_conf()")
+        while self.execute("SELECT pg_conf_load_time()") == [(before,)]:
+            time.sleep(0.01)
 
     def _insert(self, table: str, row: Mapping[str, Any]) -> None:
         statement = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(

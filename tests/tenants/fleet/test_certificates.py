@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from django.utils import timezone
 
-from localfleet.servers.server import Server
 from syncs.models import Trigger
 from tenants.fleet import certificates
 from tenants.fleet.certificates import Certificates
@@ -31,22 +28,9 @@ NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def secure(
-    extra_server: Callable[..., Server],
-    extra_instance: Callable[..., Instance],
-    debian_bin: Path,
-    transactional_db: None,
-) -> Instance:
-    instance = extra_instance(5, server=extra_server("certified", bin_folder=debian_bin))
-    data = instance.server.data
-    for name, text in zip(("server.crt", "server.key"), OURS.server("localhost"), strict=True):
-        (data / name).write_text(text)
-        (data / name).chmod(0o600)
-        shutil.chown(data / name, (data / "PG_VERSION").stat().st_uid)
-    with instance.server.connect() as connection:
-        connection.execute("ALTER SYSTEM SET ssl = on")
-    instance.server.restart()
-    return instance
+def secure(older: Instance, transactional_db: None) -> Instance:
+    older.offer_tls(*OURS.server("localhost"))
+    return older
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -24,25 +23,12 @@ OURS, OTHER, OF_THE_SAME_NAME = Authority.make(), Authority.make("Other CA"), Au
 
 
 @pytest.fixture
-def secure(
-    extra_server: Callable[..., Server],
-    extra_instance: Callable[..., Instance],
-    debian_bin: Path,
-    transactional_db: None,
-) -> Callable[[str], Instance]:
+def secure(older: Instance, transactional_db: None) -> Callable[[str], Instance]:
     """Makes an instance whose certificate, signed by our CA, is for the given host."""
 
     def make(host: str) -> Instance:
-        instance = extra_instance(5, server=extra_server("secure", bin_folder=debian_bin))
-        data = instance.server.data
-        for name, text in zip(("server.crt", "server.key"), OURS.server(host), strict=True):
-            (data / name).write_text(text)
-            (data / name).chmod(0o600)
-            shutil.chown(data / name, (data / "PG_VERSION").stat().st_uid)
-        with instance.server.connect() as connection:
-            connection.execute("ALTER SYSTEM SET ssl = on")
-        instance.server.restart()
-        return instance
+        older.offer_tls(*OURS.server(host))
+        return older
 
     return make
 
@@ -180,9 +166,16 @@ def test_a_weaker_way_to_log_in_may_be_chosen(
     assert RdsInstance.objects.get(pk=6).require_auth == "md5"
 
 
-def test_a_password_in_clear_may_be_chosen_inside_tls(secure: Callable[[str], Instance]) -> None:
+def test_a_password_in_clear_may_be_chosen_inside_tls(
+    extra_server: Callable[..., Server],
+    extra_instance: Callable[..., Instance],
+    debian_bin: Path,
+    transactional_db: None,
+) -> None:
+    instance = extra_instance(6, server=extra_server("clear", bin_folder=debian_bin))
+    instance.offer_tls(*OURS.server("localhost"))
     assert enter(
-        _asking_for("password", secure("localhost")),
+        _asking_for("password", instance),
         ssl_mode="require",
         ssl_ca="",
         require_auth="password",

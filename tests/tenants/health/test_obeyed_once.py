@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 from pytest_django import Settings
 
-from localfleet.servers.server import Server
 from tenants.fleet import connections, contract
 from tenants.health import checks, ghost_check
 from tenants.health.findings import Level
@@ -45,7 +44,7 @@ def dress(instance: Instance, schema: schemas.Schema, settings: Settings, folder
 
 
 def complaints() -> list[str]:
-    (checked,) = checks.check_fleet([RdsInstance.objects.get(pk=1)])
+    (checked,) = checks.check_fleet([RdsInstance.objects.get(is_master=True)])
     return [
         finding.text
         for finding in checked.findings
@@ -141,17 +140,13 @@ def refused() -> str:
 
 @pytest.mark.parametrize("schema", schemas.ALL, ids=lambda schema: schema.name)
 def test_obeyed_once_on_an_older_server(
-    extra_server: Callable[..., Server],
-    extra_instance: Callable[..., Instance],
-    debian_bin: Path,
+    older: Instance,
     transactional_db: None,
     settings: Settings,
     tmp_path: Path,
     schema: schemas.Schema,
 ) -> None:
-    server = extra_server("older", bin_folder=debian_bin)
-    instance = extra_instance(1, server=server, master=True)
-    register(instance)
-    dress(instance, schema, settings, tmp_path)
-    assert obey(instance, complaints())
+    register(older)
+    dress(older, schema, settings, tmp_path)
+    assert obey(older, complaints())
     assert complaints() == []

@@ -14,7 +14,8 @@ from django.conf import settings
 from psycopg import sql
 
 from common.errors import RainboError
-from syncs.transfer.session import Session
+
+Connection = psycopg.Connection[Any]
 
 NAME = "user_routes_all"
 
@@ -52,18 +53,18 @@ class NotAllowed(RainboError):
     kind = "own database"
 
 
-def is_there(session: psycopg.Connection[Any]) -> bool:
+def is_there(session: Connection) -> bool:
     return session.execute(_IS_THERE).fetchone() == (True,)
 
 
-def why_not_attach(session: Session) -> str:
+def why_not_attach(session: Connection) -> str:
     """Return why a first fill goes row by row into the indexed table; empty if it needn't."""
     if is_there(session):
         return f"user_routes had routes before, and keeps its partition {NAME}"
     return "" if settings.RAINBO_ROUTES_ATTACH else "RAINBO_ROUTES_ATTACH is off"
 
 
-def require_privileges(session: psycopg.Connection[Any]) -> None:
+def require_privileges(session: Connection) -> None:
     """Raise NotAllowed if the partition is not there, and RAINBO's role can't make it."""
     found = session.execute(_PRIVILEGES).fetchone()
     if found is None or is_there(session):
@@ -82,13 +83,13 @@ def require_privileges(session: psycopg.Connection[Any]) -> None:
         )
 
 
-def create(session: Session) -> None:
+def create(session: Connection) -> None:
     """Create the partition, without its indexes, which nobody sees yet. Raises NotAllowed."""
     require_privileges(session)
     session.execute(_CREATE)
 
 
-def attach(session: Session) -> None:
+def attach(session: Connection) -> None:
     """Build the partition's indexes and let it be seen, with the transaction's end."""
     session.execute(_ATTACH)
     for index, name in session.execute(_INDEXES).fetchall():
@@ -99,7 +100,7 @@ def attach(session: Session) -> None:
         )
 
 
-def ensure(session: Session) -> None:
+def ensure(session: Connection) -> None:
     """Have the partition there, empty if it was not, for rows that come one by one."""
     if not is_there(session):
         create(session)

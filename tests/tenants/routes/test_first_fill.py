@@ -100,7 +100,8 @@ def before_the_end(
     monkeypatch: pytest.MonkeyPatch, look: Callable[[], None]
 ) -> Iterator[list[bool]]:
     """Call `look` when all is done but the commit."""
-    publish, looked = first_fill.publish, []
+    publish = first_fill.publish
+    looked: list[bool] = []
 
     def publish_and_look(session: Session, changes: merge.RouteChanges) -> merge.RouteChanges:
         found = publish(session, changes)
@@ -197,7 +198,8 @@ def test_look_ups_all_the_while_find_nothing_and_then_all(new: Instance) -> None
 def test_a_session_that_is_ended_at_a_step_leaves_nothing(
     new: Instance, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    execute, ended = Session.execute, []
+    execute = Session.execute
+    ended: list[str] = []
 
     def end(self: Session, statement: Any, *given: Any, **options: Any) -> Any:
         text = statement if isinstance(statement, str) else statement.as_string(self)

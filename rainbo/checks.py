@@ -23,6 +23,7 @@ from rainbo.auth.backends import EVERYBODY
 from rainbo.own_database import differing_defaults
 from syncs.engine import registry
 from syncs.schedules import crontab
+from tenants.routes import partition
 
 OLDEST_LIBPQ = 16
 UTF8 = "UTF8"
@@ -300,6 +301,17 @@ def encoding(databases: Collection[str] | None = None, **_: object) -> Iterator[
             hint="Create it with ENCODING 'UTF8'.",
             id="rainbo.E010",
         )
+
+
+@register(Tags.database)
+def first_routes(databases: Collection[str] | None = None, **_: object) -> Iterator[CheckMessage]:
+    if "default" not in (databases or ()):
+        return
+    connection.ensure_connection()
+    try:
+        partition.require_privileges(connection.connection)
+    except partition.NotAllowed as error:
+        yield Error(str(error), id="rainbo.E022")
 
 
 @register(SETTINGS)

@@ -333,6 +333,8 @@ RAINBO_WITHHELD_CAP = env.rows_and_percent("RAINBO_WITHHELD_CAP", 100, 1)
 RAINBO_ROUTES_DIGEST_PERIOD = env.integer("RAINBO_ROUTES_DIGEST_PERIOD", 50 * 60, 0, 60 * 60)
 # Compare stored routes whose digests are missing or outdated, rather than read the whole directory
 RAINBO_ROUTES_RECOMPUTE = env.flag("RAINBO_ROUTES_RECOMPUTE", default=True)
+# Index the first routes after they were all stored, in a table that is then attached
+RAINBO_ROUTES_ATTACH = env.flag("RAINBO_ROUTES_ATTACH", default=True)
 
 # Connected services
 RAINBO_INTEGRATION_SERVICES = env.integer("RAINBO_INTEGRATION_SERVICES", 2, 1, 64)

@@ -18,7 +18,11 @@ LIFT = "ALTER TABLE activity DISABLE TRIGGER written_once"  # which production n
 RESTORE = "ALTER TABLE activity ENABLE ALWAYS TRIGGER written_once"
 
 # Deleted rows stay in the files: those of a table with few pages are no burden to the next tests.
-LARGE = "SELECT relname FROM pg_class WHERE relname = ANY(%s) AND pg_relation_size(oid) > 262144"
+LARGE = """
+    SELECT relname FROM pg_class
+     WHERE relname = ANY(%s)
+       AND greatest(pg_relation_size(oid),
+                    (SELECT sum(pg_relation_size(relid)) FROM pg_partition_tree(oid))) > 262144"""
 
 Contents = dict[str, str]
 
@@ -27,16 +31,25 @@ Contents = dict[str, str]
 def emptied_between_tests() -> Iterator[None]:
     from django.core.management.commands import flush
     from django.db import models  # noqa: F401 (first: Django's own imports go in a circle)
+    from django.db.backends.postgresql.creation import DatabaseCreation
     from django.db.backends.postgresql.operations import DatabaseOperations
 
+    usual_create = DatabaseCreation.create_test_db
     usual_sql, usual_flush = DatabaseOperations.sql_flush, flush.Command.handle
     made_anew: Contents = {}
 
     def sql_flush(self: DatabaseOperations, style: Any, tables: Any, **options: Any) -> list[str]:
         return [f"{LIFT};", *usual_sql(self, style, tables, **options), f"{RESTORE};"]
 
+    @wraps(usual_create)
+    def create_test_db(self: DatabaseCreation, *words: Any, **options: Any) -> str:
+        name = usual_create(self, *words, **options)
+        store_routes()
+        return name
+
     @wraps(usual_flush)
     def handle(self: flush.Command, **options: Any) -> None:
+        store_routes()
         names = filled()
         if made_anew and not options["reset_sequences"] and contents(made_anew) == made_anew:
             empty(names - made_anew.keys())
@@ -46,10 +59,21 @@ def emptied_between_tests() -> Iterator[None]:
         made_anew.update(contents(filled()))
 
     with (
+        patch.object(DatabaseCreation, "create_test_db", create_test_db),
         patch.object(DatabaseOperations, "sql_flush", sql_flush),
         patch.object(flush.Command, "handle", handle),
     ):
         yield
+
+
+def store_routes() -> None:
+    """Have user_routes with its partition, as after a first fill, so that tests can insert rows."""
+    from django.db import connection
+
+    from tenants.routes import partition
+
+    connection.ensure_connection()
+    partition.ensure(connection.connection)
 
 
 def filled() -> set[str]:

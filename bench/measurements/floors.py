@@ -21,8 +21,8 @@ TABLE = """
 ROWS = "INSERT INTO bench_floor SELECT * FROM user_routes ORDER BY email_key"
 INDEXES = """
     SELECT replace(replace(indexdef, indexname, 'floor_' || indexname),
-                   'ON public.user_routes', 'ON public.bench_floor')
-      FROM pg_indexes WHERE tablename = 'user_routes'"""
+                   'ON public.user_routes_all', 'ON public.bench_floor')
+      FROM pg_indexes WHERE tablename = 'user_routes_all'"""
 
 
 def of_routes(testbed: Testbed, repeats: int) -> list[Line]:

@@ -18,6 +18,7 @@ from bench.testbed.proxy import proxy
 from bench.testbed.servers import Testbed
 from bench.testbed.write_counter import watched
 from localfleet.demo.state import OWN_DATABASE
+from tenants.routes import partition
 
 OURS = "RAINBO"
 MILLION = 1_000_000
@@ -109,7 +110,7 @@ class Routes:
         taken = self.taken.setdefault(scenario.name, Taken())
         scenario.prepare()
         taken.baseline.append(baseline.copied(self.testbed))
-        with watched(self.testbed.own, OWN_DATABASE, "user_routes") as written:
+        with watched(self.testbed.own, OWN_DATABASE, partition.NAME) as written:
             found = self.sync(in_full=scenario.in_full, by_digests=scenario.by_digests)
         taken.ours.append(found["seconds"])
         taken.memory.append(found["peak_mb"])

@@ -44,7 +44,7 @@ from syncs.transfer import copy_stream, difference  # noqa: E402
 from syncs.transfer.digest import Hashing  # noqa: E402
 from tenants.fleet import connections, contract, identity, targets  # noqa: E402
 from tenants.models import RdsInstance, Tenant, UserRoute  # noqa: E402
-from tenants.routes import directory, merge  # noqa: E402
+from tenants.routes import directory, merge, partition  # noqa: E402
 
 Task = Mapping[str, Any]
 
@@ -98,7 +98,8 @@ def forget(task: Task) -> dict[str, Any]:
     identity.forget_proofs(task["id"])
     if task["rows"]:
         with connection.cursor() as cursor:
-            cursor.execute("TRUNCATE user_routes, user_route_removals")
+            cursor.execute(f"DROP TABLE IF EXISTS {partition.NAME}")  # as before the first fill
+            cursor.execute("TRUNCATE user_route_removals")
     return {}
 
 

@@ -20,7 +20,7 @@ from tenants.fleet import change_check, contract, resolution
 from tenants.fleet.reader import Reading, read_instances
 from tenants.fleet.targets import as_target, master
 from tenants.models import RdsInstance
-from tenants.routes import merge, part_index
+from tenants.routes import first_fill, merge, part_index, partition
 from tenants.routes.directory import MISCOUNT, Directory
 from tenants.routes.merge import NAME
 
@@ -85,13 +85,18 @@ def _publish(
     bad = stage.check(target, reading.rows, settings.RAINBO_WITHHELD_CAP, known_bad)
     sources = {target: source.identity}
     window = windows(run.record.sync, sources, run.now(), shared=True)[target]
-    changes = merge.plan(session, stage, target, reading.rows - bad, window, directory.hidden)
+    rows = reading.rows - bad
+    row_by_row = partition.why_not_attach(session) if directory.is_whole and rows else ""
+    is_attached = directory.is_whole and rows > 0 and not row_by_row
+    if is_attached:
+        changes = first_fill.plan(session, stage, target, rows, window)
+    else:
+        changes = merge.plan(session, stage, target, rows, window, directory.hidden)
     counts: Counts = {
         "read": reading.rows,
         "added": changes.added,
         "changed": changes.changed,
         "removed": changes.removed,
-        "withheld": changes.withheld + bad,
         "total": changes.total,
         "guarded_counts": changes.guarded.counts,
         "source": source.identity,
@@ -103,26 +108,32 @@ def _publish(
     if decision.reasons:
         run.hold(target, decision.reasons, planned)
         note = "; ".join(decision.reasons)
+        counts["withheld"] = changes.withheld + bad
         run.record_outcome(target, TargetState.HELD, note=note, seconds=reading.seconds, **counts)
         return
-    if not run.dry_run:
+    if not is_attached and not run.dry_run:
         part_index.drop_for_fill(session, changes)
     with run.publishing():
         if error := change_check.changed_since_read(session, [source]).get(target):
             raise error
         with directory.proving():
-            merge.merge(session, run.record.pk, changes)
+            if is_attached:
+                changes = first_fill.publish(session, changes)
+            else:
+                merge.merge(session, run.record.pk, changes)
             _forget_other_masters(session, run.record.sync, target)
         basis = directory.basis(changes.withheld)
         tables = reading.tables.as_json()
         run.confirm(session, target, reading.at, rows=reading.rows, basis=basis, tables=tables)
         if decision.accepted:
             run.use_acceptance(session)
+    if row_by_row and changes.added == changes.total:
+        run.log(f"routes were stored row by row: {row_by_row}", target)
     part_index.keep(session, changes)
     merge.refresh_statistics(session, changes)
     note = f"read in full: {directory.why}" if directory.alarming else ""
     note = "; ".join(filter(None, [MISCOUNT if directory.miscounted else "", note]))
-    counts["accepted"] = decision.accepted
+    counts |= {"accepted": decision.accepted, "withheld": changes.withheld + bad}
     run.record_outcome(target, TargetState.SUCCEEDED, note=note, seconds=reading.seconds, **counts)
 
 

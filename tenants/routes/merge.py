@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import LiteralString
 
 from psycopg import sql
 
@@ -14,6 +15,7 @@ from syncs.transfer.proof import Cached
 from syncs.transfer.session import Session
 from syncs.transfer.staging import Stage, step
 from tenants.fleet import contract
+from tenants.routes import partition
 
 NAME = "sync_user_routing"
 
@@ -46,7 +48,7 @@ MUCH = 10  # a merge of one of so many rows, as autovacuum judges it
 GUARDED = ("email", "remote_tenant_id", "remote_user_id", "user_name", "status")
 
 _NEXT = """
-    CREATE TEMP TABLE routes_next AS
+    CREATE TEMP {kind} routes_next AS
     SELECT id AS source_id, email, rainbo_email_key(email) AS email_key,
            coalesce(rds_instance_id, {master}) COLLATE "C" AS remote_instance_id,
            rds_instance_id IS NULL AS on_master, tenant_id AS remote_tenant_id,
@@ -95,12 +97,13 @@ WITHIN = sql.SQL("source_id IN (SELECT source_id FROM route_scope)")
 
 # Of several accounts of one tenant with one key, the latest updated_at, then the highest id, is
 # shown.
-_BEST = sql.SQL("""
+BEST = sql.SQL("""
             PARTITION BY email_key, remote_instance_id, remote_tenant_id
             ORDER BY source_updated_at DESC NULLS LAST,
                      CASE WHEN source_id ~ '^-?[0-9]+$' THEN source_id::numeric END
                          DESC NULLS LAST,
                      source_id DESC""")
+REASON = sql.SQL("'account ' || winner || ' of this tenant has the same e-mail'")
 _COLLISIONS = sql.SQL("""
     WITH duplicates AS (
         SELECT email_key, remote_instance_id, remote_tenant_id
@@ -111,9 +114,9 @@ _COLLISIONS = sql.SQL("""
         WINDOW best AS ({best})
     )
     UPDATE routes_next AS n
-       SET withheld_reason = 'account ' || winner || ' of this tenant has the same e-mail'
+       SET withheld_reason = {reason}
       FROM ranked WHERE ranked.source_id = n.source_id AND winner <> n.source_id""").format(
-    best=_BEST
+    best=BEST, reason=REASON
 )
 
 # Of the keys of which any account is withheld: each other key is right if their number is.
@@ -125,7 +128,7 @@ _SHOWN = sql.SQL("""
                                       WHERE withheld_reason IS NOT NULL) AS k
                      CROSS JOIN LATERAL (SELECT * FROM user_routes
                                           WHERE email_key = k.email_key OFFSET 0) AS r) AS same
-            WINDOW best AS ({best})) AS ranked""").format(best=_BEST)
+            WINDOW best AS ({best})) AS ranked""").format(best=BEST)
 
 # Keys with several routes, by the index alone; of these, accounts of one tenant that are all shown.
 _SHOWN_TWICE = """
@@ -197,7 +200,7 @@ def plan(
     staged; None when all are.
     """
     whole = hidden is None
-    session.execute(sql.SQL(_NEXT).format(master=sql.Literal(master), stage=stage.table))
+    stage_next(session, stage, master, "TABLE")
     if not whole:
         _widen(session)
     session.execute(_COLLISIONS)
@@ -213,6 +216,13 @@ def plan(
     )
     session.execute("ANALYZE route_changes")
     return _count(session, rows, window, hidden)
+
+
+def stage_next(session: Session, stage: Stage, master: str, kind: LiteralString) -> None:
+    """Turn what is staged into routes_next, a TABLE or a VIEW: rows as user_routes has them."""
+    session.execute(
+        sql.SQL(_NEXT).format(kind=sql.SQL(kind), master=sql.Literal(master), stage=stage.table)
+    )
 
 
 def _widen(session: Session) -> None:
@@ -250,6 +260,7 @@ def merge(session: Session, run_id: int, changes: RouteChanges) -> None:
             ).format(**parts)
         )
     if changes.added:
+        partition.ensure(session)
         some = "JOIN route_changes AS c USING (source_id) WHERE c.kind = 'added'"
         session.execute(
             sql.SQL(
@@ -263,9 +274,12 @@ def merge(session: Session, run_id: int, changes: RouteChanges) -> None:
 def refresh_statistics(session: Session, changes: RouteChanges) -> None:
     """Update the planner's statistics after a large merge, which autovacuum has not seen yet.
 
-    Skipped while another session vacuums or alters the table, so that nothing waits for it.
+    And after autovacuum updated the partition's: of the table above it does not. Skipped while
+    another session vacuums or alters the table, so that nothing waits for it.
     """
-    if changes.added + changes.changed + changes.removed > changes.total / MUCH:
+    written = changes.added + changes.changed + changes.removed
+    is_large = written > changes.total / MUCH
+    if is_large or (written and session.execute(partition.HAS_OLD_STATISTICS).rowcount):
         session.execute("SET default_statistics_target = 100; ANALYZE (SKIP_LOCKED) user_routes")
 
 

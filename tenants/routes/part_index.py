@@ -19,6 +19,9 @@ CREATE = (
     f"CREATE INDEX {NAME} ON user_routes USING gin ({TEXT} gin_trgm_ops) "
     "WITH (gin_pending_list_limit = 65536)"
 )
+_CLEAN = f"""
+    SELECT gin_clean_pending_list(relid) FROM pg_partition_tree(to_regclass('{NAME}'))
+     WHERE isleaf AND relid <> to_regclass('{NAME}')"""  # noqa: S608 (constants)
 FEW = 10_000  # rows that it takes in as they come
 # Who asks for a table's strongest lock makes all wait that read it after: hardly longer than this.
 _BRIEFLY = "SET LOCAL lock_timeout = '100ms'"
@@ -52,7 +55,7 @@ def keep(session: Session, changes: RouteChanges) -> None:
     Readers go on meanwhile. Where it can't be created now, the next sync tries again.
     """
     if changes.added + changes.changed:
-        session.execute(f"SELECT gin_clean_pending_list(to_regclass('{NAME}'))")
+        session.execute(_CLEAN)
     wanted = f"SELECT to_regclass('{OF_TENANTS}') IS NOT NULL AND to_regclass('{NAME}') IS NULL"
     if session.execute(wanted).fetchone() == (True,):
         try:

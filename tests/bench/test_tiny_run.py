@@ -56,7 +56,8 @@ def test_routes_and_fleet(tmp_path: Path) -> None:
 @pytest.mark.timeout(300)
 def test_bloat(tmp_path: Path) -> None:
     parts = bench(tmp_path, "bloat", "--rows=1000", "--syncs=3")
-    (table,) = [line for line in parts["bloat"]["lines"] if line["what"].startswith("user_routes:")]
+    lines = parts["bloat"]["lines"]
+    (table,) = [line for line in lines if line["what"].startswith("user_routes_all:")]
     assert "× fresh" in table["note"]
 
 

@@ -27,7 +27,7 @@ BIG = (
     "tenant_daily_counts",
     "tenant_master",
     "user_route_removals",
-    "user_routes",
+    "user_routes_all",
 )
 
 

@@ -98,6 +98,8 @@ def test_what_an_earlier_version_left_is_migrated_and_goes_on(upgraded: Upgraded
     runs = upgraded.ask("SELECT id, state FROM syncs_syncrun ORDER BY id")
     assert len(runs) == 7
     assert "held" in dict(runs).values()
+    assert upgraded.ask("SELECT count(*) FROM user_routes") == [(30,)]
+    assert upgraded.ask("SELECT count(*) FROM reporting.routes") == [(30,)]
     upgraded.manage("makemigrations", "--check", "--dry-run")
     upgraded.manage("sync_all")
     after = upgraded.ask("SELECT id, state FROM syncs_syncrun ORDER BY id")

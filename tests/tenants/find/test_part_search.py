@@ -96,6 +96,24 @@ def test_a_first_fill_makes_the_index_afterwards(
     assert indexes() == {*part_search.INDEXES}
 
 
+def test_a_fill_that_is_attached_builds_the_index(master: Instance) -> None:
+    query("DROP TABLE user_routes_all")
+    call_command("setup_part_search")
+    before = oid()
+    master.add_route(1, "ann.smith@example.com")
+    assert run_sync("user_routing").state == RunState.SUCCEEDED
+    assert [row.source_id for row in search("nn.smi").near.rows] == ["1"]
+    assert oid() == before
+    built = "SELECT reloptions FROM pg_class WHERE relname = 'routes_by_part_all'"
+    assert query(built) == [(["gin_pending_list_limit=65536"],)]
+    master.add_route(2, "bob.smith@example.com")
+    run_sync("user_routing")
+    assert len(search("smith@ex").near.rows) == 2
+    assert query("SELECT gin_clean_pending_list('routes_by_part_all')") == [(0,)]  # it is clean
+    call_command("setup_part_search", "--remove")
+    assert query("SELECT to_regclass('routes_by_part_all')") == [(None,)]
+
+
 def test_neither_a_fill_nor_a_removal_waits_for_a_reader_or_lets_one_wait(
     master: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

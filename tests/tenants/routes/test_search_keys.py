@@ -74,7 +74,7 @@ def test_an_upgrade_is_told_and_is_no_corruption(
 def test_one_command_rebuilds_keys_and_indexes(
     upgraded: Instance, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    files = "SELECT relname, relfilenode FROM pg_class WHERE relname = 'routes_by_name'"
+    files = "SELECT relname, relfilenode FROM pg_class WHERE relname = 'routes_by_name_all'"
     before = query(files)
     assert not lookup.find("u2@example.com").shown
     assert run("rebuild_search_keys") == 0

@@ -61,5 +61,5 @@ def test_every_index_answers_its_query(many: None, conditions: dict[str, str], i
 
 
 def test_autovacuum_comes_earlier_than_by_default() -> None:
-    ((options,),) = query("SELECT reloptions FROM pg_class WHERE oid = 'user_routes'::regclass")
+    ((options,),) = query("SELECT reloptions FROM pg_class WHERE relname = 'user_routes_all'")
     assert options == ["autovacuum_vacuum_scale_factor=0.05"]

@@ -176,7 +176,7 @@ def test_many_new_rows_are_left_to_digests(
 def test_a_transaction_in_progress_at_the_last_publish(
     synced: Instance, settings: Settings
 ) -> None:
-    """What committed beside it, at or above its number, looks new again, and is what it was."""
+    """What committed meanwhile, at or above its number, looks new again, and is what it was."""
     with synced.connect(autocommit=False) as writer:
         writer.execute(ONE)
         synced.execute(ONE.replace("7", "8"))

@@ -11,7 +11,6 @@ from localfleet.data import schema
 DATABASE = "app"
 COLUMNS = "id, email, tenant_id, rds_instance_id, user_id, user_name, status, updated_at"
 OUT = f"COPY (SELECT {COLUMNS} FROM user_email_routing) TO STDOUT (FORMAT binary)"  # noqa: S608
-KINDS = 4  # of changes: inserts, updates, deletes, moves
 
 # Every tenth e-mail stays as it is for ever: readers look these up and must always find them.
 FILL = """
@@ -68,14 +67,15 @@ class Directory:
             session.execute("VACUUM ANALYZE user_email_routing")
         self.rows = rows
 
-    def change(self, share: float) -> int:
+    def change(self, share: float, *, deletes: bool = True) -> int:
         """Insert, update, delete and move, spread over all keys; how many rows that touched."""
-        each = max(1, round(self.rows * share / KINDS))
+        kinds = (DELETE, UPDATE, MOVE, INSERT) if deletes else (UPDATE, MOVE, INSERT)
+        each = max(1, round(self.rows * share / len(kinds)))
         self._seed += 1
         with self.connect() as session:
-            for statement in (PICK, DELETE, UPDATE, MOVE, INSERT):
+            for statement in (PICK, *kinds):
                 session.execute(statement.format(each=each, seed=self._seed).encode())
-        return KINDS * each
+        return len(kinds) * each
 
     def commit(self) -> None:
         """Commit something, as others do on a master all the time: its log is on disk then."""

@@ -144,10 +144,18 @@ def hashed(
 ) -> sql.Composed:
     """Return the SQL that asks a source for id and hash of the query's rows: see `rows`."""
     values = [_cast(column) for column in query.columns]
-    key = shortened(values[0], hashing) if _is_long(query.columns[0], kinds) else values[0]
-    return sql.SQL("SELECT coalesce({}, {}), {} FROM ({}) AS source").format(
-        key, NO_ID, row_hash(values, query.kinds, hashing), verbatim(query.sql)
+    return sql.SQL("SELECT {}, {} FROM ({}) AS source").format(
+        key(query.columns[0], hashing, kinds),
+        row_hash(values, query.kinds, hashing),
+        verbatim(query.sql),
     )
+
+
+def key(column: Column, hashing: Hashing, kinds: Mapping[str, str]) -> sql.Composed:
+    """Return the id of a row, of a query or table named source, as text."""
+    value = _cast(column)
+    short = shortened(value, hashing) if _is_long(column, kinds) else value
+    return sql.SQL("coalesce({}, {})").format(short, NO_ID)
 
 
 def _is_long(column: Column, kinds: Mapping[str, str]) -> bool:

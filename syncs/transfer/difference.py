@@ -55,7 +55,7 @@ def compare(
     columns = {"bucket": "int", "rows": "bigint", "xor": "bigint", "sum": "bigint"}
     ask_digests(source, query, cached, kinds)
     meanwhile()
-    _take(session, "source_digests", columns, source)
+    receive(session, "source_digests", columns, source)
     rows, filled, unlike = session.execute(
         sql.SQL(
             "SELECT coalesce(sum(theirs.rows), 0)::bigint, count(*), coalesce(array_agg(bucket) "
@@ -95,7 +95,7 @@ def refine(
     asked = sql.SQL("SELECT id, hash FROM ({}) AS hashes").format(theirs)
     columns = {"id": 'text COLLATE "C"', "hash": "bigint"}
     copy_stream.ask(source, asked)
-    _take(session, "source_hashes", columns, source)
+    receive(session, "source_hashes", columns, source)
     session.execute("ANALYZE source_hashes")  # or both sides would be sorted to be joined
     session.execute(
         sql.SQL(
@@ -181,11 +181,16 @@ def store_digests(session: Session, touched: Cached) -> None:
 
 def adjusted(touched: Cached) -> sql.Composed:
     """Return the last publish's digests, updated for the touched rows as they are now."""
+    return replaced(touched, sql.SQL("TABLE digests_before"), touched.digests())
+
+
+def replaced(touched: Cached, before: sql.Composable, after: sql.Composable) -> sql.Composed:
+    """Return the last publish's digests, with those of some rows replaced by others."""
     return sql.SQL(
         "SELECT bucket, sum(rows)::bigint AS rows, bit_xor(xor) AS xor, sum(sum)::bigint AS sum "
-        "FROM ({} UNION ALL SELECT bucket, -rows, xor, -sum FROM digests_before UNION ALL {}) "
+        "FROM ({} UNION ALL SELECT bucket, -rows, xor, -sum FROM ({}) AS before UNION ALL {}) "
         "AS parts GROUP BY bucket HAVING sum(rows) <> 0"
-    ).format(touched.kept, touched.digests())
+    ).format(touched.kept, before, after)
 
 
 def _ids(session: Session, first: int) -> str | None:
@@ -197,7 +202,8 @@ def _ids(session: Session, first: int) -> str | None:
     return found[0] if found else None
 
 
-def _take(session: Session, table: str, columns: dict[str, str], source: Connection) -> None:
+def receive(session: Session, table: str, columns: dict[str, str], source: Connection) -> None:
+    """Receive what was asked of a source in a new temporary table."""
     name = sql.Identifier(table)
     defined = sql.SQL(", ").join(
         sql.SQL("{} {}").format(sql.Identifier(column), copy_stream.verbatim(kind))

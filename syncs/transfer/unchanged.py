@@ -147,11 +147,15 @@ _LOOK = """
            (SELECT CASE relkind WHEN 'r' THEN 'ONLY ' ELSE '' END FROM relation WHERE is_root)
              || {table}::pg_catalog.regclass::pg_catalog.text AS name,
            (SELECT pg_catalog.array_agg(oid::pg_catalog.int8 ORDER BY oid) FROM relation) AS parts,
+           (SELECT attname::pg_catalog.text FROM pg_catalog.pg_attribute
+             WHERE attrelid = {table}::pg_catalog.oid AND attnum = ({columns})[1]) AS key,
            pg_catalog.pg_snapshot_xmin(snapshot)::pg_catalog.text AS xmin,
            pg_catalog.pg_snapshot_xmax(snapshot)::pg_catalog.text AS xmax,
            CASE WHEN NOT is_replica
                 THEN pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), '0/0')
             END::pg_catalog.text AS lsn,
+           (SELECT pg_catalog.sum(pg_catalog.pg_stat_get_tuples_deleted(oid)) FROM relation)
+             ::pg_catalog.text AS deleted,
            CAST({columns} AS text) AS read,
            EXTRACT(epoch FROM pg_catalog.pg_postmaster_start_time())::pg_catalog.text AS start,
            CASE WHEN NOT is_replica
@@ -168,23 +172,24 @@ _LOOK = """
                      pg_catalog.format('%s %s', oid, xmin), ',' ORDER BY oid)
               FROM function) AS functions
       FROM server"""
-REMEMBERED = ("marks", "xmin", "lsn")  # of a view
+REMEMBERED = ("marks", "xmin", "lsn", "deleted")  # of a view
 MARKS = ("read", "start", "timeline", "files", "attributes", "functions")
 
 # A row's age, in transactions, is that of its xmin; `age` counts from one moment of the transaction
-# on. The last column: how many other tables were locked, which are read if the name means another
-# table than the one that was looked at, or if partitions came meanwhile.
+# on.
+_IS_NEWER = "pg_catalog.age(xmin) <= (SELECT pg_catalog.age({xmin}::pg_catalog.xid))"
+# How many other tables were locked, which are read if the name means another table than the one
+# that was looked at, or if partitions came meanwhile.
+_OTHERS = """
+    SELECT pg_catalog.count(*)
+      FROM pg_catalog.pg_locks LEFT JOIN pg_catalog.pg_class AS known ON known.oid = relation
+     WHERE pid = pg_catalog.pg_backend_pid() AND locktype = 'relation'
+       AND relation >= 16384 AND relation <> ALL ({parts}::pg_catalog.oid[])
+       AND (relkind IS NULL OR relkind IN ('r', 'p', 'v', 'm', 'f'))"""
 _COUNT = """
-    SELECT pg_catalog.count(*),
-           pg_catalog.count(*) FILTER (
-             WHERE pg_catalog.age(xmin) <= (SELECT pg_catalog.age({xmin}::pg_catalog.xid))),
-           (SELECT pg_catalog.count(*)
-              FROM pg_catalog.pg_locks
-              LEFT JOIN pg_catalog.pg_class AS known ON known.oid = relation
-             WHERE pid = pg_catalog.pg_backend_pid() AND locktype = 'relation'
-               AND relation >= 16384 AND relation <> ALL ({parts}::pg_catalog.oid[])
-               AND (relkind IS NULL OR relkind IN ('r', 'p', 'v', 'm', 'f')))
+    SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE {is_newer}), ({others})
       FROM {name}"""
+_NEWER = "SELECT {key} FROM {name} AS source WHERE {is_newer}"
 _HEADER = 19  # bytes of a binary COPY before its first row
 _ROW = struct.Struct("!hiqiqiq")
 
@@ -197,15 +202,19 @@ class NotComparable(RainboError):
 class View:
     """A table as one snapshot shows it.
 
-    name: as FROM takes it now. parts: the oids of it and of its partitions. xmin, xmax: of the
-    snapshot; lsn: the log's end after it was taken. marks: a hash of all that has to stay the same.
+    name: as FROM takes it now. key: the column of the source id. parts: the oids of it and of its
+    partitions. xmin, xmax: of the snapshot; lsn: the log's end after it was taken. deleted: how
+    many rows, by the server's statistics, which may be late. marks: a hash of all that has to stay
+    the same.
     """
 
     name: str
+    key: str
     parts: tuple[int, ...]
     xmin: int
     xmax: int
     lsn: int
+    deleted: int
     marks: str
 
     def as_facts(self) -> dict[str, object]:
@@ -221,13 +230,19 @@ class Earlier:
     xmin: int
     lsn: int
     rows: int
+    deleted: int = 0
 
     @classmethod
     def of_facts(cls, facts: Mapping[str, str], rows: int) -> Self | None:
         """Return None if nothing is remembered."""
         if not facts.keys() >= {*REMEMBERED}:
             return None
-        return cls(facts["marks"], int(facts["xmin"]), int(facts["lsn"]), rows)
+        xmin, lsn, deleted = (int(facts[name]) for name in REMEMBERED[1:])
+        return cls(facts["marks"], xmin, lsn, rows, deleted)
+
+    def expects_deletes(self, now: View) -> bool:
+        """Whether a count is likely to find rows deleted. Nothing but time depends on it."""
+        return now.deleted != self.deleted
 
     def why_not(self, now: View) -> str:
         """Return why a view can't be compared with this one; empty if it can."""
@@ -290,10 +305,12 @@ def look(source: Connection, query: Query, probed: Probed) -> View:
         raise NotComparable(found["refusal"])
     return View(
         found["name"],
+        found["key"],
         tuple(found["parts"]),
         int(found["xmin"]),
         int(found["xmax"]),
         int(found["lsn"]),
+        int(found["deleted"]),
         _hash(found),
     )
 
@@ -303,19 +320,25 @@ def count(
 ) -> Found:
     """Count a view's rows in its transaction; call `meanwhile` while the source does it."""
     source.execute(copy_stream.LIMIT_LOAD)
-    copy_stream.ask(
-        source,
-        sql.SQL(_COUNT).format(
-            xmin=sql.Literal(str(before.xmin & XID_BITS)),
-            name=sql.SQL(view.name),
-            parts=sql.Literal("{" + ",".join(map(str, view.parts)) + "}"),
-        ),
-    )
+    copy_stream.ask(source, sql.SQL(_COUNT).format(others=_others(view), **_rows(view, before)))
     meanwhile()
     answer = bytearray()
     copy_stream.take(source, answer.extend)
     _, _, rows, _, newer, _, others = _ROW.unpack_from(answer, _HEADER)
     return Found(rows, newer, others)
+
+
+def newer_ids(view: View, before: Earlier, key: sql.Composable) -> sql.Composed:
+    """Return the SQL that asks for the ids of the rows that `count` finds newer.
+
+    key: the id, of a table named source.
+    """
+    return sql.SQL(_NEWER).format(key=key, **_rows(view, before))
+
+
+def others_read(source: Connection, view: View) -> bool:
+    """Whether the transaction has read tables, until now, that were not looked at."""
+    return source.execute(_others(view)).fetchone() != (0,)
 
 
 def is_on_disk(source: Connection, view: View) -> bool:
@@ -325,6 +348,17 @@ def is_on_disk(source: Connection, view: View) -> bool:
         [view.lsn],
     ).fetchone()
     return found == (True,)
+
+
+def _rows(view: View, before: Earlier) -> dict[str, sql.Composable]:
+    """Return the names that _COUNT and _NEWER share."""
+    xmin = sql.Literal(str(before.xmin & XID_BITS))
+    return {"name": sql.SQL(view.name), "is_newer": sql.SQL(_IS_NEWER).format(xmin=xmin)}
+
+
+def _others(view: View) -> sql.Composed:
+    parts = sql.Literal("{" + ",".join(map(str, view.parts)) + "}")
+    return sql.SQL(_OTHERS).format(parts=parts)
 
 
 def _origin(query: Query, probed: Probed) -> tuple[int, list[int]]:

@@ -7,6 +7,7 @@ from django.conf import settings
 from psycopg import sql
 
 from common.errors import RainboError
+from common.text import counted
 from syncs.engine import guard
 from syncs.engine.baseline import windows
 from syncs.engine.guard import Limit, Limits
@@ -52,6 +53,8 @@ def _sync(run: Run, source: RdsInstance, alarm: str = "") -> None:
         run.log(f"stored routes compared again: {directory.recomputed}", target)
     elif directory.by_digests:
         run.log(f"compared by digests: {directory.by_digests}", target)
+    elif directory.pulled:
+        run.log(f"found by a count: {counted(directory.pulled, 'row')} may be new", target)
     try:
         _publish(run, stage, source, reading, directory)
     except (RainboError, *ROWS_REJECTED) as error:

@@ -1,7 +1,8 @@
 """Reads the master's directory in one run, and proves that the routes equal it.
 
 It reads what differs from the last publish or, if that can't be determined, all of it. What differs
-is found by digests of all rows; that nothing does, most runs see by a count: see `unchanged`.
+is found by digests of all rows; that nothing does, or nothing but new rows, most runs see by a
+count: see `unchanged` and `written`.
 
 Where the digests of the last publish are missing, or were made of something else, those of the
 stored rows are computed again. That is sound because a row's hash covers all that is compared and
@@ -22,13 +23,14 @@ from psycopg import sql
 from syncs.engine.run import Run
 from syncs.errors import NotEqual
 from syncs.models import Confirmation
-from syncs.transfer import copy_stream, difference, digest, proof, unchanged
+from syncs.transfer import copy_stream, difference, digest, proof, unchanged, written
 from syncs.transfer.copy_stream import Probed
 from syncs.transfer.digest import EVERY, Hashing
 from syncs.transfer.proof import Cached
 from syncs.transfer.session import Session
 from syncs.transfer.staging import Stage
 from syncs.transfer.unchanged import REMEMBERED, Earlier, NotComparable, View
+from syncs.transfer.written import Written
 from tenants.fleet import contract
 from tenants.fleet.reader import Taken, take_all
 from tenants.models import RdsInstance
@@ -68,9 +70,10 @@ class Directory:
 
     is_whole: all rows, not only those that differ; why: the reason for that. alarming: the stored
     routes are not what was published. differs: whether anything may differ from the last publish.
-    by_digests: why it was not enough to count rows (see `unchanged`); empty if it was, or if all
-    were read. recomputed: why the digests of the stored rows were computed again; empty if they
-    were not. miscounted: the count would have called rows unchanged that are not.
+    by_digests: why it was not enough to count rows (see `unchanged`) and to read those that are new
+    (see `written`); empty if it was, or if all were read. recomputed: why the digests of the stored
+    rows were computed again; empty if they were not. pulled: how many rows were staged.
+    miscounted: the count would have called rows unchanged that are not.
     """
 
     def __init__(self, run: Run, source: RdsInstance, stage: Stage, alarm: str = "") -> None:
@@ -85,7 +88,7 @@ class Directory:
         self.by_digests, self.miscounted = "", False
         self.outdated, self.recomputed = "", ""
         self.was_miscounted = MISCOUNTED in self.last and not run.options.force
-        self.is_counted, self.is_checked = False, False
+        self.is_counted, self.is_checked, self.pulled = False, False, 0
         self.facts: dict[str, str] = {}
         self.is_whole, self.differs = True, True
         self.why, self.alarming = alarm, bool(alarm)
@@ -110,9 +113,10 @@ class Directory:
             rows, self.why = self._find_differences(source, kinds)
         if not self.why:
             self.is_whole = False
-            pulled = difference.pull(self.stage, self.query, source, self.cached, kinds)
-            self.stage.prove(self.target, pulled)
-            return Taken(rows, pulled)
+            if not self.is_counted:
+                self.pulled = difference.pull(self.stage, self.query, source, self.cached, kinds)
+            self.stage.prove(self.target, self.pulled)
+            return Taken(rows, self.pulled)
         taken = take_all(self.stage, self.query, self.target, source, hashing, kinds)
         self.stage.prove(self.target, taken.staged)
         self.recomputed = ""
@@ -242,7 +246,7 @@ class Directory:
     def _look(self, source: copy_stream.Connection, probed: Probed) -> None:
         """Set `view`, or `by_digests` if nothing can be said without reading rows."""
         self.view, self.by_digests = None, ""
-        self.is_counted, self.miscounted = False, False
+        self.is_counted, self.miscounted, self.pulled = False, False, 0
         if not settings.RAINBO_ROUTES_DIGEST_PERIOD:
             self.by_digests = "RAINBO_ROUTES_DIGEST_PERIOD is 0"
             return
@@ -256,30 +260,39 @@ class Directory:
         wrong: dict[str, object] = (
             {MISCOUNTED: "yes"} if self.miscounted or self.was_miscounted else {}
         )
-        if self.is_counted:  # they are the rows of the view before
+        if self.is_counted and not self.differs:  # they are the rows of the view before
             return {name: self.last[name] for name in (*REMEMBERED, DIGESTED)}
         if self.view is None or not unchanged.is_on_disk(source, self.view):
             return wrong
-        return wrong | self.view.as_facts() | {DIGESTED: int(self.now().timestamp())}
+        digested = self.last[DIGESTED] if self.is_counted else int(self.now().timestamp())
+        return wrong | self.view.as_facts() | {DIGESTED: digested}
 
-    def _count(self, source: copy_stream.Connection) -> bool:
-        """Return whether a count proves that the rows are those of the last publish.
+    def _count(self, source: copy_stream.Connection, kinds: dict[str, str]) -> int | None:
+        """Return how many rows there are if those of the last publish are, but for those staged.
 
-        Sets `by_digests` if it doesn't.
+        Sets `pulled` to the number of these, and `by_digests` if a count does not prove that.
         """
         earlier = Earlier.of_facts(self.last, self.rows)
+        found = None
         if self.view is None:
-            return False
+            return None
         if self.was_miscounted:
             self.by_digests = f"{MISCOUNT}, before; --force lifts this"
         elif earlier is None:
             self.by_digests = "nothing is remembered of the last publish's snapshot"
+        elif earlier.expects_deletes(self.view):
+            self.by_digests = "rows were deleted"
         elif not (why := earlier.why_not(self.view)):
             found = unchanged.count(source, self.view, earlier, self._check_stored_rows)
             self.by_digests = found.why_not(earlier)
+            if found.newer and not found.others:
+                cached = self._cached(written.WITHIN)
+                new = Written(self.stage, source, self.query, cached, kinds, self.view, earlier)
+                self.by_digests = new.read(found)
+                self.pulled = found.newer
         else:
             self.by_digests = why
-        return not self.by_digests
+        return found.rows if found and not self.by_digests else None
 
     def _is_due(self) -> bool:
         """Whether digests of all rows are to be compared, whatever a count says."""
@@ -292,26 +305,29 @@ class Directory:
         """Return the source's row count, and why a full read is needed; else fills `differing`."""
         session, query, cached = self.session, self.query, self.cached
         check = self._check_stored_rows
-        is_same = self._count(source)
-        if is_same and not self._is_due() and not self.alarming:
-            self.is_counted, self.differs = True, False
-            difference.mark_none(session)
-            return self.rows, ""
+        rows = self._count(source, kinds)
+        if rows is not None and not self._is_due() and not self.alarming:
+            self.is_counted, self.differs = True, bool(self.pulled)
+            if not self.differs:
+                difference.mark_none(session)
+            return rows, ""
+        written.leave_to_digests(self.stage, self.target)
         found = difference.compare(session, source, query, cached, check, kinds)
-        self.miscounted = is_same and bool(found.unlike)
-        if is_same:
+        if rows is not None:
             self.by_digests = "it is time to check what counts said"
         if self.alarming:
             return found.rows, NOT_PUBLISHED
         if not _in_bounds(found.rows, cached.buckets):
             return found.rows, "the directory outgrew its digests"
         if found.rows > SMALL and found.changed > found.rows / LARGE_PART:
+            self.miscounted = rows is not None
             return found.rows, "a large part of the directory changed"
         self.differs = bool(found.unlike)
         if not self.differs:
             difference.mark_none(session)
             return found.rows, ""
         difference.refine(session, source, query, cached, found.unlike, kinds)
+        self.miscounted = rows is not None and written.others_differ(session)
         if difference.has_no_id(session):
             return found.rows, "rows without an id, or with a very long one, changed"
         return found.rows, ""

@@ -5,6 +5,7 @@ What a count says (`unchanged`) is thus compared with what is so.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,6 +86,32 @@ def compare(
         why = before.why_not(view)
         why = why or unchanged.count(source, view, before, lambda: None).why_not(before)
         return why, read(source, query)
+
+
+def derive(instance: Instance, before: Earlier, rows: Rows) -> tuple[Counter[Any] | None, Rows]:
+    """The rows that follow from those of before and the new ones, and all rows.
+
+    None if a count does not prove that they follow.
+    """
+    query = directory_query()
+    with snapshot(instance) as source:
+        probed = copy_stream.probe(source, query)
+        now = read(source, query)
+        try:
+            view = unchanged.look(source, query, probed)
+        except NotComparable:
+            return None, now
+        if before.why_not(view):
+            return None, now
+        found = unchanged.count(source, view, before, lambda: None)
+        key = sql.SQL("source.{}::text").format(sql.Identifier(view.key))
+        ids = {row[0] for row in source.execute(unchanged.newer_ids(view, before, key))}
+    new = [row for row in now if row[0] in ids]
+    kept = [row for row in rows if row[0] not in ids]
+    follows = not found.others and len(new) == found.newer
+    if follows and len(kept) + found.newer == found.rows:
+        return Counter(kept + new), now
+    return None, now
 
 
 def is_called_unchanged(instance: Instance, before: Seen, query: Query | None = None) -> bool:

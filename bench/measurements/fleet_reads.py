@@ -69,7 +69,7 @@ class Fleet:
                 replace(self._line(what, ours, theirs), memory=self.memory),
                 Line(NAIVE, what, Spread.of(theirs), ratio(theirs, theirs)),
             ],
-            [Bar("summaries on loopback, times faster", 12, faster.median, at_least=True)],
+            [Bar("summaries on loopback, times faster", 11, faster.median, at_least=True)],
         )
 
     def _far(self, repeats: int) -> tuple[list[Line], list[Bar]]:
@@ -144,7 +144,7 @@ class Fleet:
                 Line(NAIVE, what, Spread.of(theirs), ratio(theirs, theirs)),
                 floors.of_fleet(self.places, repeats),
             ],
-            [Bar("ghost users, times faster", 5, ratio(theirs, ours).median, at_least=True)],
+            [Bar("ghost users, times faster", 4.5, ratio(theirs, ours).median, at_least=True)],
         )
 
     def visits(self, repeats: int) -> tuple[list[Line], list[Bar]]:

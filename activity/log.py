@@ -13,6 +13,8 @@ from activity import wording
 from activity.address import address_of
 from activity.models import Activity
 
+COMMAND_LINE = "command line"  # who did it, where a command does not know its caller
+
 Values = Mapping[str, Any]
 Subject = Model | AnonymousUser | str
 

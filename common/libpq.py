@@ -28,7 +28,7 @@ _BUNDLES = (
 
 KEYWORDS: dict[str, Any] = {
     "hostaddr": "",
-    "passfile": "/dev/null",
+    "passfile": NOWHERE,  # libpq comments on one that is no plain file
     "gssencmode": "disable",
     "gssdelegation": "0",
     "gsslib": "",

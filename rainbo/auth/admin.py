@@ -9,6 +9,7 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, Permission, User
+from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import cached_property
@@ -97,7 +98,7 @@ class UserAdmin(StrictUrls, Ticked, Recorded, StaffByRole, DjangoUserAdmin[User]
         ("Single permissions", {"classes": ("collapse",), "fields": ("user_permissions",)}),
     )
     add_fieldsets = (
-        *(DjangoUserAdmin.add_fieldsets or ()),
+        (None, {"fields": ("username", "password1", "password2")}),
         ("Access", {"fields": ("groups",), "description": ACCESS}),
     )
     thing = "user"
@@ -109,15 +110,14 @@ class UserAdmin(StrictUrls, Ticked, Recorded, StaffByRole, DjangoUserAdmin[User]
     list_per_page = 50
     list_display = (
         "username",
+        "name",
         "email",
-        "first_name",
-        "last_name",
-        "is_staff",
+        "roles",
         "is_active",
-        "is_superuser",
         "may_impersonate",
         "second_factor",
     )
+    list_filter = ("is_active", "is_superuser", "groups")
 
     def facts(self, row: User) -> Reading:
         return reading(row, VALUES) | {
@@ -132,6 +132,10 @@ class UserAdmin(StrictUrls, Ticked, Recorded, StaffByRole, DjangoUserAdmin[User]
             impersonates=Exists(admins().filter(pk=OuterRef("pk"))),
             has_second_factor=Exists(Authenticator.objects.filter(user=OuterRef("pk"))),
             needs_second_factor=needs_second_factor(),
+            group_names=ArraySubquery(
+                Group.objects.filter(user=OuterRef("pk")).order_by("name").values("name")
+            ),
+            has_single_permissions=Exists(Permission.objects.filter(user=OuterRef("pk"))),
         )
         return found
 
@@ -169,6 +173,17 @@ class UserAdmin(StrictUrls, Ticked, Recorded, StaffByRole, DjangoUserAdmin[User]
             }
         response: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
         return response
+
+    @admin.display(description="name", ordering="last_name")
+    def name(self, user: User) -> str:
+        return user.get_full_name() or "–"
+
+    @admin.display(description="roles")
+    def roles(self, user: Any) -> str:
+        """Why this person may do what they may; no role, no sign-in."""
+        held = [*(["superuser"] if user.is_superuser else []), *user.group_names]
+        held += ["single permissions"] if user.has_single_permissions else []
+        return ", ".join(held) or "none"
 
     @admin.display(description="may impersonate", boolean=True)
     def may_impersonate(self, user: Any) -> bool:

@@ -51,7 +51,7 @@ class ScheduleAdmin(StrictUrls, Recorded, ModelAdmin):
     ordering = ("sync",)
     sortable_by = ()
     actions = None
-    show_full_result_count = False
+    show_full_result_count = True  # the table is small
     list_max_show_all = 0
     show_facets = admin.ShowFacets.NEVER
     empty_text = "No sync has a schedule yet: manage.py setup_schedules creates them."

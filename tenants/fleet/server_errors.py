@@ -156,6 +156,10 @@ def _is_not_ready(pgconn: psycopg.pq.abc.PGconn) -> bool:
     return ping == psycopg.pq.Ping.REJECT
 
 
+GHOST_COLUMNS = ("is_ghost_admin", "rainbo_admin_id", "rainbo_installation")
+GHOST_COLUMNS_ADDED = ' (ALTER TABLE of "The standard schema" in docs/source-contract.md adds it)'
+
+
 def _own_database_error(error: psycopg.Error, instance: RdsInstance) -> OwnDatabaseFailed:
     if isinstance(error, errors.LockNotAvailable):
         problem = "kept a table locked for too long: another session is altering it"
@@ -178,7 +182,9 @@ def _query_error(error: psycopg.Error, instance: RdsInstance, *, is_open: bool) 
             return ContractBroken(f"{instance} {_hiding(quotable(error), instance.user)}")
         return ContractBroken(f"on {instance}, {denial(error, instance)}")
     if isinstance(error, psycopg.ProgrammingError):
-        return ContractBroken(f"the query does not fit {instance}: {quotable(error)}")
+        message = quotable(error)
+        adds = GHOST_COLUMNS_ADDED if any(name in message for name in GHOST_COLUMNS) else ""
+        return ContractBroken(f"the query does not fit {instance}: {message}{adds}")
     if isinstance(error, psycopg.DataError):
         return ContractBroken(f"{instance} has a value that can't be read: {quotable(error)}")
     if is_open and not error.sqlstate:

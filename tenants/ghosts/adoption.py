@@ -9,14 +9,15 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.db.models import Max
 
-from activity.log import record_by
+from activity.log import COMMAND_LINE, record_by
 from common.errors import RainboError, UsageError
 from common.text import counted, listed
 from syncs.errors import ContractBroken
@@ -29,11 +30,11 @@ from tenants.models.installation import installation_id
 
 NAME = "sync_ghost_users"
 PURPOSE = "installation"
-COMMAND_LINE = "command line"
 WATCH = 130.0  # seconds: a live installation checks each instance each minute
 POLL = 0.02
 SHOWN = 10
 FORM = re.compile(r"[0-9a-f]{32}")
+T = TypeVar("T")
 
 # pg_stat_activity is read once for a transaction, unless that reading is dropped.
 _FORGET = "SELECT pg_stat_clear_snapshot()"
@@ -52,14 +53,10 @@ class AdoptionRefused(RainboError):
 
 @dataclass(frozen=True)
 class Found:
-    """What one instance said. admins: ids that ghosts of the installation name.
-
-    session: a session of RAINBO that was open there meanwhile, empty if none was seen.
-    """
+    """What one instance said. admins: ids that ghosts of the installation name."""
 
     ghosts: int
     admins: frozenset[int]
-    session: str
 
 
 @dataclass(frozen=True)
@@ -72,32 +69,25 @@ class Adopted:
     missing: tuple[str, ...]
 
 
-def adopt(key: str, reason: str, take_over: Collection[int] = ()) -> Adopted:
+def adopt(
+    key: str,
+    reason: str,
+    take_over: Collection[int] = (),
+    before_watching: Callable[[], object] = lambda: None,
+) -> Adopted:
     """Make this database the installation with that id, whose database was lost.
 
     take_over: people here whose numbers that installation's ghost users name: these become theirs.
+    before_watching: called when all else is right, before WATCH seconds are waited.
     Raises UsageError, or AdoptionRefused if that installation may be alive, if this one has ghost
     users of its own, or if no instance has one of that id.
     """
     _check(key, reason)
     _refuse_own_ghosts()
     instances = list(RdsInstance.objects.filter(is_active=True, has_ghosts=True))
-    outcomes = connections.each_instance(
-        instances,
-        lambda instance, source: _look(instance, source, key),
-        PURPOSE,
-        writes=True,
-        remember=False,
-        limit=WATCH + 60,
-    )
-    answers = [outcome.value for outcome in outcomes if outcome.value]
-    missing = tuple(str(outcome.error) for outcome in outcomes if outcome.error)
-    if sessions := [answer.session for answer in answers if answer.session]:
-        raise AdoptionRefused(
-            f"RAINBO is connected to the fleet: {listed(sessions, SHOWN)}. If it is the other "
-            "installation, it is alive and its ghost users are its own. If it is this one, stop "
-            "its workers and cron first"
-        )
+    looks = _visit(instances, lambda instance, source: _look(instance, source, key))
+    answers = [look.value for look in looks if look.value]
+    missing = tuple(str(look.error) for look in looks if look.error)
     ghosts = sum(answer.ghosts for answer in answers)
     if not ghosts:
         raise AdoptionRefused(
@@ -106,6 +96,8 @@ def adopt(key: str, reason: str, take_over: Collection[int] = ()) -> Adopted:
         )
     numbers = frozenset[int]().union(*(answer.admins for answer in answers))
     _refuse_strangers(numbers, take_over)
+    before_watching()
+    _refuse_live([look.instance for look in looks if look.value])
     former = installation_id()
     with transaction.atomic():
         _refuse_own_ghosts()
@@ -186,23 +178,47 @@ def _refuse_strangers(numbers: Collection[int], take_over: Collection[int]) -> N
         raise AdoptionRefused(
             f"ghost users there were made for people who had the numbers of {listed(names, SHOWN)} "
             "here, and would become theirs. If they are the same people, or you want that, name "
-            "them: --take-over NUMBER …"
+            f"them: --take-over {' '.join(str(user.pk) for user in people)}"
         )
 
 
+def _refuse_live(instances: Sequence[RdsInstance]) -> None:
+    """Refuse if a RAINBO was connected to one of them meanwhile, or if that can't be known."""
+    watched = _visit(instances, _session_seen, WATCH)
+    if seen := [f"{one.value} on {one.instance}" for one in watched if one.value]:
+        raise AdoptionRefused(
+            f"RAINBO is connected to the fleet: {listed(seen, SHOWN)}. If it is the other "
+            "installation, it is alive and its ghost users are its own. If it is this one, stop "
+            "its workers and cron first"
+        )
+    if unseen := [str(one.error) for one in watched if one.error]:
+        raise AdoptionRefused(
+            f"whether it is alive can't be seen: {listed(unseen, SHOWN)}. Repeat the command"
+        )
+
+
+def _visit(
+    instances: Sequence[RdsInstance],
+    act: Callable[[RdsInstance, connections.Connection], T],
+    seconds: float = 0,
+) -> list[connections.Outcome[T]]:
+    """Call it on each instance, which takes so many seconds more than an answer does."""
+    return connections.each_instance(
+        instances, act, PURPOSE, writes=True, remember=False, limit=seconds + 60
+    )
+
+
 def _look(instance: RdsInstance, source: connections.Connection, key: str) -> Found:
-    """Find the ghosts of an installation, and whether a RAINBO works there meanwhile."""
+    """Find the ghosts of an installation."""
     statement = contract.text(NAME, instance.schema_group)
     with source.transaction(force_rollback=True):
         everybody = _foreign(source, statement, f"none-{secrets.token_hex(8)}")
         others = _foreign(source, statement, key)
     rest = {ghost.remote_id for ghost in others}
     found = [ghost for ghost in everybody if ghost.remote_id not in rest]
-    session = _session_seen(source)
     return Found(
         ghosts=len(found),
         admins=frozenset(int(g.admin_id) for g in found if is_admin_id(g.admin_id)),
-        session=f"{session} on {instance}" if session else "",
     )
 
 
@@ -216,7 +232,8 @@ def _foreign(source: connections.Connection, statement: str, key: str) -> Sequen
     return [ghost for ghost in ghosts if ghost.outcome is GhostOutcome.FOREIGN]
 
 
-def _session_seen(source: connections.Connection) -> str:
+def _session_seen(_: RdsInstance, source: connections.Connection) -> str:
+    """A session of RAINBO that is open there in WATCH seconds; empty if none is."""
     until = time.monotonic() + WATCH
     while True:
         source.execute(_FORGET)

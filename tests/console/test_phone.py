@@ -26,6 +26,11 @@ def test_fifty_rows_of_a_list_are_a_few_screens(window: Window) -> None:
         assert window.script("() => document.scrollingElement.scrollWidth <= innerWidth")
         found[address] = window.script(HEIGHT)
     assert {a: height for a, height in found.items() if height > HIGHEST[a]} == {}
+    window.open("/admin/monitoring/")
+    narrow = "() => [...document.querySelectorAll('.now-more :is(p, svg)')].map(e => e.clientWidth)"
+    widths = window.script(narrow)
+    assert widths
+    assert min(widths) > 250  # as wide as the card: not five columns of a letter each
     window.open("/admin/tenants/rdsinstance/1/change/")
     (above, width), (here, _) = window.script(TRAIL)
     assert above == "Instances"

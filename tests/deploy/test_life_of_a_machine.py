@@ -112,6 +112,13 @@ def page(host: Machine, path: str) -> tuple[int, str]:
     return int(code), text
 
 
+# As an application that has never heard of RAINBO has it
+UNAWARE = """ALTER TABLE users
+    DROP COLUMN is_ghost_admin, DROP COLUMN rainbo_admin_id, DROP COLUMN rainbo_installation,
+    ALTER COLUMN tenant_id SET NOT NULL;
+"""
+
+
 def instance(host: Machine) -> None:
     """Another server of PostgreSQL in it, with the schema of an instance, and the page's role."""
     ask(host, "LC_ALL=C.UTF-8 pg_createcluster 15 eu1 --port 5433 --start")
@@ -122,6 +129,7 @@ def instance(host: Machine) -> None:
         (schema.SQL_FOLDER / name).read_text() for name in ("instance.sql", "master.sql")
     )
     psql(host, re.sub(r"^GRANT .*?;", "", tables, flags=re.MULTILINE | re.DOTALL), 5433, "app")
+    psql(host, UNAWARE + blocks("source-contract.md", "sql")["The standard schema"][0], 5433, "app")
     psql(host, role, 5433, "app")
     psql(host, "INSERT INTO tenants (id, name, status) VALUES (1, 'First', 'active')", 5433, "app")
 
@@ -250,7 +258,8 @@ def test_the_password_of_an_instance_is_rotated(host: Machine) -> None:
     psql(host, re.sub(r"\bTO rainbo\b|ROLE rainbo\b", lambda m: m[0] + "_2", role), 5433, "app")
     for script in blocks("rotation.md")["The password of an instance"]:
         follow(host, script, TYPED="other-0123456789")
-    psql(host, "DROP OWNED BY rainbo; DROP ROLE rainbo", 5433, "app")
+    (old,) = blocks("rotation.md", "sql")["The password of an instance"]
+    psql(host, old, 5433, "app")
     follow(host, "rainbo sync_tenant_summaries --force")
 
 
@@ -277,19 +286,35 @@ def test_an_upgrade(host: Machine) -> None:
     until(host, PROBE)
 
 
+DATABASES = "SELECT datname FROM pg_database WHERE datname LIKE 'rainbo%' ORDER BY 1"
+
+
+def test_the_drill_leaves_the_running_console_alone(host: Machine) -> None:
+    """It needs no stop, compares the copy with the instances, and leaves nothing."""
+    follow(host, next(s for s in blocks("production.md")["8. Backup"] if "pg_dump" in s))
+    runs = psql(host, "SELECT count(*) FROM syncs_syncrun WHERE sync <> 'instance_health'")
+    (script,) = blocks("restore.md")["The drill"]
+    assert "the sources have not changed" in follow(host, script)
+    assert psql(host, DATABASES, database="postgres") == "rainbo"
+    assert runs == psql(host, "SELECT count(*) FROM syncs_syncrun WHERE sync <> 'instance_health'")
+    until(host, PROBE)
+
+
 def test_a_backup_is_restored(host: Machine) -> None:
     """Into a new database, as the page says for such a machine; what is in it is proved again."""
     # A new one: that of the installation needs the key of its time.
     follow(host, next(s for s in blocks("production.md")["8. Backup"] if "pg_dump" in s))
-    script, start, caught_up = blocks("restore.md")["Restore a backup"]
+    script, start, caught_up, tidy_up = blocks("restore.md")["Restore a backup"]
     follow(host, script)
-    (drill,) = blocks("restore.md", "")["Restore a backup"]
-    rest = drill[drill.index("python manage.py migrate") :]
+    (rest,) = blocks("restore.md", "")["Restore a backup"]
     follow(host, rest.replace("python manage.py", "rainbo"))
     assert psql(host, "SELECT name FROM tenant_master") == "First"
     follow(host, start)
     until(host, PROBE)
     until(host, caught_up, 300)
+    assert psql(host, DATABASES, database="postgres") == "rainbo\nrainbo_before"
+    follow(host, tidy_up)
+    assert psql(host, DATABASES, database="postgres") == "rainbo"
 
 
 def test_without_workers(host: Machine) -> None:
@@ -314,7 +339,8 @@ def test_uninstalling_leaves_nothing(host: Machine) -> None:
     active = "SELECT count(*) FROM users WHERE is_ghost_admin AND status = 'Active'"
     assert psql(host, active, 5433, "app") == "0"
     installation = json.loads(ask(host, "rainbo installation export"))["installation"]
-    (delete,) = statements["1. Ghost users"]
+    delete, left = statements["1. Ghost users"]
+    assert psql(host, left, 5433, "app") == f"{installation}|Inactive|1"
     psql(host, delete.replace("ID", installation), 5433, "app")
     assert psql(host, "SELECT count(*) FROM users WHERE is_ghost_admin", 5433, "app") == "0"
     (role,) = statements["2. The role on the instances"]

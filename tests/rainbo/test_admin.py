@@ -7,7 +7,7 @@ import re
 import pytest
 from django.apps import apps
 from django.contrib import admin
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Group, Permission
 from django.test import Client
 
 from rainbo.navigation import ROOMS
@@ -32,6 +32,7 @@ def test_every_list_opens_and_loads_nothing_from_elsewhere(
     assert 'href="/static/rainbo/console.css"' in page
     assert not re.search(r"""(?:src|href)=["'](?:https?:)?//""", page)
     assert not re.search(r"<script(?![^>]*\bsrc=)[^>]*>", page)
+    assert ">Show all</a>)" not in page, "offers to end a search that nobody made"
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -73,16 +74,26 @@ def test_the_list_of_users_says_who_may_what(client: Client) -> None:
     client.force_login(staff("root", is_superuser=True))
     support = staff("support")
     support.user_permissions.add(Permission.objects.get(codename="impersonate"))
-    staff("viewer")
+    viewer = staff("viewer", first_name="Vera", last_name="Viewer")
+    viewer.groups.add(Group.objects.get(name="read_only"))
+    staff("nobody")
     staff("leaver", is_active=False, is_superuser=True)
     found = client.get("/admin/auth/user/").context["cl"].result_list
     may = {user.username: user.impersonates for user in found}
-    assert may == {"root": True, "support": True, "viewer": False, "leaver": False}
+    assert may == {"root": True, "support": True, "viewer": False, "nobody": False, "leaver": False}
     html = client.get("/admin/auth/user/").content.decode()
-    assert html.count('data-label="active">yes</td>') == 3
+    assert html.count('data-label="active">yes</td>') == 4
     assert html.count('data-label="active"><span class="quiet">no</span></td>') == 1
     page = text_of(client.get("/admin/auth/user/"))
-    assert all(column in page for column in ("Active", "Superuser status", "May impersonate"))
+    assert all(column in page for column in ("Name", "Roles", "Active", "May impersonate"))
+    held = dict(re.findall(r">(\w+)</a></th>.*?data-label=\"roles\">(.*?)</td>", html, re.DOTALL))
+    assert held == {
+        "root": "superuser",
+        "leaver": "superuser",
+        "support": "single permissions",
+        "viewer": "read_only",
+        "nobody": "none",
+    }
 
 
 @pytest.mark.parametrize("there", ["", "?next="])

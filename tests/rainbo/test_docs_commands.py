@@ -49,6 +49,7 @@ RUN = {
     ("docs/production.md", "7. Monitoring"): f"{MACHINE}::install",
     ("docs/production.md", "8. Backup"): f"{MACHINE}::install",
     ("docs/production.md", "Without workers"): f"{MACHINE}::test_without_workers",
+    ("docs/restore.md", "The drill"): f"{MACHINE}::test_the_drill_leaves_the_running_console_alone",
     ("docs/restore.md", "Restore a backup"): f"{DRILL}::test_a_backup_is_restored",  # and MACHINE
     ("docs/restore.md", "Without a backup"): "tests/tenants/ghosts/test_adoption.py",
     ("docs/restore.md", "Staging next to production"): "tests/tenants/ghosts/test_adoption.py",

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.db import transaction
 
-from activity.log import record_by
+from activity.log import COMMAND_LINE, record_by
 from common.command import RainboCommand
 from integrations import registration
 from integrations.management import tokens
@@ -32,5 +32,5 @@ class Command(RainboCommand):
                 registration.move(row, given["address"], token)
             after = {"base_url": row.base_url}
             changes = {"before": before, "after": after} if before != after else {}
-            record_by("manage.py", None, None, "connection.reconnected", row, **changes)
+            record_by(COMMAND_LINE, None, None, "connection.reconnected", row, **changes)
         self.stdout.write(f"{row} is connected again; it is fetched within a minute.")

@@ -6,7 +6,7 @@ from django.contrib.auth.models import User
 from django.core.management.base import CommandParser
 from django.db import transaction
 
-from activity.log import record_by
+from activity.log import COMMAND_LINE, record_by
 from common import manage_command
 from common.command import RainboCommand
 from common.errors import UsageError
@@ -53,6 +53,6 @@ class Command(RainboCommand):
                 )
             )
             after = {"service": row.service, "owner": owner.get_username(), "host": row.host}
-            record_by("manage.py", None, None, "connection.added", row, after=after)
+            record_by(COMMAND_LINE, None, None, "connection.added", row, after=after)
         then = manage_command.line(f"integrations_fetch --connection {row.pk}")
         self.stdout.write(f"{row} is connected; it is fetched within a minute, or now by: {then}")

@@ -6,7 +6,7 @@ from django.contrib.auth import get_user_model
 from django.core.management.base import CommandParser
 from django.db import transaction
 
-from activity.log import record_by
+from activity.log import COMMAND_LINE, record_by
 from common.command import RainboCommand
 from common.errors import UsageError
 from rainbo.auth import second_factor
@@ -26,7 +26,7 @@ class Command(RainboCommand):
         with transaction.atomic():
             had_one = second_factor.remove(user)
             if had_one:
-                record_by("manage.py", None, None, "person.second_factor_reset", user)
+                record_by(COMMAND_LINE, None, None, "person.second_factor_reset", user)
         self.stdout.write(
             f"Two-factor authentication of {name} is off."
             if had_one

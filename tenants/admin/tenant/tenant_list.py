@@ -12,7 +12,7 @@ from django.db.models.functions import Collate
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, strip_tags
 from django.utils.safestring import SafeString
 
 from common import markup
@@ -96,7 +96,8 @@ class TenantList(DecoratedChangeList):
             return shown
         now = timezone.now()
         oldest, newest = markup.age(ages[0], now), markup.age(ages[-1], now)
-        span = oldest if oldest == newest else format_html("{} to {}", newest, oldest)
+        alike = strip_tags(oldest) == strip_tags(newest)  # as read: to the second, they differ
+        span = oldest if alike else format_html("{} to {}", newest, oldest)
         return format_html("{} confirmed {}", shown, span)
 
     def export_url(self) -> str:

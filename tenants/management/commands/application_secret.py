@@ -5,13 +5,11 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.db import transaction
 
-from activity.log import record_by
+from activity.log import COMMAND_LINE, record_by
 from common.command import RainboCommand
 from common.errors import UsageError
 from tenants.models import RdsInstance
 from tenants.support_access import events
-
-COMMAND = "command line"
 
 
 class Command(RainboCommand):
@@ -31,11 +29,11 @@ class Command(RainboCommand):
                 self._remove(instance)
                 return
             secret = events.make_secret(instance)
-            record_by(COMMAND, None, None, "application_secret.made", instance)
+            record_by(COMMAND_LINE, None, None, "application_secret.made", instance)
         self.stderr.write(f"The secret of {instance} is shown only now:")
         self.stdout.write(secret)
 
     def _remove(self, instance: RdsInstance) -> None:
         if events.remove_secret(instance):
-            record_by(COMMAND, None, None, "application_secret.removed", instance)
+            record_by(COMMAND_LINE, None, None, "application_secret.removed", instance)
         self.stderr.write(f"{instance} has no secret now: none of its events is accepted.")

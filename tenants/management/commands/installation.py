@@ -48,8 +48,7 @@ class Command(RainboCommand):
 
     def _adopt(self, options: dict[str, Any]) -> None:
         key = _id_in(options["id"])
-        self.stderr.write(f"Looking for {adoption.WATCH:.0f} seconds whether it is alive …")
-        done = adoption.adopt(key, options["reason"], options["take_over"])
+        done = adoption.adopt(key, options["reason"], options["take_over"], self._say_how_long)
         self.stdout.write(
             f"This is installation {key} now: {counted(done.ghosts, 'ghost user')} on "
             f"{counted(done.instances, 'instance')}. It was {done.former}."
@@ -57,6 +56,9 @@ class Command(RainboCommand):
         for error in done.missing:
             self.stderr.write(f"Not asked: {error}")
         self.stdout.write(f"Deactivate those of people who left: {line('sync_ghost_users')}")
+
+    def _say_how_long(self) -> None:
+        self.stderr.write(f"Looking for {adoption.WATCH:.0f} seconds whether it is alive …")
 
 
 def _document() -> dict[str, Any]:

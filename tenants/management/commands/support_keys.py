@@ -6,15 +6,13 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.db import transaction
 
-from activity.log import record_by
+from activity.log import COMMAND_LINE, record_by
 from common import manage_command
 from common.clock import database_now, iso
 from common.command import RainboCommand
 from common.terminal import json_text
 from tenants.support_access import keys
 from tenants.support_access.keys import KeyState, StoredKey
-
-COMMAND = "command line"
 
 
 class Command(RainboCommand):
@@ -51,7 +49,7 @@ class Command(RainboCommand):
         with transaction.atomic():
             made = keys.rotate(database_now(), at_once=options["at_once"])
             after = {"signs from": made.signs_from, "others withdrawn": options["at_once"]}
-            record_by(COMMAND, None, None, "support_key.rotated", made, after=after)
+            record_by(COMMAND_LINE, None, None, "support_key.rotated", made, after=after)
         self.stdout.write(f"{made} is published and signs from {_when(made.signs_from)} on.")
 
     def _export(self, _: dict[str, Any]) -> None:

@@ -360,7 +360,7 @@ def test_the_last_superuser_is_let_in_from_the_machine(
     call_command("reset_second_factor", "ann")
     assert capsys.readouterr().out == "Two-factor authentication of ann is off.\n"
     assert not Authenticator.objects.exists()
-    assert Activity.objects.get().actor == "manage.py"
+    assert Activity.objects.get().actor == "command line"
     with pytest.raises(UsageError, match="there is no user bob"):
         call_command("reset_second_factor", "bob")
 

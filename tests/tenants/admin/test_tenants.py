@@ -54,6 +54,16 @@ def test_the_list_shows_counts_and_ages(admin_client: Client, instance: RdsInsta
         assert expected in shown
 
 
+def test_ages_that_read_the_same_are_said_once(admin_client: Client, instance: RdsInstance) -> None:
+    tenant(instance)
+    tenant(instance_row(3))
+    confirmation("tenant_summaries", "2", ago=timedelta(minutes=5, seconds=1))
+    confirmation("tenant_summaries", "3", ago=timedelta(minutes=5, seconds=20))
+    shown = text_of(admin_client.get(LIST))
+    assert "on time confirmed 5 min ago" in shown
+    assert "5 min ago to" not in shown
+
+
 def test_an_unknown_count_is_not_zero(admin_client: Client, instance: RdsInstance) -> None:
     tenant(instance, user_count=None, location_count=None)
     page = admin_client.get(LIST).content.decode()

@@ -304,7 +304,11 @@ def test_the_statement_of_the_page_is_all_that_ghosts_need(
         "ALTER TABLE users DROP is_ghost_admin, DROP rainbo_admin_id, DROP rainbo_installation, "
         "ALTER tenant_id SET NOT NULL, ALTER created_at DROP DEFAULT, ALTER updated_at DROP DEFAULT"
     )
-    assert check("--rds", "2")[0] == 1
+    code, document = check("--rds", "2")
+    assert code == 1
+    assert any(
+        '"The standard schema" in docs/source-contract.md' in t for t in texts(document, "error", 2)
+    )
     page = (DOCS / "source-contract.md").read_text(encoding="utf-8")
     registered[2].execute(
         page.partition("## The standard schema")[2].split("```sql")[1].split("```")[0]

@@ -104,6 +104,15 @@ def test_the_list_with_a_star_finds_what_begins_so(admin_client: Client, query: 
     assert len(listed) == len(exact + begin)
 
 
+def test_near_misses_come_before_the_live_look_up(
+    directory: InstanceFleet, admin_client: Client
+) -> None:
+    """Of an e-mail that is found, the live look-up follows it."""
+    shown = find(admin_client, "ann@exampel.com")
+    assert 0 < shown.index("Beacon Opticians") < shown.index("Look up live")
+    assert shown.count("Look up live") == find(admin_client, MAIL).count("Look up live") == 1
+
+
 def test_why_it_is_not_found(directory: InstanceFleet, admin_client: Client) -> None:
     assert "nobody@x.y : No account." in find(admin_client, "nobody@x.y")
     assert "No sync has ever seen it." in find(admin_client, "nobody@x.y")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from typing import Any
 
 import pytest
@@ -423,3 +425,15 @@ def test_the_day_is_read_from_the_index(instance: RdsInstance) -> None:
         "AND minute >= now() - interval '1 day' AND minute < now()"
     )
     assert "one_check_a_minute" in str(plan)
+
+
+def test_who_waits_for_one_that_is_down_is_one_step_away(
+    admin_client: Client, instance: RdsInstance
+) -> None:
+    RdsInstance.objects.update(health=Health.DOWN, last_check_at=timezone.now())
+    tenant(instance, "1", name="Acme")
+    confirmation("tenant_summaries", "2", rows=1)
+    shown = admin_client.get(page()).content.decode()
+    found = re.search(r'1 tenant\b.* for it.*?href="([^"]+)">Who they are<', shown, re.IGNORECASE)
+    assert found
+    assert "Acme" in text_of(admin_client.get(unescape(found[1])))

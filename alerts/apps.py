@@ -13,22 +13,18 @@ class AlertsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from alerts import (
-            pruning,  # noqa: F401 (its rules register themselves)
-            requested_mail,
-            tick,
-        )
         from alerts.channel_problems import CHANNELS
         from alerts.models import Channel
         from common import key_rotation
+        from common.later import later
         from syncs import hooks
         from syncs.status import problems
 
         key_rotation.register(Channel, "address")
         key_rotation.register(Channel, "signing")
-        hooks.periodic(tick.INTERVAL, tick.tick)
-        hooks.run_closed.connect(tick.after_run)
-        hooks.message_requested.connect(requested_mail.store)
+        hooks.periodic(60, later("alerts.tick.tick"))
+        hooks.run_closed.connect(later("alerts.tick.after_run"))
+        hooks.message_requested.connect(later("alerts.requested_mail.store"))
         problems.register(CHANNELS)
         post_migrate.connect(_add_rules, sender=self, dispatch_uid="rules of alerts")
 

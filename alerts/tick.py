@@ -14,7 +14,6 @@ from syncs.models import RunState, SyncRun
 
 logger = logging.getLogger("rainbo.alerts")
 
-INTERVAL = 60.0
 BAD_ENDS = frozenset({RunState.FAILED, RunState.LOST, RunState.HELD, RunState.PARTIAL})
 
 

@@ -7,7 +7,6 @@ class ApiConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from api import pruning  # noqa: F401 (its rules register themselves)
         from api.token_problems import TOKENS
         from syncs.status import problems
 

@@ -8,7 +8,8 @@ class IntegrationsConfig(AppConfig):
 
     def ready(self) -> None:
         from common import key_rotation
-        from integrations import look, pruning, services  # noqa: F401 (its rules register themselves)
+        from common.later import later
+        from integrations import services
         from integrations.models import AuthorizationRequest, Connection
         from integrations.problems import CONNECTIONS
         from syncs import hooks
@@ -17,5 +18,5 @@ class IntegrationsConfig(AppConfig):
         services.register_all()
         key_rotation.register(Connection, "credentials")
         key_rotation.register(AuthorizationRequest, "verifier")
-        hooks.periodic(look.INTERVAL, look.look)
+        hooks.periodic(30, later("integrations.look.look"))
         problems.register(CONNECTIONS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
 from functools import cache
+from typing import TYPE_CHECKING
 
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -17,9 +18,11 @@ from integrations.models import Connection
 from integrations.models.connection import KEY, parse_key
 from syncs.engine.options import Options
 from syncs.engine.rolling_up import failed_in
-from syncs.engine.run import Run
 from syncs.engine.targets import Pages, Target, Targets
 from syncs.models import RunTarget, TargetState
+
+if TYPE_CHECKING:
+    from syncs.engine.run import Run
 
 Skipped = tuple[Connection, str]
 FRESH = "less than half a period ago"

@@ -1,30 +1,39 @@
 from __future__ import annotations
 
+from typing import Any
+
 from django.apps import AppConfig
 from django.contrib.admin.apps import SimpleAdminConfig
+from django.contrib.admin.checks import check_dependencies
+from django.core import checks
 from django.db.backends.signals import connection_created
 from django.db.models.signals import post_migrate
 from unfold.apps import BasicAppConfig
 
 
 class ThemeConfig(BasicAppConfig):
-    """The theme, with our site as the one that pages are registered at."""
+    """The theme, without the site and the pages that it would register by itself."""
 
     default = False
-
-    def ready(self) -> None:
-        from django.contrib import admin
-        from django.contrib.admin import sites
-
-        from rainbo.theme import ConsoleSite
-
-        sites.site = admin.site = ConsoleSite()
 
 
 class ConsoleConfig(SimpleAdminConfig):
-    """Pages are registered when the URLs are loaded: most commands need none of them."""
+    """The site and its pages are made when the URLs are loaded: most commands need none of them."""
 
     default = False
+    default_site = "rainbo.theme.ConsoleSite"
+
+    def ready(self) -> None:
+        checks.register(check_dependencies, checks.Tags.admin)
+        checks.register(_check_site, checks.Tags.admin)
+
+
+def _check_site(app_configs: Any, **_: object) -> list[checks.CheckMessage]:
+    """Django checks the sites that were made already: most commands have made none."""
+    from django.contrib import admin
+
+    found: list[checks.CheckMessage] = admin.site.check(app_configs)
+    return found
 
 
 class RainboConfig(AppConfig):
@@ -37,7 +46,6 @@ class RainboConfig(AppConfig):
             checks,  # noqa: F401 (they register themselves)
             error_reports,
             own_database,
-            pruning,  # noqa: F401 (its rules register themselves)
         )
         from rainbo.auth import roles, sessions, sign_in_log
         from rainbo.models import Authenticator

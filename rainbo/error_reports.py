@@ -19,7 +19,6 @@ from common import http
 from common.errors import RainboError
 from common.http import Limits
 from common.redaction import hide_emails, redact, redact_value
-from common.version import version
 
 logger = logging.getLogger("rainbo.error_reports")
 
@@ -60,6 +59,8 @@ def start() -> None:
     from sentry_sdk.integrations.atexit import AtexitIntegration
     from sentry_sdk.integrations.django import DjangoIntegration
     from sentry_sdk.integrations.stdlib import StdlibIntegration
+
+    from common.version import version
 
     sentry_sdk.init(
         dsn=settings.RAINBO_SENTRY_DSN,

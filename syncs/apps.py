@@ -1,5 +1,8 @@
 from django.apps import AppConfig
 
+HOUR = 60 * 60  # seconds
+DAY = 24 * HOUR
+
 
 class SyncsConfig(AppConfig):
     name = "syncs"
@@ -7,8 +10,8 @@ class SyncsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from common.later import later
         from syncs import hooks
-        from syncs.engine import pruning
         from syncs.status import problems
         from syncs.status.sync_problems import SYNCS
         from syncs.workers import (
@@ -17,7 +20,7 @@ class SyncsConfig(AppConfig):
         )
 
         packages.restrict()
-        hooks.periodic(pruning.INTERVAL, pruning.prune_by_itself)
-        hooks.periodic(pruning.HOUR, pruning.roll_up_by_itself)
-        hooks.periodic(pruning.INTERVAL, pruning.rebuild_indexes_by_itself)
+        hooks.periodic(DAY, later("syncs.engine.pruning.prune_by_itself"))
+        hooks.periodic(HOUR, later("syncs.engine.pruning.roll_up_by_itself"))
+        hooks.periodic(DAY, later("syncs.engine.pruning.rebuild_indexes_by_itself"))
         problems.register(SYNCS)

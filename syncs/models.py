@@ -13,6 +13,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from common.fields import RedactedTextField
+from syncs.names import title_of
 
 
 class RunState(models.TextChoices):
@@ -134,7 +135,7 @@ class SyncRun(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"run {self.pk} of {self.sync}"
+        return f"run {self.pk} of {title_of(self.sync)}"
 
     @property
     def is_open(self) -> bool:
@@ -357,7 +358,7 @@ class SyncSchedule(models.Model):
         permissions: ClassVar = [("run_sync", "Can run and cancel syncs")]
 
     def __str__(self) -> str:
-        return f"schedule of {self.sync}"
+        return f"schedule of {title_of(self.sync)}"
 
     def is_paused(self, now: datetime) -> bool:
         """Whether the schedule is paused; a pause ends by itself."""

@@ -9,17 +9,16 @@ class TenantsConfig(AppConfig):
 
     def ready(self) -> None:
         from common import key_rotation
+        from common.later import later
         from syncs import hooks
         from syncs.status import problems
-        from tenants import jobs, pruning, signals  # noqa: F401 (they register themselves)
+        from tenants import jobs, signals  # noqa: F401 (they register themselves)
         from tenants.fleet import targets
-        from tenants.ghosts import owed
         from tenants.ghosts.problems import GHOSTS
         from tenants.health.problems import INSTANCES
         from tenants.models import ApplicationSecret, RdsInstance, ScramKeys, SupportKey
         from tenants.routes import search_keys
         from tenants.routes.miscounts import MISCOUNTS
-        from tenants.support_access import forgeries, sessions
         from tenants.support_access.problems import SUPPORT
 
         key_rotation.register(RdsInstance, "password")
@@ -27,9 +26,9 @@ class TenantsConfig(AppConfig):
         key_rotation.register(SupportKey, "secret")
         key_rotation.register(ApplicationSecret, "secret")
         hooks.knows_groups(targets.target_groups)
-        hooks.periodic(owed.INTERVAL, owed.retire_leavers)
-        hooks.periodic(sessions.INTERVAL, sessions.follow)
-        hooks.periodic(forgeries.INTERVAL, forgeries.look)
+        hooks.periodic(60, later("tenants.ghosts.owed.retire_leavers"))
+        hooks.periodic(15, later("tenants.support_access.sessions.follow"))
+        hooks.periodic(60, later("tenants.support_access.forgeries.look"))
         problems.register(GHOSTS)
         problems.register(INSTANCES)
         problems.register(search_keys.KEYS)

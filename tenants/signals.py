@@ -15,17 +15,19 @@ from django.contrib.auth.models import Group, Permission
 from django.db import transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete
 
-from tenants.fleet import identity, scram_store
-from tenants.ghosts.owed import retire_leavers
+from common.later import later
 from tenants.models import RdsInstance
 
 User = get_user_model()
+_retire_leavers = later("tenants.ghosts.owed.retire_leavers")
+_forget_keys = later("tenants.fleet.scram_store.forget")
+_forget_proofs = later("tenants.fleet.identity.forget_proofs")
 HARMLESS = frozenset({"last_login", "password", "email", "first_name", "last_name"})
 
 
 def _check_after_commit(**_: object) -> None:
     # A failure must not break the change of the user; the leavers are found within a minute.
-    transaction.on_commit(retire_leavers, robust=True)
+    transaction.on_commit(_retire_leavers, robust=True)
 
 
 def _user_saved(created: bool, update_fields: frozenset[str] | None, **_: object) -> None:
@@ -42,11 +44,11 @@ def _instance_saved(
     instance: RdsInstance, update_fields: Collection[str] | None = None, **_: object
 ) -> None:
     if update_fields is None or "password" in update_fields:
-        scram_store.forget(instance)
+        _forget_keys(instance)
 
 
 def _instance_deleted(instance: RdsInstance, **_: object) -> None:
-    identity.forget_proofs(instance.pk)
+    _forget_proofs(instance.pk)
 
 
 post_save.connect(_user_saved, sender=User, dispatch_uid="leavers by save")

@@ -170,7 +170,7 @@ def cancel_run(request: HttpRequest, run_id: RunId) -> HttpResponse:
         if outcome is not CancelOutcome.ENDED and not is_repeated:
             origin, after = address_of(request), {"state": run.state}
             record_by(caller.actor, None, origin, "run.cancelled", run, before=before, after=after)
-    detail = cancellation.describe(run, outcome)
+    detail = cancellation.describe(run, outcome, run.sync)
     if outcome is CancelOutcome.ENDED:
         raise Problem(409, detail)
     document = {"run": run.pk, "result": outcome, "state": run.state, "detail": detail}

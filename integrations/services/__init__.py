@@ -12,8 +12,8 @@ from importlib.metadata import EntryPoint, entry_points
 
 from django.core.exceptions import ImproperlyConfigured
 
+from common.later import later
 from integrations import plugin, selection
-from integrations.fetching import fetch
 from integrations.plugin import Plugin
 from integrations.services.bakalari import Bakalari
 from integrations.services.github import GitHub
@@ -45,7 +45,7 @@ def register(service: Plugin) -> None:
         Sync(
             name=service.name,
             title=service.title,
-            function=fetch,
+            function=later("integrations.fetching.fetch"),
             targets=selection.targets_of(service.name),
             cron="",
             order=ORDER,

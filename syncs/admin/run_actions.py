@@ -21,6 +21,7 @@ from syncs.engine import cancellation, held, runs
 from syncs.engine.cancellation import CancelOutcome
 from syncs.engine.options import Options
 from syncs.models import OPEN_STATES, SyncRun, Trigger
+from syncs.names import title_of
 from syncs.reports import run_report
 
 RUN = "syncs.run_sync"
@@ -62,7 +63,7 @@ def discard_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
             record(request, "run.discarded", run, before={"state": run.state}, after=after)
     except RainboError as error:
         return _refused(request, run, f"Not discarded: {error}.")
-    messages.success(request, held.describe_discarded(discarded))
+    messages.success(request, held.describe_discarded(discarded, title_of(run.sync)))
     return _page(run)
 
 
@@ -139,7 +140,7 @@ def cancel_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         if answer is not CancelOutcome.ENDED:
             record(request, "run.cancelled", run, before=before, after=_now(run))
     level = messages.WARNING if answer is CancelOutcome.ENDED else messages.SUCCESS
-    messages.add_message(request, level, cancellation.describe(run, answer))
+    messages.add_message(request, level, cancellation.describe(run, answer, title_of(run.sync)))
     return HttpResponseRedirect(reverse("admin:syncs_syncrun_change", args=[pk]))
 
 

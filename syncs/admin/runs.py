@@ -25,6 +25,7 @@ from syncs.admin import (
 )
 from syncs.admin.run_actions import cancel_view
 from syncs.models import SyncRun
+from syncs.names import title_of
 
 
 class RunPaginator(BoundedPaginator):
@@ -104,7 +105,7 @@ class RunAdmin(ReadOnlyAdmin):
 
     @admin.display(description="sync")
     def sync_name(self, record: SyncRun) -> str:
-        return run_page.title_of(record.sync)
+        return title_of(record.sync)
 
     @admin.display(description="state")
     def state_badge(self, record: SyncRun) -> SafeString:

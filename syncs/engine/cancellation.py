@@ -44,18 +44,18 @@ def cancel(record: SyncRun, actor: str) -> CancelOutcome:
     return CancelOutcome.ABANDONED
 
 
-def describe(record: SyncRun, outcome: CancelOutcome) -> str:
-    """Describe the outcome as a sentence."""
+def describe(record: SyncRun, outcome: CancelOutcome, name: str) -> str:
+    """Describe the outcome as a sentence. name: what the reader calls the sync."""
     if outcome is CancelOutcome.CANCELLED:
-        return f"Run {record.pk} of {record.sync} is cancelled: it had not begun."
+        return f"Run {record.pk} of {name} is cancelled: it had not begun."
     if outcome is CancelOutcome.ASKED:
         return (
-            f"Run {record.pk} of {record.sync} was asked to end: it stops at its next safe point "
+            f"Run {record.pk} of {name} was asked to end: it stops at its next safe point "
             "and publishes nothing more."
         )
     if outcome is CancelOutcome.ABANDONED:
         return (
-            f"Run {record.pk} of {record.sync} is cancelled: its process no longer answers, "
+            f"Run {record.pk} of {name} is cancelled: its process no longer answers, "
             "and can publish nothing more."
         )
-    return f"Run {record.pk} of {record.sync} ended before: it is {record.state}."
+    return f"Run {record.pk} of {name} ended before: it is {record.state}."

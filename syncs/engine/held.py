@@ -112,9 +112,10 @@ def discard(pk: int, actor: str, reason: str) -> SyncRun:
     return run
 
 
-def describe_discarded(run: SyncRun) -> str:
+def describe_discarded(run: SyncRun, name: str) -> str:
+    """name: what the reader calls the sync."""
     return (
-        f"Run {run.pk} of {run.sync} is discarded: none of its held changes is published. "
+        f"Run {run.pk} of {name} is discarded: none of its held changes is published. "
         "The next run evaluates the source again, and is held again if nothing has changed."
     )
 

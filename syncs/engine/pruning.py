@@ -20,6 +20,7 @@ from django.apps import apps
 from django.conf import settings
 from django.db import OperationalError, connection, transaction
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
+from django.utils.module_loading import autodiscover_modules
 
 from common.clock import database_now
 from common.errors import RainboError
@@ -40,7 +41,6 @@ from syncs.transfer.session import open_session
 logger = logging.getLogger("rainbo.pruning")
 
 BATCH = 500
-INTERVAL, HOUR = 24 * 60 * 60, 60 * 60
 OF_RUNS = "RAINBO_RUN_RETENTION_DAYS"
 AT_A_TIME = 10.0  # seconds; the process that does it by itself also asks for heartbeats
 _TAKE = "SELECT pg_try_advisory_lock(hashtextextended('rainbo.pruning', 0))"
@@ -116,6 +116,8 @@ def register(*rules: Rule) -> None:
 
 
 def all_rules() -> list[Rule]:
+    """Those of the engine, and of each app's module `pruning`, which is loaded for it."""
+    autodiscover_modules("pruning")
     return [*_rules.values()]
 
 
@@ -136,7 +138,7 @@ def prune(
     until = time.monotonic() + seconds
     kinds = {
         rule.what: rule.batches(now, now - timedelta(days=kept))
-        for rule in _rules.values()
+        for rule in all_rules()
         if (kept := rule.days(days)) is not None and (rule.hourly or not only_hourly)
     }
     with _alone(), transaction.atomic() if record else nullcontext():
@@ -161,7 +163,7 @@ def rebuild_indexes_by_itself() -> None:
 
 
 def tables_of_hourly() -> set[str]:
-    labels = {label for rule in _rules.values() if rule.hourly for label in rule.tables}
+    labels = {label for rule in all_rules() if rule.hourly for label in rule.tables}
     return {apps.get_model(label)._meta.db_table for label in labels}
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from common.errors import UsageError
+from syncs import names
 from syncs.engine.targets import Hidden, Pages, Target
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ _registry: dict[str, Sync] = {}
 
 def register(sync: Sync) -> Sync:
     _registry[sync.name] = sync
+    names.remember(sync.name, sync.title)
     return sync
 
 

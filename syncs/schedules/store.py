@@ -18,6 +18,7 @@ from common.clock import database_now, from_iso
 from common.errors import RainboError, UsageError
 from common.joint_query import Question, Row, answer, compiled
 from syncs.models import RunState, SyncRun, SyncSchedule, Trigger
+from syncs.names import title_of
 from syncs.schedules import crontab
 from syncs.schedules.pause import Pause
 
@@ -259,8 +260,8 @@ def _saved(kept: SyncSchedule, actor: str) -> SyncSchedule:
 def _by_whom(kept: SyncSchedule) -> str:
     who = kept.changed_by or "a command"
     return (
-        f"The schedule of {kept.sync} was changed by {who} at {kept.changed_at:%H:%M:%S} UTC, "
-        "after you opened it: check it again. Nothing was saved."
+        f"The schedule of {title_of(kept.sync)} was changed by {who} at "
+        f"{kept.changed_at:%H:%M:%S} UTC, after you opened it: check it again. Nothing was saved."
     )
 
 

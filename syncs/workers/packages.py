@@ -15,23 +15,27 @@ from typing import Any, get_type_hints
 from django_q import signing
 from django_q.signing import BadSignature
 
-from syncs import tasks
-from syncs.schedules import store
-
-FUNCTIONS: dict[str, Callable[..., None]] = {
-    store.FUNCTION: tasks.run_slot,
-    tasks.RUN_QUEUED: tasks.run_queued,
-    tasks.ANSWER_HEARTBEAT: tasks.answer_heartbeat,
-    tasks.MAINTAIN: tasks.maintain,
-}
 # What `async_task` writes of ours. Hooks and chains would name further functions.
 FIELDS = {"id", "name", "func", "args", "kwargs", "started", "ack_failure", "group", "cluster"}
 TYPES = {"datetime": ("datetime", "timedelta", "timezone")}  # of `started`
 
 
 def restrict() -> None:
-    """Let django-q unpack only what `FUNCTIONS` takes, in every process of ours."""
+    """Let django-q unpack only what `functions` names, in every process of ours."""
     signing.PickleSerializer = Tasks
+
+
+def functions() -> dict[str, Callable[..., None]]:
+    """What workers call, by its name in the queue: loaded when there is a task."""
+    from syncs import tasks
+    from syncs.schedules import store
+
+    return {
+        store.FUNCTION: tasks.run_slot,
+        tasks.RUN_QUEUED: tasks.run_queued,
+        tasks.ANSWER_HEARTBEAT: tasks.answer_heartbeat,
+        tasks.MAINTAIN: tasks.maintain,
+    }
 
 
 class Tasks(signing.PickleSerializer):
@@ -58,7 +62,7 @@ class _PlainData(pickle.Unpickler):
 def _check(task: Any) -> None:
     if not isinstance(task, dict) or not task.keys() <= FIELDS:
         raise BadSignature("A task in the queue is not one of RAINBO's.")
-    function = FUNCTIONS.get(task.get("func", ""))
+    function = functions().get(task.get("func", ""))
     if function is None:
         raise BadSignature("A task in the queue names a function that workers don't call.")
     try:

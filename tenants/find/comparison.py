@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
 
 from common.text import counted
-from tenants.find.live_lookup import LiveLookup, LiveRoute, LiveUser, ServerAnswer
+from tenants.find.live_answers import LiveLookup, LiveRoute, LiveUser, ServerAnswer
 from tenants.find.lookup import Lookup
 from tenants.routes.queries import Route, instance_called
 

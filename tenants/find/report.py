@@ -12,7 +12,7 @@ from common.terminal import printable_line
 from common.text import sentence
 from tenants.find import comparison, part_search, places
 from tenants.find.comparison import Account
-from tenants.find.live_lookup import LiveLookup
+from tenants.find.live_answers import LiveLookup
 from tenants.find.lookup import Lookup
 from tenants.find.search import Found, Matches
 from tenants.models import RdsInstance, RouteRemoval, Tenant

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from functools import cache, lru_cache
+from typing import TYPE_CHECKING
 
 from django.urls import reverse
 
 from common.errors import UsageError
 from common.joint_query import Question, compiled
 from syncs.engine.rolling_up import failed_in
-from syncs.engine.run import Run
 from syncs.engine.targets import Pages, Target, Targets
 from syncs.hooks import TargetGroup
 from syncs.models import TargetState
 from tenants.models import RdsInstance
 from tenants.models.instance import UNREADABLE
+
+if TYPE_CHECKING:
+    from syncs.engine.run import Run
 
 
 def master() -> RdsInstance:

@@ -26,7 +26,6 @@ from tenants.models.ghost import GONE, GhostState
 from tenants.models.instance import UNREADABLE, Health
 
 SYNC = "ghost_users"
-INTERVAL = 60  # seconds between two looks at what is owed
 SLOWEST_RETRY = 600  # seconds, if RAINBO_RETRY_SECONDS is none
 ALTERED_RETRY = 3600  # seconds, once the instance has answered that only a person can repair it
 CHECKS = timedelta(minutes=2)  # an instance that was down so shortly before a try was down then

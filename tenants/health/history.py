@@ -18,6 +18,7 @@ SPAN = timedelta(hours=24)
 BUCKET = timedelta(minutes=15)
 RECENT = timedelta(days=6)  # the checks of each minute are kept a little longer
 OUTAGES = 3  # outages that are listed
+LAGGING_S = 60  # a replica that is as far behind is said to lag
 MOST_FAILED = 100  # failed checks in a row are counted up to here, however long they go on
 
 _WINDOW = "instance_id = %(instance)s AND minute > %(since)s AND minute <= %(until)s"

@@ -15,8 +15,7 @@ from django.db import connection
 from common.text import format_duration
 from syncs.status.problems import Link, Past, Problem, Severity, Sight
 from tenants.health import certificate_problems
-from tenants.health.history import MOST_FAILED
-from tenants.health.probe import LAGGING_S
+from tenants.health.history import LAGGING_S, MOST_FAILED
 from tenants.models import RdsInstance
 from tenants.models.instance import UNREADABLE, Health
 

@@ -18,11 +18,11 @@ from syncs.transfer.copy_stream import verbatim
 from tenants.fleet.identity import Replica
 from tenants.fleet.resolution import NO_TABLES, Tables
 from tenants.fleet.transactions import Connection
+from tenants.health.history import LAGGING_S
 from tenants.models.instance import Health
 
 ROUND_TRIPS = 5
 SLOW_MS = 1000
-LAGGING_S = 60
 SKEWED_MS = 5000
 CROWDED = 0.9  # of its connections in use
 

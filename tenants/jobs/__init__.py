@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from common.later import later
 from syncs.engine.registry import Sync, register
-from tenants.fleet.sessions import end_sessions
 from tenants.fleet.targets import (
     INSTANCES,
     active_targets,
@@ -13,16 +13,12 @@ from tenants.fleet.targets import (
     master_target,
     tenant_targets,
 )
-from tenants.ghosts.run_log import describe_only
-from tenants.jobs.sync_ghost_users import sync_ghost_users
-from tenants.jobs.sync_instance_health import sync_instance_health
-from tenants.jobs.sync_tenant_summaries import sync_tenant_summaries
-from tenants.jobs.sync_user_routing import sync_user_routing
 from tenants.routes.withheld import HIDDEN
 
 
 def _register(sync: Sync) -> None:
     """A sync whose targets are instances."""
+    end_sessions = later("tenants.fleet.sessions.end_sessions")
     register(replace(sync, pages=INSTANCES, end_sessions=end_sessions))
 
 
@@ -30,7 +26,7 @@ _register(
     Sync(
         name="instance_health",
         title="Health checks",
-        function=sync_instance_health,
+        function=later("tenants.jobs.sync_instance_health.sync_instance_health"),
         targets=active_targets,
         cron="* * * * *",
         order=1,
@@ -40,7 +36,7 @@ _register(
     Sync(
         name="tenant_summaries",
         title="Tenant summaries",
-        function=sync_tenant_summaries,
+        function=later("tenants.jobs.sync_tenant_summaries.sync_tenant_summaries"),
         targets=tenant_targets,
         cron="0 * * * *",
         order=2,
@@ -51,7 +47,7 @@ _register(
     Sync(
         name="user_routing",
         title="E-mail routes",
-        function=sync_user_routing,
+        function=later("tenants.jobs.sync_user_routing.sync_user_routing"),
         targets=master_target,
         cron="*/15 * * * *",
         order=3,
@@ -64,11 +60,11 @@ _register(
     Sync(
         name="ghost_users",
         title="Ghost users",
-        function=sync_ghost_users,
+        function=later("tenants.jobs.sync_ghost_users.sync_ghost_users"),
         targets=ghost_targets,
         cron="0 2 * * *",
         order=4,
         flags={"only": "--admin"},
-        describe_only=describe_only,
+        describe_only=later("tenants.ghosts.run_log.describe_only"),
     )
 )

@@ -22,8 +22,9 @@ from tenants.fleet.reader import Reading, read_instances
 from tenants.fleet.targets import as_target, master
 from tenants.models import RdsInstance
 from tenants.routes import first_fill, merge, part_index, partition
-from tenants.routes.directory import MISCOUNT, Directory
+from tenants.routes.directory import Directory
 from tenants.routes.merge import NAME
+from tenants.routes.miscounts import MISCOUNT
 
 
 def sync_user_routing(run: Run) -> None:

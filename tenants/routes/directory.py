@@ -35,14 +35,13 @@ from tenants.fleet import contract
 from tenants.fleet.reader import Taken, take_all
 from tenants.models import RdsInstance
 from tenants.routes import merge
+from tenants.routes.miscounts import MISCOUNT, MISCOUNTED
 
 KEY_VERSION = 1  # of rainbo_email_key
 
-# Facts of a basis, next to what is remembered of the view that was proved: when digests last were
-# compared, and that a count of rows has been wrong.
+# A fact of a basis, next to what is remembered of the view that was proved: when digests last were
+# compared. Another is MISCOUNTED.
 DIGESTED = "digested"
-MISCOUNTED = "miscounted"
-MISCOUNT = "a count called rows unchanged that digests found changed"
 
 SHARES = 96  # of the digests, one of which each run recomputes from the stored rows
 ROWS_PER_BUCKET = 64

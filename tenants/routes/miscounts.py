@@ -11,9 +11,10 @@ from datetime import datetime
 from common import manage_command
 from common.joint_query import Answers, Questions, Statement
 from syncs.status.problems import Link, Problem, Severity, Source
-from tenants.routes.directory import MISCOUNT, MISCOUNTED
 from tenants.routes.queries import ROUTING
 
+MISCOUNTED = "miscounted"
+MISCOUNT = "a count called rows unchanged that digests found changed"
 _FOUND = r"""
     SELECT EXISTS (SELECT FROM syncs_confirmation
                     WHERE sync = %(sync)s AND basis ~ %(fact)s) AS is_found"""

@@ -6,11 +6,14 @@ It is there if that of tenants is, which no sync drops (see tenants/find/part_se
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from psycopg import errors
 
 from syncs.transfer.session import Session
-from tenants.routes.merge import RouteChanges
+
+if TYPE_CHECKING:
+    from tenants.routes.merge import RouteChanges
 
 NAME, OF_TENANTS = "routes_by_part", "tenants_by_part"
 TEXT = "(email_key || ' ' || coalesce(rainbo_name_key(user_name), ''))"

@@ -26,7 +26,6 @@ from tenants.models.instance import UNREADABLE
 from tenants.support_access import assertion, remote, states
 from tenants.support_access.remote import LIMIT, RemoteState
 
-INTERVAL = 60  # seconds between two looks
 WINDOW = timedelta(days=7)  # in which a session began; what is open is looked at whatever its age
 MARGIN = timedelta(hours=1)  # that clocks may differ, and pruning may take
 ENDED_BY = "RAINBO never issued it"

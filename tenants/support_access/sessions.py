@@ -24,7 +24,6 @@ from tenants.support_access.assertion import Assertion
 from tenants.support_access.remote import Answer
 from tenants.support_access.states import Withdrawn
 
-INTERVAL = 15  # seconds between two looks at the instances
 AT_ONCE = 500  # sessions that one look asks about
 INSTANCES = 32  # that one look asks
 CONSTRAINT = "one_open_support_session"

@@ -28,6 +28,7 @@ ROOMS: Mapping[str, set[str]] = {
 # Inside an app: its floors, the lowest first. A package imports itself and lower floors.
 FLOORS: Mapping[str, tuple[set[str], ...]] = {
     "syncs": (
+        {"names"},
         {"models", "errors"},
         {"hooks"},
         {"transfer", "schedules"},

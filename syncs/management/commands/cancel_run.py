@@ -28,7 +28,7 @@ class Command(RainboCommand):
             raise UsageError(f"there is no run {given['run']}")
         outcome = cancellation.cancel(record, actor())
         lost_runs.wait_for_sessions()
-        text = cancellation.describe(record, outcome)
+        text = cancellation.describe(record, outcome, record.sync)
         if given["json"]:
             document = run_report.document(record) | {"answer": outcome, "words": text}
             self.stdout.write(json_text(document))

@@ -26,4 +26,4 @@ class Command(RainboCommand):
         if given["json"]:
             self.stdout.write(json_text(run_report.document(record)))
         else:
-            self.stdout.write(printable_line(held.describe_discarded(record)))
+            self.stdout.write(printable_line(held.describe_discarded(record, record.sync)))

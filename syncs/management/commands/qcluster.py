@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django_q.management.commands.qcluster import Command as Cluster
 
+from common.later import load_all
 from syncs.dispatch import reconcile
 from syncs.workers import heartbeat
 from syncs.workers.cluster import stop_in_time
@@ -27,6 +28,7 @@ class Command(Cluster):
                 logger.warning("schedules: %s", finding)
         except DatabaseError as error:  # the workers wait for it; the next start reconciles
             logger.error("could not check the schedules: %s", str(error).partition("\n")[0])
+        load_all()
         connection.close()  # the workers are forks: each opens its own
         gc.freeze()  # what is loaded stays shared: collections in forks don't write to it
         super().handle(*args, **options)

@@ -12,7 +12,7 @@ from common.markup import Tone
 from common.text import sentence
 from tenants.find import comparison
 from tenants.find.comparison import Account, Blank, Line, Sameness, Value
-from tenants.find.live_lookup import LiveLookup
+from tenants.find.live_answers import LiveLookup
 from tenants.find.lookup import Lookup
 
 MOST = 50  # accounts, those that differ or are unknown first

@@ -22,7 +22,7 @@ from tenants.admin.find import live_view
 from tenants.admin.find.rows import ResultGroup, Viewer, kinds
 from tenants.admin.instance.condition import notices
 from tenants.find import live_lookup, part_search, places
-from tenants.find.live_lookup import LiveLookup
+from tenants.find.live_answers import LIMIT, LiveLookup
 from tenants.find.lookup import Cache, Lookup
 from tenants.find.search import Found, search
 from tenants.fleet.live_limit import Busy, live_slot
@@ -133,5 +133,5 @@ def _touches(found: Lookup) -> str:
     also = counted(min(len(places), live_lookup.AT_ONCE), "instance") if places else ""
     return (
         f"Reads the master and {also or 'the instances that it names'}, and writes nothing there. "
-        f"Takes at most {live_lookup.LIMIT:g} s."
+        f"Takes at most {LIMIT:g} s."
     )

@@ -10,13 +10,16 @@ from django.core.management.base import CommandError, CommandParser
 from common import clock
 from common.command import RainboCommand
 from common.errors import UsageError
+from common.later import later
 from common.terminal import printable, printable_line
-from tenants.find import live_lookup, report
-from tenants.find.live_lookup import LiveLookup
+from tenants.find import report
+from tenants.find.live_answers import LIMIT, LiveLookup
 from tenants.find.search import Found, search
 
 INCOMPLETE = 3
 LONGEST = 300  # seconds
+
+_ask = later("tenants.find.live_lookup.ask")
 
 
 class Command(RainboCommand):
@@ -34,7 +37,7 @@ class Command(RainboCommand):
         parser.add_argument(
             "--within",
             type=_seconds,
-            default=live_lookup.LIMIT,
+            default=LIMIT,
             metavar="SECONDS",
             help="time limit for --live; default: %(default)g",
         )
@@ -45,7 +48,7 @@ class Command(RainboCommand):
             found = search(options["email"])
         except UsageError as error:
             raise CommandError(str(error), returncode=2) from error
-        live = live_lookup.ask(found.exact, options["within"]) if options["live"] else None
+        live = _ask(found.exact, options["within"]) if options["live"] else None
         self._show(found, live, as_json=options["json"])
         if not (found.exact.shown or (live and live.is_found)):
             sys.exit(1)

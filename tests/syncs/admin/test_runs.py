@@ -158,7 +158,7 @@ def test_the_page_compares_with_the_usual_and_says_how_to_repeat(admin_client: C
 
 def test_the_page_is_headed_by_the_run(admin_client: Client) -> None:
     run = ended_run("user_routing")
-    assert f">Run {run.pk} of user_routing</h2>" in admin_client.get(page(run)).content.decode()
+    assert f">Run {run.pk} of E-mail routes</h2>" in admin_client.get(page(run)).content.decode()
 
 
 def test_the_admins_that_a_run_keeps_to_are_named(admin_client: Client) -> None:
@@ -371,3 +371,18 @@ def test_options_name_the_first_of_thousands_of_targets() -> None:
     said = run_page.options_in_words(SyncRun(sync="github", options={"targets": keys}))
     assert said.startswith("instances connection/0, connection/1, ")
     assert said.endswith("connection/19 and 1,980 more")
+
+
+def test_a_run_is_called_by_the_title_of_its_sync_wherever_it_is_named(
+    admin_client: Client,
+) -> None:
+    run = SyncRun.objects.create(sync="user_routing", trigger=Trigger.COMMAND)
+    shown = admin_client.get(page(run)).content.decode()
+    assert f"run {run.pk} of E-mail routes" in shown
+    assert "E-mail routes: has waited" in shown
+    assert "of user_routing" not in shown
+    answer = admin_client.post(f"{LIST}{run.pk}/cancel/", follow=True)
+    assert f"Run {run.pk} of E-mail routes is cancelled" in text_of(answer)
+    assert f"run {run.pk} of E-mail routes" in text_of(
+        admin_client.get("/admin/activity/activity/")
+    )

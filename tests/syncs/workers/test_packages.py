@@ -96,8 +96,8 @@ def test_a_task_with_another_signature_is_dropped() -> None:
 
 
 def test_each_function_that_the_queue_may_call_is_named_as_it_is_stored() -> None:
-    from syncs.workers.packages import FUNCTIONS
+    from syncs.workers.packages import functions
 
-    for name, function in FUNCTIONS.items():
+    for name, function in functions().items():
         assert name == f"{function.__module__}.{function.__name__}"
     assert set(settings.CACHES) == {"default"}

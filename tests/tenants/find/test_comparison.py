@@ -11,7 +11,7 @@ import pytest
 from syncs.status.freshness import State
 from tenants.find import comparison
 from tenants.find.comparison import Account, Blank, Sameness
-from tenants.find.live_lookup import LiveLookup, LiveRoute, LiveUser, ServerAnswer
+from tenants.find.live_answers import LiveLookup, LiveRoute, LiveUser, ServerAnswer
 from tenants.find.lookup import Cache, Lookup
 from tenants.routes.queries import Route
 

@@ -10,7 +10,8 @@ import pytest
 from django.core.management import call_command
 
 from tenants.find import live_lookup
-from tenants.find.live_lookup import LiveLookup, ask
+from tenants.find.live_answers import LiveLookup
+from tenants.find.live_lookup import ask
 from tenants.find.lookup import find
 from tenants.models import RdsInstance
 from tests.caches import register, run_sync

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 import random
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -30,12 +30,13 @@ from syncs.models import RunState, SyncRun, SyncSchedule, TargetState, Trigger
 from syncs.status.problems import Severity
 from tenants.ghosts import owed
 from tenants.ghosts.problems import GHOSTS
+from tenants.jobs import sync_ghost_users
 from tenants.models import RdsInstance
 from tests.caches import everything, query
 from tests.instances import InstanceFleet
 from tests.rows import staff
 
-job = sys.modules["tenants.jobs.sync_ghost_users"]
+job: Any = sync_ghost_users  # its parts are replaced
 
 MINUTE = timedelta(minutes=1)
 BOUND = 11 * MINUTE  # the slowest retry and the minute in which it is looked for

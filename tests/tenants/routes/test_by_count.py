@@ -10,7 +10,7 @@ from syncs.models import Confirmation, RunState, SyncRun
 from syncs.transfer import difference, digest, unchanged
 from syncs.transfer.unchanged import Found
 from tenants.routes import directory
-from tenants.routes.miscounts import MISCOUNTS, judge
+from tenants.routes.miscounts import MISCOUNT, MISCOUNTS, judge
 from tests.caches import counts, part, query, run_sync, versions
 from tests.instances import Instance
 from tests.plain_routes import cached, expected
@@ -94,13 +94,13 @@ def test_a_wrong_count_is_said_aloud_and_not_trusted_again(
     with monkeypatch.context() as patch:
         patch.setattr(unchanged, "count", lambda *_: Found(rows=20, newer=0, others=0))
         run = run_sync(SYNC)
-    assert run.log.get(level="error").message == directory.MISCOUNT
-    assert part(run).note == directory.MISCOUNT
+    assert run.log.get(level="error").message == MISCOUNT
+    assert part(run).note == MISCOUNT
     assert cached() == expected(synced)
     assert "then run python manage.py sync_user_routing --force" in problems()[0]
     for _ in range(2):
         flushed(synced)
-        assert by_digests(run_sync(SYNC)) == f"{directory.MISCOUNT}, before; --force lifts this"
+        assert by_digests(run_sync(SYNC)) == f"{MISCOUNT}, before; --force lifts this"
     flushed(synced)
     run_sync(SYNC, force=True)
     assert "miscounted" not in known()

@@ -12,7 +12,7 @@ from syncs.transfer.copy_stream import Connection
 from syncs.transfer.staging import Stage
 from syncs.transfer.unchanged import Earlier, Found
 from syncs.transfer.written import Written
-from tenants.routes import directory
+from tenants.routes import miscounts
 from tests.caches import counts, part, query, run_sync, withheld
 from tests.instances import Instance
 from tests.plain_routes import cached, expected
@@ -255,7 +255,7 @@ def test_digests_check_new_rows_too(synced: Instance, monkeypatch: pytest.Monkey
             lambda *given: sql.SQL("{} AND source.id = 7").format(real(*given)),
         )
         run = run_sync(SYNC)
-    assert part(run).note == directory.MISCOUNT
+    assert part(run).note == miscounts.MISCOUNT
     assert cached() == expected(synced)
 
 

@@ -44,7 +44,7 @@ help:  ## List these targets
 demo: venv  ## Run a real PostgreSQL fleet with RAINBO on this machine (PORT=8000, SEED=big)
 	@exec $(PY) -m localfleet demo --port $(PORT) --seed=$(SEED)
 
-demo-break: venv  ## Break the running demo, or repair it (WHAT=instance, repair, rows, github-token, github-token-repair)
+demo-break: venv  ## Break the running demo, or repair it (WHAT=instance, workers, repair, rows, github-token, github-token-repair)
 	@exec $(PY) -m localfleet break --seed=$(SEED) $(WHAT)
 
 demo-code: venv  ## Print the present code of the demo's user support

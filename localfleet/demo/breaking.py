@@ -32,6 +32,11 @@ def repair_file(root: Path) -> Path:
     return root / "repair"
 
 
+def rest_file(root: Path) -> Path:
+    """Its presence asks the demo to stop its workers."""
+    return root / "rest"
+
+
 def stop_instance(root: Path) -> str:
     """Stop an instance's server as its administrator would. Returns what to look at."""
     _check_serving(root)
@@ -48,6 +53,17 @@ def stop_instance(root: Path) -> str:
     return (
         f"The server of instance {VICTIM} is stopped. Within two or three minutes the console "
         "shows an incident, and its channels get a message."
+    )
+
+
+def stop_workers(root: Path) -> str:
+    """Ask the demo to stop its workers. Returns what to look at."""
+    _check_serving(root)
+    rest_file(root).touch()
+    return (
+        "The demo stops its workers: no schedule fires. Within three minutes the console shows "
+        "that they are down, and what waits for them. `make demo-break WHAT=repair` starts them "
+        "again."
     )
 
 
@@ -86,6 +102,7 @@ def change_rows(root: Path) -> str:
 
 WAYS: Mapping[str, Callable[[Path], str]] = {
     "instance": stop_instance,
+    "workers": stop_workers,
     "repair": repair,
     "rows": change_rows,
     "github-token": revoke_token,

@@ -79,8 +79,15 @@ class Demo:
             email = seed.shared_email(self.instances)
             arrived = f"http://{HOST}:{self.state.ports['receiver']}"
             terminal.ready(address, password, email, self.root, self.state, arrived)
-            repair = breaking.repair_file(self.root)
-            Watch(self.port, self.services, list(self.fleet), repair=repair).forever()
+            Watch(
+                self.port,
+                self.services,
+                list(self.fleet),
+                repair=breaking.repair_file(self.root),
+                rest=breaking.rest_file(self.root),
+                workers=self.worker,
+                start_workers=lambda: self.worker.start(self.state.environment()),
+            ).forever()
 
     def _check_room(self) -> None:
         for service in self.services:

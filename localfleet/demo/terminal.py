@@ -59,7 +59,7 @@ Or over HTTP, with the token in a file that only you can read:
 
 Alerts: add a channel in the console, such as Slack with the URL {arrived}/slack,
 or e-mail to anybody; {arrived} shows what arrived. Then:
-  make demo-break WHAT=instance     (and WHAT=repair)
+  make demo-break WHAT=instance     (or WHAT=workers, and WHAT=repair)
 
 Connected services: Integrations, Connections in the console shows an account at each of six,
 fetched every two minutes from servers on this machine at which something happens. Then:

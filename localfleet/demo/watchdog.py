@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from localfleet import network
@@ -35,14 +35,20 @@ class Watch:
         ask_every: float = ASK_EVERY,
         heartbeat_timeout: float = HEARTBEAT_TIMEOUT,
         repair: Path | None = None,
+        rest: Path | None = None,
+        workers: Service | None = None,
+        start_workers: Callable[[], None] = lambda: None,
     ) -> None:
-        """repair: a file that asks for instances that ended to be started again."""
+        """repair: a file that asks to start again what has ended. rest: one to stop the workers."""
         self.port = port
         self.ask_every = ask_every
         self.heartbeat_timeout = heartbeat_timeout
-        self.services = services
+        self.services = list(services)
         self.servers = list(servers)
         self.repair = repair
+        self.rest = rest
+        self.workers = workers
+        self.start_workers = start_workers
         self._ended: list[Server] = []
         self._heard = self._asked = time.monotonic()
 
@@ -60,10 +66,12 @@ class Watch:
                 )
         for server in [server for server in self.servers if not server.running]:
             self._lost(server)
-        if self.repair and self.repair.exists():
-            self.repair.unlink()
+        if _asked_by(self.rest):
+            self._stop_workers()
+        if _asked_by(self.repair):
             self._start_ended()
-        self._listen(time.monotonic())
+        if self.workers is None or self.workers in self.services:
+            self._listen(time.monotonic())
 
     def _lost(self, server: Server) -> None:
         if server.name == OWN_DATABASE:
@@ -75,7 +83,20 @@ class Watch:
             f"`make demo-break WHAT=repair`, or the next `make demo`, starts it again."
         )
 
+    def _stop_workers(self) -> None:
+        if self.workers in self.services:
+            self.services.remove(self.workers)
+            self.workers.stop()
+            terminal.note(
+                "The workers are stopped: `make demo-break WHAT=repair` starts them again."
+            )
+
     def _start_ended(self) -> None:
+        if self.workers and self.workers not in self.services:
+            self.start_workers()
+            self.services.append(self.workers)
+            self._heard = time.monotonic()
+            terminal.note("The workers run again.")
         for server in self._ended:
             server.start()
             terminal.note(f"The server of instance {server.name} runs again.")
@@ -92,3 +113,11 @@ class Watch:
             self._heard = now
         elif now - self._heard > self.heartbeat_timeout:
             raise FleetError(f"The workers do no work: {answer.reason}.")
+
+
+def _asked_by(file: Path | None) -> bool:
+    """Whether the file is there; it is not there afterwards."""
+    if file is None or not file.exists():
+        return False
+    file.unlink()
+    return True

@@ -75,6 +75,40 @@ def test_ended_part_is_named_with_its_log(tmp_path: Path) -> None:
         Watch(free_port(), [service], []).look()
 
 
+def test_workers_stop_and_start_when_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rest, repair = tmp_path / "rest", tmp_path / "repair"
+    workers = Service(tmp_path, "worker", [sys.executable, "-c", "import time; time.sleep(600)"])
+    workers.start({})
+    with _page(503, "no worker has reported since noon") as port:
+        watch = Watch(
+            port,
+            [workers],
+            [],
+            ask_every=0,
+            heartbeat_timeout=0,
+            repair=repair,
+            rest=rest,
+            workers=workers,
+            start_workers=lambda: workers.start({}),
+        )
+        for _ in range(2):  # asked for once more, when they are stopped
+            rest.touch()
+            watch.look()
+            assert (workers.running, rest.exists()) == (False, False)
+        watch.look()  # nobody waits for heartbeats
+        watch.heartbeat_timeout = 60
+        repair.touch()
+        watch.look()
+        assert (workers.running, repair.exists()) == (True, False)
+        watch.heartbeat_timeout = 0
+        with pytest.raises(FleetError, match="do no work"):
+            watch.look()
+    workers.stop()
+    assert capsys.readouterr().out.count("The workers are stopped") == 1
+
+
 def test_lost_instance_is_told_once(
     extra_server: Callable[..., Server], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.contrib.admin.apps import SimpleAdminConfig
 from django.contrib.admin.checks import check_dependencies
 from django.core import checks
@@ -50,6 +50,7 @@ class RainboConfig(AppConfig):
         from rainbo.auth import roles, sessions, sign_in_log
         from rainbo.models import Authenticator
 
+        apps.get_app_config("auth").verbose_name = "People"  # as the menu calls it
         key_rotation.register(Authenticator, "secret")
         connection_created.connect(own_database.pin_settings, dispatch_uid="pinned settings")
         read_only.connect()

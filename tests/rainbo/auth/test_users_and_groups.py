@@ -91,6 +91,15 @@ def test_offered_is_what_the_console_asks_for(client: Client, keeper: User) -> N
     assert "Can add session" not in shown
 
 
+@pytest.mark.parametrize("where", ["user/", "user/add/", "group/"])
+def test_pages_are_below_what_the_menu_calls_people(
+    client: Client, keeper: User, where: str
+) -> None:
+    content = client.get(f"/admin/auth/{where}").content.decode()
+    assert "People" in content
+    assert "uthentication and" not in content
+
+
 def test_saving_takes_nothing_away_that_was_given_elsewhere(client: Client, keeper: User) -> None:
     ann, rare = staff("ann"), Permission.objects.get(codename="view_logentry")
     ann.user_permissions.add(rare)

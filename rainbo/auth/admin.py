@@ -189,7 +189,7 @@ class UserAdmin(StrictUrls, Ticked, Recorded, StaffByRole, DjangoUserAdmin[User]
     def may_impersonate(self, user: Any) -> bool:
         return bool(user.impersonates)
 
-    @admin.display(description="two-factor authentication", boolean=True)
+    @admin.display(description="two-factor", boolean=True)
     def second_factor(self, user: Any) -> bool:
         return bool(user.has_second_factor)
 

@@ -116,9 +116,11 @@ def rows(status: Status, found: Sequence[Problem], may: Callable[[str], bool]) -
 
 
 def _rank(syncs: Sequence[SyncStatus], found: Sequence[Problem]) -> tuple[int, int]:
-    """Its place: that of its first problem; then, as something else may explain it, its state."""
+    """Its place: that of its first problem, or the first place if another problem explains why it
+    is not on time; then its state."""
     keys = tuple(f"sync/{sync.name}/" for sync in syncs)
-    first = next((n for n, problem in enumerate(found) if problem.key.startswith(keys)), len(found))
+    last = 0 if any(sync.state.is_bad for sync in syncs) else len(found)
+    first = next((n for n, problem in enumerate(found) if problem.key.startswith(keys)), last)
     return first, min(WORST.index(sync.state) for sync in syncs)
 
 

@@ -118,6 +118,18 @@ def test_what_is_bad_comes_first(admin_client: Client) -> None:
     assert order(part(admin_client))[:3] == ["ghost_users", "user_routing", "instance_health"]
 
 
+def test_what_the_workers_delay_stands_above_a_pause(admin_client: Client) -> None:
+    well()
+    until = timezone.now() + timedelta(days=2)
+    SyncSchedule.objects.filter(sync="instance_health").update(
+        paused_until=until, pause_reason="moving rds1"
+    )
+    at = timezone.now() - timedelta(days=3)
+    Heartbeat.objects.update(at=at)
+    Confirmation.objects.filter(sync="ghost_users").update(at=at)
+    assert order(part(admin_client))[:2] == ["ghost_users", "instance_health"]
+
+
 def test_unhealthy_instances_stand_above_the_syncs(admin_client: Client) -> None:
     well(12)
     RdsInstance.objects.filter(pk__in=range(2, 11)).update(health=Health.DEGRADED)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,13 +91,20 @@ def pages_of(
     record: SyncRun, parts: Sequence[RunTarget], may_see: Callable[[str], bool]
 ) -> Mapping[str, str]:
     """The addresses of the instances' own pages, of those that this person may see."""
+    return pages_by_key(record, [part.target for part in parts[:MOST_PARTS]], may_see)
+
+
+def pages_by_key(
+    record: SyncRun, keys: Collection[str], may_see: Callable[[str], bool]
+) -> Mapping[str, str]:
+    """The same, by the keys of the instances."""
     try:
         pages = registry.get(record.sync).pages
     except UsageError:  # a sync that the code no longer knows
         return {}
     if pages is None or not may_see(pages.permission):
         return {}
-    return pages.of([part.target for part in parts[:MOST_PARTS]])
+    return pages.of(keys)
 
 
 def rolled_up(record: SyncRun) -> str:
@@ -108,11 +115,11 @@ def rolled_up(record: SyncRun) -> str:
     )
 
 
-def linked(part: RunTarget, pages: Mapping[str, str]) -> SafeString:
-    """An instance by its name, isolated, and as a link where it has a page."""
-    if url := pages.get(part.target):
-        return format_html('<a class="link" href="{}"><bdi>{}</bdi></a>', url, part.label)
-    return format_html("<bdi>{}</bdi>", part.label)
+def linked(label: str, url: str | None) -> SafeString:
+    """A name, isolated, and as a link where what it names has a page."""
+    if url:
+        return format_html('<a class="link" href="{}"><bdi>{}</bdi></a>', url, label)
+    return format_html("<bdi>{}</bdi>", label)
 
 
 def progress(parts: Sequence[RunTarget]) -> Progress:
@@ -145,7 +152,7 @@ def _part(part: RunTarget, pages: Mapping[str, str], *, dry: bool) -> TargetRow:
     proposed = dry or part.state == TargetState.HELD
     return TargetRow(
         key=part.target,
-        label=linked(part, pages),
+        label=linked(part.label, pages.get(part.target)),
         is_waiting=part.state == TargetState.WAITING,
         state=markup.badge(part.state, TARGET_TONES[part.state]),
         counts=tuple(

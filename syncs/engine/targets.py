@@ -57,6 +57,22 @@ class Pages:
     permission: str
 
 
+TenantKey = tuple[str, str]  # the instance's id and the tenant's id there
+
+
+@dataclass(frozen=True)
+class TenantPages:
+    """What the console knows of the tenants whose rows a sync changes.
+
+    of: the names and URLs of those that are known, by key. instances: the names of the instances
+    that are registered, by id. permission: the one needed to see the tenants.
+    """
+
+    of: Callable[[Collection[TenantKey]], Mapping[TenantKey, tuple[str, str]]]
+    instances: Callable[[Collection[str]], Mapping[str, str]]
+    permission: str
+
+
 @dataclass(frozen=True)
 class Hidden:
     """The rows that a sync stores in a table of its own and hides from readers.

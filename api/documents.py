@@ -143,13 +143,8 @@ class HeldLine(Schema):
     kind: HeldChange.Kind
     source_id: str
     detail: str
-    tenant_instance: str | None = Field(
-        description="the id of the tenant's instance; of a move, of the one that would lose the row"
-    )
-    tenant: str | None = Field(
-        description="the tenant's id on that instance; null: the change is about no tenant, or "
-        "was held by a version that did not store which"
-    )
+    tenant_instance: str | None = Field(description="the id of its instance, or null as `tenant`")
+    tenant: str | None = Field(description="as it is before a move; null: unknown, or none")
 
 
 class HeldPage(Schema):

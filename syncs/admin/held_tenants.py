@@ -53,25 +53,23 @@ def read(record: SyncRun, parts: Sequence[RunTarget], may_see: MaySee) -> ByTena
     if not ranked:
         return None
     shown = ranked[: held.LARGEST_TENANTS]
-    return ByTenant(_rows(record, shown, pages, may_see), [*_notes(ranked, known)])
+    return ByTenant(_rows(shown, pages, may_see), [*_notes(ranked, known)])
 
 
-def _rows(
-    record: SyncRun, shown: Sequence[Any], pages: TenantPages, may_see: MaySee
-) -> list[TenantRow]:
+def _rows(shown: Sequence[Any], pages: TenantPages, may_see: MaySee) -> list[TenantRow]:
     keys: list[TenantKey] = [(instance, tenant) for instance, tenant, _ in shown]
     tenants = pages.of(keys) if may_see(pages.permission) else {}
-    labels = pages.instances({instance for instance, _ in keys})
-    urls = run_targets.pages_by_key(record, labels.keys(), may_see)
+    instances = pages.instances({instance for instance, _ in keys})
+    may_open = may_see(pages.instance_permission)
     rows = []
     for instance, tenant, kinds in shown:
         name, url = tenants.get((instance, tenant), ("", None))
         called = f"{name} (tenant {tenant})" if name else f"tenant {tenant}"
-        place = run_targets.linked(labels.get(instance, f"instance {instance}"), urls.get(instance))
+        label, page = instances.get(instance, (f"instance {instance}", None))
         row = TenantRow(
             f"{instance}/{tenant}",
             run_targets.linked(called, url),
-            place,
+            run_targets.linked(label, page if may_open else None),
             held_changes.would(kinds),
         )
         rows.append(row)

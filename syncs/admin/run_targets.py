@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,20 +91,13 @@ def pages_of(
     record: SyncRun, parts: Sequence[RunTarget], may_see: Callable[[str], bool]
 ) -> Mapping[str, str]:
     """The addresses of the instances' own pages, of those that this person may see."""
-    return pages_by_key(record, [part.target for part in parts[:MOST_PARTS]], may_see)
-
-
-def pages_by_key(
-    record: SyncRun, keys: Collection[str], may_see: Callable[[str], bool]
-) -> Mapping[str, str]:
-    """The same, by the keys of the instances."""
     try:
         pages = registry.get(record.sync).pages
     except UsageError:  # a sync that the code no longer knows
         return {}
     if pages is None or not may_see(pages.permission):
         return {}
-    return pages.of(keys)
+    return pages.of([part.target for part in parts[:MOST_PARTS]])
 
 
 def rolled_up(record: SyncRun) -> str:

@@ -64,13 +64,15 @@ TenantKey = tuple[str, str]  # the instance's id and the tenant's id there
 class TenantPages:
     """What the console knows of the tenants whose rows a sync changes.
 
-    of: the names and URLs of those that are known, by key. instances: the names of the instances
-    that are registered, by id. permission: the one needed to see the tenants.
+    of: the names and URLs of those that are known, by key. permission: the one needed to see them.
+    instances: the names and URLs of the instances that are registered, by id.
+    instance_permission: the one needed to open their pages.
     """
 
     of: Callable[[Collection[TenantKey]], Mapping[TenantKey, tuple[str, str]]]
-    instances: Callable[[Collection[str]], Mapping[str, str]]
     permission: str
+    instances: Callable[[Collection[str]], Mapping[str, tuple[str, str]]]
+    instance_permission: str
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,11 @@ _NAMED = """
       FROM unnest(%s::bigint[], %s::text[]) AS named (instance, tenant)
       JOIN tenant_master AS tenant
         ON tenant.instance_id = named.instance AND tenant.remote_id = named.tenant"""
+# One look-up per id, since a plan that joins them would read all instances.
+_INSTANCES = """
+    SELECT instance.* FROM unnest(%s::integer[]) AS named (id)
+     CROSS JOIN LATERAL (SELECT id, name FROM rds_instances AS known
+                          WHERE known.id = named.id OFFSET 0) AS instance"""
 
 
 def tenants_of(keys: Iterable[TenantKey]) -> dict[TenantKey, Tenant]:
@@ -33,10 +38,15 @@ def _pages(keys: Collection[TenantKey]) -> dict[TenantKey, tuple[str, str]]:
     }
 
 
-def _instances(ids: Collection[str]) -> dict[str, str]:
-    numbers = {number for one in ids if (number := parse_id(one)) is not None}
-    found = RdsInstance.objects.filter(pk__in=numbers).only("name")
-    return {str(instance.pk): str(instance) for instance in found}
+def _instances(ids: Collection[str]) -> dict[str, tuple[str, str]]:
+    numbers = [number for one in ids if (number := parse_id(one)) is not None]
+    return {
+        str(instance.pk): (
+            str(instance),
+            reverse("admin:tenants_rdsinstance_change", args=[instance.pk]),
+        )
+        for instance in RdsInstance.objects.raw(_INSTANCES, [numbers])
+    }
 
 
-TENANTS = TenantPages(_pages, _instances, "tenants.view_tenant")
+TENANTS = TenantPages(_pages, "tenants.view_tenant", _instances, "tenants.view_rdsinstance")

@@ -143,6 +143,8 @@ class HeldLine(Schema):
     kind: HeldChange.Kind
     source_id: str
     detail: str
+    tenant_instance: str | None = Field(description="the id of its instance, or null as `tenant`")
+    tenant: str | None = Field(description="as it is before a move; null: unknown, or none")
 
 
 class HeldPage(Schema):

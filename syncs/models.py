@@ -191,6 +191,9 @@ class RunTarget(models.Model):
     error_kind = models.CharField(max_length=16, blank=True)
     passing = models.BooleanField(default=False, help_text="an error that can pass by itself")
     held_counts = models.JSONField(null=True, help_text="of what is held: changes of each kind")
+    held_tenants = models.JSONField(
+        null=True, help_text="of what is held: the tenants with most changes, and how many more"
+    )
     # Database defaults: servers of the previous version insert parts during an upgrade.
     guarded_counts = models.JSONField(
         null=True, help_text="what the guard adds up over 24 h: rows of each kind of change"
@@ -300,6 +303,9 @@ class HeldChange(models.Model):
     kind = models.CharField(max_length=8, choices=Kind.choices)
     source_id = models.TextField()
     detail = models.TextField(blank=True)
+    # Null: it is about no tenant, or was held by a version that did not store which.
+    tenant_instance = models.TextField(null=True)  # noqa: DJ001
+    tenant = models.TextField(null=True)  # noqa: DJ001
 
     class Meta:
         indexes: ClassVar = [

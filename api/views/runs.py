@@ -145,7 +145,7 @@ def show_held(
     if instance is not None:
         rows = rows.filter(target=instance)
     found, following = paging.page(request, rows, limit)
-    fields = ("target", "kind", "source_id", "detail")
+    fields = ("target", "kind", "source_id", "detail", "tenant_instance", "tenant")
     changes = [{"id": row.pk} | {name: getattr(row, name) for name in fields} for row in found]
     return JsonResponse({"changes": changes, "next": following})
 

@@ -12,8 +12,10 @@ from django.db import connection
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from common.errors import UsageError
 from syncs.admin import badges, run_targets
-from syncs.engine import held
+from syncs.engine import held, registry
+from syncs.engine.targets import TenantPages
 from syncs.models import HeldChange, RunTarget, SyncRun, TargetState
 from syncs.reports import run_report
 
@@ -48,12 +50,14 @@ _SAMPLE = """
 
 @dataclass(frozen=True)
 class HeldRow:
-    """One change of a held set."""
+    """One change of a held set. Its tenant, if it is about one; `unknown` if nobody stored it."""
 
     label: str
     kind: str
     source_id: str
     detail: str
+    tenant_instance: str = ""
+    tenant: str = ""
 
     @property
     def shown(self) -> SafeString:
@@ -93,7 +97,10 @@ class Held:
 
 def read(record: SyncRun, parts: Sequence[RunTarget], pages: Mapping[str, str]) -> Held | None:
     """None when the run holds nothing."""
-    holding = sorted((part for part in parts if part.state == TargetState.HELD), key=_weight)
+    holding = sorted(
+        (part for part in parts if part.state == TargetState.HELD),
+        key=lambda part: weight(part.held_counts, part.target),
+    )
     if not holding:
         return None
     text, waits = _text(record, holding)
@@ -138,21 +145,37 @@ def counts_of(record: SyncRun) -> dict[str, int]:
 
 def changes(record: SyncRun, chunk: int) -> Iterator[HeldRow]:
     """All of them, one by one."""
-    labels = dict(record.targets.values_list("target", "label"))
+    parts = {part.target: part for part in record.targets.all()}
+    has_tenants = tenants_of(record) is not None
     rows = HeldChange.objects.filter(run=record).order_by("run", "target", "kind", "id")
     for row in rows.iterator(chunk):
-        yield HeldRow(labels.get(row.target, row.target), row.kind, row.source_id, row.detail)
+        part = parts.get(row.target)
+        label = part.label if part else row.target
+        is_known = not has_tenants or (part is not None and part.held_tenants is not None)
+        missing = "" if is_known else "unknown"
+        tenant = row.tenant_instance or missing, row.tenant or missing
+        yield HeldRow(label, row.kind, row.source_id, row.detail, *tenant)
 
 
-def _weight(part: RunTarget) -> tuple[int, int, str]:
-    """The most changes first; then by the instances' numbers."""
-    key = part.target
-    return -sum((part.held_counts or {}).values()), int(key) if key.isdecimal() else 0, key
+def weight(counts: Mapping[str, int] | None, *keys: str) -> tuple[Any, ...]:
+    """The most changes first; then by the numbers of instances and tenants, then their names."""
+    numbers = [
+        (0, int(key), key) if key.isascii() and key.isdecimal() else (1, 0, key) for key in keys
+    ]
+    return -sum((counts or {}).values()), *numbers
+
+
+def tenants_of(record: SyncRun) -> TenantPages | None:
+    """The pages of the tenants that its changes are about; None for a sync of something else."""
+    try:
+        return registry.get(record.sync).tenants
+    except UsageError:  # a sync that the code no longer knows
+        return None
 
 
 def _part(part: RunTarget, pages: Mapping[str, str]) -> HeldPart:
     counts = part.held_counts
-    label = run_targets.linked(part, pages)
+    label = run_targets.linked(part.label, pages.get(part.target))
     return HeldPart(
         part.target, label, would(counts) if counts is not None else "unknown", part.note
     )

@@ -18,7 +18,7 @@ from syncs.models import SyncRun
 
 VIEW = "syncs.view_syncrun"
 WITHHELD = ("instance", "source row", "what", "reason", "since (UTC)")
-HELD = ("instance", "change", "source row", "detail")
+HELD = ("instance", "change", "source row", "detail", "instance of the tenant", "tenant")
 
 
 @post_only
@@ -35,7 +35,10 @@ def withheld_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponseBase:
 def held_view(request: HttpRequest, pk: int, **_: Any) -> HttpResponseBase:
     run = _found(request, pk)
     rows = (
-        (change.label, change.kind, change.source_id, change.detail)
+        (
+            *(change.label, change.kind, change.source_id, change.detail),
+            *(change.tenant_instance, change.tenant),
+        )
         for change in held_changes.changes(run, withheld_rows.CHUNK)
     )
     return _file(request, run, "held", HELD, rows)

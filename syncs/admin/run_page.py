@@ -19,7 +19,14 @@ from common.errors import UsageError
 from common.markup import seconds_in_words
 from common.refreshing import REFRESH
 from common.text import counted, format_duration, listed
-from syncs.admin import badges, held_changes, run_actions, run_targets, withheld_rows
+from syncs.admin import (
+    badges,
+    held_changes,
+    held_tenants,
+    run_actions,
+    run_targets,
+    withheld_rows,
+)
 from syncs.engine import registry
 from syncs.engine.host import machine
 from syncs.engine.options import Options
@@ -64,6 +71,7 @@ def context(request: HttpRequest, record: Any) -> dict[str, Any]:
         "more_parts": max(0, len(parts) - run_targets.MOST_PARTS),
         "cancel_command": manage_command.line(f"cancel_run {record.pk}"),
         "held": held_changes.read(record, parts, pages),
+        "by_tenant": held_tenants.read(record, parts, request.user.has_perm),
         "retry": _retry(record, parts),
         "withheld": withheld_rows.section(record, request.user.has_perm),
         "log": lines[:SHOWN_LINES][::-1],

@@ -108,11 +108,11 @@ def rolled_up(record: SyncRun) -> str:
     )
 
 
-def linked(part: RunTarget, pages: Mapping[str, str]) -> SafeString:
-    """An instance by its name, isolated, and as a link where it has a page."""
-    if url := pages.get(part.target):
-        return format_html('<a class="link" href="{}"><bdi>{}</bdi></a>', url, part.label)
-    return format_html("<bdi>{}</bdi>", part.label)
+def linked(label: str, url: str | None) -> SafeString:
+    """A name, isolated, and as a link where what it names has a page."""
+    if url:
+        return format_html('<a class="link" href="{}"><bdi>{}</bdi></a>', url, label)
+    return format_html("<bdi>{}</bdi>", label)
 
 
 def progress(parts: Sequence[RunTarget]) -> Progress:
@@ -145,7 +145,7 @@ def _part(part: RunTarget, pages: Mapping[str, str], *, dry: bool) -> TargetRow:
     proposed = dry or part.state == TargetState.HELD
     return TargetRow(
         key=part.target,
-        label=linked(part, pages),
+        label=linked(part.label, pages.get(part.target)),
         is_waiting=part.state == TargetState.WAITING,
         state=markup.badge(part.state, TARGET_TONES[part.state]),
         counts=tuple(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 from django.db.models.functions import Now
@@ -20,6 +21,37 @@ from syncs.models import (
     TargetState,
 )
 from syncs.transfer.session import Session
+
+LARGEST_TENANTS = 50  # that are counted one by one
+
+# By the numbers of instance and tenant where they have as many changes.
+_KEEP = """
+    WITH kept AS (
+        INSERT INTO syncs_heldchange (run_id, target, kind, source_id, detail, tenant_instance,
+                                      tenant)
+        SELECT run.id, {target}, kind, source_id, detail, tenant_instance, tenant
+          FROM syncs_syncrun AS run, ({changes}) AS planned
+         WHERE run.id = {run} AND run.nonce = {nonce}
+        RETURNING kind, tenant_instance, tenant
+    ), counted AS (
+        SELECT tenant_instance, tenant, kind, count(*) AS changes FROM kept GROUP BY 1, 2, 3
+    ), ranked AS (
+        SELECT tenant_instance, tenant, jsonb_object_agg(kind, changes) AS kinds,
+               sum(changes) AS changes,
+               row_number() OVER (
+                   ORDER BY sum(changes) DESC, {instance_number}, tenant_instance COLLATE "C",
+                            {tenant_number}, tenant COLLATE "C") AS place
+          FROM counted WHERE tenant IS NOT NULL GROUP BY tenant_instance, tenant
+    )
+    SELECT (SELECT jsonb_object_agg(kind, changes)
+              FROM (SELECT kind, sum(changes) AS changes FROM counted GROUP BY kind) AS by_kind),
+           jsonb_build_object(
+               'largest', coalesce(jsonb_agg(jsonb_build_array(tenant_instance, tenant, kinds)
+                                             ORDER BY place) FILTER (WHERE place <= {most}), '[]'),
+               'others', count(*) FILTER (WHERE place > {most}),
+               'changes', coalesce(sum(changes) FILTER (WHERE place > {most}), 0))
+      FROM ranked"""
+_NUMBER = "CASE WHEN {0} ~ '^[0-9]+$' THEN {0}::numeric END NULLS LAST"
 
 # Of counts that fall, only the targets: how many there are of them differs from run to run.
 _SAME = """
@@ -183,27 +215,38 @@ def as_query(changes: Sequence[tuple[str, str, str]]) -> sql.Composable:
     ).format(sql.Literal(kinds), sql.Literal(keys), sql.Literal(details))
 
 
-def keep(session: Session, run: SyncRun, target: str, changes: sql.Composable) -> dict[str, int]:
-    """Store a plan's removals, moves and changes for review; return how many of each kind.
+class Kept(NamedTuple):
+    """How much was kept for review: changes of each kind, and of each tenant.
 
-    changes: a query that returns (kind, source_id, detail) of one target. Nothing is stored if the
-    row of the run's id is another run's.
+    tenants: as `RunTarget.held_tenants` has it: `largest`, the instance, the id and the changes of
+    each kind of the tenants with most; `others` and `changes`, how many further tenants and
+    changes of theirs. None for changes that don't name tenants.
     """
-    rows = session.execute(
-        sql.SQL(
-            "WITH kept AS ("
-            "INSERT INTO syncs_heldchange (run_id, target, kind, source_id, detail) "
-            "SELECT run.id, {target}, kind, source_id, detail FROM syncs_syncrun AS run, "
-            "({changes}) AS planned WHERE run.id = {run} AND run.nonce = {nonce} "
-            "RETURNING kind) SELECT kind, count(*) FROM kept GROUP BY kind ORDER BY kind"
-        ).format(
+
+    counts: dict[str, int]
+    tenants: dict[str, Any] | None = None
+
+
+def keep(session: Session, run: SyncRun, target: str, changes: sql.Composable) -> Kept:
+    """Store a plan's removals, moves and changes for review; return how many they are.
+
+    changes: a query that returns (kind, source_id, detail, tenant_instance, tenant) of one target;
+    the last two are the tenant that has the row now, by its id on its instance, so that of a move
+    it is the one that loses it; NULL for what is about no tenant. Nothing is stored if the row of
+    the run's id is another run's.
+    """
+    counts, tenants = session.execute(
+        sql.SQL(_KEEP).format(
             changes=changes,
             run=sql.Literal(run.pk),
             nonce=sql.Literal(run.nonce),
             target=sql.Literal(target),
+            most=sql.Literal(LARGEST_TENANTS),
+            instance_number=sql.SQL(_NUMBER).format(sql.Identifier("tenant_instance")),
+            tenant_number=sql.SQL(_NUMBER).format(sql.Identifier("tenant")),
         )
-    )
-    return dict(rows.fetchall())
+    ).fetchone() or (None, None)
+    return Kept(counts or {}, tenants)
 
 
 def counts_of(held_run: int | None, target: str) -> dict[str, int]:

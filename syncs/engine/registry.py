@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from common.errors import UsageError
 from syncs import names
-from syncs.engine.targets import Hidden, Pages, Target
+from syncs.engine.targets import Hidden, Pages, Target, TenantPages
 
 if TYPE_CHECKING:
     from syncs.engine.run import Run
@@ -31,6 +31,7 @@ class Sync:
     describe_only: describes what the option `only` lists.
     hidden: the rows that it stores and hides from readers.
     pages: the console's pages of its targets.
+    tenants: the console's pages of the tenants that its changes are about; default: of none.
     obstacles: why some of these targets can't be taken, by their keys; default: those that
         `targets` does not return are no part of it.
     late_label: what a target is called, by its key; given, the parts of the targets that a run's
@@ -53,6 +54,7 @@ class Sync:
     describe_only: Callable[[Sequence[str]], str] | None = None
     hidden: Hidden | None = None
     pages: Pages | None = None
+    tenants: TenantPages | None = None
     obstacles: Callable[[Collection[str]], Mapping[str, str]] | None = None
     late_label: Callable[[str], str] | None = None
     end_sessions: Callable[[str, list[str]], object] | None = None

@@ -340,16 +340,17 @@ class Run:
     ) -> None:
         """Hold a target for review, with what would change.
 
-        changes: (kind, source id, detail) of each, or a query on the session that returns them.
+        changes: (kind, source id, detail) of each, or a query on the session as `held.keep` has it.
         """
         self.log(f"held: {'; '.join(reasons)}", target, "warning")
         if self.dry_run:
             return
-        self._parts[target].held_counts = self._keep(target, changes)
+        part = self._parts[target]
+        part.held_counts, part.held_tenants = self._keep(target, changes)
 
     def _keep(
         self, target: str, changes: sql.Composable | Iterable[tuple[str, str, str]]
-    ) -> dict[str, int]:
+    ) -> held.Kept:
         if isinstance(changes, sql.Composable):
             return held.keep(self.session, self.record, target, changes)
         kept = [
@@ -357,7 +358,7 @@ class Run:
             for kind, key, detail in changes
         ]
         run_rows.add(self.record, kept)
-        return dict(Counter(change.kind for change in kept))
+        return held.Kept(dict(Counter(change.kind for change in kept)))
 
     def check_acceptance(self) -> None:
         """Raise RainboError if the run's acceptance can't be used, or no longer."""

@@ -18,9 +18,9 @@ from syncs.models import HeldChange, RunLog, RunTarget, SyncRun
 
 _OWN = "(SELECT id FROM syncs_syncrun WHERE id = %s AND nonce = %s)"
 _OUTCOME = [
-    *("state", "note", "seconds", "error", "error_kind", "passing", "held_counts"),
+    *("state", "note", "seconds", "error", "error_kind", "passing"),
     *("read", "added", "changed", "removed", "withheld", "total"),
-    *("guarded_counts", "source", "accepted"),
+    *("held_counts", "held_tenants", "guarded_counts", "source", "accepted"),
 ]
 
 

@@ -57,6 +57,24 @@ class Pages:
     permission: str
 
 
+TenantKey = tuple[str, str]  # the instance's id and the tenant's id there
+
+
+@dataclass(frozen=True)
+class TenantPages:
+    """What the console knows of the tenants whose rows a sync changes.
+
+    of: the names and URLs of those that are known, by key. permission: the one needed to see them.
+    instances: the names and URLs of the instances that are registered, by id.
+    instance_permission: the one needed to open their pages.
+    """
+
+    of: Callable[[Collection[TenantKey]], Mapping[TenantKey, tuple[str, str]]]
+    permission: str
+    instances: Callable[[Collection[str]], Mapping[str, tuple[str, str]]]
+    instance_permission: str
+
+
 @dataclass(frozen=True)
 class Hidden:
     """The rows that a sync stores in a table of its own and hides from readers.

@@ -21,9 +21,8 @@ from common.model_admin import BoundedPaginator, EmptyResult, ReadOnlyAdmin
 from syncs.models import Confirmation
 from tenants.admin.instance.condition import Notice, mark, notices_of
 from tenants.find import lookup, search
-from tenants.models import RdsInstance, Tenant, UserRoute
-from tenants.models.instance import parse_id
-from tenants.routes import withheld
+from tenants.models import RdsInstance, UserRoute
+from tenants.routes import tenant_pages, withheld
 from tenants.routes.queries import instance_called
 from tenants.support_access import admission
 
@@ -31,13 +30,6 @@ BY_EMAIL = ("email_key", "source_id")
 BY_TENANT = ("remote_instance_id", "remote_tenant_id", *BY_EMAIL)  # begins like its index
 SHOWN = ("name", "health", "is_active", "is_master", "last_check_at")  # of an instance
 LONGEST_KEY = 2_000  # characters of a search: no e-mail that is stored is longer
-
-# By pairs: both halves on their own would find every tenant of any instance with one of the ids.
-_NAMED = """
-    SELECT tenant.*
-      FROM unnest(%s::bigint[], %s::text[]) AS named (instance, tenant)
-      JOIN tenant_master AS tenant
-        ON tenant.instance_id = named.instance AND tenant.remote_id = named.tenant"""
 
 
 class RouteInstanceFilter(admin.SimpleListFilter):
@@ -150,7 +142,8 @@ class RouteAdmin(ReadOnlyAdmin):
 
     def complete(self, rows: Sequence[Any]) -> None:
         """Two queries, whatever the number of rows: their tenants, and the confirmation."""
-        tenants = _tenants_of(rows)
+        named = {(row.remote_instance_id, row.remote_tenant_id) for row in rows}
+        tenants = tenant_pages.tenants_of(named)
         instances = {str(row.pk): row for row in RdsInstance.objects.only(*SHOWN)}
         at = _confirmed_at()
         for row in rows:
@@ -240,15 +233,6 @@ def _notices(request: HttpRequest, route: Any) -> list[Notice]:
 
 def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
-
-
-def _tenants_of(rows: Sequence[UserRoute]) -> dict[tuple[str, str], Tenant]:
-    """The tenants that the rows name by value, by instance id and tenant id."""
-    named = {(row.remote_instance_id, row.remote_tenant_id) for row in rows}
-    known = [(number, tenant) for key, tenant in named if (number := parse_id(key)) is not None]
-    instances, tenants = zip(*known, strict=True) if known else ((), ())
-    found = Tenant.objects.raw(_NAMED, [[*instances], [*tenants]])
-    return {(str(tenant.instance_id), tenant.remote_id): tenant for tenant in found}
 
 
 def _confirmed_at() -> datetime | None:

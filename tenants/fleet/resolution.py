@@ -90,10 +90,11 @@ def change_to_review(change: str) -> tuple[str, str, str]:
 
 
 def planned(change: str, rest: sql.Composable) -> sql.Composable:
-    """Add a change of tables to a plan for review."""
+    """Add a change of tables, which is about no tenant, to a plan for review."""
     if not change:
         return rest
     kind, key, detail = map(sql.Literal, change_to_review(change))
-    return sql.SQL("SELECT {} AS kind, {} AS source_id, {} AS detail UNION ALL {}").format(
-        kind, key, detail, rest
-    )
+    return sql.SQL(
+        "SELECT {} AS kind, {} AS source_id, {} AS detail, NULL AS tenant_instance, NULL AS tenant "
+        "UNION ALL {}"
+    ).format(kind, key, detail, rest)

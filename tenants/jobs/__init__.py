@@ -13,6 +13,7 @@ from tenants.fleet.targets import (
     master_target,
     tenant_targets,
 )
+from tenants.routes.tenant_pages import TENANTS
 from tenants.routes.withheld import HIDDEN
 
 
@@ -41,6 +42,7 @@ _register(
         cron="0 * * * *",
         order=2,
         flags={"force": "--force"},
+        tenants=TENANTS,
     )
 )
 _register(
@@ -54,6 +56,7 @@ _register(
         in_parts=False,
         flags={"force": "--force"},
         hidden=HIDDEN,
+        tenants=TENANTS,
     )
 )
 _register(

@@ -20,7 +20,8 @@ from tenants.routes.merge import RouteChanges
 # What `merge` fills by a comparison is empty: there is nothing to review.
 _NO_CHANGES = """
     CREATE TEMP TABLE route_changes (kind text, source_id text, steps text, email_before text,
-                                     place text, next_place text)"""
+                                     tenant_instance text, tenant text,
+                                     next_instance text, next_tenant text)"""
 _INSERT = sql.SQL(
     "INSERT INTO {} (source_id, {columns}, changed_at) "
     "SELECT source_id, {columns}, clock_timestamp() FROM routes_next"

@@ -152,20 +152,20 @@ _CHANGES = """
            n.remote_instance_id <> r.remote_instance_id AS changes_instance,
            CASE WHEN n.source_id IS NOT NULL AND r.source_id IS NOT NULL
                 THEN concat_ws('; ', {steps}) END AS steps,
-           r.email AS email_before,
-           format('instance %s tenant %s', r.remote_instance_id, r.remote_tenant_id) AS place,
-           format('instance %s tenant %s', n.remote_instance_id, n.remote_tenant_id) AS next_place,
-           {flags}
+           r.email AS email_before, r.remote_instance_id AS tenant_instance,
+           r.remote_tenant_id AS tenant, n.remote_instance_id AS next_instance,
+           n.remote_tenant_id AS next_tenant, {flags}
       FROM routes_next AS n FULL JOIN {now} AS r USING (source_id)
      WHERE (n.source_id, {incoming}) IS DISTINCT FROM (r.source_id, {stored})"""
 
 PLANNED = sql.SQL("""
     SELECT kind, source_id,
-           CASE kind WHEN 'moved' THEN format('%s: %s → %s', email_before, place, next_place)
-                     ELSE format('%s: %s', email_before, place) END AS detail
+           format('%s: instance %s tenant %s', email_before, tenant_instance, tenant)
+           || CASE kind WHEN 'moved' THEN format(' → instance %s tenant %s',
+                   next_instance, next_tenant) ELSE '' END AS detail, tenant_instance, tenant
       FROM route_changes WHERE kind IN ('removed', 'moved')
      UNION ALL
-    SELECT 'changed', source_id, format('%s: %s', email_before, steps)
+    SELECT 'changed', source_id, format('%s: %s', email_before, steps), tenant_instance, tenant
       FROM route_changes WHERE steps <> ''""")
 
 

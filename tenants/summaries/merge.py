@@ -233,12 +233,16 @@ def changes(
 
 
 def planned(target: str, *, lowered: bool = False) -> sql.Composed:
-    """Return the SQL of one target's plan for review: (kind, source_id, detail).
+    """Return the SQL of one target's plan for review, as `held.keep` takes it.
 
     lowered: with the tenants whose counts fall.
     """
+    of = {"target": sql.Literal(target)}
     parts = [_PLANNED, _LOWERED] if lowered else [_PLANNED]
-    return sql.SQL(" UNION ALL ").join(part.format(target=sql.Literal(target)) for part in parts)
+    changes = sql.SQL(" UNION ALL ").join(part.format(**of) for part in parts)
+    return sql.SQL(
+        "SELECT *, {target} AS tenant_instance, source_id AS tenant FROM ({changes}) AS planned"
+    ).format(**of, changes=changes)
 
 
 def merge(session: Session, stage: Stage, taken: Mapping[str, datetime], run_id: int) -> None:

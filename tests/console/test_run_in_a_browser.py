@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from pytest_django import Settings
 from activity.models import Activity
 from syncs.engine import lease
 from syncs.models import HeldChange, RunState, RunTarget, SyncRun, TargetState, Trigger, WithheldRow
+from tenants.models import Tenant
 from tests.console import accessibility
 from tests.console.browser import DARK, NARROW, Window
 from tests.console.conftest import Enter
@@ -49,7 +51,10 @@ def running(instances: int = 3) -> SyncRun:
 
 def held() -> SyncRun:
     run = ended_run("tenant_summaries", state=RunState.HELD)
-    run_part(run, state=TargetState.HELD, note="too many", held_counts={"removed": 300, "moved": 4})
+    counts = {"removed": 300, "moved": 4}
+    tenants = {"largest": [["1", "7", counts]], "others": 0, "changes": 0}
+    part: dict[str, Any] = {"note": "too many", "held_counts": counts, "held_tenants": tenants}
+    run_part(run, state=TargetState.HELD, **part)
     HeldChange.objects.create(run=run, target="1", kind="removed", source_id="7", detail="Acme")
     return run
 
@@ -258,7 +263,9 @@ def long_words() -> SyncRun:
 
 
 def test_nothing_scrolls_sideways_on_a_phone(window: Window) -> None:
-    instance_row(1)
+    name = "y" * 300
+    row = {"remote_id": "7", "name": name, "cache_refreshed_at": timezone.now()}
+    Tenant.objects.create(instance=instance_row(1), status="active", **row)
     window.look(NARROW, DARK)
     for path in (page_of(long_words()), page_of(running()), "/admin/syncs/syncrun/"):
         window.open(path)
@@ -277,6 +284,7 @@ def test_a_long_value_hides_not_what_follows_it(window: Window) -> None:
     assert shown.endswith("…: name '\\u202e" + "y" * 72 + "… → 'Bob'"), shown
 
 
-def test_a_run_in_progress_is_for_everyone(window: Window) -> None:
-    window.open(page_of(running()))
+@pytest.mark.parametrize("run", [running, held])
+def test_a_run_is_for_everyone(window: Window, run: Callable[[], SyncRun]) -> None:
+    window.open(page_of(run()))
     assert list(accessibility.complaints(window)) == []

@@ -229,13 +229,15 @@ FROM recent AS run JOIN syncs_runtarget AS part ON part.run_id = run.id
 WHERE run.place <= 10
 ORDER BY run.id, part.id;
 
-INSERT INTO syncs_heldchange (run_id, target, kind, source_id, detail)
+INSERT INTO syncs_heldchange (run_id, target, kind, source_id, detail, tenant_instance, tenant)
 SELECT run.id, directory.id::text, CASE WHEN n > %(routes)s / 4 THEN 'moved' ELSE 'removed' END,
     route.source_id,
-    CASE WHEN n > %(routes)s / 4 THEN 'to instance ' || %(first)s ELSE route.email END
+    CASE WHEN n > %(routes)s / 4 THEN 'to instance ' || %(first)s ELSE route.email END,
+    route.remote_instance_id, route.remote_tenant_id
 FROM directory, (SELECT id FROM syncs_syncrun WHERE sync = 'user_routing' AND state = 'held'
         ORDER BY id DESC LIMIT 1) AS run,
-    (SELECT source_id, email, row_number() OVER () AS n FROM user_routes
+    (SELECT source_id, email, remote_instance_id, remote_tenant_id, row_number() OVER () AS n
+        FROM user_routes
         WHERE source_id LIKE '1_________' COLLATE "C" LIMIT %(routes)s / 4 + 3) AS route;
 
 UPDATE syncs_runtarget AS part SET held_counts = counted.kinds
@@ -243,6 +245,20 @@ FROM (SELECT run_id, target, jsonb_object_agg(kind, changes) AS kinds
         FROM (SELECT run_id, target, kind, count(*) AS changes FROM syncs_heldchange
                 GROUP BY 1, 2, 3) AS found GROUP BY 1, 2) AS counted
 WHERE part.run_id = counted.run_id AND part.target = counted.target;
+
+UPDATE syncs_runtarget AS part SET held_tenants = ranked.tenants
+FROM (SELECT run_id, target, jsonb_build_object(
+            'largest', jsonb_agg(jsonb_build_array(tenant_instance, tenant, kinds) ORDER BY place)
+                FILTER (WHERE place <= 50),
+            'others', count(*) FILTER (WHERE place > 50),
+            'changes', coalesce(sum(changes) FILTER (WHERE place > 50), 0)) AS tenants
+        FROM (SELECT run_id, target, tenant_instance, tenant, jsonb_object_agg(kind, changes)
+                    AS kinds, sum(changes) AS changes, row_number() OVER (
+                    ORDER BY sum(changes) DESC, tenant_instance::int, tenant::int) AS place
+                FROM (SELECT run_id, target, tenant_instance, tenant, kind, count(*) AS changes
+                        FROM syncs_heldchange GROUP BY 1, 2, 3, 4, 5) AS found
+                GROUP BY 1, 2, 3, 4) AS each_tenant GROUP BY 1, 2) AS ranked
+WHERE part.run_id = ranked.run_id AND part.target = ranked.target;
 
 INSERT INTO syncs_confirmation (sync, target, at, run_id, rows, basis)
 SELECT sync, fleet.id::text, run.started_at - silent * interval '1 minute', run.id,

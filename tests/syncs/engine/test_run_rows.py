@@ -26,7 +26,10 @@ from tests.syncs.conftest import Make
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CHANGES = [("removed", "1", "a"), ("removed", "2", "b")]
-PLANNED = sql.SQL("SELECT 'removed' AS kind, '1' AS source_id, 'a' AS detail")
+PLANNED = sql.SQL(
+    "SELECT 'removed' AS kind, '1' AS source_id, 'a' AS detail, "
+    "'2' AS tenant_instance, '7' AS tenant"
+)
 
 
 def in_a_batch(run: Run) -> None:
@@ -88,7 +91,7 @@ def test_nothing_is_stored_with_another_run(make_sync: Make, what: str) -> None:
 def test_a_planned_set_is_not_held_for_another_run(make_sync: Make) -> None:
     def stale(run: Run) -> None:
         exchange(run.record)
-        assert run._keep("1", PLANNED) == {}
+        assert run._keep("1", PLANNED).counts == {}
 
     execute(make_sync, stale)
     assert not HeldChange.objects.exists()
@@ -109,8 +112,9 @@ def test_its_own_are_stored(make_sync: Make) -> None:
     def own(run: Run) -> None:
         in_a_batch(run)
         STORING["further targets"](run)
-        assert run._keep("1", PLANNED) == {"removed": 1}
-        assert run._keep("1", CHANGES) == {"removed": 2}
+        of_seven = {"largest": [["2", "7", {"removed": 1}]], "others": 0, "changes": 0}
+        assert run._keep("1", PLANNED) == ({"removed": 1}, of_seven)
+        assert run._keep("1", CHANGES) == ({"removed": 2}, None)
         for key in ("2", "3"):
             run.record_outcome(key, TargetState.SUCCEEDED)
 

@@ -12,7 +12,7 @@ from ninja.parser import Parser
 from api.problems import Problem
 
 DEEPEST = 20  # objects and lists inside each other
-_OUTSIDE_TEXTS = re.compile(rb'"(?:\\.|[^"\\])*+"|[\[{]|[\]}]', re.DOTALL)
+_OUTSIDE_TEXTS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*"|[\[{]|[\]}]', re.DOTALL)
 
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 

@@ -36,8 +36,9 @@ _PRIVATE_KEY = re.compile(
 )
 _API_TOKEN = re.compile(r"(?P<keep>\brbo_[a-z0-9]{12}_)[\w-]{20,}")
 _FERNET = re.compile(r"gAAAAA[\w-]{20,}=*")
+# No group is repeated possessively: Python before 3.11.5 matches wrongly then (its issue 106052).
 # A run of word characters is tried once, from its first "eyJ" on.
-_JWT = re.compile(r"(?<![\w-])(?P<keep>(?:(?!eyJ)[\w-])*+)eyJ[\w-]{5,}+\.[\w-]++(?:\.[\w-]*+){0,3}")
+_JWT = re.compile(r"(?<![\w-])(?P<keep>(?:(?!eyJ)[\w-])*)eyJ[\w-]{5,}+\.[\w-]++(?:\.[\w-]*+){0,3}")
 _BEARER = re.compile(
     r"\b(?P<keep>Bearer(?:\s+|%20|\+))"
     r"(?!realm=|(?:auth(?:entication|orization)?|header|is|scheme|tokens?|was)(?:[\s.,:;!?)]|\Z))"
@@ -84,8 +85,8 @@ _PAIR = re.compile(
 )
 _QUOTED = re.compile(
     r"""
-      [bru]{0,2}"(?:\\.|[^"\\])*+(?:"|\\?\Z)
-    | [bru]{0,2}'(?:\\.|[^'\\])*+(?:'|\\?\Z)
+      [bru]{0,2}"[^"\\]*+(?:\\.[^"\\]*+)*(?:"|\\?\Z)
+    | [bru]{0,2}'[^'\\]*+(?:\\.[^'\\]*+)*(?:'|\\?\Z)
     | [bru]{0,2}(?P<quote>\\+["']|&(?:quot|\#39|\#x27);).*?(?:(?<!\\)(?P=quote)|\Z)
     """,
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
@@ -94,11 +95,13 @@ _NUMBER = re.compile(r"\d[\d.,]*+(?![\w@/+=%-])")
 _MASKED = re.compile(r"""\*{3}(?=[\s'",;&#)\]}]|\Z)""")
 _IN_QUERY = re.compile(r"""[^\s&#'"<>]*+""")
 _BARE = re.compile(
-    r"""(?:(?:basic|bearer|digest|token)[^\S\r\n]++)?(?:[^\s'"]|['"](?=[^\s'",;)\]}]))*+""",
+    r"""(?:(?:basic|bearer|digest|token)[^\S\r\n]++)?[^\s'"]*+(?:['"](?=[^\s'",;)\]}])[^\s'"]*+)*""",
     re.IGNORECASE,
 )
 _BRACKETS = re.compile(
-    r""""(?:\\.|[^"\\])*+(?:"|\\?\Z)|'(?:\\.|[^'\\])*+(?:'|\\?\Z)|[\[({]|[\])}]""", re.DOTALL
+    r""""[^"\\]*+(?:\\.[^"\\]*+)*(?:"|\\?\Z)|'[^'\\]*+(?:\\.[^'\\]*+)*(?:'|\\?\Z)"""
+    r"|[\[({]|[\])}]",
+    re.DOTALL,
 )
 _LINE = {quote: re.compile(rf"[^\r\n{quote}]*+") for quote in ("", "'", '"')}
 

@@ -41,7 +41,8 @@ def test_routes_and_fleet(tmp_path: Path) -> None:
     lines = {line["what"]: line for line in parts["routes-000002000"]["lines"]}
     assert lines["nothing changed"]["written"] == 0
     assert lines["0.1 % changed"]["written"] == 4
-    assert lines["first fill"]["written"] == 2000
+    # What was inserted before, and nothing deleted
+    assert 2000 < lines["first fill"]["written"] < 2010
     assert lines["first fill"]["wire"] > 2000 * 50
     assert {line["who"] for line in lines.values()} >= {"RAINBO", "PostgreSQL alone", "reader"}
     bars = {bar["what"]: bar for bar in parts["routes-000002000"]["bars"]}

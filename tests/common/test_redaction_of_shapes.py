@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from api import parsing
+from common import redaction
 from common.redaction import is_secret, redact, redact_value
 from tests.secret_shapes import ANY, CIPHERTEXTS, NAMES, SHAPES, Shaped, secrets
 
 many = settings(max_examples=200, deadline=None)
+
+
+def test_no_pattern_repeats_a_group_possessively() -> None:
+    """Python before 3.11.5 matches wrongly then (its issue 106052): Debian 12 has 3.11.2."""
+    possessive = re.compile(r"\)(?:[*+?]|\{[0-9,]+\})\+|\(\?>")
+    for module in (redaction, parsing):
+        for name, pattern in vars(module).items():
+            if isinstance(pattern, re.Pattern):
+                text = pattern.pattern
+                text = text if isinstance(text, str) else text.decode()
+                assert not possessive.search(text.replace("\\)", "")), name
 
 
 @many

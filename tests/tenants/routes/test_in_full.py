@@ -22,6 +22,12 @@ SYNC = "user_routing"
 CORRUPT = "stored routes are not what was published"
 
 
+@pytest.fixture(autouse=True)
+def _by_digests(settings: Settings) -> None:
+    """Where a count is enough, none of these reasons is looked for: see `test_by_count`."""
+    settings.RAINBO_ROUTES_DIGEST_PERIOD = 0
+
+
 @pytest.fixture
 def synced(master: Instance) -> Instance:
     fill(master, 200)
@@ -214,10 +220,8 @@ def test_every_share_gets_its_turn(synced: Instance) -> None:
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damage_where_something_changed_is_found_by_the_proof(
-    synced: Instance, settings: Settings, damage: str
+    synced: Instance, damage: str
 ) -> None:
-    """By digests: what a count finds instead, `test_written` says."""
-    settings.RAINBO_ROUTES_DIGEST_PERIOD = 0
     query(damage)
     remember(share=95)  # of 1024 buckets, and not that of account 7
     synced.execute("UPDATE user_email_routing SET status = 'x' WHERE id = 7")

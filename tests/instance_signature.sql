@@ -21,6 +21,8 @@ SELECT md5(jsonb_build_array(
      FROM pg_trigger WHERE NOT tgisinternal),
     (SELECT jsonb_agg(jsonb_build_array(proname, prosrc, proacl) ORDER BY oid)
      FROM pg_proc WHERE oid >= 16384),
+    (SELECT jsonb_agg(jsonb_build_array(oid, proacl) ORDER BY oid)
+     FROM pg_proc WHERE oid < 16384 AND proacl IS NOT NULL),
     (SELECT jsonb_agg(to_jsonb(role)) FROM pg_authid AS role WHERE rolname = %(role)s),
     (SELECT jsonb_agg(jsonb_build_array(roleid, member) ORDER BY roleid, member)
      FROM pg_auth_members WHERE member = %(role)s::regrole),

@@ -50,8 +50,8 @@ def export_list(
         return HttpResponseRedirect(
             reverse(f"admin:{options.app_label}_{options.model_name}_changelist")
         )
-    name = action.partition(".")[0].replace("_", "-")
-    filename = f"{name}-{timezone.now().astimezone(UTC):%Y%m%dT%H%M%SZ}.csv"
+    things = action.partition(".")[0].replace("_", "-")
+    filename = f"{things}-{timezone.now().astimezone(UTC):%Y%m%dT%H%M%SZ}.csv"
     chosen = {name: ", ".join(values) for name, values in request.GET.lists()}
     entry = record(request, action, filename, after={"filter": chosen})
     if model is Activity:  # without the entry that this makes

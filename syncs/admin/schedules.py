@@ -22,6 +22,7 @@ from syncs.admin.badges import RUN_TONES
 from syncs.admin.schedule_form import ScheduleForm
 from syncs.engine import registry
 from syncs.models import SyncRun, SyncSchedule
+from syncs.names import title_of
 from syncs.schedules import crontab, descriptions, store
 from syncs.schedules.pause import Pause, PauseEnd
 from syncs.schedules.store import OFF, ChangedMeanwhile
@@ -141,8 +142,7 @@ class ScheduleAdmin(StrictUrls, Recorded, ModelAdmin):
 
     @admin.display(description="sync")
     def title(self, kept: SyncSchedule) -> str:
-        found = [sync.title for sync in registry.scheduled_syncs() if sync.name == kept.sync]
-        return found[0] if found else kept.sync
+        return title_of(kept.sync)
 
     @admin.display(description="frequency")
     def frequency(self, kept: SyncSchedule) -> str:

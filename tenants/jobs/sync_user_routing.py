@@ -112,7 +112,8 @@ def _publish(
     if decision.reasons:
         run.hold(target, decision.reasons, planned)
         note = "; ".join(decision.reasons)
-        counts["withheld"] = changes.withheld + bad
+        # Of a first fill, who collides is found only when it is published.
+        counts["withheld"] = None if is_attached else changes.withheld + bad
         run.record_outcome(target, TargetState.HELD, note=note, seconds=reading.seconds, **counts)
         return
     if not is_attached and not run.dry_run:

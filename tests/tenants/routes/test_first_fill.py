@@ -24,6 +24,7 @@ from tests.caches import counts, everything, part, query, run_sync, shown_emails
 from tests.children import child, locked_at_home, until, waits_at_home
 from tests.instances import Instance
 from tests.plain_routes import cached, expected
+from tests.tenants.fleet.test_resolution import SHADOW
 from tests.tenants.jobs.test_sync_user_routing import fill, in_full
 
 SYNC = "user_routing"
@@ -63,6 +64,19 @@ def make_collide(master: Instance) -> None:
             number, f"Same{number % 5}@example.com", number % 2, user_name=f"S {number}"
         )
     master.add_route(300, "x" * 321, 1)
+
+
+def test_who_collides_is_unknown_while_it_is_held(new: Instance) -> None:
+    make_collide(new)
+    run_sync(SYNC)
+    query("DROP TABLE user_routes_all")
+    new.execute(SHADOW.format(kind="TABLE", table="user_email_routing"))
+    run = run_sync(SYNC)
+    assert run.state == RunState.HELD
+    assert counts(run) == (131, 130, 0, 0, None)
+    accepting = run_sync(SYNC, accept_held=run.pk, reason="a rebuild")
+    assert accepting.state == RunState.SUCCEEDED, part(accepting).note
+    assert counts(accepting) == (131, 130, 0, 0, 21)
 
 
 def test_it_publishes_what_a_merge_does(new: Instance, settings: Settings) -> None:

@@ -47,7 +47,6 @@ def test_a_fleet_as_it_should_be(registered: InstanceFleet, check: Any) -> None:
     for words in (
         "reached, not encrypted (ssl mode disable)",
         "PostgreSQL 18",
-        "clock within 0.0 s of ours",
         "rainbo has the privileges that it needs, and no others",
         "sync_tenant_summaries.sql (shipped): tried, every column as it should be",
         "sync_user_routing.sql (shipped): tried, every column as it should be",
@@ -56,6 +55,8 @@ def test_a_fleet_as_it_should_be(registered: InstanceFleet, check: Any) -> None:
         "find_user.sql (shipped): tried, every column as it should be",
     ):
         assert words in fine
+    # A busy machine may take some tenths of a second for the answer that the clock comes with.
+    assert re.search(r"^clock within \d\.\d s of ours$", fine, re.MULTILINE)
 
 
 def test_a_weaker_ssl_mode_is_warned_of(registered: InstanceFleet, check: Any) -> None:

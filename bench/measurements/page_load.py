@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from bench.comparison.checkout import Checkout, checked_out, resolve
 from bench.progress import note
@@ -24,6 +23,8 @@ MOST_BYTES, MOST_CPU, MOST_PSS = 120_000, 0.04, 90.0
 POLL_SECONDS, PROCESSES = 5, 2  # how often a page polls; processes that share the polls
 PAGES = 200  # one after the other, to measure the processor's time
 TIMES = 3.0  # as many pages, in a third of the time
+HALVED = ("Now", "Find", "Tenants")  # in the processor's time
+Spent = dict[str, list[float]]  # of each kind of page: seconds of the processor of each
 
 
 def measure(
@@ -42,7 +43,7 @@ def measure(
             for n, (who, side) in enumerate(sides.items())
         ]
         taken: dict[str, list[list[Read]]] = {who: [] for who in sides}
-        spent: dict[str, list[dict[str, Any]]] = {who: [] for who in sides}
+        spent: dict[str, list[Spent]] = {who: [] for who in sides}
         for turn in range(turns):
             for who, console in consoles[:: -1 if turn % 2 else 1]:
                 read = read_for(seconds, console.address, console.people, turn)
@@ -50,7 +51,7 @@ def measure(
                 late = percentile([one.seconds for one in read], 95)
                 spent[who].append(cost := console.processor(PAGES, turn))
                 rate = _rate(read, seconds)
-                found = f"{rate:.1f} pages/s, 95 of 100 in {late:.2f} s, {cost['each']:.3f} s each"
+                found = f"{rate:.1f} pages/s, 95 of 100 in {late:.2f} s, {_each(cost):.3f} s each"
                 note(f"turn {turn + 1} of {turns}: {who}: {found}")
         lines = [*_lines(taken, seconds), *_processor_lines(spent)]
         bars = [*_load_bars([*taken.values()], seconds), *_processor_bars([*spent.values()])]
@@ -98,23 +99,27 @@ def _rate(read: Sequence[Read], seconds: float) -> float:
     return sum(one.in_time for one in read) / seconds
 
 
-def _processor_lines(spent: dict[str, list[dict[str, Any]]]) -> Iterator[Line]:
+def _processor_lines(spent: dict[str, list[Spent]]) -> Iterator[Line]:
     for who, turns in spent.items():
-        yield Line(who, "processor of a page, with the database", Spread.of(_each(turns)))
-        for kind in turns[0]["kinds"]:
-            found = [seconds for turn in turns for seconds in turn["kinds"][kind]]
-            yield Line(who, f"{kind}, processor of the web server", Spread.of(found))
+        yield Line(who, "processor of a page", Spread.of([_each(turn) for turn in turns]))
+        for kind in turns[0]:
+            found = [seconds for turn in turns for seconds in turn[kind]]
+            yield Line(who, f"{kind}, processor", Spread.of(found))
 
 
-def _processor_bars(sides: Sequence[list[dict[str, Any]]]) -> list[Bar]:
+def _processor_bars(sides: Sequence[list[Spent]]) -> Iterator[Bar]:
     if len(sides) < 2:
-        return []
-    base, ours = map(_each, sides)
-    return [Bar("processor of a page, to the other commit", 1 / TIMES, ratio(ours, base).median)]
+        return
+    base, ours = ([_each(turn) for turn in side] for side in sides)
+    yield Bar("processor of a page, to the other commit", 1 / TIMES, ratio(ours, base).median)
+    for kind in HALVED:
+        base, ours = ([statistics.median(turn[kind]) for turn in side] for side in sides)
+        name = f"{kind}, processor, to the other commit"
+        yield Bar(name, 1 / 2, ratio(ours, base).median)
 
 
-def _each(turns: list[dict[str, Any]]) -> list[float]:
-    return [turn["each"] for turn in turns]
+def _each(turn: Spent) -> float:
+    return statistics.mean(seconds for found in turn.values() for seconds in found)
 
 
 def _load_bars(sides: Sequence[Sequence[Sequence[Read]]], seconds: float) -> list[Bar]:

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
 
 from bench.comparison.checkout import Checkout
 from bench.errors import BenchError
@@ -31,7 +30,10 @@ _FILL = """
 import json, sys
 from datetime import datetime
 import psycopg
-from localfleet.data import large_seed
+try:
+    from localfleet.data import large_seed
+except ModuleNotFoundError:  # until 2026-11-29, as in 7dbec5c
+    from localfleet import big as large_seed
 given = json.load(sys.stdin)
 with psycopg.connect(**given["to"]) as connection:
     now, size = datetime.fromisoformat(given["now"]), large_seed.Size(**given["size"])
@@ -66,7 +68,7 @@ print(json.dumps(people))
 # What pages take of the processor, here and in the database's session: what others do on the
 # machine meanwhile makes a page late, but hardly dearer.
 _PROCESSOR = """
-import json, os, random, sys, time
+import json, random, sys, time
 from pathlib import Path
 import django
 django.setup()
@@ -78,11 +80,9 @@ browser = Client(SERVER_NAME="localhost")
 browser.force_login(User.objects.get(username="reader0"))
 with connection.cursor() as cursor:
     cursor.execute("SELECT pg_backend_pid()")
-    session = Path("/proc", str(cursor.fetchone()[0]), "stat")
+    session = Path("/proc", str(cursor.fetchone()[0]), "schedstat")
 def spent():
-    fields = session.read_text().rpartition(")")[2].split()
-    ticks = int(fields[11]) + int(fields[12])
-    return time.process_time(), ticks / os.sysconf("SC_CLK_TCK")
+    return time.process_time() + int(session.read_text().split()[0]) / 1e9
 chance, kinds = random.Random(given["seed"]), [*given["mix"]]
 def read(kind):
     answer = browser.get(chance.choice(given["addresses"][kind]))
@@ -91,14 +91,12 @@ for kind in kinds:
     read(kind)
 pages = [kind for kind in kinds for _ in range(given["pages"] * given["mix"][kind] // 100)]
 chance.shuffle(pages)
-here = {kind: [] for kind in kinds}
-first, begin = spent()
+found = {kind: [] for kind in kinds}
 for kind in pages:
-    before = time.process_time()
+    before = spent()
     read(kind)
-    here[kind].append(time.process_time() - before)
-last, end = spent()
-print(json.dumps({"kinds": here, "each": (last - first + end - begin) / len(pages)}))
+    found[kind].append(spent() - before)
+print(json.dumps(found))
 """
 LISTS = {
     "tenants": "tenants/tenant",
@@ -155,19 +153,20 @@ class Console:
                     size_of(self.address, found[0], person.cookie)
             yield
 
-    def processor(self, pages: int, seed: int) -> dict[str, Any]:
-        """Of so many pages of the mix, one after the other: seconds of the processor.
+    def processor(self, pages: int, seed: int) -> dict[str, list[float]]:
+        """Of so many pages of the mix, one after the other: of each kind, seconds of each page.
 
-        kinds: of each page, without the database. each: a page's mean, with the database.
+        The database's session is counted in (/proc/PID/schedstat, nanoseconds).
         """
         given = {"pages": pages, "seed": seed, "mix": MIX, "addresses": self.people[0].addresses}
-        found: dict[str, Any] = json.loads(self._run(["-c", _PROCESSOR], json.dumps(given)))
+        found: dict[str, list[float]] = json.loads(self._run(["-c", _PROCESSOR], json.dumps(given)))
         return found
 
     def list_sizes(self) -> dict[str, int]:
-        """The bytes of each list of the console."""
+        """The bytes of each list of the console; of those that this checkout has."""
         cookie = self.people[0].cookie
-        return {n: size_of(self.address, f"/admin/{path}/", cookie) for n, path in LISTS.items()}
+        found = {n: size_of(self.address, f"/admin/{path}/", cookie) for n, path in LISTS.items()}
+        return {name: size for name, size in found.items() if size is not None}
 
     def worker_memory(self, seconds: float = 20) -> dict[str, float]:
         """Of each process of the workers after this time: its share of memory in MB."""

@@ -34,6 +34,10 @@ class Person:
     addresses: Mapping[str, Sequence[str]]
 
 
+class NoPage(BenchError):
+    """Nothing has this address."""
+
+
 def read_for(
     seconds: float, address: tuple[str, int], people: Sequence[Person], seed: int
 ) -> list[Read]:
@@ -67,11 +71,13 @@ def read_for(
     return found
 
 
-def size_of(address: tuple[str, int], path: str, cookie: str) -> int:
-    """Return the bytes of a page."""
+def size_of(address: tuple[str, int], path: str, cookie: str) -> int | None:
+    """Return the bytes of a page; None if there is no such page."""
     connection = HTTPConnection(*address, timeout=TIMEOUT)
     try:
         return len(_get(connection, path, cookie))
+    except NoPage:
+        return None
     finally:
         connection.close()
 
@@ -80,6 +86,8 @@ def _get(connection: HTTPConnection, path: str, cookie: str) -> bytes:
     connection.request("GET", path, headers={"Cookie": cookie, "Host": "localhost"})
     answer = connection.getresponse()
     body = answer.read()
+    if answer.status == 404:
+        raise NoPage(f"{path} gave {answer.status}")
     if answer.status != 200:
         raise BenchError(f"{path} gave {answer.status}")
     return body

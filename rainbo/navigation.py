@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from django.http import HttpRequest
 from django.templatetags.static import static
-from django.urls import reverse
+from django.urls import get_script_prefix, reverse
 
 from alerts import queries
 
@@ -108,12 +109,19 @@ def favicon(_: HttpRequest) -> str:
 def _item(
     request: HttpRequest, title: str, model: str, icon: str, page: str = ""
 ) -> dict[str, Any]:
-    link = reverse(page or f"admin:{model.replace('.', '_')}_changelist")
+    name = page or f"admin:{model.replace('.', '_')}_changelist"
+    link = _address(name, get_script_prefix())
     item: dict[str, Any] = {"title": title, "icon": icon, "link": link}
     item["active"] = link in request.path
     if model == "alerts.incident" and (count := queries.count_open(request.user.has_perm)):
         item["badge"] = count
     return item
+
+
+@cache
+def _address(name: str, _: str) -> str:
+    """The same for every request that the server gave the same script prefix."""
+    return reverse(name)
 
 
 def _may_see(request: HttpRequest, model: str) -> bool:

@@ -63,11 +63,13 @@ class Search:
     @contextmanager
     def bounded(self) -> Iterator[None]:
         """Set limits for the statements inside; end it with the first that takes too long."""
+        is_inner = connection.in_atomic_block
         try:
             with transaction.atomic():
                 (before,) = _ask(_SETTINGS, "off", f"{SECONDS}s")
                 yield
-                _ask(_SETTINGS, "on", before)
+                if is_inner:  # the end of a transaction ends them, too, but not that of a savepoint
+                    _ask(_SETTINGS, "on", before)
         except OperationalError as error:
             if not isinstance(error.__cause__, errors.QueryCanceled):
                 raise

@@ -12,6 +12,7 @@ from common.errors import UsageError
 from common.text import format_duration
 from syncs.status import queries as engine
 from syncs.status.freshness import Failure, Reason, State
+from syncs.status.queries import Status
 from tenants.models import RdsInstance, RouteRemoval
 from tenants.routes import queries
 from tenants.routes.queries import ROUTING, Route
@@ -47,7 +48,10 @@ class Cache:
 
 @dataclass(frozen=True)
 class Lookup:
-    """All that RAINBO knows of an e-mail. why: reasons, when readers see no route of it."""
+    """All that RAINBO knows of an e-mail. why: reasons, when readers see no route of it.
+
+    status: the freshness of everything that the cache was judged by.
+    """
 
     email: str
     key: str
@@ -56,6 +60,7 @@ class Lookup:
     withheld: tuple[Route, ...]
     removals: tuple[RouteRemoval, ...]
     why: tuple[str, ...]
+    status: Status
 
     @property
     def is_known(self) -> bool:
@@ -69,14 +74,14 @@ def find(email: str) -> Lookup:
     shown = tuple(route for route in routes if route.withheld_reason is None)
     withheld = tuple(route for route in routes if route.withheld_reason is not None)
     removals = queries.removals_of(key)
-    cache = cache_state()
+    status = engine.shared_status()
+    cache = _cache(status)
     why = () if shown else (*_why(cache, withheld, removals), *_foreign(key))
-    return Lookup(email, key, cache, shown, withheld, removals, why)
+    return Lookup(email, key, cache, shown, withheld, removals, why, status)
 
 
-def cache_state() -> Cache:
-    """How old the routes are, by the same judgement as everywhere."""
-    sync = next(sync for sync in engine.shared_status().syncs if sync.name == ROUTING)
+def _cache(status: Status) -> Cache:
+    sync = next(sync for sync in status.syncs if sync.name == ROUTING)
     target = next(iter(sync.targets), None)
     if target is None:
         return Cache(State.UNKNOWN, None, None, sync.reason)

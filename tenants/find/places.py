@@ -6,7 +6,6 @@ from datetime import datetime
 
 from django.db.models import Q
 
-from syncs.status import queries
 from tenants.find.search import Found
 from tenants.health import condition
 from tenants.health.condition import Condition
@@ -24,7 +23,7 @@ def conditions(found: Found, now: datetime) -> list[Condition]:
     keys |= {tenant.instance_id for tenant in found.tenants.rows}
     keys |= {instance.pk for instance in found.instances.rows}
     rows = RdsInstance.objects.filter(Q(pk__in=keys - {None}) | Q(is_master=True)).only(*READ)
-    checks = condition.checks_in(queries.shared_status().syncs)
+    checks = condition.checks_in(exact.status.syncs)
     return [condition.of(row, now, checks) for row in rows]
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from syncs.status.freshness import State
+from syncs.status.queries import Status
+from syncs.status.workers import WorkerState
 from tenants.find import comparison
 from tenants.find.comparison import Account, Blank, Sameness
 from tenants.find.live_answers import LiveLookup, LiveRoute, LiveUser, ServerAnswer
@@ -33,7 +35,16 @@ def compared(
     problem: str = "",
 ) -> tuple[Account, ...]:
     cache = Cache(State.ON_TIME, NOW, None, None)
-    found = Lookup("a@b.c", "a@b.c", cache, cached, (), (), ())
+    found = Lookup(
+        "a@b.c",
+        "a@b.c",
+        cache,
+        cached,
+        (),
+        (),
+        (),
+        Status(NOW, WorkerState(None, None, None, ""), ()),
+    )
     return comparison.accounts(
         found, LiveLookup(NOW, ServerAnswer("rds1", listed, problem), {"2": place})
     )

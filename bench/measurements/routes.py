@@ -14,6 +14,7 @@ from bench.report.figures import Spread, ratio
 from bench.report.results import Bar, Line, Part
 from bench.testbed.directory import Directory
 from bench.testbed.instances import register
+from bench.testbed.process_usage import processor_seconds
 from bench.testbed.proxy import proxy
 from bench.testbed.servers import Testbed
 from bench.testbed.write_counter import watched
@@ -22,19 +23,23 @@ from tenants.routes import partition
 
 OURS = "RAINBO"
 MILLION = 1_000_000
+TICK = 0.01  # what processors' time is counted in; see processor_seconds
 
 
 @dataclass
 class Taken:
-    """The measurements of one scenario, each of ours with its neighbour in A."""
+    """The measurements of one scenario, each of ours with its neighbour in A.
+
+    source: seconds that the source's processors were busy.
+    """
 
     ours: list[float] = field(default_factory=list)
     baseline: list[float] = field(default_factory=list)
     wal: list[float] = field(default_factory=list)
     written: list[float] = field(default_factory=list)
     memory: list[float] = field(default_factory=list)
+    source: list[float] = field(default_factory=list)
     wire: int = 0
-    note: str = ""
 
     def line(self, what: str) -> Line:
         return Line(
@@ -46,7 +51,7 @@ class Taken:
             Spread.of(self.wal).median,
             max(self.memory),
             Spread.of(self.written).median,
-            self.note,
+            f"processors of the source: {Spread.of(self.source).median:.2f} s",
         )
 
 
@@ -111,12 +116,17 @@ class Routes:
         taken = self.taken.setdefault(scenario.name, Taken())
         scenario.prepare()
         taken.baseline.append(baseline.copied(self.testbed))
+        before = self._source_seconds()
         with watched(self.testbed.own, OWN_DATABASE, partition.NAME) as written:
             found = self.sync(in_full=scenario.in_full, by_digests=scenario.by_digests)
+        taken.source.append(self._source_seconds() - before)
         taken.ours.append(found["seconds"])
         taken.memory.append(found["peak_mb"])
         taken.wal.append(written.wal)
         taken.written.append(written.rows)
+
+    def _source_seconds(self) -> float:
+        return processor_seconds(self.testbed.master.pid or 0)
 
     def _so_far(self, scenarios: Sequence[Scenario]) -> str:
         def last(taken: Taken) -> str:
@@ -194,12 +204,17 @@ def _bars(routes: Routes, scenarios: Sequence[Scenario], size: int) -> list[Bar]
             taken = routes.taken[scenario.name]
             found = ratio(taken.ours, taken.baseline).median
             bars.append(Bar(f"{scenario.what}, to A", scenario.bar, found))
-    nothing = routes.taken["nothing"]
+    nothing, digests = routes.taken["nothing"], routes.taken["digests"]
     memory = max(max(taken.memory) for taken in routes.taken.values())
     return [
         *bars,
         Bar(
             "bytes from the source when nothing changed", 1, 100 * nothing.wire / size, "% of data"
+        ),
+        Bar(
+            "processors of the source when nothing changed, to the same by digests",
+            1 / 3,
+            Spread.of(nothing.source).median / max(Spread.of(digests.source).median, TICK),
         ),
         Bar("WAL when nothing changed", 2, Spread.of(nothing.wal).median / 1e6, "MB"),
         Bar("routes rewritten when nothing changed", 0, max(nothing.written), "rows"),

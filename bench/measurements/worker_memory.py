@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.errors import BenchError
 from bench.progress import note
 from bench.report.results import Bar, Line, Part
-from bench.testbed.process_memory import descendants, shares
+from bench.testbed.process_usage import descendants, shares
 from bench.testbed.running_demo import RunningDemo, running_demo
 from localfleet.demo import manage_command
 from localfleet.demo.state import State

@@ -15,6 +15,7 @@ from urllib.parse import quote
 import psycopg
 
 from bench.errors import BenchError
+from bench.testbed.process_usage import descendants
 from bench.testbed.servers import Testbed
 from localfleet.servers import databases
 from localfleet.servers.data_folder import SUPERUSER
@@ -121,18 +122,8 @@ class Peak:
 
     def _watch(self) -> None:
         while not self._ended.wait(SAMPLE):
-            pages = sum(map(_resident, [self._pid, *descendants(self._pid)]))
+            pages = sum(map(_resident, descendants(self._pid)))
             self.megabytes = max(self.megabytes, pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
-
-
-def descendants(pid: int) -> list[int]:
-    """By the kernel's own list: looking through all processes would disturb the measurement."""
-    found = []
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):
-            for child in map(int, children.read_text(encoding="ascii").split()):
-                found += [child, *descendants(child)]
-    return found
 
 
 def _resident(pid: int) -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench.comparison.checkout import Checkout
 from bench.errors import BenchError
-from bench.testbed.process_memory import descendants, shares
+from bench.testbed.process_usage import descendants, shares
 from bench.testbed.readers import MIX, Person, of_json, size_of
 from bench.testbed.servers import Testbed
 from localfleet.data.large_seed import Size

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from bench.measurements.worker_memory import summary
-from bench.testbed.process_memory import descendants, shares
+from bench.testbed.process_usage import descendants, shares
 
 NESTED = "import subprocess; print(flush=True); subprocess.run(['sleep', '60'])"
 

@@ -75,7 +75,8 @@ class Budget:
     """What a connection received in answer to one statement, and what of that was passed on.
 
     limit: of its reads. received: bytes before the statement. passed: bytes of rows, with their
-    headers. rows, size: their number and their content's bytes.
+    headers. rows, size: their number and their content's bytes. statements: how many there were.
+    checked: after how many nothing is left to check, for `snapshot_check`.
     """
 
     limit: ReadLimit | None = None
@@ -83,11 +84,14 @@ class Budget:
     passed: int = 0
     rows: int = 0
     size: int = 0
+    statements: int = 0
+    checked: int | None = None
 
     def start(self, descriptor: int) -> None:
         """Begin to count the answer to a statement."""
         self.received = received_bytes(descriptor) or 0
         self.passed = self.rows = self.size = 0
+        self.statements += 1
 
     def pass_on(self, length: int) -> None:
         """Count a row. Raises TooMuchSent beyond the read's limit."""
@@ -103,12 +107,13 @@ class Budget:
 
     def check(self, descriptor: int) -> None:
         """Raise TooMuchSent if libpq holds more than an answer may have."""
-        received = received_bytes(descriptor)
-        if received is None:
-            return
+        arrived = _arrived_bytes(descriptor)  # which costs half of what the other count does
         allowed = settings.RAINBO_ANSWER_MAX_KB * _KB
         overhead = min(self.passed * OVERHEAD, MOST_OVERHEAD)
-        if received - self.received - self.passed > allowed + overhead:
+        most = self.received + self.passed + allowed + overhead
+        if arrived is None or arrived <= most:
+            return
+        if (received_bytes(descriptor) or 0) > most:
             raise TooMuchSent(
                 f"sent more than {_amount(allowed)} in one message, or in messages that are no "
                 "rows: look at its notices, notifications and the longest values of its tables, "
@@ -119,12 +124,21 @@ class Budget:
 def received_bytes(descriptor: int) -> int | None:
     """Return what was read from a TCP connection so far; None if it is another or is closed."""
     try:
+        unread = fcntl.ioctl(descriptor, termios.FIONREAD, b"\0\0\0\0")
+    except OSError:
+        return None
+    arrived = _arrived_bytes(descriptor)
+    return None if arrived is None else arrived - int(struct.unpack("=i", unread)[0])
+
+
+def _arrived_bytes(descriptor: int) -> int | None:
+    """Like `received_bytes`, with what arrived and was not read."""
+    try:
         line = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=descriptor)
     except OSError:
         return None
     try:
         info = line.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED + 8)
-        unread = fcntl.ioctl(descriptor, termios.FIONREAD, b"\0\0\0\0")
     except OSError:
         return None
     finally:
@@ -132,7 +146,7 @@ def received_bytes(descriptor: int) -> int | None:
     if len(info) < _BYTES_RECEIVED + 8:
         return None
     (received,) = struct.unpack_from("=Q", info, _BYTES_RECEIVED)
-    return int(received) - int(struct.unpack("=i", unread)[0])
+    return int(received)
 
 
 class PeerConnection(psycopg.Connection[tuple[Any, ...]]):
@@ -142,6 +156,13 @@ class PeerConnection(psycopg.Connection[tuple[Any, ...]]):
         super().__init__(pgconn)
         self.budget = Budget()
         self.add_notify_handler(lambda _: None)  # else psycopg keeps them
+
+    @classmethod
+    def _get_connection_params(cls, conninfo: str, **keywords: Any) -> dict[str, Any]:
+        """psycopg's own would parse an empty `conninfo` for libpq's defaults, of no use here."""
+        if conninfo:
+            return super()._get_connection_params(conninfo, **keywords)
+        return {name: value for name, value in keywords.items() if value is not None}
 
     @classmethod
     def _connect_gen(cls, conninfo: str = "") -> Generator[Any, Any, Self]:

@@ -19,6 +19,7 @@ from psycopg import sql
 
 from common.text import listed
 from syncs.errors import SourceError
+from syncs.transfer.peer import PeerConnection
 
 KINDS = {
     **dict.fromkeys(("r", "p"), "table"),
@@ -30,14 +31,15 @@ NAMED = 5  # replaced tables in one message
 
 Origin = tuple[int, int]  # of a query's column: the table's oid, and the column's number there
 
+# Of this session, but no catalogs: what is shared between databases is one.
+_HELD = """
+    pid = pg_catalog.pg_backend_pid() AND locktype = 'relation' AND relation >= 16384"""
+_ANY = f"SELECT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE {_HELD})"  # noqa: S608 (a constant)
 # pg_class is read by the snapshot; the functions read what is true now.
-_LOCKED = """
+_LOCKED = f"""
     WITH locked AS (
         SELECT DISTINCT relation AS oid FROM pg_catalog.pg_locks
-         WHERE pid = pg_catalog.pg_backend_pid() AND locktype = 'relation'
-           AND relation >= 16384
-           AND database = (SELECT oid FROM pg_catalog.pg_database
-                            WHERE datname = pg_catalog.current_database())
+         WHERE {_HELD}
     ), judged AS (
         SELECT locked.oid, now.identity, now.type, seen.relkind,
                seen.oid IS NULL AND now.type NOT IN ('index', 'sequence', 'toast table')
@@ -49,7 +51,7 @@ _LOCKED = """
                 'pg_catalog.pg_class'::pg_catalog.regclass, locked.oid, 0) AS now
           LEFT JOIN pg_catalog.pg_class AS seen ON seen.oid = locked.oid
     )
-    SELECT identity{} FROM judged WHERE {} ORDER BY 1"""
+    SELECT identity{{}} FROM judged WHERE {{}} ORDER BY 1"""  # noqa: S608 (a constant)
 _REPLACED = _LOCKED.format("", "is_replaced")
 # Partitions come and go; what they belong to has the name.
 _READ = _LOCKED.format(
@@ -94,10 +96,25 @@ def columns_checked(
     answer = cursor.pgresult
     origins = [(answer.ftable(n), answer.ftablecol(n)) for n in range(len(columns)) if answer]
     cursor.nextset()
-    found = cursor.fetchall()
-    if replaced := [name for name, is_replaced, _ in found if is_replaced]:
-        raise TablesReplaced(replaced, _names(source, _LOCKABLE))
-    return columns, origins, _described(found)
+    return columns, origins, _checked(source, cursor.fetchall())
+
+
+def only_row(
+    source: PeerConnection, query: sql.Composable
+) -> tuple[tuple[Any, ...] | None, tuple[str, ...]]:
+    """Return the first row of a transaction's only query, and its tables: see `columns_checked`.
+
+    It takes one round trip if the query names no table. `check_and_end` has nothing more to check
+    unless something else is executed.
+    """
+    cursor = source.execute(sql.SQL("{}; {}").format(query, sql.SQL(_ANY)))
+    row = cursor.fetchone()
+    cursor.nextset()
+    names: tuple[str, ...] = ()
+    if cursor.fetchall() != [(False,)]:
+        names = _checked(source, source.execute(_READ).fetchall())
+    source.budget.checked = source.budget.statements
+    return row, names
 
 
 def ask_for_tables(source: psycopg.Connection[Any]) -> Callable[[], tuple[str, ...]]:
@@ -106,8 +123,11 @@ def ask_for_tables(source: psycopg.Connection[Any]) -> Callable[[], tuple[str, .
     return lambda: _described(cursor.fetchall())
 
 
-def check_and_end(source: psycopg.Connection[Any]) -> None:
+def check_and_end(source: PeerConnection) -> None:
     """Check all tables of a transaction that has read what it needs, and end it."""
+    if source.budget.checked == source.budget.statements:
+        source.execute("ROLLBACK")
+        return
     cursor = source.execute(f"{_REPLACED}; ROLLBACK")
     if replaced := [name for (name,) in cursor.fetchall()]:
         raise TablesReplaced(replaced, [])
@@ -116,6 +136,12 @@ def check_and_end(source: psycopg.Connection[Any]) -> None:
 def unchecked(source: psycopg.Connection[Any]) -> list[str]:
     """Return the tables of this transaction that can't be checked, as SQL writes them."""
     return _names(source, _UNCHECKED)
+
+
+def _checked(source: psycopg.Connection[Any], found: list[Any]) -> tuple[str, ...]:
+    if replaced := [name for name, is_replaced, _ in found if is_replaced]:
+        raise TablesReplaced(replaced, _names(source, _LOCKABLE))
+    return _described(found)
 
 
 def _described(found: list[Any]) -> tuple[str, ...]:

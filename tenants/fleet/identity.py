@@ -20,28 +20,33 @@ from syncs.models import BucketDigest, Confirmation, WithheldRow
 from tenants.models import RdsInstance
 
 NOTHING = sql.SQL("")
+NULL = sql.SQL("NULL")
 
-# The timeline grows with each promotion. A replica's lag is the age of the last transaction that it
-# has replayed or, if it has replayed all that its primary has, that of the primary's last message.
-# Only members of pg_read_all_stats see the messages.
-_READ = sql.SQL("""
-    SELECT control.system_identifier::pg_catalog.text,
-           (SELECT oid::pg_catalog.int8 FROM pg_catalog.pg_database
-             WHERE datname = pg_catalog.current_database()),
-           greatest(point.timeline_id, recovery.min_recovery_end_timeline)::pg_catalog.int8,
-           pg_catalog.pg_is_in_recovery(),
+# The timeline grows with each promotion. A new session has read no catalog yet, so that each table
+# that a statement names costs it more than the rest of the statement: the database's oid is that of
+# the session's own activity, and only replicas are asked for what replicas know.
+_SERVER = """
+    SELECT (pg_catalog.pg_control_system()).system_identifier::pg_catalog.text,
+           (pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid())).datid::pg_catalog.int8,
+           greatest(
+               (pg_catalog.pg_control_checkpoint()).timeline_id,
+               (pg_catalog.pg_control_recovery()).min_recovery_end_timeline)::pg_catalog.int8,
+           pg_catalog.pg_is_in_recovery(), {}"""
+_PRIMARY = sql.SQL(_SERVER)
+# A replica's lag is the age of the last transaction that it has replayed or, if it has replayed all
+# that its primary has, that of the primary's last message. Only members of pg_read_all_stats see
+# the messages.
+_REPLICA = sql.SQL(f"""{_SERVER},
            EXTRACT(epoch FROM pg_catalog.clock_timestamp() - greatest(
                pg_catalog.pg_last_xact_replay_timestamp(), received.at))::pg_catalog.float8,
            received.at IS NOT NULL,
            CASE WHEN pg_catalog.pg_is_in_recovery()
                 THEN pg_catalog.pg_is_wal_replay_paused() ELSE false END
-      FROM pg_catalog.pg_control_system() AS control,
-           pg_catalog.pg_control_checkpoint() AS point,
-           pg_catalog.pg_control_recovery() AS recovery
-      LEFT JOIN LATERAL (
+      FROM (SELECT) AS one
+      LEFT JOIN (
             SELECT last_msg_receipt_time AS at FROM pg_catalog.pg_stat_wal_receiver
              WHERE status = 'streaming' AND latest_end_lsn <= pg_catalog.pg_last_wal_replay_lsn()
-           ) AS received ON true""")
+           ) AS received ON true""")  # noqa: S608 (a constant)
 
 
 @dataclass(frozen=True)
@@ -67,21 +72,35 @@ class Replica:
 
 
 def read(
-    source: psycopg.Connection[Any], first: sql.Composable = NOTHING
+    source: psycopg.Connection[Any],
+    first: sql.Composable = NOTHING,
+    also: sql.Composable = NULL,
 ) -> tuple[Identity, Replica | None]:
     """Read a server's identity, and its lag if it is a replica. Raises psycopg errors as they are.
 
-    first: statements that go before, in the same round trip.
+    first: statements that go before, in the same round trip. also: an expression to evaluate. Who
+    said at the login that it is a primary may be another server, behind a pooler; if this one is
+    a replica, `first` begins a second transaction in place of the first.
     """
-    cursor = source.execute(sql.SQL("{};{}").format(first, _READ))
-    while cursor.nextset():
-        pass
-    row = cursor.fetchone()
+    if source.info.parameter_status("in_hot_standby") == "off":
+        found, is_replica, _ = _row(source, first, _PRIMARY.format(also))
+        if not is_replica:
+            return found, None
+        first = sql.SQL("ROLLBACK; {}").format(first)
+    found, is_replica, (lag, is_exact, is_paused) = _row(source, first, _REPLICA.format(also))
+    replica = Replica(None if lag is None else max(lag, 0.0), is_exact, is_paused)
+    return found, replica if is_replica else None
+
+
+def _row(
+    source: psycopg.Connection[Any], first: sql.Composable, query: sql.Composable
+) -> tuple[Identity, bool, list[Any]]:
+    """Return the identity, whether it is a replica's, and what is known of a replica."""
+    row = source.execute(sql.SQL("{};{}").format(first, query)).set_result(-1).fetchone()
     if row is None:
         raise WrongIdentity("the server did not return its identity")
-    *found, in_recovery, lag, is_exact, is_paused = row
-    replica = Replica(None if lag is None else max(lag, 0.0), is_exact, is_paused)
-    return Identity(*found), replica if in_recovery else None
+    system, database, timeline, is_replica, _, *rest = row
+    return Identity(system, database, timeline), is_replica, rest
 
 
 class Register:

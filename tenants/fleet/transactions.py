@@ -41,15 +41,14 @@ _BEGIN = {
     False: sql.SQL("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
     True: sql.SQL("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"),
 }
-# Only a superuser may change it, or a role that was granted to. After the locks: it is a SELECT,
-# which takes the snapshot.
+# Only a superuser may change it, or a role that was granted to.
 _LIFT = {
     False: sql.SQL("""
-        SELECT pg_catalog.set_config('temp_file_limit', '-1', true) FROM pg_catalog.pg_roles
-         WHERE rolname = current_user AND rolsuper"""),
+        (SELECT pg_catalog.set_config('temp_file_limit', '-1', true) FROM pg_catalog.pg_roles
+          WHERE rolname = current_user AND rolsuper)"""),
     True: sql.SQL("""
-        SELECT pg_catalog.set_config('temp_file_limit', '-1', true)
-         WHERE pg_catalog.has_parameter_privilege('temp_file_limit', 'SET')"""),
+        CASE WHEN pg_catalog.has_parameter_privilege('temp_file_limit', 'SET')
+             THEN pg_catalog.set_config('temp_file_limit', '-1', true) END"""),
 }
 _OPEN = (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR)
 
@@ -104,9 +103,9 @@ def transaction(
         _read_texts_as_bytes(source)
     began = time.monotonic()
     lift = _LIFT[source.info.server_version >= HAS_PARAMETER_PRIVILEGES]
-    first = [_BEGIN[writes], _settings(source, writes, limit), *_locks(lock), lift]
+    first = [_BEGIN[writes], _settings(source, writes, limit), *_locks(lock)]
     try:
-        found, source.replica = identity.read(source, sql.SQL("; ").join(first))
+        found, source.replica = identity.read(source, sql.SQL("; ").join(first), lift)
         lag = (source.replica and source.replica.lag) or 0.0
         source.as_of, source.as_of_latest = began - lag, time.monotonic() - lag
         yield found

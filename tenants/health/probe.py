@@ -7,21 +7,20 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import psycopg
-from psycopg import sql
-from psycopg.rows import class_row
+from psycopg import pq, sql
 
 from common.text import format_duration
-from syncs.transfer.copy_stream import verbatim
+from syncs.transfer import libpq_io, snapshot_check
+from syncs.transfer.copy_stream import error_of, verbatim
 from tenants.fleet.identity import Replica
 from tenants.fleet.resolution import NO_TABLES, Tables
 from tenants.fleet.transactions import Connection
 from tenants.health.history import LAGGING_S
 from tenants.models.instance import Health
 
-ROUND_TRIPS = 5
+ROUND_TRIPS = 3
 SLOW_MS = 1000
 SKEWED_MS = 5000
 CROWDED = 0.9  # of its connections in use
@@ -88,20 +87,20 @@ def _replica_warnings(replica: Replica) -> Iterator[str]:
 
 
 def measure(source: Connection, statement: str, now: Callable[[], datetime]) -> HealthProbe:
-    """Run the probe; `now` is our database's clock. Raises psycopg errors as they are."""
+    """Run the probe; `now` is our database's clock. Raises psycopg errors as they are.
+
+    It is all that the transaction reads.
+    """
     probe = sql.SQL(
         "SELECT version, clock, connections, max_connections FROM ({}) AS probe"
     ).format(verbatim(statement))
     trips = [_round_trip(source) for _ in range(ROUND_TRIPS)]
-    with source.cursor(row_factory=class_row(ProbeResult)) as cursor:
-        before = now()
-        with source.pipeline():  # both take one round trip
-            cursor.execute(probe)
-            tables = Tables.asked(statement, source)
-        after = now()
-        answer = cursor.fetchone()
-    if answer is None:
+    before = now()
+    row, names = snapshot_check.only_row(source, probe)
+    after = now()
+    if row is None:
         raise psycopg.DataError("the health probe returned no row")
+    answer = ProbeResult(*row)
     skew = answer.clock - (before + (after - before) / 2)
     return HealthProbe(
         at=before,
@@ -111,11 +110,15 @@ def measure(source: Connection, statement: str, now: Callable[[], datetime]) -> 
         max_connections=answer.max_connections,
         version=answer.version[:64],
         replica=source.replica,
-        tables=tables(),
+        tables=Tables.of(statement, names),
     )
 
 
-def _round_trip(source: psycopg.Connection[Any]) -> float:
+def _round_trip(source: Connection) -> float:
+    """Return milliseconds, without what psycopg adds to libpq's."""
     started = time.monotonic()
-    source.execute("SELECT 1")
+    source.pgconn.send_query(b"SELECT 1")
+    while (result := libpq_io.get_result(source)) is not None:
+        if result.status != pq.ExecStatus.TUPLES_OK:
+            raise error_of(result)
     return (time.monotonic() - started) * 1000

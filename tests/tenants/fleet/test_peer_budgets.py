@@ -71,6 +71,19 @@ def test_what_fills_memory_is_refused(
     assert not UserRoute.objects.exists()
 
 
+@pytest.mark.parametrize(
+    "answer", ["a COPY to the server", "an error without SQLSTATE", "a message of an unknown type"]
+)
+def test_what_is_no_round_trip_is_the_instances_fault(
+    registered: InstanceFleet, answer: str
+) -> None:
+    with behind(registered[2], peers.WRONG[answer], b"SELECT 1\0") as peer:
+        run = run_sync("instance_health", targets=("2",))
+    assert peer.answered
+    assert run.state == RunState.FAILED
+    assert "instance 2 (rds2)" in part(run, 2).error
+
+
 @pytest.mark.parametrize("answer", peers.WRONG)
 def test_what_is_no_answer_is_the_instances_fault(registered: InstanceFleet, answer: str) -> None:
     with behind(registered.master, peers.WRONG[answer]) as peer:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 from django.core.management import call_command
 
@@ -25,6 +26,8 @@ from tests.rows import staff
 from tests.standby import catch_up, standby
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+SETTINGS = ("transaction_isolation", "row_security")
 
 
 @pytest.fixture
@@ -275,6 +278,24 @@ def test_a_primary_is_no_replica(primary: Instance) -> None:
     assert (row.is_replica, row.replica_lag_s) == (False, None)
     with primary.server.connect() as source:
         assert identity.read(source)[1] is None
+
+
+def test_a_replica_is_one_whatever_a_pooler_said_at_the_login(
+    primary: Instance, replica: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads_all(primary)
+    catch_up(primary.server, replica.server)
+    said = psycopg.ConnectionInfo.parameter_status
+    monkeypatch.setattr(
+        psycopg.ConnectionInfo,
+        "parameter_status",
+        lambda info, name: "off" if name == "in_hot_standby" else said(info, name),
+    )
+    with connections.reach(RdsInstance.objects.get(pk=4), "test") as (source, _):
+        assert source.replica is not None
+        assert source.replica.lag is not None
+        shown = [source.execute(f"SHOW {name}").fetchone() for name in SETTINGS]
+    assert shown == [("repeatable read",), ("off",)]
 
 
 def test_check_fleet_names_a_replica_without_a_writer(

@@ -140,7 +140,12 @@ def test_a_repeat_that_writes_more_is_no_other_table(registered: InstanceFleet) 
     assert registered[2].execute("SELECT count(*) FROM seen") == [(2,)]
 
 
-def test_a_health_check_by_another_view_is_held(registered: InstanceFleet) -> None:
+def test_a_health_check_by_another_view_is_held(
+    registered: InstanceFleet, settings: Settings, tmp_path: Path
+) -> None:
+    settings.RAINBO_SOURCE_SQL = tmp_path
+    own = "SELECT version(), now() AS clock, count(*) AS connections, 100 AS max_connections"
+    (tmp_path / "sync_instance_health.sql").write_text(f"{own} FROM pg_stat_activity")
     assert run_sync("instance_health").state == RunState.SUCCEEDED
     two = registered[2]
     two.execute(

@@ -91,7 +91,9 @@ _SUCCEED = """
            removed = excluded.removed, withheld = excluded.withheld, total = excluded.total"""
 _CONFIRM = """
     INSERT INTO syncs_confirmation (sync, run_id, target, at, rows, basis, tables)
-    VALUES (%s, %s, %s, %s, %s, %s, %s)
+    SELECT %(sync)s, %(run)s, target, at, rows, basis, tables
+      FROM jsonb_to_recordset(%(confirmed)s) AS confirmed (
+           target text, at timestamptz, rows bigint, basis text, tables jsonb)
         ON CONFLICT (sync, target) DO UPDATE
        SET at = excluded.at, run_id = excluded.run_id, rows = excluded.rows,
            basis = excluded.basis, tables = excluded.tables"""
@@ -226,14 +228,12 @@ class Run:
 
     def confirm_all(self, session: Session, confirmed: Sequence[Confirmed]) -> None:
         """Like `confirm`, for many targets at once."""
-        sync, run = self.record.sync, self.record.pk
-        session.cursor().executemany(
-            _CONFIRM,
-            [
-                (sync, run, c.target, c.at, c.rows, c.basis, Jsonb(c.tables) if c.tables else None)
-                for c in confirmed
-            ],
-        )
+        rows = [
+            vars(one) | {"at": one.at.isoformat(), "tables": one.tables or None}
+            for one in confirmed
+        ]
+        given = {"sync": self.record.sync, "run": self.record.pk, "confirmed": Jsonb(rows)}
+        session.execute(_CONFIRM, given)
 
     def log(self, message: str, target: str = "", level: str = "info") -> None:
         entry = RunLog(run=self.record, message=message, target=target, level=level)
@@ -253,7 +253,7 @@ class Run:
         Those that `parts.late` names are stored with their outcome.
         """
         found = [RunTarget(run=self.record, target=one.key, label=one.label) for one in targets]
-        run_rows.add(self.record, [part for part in found if part.target not in self._late])
+        run_rows.expect(self.record, [part for part in found if part.target not in self._late])
         self._parts |= {part.target: part for part in found}
 
     def record_outcome(

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache, partial
+
+from psycopg.types.json import Jsonb
 
 from syncs.engine import guard, held
 from syncs.engine.guard import Decision
@@ -22,29 +25,35 @@ from tenants.models.instance import Health
 NAME = "sync_instance_health"
 LIMIT = 10.0  # seconds for the whole check of one instance
 
-_CHECK = """
+_CHECKED = """
+      FROM jsonb_to_recordset(%(rows)s) AS checked (
+           instance bigint, health text, latency_ms float8, skew_ms float8, connections integer,
+           max_connections integer, version text, reached boolean, is_replica boolean,
+           replica_lag_s float8, error text)"""
+_CHECK = f"""
     INSERT INTO instance_checks AS checks (
         instance_id, minute, health, latency_ms, skew_ms, connections, max_connections,
         server_version, error, replica_lag_s
-    ) VALUES (
-        %(instance)s, date_trunc('minute', %(at)s::timestamptz), %(health)s, %(latency_ms)s,
-        %(skew_ms)s, %(connections)s, %(max_connections)s, %(version)s, %(error)s,
-        %(replica_lag_s)s
     )
+    SELECT instance, date_trunc('minute', %(at)s::timestamptz), health, latency_ms, skew_ms,
+           connections, max_connections, version, error, replica_lag_s
+    {_CHECKED}
     ON CONFLICT (instance_id, minute) DO UPDATE
        SET (health, latency_ms, skew_ms, connections, max_connections, server_version, error,
             replica_lag_s) =
            (excluded.health, excluded.latency_ms, excluded.skew_ms, excluded.connections,
             excluded.max_connections, excluded.server_version, excluded.error,
-            excluded.replica_lag_s)"""
-_INSTANCE = """
-    UPDATE rds_instances
-       SET health = %(health)s, last_check_at = %(at)s, latency_ms = %(latency_ms)s,
-           last_error = %(error)s,
-           server_version = coalesce(nullif(%(version)s, ''), server_version),
-           is_replica = CASE WHEN %(reached)s THEN %(is_replica)s ELSE is_replica END,
-           replica_lag_s = %(replica_lag_s)s
-     WHERE id = %(instance)s"""
+            excluded.replica_lag_s)"""  # noqa: S608 (constants)
+_INSTANCE = f"""
+    UPDATE rds_instances AS known
+       SET health = checked.health, last_check_at = %(at)s, latency_ms = checked.latency_ms,
+           last_error = checked.error,
+           server_version = coalesce(nullif(checked.version, ''), known.server_version),
+           is_replica = CASE WHEN checked.reached THEN checked.is_replica
+                        ELSE known.is_replica END,
+           replica_lag_s = checked.replica_lag_s
+    {_CHECKED}
+     WHERE known.id = checked.instance"""  # noqa: S608 (constants)
 _CERTIFICATES = """
     UPDATE rds_instances
        SET certificate_ends_at = %(server)s, ca_ends_at = %(ca)s, certificate_read_at = %(at)s,
@@ -75,8 +84,10 @@ def sync_instance_health(run: Run) -> None:
     instances = selected_instances(run)
     run.expect(map(as_target, instances))
 
+    text = cache(partial(contract.text, NAME))  # read once for each schema group
+
     def check(instance: RdsInstance, source: connections.Connection) -> HealthProbe:
-        return measure(source, contract.text(NAME, instance.schema_group), run.now)
+        return measure(source, text(instance.schema_group), run.now)
 
     outcomes = connections.each_instance(
         instances,
@@ -166,17 +177,15 @@ def _certificate_rows(
 def _write(
     session: Session, outcomes: Sequence[connections.Outcome[HealthProbe]], at: datetime
 ) -> None:
-    rows = [_row(outcome, at) for outcome in outcomes]
-    with session.cursor() as cursor:
-        cursor.executemany(_CHECK, rows)
-        cursor.executemany(_INSTANCE, rows)
+    given = {"rows": Jsonb([_row(outcome) for outcome in outcomes]), "at": at}
+    session.execute(_CHECK, given)
+    session.execute(_INSTANCE, given)
 
 
-def _row(outcome: connections.Outcome[HealthProbe], at: datetime) -> dict[str, object]:
+def _row(outcome: connections.Outcome[HealthProbe]) -> dict[str, object]:
     seen = outcome.value
     return {
         "instance": outcome.instance.pk,
-        "at": at,
         "health": _health(outcome).value,
         "latency_ms": seen and seen.latency_ms,
         "skew_ms": seen and seen.skew_ms,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -137,6 +138,16 @@ def rows(
         verbatim(query.sql),
         where,
     )
+
+
+def all_rows(query: Query, hashing: Hashing, kinds: Mapping[str, str]) -> sql.SQL:
+    """Like `rows`; put together once for all sources whose columns have the same types."""
+    return _all_rows(query, hashing, tuple(kinds.items()))
+
+
+@lru_cache(maxsize=64)
+def _all_rows(query: Query, hashing: Hashing, kinds: tuple[tuple[str, str], ...]) -> sql.SQL:
+    return sql.SQL(rows(query, hashing, kinds=dict(kinds)).as_string())
 
 
 def hashed(
@@ -306,7 +317,7 @@ def error_of(result: pq.abc.PGresult | None) -> psycopg.Error:
         return psycopg.errors.lookup((state or b"").decode(errors="replace"))(text)
     if result.status == pq.ExecStatus.FATAL_ERROR:
         return psycopg.OperationalError(text or "the connection was lost")
-    return psycopg.InterfaceError(f"answered a COPY with {pq.ExecStatus(result.status).name}")
+    return psycopg.InterfaceError(f"answered with {pq.ExecStatus(result.status).name}")
 
 
 def _or(names: frozenset[str]) -> str:

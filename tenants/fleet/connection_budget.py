@@ -19,6 +19,7 @@ from psycopg import sql
 from psycopg.abc import Params
 
 from syncs.errors import OwnDatabaseFailed, SourceError
+from syncs.transfer import libpq_io
 from syncs.transfer.session import Session, open_session
 from tenants.models import RdsInstance
 
@@ -32,6 +33,8 @@ _TAKE = """
      WHERE CASE WHEN slot = ANY (%(held)s) THEN false
                 ELSE pg_try_advisory_lock(%(first)s + slot, %(instance)s) END
      LIMIT 1"""
+# Its answer is read before the next statement: nobody waits for it.
+_GIVE_BACK = b"SELECT pg_advisory_unlock($1::integer, $2::integer)"
 
 
 class BudgetSpent(SourceError):
@@ -93,8 +96,9 @@ class Budget:
             self._held[pk].discard(slot)
             if self._close_if_unused():
                 return
-            with suppress(OwnDatabaseFailed):  # a session that is lost has no locks
-                self._execute("SELECT pg_advisory_unlock(%s, %s)", [FIRST_LOCK + slot, pk])
+            place = [str(FIRST_LOCK + slot).encode(), str(pk).encode()]
+            with suppress(psycopg.OperationalError, OwnDatabaseFailed):
+                self._ready().pgconn.send_query_params(_GIVE_BACK, place)
 
     def ask(self, query: sql.Composed) -> list[Any]:
         """Execute statements on the session with the locks; returns the first row of each, if any.
@@ -109,18 +113,21 @@ class Budget:
         """Execute it on the session with the locks, in a new one if that was lost."""
         try:
             try:
-                return self._own().execute(query, values)
+                return self._ready().execute(query, values)
             except psycopg.OperationalError:
                 if self._session is not None and not self._session.closed:
                     raise
                 self._session = None
-                return self._own().execute(query, values)
+                return self._ready().execute(query, values)
         except psycopg.Error as error:
             raise OwnDatabaseFailed(
                 "RAINBO's own database, which counts connections to instances, failed"
             ) from error
 
-    def _own(self) -> Session:
+    def _ready(self) -> Session:
+        """The session, open, and with no answer to a slot given back that was not read."""
+        while self._session is not None and libpq_io.get_result(self._session):
+            pass
         if self._session is None or self._session.closed:
             self._session = open_session("connections")
         return self._session

@@ -83,16 +83,20 @@ def visit_all(
     """
     waiting, running = deque(instances), list[_Visit[T]]()
     ended: queue.SimpleQueue[_Visit[T]] = queue.SimpleQueue()
+    started: queue.SimpleQueue[_Visit[T] | None] = queue.SimpleQueue()
     outcomes: dict[int, Outcome[T]] = {}
+    threading.Thread(target=_expire, args=(started,), name="visits' limit", daemon=True).start()
     try:
         while waiting or running:
             while waiting and len(running) < threads:
                 running.append(_Visit(waiting.popleft(), limit))
                 running[-1].start(work, ended)
+                started.put(running[-1])
             visit = _next(running, ended)
             running.remove(visit)
             outcomes[visit.instance.pk] = on_done(visit.outcome())
     finally:
+        started.put(None)
         for visit in running:
             visit.watch.expire()
         for visit in running:
@@ -106,6 +110,7 @@ class _Visit(Generic[T]):
     limit: float
     watch: ConnectionWatchdog = field(default_factory=ConnectionWatchdog)
     started: float = field(default_factory=time.monotonic)
+    done: threading.Event = field(default_factory=threading.Event)
     seconds: float | None = None
     value: T | None = None
     error: RainboError | None = None
@@ -113,9 +118,6 @@ class _Visit(Generic[T]):
     def start(self, work: Work[T], ended: queue.SimpleQueue[_Visit[T]]) -> None:
         name = f"instance {self.instance.pk}"
         self.thread = threading.Thread(target=self._run, args=(work, ended), name=name, daemon=True)
-        self._timer = threading.Timer(self.limit, self.watch.expire)
-        self._timer.daemon = True
-        self._timer.start()
         self.thread.start()
 
     def seconds_left(self) -> float:
@@ -139,10 +141,17 @@ class _Visit(Generic[T]):
         except Exception as error:  # noqa: BLE001 (one bad instance never stops the others)
             self.error = translate(error, self.instance)
         finally:
-            self._timer.cancel()
+            self.done.set()
             self.seconds = time.monotonic() - self.started
             connections.close_all()  # those that the work opened in this thread
             ended.put(self)
+
+
+def _expire(started: queue.SimpleQueue[_Visit[T] | None]) -> None:
+    """Cut each visit at its limit. All have the same, so that they reach it in their order."""
+    while (visit := started.get()) is not None:
+        if not visit.done.wait(max(0.0, visit.started + visit.limit - time.monotonic())):
+            visit.watch.expire()
 
 
 def _next(running: list[_Visit[T]], ended: queue.SimpleQueue[_Visit[T]]) -> _Visit[T]:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache, partial
 from typing import IO
 
 from django.conf import settings
@@ -75,10 +76,11 @@ def read_instances(
     hashings = _Hashings(run.session)
     published = baseline.confirmed(run.record.sync)
     had = dict(Confirmation.objects.filter(sync=run.record.sync).values_list("target", "rows"))
+    query_of = cache(partial(contract.query, stage.query.name))  # once for each schema group
     limit = ReadLimit.of_settings(min(len(instances), settings.RAINBO_FLEET_THREADS) or 1)
 
     def read(instance: RdsInstance, source: connections.Connection) -> Reading:
-        query = contract.query(stage.query.name, instance.schema_group)
+        query = query_of(instance.schema_group)
         source.budget.limit = limit.after(had.get(str(instance.pk)))
         probed = copy_stream.probe(source, query)
         kinds = probed.kinds
@@ -93,7 +95,7 @@ def read_instances(
             taken = take_all(stage, query, str(instance.pk), source, hashing, kinds)
         else:
             spool = spools[str(instance.pk)] = _spool()
-            asked = copy_stream.rows(query, hashing, kinds=kinds)
+            asked = copy_stream.all_rows(query, hashing, kinds)
             rows = copy_stream.copy_out(source, asked, spool.write)
             taken = Taken(rows, rows)
         tables = resolution.Tables.of(query.sql, probed.tables)
@@ -175,6 +177,6 @@ def take_all(
 ) -> Taken:
     """Pipe all rows of a source straight into the stage."""
     with stage.receiving(target, copy_stream.server_encoding(source)) as write:
-        asked = copy_stream.rows(query, hashing, kinds=kinds)
+        asked = copy_stream.all_rows(query, hashing, kinds)
         rows = copy_stream.copy_out(source, asked, write)
     return Taken(rows, rows)

@@ -48,6 +48,17 @@ def test_all_processes_share_it(registered: InstanceFleet, two: int, elsewhere: 
         pass
 
 
+def test_what_is_given_back_is_free_for_others_at_once(
+    registered: InstanceFleet, two: int, elsewhere: Budget
+) -> None:
+    ours = connection_budget.BUDGET
+    with ours.connection_to(instance(3)):  # so that its session stays open
+        with ours.connection_to(instance()), ours.connection_to(instance()):
+            pass
+        with elsewhere.connection_to(instance(), 1), elsewhere.connection_to(instance(), 1):
+            pass
+
+
 def test_who_waits_gets_the_next_free_one(
     registered: InstanceFleet, two: int, elsewhere: Budget
 ) -> None:

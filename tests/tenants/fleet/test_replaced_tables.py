@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
 from pytest_django import Settings
 
 from syncs.models import RunState
@@ -102,7 +103,7 @@ def test_nobody_can_replace_a_table_between_its_probe_and_its_read(
     filled: InstanceFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[type[psycopg.Error] | None] = []
-    rows = copy_stream.rows
+    rows = copy_stream.all_rows
 
     def with_a_truncate_before(*args: object, **kinds: object) -> object:
         with filled[2].connect() as other:
@@ -114,7 +115,7 @@ def test_nobody_can_replace_a_table_between_its_probe_and_its_read(
                 tried.append(type(error))
         return rows(*args, **kinds)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(copy_stream, "rows", with_a_truncate_before)
+    monkeypatch.setattr(copy_stream, "all_rows", with_a_truncate_before)
     run = run_sync("tenant_summaries", targets=("2",))
     assert (run.state, tried) == (RunState.SUCCEEDED, [psycopg.errors.LockNotAvailable])
     assert counted(2) == [(8, 2)] * 5
@@ -203,6 +204,26 @@ def test_a_live_tenant_is_read_from_the_new_table(filled: InstanceFleet) -> None
         live = live_tenant.read(Tenant.objects.get(instance_id=2, remote_id="3"))
     assert live.row is not None
     assert live.row["user_count"] == 8
+
+
+def test_what_is_read_after_an_only_row_is_checked(filled: InstanceFleet) -> None:
+    def act(_: object) -> None:
+        assert snapshot_check.only_row(source, sql.SQL("SELECT 7")) == ((7,), ())
+        filled[2].execute("TRUNCATE users")
+        source.execute("SELECT count(*) FROM users")
+
+    with (
+        connections._entered(RdsInstance.objects.get(pk=2), "test") as source,
+        pytest.raises(TablesReplaced, match=r"public\.users"),
+    ):
+        transactions.read_settled(source, act)
+
+
+def test_an_only_row_of_a_replaced_table_is_none(filled: InstanceFleet) -> None:
+    with connections.connect(RdsInstance.objects.get(pk=2), "test") as source:
+        filled[2].execute("TRUNCATE users")
+        with pytest.raises(TablesReplaced, match=r"public\.users"):
+            snapshot_check.only_row(source, sql.SQL("SELECT count(*) FROM users"))
 
 
 def test_tables_are_locked_before_the_second_snapshot(filled: InstanceFleet) -> None:

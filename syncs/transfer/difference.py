@@ -86,10 +86,7 @@ def refine(
     kinds: Mapping[str, str],
 ) -> None:
     """Find the rows that differ in these buckets; fills table differing."""
-    marks = bytearray(b"0" * cached.buckets)
-    for bucket in unlike:
-        marks[bucket] = ord("1")
-    where = sql.SQL("get_bit({}::varbit, bucket) = 1").format(sql.Literal(marks.decode()))
+    where = in_buckets(cached, unlike)
     hashed = copy_stream.hashed(query, cached.hashing, kinds)
     theirs = digest.placed(hashed, cached.buckets, cached.hashing, where)
     asked = sql.SQL("SELECT id, hash FROM ({}) AS hashes").format(theirs)
@@ -106,6 +103,14 @@ def refine(
         ).format(cached.placed(where))
     )
     session.execute("ANALYZE differing")
+
+
+def in_buckets(cached: Cached, buckets: list[int]) -> sql.Composed:
+    """Return the condition that a bucket is one of these."""
+    marks = bytearray(b"0" * cached.buckets)
+    for bucket in buckets:
+        marks[bucket] = ord("1")
+    return sql.SQL("get_bit({}::varbit, bucket) = 1").format(sql.Literal(marks.decode()))
 
 
 def mark_none(session: Session) -> None:

@@ -54,6 +54,9 @@ def _sync(run: Run, source: RdsInstance, alarm: str = "") -> None:
         run.log(f"stored routes compared again: {directory.recomputed}", target)
     elif directory.by_digests:
         run.log(f"compared by digests: {directory.by_digests}", target)
+        if directory.hashed:
+            where = counted(directory.hashed, "bucket")
+            run.log(f"hashes of rows were compared in {where} of digests", target)
     elif directory.pulled:
         run.log(f"found by a count: {counted(directory.pulled, 'row')} may be new", target)
     try:

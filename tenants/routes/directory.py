@@ -83,11 +83,13 @@ class Directory:
         self.last = digest.parse_basis(last.basis) if last else {}
         self.rows, self.now = (last.rows if last else 0), run.now
         self.view: View | None = None
+        self.new: Written | None = None
         self.mark: dict[str, object] = {}
         self.by_digests, self.miscounted = "", False
         self.outdated, self.recomputed = "", ""
         self.was_miscounted = MISCOUNTED in self.last and not run.options.force
         self.is_counted, self.is_checked, self.pulled = False, False, 0
+        self.is_pulled, self.hashed = False, 0
         self.facts: dict[str, str] = {}
         self.is_whole, self.differs = True, True
         self.why, self.alarming = alarm, bool(alarm)
@@ -112,7 +114,7 @@ class Directory:
             rows, self.why = self._find_differences(source, kinds)
         if not self.why:
             self.is_whole = False
-            if not self.is_counted:
+            if not self.is_pulled:
                 self.pulled = difference.pull(self.stage, self.query, source, self.cached, kinds)
             self.stage.prove(self.target, self.pulled)
             return Taken(rows, self.pulled)
@@ -244,8 +246,9 @@ class Directory:
 
     def _look(self, source: copy_stream.Connection, probed: Probed) -> None:
         """Set `view`, or `by_digests` if nothing can be said without reading rows."""
-        self.view, self.by_digests = None, ""
+        self.view, self.new, self.by_digests = None, None, ""
         self.is_counted, self.miscounted, self.pulled = False, False, 0
+        self.is_pulled, self.hashed = False, 0
         if not settings.RAINBO_ROUTES_DIGEST_PERIOD:
             self.by_digests = "RAINBO_ROUTES_DIGEST_PERIOD is 0"
             return
@@ -279,19 +282,31 @@ class Directory:
             self.by_digests = f"{MISCOUNT}, before; --force lifts this"
         elif earlier is None:
             self.by_digests = "nothing is remembered of the last publish's snapshot"
-        elif earlier.expects_deletes(self.view):
-            self.by_digests = "rows were deleted"
-        elif not (why := earlier.why_not(self.view)):
+        elif why := earlier.why_not(self.view):
+            self.by_digests = why
+        else:
+            replaced, every = self._cached(written.WITHIN), self.cached
+            self.new = Written(
+                self.stage, source, self.query, replaced, every, kinds, self.view, earlier
+            )
+            if earlier.expects_deletes(self.view):
+                self.by_digests = "rows were deleted"
+                return None
             found = unchanged.count(source, self.view, earlier, self._check_stored_rows)
             self.by_digests = found.why_not(earlier)
             if found.newer and not found.others:
-                cached = self._cached(written.WITHIN)
-                new = Written(self.stage, source, self.query, cached, kinds, self.view, earlier)
-                self.by_digests = new.read(found)
+                self.by_digests = self.new.read(found)
                 self.pulled = found.newer
-        else:
-            self.by_digests = why
         return found.rows if found and not self.by_digests else None
+
+    def _explain(self, rows: int) -> bool:
+        """Whether new rows, which it stages, and deleted ones are all that differs."""
+        pulled = self.new.explain(rows) if self.new else None
+        if pulled is None:
+            written.leave_to_hashes(self.stage, self.target)
+            return False
+        self.pulled, self.is_pulled = pulled, True
+        return True
 
     def _is_due(self) -> bool:
         """Whether digests of all rows are to be compared, whatever a count says."""
@@ -306,7 +321,7 @@ class Directory:
         check = self._check_stored_rows
         rows = self._count(source, kinds)
         if rows is not None and not self._is_due() and not self.alarming:
-            self.is_counted, self.differs = True, bool(self.pulled)
+            self.is_counted, self.is_pulled, self.differs = True, True, bool(self.pulled)
             if not self.differs:
                 difference.mark_none(session)
             return rows, ""
@@ -325,7 +340,9 @@ class Directory:
         if not self.differs:
             difference.mark_none(session)
             return found.rows, ""
-        difference.refine(session, source, query, cached, found.unlike, kinds)
+        if rows is not None or not self._explain(found.rows):
+            difference.refine(session, source, query, cached, found.unlike, kinds)
+            self.hashed = len(found.unlike)
         self.miscounted = rows is not None and written.others_differ(session)
         if difference.has_no_id(session):
             return found.rows, "rows without an id, or with a very long one, changed"

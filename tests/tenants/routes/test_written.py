@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from psycopg import sql
 from pytest_django import Settings
@@ -12,7 +14,7 @@ from syncs.transfer.copy_stream import Connection
 from syncs.transfer.staging import Stage
 from syncs.transfer.unchanged import Earlier, Found
 from syncs.transfer.written import Written
-from tenants.routes import miscounts
+from tenants.routes import directory, miscounts
 from tests.caches import counts, part, query, run_sync, withheld
 from tests.instances import Instance
 from tests.plain_routes import cached, expected
@@ -104,6 +106,84 @@ def test_deletes_that_the_server_has_counted_are_left_to_digests_at_once(
     monkeypatch.setattr(unchanged, "count", None)
     remember(deleted=int(known()["deleted"]) - 1)
     assert by_digests(run_sync(SYNC)) == "rows were deleted"
+
+
+@pytest.fixture
+def one_bucket(synced: Instance, monkeypatch: pytest.MonkeyPatch) -> Instance:
+    """All twenty routes in one bucket of digests."""
+    monkeypatch.setattr(directory, "FEWEST", 1)
+    run_sync(SYNC, force=True)
+    flushed(synced)
+    run_sync(SYNC)
+    assert {"marks", "buckets"} <= known().keys()
+    assert known()["buckets"] == "1"
+    return synced
+
+
+def hashed(run: SyncRun) -> bool:
+    return run.log.filter(message__startswith="hashes of rows were compared in ").exists()
+
+
+@pytest.mark.parametrize("deleted", [1, 2, 3, 4])
+@pytest.mark.parametrize("also", ["", ONE, CHANGES["insert"], CHANGES["another id"]])
+def test_deleted_rows_are_found_by_digests(
+    one_bucket: Instance, settings: Settings, deleted: int, also: str
+) -> None:
+    one_bucket.execute(f"DELETE FROM user_email_routing WHERE id > {20 - deleted}; {also}")
+    run = run_sync(SYNC)
+    assert part(run).error == ""
+    gone = deleted + (also == CHANGES["another id"])
+    assert (hashed(run), in_full(run), run.state) == (gone > 3, "", RunState.SUCCEEDED)
+    assert (by_digests(run), counts(run)[3]) != (None, 0)
+    assert proves_itself(one_bucket, settings)
+
+
+@pytest.mark.parametrize("is_dropped", [False, True])
+def test_what_new_and_deleted_rows_do_not_explain(
+    synced: Instance, monkeypatch: pytest.MonkeyPatch, is_dropped: bool
+) -> None:
+    """A row was updated and looks old; another was deleted."""
+    real = unchanged.newer_ids
+
+    def none(*given: Any) -> sql.Composed:
+        return sql.SQL("{} AND false").format(real(*given))
+
+    monkeypatch.setattr(unchanged, "newer_ids", none)
+    if is_dropped:
+        monkeypatch.setattr(Written, "_explains", lambda *_: True)
+    synced.execute(f"{ONE}; DELETE FROM user_email_routing WHERE id = 8")
+    run = run_sync(SYNC)
+    assert (hashed(run), in_full(run) == "") == (not is_dropped, not is_dropped)
+    assert cached() == expected(synced)
+
+
+def test_damage_of_a_deleted_route_is_left_to_hashes(synced: Instance) -> None:
+    query("UPDATE user_routes SET status = 'damaged' WHERE source_id = '8'")
+    synced.execute("DELETE FROM user_email_routing WHERE id = 8")
+    assert hashed(run_sync(SYNC))
+    assert cached() == expected(synced)
+
+
+def test_a_deleted_row_without_an_id_is_read_in_full(synced: Instance, settings: Settings) -> None:
+    synced.execute(f"{UNKEYED}; ALTER TABLE user_email_routing ALTER id DROP NOT NULL")
+    synced.execute("INSERT INTO user_email_routing (email) VALUES ('x@y.z')")
+    for _ in range(2):  # the second remembers the table as it is
+        flushed(synced)
+        run_sync(SYNC)
+    synced.execute(f"DELETE FROM user_email_routing WHERE id IS NULL; {ONE}")
+    run = run_sync(SYNC)
+    assert in_full(run).startswith("rows without an id")
+    assert run.state == RunState.SUCCEEDED
+    assert proves_itself(synced, settings)
+
+
+def test_hashes_find_deleted_rows_where_counts_are_off(
+    synced: Instance, settings: Settings
+) -> None:
+    settings.RAINBO_ROUTES_DIGEST_PERIOD = 0
+    synced.execute("DELETE FROM user_email_routing WHERE id = 8")
+    assert hashed(run_sync(SYNC))
+    assert cached() == expected(synced)
 
 
 @pytest.mark.parametrize("is_dropped", [False, True])

@@ -41,6 +41,7 @@ RECORDED = (
     *("ghost_roles", "support_mail", "support_mail_text"),
 )
 ADDRESS = (("host", "port"), ("database", "user"), ("writer_host", "writer_port"))
+TLS = (("ssl_mode", "require_auth"), "ssl_ca")
 RANK = Case(
     When(is_active=False, then=Value(len(WORST_FIRST))),
     *(When(health=health, then=Value(rank)) for rank, health in enumerate(WORST_FIRST)),
@@ -69,9 +70,8 @@ class InstanceAdmin(PageOfItsOwn, StrictUrls, Recorded, ModelAdmin):
     actions = ("test_connections", "check_now")
     fieldsets = (
         (None, {"fields": (("id", "name"), ("is_active", "is_master"), ("group", "labels"))}),
-        ("Connection", {"fields": (*ADDRESS, "new_password", "save_anyway")}),
+        ("Connection", {"fields": (*ADDRESS, "new_password", *TLS, "save_anyway")}),
         ("Schema", {"fields": (("schema_group",), ("has_tenants", "has_ghosts"))}),
-        ("Security", {"fields": (("ssl_mode", "require_auth"), "ssl_ca")}),
         ("Support access", {"fields": ("ghost_roles", "support_mail", "support_mail_text")}),
         ("About", {"fields": ("app_url", "tenant_url", "notes")}),
     )
@@ -90,7 +90,7 @@ class InstanceAdmin(PageOfItsOwn, StrictUrls, Recorded, ModelAdmin):
         """Without the password for users who can only view."""
         given = [*self.fieldsets]
         if obj and not self.has_change_permission(request, obj):
-            given[1] = ("Connection", {"fields": ADDRESS})
+            given[1] = ("Connection", {"fields": (*ADDRESS, *TLS)})
         return given
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:

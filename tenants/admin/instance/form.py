@@ -96,6 +96,9 @@ class InstanceForm(forms.ModelForm[RdsInstance]):
         super().__init__(*args, **kwargs)
         self.is_new = self.instance.pk is None
         self.re_encrypted = False  # whether the password was encrypted again
+        for field in self.fields.values():
+            if isinstance(field.widget, forms.Textarea):
+                field.widget.attrs["rows"] = 3  # most stay empty: the form is read at a glance
         if "new_password" not in self.fields:  # a user who can only view
             return
         if self.is_new:
@@ -146,18 +149,22 @@ class InstanceForm(forms.ModelForm[RdsInstance]):
             self.add_error("new_password", str(error))
             return
         if not self.cleaned_data["save_anyway"] and (self.is_new or self._leads_elsewhere):
-            self._connect()
+            self._connect(bool(password))
 
     @property
     def _leads_elsewhere(self) -> bool:
         return not CONNECTION.isdisjoint(self.changed_data)
 
-    def _connect(self) -> None:
-        """Try the settings as add_instance does: what can't work is not saved by mistake."""
+    def _connect(self, password: bool) -> None:
+        """Try the settings as add_instance does: what can't work is not saved by mistake.
+
+        password: whether one was entered, which the form does not give back.
+        """
         limit = LIMIT / 2 if self.instance.writer_host else LIMIT
         try:
             with live_slot():
                 registration.verify_within(self.instance, limit)
         except RainboError as error:
+            again = " Enter the password again: it is never shown." if password else ""
             how = "Correct the settings, or choose to save without connecting"
-            self.add_error(None, f"Not saved: {error}. {how}.")
+            self.add_error(None, f"Not saved: {error}. {how}.{again}")

@@ -18,9 +18,10 @@ from django.utils.safestring import SafeString
 from common import manage_command, markup
 from common.markup import Tone
 from common.text import counted
-from syncs.admin.badges import TARGET_TONES, freshness_badge
+from syncs.admin.badges import TARGET_TONES, freshness_badge, run_link
 from syncs.engine import registry
-from syncs.models import RunTarget
+from syncs.models import OPEN_STATES, RunTarget, SyncRun
+from syncs.names import title_of
 from syncs.reports import run_report
 from syncs.status import queries, recent
 from syncs.status.queries import Status, TargetStatus
@@ -78,7 +79,8 @@ def _context(instance: RdsInstance) -> dict[str, Any]:
     return {
         "headline": _headline(instance, there, now),
         "old": there.notice(now) if there.is_old else "",
-        "unread": _unread(instance, status),
+        "unread": (unread := _unread(instance, status)),
+        "requested": _requested(instance) if unread else [],
         "health": health_chart.of(last_day, now),
         "check_facts": _check_facts(instance, last, now),
         "sync_lines": _sync_lines(instance, status, now),
@@ -165,6 +167,15 @@ def _unread(instance: RdsInstance, status: Status) -> list[str]:
     if any(target.confirmed_at for target in mine.values()):
         return []
     return [run_report.command_line(registry.get(name), wish(instance, name)) for name in mine]
+
+
+def _requested(instance: RdsInstance) -> list[SafeString]:
+    """The runs that wait or run for this instance by name, each with its state."""
+    named = {"state__in": OPEN_STATES, "options__targets__contains": [str(instance.pk)]}
+    return [
+        format_html("{} ({}, {})", run_link(row.pk), title_of(row.sync), row.state)
+        for row in SyncRun.objects.filter(**named).order_by("pk")
+    ]
 
 
 def _sync_lines(instance: RdsInstance, status: Status, now: datetime) -> list[SyncLine]:

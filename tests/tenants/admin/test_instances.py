@@ -91,6 +91,16 @@ def test_a_new_instance_needs_a_password(admin_client: Client) -> None:
     assert not RdsInstance.objects.exists()
 
 
+def test_a_refused_form_names_each_field_at_its_top(admin_client: Client) -> None:
+    answer = admin_client.post(f"{LIST}add/", form(host="", port="no", new_password=SECRET))
+    note = answer.content.decode().partition('role="alert"')[2].partition("</div>")[0]
+    said = " ".join(re.sub("<[^>]+>", " ", note).replace(" :", ":").split())
+    assert said.endswith("Host: This field is required. Port: Enter a whole number.")
+    assert 'href="#id_port"' in note
+    user = admin_client.post("/admin/auth/user/add/", {"username": "!", "usable_password": "true"})
+    assert re.search(r"Correct .*: Username : Enter a valid username", text_of(user))
+
+
 def test_a_taken_id_is_refused(admin_client: Client, instance: RdsInstance) -> None:
     answer = admin_client.post(f"{LIST}add/", form(name="other", new_password="x"))
     assert "already exists" in text_of(answer)
@@ -404,7 +414,7 @@ def test_an_instance_is_connected_to_before_it_is_saved(
     refused = admin_client.post(f"{LIST}add/", given | {"new_password": SECRET})
     shown = text_of(refused)
     assert "Not saved: instance 7 (rds7) rejected the password for role" in shown
-    assert "choose to save without connecting" in shown
+    assert "choose to save without connecting. Enter the password again" in shown
     assert SECRET not in refused.content.decode()
     assert not RdsInstance.objects.exists()
     good = given | {"new_password": there.rainbo_password, "is_active": "on"}
@@ -422,6 +432,10 @@ def test_an_instance_is_connected_to_before_it_is_saved(
         ("tenant_summaries", "queued", only | {"force": True}),
         ("ghost_users", "queued", only),
     ]
+    first = SyncRun.objects.earliest("pk").pk
+    waits = text_of(admin_client.get(page(row)))
+    assert f"Its first syncs were requested: run {first} (Health checks, queued), run" in waits
+    assert "Nothing of it has been read yet" not in waits
 
 
 @pytest.mark.django_db(transaction=True)

@@ -72,7 +72,7 @@ def watch(facts: TokenFacts) -> Iterator[Problem]:
             severity=Severity.DEGRADED,
             cause=CAUSE,
             text=f"the API token {text.truncate(token.name)} ({use}) {verb} on "
-            f"{token.ends_at:%Y-%m-%d at %H:%M} UTC: make another for its program, and revoke it",
+            f"{token.ends_at:%Y-%m-%d %H:%M} UTC: make another for its program, and revoke it",
             link=Link("token", str(token.pk)),
             measure=left / DAY,
         )

@@ -20,6 +20,7 @@ from django.contrib.auth import get_user_model
 from django.db import IntegrityError, InternalError, OperationalError, connection, transaction
 from django.db.models.functions import Now
 
+from activity.log import COMMAND_LINE
 from api import scopes
 from api.models import ApiToken
 from common.clock import database_now
@@ -28,7 +29,6 @@ from common.read_only import is_read_only
 
 PREFIX = "rbo"
 ENVIRONMENT = "RAINBO_CRON_SECRET"  # the name of the token that it makes
-COMMAND = "manage.py"  # who makes tokens without signing in
 ID_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
 SHAPE = re.compile(r"rbo_([a-z0-9]{12})_([A-Za-z0-9_-]{43})")
 OVERLAP = timedelta(hours=24)
@@ -169,7 +169,7 @@ def revoke(token: ApiToken, by: str) -> bool:
 
 def makers_gone(rows: Iterable[ApiToken]) -> set[int]:
     """Return the keys of the valid tokens whose makers are users that may no longer sign in."""
-    rows = [row for row in rows if row.revoked_at is None and row.created_by != COMMAND]
+    rows = [row for row in rows if row.revoked_at is None and row.created_by != COMMAND_LINE]
     names = {row.created_by for row in rows}
     users = get_user_model().objects.filter(username__in=names, is_active=True)
     active = set(users.values_list("username", flat=True)) if names else set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.utils import timezone
 
@@ -12,6 +12,7 @@ from common.errors import UsageError
 
 LONGEST = 200  # characters of an error inside a sentence
 LENGTH = re.compile(r"(\d{1,5})(min|h|d)")
+WRITTEN = re.compile(r"\b(?:(\d{4}-\d\d-\d\d) )?([01]\d|2[0-3]):([0-5]\d) UTC\b")
 UNITS = {"min": "minutes", "h": "hours", "d": "days"}
 
 
@@ -54,6 +55,24 @@ def format_clock(at: datetime, now: datetime) -> str:
     """`13:05 UTC` in the viewer's zone, with the day unless it is today."""
     local, today = timezone.localtime(at), timezone.localtime(now).date()
     return f"{local:%H:%M %Z}" if local.date() == today else f"{local:%Y-%m-%d %H:%M %Z}"
+
+
+def in_viewer_zone(words: str, written: datetime) -> str:
+    """A text that RAINBO keeps, or several readers share, with its times as the viewer reads them.
+
+    Such texts are in UTC, as `format_clock` writes it outside of pages: a time without a day is of
+    the day on which the text was written.
+    """
+
+    def local(found: re.Match[str]) -> str:
+        day = found[1] or f"{written.astimezone(UTC):%Y-%m-%d}"
+        try:
+            at = datetime.fromisoformat(f"{day} {found[2]}:{found[3]}+00:00")
+        except ValueError:  # somebody else's words, such as 2026-02-30
+            return found[0]
+        return format_clock(at, timezone.now())
+
+    return WRITTEN.sub(local, words)
 
 
 def since(at: datetime | None, now: datetime) -> str:

@@ -164,6 +164,7 @@ AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LANGUAGE_CODE = "en"
+FORMAT_MODULE_PATH = "rainbo.formats"
 
 # Times are UTC inside; the zone is for people's eyes.
 USE_TZ = True

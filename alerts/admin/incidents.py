@@ -27,7 +27,7 @@ from common import clock, manage_command, markup
 from common.admin_filters import Choices, PlainFilter
 from common.errors import UsageError
 from common.model_admin import ReadOnlyAdmin, post_only
-from common.text import format_duration, listed, sentence
+from common.text import format_duration, in_viewer_zone, listed, sentence
 from syncs.reports import problem_links
 
 CHANGE = "alerts.change_incident"
@@ -135,7 +135,7 @@ class IncidentAdmin(ReadOnlyAdmin):
 
     @admin.display(description="details")
     def details(self, row: Any) -> SafeString:
-        return markup.brief(row.text, 120)
+        return markup.brief(in_viewer_zone(row.text, row.last_seen_at), 120)
 
 
 def page(row: Any, may: Callable[[str], bool]) -> dict[str, Any]:
@@ -160,15 +160,21 @@ def page(row: Any, may: Callable[[str], bool]) -> dict[str, Any]:
         )
     return {
         "badges": format_html("{} {}", level_badge(row.level), state_badges(row, row.mute, now)),
-        "sentence": sentence(row.text),
+        "sentence": sentence(in_viewer_zone(row.text, row.last_seen_at)),
         "look_url": problem_links.path(row.link_kind, row.link_key),
         "command": advice.command(row),
         "facts": facts,
         "mute": row.mute,
         "is_acknowledged": row.is_acknowledged(now),
         "mutes": MUTES.items(),
-        "symptoms": row.symptoms.filter(queries.visible(may), resolved_at=None)[:50],
-        "timeline": [(markup.moment(e.at, now), e) for e in row.events.all()[:500]],
+        "symptoms": [
+            (one, in_viewer_zone(one.text, one.last_seen_at))
+            for one in row.symptoms.filter(queries.visible(may), resolved_at=None)[:50]
+        ],
+        "timeline": [
+            (markup.moment(e.at, now), e, in_viewer_zone(e.text, e.at))
+            for e in row.events.all()[:500]
+        ],
         "acknowledge_command": manage_command.line(f"alert_ack {row.pk}"),
     }
 

@@ -9,10 +9,11 @@ from django.utils import timezone
 
 from alerts import queries
 from common import markup
-from common.text import counted
+from common.text import counted, in_viewer_zone, truncate
 
 register = template.Library()
 SHOWN = 5
+LONGEST = 90  # characters of what an incident says, where its page is about more than one thing
 
 
 @register.inclusion_tag("alerts/incident_list_notes.html", takes_context=True)
@@ -54,5 +55,13 @@ def open_alerts(
         may=may,
     )
     now = timezone.now()
-    shown = [(row, level_badge(row.level), markup.moment(row.since, now)) for row in found[:SHOWN]]
+    shown = [
+        (
+            row,
+            level_badge(row.level),
+            markup.moment(row.since, now),
+            "" if target else in_viewer_zone(truncate(row.brief, LONGEST), row.last_seen_at),
+        )
+        for row in found[:SHOWN]
+    ]
     return {"alerts": shown, "more": len(found) - len(shown)}

@@ -243,7 +243,7 @@ def _context(row: CatalogueModel) -> SafeString:
 
 
 def _state(row: CatalogueModel) -> SafeString:
-    since = f"since {timezone.localtime(row.state_since):%Y-%m-%d %H:%M}"
+    since = f"since {timezone.localtime(row.state_since):%Y-%m-%d %H:%M %Z}"
     return markup.badge(row.state_text, TONES[State(row.state)], since)
 
 

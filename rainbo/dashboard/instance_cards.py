@@ -160,7 +160,7 @@ def _ages(status: Status | None, keys: set[str], now: datetime) -> dict[str, lis
             if target.key not in keys or not target.freshness.state.is_bad:
                 continue
             state = target.freshness.state
-            why = str(target.reason) if target.reason else ""
+            why = text.in_viewer_zone(str(target.reason or ""), now)
             badge = markup.badge(state.label, FRESHNESS_TONES[state], why)
             age = SyncAge(sync.title, badge, markup.age(target.confirmed_at, now))
             found.setdefault(target.key, []).append(age)

@@ -12,6 +12,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
@@ -19,7 +20,7 @@ from django.views.decorators.http import require_safe
 from common import clock, markup
 from common.errors import UsageError
 from common.markup import Tone
-from common.text import sentence, share
+from common.text import in_viewer_zone, sentence, share
 from rainbo.dashboard import sync_charts
 from rainbo.dashboard.sync_charts import SyncChart
 from rainbo.dashboard.views import url_of
@@ -121,7 +122,8 @@ def _problem(problem: Problem) -> ShownProblem:
     tone = Tone.BAD if problem.severity <= Severity.STALE else Tone.WARNING
     url = url_of(problem.link)
     page = reverse("admin:index") if url.startswith("#") else ""
-    return ShownProblem(markup.badge(problem.word, tone), problem.sentence, f"{page}{url}")
+    said = in_viewer_zone(problem.sentence, timezone.now())
+    return ShownProblem(markup.badge(problem.word, tone), said, f"{page}{url}")
 
 
 def _sync(title: str, kept: Statistics, chart: SyncChart | None, now: datetime) -> ShownSync:

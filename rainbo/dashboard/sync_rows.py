@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from common import manage_command, markup, text
 from common.errors import UsageError
 from common.markup import Tone, seconds_in_words
-from common.text import format_duration
+from common.text import format_duration, in_viewer_zone
 from syncs.admin.badges import FRESHNESS_TONES, RUN_TONES, run_url
 from syncs.engine.options import Options
 from syncs.models import RunState, SyncSchedule
@@ -250,8 +250,8 @@ def _next(sync: SyncStatus, now: datetime) -> SafeString:
     when = markup.age(at, now) if at > now else format_html("{}", "due now")
     if sync.pause is None:
         return when
-    label = f"{sync.pause.in_words(now)}"
-    return format_html("{} {}, then {}", markup.badge("paused", Tone.WARNING), label, when)
+    until = in_viewer_zone(sync.pause.in_words(now), now)
+    return format_html("{} {}, then {}", markup.badge("paused", Tone.WARNING), until, when)
 
 
 def _open(run: OpenRun, sync: SyncStatus, now: datetime) -> SafeString:

@@ -23,6 +23,7 @@ from common import manage_command, markup
 from common.markup import Tone
 from common.refreshing import REFRESH
 from common.shared import Shared
+from common.text import in_viewer_zone
 from rainbo.dashboard import instance_cards, sync_rows, verdict
 from syncs.admin import badges
 from syncs.reports import problem_links
@@ -119,7 +120,11 @@ def parts(
         "verdict": judged if facts.known else None,
         "verdict_badge": markup.badge(judged.word, judged.tone),
         "verdict_url": url_of(judged.link) if judged.link else "",
-        "others": [ProblemLink(p.sentence, url_of(p.link)) for p in judged.others[:named]],
+        "sentence": in_viewer_zone(judged.sentence, now),
+        "others": [
+            ProblemLink(in_viewer_zone(p.sentence, now), url_of(p.link))
+            for p in judged.others[:named]
+        ],
         "more_others": max(0, len(judged.others) - named),
         "all_url": reverse("admin:index", query={"problems": "all"}),
         "fleet": fleet,

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from common.markup import Tone, badge
+from common.text import in_viewer_zone
 from syncs.models import RunState, TargetState
 from syncs.status.freshness import State
 from syncs.status.queries import TargetStatus
@@ -54,6 +56,10 @@ def run_url(pk: int) -> str:
 
 
 def freshness_badge(target: TargetStatus) -> SafeString:
-    why = target.reason.words if target.reason else ""
     state = target.freshness.state
-    return badge(state.label, FRESHNESS_TONES[state], why)
+    return badge(state.label, FRESHNESS_TONES[state], reason(target))
+
+
+def reason(target: TargetStatus) -> str:
+    """Why it is not on time, with times in the viewer's zone; empty if it is."""
+    return in_viewer_zone(target.reason.words, timezone.now()) if target.reason else ""

@@ -18,7 +18,7 @@ from common import clock, manage_command, markup
 from common.errors import UsageError
 from common.markup import seconds_in_words
 from common.refreshing import REFRESH
-from common.text import counted, format_duration, listed
+from common.text import counted, format_duration, in_viewer_zone, listed
 from syncs.admin import (
     badges,
     held_changes,
@@ -74,7 +74,9 @@ def context(request: HttpRequest, record: Any) -> dict[str, Any]:
         "by_tenant": held_tenants.read(record, parts, request.user.has_perm),
         "retry": _retry(record, parts),
         "withheld": withheld_rows.section(record, request.user.has_perm),
-        "log": lines[:SHOWN_LINES][::-1],
+        "log": [
+            (line, in_viewer_zone(line.message, line.at)) for line in lines[:SHOWN_LINES][::-1]
+        ],
         "more_log": len(lines) > SHOWN_LINES,
         "facts": facts(record, now),
     }

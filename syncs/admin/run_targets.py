@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 
 from common import markup
 from common.errors import UsageError
+from common.text import in_viewer_zone
 from syncs.admin.badges import TARGET_TONES
 from syncs.engine import registry
 from syncs.models import RunTarget, SyncRun, TargetState
@@ -84,7 +85,7 @@ def shown(record: SyncRun, parts: Sequence[RunTarget], pages: Mapping[str, str])
     rows = list(parts)
     if not record.is_open:
         rows.sort(key=lambda part: MOST_SEVERE_FIRST.index(TargetState(part.state)))
-    return [_part(part, pages, dry=record.is_dry) for part in rows[:MOST_PARTS]]
+    return [_part(part, pages, record) for part in rows[:MOST_PARTS]]
 
 
 def pages_of(
@@ -141,8 +142,9 @@ def add_summaries(records: Sequence[Any]) -> None:
         record.summary = "; ".join(filter(None, pieces))
 
 
-def _part(part: RunTarget, pages: Mapping[str, str], *, dry: bool) -> TargetRow:
-    proposed = dry or part.state == TargetState.HELD
+def _part(part: RunTarget, pages: Mapping[str, str], record: SyncRun) -> TargetRow:
+    written = record.finished_at or record.created_at
+    proposed = record.is_dry or part.state == TargetState.HELD
     return TargetRow(
         key=part.target,
         label=linked(part.label, pages.get(part.target)),
@@ -152,7 +154,7 @@ def _part(part: RunTarget, pages: Mapping[str, str], *, dry: bool) -> TargetRow:
             (n, _count(n, getattr(part, n), proposed=proposed)) for n in run_report.COUNTS
         ),
         seconds=markup.took(part.seconds),
-        message="; ".join(filter(None, [part.note, part.error])),
+        message=in_viewer_zone("; ".join(filter(None, [part.note, part.error])), written),
     )
 
 

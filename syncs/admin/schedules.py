@@ -16,6 +16,7 @@ from activity.recorded_admin import Recorded
 from common import markup
 from common.markup import Tone
 from common.model_admin import StrictUrls
+from common.text import in_viewer_zone
 from syncs.admin import run_page
 from syncs.admin import schedule_actions as actions
 from syncs.admin.badges import RUN_TONES
@@ -154,7 +155,9 @@ class ScheduleAdmin(StrictUrls, Recorded, ModelAdmin):
         if kept.schedule.repeats == OFF:
             return markup.badge("off", Tone.QUIET)
         if pause := _pause(kept):
-            text = f"{pause.in_words(timezone.now())} ({kept.paused_by or 'unknown user'})"
+            now = timezone.now()
+            until = in_viewer_zone(pause.in_words(now), now)
+            text = f"{until} ({kept.paused_by or 'unknown user'})"
             return format_html("{} {}", markup.badge("paused", Tone.WARNING), text)
         return markup.badge("on", Tone.GOOD)
 

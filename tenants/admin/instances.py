@@ -26,6 +26,7 @@ from common.model_admin import (
     PageOfItsOwn,
     StrictUrls,
 )
+from common.text import without_subject
 from tenants.admin.instance import activation, checks, page, syncs
 from tenants.admin.instance.filters import GroupFilter, LabelFilter
 from tenants.admin.instance.form import InstanceForm
@@ -54,7 +55,7 @@ class InstanceAdmin(PageOfItsOwn, StrictUrls, Recorded, ModelAdmin):
     added_as = "registered"
     form = InstanceForm
     list_display = (
-        *("called", "condition", "part", "latency", "checked", "version"),
+        *("called", "condition", "latency", "checked", "version"),
         *("last_syncs", "tenants"),
     )
     list_filter = ("health", "is_active", "ssl_mode", GroupFilter, LabelFilter)
@@ -192,20 +193,17 @@ class InstanceAdmin(PageOfItsOwn, StrictUrls, Recorded, ModelAdmin):
         checks.ask_for_check(request, list(queryset))
 
     @admin.display(description="instance", ordering="pk")
-    def called(self, instance: RdsInstance) -> str:
-        return f"{instance.pk} {instance.name}"
+    def called(self, instance: RdsInstance) -> SafeString:
+        """With what is not so of most of them."""
+        return format_html("{} {} {}", instance.pk, instance.name, page.exceptional_use(instance))
 
     @admin.display(description="health", ordering=RANK)
     def condition(self, instance: RdsInstance) -> SafeString:
         state = markup.badge(instance.health, HEALTH_TONES[instance.health])
         if not instance.last_error:
             return state
-        error = markup.brief(instance.last_error, 48)
+        error = markup.brief(without_subject(instance.last_error, str(instance)), 48)
         return format_html('{} <span class="error-line">{}</span>', state, error)
-
-    @admin.display(description="use", ordering="is_active")
-    def part(self, instance: RdsInstance) -> SafeString:
-        return page.use(instance)
 
     @admin.display(description="latency", ordering="latency_ms")
     def latency(self, instance: RdsInstance) -> SafeString:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -380,3 +381,26 @@ def test_who_may_only_look_has_no_buttons(client: Client) -> None:
     assert client.post(f"{INCIDENTS}{row.pk}/acknowledge/").status_code == 403
     assert client.post(f"{CHANNELS}{to.pk}/test/").status_code == 403
     assert Incident.objects.get().acknowledged_at is None
+
+
+def test_times_in_texts_that_were_stored_are_in_the_viewers_zone(admin_client: Client) -> None:
+    """The list, the page, its course, and what it explains; a day is given where it is needed."""
+    seen = datetime(2026, 6, 30, 23, 30, tzinfo=UTC)
+    cause = incident()
+    fields = {"last_seen_at": seen, "since": seen, "opened_at": seen}
+    Incident.objects.update(text="instance 3 has been down since 23:05 UTC", **fields)
+    symptom = {"key": "x/stale", "title": "late", "text": "late since 2026-06-29 10:00 UTC"}
+    Incident.objects.create(
+        **fields, **symptom, seen_since=seen, level=1, rank=1, cause=cause, source=cause.source
+    )
+    cause.events.all().delete()
+    cause.events.create(at=seen, kind="muted", text="until 2026-07-01 22:00 UTC: a move")
+    url = f"{INCIDENTS}{cause.pk}/change/"
+    assert "down since 2026-06-30 23:05 UTC" in page(admin_client, url)
+    admin_client.cookies["rainbo_zone"] = "Asia/Tokyo"
+    shown = page(admin_client, url)
+    assert "down since 2026-07-01 08:05 JST" in shown
+    assert "late since 2026-06-29 19:00 JST" in shown
+    assert "until 2026-07-02 07:00 JST: a move" in shown
+    assert "down since 2026-07-01 08:05 JST" in page(admin_client, INCIDENTS)
+    assert " UTC" not in shown

@@ -3,13 +3,16 @@ from __future__ import annotations
 import io
 import json
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
+from activity.log import COMMAND_LINE
 from activity.models import Activity
 from api import tokens
 from api.models import ApiToken
@@ -144,12 +147,20 @@ def test_the_name_of_the_environments_token_is_taken(name: str) -> None:
 def test_a_token_whose_maker_left_is_named() -> None:
     ann = staff("ann")
     kept = tokens.create("a", ["syncs:read"], "ann").token
-    command = tokens.create("b", ["syncs:read"], tokens.COMMAND).token
+    command = tokens.create("b", ["syncs:read"], COMMAND_LINE).token
     assert tokens.makers_gone([kept, command]) == set()
     ann.is_active = False
     ann.save()
     assert tokens.makers_gone([kept, command]) == {kept.pk}
     assert "made by ann, no longer active" in shown("list")
+
+
+def test_what_commands_made_has_one_maker_also_from_before() -> None:
+    command("create", "new", "--scope", "syncs:read")
+    tokens.create("old", ["syncs:read"], "manage.py")
+    import_module("api.migrations.0002_made_by_commands").rename(apps, None)
+    assert {*ApiToken.objects.values_list("created_by", flat=True)} == {"command line"}
+    assert Activity.objects.get(action="token.created").actor == "command line"
 
 
 def shown(*words: str) -> str:

@@ -7,13 +7,15 @@ and what a page may ask of a database with a million routes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from urllib.parse import quote
 
 from django.contrib.auth.models import Group, User
+from django.db import connection
 from django.db.models import Model, QuerySet
 
 from activity.models import Activity
@@ -23,6 +25,7 @@ from common.encryption import Encrypted
 from integrations.models import CatalogueModel, Connection, ExternalRecord
 from rainbo.models import Authenticator
 from syncs.models import RunState, SyncRun, SyncSchedule
+from tenants.find import part_search
 from tenants.models import GhostUser, RdsInstance, SupportSession, Tenant, UserRoute
 
 Find = Callable[[], "QuerySet[Model]"]
@@ -65,6 +68,7 @@ class Page:
     pictured: bool = False  # in docs/img
     queries: int = 34
     reads: int = 25_000
+    parts: bool = False  # setup_part_search was run
 
     @property
     def slug(self) -> str:
@@ -81,6 +85,23 @@ class Page:
                 address = address.replace(field, str(row.pk))
             return address + self.query.replace("<email>", quote(getattr(row, "email", "")))
         return f"{address}{self.query}"
+
+    @contextmanager
+    def as_set_up(self) -> Iterator[None]:
+        """Look at it inside: with the indexes of parts of words, or without them, as it is to be.
+
+        Outside of a transaction: they are created, and dropped again, by another session.
+        """
+        if not self.parts:
+            yield
+            return
+        part_search.create()
+        try:
+            yield
+        finally:
+            part_search.remove()
+            with connection.cursor() as cursor:
+                cursor.execute("DROP EXTENSION pg_trgm")
 
 
 def _runs(state: RunState) -> Find:
@@ -185,6 +206,10 @@ PAGES: tuple[Page, ...] = (
     _found("Found by an instance's name", "find/", query="?q=us-west"),
     _found("Found by a tenant's id", "find/", query="?q=7"),
     _found("Found by instance and id", "find/", query="?q=2%3A7"),
+    # Both tables are also asked for parts, and for the most similar.
+    _found("Found by parts of words", "find/", query="?q=alik", parts=True, queries=34),
+    _found("Found by two wrong letters", "find/", query="?q=jonathon+smyhte", parts=True),
+    _found("No part found", "find/", query="?q=zzzqqq", parts=True, queries=34),
     _found("Nothing found", "find/", query="?q=zzz%25"),
     Page("tenants", "Routes", "tenants/userroute/"),
     Page("tenants", "Routes, searched", "tenants/userroute/", query="?q=malik"),

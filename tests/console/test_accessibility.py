@@ -51,7 +51,8 @@ def judge(room: str, enter: Enter, pages: Iterable[Page]) -> None:
             continue
         window = windows[page.who]
         window.expects(page.gives)
-        window.open(url)
+        with page.as_set_up():
+            window.open(url)
         found += [f"{page.name}: {complaint}" for complaint in accessibility.complaints(window)]
     if found:
         pytest.fail("\n".join(found), pytrace=False)

@@ -73,10 +73,11 @@ def visitor(who: Who) -> Client:
 def cost(page: Page, big: Visitors) -> Cost:
     url, client = page.url(), big[page.who]
     assert url, f"no row for {page.name}"
-    client.get(url)  # what is read once for all pages
-    # Or the one request in 30 s that notes when the person was last here would cost more.
-    with patch.object(sessions, "NOTE_EVERY", 3600), measured() as found:
-        answer = client.get(url)
+    with page.as_set_up():
+        client.get(url)  # what is read once for all pages
+        # Or the one request in 30 s that notes when the person was last here would cost more.
+        with patch.object(sessions, "NOTE_EVERY", 3600), measured() as found:
+            answer = client.get(url)
     assert answer.status_code == page.gives, url
     return found
 

@@ -279,7 +279,7 @@ def test_nothing_scrolls_sideways_on_a_phone(window: Window) -> None:
 def test_a_long_value_hides_not_what_follows_it(window: Window) -> None:
     window.open(page_of(long_words()))
     assert not window.script(HIDES)
-    detail = "() => [...document.querySelectorAll('[data-label=detail]')].at(-1).innerText"
+    detail = "() => [...document.querySelectorAll('[data-key=held-rows] td')].at(-1).innerText"
     shown = window.script(detail)
     assert shown.endswith("…: name '\\u202e" + "y" * 72 + "… → 'Bob'"), shown
 

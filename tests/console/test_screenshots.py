@@ -19,7 +19,7 @@ from tests.console.pages import PAGES
 pytestmark = [
     pytest.mark.screenshots,
     pytest.mark.django_db(transaction=True),
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(900),
 ]
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "docs" / "img"
@@ -47,7 +47,8 @@ def test_pictures_of_all_pages(enter: Enter) -> None:
             url, window = page.url(), windows[page.who]
             assert url, page.name
             window.expects(page.gives)
-            window.open(url)
+            with page.as_set_up():
+                window.open(url)
             for look, (width, mode) in LOOKS.items():
                 window.look(width, mode)
                 name = f"{page.slug}-{look}"

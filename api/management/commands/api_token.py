@@ -10,7 +10,7 @@ from django.core.management.base import CommandParser
 from django.db import transaction
 from django.utils import timezone
 
-from activity.log import record_by
+from activity.log import COMMAND_LINE, record_by
 from api import scopes, tokens
 from api.models import ApiToken
 from api.tokens import NewSecret
@@ -70,24 +70,24 @@ class Command(RainboCommand):
         wanted = options["scopes"] or [*scopes.ROLES[options["role"]]]
         ends = database_now() + options["expires_in"] if options["expires_in"] else None
         with transaction.atomic():
-            made = tokens.create(options["name"], wanted, tokens.COMMAND, ends)
+            made = tokens.create(options["name"], wanted, COMMAND_LINE, ends)
             after = {"scopes": made.token.scopes, "expires": made.token.expires_at}
-            record_by(tokens.COMMAND, None, None, "token.created", made.token, after=after)
+            record_by(COMMAND_LINE, None, None, "token.created", made.token, after=after)
         self._show(made, f"expires {_when(ends)}")
 
     def _rotate(self, options: dict[str, Any]) -> None:
         with transaction.atomic():
             made = tokens.rotate(_found(options["name"]), options["overlap"])
             after = {"the former one is valid until": made.token.previous_until}
-            record_by(tokens.COMMAND, None, None, "token.rotated", made.token, after=after)
+            record_by(COMMAND_LINE, None, None, "token.rotated", made.token, after=after)
         until = made.token.previous_until
         self._show(made, f"the former secret is valid until {_when(until)}" if until else "")
 
     def _revoke(self, options: dict[str, Any]) -> None:
         token = _found(options["name"])
         with transaction.atomic():
-            if tokens.revoke(token, tokens.COMMAND):
-                record_by(tokens.COMMAND, None, None, "token.revoked", token)
+            if tokens.revoke(token, COMMAND_LINE):
+                record_by(COMMAND_LINE, None, None, "token.revoked", token)
         self.stdout.write(printable_line(f"{token} is revoked."))
 
     def _list(self, options: dict[str, Any]) -> None:

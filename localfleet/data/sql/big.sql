@@ -69,7 +69,8 @@ FROM generate_series(0, 4998) AS number, LATERAL (SELECT pg_temp.first_name('big
     pg_temp.last_name('big', number) AS last) AS called;
 ANALYZE fleet, customers, people;
 
-CREATE TABLE IF NOT EXISTS user_routes_all PARTITION OF user_routes
+-- In this schema whatever comes first in the search path: pictures are taken with another first.
+CREATE TABLE IF NOT EXISTS public.user_routes_all PARTITION OF user_routes
     FOR VALUES FROM (MINVALUE) TO (MAXVALUE) WITH (autovacuum_vacuum_scale_factor = 0.05);
 INSERT INTO user_routes (source_id, email, email_key, remote_instance_id, on_master,
     remote_tenant_id, remote_user_id, user_name, status, source_updated_at, changed_at,

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_http_methods
 from activity.log import record
 from common import manage_command, markup
 from common.errors import UsageError
-from common.text import counted, sentence
+from common.text import counted, in_viewer_zone, sentence
 from syncs.admin.badges import FRESHNESS_TONES, run_url
 from tenants.admin.find import live_view
 from tenants.admin.find.rows import ResultGroup, Viewer, kinds
@@ -85,7 +85,7 @@ def _answer(request: HttpRequest, found: Found, live: LiveLookup | None) -> dict
         "more_accounts": max(0, len(exact.shown) - MOST),
         "withheld": ResultGroup("withheld", "", tuple(withheld)),
         "removals": [viewer.removal(removal, now) for removal in exact.removals],
-        "why": [sentence(reason) for reason in exact.why],
+        "why": [sentence(in_viewer_zone(reason, timezone.now())) for reason in exact.why],
         "touches": _touches(exact),
         "live_command": manage_command.line(f"find_user --live {manage_command.term(found.term)}"),
         "json_command": manage_command.line(

@@ -17,8 +17,8 @@ from django.utils.safestring import SafeString
 
 from common import manage_command, markup
 from common.markup import Tone
-from common.text import counted
-from syncs.admin.badges import TARGET_TONES, freshness_badge, run_link
+from common.text import counted, in_viewer_zone
+from syncs.admin import badges
 from syncs.engine import registry
 from syncs.models import OPEN_STATES, RunTarget, SyncRun
 from syncs.names import title_of
@@ -43,6 +43,7 @@ LEVEL_TONES: dict[Level, Tone] = {
     Level.WARNING: Tone.WARNING,
     Level.ERROR: Tone.BAD,
 }
+TENANTS = "tenant_summaries"
 Pairs = list[tuple[str, Any]]
 
 
@@ -84,8 +85,8 @@ def _context(instance: RdsInstance) -> dict[str, Any]:
         "health": health_chart.of(last_day, now),
         "check_facts": _check_facts(instance, last, now),
         "sync_lines": _sync_lines(instance, status, now),
-        "coverage": _coverage(instance),
-        "tenant_counts": _tenant_counts(instance),
+        "coverage": _coverage(instance, now),
+        "tenant_counts": _tenant_counts(instance, status, now),
         "examination": _examination(last_checks.last_of(instance), now),
         "commands": {
             "test": manage_command.line(f"check_fleet --rds {instance.pk}"),
@@ -96,9 +97,15 @@ def _context(instance: RdsInstance) -> dict[str, Any]:
 
 def use(instance: RdsInstance) -> SafeString:
     """Whether it is active, and whether it is the master."""
-    label, tone = ("active", Tone.GOOD) if instance.is_active else ("inactive", Tone.QUIET)
+    active = markup.badge("active", Tone.GOOD) if instance.is_active else ""
+    return format_html("{} {}", active, exceptional_use(instance))
+
+
+def exceptional_use(instance: RdsInstance) -> SafeString:
+    """That it is inactive, or the master, as most are not."""
+    inactive = "" if instance.is_active else markup.badge("inactive", Tone.QUIET)
     master = markup.badge("master", Tone.BUSY) if instance.is_master else ""
-    return format_html("{} {}", markup.badge(label, tone), master)
+    return format_html("{} {}", inactive, master)
 
 
 def skew_in_words(skew_ms: float | None) -> str:
@@ -173,7 +180,7 @@ def _requested(instance: RdsInstance) -> list[SafeString]:
     """The runs that wait or run for this instance by name, each with its state."""
     named = {"state__in": OPEN_STATES, "options__targets__contains": [str(instance.pk)]}
     return [
-        format_html("{} ({}, {})", run_link(row.pk), title_of(row.sync), row.state)
+        format_html("{} ({}, {})", badges.run_link(row.pk), title_of(row.sync), row.state)
         for row in SyncRun.objects.filter(**named).order_by("pk")
     ]
 
@@ -194,17 +201,29 @@ def sync_line(
     title: str, target: TargetStatus | None, part: RunTarget | None, now: datetime
 ) -> SyncLine:
     confirmed_at = target.confirmed_at if target else None
-    reason = target.reason.words if target and target.reason else ""
-    said = [part.note, part.error] if part else []
+    why = badges.reason(target) if target else ""
+    said = (
+        [in_viewer_zone(one, part.run.created_at) for one in (part.note, part.error)]
+        if part
+        else []
+    )
     return SyncLine(
         title=title,
-        state=markup.badge(part.state, TARGET_TONES[part.state]) if part else markup.quiet("none"),
+        state=markup.badge(part.state, badges.TARGET_TONES[part.state])
+        if part
+        else markup.quiet("none"),
         counts=_counts(part) if part else "",
         run=_run_link(part, now) if part else markup.quiet("not in its last runs"),
         confirmed=markup.age(confirmed_at, now) if target else markup.quiet("takes no part"),
-        fresh=freshness_badge(target) if target else markup.badge("takes no part", Tone.QUIET),
-        message="; ".join(filter(None, [*(line for line in said if line not in reason), reason])),
+        fresh=badges.freshness_badge(target)
+        if target
+        else markup.badge("takes no part", Tone.QUIET),
+        message="; ".join(filter(None, [*(line for line in said if line not in why), why])),
     )
+
+
+def _said(part: RunTarget) -> list[str]:
+    return [in_viewer_zone(said, part.run.created_at) for said in (part.note, part.error)]
 
 
 def _counts(part: RunTarget) -> str:
@@ -221,7 +240,7 @@ def _run_link(part: RunTarget, now: datetime) -> SafeString:
     return format_html('<a class="link" href="{}">run {}</a>, {}', url, part.run_id, when)
 
 
-def _coverage(instance: RdsInstance) -> dict[str, Any]:
+def _coverage(instance: RdsInstance, now: datetime) -> dict[str, Any]:
     wanted = coverage.wanted_ids()
     tally = coverage.by_instance(wanted, [instance])[instance.pk]
     named = {"instance__id__exact": instance.pk}
@@ -229,9 +248,16 @@ def _coverage(instance: RdsInstance) -> dict[str, Any]:
         "counts": coverage_counts(tally),
         "wanted": f"{len(wanted):,}",
         "confirmed": f"{tally.counts[coverage.Coverage.CONFIRMED]:,}",
+        "seen": markup.age(tally.seen, now) if tally.seen else "",
         "problem": _problem(tally.problems),
         "url": reverse("admin:tenants_ghostuser_all", query=named),
     }
+
+
+def _confirmed_at(status: Status, sync: str, instance: RdsInstance) -> datetime | None:
+    key = str(instance.pk)
+    targets = (target for one in status.syncs if one.name == sync for target in one.targets)
+    return next((target.confirmed_at for target in targets if target.key == key), None)
 
 
 def _problem(count: int) -> str:
@@ -240,7 +266,7 @@ def _problem(count: int) -> str:
     return f"{count:,} need{'s' if count == 1 else ''} attention"
 
 
-def _tenant_counts(instance: RdsInstance) -> dict[str, Any]:
+def _tenant_counts(instance: RdsInstance, status: Status, now: datetime) -> dict[str, Any]:
     rows: Any = Tenant.objects.filter(instance=instance).order_by().values("status")
     present, vanished = Count("pk", filter=Q(vanished_at=None)), Count("vanished_at")
     counted = rows.annotate(present=present, vanished=vanished)
@@ -250,6 +276,7 @@ def _tenant_counts(instance: RdsInstance) -> dict[str, Any]:
     return {
         "by_status": [(status, markup.number(here[status])) for status in sorted(here)],
         "any": bool(counted),
+        "read": markup.age(_confirmed_at(status, TENANTS, instance), now),
         "all": markup.number(sum(here.values())),
         "vanished": markup.number(gone) if gone else "",
         "url": reverse("admin:tenants_tenant_changelist", query=named),

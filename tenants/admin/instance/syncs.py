@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST
 
 from common import markup
 from common.markup import Tone
-from syncs.admin.badges import FRESHNESS_TONES
+from syncs.admin.badges import FRESHNESS_TONES, reason
 from syncs.admin.run_requests import request_run
 from syncs.engine import registry
 from syncs.engine.options import Options
@@ -101,4 +101,4 @@ def _unless_on_time(target: TargetStatus) -> SafeString | str:
     tone = FRESHNESS_TONES[state]
     if tone is Tone.GOOD:
         return ""
-    return markup.badge(state.label, tone, target.reason.words if target.reason else "")
+    return markup.badge(state.label, tone, reason(target))

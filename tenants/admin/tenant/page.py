@@ -18,6 +18,7 @@ from django.utils.safestring import SafeString
 from activity import queries as activity
 from common import manage_command, markup, model_admin
 from common.markup import Tone
+from common.text import in_viewer_zone
 from syncs.models import Confirmation
 from syncs.status import queries, recent
 from syncs.status.queries import SyncStatus
@@ -100,7 +101,9 @@ def _freshness(tenant: Tenant, sync: SyncStatus, now: datetime) -> dict[str, Any
     key = str(tenant.instance_id)
     target = next((target for target in sync.targets if target.key == key), None)
     part = recent.last_parts_of(key, [SUMMARIES]).get(SUMMARIES)
-    reason = str(target.reason or "") if target else f"{tenant.instance} is disabled"
+    reason = f"{tenant.instance} is disabled"
+    if target:
+        reason = in_viewer_zone(str(target.reason or ""), now)
     line = sync_line(sync.title, target, part, now)
     return {
         "state": badges.summary_freshness(target),

@@ -36,6 +36,7 @@ from tests.rows import ended_run, instance_row, run_part, staff
 from tests.syncs.plans import default_schedules
 
 PAGE, PART = "/admin/", "/admin/now/"
+SCHEDULES, HOUR = "/admin/syncs/syncschedule/", timedelta(hours=1)
 REFRESH = {"X-Rainbo-Refresh": "1"}
 MINUTE = timedelta(minutes=1)
 QUERIES = 14
@@ -235,6 +236,10 @@ def test_a_paused_sync_says_until_when_and_why(admin_client: Client) -> None:
     shown = text_of(admin_client.get(PAGE))
     assert f"paused until {until:%Y-%m-%d %H:%M} UTC: moving rds1, then in 2 d" in shown
     assert "All is on time, but e-mail routes are paused until" in shown
+    admin_client.cookies["rainbo_zone"] = "Asia/Tokyo"
+    there = f"paused until {until + 9 * HOUR:%Y-%m-%d %H:%M} JST: moving rds1"
+    assert text_of(admin_client.get(PAGE)).count(there) == 2  # in the sentence and in the row
+    assert f"until {until + 9 * HOUR:%Y-%m-%d %H:%M} JST" in text_of(admin_client.get(SCHEDULES))
 
 
 def test_the_button_says_what_it_touches_and_its_command(admin_client: Client) -> None:

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from common import markup
 from common.markup import Tone
-from syncs.models import Heartbeat
+from syncs.models import Confirmation, Heartbeat
 from tenants.models import GhostUser, InstanceCheck, RdsInstance, Tenant, UserRoute
 from tenants.models.ghost import GhostState
 from tenants.models.instance import Health
@@ -68,6 +68,17 @@ def fail(health: Health, number: int = 2) -> None:
     for ago in (1, 2):
         minute = (now - timedelta(minutes=ago)).replace(second=0, microsecond=0)
         InstanceCheck.objects.create(instance_id=number, minute=minute, health=health)
+
+
+def test_what_an_instance_that_is_down_confirmed_has_its_age(admin_client: Client) -> None:
+    """Its ghost users and its tenants, as they were then."""
+    hours = timezone.now() - timedelta(hours=3)
+    GhostUser.objects.update(confirmed_at=hours)
+    Confirmation.objects.filter(target="2").update(at=hours)
+    fail(Health.DOWN)
+    shown = text_of(admin_client.get("/admin/tenants/rdsinstance/2/change/"))
+    assert "admins who should enter can, as it was confirmed 3 h ago" in shown
+    assert re.search("As read 3 h ago : .*active 1", shown)
 
 
 def tenant() -> str:

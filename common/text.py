@@ -12,7 +12,9 @@ from common.errors import UsageError
 
 LONGEST = 200  # characters of an error inside a sentence
 LENGTH = re.compile(r"(\d{1,5})(min|h|d)")
-WRITTEN = re.compile(r"\b(?:(\d{4}-\d\d-\d\d) )?([01]\d|2[0-3]):([0-5]\d) UTC\b")
+WRITTEN = re.compile(
+    r"(?<![\d:])(?:(\d{4}-\d\d-\d\d) )?((?:[01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?) UTC\b"
+)
 UNITS = {"min": "minutes", "h": "hours", "d": "days"}
 
 
@@ -51,10 +53,11 @@ def clip(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1].rstrip()}…"
 
 
-def format_clock(at: datetime, now: datetime) -> str:
+def format_clock(at: datetime, now: datetime, *, seconds: bool = False) -> str:
     """`13:05 UTC` in the viewer's zone, with the day unless it is today."""
     local, today = timezone.localtime(at), timezone.localtime(now).date()
-    return f"{local:%H:%M %Z}" if local.date() == today else f"{local:%Y-%m-%d %H:%M %Z}"
+    clock = f"{local:%H:%M:%S %Z}" if seconds else f"{local:%H:%M %Z}"
+    return clock if local.date() == today else f"{local:%Y-%m-%d} {clock}"
 
 
 def in_viewer_zone(words: str, written: datetime) -> str:
@@ -67,10 +70,10 @@ def in_viewer_zone(words: str, written: datetime) -> str:
     def local(found: re.Match[str]) -> str:
         day = found[1] or f"{written.astimezone(UTC):%Y-%m-%d}"
         try:
-            at = datetime.fromisoformat(f"{day} {found[2]}:{found[3]}+00:00")
+            at = datetime.fromisoformat(f"{day} {found[2]}+00:00")
         except ValueError:  # somebody else's words, such as 2026-02-30
             return found[0]
-        return format_clock(at, timezone.now())
+        return format_clock(at, timezone.now(), seconds=found[3] is not None)
 
     return WRITTEN.sub(local, words)
 

@@ -148,7 +148,7 @@ def _worker(state: WorkerState, now: datetime) -> dict[str, Any]:
     return {
         "badge": markup.badge(word, tone),
         "heartbeat": markup.age(state.heartbeat, now),
-        "problem": "" if state.by_crontab else state.problem,
+        "problem": "" if state.by_crontab else in_viewer_zone(state.problem, now),
         "by_crontab": state.by_crontab,
         "busy_with": state.busy_with,
         "busy_url": badges.run_url(state.busy_with) if state.busy_with else "",

@@ -6,9 +6,11 @@ from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponseRedirect
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html
 
 from activity.log import record
+from common.text import in_viewer_zone
 from syncs import tasks
 from syncs.engine.options import Options
 from syncs.models import SyncRun, Trigger
@@ -43,7 +45,9 @@ def say_taken(request: HttpRequest, said: str) -> None:
     """Say that a run was requested, and whether anybody is there to start it."""
     worker = queries.worker_state()
     level = messages.SUCCESS if worker.takes_runs else messages.WARNING
-    messages.add_message(request, level, format_html("{} {}.", said, worker.outlook))
+    messages.add_message(
+        request, level, format_html("{} {}.", said, in_viewer_zone(worker.outlook, timezone.now()))
+    )
 
 
 def page_of(run: SyncRun) -> HttpResponseRedirect:

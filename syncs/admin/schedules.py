@@ -105,7 +105,7 @@ class ScheduleAdmin(StrictUrls, Recorded, ModelAdmin):
         try:
             return super().changeform_view(request, *args, **kwargs)
         except ChangedMeanwhile as error:
-            messages.error(request, str(error))
+            messages.error(request, in_viewer_zone(str(error), timezone.now()))
             return HttpResponseRedirect(request.path)
 
     def render_change_form(

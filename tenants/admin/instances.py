@@ -26,7 +26,7 @@ from common.model_admin import (
     PageOfItsOwn,
     StrictUrls,
 )
-from common.text import without_subject
+from common.text import in_viewer_zone, without_subject
 from tenants.admin.instance import activation, checks, page, syncs
 from tenants.admin.instance.filters import GroupFilter, LabelFilter
 from tenants.admin.instance.form import InstanceForm
@@ -202,7 +202,8 @@ class InstanceAdmin(PageOfItsOwn, StrictUrls, Recorded, ModelAdmin):
         state = markup.badge(instance.health, HEALTH_TONES[instance.health])
         if not instance.last_error:
             return state
-        error = markup.brief(without_subject(instance.last_error, str(instance)), 48)
+        said = without_subject(in_viewer_zone(instance.last_error, timezone.now()), str(instance))
+        error = markup.brief(said, 48)
         return format_html('{} <span class="error-line">{}</span>', state, error)
 
     @admin.display(description="latency", ordering="latency_ms")

@@ -122,7 +122,7 @@ def _headline(instance: RdsInstance, there: Condition, now: datetime) -> dict[st
         "health": markup.badge(instance.health, tone),
         "use": use(instance),
         "checked": markup.moment(instance.last_check_at, now),
-        "error": instance.last_error,
+        "error": in_viewer_zone(instance.last_error, now),
         "waits": overview.waits_for(instance),
     }
 

@@ -22,9 +22,9 @@ USED = {
 }
 PREFIXES = {
     "user_routes_pkey": "source_id >= '5' AND source_id < '6'",
-    "routes_by_email": "email_key >= 'a@' AND email_key < 'aA'",
+    "routes_by_email": "email_key LIKE 'a@%'",
     "routes_by_tenant": "remote_instance_id = '3'",
-    "routes_by_name": """rainbo_name_key(user_name) COLLATE "C" ^@ 'ann 7'""",
+    "routes_by_name": """rainbo_name_key(user_name) COLLATE "C" LIKE 'ann 7%'""",
     "routes_by_word": "array_to_tsvector(rainbo_name_words(user_name)) @@ rainbo_word_query('77')",
     "routes_withheld": "withheld_reason IS NOT NULL",
 }
@@ -56,6 +56,7 @@ def test_every_index_is_named_in_the_docs_and_no_other() -> None:
 @pytest.mark.parametrize("conditions", [USED, PREFIXES], ids=["equality", "prefix"])
 @pytest.mark.parametrize("index", USED)
 def test_every_index_answers_its_query(many: None, conditions: dict[str, str], index: str) -> None:
+    query("SET LOCAL enable_seqscan = off")  # to which 20,000 rows come close
     plan = query(f"EXPLAIN SELECT * FROM user_routes WHERE {conditions[index]}")
     assert index in "\n".join(line for (line,) in plan)
 

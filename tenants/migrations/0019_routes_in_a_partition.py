@@ -2,11 +2,15 @@
 
 A filled table becomes its one partition as it is; an empty one goes. No row is copied and no index
 built. Views keep their grants and go on reading user_routes, and so do those that were granted it.
+What can't be kept is refused before anything changes.
 """
 
 from typing import Any
 
 from django.db import migrations
+
+from common.errors import RainboError
+from tenants.routes import partition
 
 TABLE, PART = "user_routes", "user_routes_all"
 STORED = "autovacuum_vacuum_scale_factor = 0.05"
@@ -37,6 +41,16 @@ OWNER = "SELECT quote_ident(pg_get_userbyid(relowner)) FROM pg_class WHERE oid =
 NEEDED = """
     SELECT 1 FROM pg_depend
      WHERE refclassid = 'pg_class'::regclass AND refobjid = %s::regclass AND deptype = 'n'"""
+# What forbids to drop user_routes, apart from the views above.
+HELD = """
+    SELECT DISTINCT CASE WHEN r.oid IS NULL THEN pg_describe_object(classid, objid, objsubid)
+                         ELSE pg_describe_object('pg_class'::regclass, v.oid, 0) END
+      FROM pg_depend
+      LEFT JOIN pg_rewrite AS r ON r.oid = objid AND classid = 'pg_rewrite'::regclass
+      LEFT JOIN pg_class AS v ON v.oid = ev_class
+     WHERE refclassid = 'pg_class'::regclass AND refobjid = %s::regclass AND deptype = 'n'
+       AND NOT coalesce(v.relkind = 'v' AND pg_has_role(v.relowner, 'USAGE'), false)
+     ORDER BY 1"""
 CHILDREN = """
     SELECT inhrelid::regclass::text, relname
       FROM pg_inherits JOIN pg_class ON pg_class.oid = inhparent
@@ -44,6 +58,7 @@ CHILDREN = """
 
 
 def divide(_: Any, editor: Any) -> None:
+    _refuse_publications(editor)
     with editor.connection.cursor() as cursor:
         ask = _asker(cursor)
         views, indexes = ask(VIEWS, TABLE), ask(INDEXES, TABLE)
@@ -70,8 +85,15 @@ def divide(_: Any, editor: Any) -> None:
 
 
 def unite(_: Any, editor: Any) -> None:
+    _refuse_publications(editor)
     with editor.connection.cursor() as cursor:
         ask = _asker(cursor)
+        if held := ask(HELD, TABLE):
+            raise RainboError(
+                "user_routes is to be one table again, and what others made keeps it from that: "
+                f"{', '.join(name for (name,) in held)}. Have their owners drop them, take the "
+                "migration back, and have them created again."
+            )
         if not ask("SELECT 1 FROM pg_inherits WHERE inhparent = %s::regclass", TABLE):
             ask(f"CREATE TABLE {PART} (LIKE {TABLE} INCLUDING ALL EXCLUDING INDEXES)")
             ask(f"ALTER TABLE {PART} SET ({STORED})")
@@ -85,6 +107,23 @@ def unite(_: Any, editor: Any) -> None:
         ask(f"DROP TABLE {TABLE}_divided")
         for index, name in names:
             ask(f'ALTER INDEX {index} RENAME TO "{name}"')
+
+
+def _refuse_publications(editor: Any) -> None:
+    """Raise RainboError if one would publish other rows than before, or none."""
+    editor.connection.ensure_connection()
+    statements = [
+        f"ALTER PUBLICATION {name} "
+        + (f"DROP TABLE {listed}" if listed else "SET (publish_via_partition_root = true)")
+        for name, listed, of_root in partition.publications(editor.connection.connection)
+        if listed or not of_root
+    ]
+    if statements:
+        raise RainboError(
+            "user_routes is replicated to another database, and would not be as it was. Have the "
+            f"owner of the publications run: {'; '.join(statements)}. Then migrate; how it is "
+            "replicated again is in docs/upgrades.md."
+        )
 
 
 def _asker(cursor: Any) -> Any:

@@ -7,7 +7,7 @@ one from then on, even when it is emptied.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from django.conf import settings
@@ -41,10 +41,31 @@ HAS_OLD_STATISTICS = f"""
      WHERE oid = 'user_routes'::regclass
        AND pg_stat_get_last_autoanalyze_time(to_regclass('{NAME}'))
            > coalesce(pg_stat_get_last_analyze_time(oid), '-infinity')"""
+# FOR ALL TABLES, or FOR TABLE user_routes
+_PUBLICATIONS = """
+    SELECT quote_ident(pubname), listed, pubviaroot
+      FROM pg_publication AS p, LATERAL (
+           SELECT coalesce(string_agg(prrelid::regclass::text, ', ' ORDER BY prrelid), '')
+             FROM pg_publication_rel
+            WHERE prpubid = p.oid AND prrelid IN ('user_routes'::regclass,
+                                                  to_regclass('user_routes_all'))) AS by (listed)
+     WHERE puballtables OR listed <> ''"""
+# FOR TABLES IN SCHEMA, from PostgreSQL 15
+_OF_SCHEMAS = """
+        OR EXISTS (SELECT FROM pg_publication_namespace JOIN pg_class ON relnamespace = pnnspid
+                    WHERE pnpubid = p.oid AND pg_class.oid = 'user_routes'::regclass)"""
 _PRIVILEGES = """
     SELECT quote_ident(current_user), relnamespace::regnamespace::text,
            has_schema_privilege(relnamespace, 'CREATE'), pg_has_role(relowner, 'USAGE')
       FROM pg_class WHERE oid = to_regclass('user_routes')"""
+
+
+class Publication(NamedTuple):
+    """What replicates user_routes to another database."""
+
+    name: str  # quoted
+    listed: str  # user_routes or its partition where it names them; else it has all tables
+    of_root: bool  # rows of partitions are published as rows of what is partitioned
 
 
 class NotAllowed(RainboError):
@@ -57,10 +78,20 @@ def is_there(session: Connection) -> bool:
     return session.execute(_IS_THERE).fetchone() == (True,)
 
 
+def publications(session: Connection) -> list[Publication]:
+    """Return those that have user_routes, by name."""
+    of_schemas = _OF_SCHEMAS if session.info.server_version >= 150000 else ""
+    found = session.execute(f"{_PUBLICATIONS}{of_schemas} ORDER BY 1").fetchall()
+    return [Publication(*row) for row in found]
+
+
 def why_not_attach(session: Connection) -> str:
     """Return why a first fill goes row by row into the indexed table; empty if it needn't."""
     if is_there(session):
         return f"user_routes had routes before, and keeps its partition {NAME}"
+    if published := publications(session):  # which have no rows from before a table is attached
+        names = ", ".join(publication.name for publication in published)
+        return f"user_routes is replicated by {names}"
     return "" if settings.RAINBO_ROUTES_ATTACH else "RAINBO_ROUTES_ATTACH is off"
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.core.management import call_command
 
+from common.errors import RainboError
 from tests import emptying
 from tests.caches import query
 
@@ -118,6 +120,63 @@ def test_what_an_empty_table_is_read_by_and_can_not_be_replaced_keeps_it(
     query(ROWS, 3)
     assert postgres_superuser.execute("SELECT count(*) FROM of_others").fetchone() == (3,)
     postgres_superuser.execute("DROP VIEW of_others")
+
+
+@pytest.fixture
+def publish(postgres_superuser: Any) -> Iterator[Callable[[str], None]]:
+    """Makes the publication `copies` of what is given."""
+    yield lambda what: postgres_superuser.execute(f"CREATE PUBLICATION copies FOR {what}")
+    postgres_superuser.execute("DROP PUBLICATION IF EXISTS copies")
+
+
+PUBLISHED = "SELECT tablename FROM pg_publication_tables WHERE pubname = 'copies' ORDER BY 1"
+
+
+@pytest.mark.parametrize(
+    ("what", "advised"),
+    [
+        ("TABLE user_routes", "DROP TABLE user_routes"),
+        ("ALL TABLES", "SET (publish_via_partition_root = true)"),
+        ("TABLES IN SCHEMA public", "SET (publish_via_partition_root = true)"),
+    ],
+    ids=["listed", "database", "schema"],
+)
+@pytest.mark.parametrize(("held", "to"), [(BEFORE, AFTER), (AFTER, BEFORE)], ids=["there", "back"])
+def test_what_replicates_it_is_refused_until_it_can_go_on(
+    what: str, advised: str, held: str, to: str, postgres_superuser: Any, publish: Any
+) -> None:
+    if "SCHEMA" in what and postgres_superuser.info.server_version < 150000:
+        pytest.skip("PostgreSQL 14 publishes no schemas")
+    migrate(BEFORE)
+    query(ROWS, 3)
+    migrate(held)
+    publish(what)
+    before, published = facts(), query(PUBLISHED)
+    with pytest.raises(RainboError, match=re.escape(f"ALTER PUBLICATION copies {advised}")):
+        migrate(to)
+    assert (facts(), query(PUBLISHED)) == (before, published)
+    postgres_superuser.execute(f"ALTER PUBLICATION copies {advised}")
+    migrate(to)
+    if advised.startswith("SET"):
+        names = {name for (name,) in query(PUBLISHED)}
+        assert "user_routes" in names
+        assert "user_routes_all" not in names
+
+
+@pytest.mark.parametrize("kind", ["VIEW", "MATERIALIZED VIEW"])
+def test_what_others_made_of_it_is_named_before_it_is_taken_back(
+    kind: str, postgres_superuser: Any
+) -> None:
+    emptying.store_routes()
+    query(ROWS, 3)
+    postgres_superuser.execute(f"CREATE {kind} of_others AS SELECT email FROM user_routes")
+    before = facts()
+    with pytest.raises(RainboError, match=f": {kind.lower()} of_others\\. Have their owners drop"):
+        migrate(BEFORE)
+    assert facts() == before
+    postgres_superuser.execute(f"DROP {kind} of_others")
+    migrate(BEFORE)
+    assert query("SELECT count(*) FROM user_routes") == [(3,)]
 
 
 @pytest.fixture

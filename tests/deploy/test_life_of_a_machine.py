@@ -273,17 +273,56 @@ def test_a_reader_of_sql(host: Machine) -> None:
     assert host.run(f"{ask_as} 'SELECT 1'")[0] != 0
 
 
-def test_an_upgrade(host: Machine) -> None:
+NEXT = """from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    dependencies = [("rainbo", "{before}")]
+    operations = [migrations.RunSQL("CREATE TABLE of_next ()", "DROP TABLE of_next")]
+"""
+LIBRARY = re.compile(r"^idna==.*\n(?: .*\n)+", re.MULTILINE)
+OTHER_LIBRARY = """idna==3.10 \\
+    --hash=sha256:946d195a0d259cbba61165e88e65941f16e9b36ea6ddb97f00452bae8b1287d3
+"""
+
+
+def of_next(host: Machine) -> tuple[bool, str]:
+    """Whether the next version's table is there, and the version of the library it changed."""
+    there = psql(host, "SELECT to_regclass('of_next') IS NOT NULL") == "t"
+    shown = ask(host, "/opt/rainbo/.venv/bin/pip show idna 2> /dev/null")
+    return there, re.findall(r"^Version: (.*)$", shown, re.MULTILINE)[0]
+
+
+def test_an_upgrade_and_taking_it_back(host: Machine) -> None:
+    """The next version has another file, another library and another migration."""
+    before = of_next(host)
     folder = host.root / "srv" / "rainbo.git"
+    last = max(path.stem for path in (folder / "rainbo" / "migrations").glob("0*.py"))
     (folder / "new.txt").write_text("of the next version\n")
+    (folder / "rainbo" / "migrations" / "0999_next.py").write_text(NEXT.format(before=last))
+    pinned, count = LIBRARY.subn(OTHER_LIBRARY, (folder / "requirements.txt").read_text())
+    assert count == 1
+    (folder / "requirements.txt").write_text(pinned)
     who = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
     for words in (["add", "--all"], [*who, "commit", "-qm", NEW], ["tag", NEW]):
         subprocess.run(["git", *words], cwd=folder, check=True)
     script, caught_up = blocks("upgrades.md")["RAINBO"]
     follow(host, f"VERSION={NEW}\n{script}")
     assert (host.root / "opt" / "rainbo" / "new.txt").exists()
+    assert of_next(host) == (True, "3.10") != before
     until(host, caught_up, 300)
     until(host, PROBE)
+    runs = "SELECT count(*) FROM syncs_syncrun"
+    kept = int(psql(host, runs))
+
+    lists, back = blocks("upgrades.md")["Take an upgrade back"]
+    assert f"{last}.py" in follow(host, lists.replace("OLD", OLD))
+    follow(host, back.replace("OLD", OLD).replace("0002_no_keys_and_pickles_at_rest", last))
+    assert not (host.root / "opt" / "rainbo" / "new.txt").exists()
+    assert of_next(host) == before
+    until(host, caught_up, 300)
+    until(host, PROBE)
+    assert int(psql(host, runs)) >= kept > 0
 
 
 DATABASES = "SELECT datname FROM pg_database WHERE datname LIKE 'rainbo%' ORDER BY 1"

@@ -107,7 +107,8 @@ RUN = {
         "3. The console and RAINBO's own database",
     ): f"{MACHINE}::test_uninstalling_leaves_nothing",
     ("docs/uninstall.md", "4. Files"): f"{MACHINE}::test_uninstalling_leaves_nothing",
-    ("docs/upgrades.md", "RAINBO"): f"{MACHINE}::test_an_upgrade",
+    ("docs/upgrades.md", "RAINBO"): f"{MACHINE}::test_an_upgrade_and_taking_it_back",
+    ("docs/upgrades.md", "Take an upgrade back"): f"{MACHINE}::test_an_upgrade_and_taking_it_back",
     (
         "docs/upgrades.md",
         "PostgreSQL under RAINBO's own database",
@@ -158,10 +159,6 @@ NOT_RUN = {
         "docs/upgrades.md",
         "PostgreSQL under an instance",
     ): "needs an upgraded server; tests/tenants/fleet/test_identity.py changes the identity",
-    (
-        "docs/upgrades.md",
-        "Take an upgrade back",
-    ): "names a migration of an example; test_taken_back.py takes each one back",
     (
         "docs/when-a-run-is-held.md",
         "Accept",

@@ -23,7 +23,12 @@ from tests.caches import shown_emails
 from tests.instances import Instance
 from tests.rows import staff
 
-pytestmark = [pytest.mark.matrix, pytest.mark.django_db(transaction=True)]
+# The first also starts servers and migrates, on a machine that may be busy.
+pytestmark = [
+    pytest.mark.matrix,
+    pytest.mark.timeout(600),
+    pytest.mark.django_db(transaction=True),
+]
 
 MASTERS: dict[str, str] = json.loads(os.environ.get("MATRIX_MASTERS", "{}"))
 SYNCS = {"ghost_users", "instance_health", "tenant_summaries", "user_routing"}

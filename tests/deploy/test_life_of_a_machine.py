@@ -10,6 +10,7 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,18 @@ def page(host: Machine, path: str) -> tuple[int, str]:
     return int(code), text
 
 
+@contextmanager
+def cron(host: Machine) -> Iterator[str]:
+    """Cron itself runs in it; the file that has its mails."""
+    mails = "/var/mail/sent"
+    host.write("/usr/sbin/sendmail", f"#!/bin/sh\nexec cat >> {mails}\n", 0o755)
+    ask(host, f": > {mails}; chmod 0666 {mails}; cron")  # it runs the program as the line's account
+    try:
+        yield mails
+    finally:
+        ask(host, "kill $(cat /run/crond.pid)")
+
+
 # As an application that has never heard of RAINBO has it
 UNAWARE = """ALTER TABLE users
     DROP COLUMN is_ghost_admin, DROP COLUMN rainbo_admin_id, DROP COLUMN rainbo_installation,
@@ -202,6 +215,9 @@ def test_cron_reports_what_is_wrong_and_nothing_else(host: Machine) -> None:
     ask(host, "pg_ctlcluster 15 eu1 stop --mode immediate; rainbo sync_instance_health || true")
     try:
         assert "eu-1" in ask(host, f"sh -c '{line.strip()}'")
+        ask(host, "sed -i 's,^[*]/10 ,* ,' /etc/cron.d/rainbo-status")  # sooner
+        with cron(host) as mails:
+            until(host, f"grep -q '^To: root' {mails} && grep -q eu-1 {mails}", 180)
     finally:
         ask(host, "pg_ctlcluster 15 eu1 start; rainbo sync_instance_health")
 

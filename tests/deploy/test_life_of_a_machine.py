@@ -382,7 +382,21 @@ def test_without_workers(host: Machine) -> None:
     assert "instance_health" in psql(
         host, "SELECT sync FROM syncs_syncrun ORDER BY id DESC LIMIT 5"
     )
-    assert ask(host, "stat -c %U /var/log/rainbo/schedule_run.log").strip() == "rainbo"
+    log = "/var/log/rainbo/schedule_run.log"
+    assert ask(host, f"stat -c %U {log}").strip() == "rainbo"
+    runs = "SELECT max(id) FROM syncs_syncrun"
+    before = int(psql(host, runs))
+    with cron(host) as mails:
+        by_cron = f"runuser -u postgres -- psql -Atc '{runs}' rainbo"
+        until(host, f'[ "$({by_cron})" -gt {before} ]', 180)
+        assert "schedule_run" not in ask(host, f"cat {mails}")
+        ask(host, "pg_ctlcluster 15 main stop --mode fast")
+        try:
+            until(host, f"grep -q 'Subject:.*schedule_run' {mails}", 180)
+            assert "cannot be used" in ask(host, f"cat {mails}")
+            assert "cannot be used" in ask(host, f"cat {log}")
+        finally:
+            ask(host, "pg_ctlcluster 15 main start")
 
 
 def test_uninstalling_leaves_nothing(host: Machine) -> None:

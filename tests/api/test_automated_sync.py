@@ -43,9 +43,9 @@ def _without_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def unapplied() -> Iterator[None]:
     recorder = MigrationRecorder(connection)
-    recorder.record_unapplied("api", "0001_tokens")
+    recorder.record_unapplied("api", "0002_made_by_commands")
     yield
-    recorder.record_applied("api", "0001_tokens")
+    recorder.record_applied("api", "0002_made_by_commands")
 
 
 def run(*words: str) -> tuple[int, str]:

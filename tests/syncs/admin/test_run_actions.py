@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -154,7 +155,7 @@ def test_who_presses_learns_whether_a_worker_is_there(
     at = timezone.now() - timedelta(hours=2)
     Heartbeat.objects.create(worker="host:1", at=at)
     shown = press(admin_client, what, make(), **WHY)
-    assert f"none has reported since {at:%Y-%m-%d %H:%M:%S} UTC" in shown
+    assert re.search(rf"none has reported since ([-\d]+ )?{at:%H:%M:%S} UTC", shown)
     Heartbeat.objects.update(at=timezone.now())
     assert press(admin_client, what, make(), **WHY).endswith(f"{words} A worker will start it.")
 

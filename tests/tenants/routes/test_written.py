@@ -19,7 +19,13 @@ from tests.caches import counts, part, query, run_sync, withheld
 from tests.instances import Instance
 from tests.plain_routes import cached, expected
 from tests.tenants.jobs.test_sync_user_routing import fill, in_full
-from tests.tenants.routes.test_by_count import SYNC, by_digests, known, remember
+from tests.tenants.routes.test_by_count import (
+    SYNC,
+    by_digests,
+    known,
+    remember,
+    synced_until_marked,
+)
 from tests.tenants.routes.test_by_difference import CHANGES
 from tests.tenants.routes.test_unchanged import flushed
 
@@ -38,11 +44,7 @@ def found(run: SyncRun) -> str:
 def synced(master: Instance) -> Instance:
     """Twenty routes, cached, of which a count can say that nothing changed."""
     fill(master, 20)
-    run_sync(SYNC)
-    flushed(master)
-    if "marks" not in known():
-        run_sync(SYNC)
-    assert "marks" in known()
+    synced_until_marked(master)
     return master
 
 

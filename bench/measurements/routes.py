@@ -68,9 +68,11 @@ class Routes:
         return [
             Scenario("nothing", "nothing changed", self._count, 0.35),
             Scenario("digests", "nothing changed, by digests", lambda: None, by_digests=True),
-            Scenario("new", "0.1 % changed, no deletes", lambda: self._change(deletes=False), 0.7),
-            Scenario("0.1 %", "0.1 % changed", lambda: self._change(deletes=True), 1.1),
-            Scenario("1 %", "1 % changed", lambda: self.directory.change(0.01), 2.2),
+            Scenario(
+                "new", "0.1 % changed, no deletes", lambda: self._change(0.001, deletes=False), 0.7
+            ),
+            Scenario("0.1 %", "0.1 % changed", lambda: self._change(0.001), 1.1),
+            Scenario("1 %", "1 % changed", lambda: self._change(0.01), 2.2),
             Scenario(
                 "full",
                 "nothing changed, proofs forgotten",
@@ -142,9 +144,9 @@ class Routes:
                 return
         raise BenchError("a count was not enough to see that nothing changed")
 
-    def _change(self, *, deletes: bool) -> None:
+    def _change(self, share: float, *, deletes: bool = True) -> None:
         self._count()
-        self.directory.change(0.001, deletes=deletes)
+        self.directory.change(share, deletes=deletes)
 
     def _forget(self, *, rows: bool) -> None:
         self.testbed.do("forget", {"id": self.directory.place.id, "rows": rows})

@@ -202,11 +202,7 @@ def sync_line(
 ) -> SyncLine:
     confirmed_at = target.confirmed_at if target else None
     why = badges.reason(target) if target else ""
-    said = (
-        [in_viewer_zone(one, part.run.created_at) for one in (part.note, part.error)]
-        if part
-        else []
-    )
+    said = _said(part) if part else []
     return SyncLine(
         title=title,
         state=markup.badge(part.state, badges.TARGET_TONES[part.state])
